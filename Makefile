@@ -1,0 +1,82 @@
+# Everything one does with this project. Needs Python 3.11 or newer, git and make; the rest is installed into .venv.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONDONTWRITEBYTECODE :=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --no-input --quiet
+PACKAGES := recorder sip media storage admin_api
+SECONDS ?= 60
+
+.PHONY: help setup demo test lint bench fuzz torture interop package lock clean dev debian
+
+help:
+	@echo 'make setup    create .venv and install the recorder from its lock file'
+	@echo 'make demo     the same, then record two calls and show them'
+	@echo 'make test     install what the tests need and run them'
+	@echo 'make lint     ruff, mypy, import contracts'
+	@echo 'make bench    calls per core, CPU a packet, memory a call'
+	@echo 'make fuzz     property tests for SECONDS=60 or longer'
+	@echo 'make torture  malformed and hostile messages only'
+	@echo 'make interop  against foreign implementations only'
+	@echo 'make package  wheel and source archive in dist/'
+	@echo 'make lock     resolve the lock files anew (needs uv)'
+	@echo 'make clean    remove everything that was made here'
+
+# --- installation ---
+.venv/bin/python:
+	@python=$$(sh .ci/python) && echo "creating .venv with $$python" && $$python -m venv .venv
+
+.venv/run-time: .venv/bin/python requirements.lock pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+.venv/development: .venv/run-time requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+setup: .venv/run-time
+dev: .venv/development
+
+debian:
+	@sh .ci/debian
+
+# --- daily work ---
+demo: setup
+	$(BIN)/recorder demo
+
+test: dev debian
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: dev
+	$(BIN)/python -m bench.capacity $(ARGS)
+
+fuzz: dev
+	HYPOTHESIS_PROFILE=long FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -k 'fuzz or property or any_bytes' --timeout=0 $(ARGS)
+
+torture: dev
+	$(BIN)/python -m pytest -k 'torture or malformed or hostile' $(ARGS)
+
+interop: dev debian
+	$(BIN)/python -m pytest -m interop $(ARGS)
+
+package: setup
+	rm -rf dist
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -m hatchling build -t sdist
+
+lock:
+	.ci/lock
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

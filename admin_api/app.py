@@ -1,0 +1,80 @@
+"""The application: which path is answered by what."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from admin_api import audit, calls, incidents, media, openapi
+from admin_api.auth import Report
+from admin_api.gate import Gate, Handler
+from admin_api.guard import Guard, unrouted
+from admin_api.health import Health
+from admin_api.ports import Desk
+from admin_api.roles import Action
+from storage.customers import Customer
+
+HANDLERS: Mapping[Action, Handler] = {
+    Action.SEARCH: calls.search,
+    Action.VIEW: calls.view,
+    Action.PAUSE: calls.switch,
+    Action.RESUME: calls.switch,
+    Action.AUDIT: audit.listed,
+    Action.INCIDENTS: incidents.listed,
+}
+"""What needs no state of its own."""
+
+
+def create_app(
+    customers: Mapping[str, Customer],
+    desk: Desk,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    monotonic: Callable[[], float] = time.monotonic,
+    report: Report | None = None,
+) -> FastAPI:
+    """Build the admin API of these customers on top of a running daemon.
+
+    `report` takes every failure that is not the client's; without it they go to the logger "admin_api".
+    """
+    report = report or _log
+    handlers = {**HANDLERS, Action.PLAY: media.Player().play}  # the rest of the table in `roles` is answered 501
+    gate = Gate(customers, desk, handlers, clock=clock, monotonic=monotonic, report=report)
+    health = Health(desk)
+
+    async def described(request: Request) -> Response:
+        return Response(openapi.text(frozenset(handlers)), media_type="application/json")
+
+    routes: list[BaseRoute] = [
+        Route("/healthz", health.alive),
+        Route("/readyz", health.ready),
+        Route("/metrics", health.metrics),
+        Route("/openapi.json", described),
+        Route("/api", gate),
+        Route("/api/{rest:path}", gate),
+    ]
+    return FastAPI(
+        title=openapi.TITLE,
+        version=openapi.VERSION,
+        openapi_url=None,  # ours comes from the table of roles
+        docs_url=None,  # the page would load its scripts from somebody else
+        redoc_url=None,
+        redirect_slashes=False,
+        routes=routes,
+        middleware=[Middleware(Guard, report=report)],
+        exception_handlers={HTTPException: unrouted},
+    )
+
+
+def _log(error: BaseException) -> None:
+    """Hand a failure to the logger, whose last step writes class and place only."""
+    logging.getLogger("admin_api").error("admin_api.fault", exc_info=error)

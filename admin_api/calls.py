@@ -1,0 +1,67 @@
+"""Search calls, view one, pause and resume a live one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api import answers, bodies, schemas
+from admin_api.errors import conflict, invalid, not_found
+from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api.roles import Action, is_id
+from storage.callrows import BadCursor
+from storage.calls import CallRow, Query
+
+SEARCH = (schemas.PARTY, schemas.SINCE, schemas.UNTIL, schemas.STATE, schemas.LIMIT, schemas.CURSOR)
+
+
+async def search(asked: Asked) -> Response:
+    """Answer GET /calls: a page, newest first; nothing of the question goes into the audit log."""
+    query = Query(**schemas.read(SEARCH, asked.http.query_params.multi_items()))
+    try:
+        found = await asked.customer.calls.find(query)
+    except BadCursor:
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
+    items = [schemas.call(row, asked.desk.document(asked.customer.name, row.id)) for row in found.items]
+    await asked.note(DONE)
+    return answers.page(items, found.next_cursor)
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /calls/{id}."""
+    schemas.read((), asked.http.query_params.multi_items())
+    row, live = await find(asked)
+    await asked.note(DONE)
+    return answers.document(schemas.call(row, live))
+
+
+async def switch(asked: Asked) -> Response:
+    """Answer POST /calls/{id}/pause and /resume.
+
+    A pause protects somebody, so it does not wait for the disk; a resume is written down first.
+    """
+    schemas.read((), asked.http.query_params.multi_items())
+    await bodies.empty_body(asked.http)
+    await find(asked)
+    pausing = asked.action is Action.PAUSE
+    if not pausing:
+        await asked.note(DONE)
+    act = asked.desk.pause if pausing else asked.desk.resume
+    if not act(asked.customer.name, asked.object):
+        await asked.note(FAILED, "the call is over")
+        raise conflict("The call is over; only a live call can be paused and resumed.")
+    if pausing:
+        await asked.note(DONE)
+    return answers.document({"id": asked.object, "paused": pausing})
+
+
+async def find(asked: Asked) -> tuple[CallRow | None, dict[str, Any] | None]:
+    """Return a call from the index and, while it is live, from the daemon; raises Problem 404 if it is in neither."""
+    if is_id(asked.object):
+        row = await asked.customer.calls.get(asked.object)
+        live = asked.desk.document(asked.customer.name, asked.object)
+        if row is not None or live is not None:
+            return row, live
+    await asked.note(REFUSED, "not found")
+    raise not_found()

@@ -1,0 +1,72 @@
+"""One connection of uvicorn with the limits it lacks: patience for a first byte, a slow head, and a broken one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from admin_api import answers
+from admin_api.errors import Problem
+from admin_api.guard import HEADERS
+
+HEAD_SECONDS = 10.0
+"""What a client gets to send the head of a request; a connection that waits costs one of a limited number."""
+
+MAX_HEAD = 32 << 10
+"""Bytes of the head of a request; ours have under 2 KB."""
+
+
+class Connection(H11Protocol):
+    """HTTP/1.1 over one TLS or TCP connection."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, and wait for the head of the first request."""
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that has begun must be complete in time."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._wait_for_head()
+        else:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; uvicorn closes an idle connection after a while."""
+        self._stop_waiting()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem document, or break off if an answer is under way."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            answer = answers.problem(malformed())
+            head = [*answer.raw_headers, *HEADERS, (b"connection", b"close")]
+            parts = h11.Response(status_code=400, headers=head), h11.Data(data=bytes(answer.body)), h11.EndOfMessage()
+            for part in parts:
+                self.transport.write(self.conn.send(part) or b"")
+        self.transport.close()
+
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def malformed() -> Problem:
+    """Return what is answered to what is no HTTP request."""
+    return Problem(400, "malformed", "This is no HTTP request", "Send HTTP/1.1.")

@@ -1,0 +1,66 @@
+"""What every answer has in common: headers, and that every failure becomes a problem document without text of ours."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_api import answers
+from admin_api.auth import Report
+from admin_api.errors import Problem, bug, damaged, not_found, unavailable, wrong_method
+from storage.callrows import BadDetails
+from storage.database import DatabaseDamaged, DatabaseFault
+from storage.errors import DamagedPart, KeysError, SealBroken, StorageError
+
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Nothing of an answer may stay in a cache, be taken for another type, or be told to another site."""
+
+_DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
+
+
+class Guard:
+    """Wraps the routes of the application."""
+
+    def __init__(self, app: ASGIApp, report: Report) -> None:
+        self._app = app
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whatever happens; after the first byte a failure can only break the connection off."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # a bug in one request ends that request
+            answer = answers.problem(self._problem(error))
+            if not started:
+                await answer(scope, receive, sending)
+
+    def _problem(self, error: Exception) -> Problem:
+        if isinstance(error, Problem):
+            return error
+        self._report(error)
+        if isinstance(error, _DAMAGED):
+            return damaged()
+        if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
+            return unavailable("Disk or database do not answer as they should; the log says why.")
+        return bug()
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """Answer a path or method outside /api that does not exist."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return answers.problem(wrong_method(("GET", "HEAD")) if status == 405 else not_found())

@@ -1,0 +1,171 @@
+"""The description of the API (OpenAPI 3.1), made from the table of roles and the parameters that are really read."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from admin_api import audit, calls, incidents, media, openapi_schemas
+from admin_api.roles import PREFIX, RULES, Action, Rule
+from admin_api.schemas import Parameter
+
+TITLE = "SIPREC recorder"
+VERSION = "1"
+_PROBLEM = "application/problem+json"
+
+SUMMARIES: Mapping[Action, str] = {
+    Action.SEARCH: "Search calls, newest first",
+    Action.VIEW: "Everything known of a call",
+    Action.PLAY: "Decrypted media of a call; channel i is the i-th audio stream",
+    Action.PAUSE: "Stop keeping what is said in a live call",
+    Action.RESUME: "Keep again what is said in a live call",
+    Action.HOLD: "Put a call under legal hold",
+    Action.RELEASE: "Release a call from legal hold",
+    Action.ANNOTATE: "Put a correction beside the unchanged original",
+    Action.EXPORT: "Export many calls",
+    Action.EXPORT_STATE: "How far an export is",
+    Action.EXPORT_FILE: "The file of an export",
+    Action.RETENTION: "Rules of retention",
+    Action.RETENTION_WRITE: "Change the rules of retention",
+    Action.RETENTION_PREVIEW: "What rules would erase",
+    Action.ERASE: "Ask for an erasure",
+    Action.ERASURE_STATE: "How far an erasure is, and its receipt",
+    Action.ERASURE_APPROVE: "Approve an erasure that somebody else asked for",
+    Action.WAIVER: "The waiver that immediate erasure needs",
+    Action.WAIVER_WRITE: "Put a waiver on file",
+    Action.USERS: "Directory users",
+    Action.USER: "A directory user",
+    Action.USER_EXPORT: "Everything kept of a directory user",
+    Action.USER_UNMAP: "Take a user out of the directory",
+    Action.USER_DELETE: "Delete a user no recording refers to",
+    Action.AUDIT: "Who did what, newest first; reading it is an entry too",
+    Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
+}
+
+PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
+    Action.SEARCH: calls.SEARCH,
+    Action.PLAY: media.MEDIA,
+    Action.AUDIT: audit.AUDIT,
+    Action.INCIDENTS: incidents.INCIDENTS,
+}
+
+ANSWERS: Mapping[Action, str] = {
+    Action.SEARCH: "CallPage",
+    Action.VIEW: "Call",
+    Action.PAUSE: "Paused",
+    Action.RESUME: "Paused",
+    Action.AUDIT: "AuditPage",
+    Action.INCIDENTS: "IncidentPage",
+}
+
+_STATUSES: Mapping[str, str] = {
+    "401": "No token, or one that is not valid",
+    "403": "The roles of the token do not allow it",
+    "404": "Unknown, of another customer, or erased",
+    "422": "Parameters or body are not as described",
+    "429": "Too many requests; wait as long as Retry-After says",
+    "503": "Not possible now; nothing was shown or done",
+}
+
+
+@functools.cache
+def text(done: frozenset[Action]) -> bytes:
+    """Return the description as JSON; `done` is what this version can do."""
+    return json.dumps(document(done), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def document(done: Collection[Action]) -> dict[str, Any]:
+    """Build the description."""
+    paths: dict[str, dict[str, Any]] = {}
+    for rule in RULES:
+        path = f"{PREFIX}{{customer}}{rule.path}"
+        paths.setdefault(path, {})[rule.method.lower()] = operation(rule, rule.action in done)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": VERSION, "description": openapi_schemas.DESCRIPTION},
+        "security": [{"bearer": []}],
+        "paths": {**paths, **_node()},
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "schemas": openapi_schemas.SCHEMAS,
+        },
+    }
+
+
+def operation(rule: Rule, done: bool) -> dict[str, Any]:
+    """Describe one method of one path."""
+    shown: dict[str, Any] = {
+        "operationId": rule.action.name.lower(),
+        "summary": SUMMARIES[rule.action],
+        "description": f"Roles: {', '.join(rule.roles)}." + ("" if done else " Not in this version: 501."),
+        "parameters": [*_in_path(rule), *(_in_query(each) for each in PARAMETERS.get(rule.action, ()))],
+        "responses": responses(rule, done),
+    }
+    if rule.action in (Action.PAUSE, Action.RESUME):
+        empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
+        shown["requestBody"] = {"required": False, "content": {"application/json": empty}}
+    return shown
+
+
+def responses(rule: Rule, done: bool) -> dict[str, Any]:
+    """Describe the answers of one method."""
+    found = {status: _problem(why) for status, why in _STATUSES.items()}
+    if not done:
+        return {"501": _problem("Not in this version"), **found}
+    if rule.action in (Action.PLAY, Action.PAUSE, Action.RESUME):
+        found["409"] = _problem("The call is not in a state that allows it")
+    if rule.action is Action.PLAY:
+        whole: dict[str, Any] = {"content": {kind: {} for kind in media.CONTENT_TYPES}}
+        return {
+            "200": {"description": "The whole file", **whole},
+            "206": {"description": "The range that was asked for", **whole},
+            "416": _problem("Nothing of the range is there"),
+            **found,
+        }
+    if rule.action in (Action.PAUSE, Action.RESUME):
+        found["413"] = _problem("The body is too large")
+    name = ANSWERS[rule.action]
+    content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
+    return {"200": {"description": "Done", "content": {"application/json": content}}, **found}
+
+
+def _in_path(rule: Rule) -> list[dict[str, Any]]:
+    names = {"customer": "acme"} | ({"id": openapi_schemas.CALL_ID} if "{id}" in rule.path else {})
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+        for name, example in names.items()
+    ]
+
+
+def _in_query(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "description": f"Must be {parameter.right}.",
+        "schema": parameter.schema,
+        "example": parameter.default if isinstance(parameter.default, int) else parameter.example,
+    }
+
+
+def _problem(why: str) -> dict[str, Any]:
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": openapi_schemas.EXAMPLES["Problem"]}
+    return {"description": why, "content": {_PROBLEM: content}}
+
+
+def _node() -> dict[str, Any]:
+    """Describe what lies outside customers and needs no token."""
+    status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
+    metrics = {"text/plain": {"schema": {"type": "string"}}}
+
+    def get(id: str, summary: str, content: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        answers = {"200": {"description": "Done", "content": content}, **more}
+        return {"get": {"operationId": id, "summary": summary, "security": [], "responses": answers}}
+
+    away = {"503": _problem("No calls are accepted, and why")}
+    return {
+        "/healthz": get("alive", "The process lives", {"application/json": status}),
+        "/readyz": get("ready", "Calls are accepted", {"application/json": status}, **away),
+        "/metrics": get("metrics", "Figures for Prometheus", metrics),
+    }

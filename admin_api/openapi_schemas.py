@@ -1,0 +1,202 @@
+"""Schemas and examples of the API's description. Everything in the examples is invented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.callrows import CallState
+
+DESCRIPTION = """\
+Calls of one customer lie below `/api/v1/customers/{customer}`. Every request there needs `Authorization: Bearer TOKEN`
+(`recorder token create`). With a valid token every path of another customer answers 404 exactly like a customer that
+does not exist. Everything that is shown, done or refused stands in the audit log first. Times are RFC 3339 in UTC.
+Lists are `{"items": [...], "next_cursor": null | "..."}`: pass `next_cursor` as `cursor` for the next page."""
+
+CALL_ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
+
+_TEXT = {"type": "string"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+_COUNT = {"type": "integer", "minimum": 0}
+_TIME = {"type": "string", "format": "date-time"}
+_MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+
+
+def _object(properties: Mapping[str, Any], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Describe an object; members may be added in later versions."""
+    return {"type": "object", "properties": dict(properties), "required": list(required)}
+
+
+def _page(name: str) -> dict[str, Any]:
+    items = {"type": "array", "items": {"$ref": f"#/components/schemas/{name}"}}
+    return _object({"items": items, "next_cursor": _MAYBE_TEXT}, ("items", "next_cursor"))
+
+
+_PARTY = _object(
+    {
+        "role": {"enum": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"]},
+        "name": _MAYBE_TEXT,
+        "number": _MAYBE_TEXT,
+        "uri": _MAYBE_TEXT,
+        "user_id": _MAYBE_TEXT,
+        "joined_at": _MAYBE_TIME,
+        "left_at": _MAYBE_TIME,
+    }
+)
+_STREAM = _object(
+    {
+        "label": _MAYBE_TEXT,
+        "party": {"type": ["integer", "array", "null"], "items": {"type": "integer"}},
+        "media": _TEXT,
+        "codec": _MAYBE_TEXT,
+        "srtp": _MAYBE_TEXT,
+        "packets": _COUNT,
+        "lost": _COUNT,
+        "duplicates": _COUNT,
+        "rejected": _COUNT,
+        "gap_ms": _COUNT,
+        "gaps": {"type": "array", "items": {"type": "array"}},
+        "pauses": {"type": "array", "items": {"type": "array"}},
+        "jitter_ms": {"type": "number"},
+        "mos": {"type": ["number", "null"]},
+    }
+)
+_CALL = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "state": {"enum": [state.value for state in CallState]},
+        "started_at": _MAYBE_TIME,
+        "ended_at": _MAYBE_TIME,
+        "duration_ms": _COUNT,
+        "session_id": _MAYBE_TEXT,
+        "parties": {"type": "array", "items": {"$ref": "#/components/schemas/Party"}},
+        "streams": {"type": "array", "items": {"$ref": "#/components/schemas/Stream"}},
+        "size_bytes": _COUNT,
+        "hold": {"type": "boolean"},
+        "erase_after": _MAYBE_TIME,
+    },
+    ("id", "state", "started_at", "ended_at", "duration_ms", "size_bytes", "hold", "erase_after"),
+)
+_AUDIT = _object(
+    {
+        "n": {"type": "integer", "minimum": 1},
+        "time": _TIME,
+        "actor": _TEXT,
+        "role": _TEXT,
+        "action": _TEXT,
+        "object": _TEXT,
+        "outcome": {"enum": ["done", "refused", "failed"]},
+        "reason": _TEXT,
+        "source": _TEXT,
+        "hash": _TEXT,
+    },
+    ("time", "actor", "role", "action", "object", "outcome", "reason"),
+)
+_INCIDENT = _object(
+    {"kind": _TEXT, "first_at": _TIME, "last_at": _TIME, "count": {"type": "integer", "minimum": 1}}, ("kind",)
+)
+_PROBLEM = _object(
+    {
+        "type": {"type": "string", "format": "uri"},
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "errors": {"type": "array", "items": _object({"in": _TEXT, "name": _TEXT, "reason": _TEXT})},
+    },
+    ("type", "title", "status", "detail"),
+)
+
+SCHEMAS: Mapping[str, Any] = {
+    "Call": _CALL,
+    "Party": _PARTY,
+    "Stream": _STREAM,
+    "CallPage": _page("Call"),
+    "Paused": _object({"id": _TEXT, "paused": {"type": "boolean"}}, ("id", "paused")),
+    "AuditEntry": _AUDIT,
+    "AuditPage": _page("AuditEntry"),
+    "Incident": _INCIDENT,
+    "IncidentPage": _page("Incident"),
+    "Problem": _PROBLEM,
+}
+
+_EXAMPLE_CALL = {
+    "id": CALL_ID,
+    "state": "complete",
+    "started_at": "2026-01-15T09:30:00.000Z",
+    "ended_at": "2026-01-15T09:34:12.480Z",
+    "duration_ms": 252480,
+    "session_id": "hVpd7YQgRW2nD22h7q60JQ==",
+    "parties": [
+        {
+            "role": "caller",
+            "name": "Ada Example",
+            "number": "+4930123456",
+            "uri": "sip:+4930123456@example.com",
+            "user_id": None,
+            "joined_at": "2026-01-15T09:30:00.000Z",
+            "left_at": "2026-01-15T09:34:12.480Z",
+        }
+    ],
+    "streams": [
+        {
+            "label": "1",
+            "party": 0,
+            "media": "audio",
+            "codec": "PCMA",
+            "srtp": "AES_CM_128_HMAC_SHA1_80",
+            "packets": 12620,
+            "lost": 4,
+            "duplicates": 0,
+            "rejected": 0,
+            "gap_ms": 80,
+            "gaps": [["2026-01-15T09:31:00.000Z", "2026-01-15T09:31:00.080Z", "loss"]],
+            "pauses": [],
+            "jitter_ms": 0.8,
+            "mos": 4.4,
+        }
+    ],
+    "size_bytes": 4125184,
+    "hold": False,
+    "erase_after": "2026-07-14T09:34:12.480Z",
+}
+
+EXAMPLES: Mapping[str, Any] = {
+    "Call": _EXAMPLE_CALL,
+    "CallPage": {"items": [_EXAMPLE_CALL], "next_cursor": None},
+    "Paused": {"id": CALL_ID, "paused": True},
+    "AuditPage": {
+        "items": [
+            {
+                "n": 17,
+                "time": "2026-01-15T10:00:00.000000Z",
+                "actor": "quality-desk",
+                "role": "listener",
+                "action": "call.media",
+                "object": CALL_ID,
+                "outcome": "done",
+                "reason": "",
+                "source": "192.0.2.20",
+                "hash": "9f2c" * 16,
+            }
+        ],
+        "next_cursor": None,
+    },
+    "IncidentPage": {
+        "items": [
+            {
+                "kind": "call.interrupted",
+                "first_at": "2026-01-15T09:31:00.000Z",
+                "last_at": "2026-01-15T09:31:00.000Z",
+                "count": 1,
+                "call": CALL_ID,
+            }
+        ],
+        "next_cursor": None,
+    },
+    "Problem": {
+        "type": "urn:siprec-recorder:problem:not-found",
+        "title": "Nothing is here",
+        "status": 404,
+        "detail": "There is no such thing, or it is not for this token.",
+    },
+}

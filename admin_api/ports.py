@@ -1,0 +1,48 @@
+"""What this package needs from the daemon, as protocols: live calls, rendered media, health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from storage.calls import CallRow
+from storage.customers import Customer
+
+
+class CannotRender(Exception):
+    """The media of a call cannot be turned into the wanted format; the text is plain and holds nothing personal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A rendered file that has no name on any disk."""
+
+    descriptor: int  # readable at any offset; the taker closes it
+    size: int  # bytes
+    content_type: str
+
+
+class Desk(Protocol):
+    """The running daemon as the admin surface sees it."""
+
+    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+        """Return the newest document of a live call, None if it is not live (any more)."""
+
+    def pause(self, customer: str, call: str) -> bool:
+        """Stop keeping what is said; False if there is no such live call."""
+
+    def resume(self, customer: str, call: str) -> bool:
+        """Keep again; False if there is no such live call."""
+
+    async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
+        """Decrypt and render a call; raises CannotRender."""
+
+    def not_ready(self) -> str | None:
+        """Return why no calls are accepted, None while they are."""
+
+    def metrics(self) -> bytes:
+        """Return the Prometheus exposition text."""
+
+    def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
+        """Return the incidents of a customer, newest first."""

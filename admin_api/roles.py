@@ -1,0 +1,157 @@
+"""Who may do what: every method and path of the contract in one table, and the way from a request to its row."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PREFIX = "/api/v1/customers/"
+"""Everything of one customer lies below this and the customer's name."""
+
+
+class Role(enum.StrEnum):
+    """What a token may be; it may be several."""
+
+    OPERATOR = "operator"
+    LISTENER = "listener"
+    PRIVACY = "privacy"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+    ADMIN = "admin"
+
+
+class Action(enum.StrEnum):
+    """What can be asked for; the names stand in the audit log."""
+
+    SEARCH = "calls.search"
+    VIEW = "call.view"
+    PLAY = "call.media"
+    PAUSE = "call.pause"
+    RESUME = "call.resume"
+    HOLD = "call.hold"
+    RELEASE = "call.release"
+    ANNOTATE = "call.annotate"
+    EXPORT = "export.create"
+    EXPORT_STATE = "export.view"
+    EXPORT_FILE = "export.file"
+    RETENTION = "retention.view"
+    RETENTION_WRITE = "retention.write"
+    RETENTION_PREVIEW = "retention.preview"
+    ERASE = "erasure.create"
+    ERASURE_STATE = "erasure.view"
+    ERASURE_APPROVE = "erasure.approve"
+    WAIVER = "waiver.view"
+    WAIVER_WRITE = "waiver.write"
+    USERS = "users.list"
+    USER = "user.view"
+    USER_EXPORT = "user.export"
+    USER_UNMAP = "user.unmap"
+    USER_DELETE = "user.delete"
+    AUDIT = "audit.read"
+    INCIDENTS = "incidents.list"
+    UNKNOWN = "unknown"  # a path that is none of these
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One method of one path, and who may use it."""
+
+    method: str
+    """HTTP method; HEAD counts as GET."""
+    path: str
+    """Path below the customer; {id} stands for one segment."""
+    action: Action
+    """What it does."""
+    roles: tuple[Role, ...]
+    """Who may; a token needs one of them."""
+
+
+_SEEKERS = (Role.LISTENER, Role.PRIVACY, Role.ADMIN)
+_HEARERS = (Role.LISTENER, Role.ADMIN)
+_ADMIN = (Role.ADMIN,)
+_PRIVACY = (Role.PRIVACY, Role.ADMIN)
+_FOLLOWERS = (Role.PRIVACY, Role.APPROVER, Role.ADMIN)
+
+RULES: tuple[Rule, ...] = (
+    Rule("GET", "/calls", Action.SEARCH, _SEEKERS),
+    Rule("GET", "/calls/{id}", Action.VIEW, _SEEKERS),
+    Rule("GET", "/calls/{id}/media", Action.PLAY, _HEARERS),
+    Rule("POST", "/calls/{id}/pause", Action.PAUSE, _ADMIN),
+    Rule("POST", "/calls/{id}/resume", Action.RESUME, _ADMIN),
+    Rule("PUT", "/calls/{id}/hold", Action.HOLD, _PRIVACY),
+    Rule("DELETE", "/calls/{id}/hold", Action.RELEASE, _PRIVACY),
+    Rule("POST", "/calls/{id}/annotations", Action.ANNOTATE, _PRIVACY),
+    Rule("POST", "/exports", Action.EXPORT, _PRIVACY),
+    Rule("GET", "/exports/{id}", Action.EXPORT_STATE, _PRIVACY),
+    Rule("GET", "/exports/{id}/file", Action.EXPORT_FILE, _PRIVACY),
+    Rule("GET", "/retention", Action.RETENTION, _PRIVACY),
+    Rule("PUT", "/retention", Action.RETENTION_WRITE, _ADMIN),
+    Rule("POST", "/retention/preview", Action.RETENTION_PREVIEW, _PRIVACY),
+    Rule("POST", "/erasures", Action.ERASE, _PRIVACY),
+    Rule("GET", "/erasures/{id}", Action.ERASURE_STATE, _FOLLOWERS),
+    Rule("POST", "/erasures/{id}/approve", Action.ERASURE_APPROVE, (Role.APPROVER,)),
+    Rule("GET", "/waiver", Action.WAIVER, _FOLLOWERS),
+    Rule("PUT", "/waiver", Action.WAIVER_WRITE, _ADMIN),
+    Rule("GET", "/users", Action.USERS, _PRIVACY),
+    Rule("GET", "/users/{id}", Action.USER, _PRIVACY),
+    Rule("GET", "/users/{id}/export", Action.USER_EXPORT, _PRIVACY),
+    Rule("POST", "/users/{id}/unmap", Action.USER_UNMAP, _PRIVACY),
+    Rule("DELETE", "/users/{id}", Action.USER_DELETE, _PRIVACY),
+    Rule("GET", "/audit", Action.AUDIT, (Role.AUDITOR,)),
+    Rule("GET", "/incidents", Action.INCIDENTS, (Role.OPERATOR, Role.ADMIN)),
+)
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the path of a request below /api names."""
+
+    customer: str
+    """Name of the customer as sent, "" if the path has none."""
+    rules: Mapping[str, Rule]
+    """What can be done there by method, empty if it is no path of ours."""
+    object: str
+    """The {id} of the path as sent, "" if there is none."""
+
+    def rule(self, method: str) -> Rule | None:
+        """Return what this method does here."""
+        return self.rules.get("GET" if method == "HEAD" else method)
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods for the Allow header."""
+        found = list(self.rules)
+        return tuple([*found, "HEAD"] if "GET" in found else found)
+
+
+def wanted(path: str) -> Wanted:
+    """Read the path of a request."""
+    if not path.startswith(PREFIX):
+        return Wanted("", {}, "")
+    customer, _, rest = path[len(PREFIX) :].partition("/")
+    segments = rest.split("/")
+    object = segments[1] if len(segments) > 1 else ""
+    shape = (segments[0], "{id}", *segments[2:]) if object else tuple(segments)
+    exact = _BY_SHAPE.get(tuple(segments))
+    if exact:
+        return Wanted(customer, exact, "")
+    return Wanted(customer, _BY_SHAPE.get(shape, {}), object)
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the form of an id, so that it may stand in the audit log."""
+    return _ID.fullmatch(text) is not None
+
+
+def _by_shape() -> dict[tuple[str, ...], dict[str, Rule]]:
+    found: dict[tuple[str, ...], dict[str, Rule]] = {}
+    for rule in RULES:
+        found.setdefault(tuple(rule.path.removeprefix("/").split("/")), {})[rule.method] = rule
+    return found
+
+
+_BY_SHAPE = _by_shape()

@@ -1,0 +1,168 @@
+"""The shapes of requests and answers: parameters are read and described from the same place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from admin_api.errors import invalid
+from storage.callrows import MAX_LIMIT, CallRow, CallState
+
+MAX_PARTY = 512  # characters; the longest URI of the corpus has 180
+MAX_CURSOR = 256  # characters; ours have up to 80
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
+FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query parameter: how it is read and how it is described."""
+
+    name: str
+    """Name in the query."""
+    read: Callable[[str], Any]
+    """Turn the text into a value; raises ValueError."""
+    right: str
+    """What would be right, as a phrase that follows "must be"."""
+    schema: dict[str, Any] = field(hash=False)
+    """JSON schema of the text."""
+    example: str
+    """A value as in the documentation."""
+    default: Any = None
+    """The value if it is not given."""
+
+
+def time(text: str) -> datetime:
+    """Read an RFC 3339 time with its zone; raises ValueError.
+
+    A plus sign that was not escaped in a query arrives as a blank.
+    """
+    if not text.isascii() or not _TIME.fullmatch(text):
+        raise ValueError
+    day, clock = text[:10], text[11:].replace(" ", "+").upper()
+    return datetime.fromisoformat(f"{day}T{clock}").astimezone(UTC)
+
+
+def party(text: str) -> str:
+    """Read whom to look for; raises ValueError. A plus sign that was not escaped arrives as a blank."""
+    if not text.strip() or len(text) > MAX_PARTY:
+        raise ValueError
+    return "+" + text[1:] if re.match(r" \d", text) else text
+
+
+def limit(text: str) -> int:
+    """Read the length of a page; raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise ValueError
+    return int(text)
+
+
+def cursor(text: str) -> str:
+    """Read a cursor; raises ValueError."""
+    if len(text) > MAX_CURSOR or not re.fullmatch(r"[A-Za-z0-9_.=-]+", text):
+        raise ValueError
+    return text
+
+
+def form(text: str) -> str:
+    """Read the wanted format of media; raises ValueError."""
+    if text not in FORMATS:
+        raise ValueError
+    return text
+
+
+_MOMENT = {"type": "string", "format": "date-time"}
+PARTY = Parameter(
+    "party",
+    party,
+    f"a number, URI, name, e-mail or user, at most {MAX_PARTY} characters",
+    {"type": "string", "minLength": 1, "maxLength": MAX_PARTY},
+    "+49 30 1234567",
+)
+SINCE = Parameter("since", time, "an RFC 3339 time with its zone", _MOMENT, "2026-01-01T00:00:00Z")
+UNTIL = Parameter("until", time, "an RFC 3339 time with its zone", _MOMENT, "2026-02-01T00:00:00Z")
+STATE = Parameter(
+    "state",
+    CallState,
+    "recording, complete or interrupted",
+    {"type": "string", "enum": [state.value for state in CallState]},
+    "complete",
+)
+LIMIT = Parameter(
+    "limit",
+    limit,
+    f"a whole number from 1 to {MAX_LIMIT}",
+    {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 50},
+    "50",
+    50,
+)
+CURSOR = Parameter(
+    "cursor",
+    cursor,
+    "`next_cursor` of the page before",
+    {"type": "string", "maxLength": MAX_CURSOR},
+    "MjA0NjAuMTc2Nzc",
+)
+FORMAT = Parameter(
+    "format", form, f"one of {', '.join(FORMATS)}", {"type": "string", "enum": list(FORMATS)}, "wav", "wav"
+)
+
+
+def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Read a query; raises Problem 422, which names declared parameters only and repeats nothing."""
+    known = {parameter.name: parameter for parameter in parameters}
+    values = {parameter.name: parameter.default for parameter in parameters}
+    errors: list[dict[str, str]] = []
+    given: set[str] = set()
+    for name, text in pairs:
+        parameter = known.get(name)
+        if parameter is None:
+            errors.append(
+                {"in": "query", "reason": f"there is an unknown parameter; known here: {', '.join(known) or 'none'}"}
+            )
+        elif name in given:
+            errors.append({"in": "query", "name": name, "reason": "must be given once"})
+        else:
+            given.add(name)
+            try:
+                values[name] = parameter.read(text)
+            except ValueError:
+                errors.append({"in": "query", "name": name, "reason": f"must be {parameter.right}"})
+    if errors:
+        raise invalid(list({tuple(error.items()): error for error in errors}.values()))
+    return values
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Write a time as RFC 3339 UTC with milliseconds."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def call(row: CallRow | None, live: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Show a call: what the index knows, and of a live one what the daemon knows now; one of both is given."""
+    shown = {**_NOT_INDEXED, **(_indexed(row) if row else {}), **(live or {})}
+    if row:
+        shown["hold"] = row.hold
+        shown["erase_after"] = rfc3339(row.erase_after)
+    return shown
+
+
+_NOT_INDEXED: Mapping[str, Any] = {"size_bytes": 0, "hold": False, "erase_after": None}
+"""What only the index knows, for the moment before a new call is in it."""
+
+
+def _indexed(row: CallRow) -> dict[str, Any]:
+    return {
+        **row.details,
+        "id": row.id,
+        "state": row.state.value,
+        "started_at": rfc3339(row.started_at),
+        "ended_at": rfc3339(row.ended_at),
+        "duration_ms": row.duration_ms,
+        "size_bytes": row.size_bytes,
+    }

@@ -1,0 +1,138 @@
+"""What one recvmmsg left in memory: where each part lies, and how a whole batch is read in one C call.
+
+A lane holds one batch of one socket. Its memory is a slice of a mapped file, so it outlives the process:
+
+    headers   SLOTS × struct mmsghdr (64 bytes): flags at 48, length at 56; UNUSED until the slot is filled
+    names     SLOTS × 32 bytes: the sender's sockaddr
+    control   SLOTS × 32 bytes: one cmsg, SCM_TIMESTAMPNS with a struct timespec
+    near      SLOTS × NEAR bytes: the beginning of each packet
+    far       SLOTS × FAR bytes: the rest of packets that are longer
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from media.spec import Address, unwrap
+from media.srtp import ffi
+
+#: Packets of one recvmmsg: more than a tick of 0.5 s brings of 20 ms or 10 ms packets.
+SLOTS = 64
+#: 40 ms of G.711 with an AEAD tag and MKI; a stride of few cache lines keeps a batch in the L1 cache.
+NEAR = 384
+#: Together 2 KiB: above every MTU that is not jumbo. What is longer is counted and dropped.
+FAR = 2048 - NEAR
+MMSGHDR, NAME, CONTROL = 64, 32, 32
+LENGTH_AT, FLAGS_AT = 56, 48
+UNUSED = 0xFFFFFFFF
+#: recvmsg(2): the datagram was longer than the slot.
+MSG_TRUNC = 0x20
+
+HEADERS_AT = 0
+NAMES_AT = HEADERS_AT + SLOTS * MMSGHDR
+CONTROL_AT = NAMES_AT + SLOTS * NAME
+NEAR_AT = CONTROL_AT + SLOTS * CONTROL
+FAR_AT = NEAR_AT + SLOTS * NEAR
+#: Bytes of one lane, a whole number of pages.
+LANE = FAR_AT + SLOTS * FAR
+
+Unpack = Callable[..., tuple[Any, ...]]
+
+#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn.
+LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
+TIMES: list[Unpack] = [struct.Struct("=" + "16xqq" * n).unpack_from for n in range(SLOTS + 1)]
+HEADS: list[Unpack] = [struct.Struct(">" + f"QI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
+#: Writers for the arrival deltas of a run.
+DELTAS = [struct.Struct(f"!{n}H").pack for n in range(SLOTS + 1)]
+
+_TIME = struct.Struct("=qq").unpack_from
+_WORD = struct.Struct("=I").unpack_from
+#: Payload readers kept, each about 3 KB: a few codecs times the counts that jitter brings.
+MAX_READERS = 256
+_readers: dict[int, Unpack] = {}
+
+
+def payloads(count: int, size: int) -> Unpack:
+    """Give the reader of the `count` payloads of packets of `size` bytes with a plain header."""
+    key = count << 16 | size
+    reader = _readers.get(key)
+    if reader is None:
+        if len(_readers) >= MAX_READERS:
+            _readers.clear()
+        reader = _readers[key] = struct.Struct(f"12x{size - 12}s{NEAR - size}x" * count).unpack_from
+    return reader
+
+
+_sizes: dict[int, bytes] = {}
+
+
+def sizes(size: int) -> bytes:
+    """Give SLOTS times `size` as C ints."""
+    found = _sizes.get(size)
+    if found is None:
+        found = _sizes[size] = size.to_bytes(4, "little") * SLOTS
+    return found
+
+
+class Workbench:
+    """Private memory in which batches are decrypted: libsrtp works in place, and the received bytes must stay
+    for a successor.
+    """
+
+    def __init__(self) -> None:
+        self._near = ffi.new("char[]", SLOTS * NEAR)
+        self.near = memoryview(ffi.buffer(self._near)).cast("B")
+        self._lengths = ffi.new("int[]", SLOTS)
+        self.lengths = memoryview(ffi.buffer(self._lengths)).cast("B")
+        #: One pointer a slot, made once: a cast costs more than a packet's decryption call.
+        self.packet_pointers = [ffi.cast("void *", self._near + i * NEAR) for i in range(SLOTS)]
+        self.length_pointers = [self._lengths + i for i in range(SLOTS)]
+
+
+class Lane:
+    """One batch in memory, live or left by a dead worker."""
+
+    __slots__ = ("control", "far", "headers", "names", "near", "workbench")
+
+    def __init__(self, memory: memoryview, workbench: Workbench) -> None:
+        self.headers = memory[HEADERS_AT:NAMES_AT]
+        self.names = memory[NAMES_AT:CONTROL_AT]
+        self.control = memory[CONTROL_AT:NEAR_AT]
+        self.near = memory[NEAR_AT:FAR_AT]
+        self.far = memory[FAR_AT:LANE]
+        self.workbench = workbench
+
+    def count(self) -> int:
+        """Count the slots the kernel has filled; after a crash nothing else says so."""
+        lengths = LENGTHS[SLOTS](self.headers, 0)
+        return next((i for i, length in enumerate(lengths) if length == UNUSED), SLOTS)
+
+    def packet(self, slot: int) -> bytes | None:
+        """Give a packet as received; None if it was longer than a slot."""
+        if _WORD(self.headers, slot * MMSGHDR + FLAGS_AT)[0] & MSG_TRUNC:
+            return None
+        length: int = _WORD(self.headers, slot * MMSGHDR + LENGTH_AT)[0]
+        start = slot * NEAR
+        if length <= NEAR:
+            return bytes(self.near[start : start + length])
+        return bytes(self.near[start : start + NEAR]) + bytes(self.far[slot * FAR : slot * FAR + length - NEAR])
+
+    def arrival(self, slot: int) -> int:
+        """Give the kernel's time of arrival, ns since the epoch."""
+        seconds, nanoseconds = _TIME(self.control, slot * CONTROL + 16)
+        return int(seconds * 1_000_000_000 + nanoseconds)
+
+    def name(self, slot: int) -> bytes:
+        """Give the sender's sockaddr: 16 bytes of IPv4, 28 of IPv6."""
+        start = slot * NAME
+        return bytes(self.names[start : start + (16 if self.names[start] == 2 else 28)])
+
+    def address(self, slot: int) -> Address:
+        """Give the sender's packed IP address and port."""
+        return address(self.name(slot))
+
+
+def address(name: bytes) -> Address:
+    """Read a sockaddr."""
+    packed = name[4:8] if name[:1] == b"\x02" else name[8:24]
+    return unwrap(packed), int.from_bytes(name[2:4], "big")

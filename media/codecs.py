@@ -1,0 +1,288 @@
+"""Payloads to sound: what each encoding is, how long a payload lasts, and its 16-bit mono PCM.
+
+G.711 is expanded by table; everything else goes through FFmpeg (PyAV), imported when the first such payload is to be
+decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from media import amr, g711
+
+if TYPE_CHECKING:
+    from av import AudioFrame, AudioResampler
+    from av.audio.codeccontext import AudioCodecContext
+
+# A stretch of payload: what FFmpeg takes in one packet (None: no speech in it), and the samples it lasts.
+Piece = tuple[bytes | None, int]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What one payload type means, from the SDP's rtpmap and fmtp."""
+
+    name: str
+    # encoding name as sent, in any case
+    clock: int
+    # RTP clock in Hz
+    channels: int = 1
+    # channels the SDP names (Opus always says 2)
+    fmtp: str | None = None
+    # format parameters, raw
+
+
+# RFC 3551 table 4, and 19 as Cisco uses it: payload types that need no rtpmap.
+STATIC = {
+    0: Format("PCMU", 8000),
+    3: Format("GSM", 8000),
+    4: Format("G723", 8000),
+    8: Format("PCMA", 8000),
+    9: Format("G722", 8000),
+    13: Format("CN", 8000),
+    18: Format("G729", 8000),
+    19: Format("CN", 8000),
+}
+
+# Never sound: digits (RFC 4733) are personal data and no audio, comfort noise (RFC 3389) is the absence of it.
+NOT_SOUND = frozenset({"TELEPHONE-EVENT", "TONE", "CN"})
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How one encoding is decoded."""
+
+    decoder: str | None
+    # FFmpeg's decoder, None: G.711 by table
+    rate: int | None
+    # samples a second it decodes to, None: the RTP clock
+    clock: int | None
+    # RTP clock whatever the SDP says, None: the SDP's
+    split: Callable[[bytes, Format], list[Piece]]
+    # cuts a payload into pieces; raises ValueError or MalformedAmr
+    tables: tuple[bytes, bytes] | None = None
+    # G.711 expansion
+
+
+def _one_byte_one_sample(payload: bytes, form: Format) -> list[Piece]:
+    return [(payload, len(payload))]
+
+
+def _g722(payload: bytes, form: Format) -> list[Piece]:
+    return [(payload, 2 * len(payload))]
+
+
+def _g729(payload: bytes, form: Format) -> list[Piece]:
+    """Cut 10-byte voice frames and a closing 2-byte SID (annex B): FFmpeg knows no SID, so it is 10 ms of silence."""
+    voice, rest = divmod(len(payload), 10)
+    if rest not in (0, 2):
+        raise ValueError("a G.729 payload is whole frames of 10 bytes and at most one SID of 2")
+    return [(payload[10 * i : 10 * i + 10], 80) for i in range(voice)] + ([(None, 80)] if rest else [])
+
+
+def _equal(size: int, samples: int) -> Callable[[bytes, Format], list[Piece]]:
+    """Make a splitter for a codec of equal frames."""
+
+    def split(payload: bytes, form: Format) -> list[Piece]:
+        if not payload or len(payload) % size:
+            raise ValueError("the payload is not whole frames")
+        return [(payload[i : i + size], samples) for i in range(0, len(payload), size)]
+
+    return split
+
+
+def _ilbc(payload: bytes, form: Format) -> list[Piece]:
+    """Cut frames of 38 bytes (20 ms) or 50 (30 ms); the length decides, as senders forget `mode=20` (RFC 3952)."""
+    return _equal(*ilbc_frame(payload))(payload, form)
+
+
+def ilbc_frame(payload: bytes) -> tuple[int, int]:
+    """Return bytes and samples of the frames in an iLBC payload."""
+    return (38, 160) if len(payload) % 50 else (50, 240)
+
+
+OPUS_MAX_SAMPLES = 5760  # 120 ms, RFC 6716 section 3.2.5
+
+
+def _opus(payload: bytes, form: Format) -> list[Piece]:
+    """Read the length of an Opus packet from its first two bytes (RFC 6716 section 3.1); samples at 48 kHz."""
+    if not payload:
+        raise ValueError("an Opus packet has at least one byte")
+    config = payload[0] >> 3
+    if config < 12:
+        frame = (480, 960, 1920, 2880)[config & 3]
+    else:
+        frame = (480, 960)[config & 1] if config < 16 else (120, 240, 480, 960)[config & 3]
+    code = payload[0] & 3
+    if code == 3 and len(payload) < 2:
+        raise ValueError("an Opus packet of code 3 has a count byte")
+    samples = frame * (1 if code == 0 else 2 if code < 3 else payload[1] & 63)
+    if not 0 < samples <= OPUS_MAX_SAMPLES:
+        raise ValueError("an Opus packet lasts at most 120 ms")
+    return [(payload, samples)]
+
+
+def _amr(*, wide: bool) -> Callable[[bytes, Format], list[Piece]]:
+    """Make the splitter of AMR or AMR-WB."""
+    samples = 320 if wide else 160
+
+    def split(payload: bytes, form: Format) -> list[Piece]:
+        found = amr.frames(payload, wide=wide, aligned=amr.octet_aligned(form.fmtp))
+        return [(frame, samples) for frame in found]
+
+    return split
+
+
+def _speex(payload: bytes, form: Format) -> list[Piece]:
+    return [(payload, form.clock // 50)]
+
+
+CODINGS = {
+    "PCMU": Coding(None, None, None, _one_byte_one_sample, g711.ULAW),
+    "PCMA": Coding(None, None, None, _one_byte_one_sample, g711.ALAW),
+    "G722": Coding("g722", 16_000, 8_000, _g722),  # RFC 3551 section 4.5.2: the clock is 8,000 by an old mistake
+    "G729": Coding("g729", 8_000, 8_000, _g729),
+    "GSM": Coding("gsm", 8_000, 8_000, _equal(33, 160)),
+    "ILBC": Coding("ilbc", 8_000, 8_000, _ilbc),
+    "OPUS": Coding("libopus", 48_000, 48_000, _opus),
+    "AMR": Coding("amrnb", 8_000, 8_000, _amr(wide=False)),
+    "AMR-WB": Coding("amrwb", 16_000, 16_000, _amr(wide=True)),
+    "SPEEX": Coding("speex", None, None, _speex),
+}
+SPEEX_CLOCKS = (8_000, 16_000, 32_000)
+CLOCKS = range(8_000, 192_001)  # what a G.711 rtpmap may reasonably name
+
+
+def coding(form: Format) -> Coding | None:
+    """Find how to decode a format; None: unknown, or not sound at all."""
+    name = form.name.upper()
+    allowed = SPEEX_CLOCKS if name == "SPEEX" else CLOCKS
+    found = CODINGS.get(name)
+    if found and found.clock is None and form.clock not in allowed:
+        return None
+    return found
+
+
+class Known:
+    """A format, looked up once."""
+
+    __slots__ = ("clock", "coding", "form", "rate", "sound")
+
+    def __init__(self, form: Format) -> None:
+        self.form = form
+        self.coding = coding(form)
+        # None: nobody can decode it
+        self.sound = form.name.upper() not in NOT_SOUND
+        # False: digits and comfort noise
+        self.clock = (self.coding and self.coding.clock) or max(form.clock, 1)
+        # RTP clock that really counts, Hz
+        self.rate = (self.coding and self.coding.rate) or self.clock
+        # samples a second it decodes to
+
+    def samples_in(self, payload: bytes) -> int:
+        """Return how long a payload lasts, in samples of `rate`; 0 if that cannot be known."""
+        if self.coding is None:
+            return 0
+        if self.coding.tables:
+            return len(payload)
+        try:
+            return sum([samples for _, samples in self.coding.split(payload, self.form)])
+        except (ValueError, amr.MalformedAmr):
+            return 0
+
+
+class Decoder(Protocol):
+    """Payloads of one source, in order, to PCM."""
+
+    rate: int
+    # samples a second it gives
+    errors: int
+    # payloads and frames that could not be decoded so far
+    joins: bool
+    # payloads may be joined and decoded at once
+
+    def decode(self, payload: bytes) -> bytes | bytearray:
+        """Return 16-bit little-endian mono samples, exactly as long as the payload lasts."""
+
+
+def decoder(form: Format) -> Decoder | None:
+    """Make a decoder, None if the format is unknown."""
+    found = coding(form)
+    if found is None:
+        return None
+    return TableDecoder(found.tables, form.clock) if found.tables else FrameDecoder(found, form)
+
+
+class TableDecoder:
+    """G.711."""
+
+    joins = True
+
+    def __init__(self, tables: tuple[bytes, bytes], rate: int) -> None:
+        self.rate, self.errors, self._tables = rate, 0, tables
+
+    def decode(self, payload: bytes) -> bytearray:
+        """Expand a payload, or several joined."""
+        return g711.decode(payload, self._tables)
+
+
+class FrameDecoder:
+    """Any codec of FFmpeg, one piece at a time."""
+
+    joins = False
+
+    def __init__(self, how: Coding, form: Format) -> None:
+        self.rate, self.errors = Known(form).rate, 0
+        self._how, self._form = how, form
+        self._context: AudioCodecContext | None = None
+        self._converter: AudioResampler | None = None
+
+    def decode(self, payload: bytes) -> bytes:
+        """Decode one payload; silence where it cannot be."""
+        try:
+            pieces = self._how.split(payload, self._form)
+        except (ValueError, amr.MalformedAmr):
+            self.errors += 1
+            return b""
+        return b"".join([self._piece(piece, samples, payload) for piece, samples in pieces])
+
+    def _piece(self, piece: bytes | None, samples: int, payload: bytes) -> bytes:
+        from av import FFmpegError, Packet
+
+        if not piece:  # FFmpeg takes an empty packet for the end of everything
+            return bytes(2 * samples)
+        try:
+            if self._context is None:
+                self._context = self._open(payload)
+            pcm = b"".join([self._linear(frame) for frame in self._context.decode(Packet(piece))])
+        except (FFmpegError, ValueError):
+            pcm = b""
+        if not pcm:
+            self.errors += 1
+        return pcm[: 2 * samples].ljust(2 * samples, b"\0")
+
+    def _open(self, payload: bytes) -> AudioCodecContext:
+        import av
+
+        context = av.CodecContext.create(self._how.decoder or "", "r")
+        if not isinstance(context, av.AudioCodecContext):
+            raise ValueError("not an audio decoder")
+        context.sample_rate, context.layout = self.rate, "mono"
+        context.thread_count = 1
+        if self._how.decoder == "ilbc":  # FFmpeg tells 20 from 30 ms frames by the bit rate
+            context.bit_rate = 15_200 if ilbc_frame(payload)[0] == 38 else 13_333
+        return context
+
+    def _linear(self, frame: AudioFrame) -> bytes:
+        """Bring a decoded frame to 16-bit mono."""
+        if frame.format.name in ("s16", "s16p") and frame.layout.nb_channels == 1:
+            return bytes(frame.planes[0])[: 2 * frame.samples]
+        if self._converter is None:
+            from av import AudioResampler
+
+            self._converter = AudioResampler(format="s16", layout="mono", rate=frame.sample_rate)
+        frame.pts = None
+        made = self._converter.resample(frame)
+        return b"".join([bytes(f.planes[0])[: 2 * f.samples] for f in made])

@@ -1,0 +1,187 @@
+"""Shell: empty sockets with recvmmsg into memory that outlives this process.
+
+The region is a file on tmpfs, mapped:
+
+    0      journal: magic, generation, lanes in use, call id, stream of each lane (bit 7: RTCP)
+    4096   LANES × media.batch.LANE
+
+Before a round the lanes are reset (every slot UNUSED), then the journal names the call and the generation its commit
+will have, then the sockets are emptied. Whatever is killed when: a successor that finds generation g in the call's
+spool
+and g + 1 here has to replay these packets; otherwise they are committed, or there are none.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from media.batch import (
+    CONTROL,
+    CONTROL_AT,
+    FAR,
+    FAR_AT,
+    HEADERS_AT,
+    LANE,
+    MMSGHDR,
+    NAME,
+    NAMES_AT,
+    NEAR,
+    NEAR_AT,
+    SLOTS,
+    UNUSED,
+    Lane,
+    Workbench,
+)  # fmt: skip
+from media.errors import Damaged
+
+MAGIC = b"RAW1"
+#: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
+LANES = 4
+JOURNAL = struct.Struct("=4sBxxxQ36s4B")
+PAGE = 4096
+SIZE = PAGE + LANES * LANE
+RTCP = 0x80
+MSG_DONTWAIT = 0x40
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Message(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint),
+        ("iov", ctypes.c_void_p),
+        ("iov_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+        ("length", ctypes.c_uint),
+        ("pad", ctypes.c_uint),
+    )
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a region says about its last batch."""
+
+    call: str
+    # the commit this batch belongs to
+    generation: int
+    # (stream, is RTCP) of each lane in use
+    lanes: tuple[tuple[int, bool], ...]
+
+
+class Region:
+    """The receive region of one worker."""
+
+    def __init__(self, path: str) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        # held until the process is gone for certain: whoever can lock the file is the only one left to drain its
+        # sockets
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        self._fd = fd
+        os.ftruncate(fd, SIZE)
+        # populated: a page fault inside recvmmsg is the one place where a kill could lose a packet
+        self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        self._memory = memoryview(self._map)
+        self.workbench = Workbench()
+        self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._iovecs: list[ctypes.Array[_Iovec]] = []
+        self._headers: list[int] = []
+        #: Fresh headers of each lane, without and with room for the sender's name.
+        self._templates: list[tuple[bytes, bytes]] = []
+        for i in range(LANES):
+            at = base + PAGE + i * LANE
+            self._iovecs.append(_iovecs(at))
+            self._headers.append(at + HEADERS_AT)
+            self._templates.append((_template(at, self._iovecs[i], False), _template(at, self._iovecs[i], True)))
+
+    def begin(self, call: bytes, generation: int, streams: Sequence[int], named: Sequence[bool]) -> None:
+        """Open a round: reset one lane a stream (RTCP: bit 7 set; `named`: senders wanted), then write the journal."""
+        for i, want in enumerate(named):
+            self.lanes[i].headers[:] = self._templates[i][want]
+        JOURNAL.pack_into(
+            self._map, 0, MAGIC, len(streams), generation, call, *streams, *(0 for _ in range(LANES - len(streams)))
+        )
+
+    def receive(self, lane: int, descriptor: int) -> int:
+        """Take up to SLOTS packets from a socket; 0 if there are none."""
+        count: int = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
+        if count < 0:
+            # an ICMP error of something we sent is reported once and cleared by that (ip(7)); EAGAIN stays
+            count = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
+        return max(count, 0)
+
+
+class Relic:
+    """The region of a dead worker, read only."""
+
+    def __init__(self, path: str, workbench: Workbench) -> None:
+        with open(path, "rb") as file:
+            self._data = file.read(SIZE)
+        if len(self._data) != SIZE:
+            raise Damaged("a receive region has the wrong size")
+        self.journal = _journal(self._data)
+        self.lanes = [Lane(_lane(memoryview(self._data), i), workbench) for i in range(LANES)]
+
+
+def wait_for_end(path: str) -> None:
+    """Wait until the process that drains into this region is gone."""
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def journal_of(path: str) -> Journal | None:
+    """Read whose batch a region holds; None if nobody's."""
+    with open(path, "rb") as file:
+        return _journal(file.read(JOURNAL.size))
+
+
+def _journal(data: bytes) -> Journal | None:
+    if len(data) < JOURNAL.size:
+        return None
+    magic, count, generation, call, *streams = JOURNAL.unpack_from(data)
+    if magic != MAGIC or count > LANES:
+        return None
+    lanes = tuple((each & ~RTCP, bool(each & RTCP)) for each in streams[:count])
+    return Journal(call.rstrip(b"\0").decode("ascii", "replace"), generation, lanes)
+
+
+def _lane(memory: memoryview, number: int) -> memoryview:
+    start = PAGE + number * LANE
+    return memory[start : start + LANE]
+
+
+def _iovecs(at: int) -> "ctypes.Array[_Iovec]":
+    iovecs = (_Iovec * (2 * SLOTS))()
+    for slot in range(SLOTS):
+        iovecs[2 * slot] = _Iovec(at + NEAR_AT + slot * NEAR, NEAR)
+        iovecs[2 * slot + 1] = _Iovec(at + FAR_AT + slot * FAR, FAR)
+    return iovecs
+
+
+def _template(at: int, iovecs: "ctypes.Array[_Iovec]", named: bool) -> bytes:
+    messages = (_Message * SLOTS)()
+    if ctypes.sizeof(_Message) != MMSGHDR:
+        raise Damaged("struct mmsghdr is not 64 bytes here: only 64-bit Linux is supported")
+    for slot in range(SLOTS):
+        message = messages[slot]
+        if named:
+            message.name, message.name_length = at + NAMES_AT + slot * NAME, NAME
+        message.iov = ctypes.addressof(iovecs) + 2 * slot * ctypes.sizeof(_Iovec)
+        message.iov_count = 2
+        message.control, message.control_length = at + CONTROL_AT + slot * CONTROL, CONTROL
+        message.length = UNUSED
+    return bytes(messages)

@@ -1,0 +1,146 @@
+"""PCM to FLAC, Ogg/Opus, MP3 and Matroska by FFmpeg (PyAV, imported when an encoder is made)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, BinaryIO
+
+from media.errors import MediaError
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import OutputContainer
+
+OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+OPUS_BITS = 24_000  # a channel, for 8 kHz: transparent for telephone speech
+WIDE_BITS = 40_000  # a channel, above
+MP3_BITS = 32_000
+OPUS_EFFORT = "5"  # of 10: two thirds of the time, no difference anybody hears in speech
+BUFFER = 1 << 18  # bytes FFmpeg collects before it writes
+
+
+class Unencodable(MediaError):
+    """This format cannot hold that many channels or that rate."""
+
+
+class Container(StrEnum):
+    """What an export can be."""
+
+    WAV = "wav"
+    FLAC = "flac"
+    OPUS = "opus"
+    MP3 = "mp3"
+    MKV = "mkv"
+    PCAP = "pcap"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How FFmpeg makes one container."""
+
+    container: str
+    codec: str
+    channels: int
+    # most it can hold
+    rates: tuple[int, ...] = ()
+    # sample rates it takes, empty: any
+    apart: bool = False
+    # one mono track per channel
+
+
+KINDS = {
+    Container.FLAC: Kind("flac", "flac", 8),
+    Container.OPUS: Kind("ogg", "libopus", 8, OPUS_RATES),
+    Container.MP3: Kind("mp3", "libmp3lame", 2, MP3_RATES),
+    Container.MKV: Kind("matroska", "flac", 64, apart=True),
+}
+LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
+
+
+class Encoder:
+    """Take interleaved 16-bit PCM and write a container; `finish` must be called."""
+
+    def __init__(self, out: BinaryIO, form: Container, rate: int, titles: Sequence[str]) -> None:
+        """`titles` names each channel. Raises Unencodable."""
+        import av
+
+        self._kind = _fitting(form, rate, len(titles))
+        self._rate, self._channels, self._at = rate, len(titles), 0
+        self._out: OutputContainer = av.open(out, "w", format=self._kind.container, buffer_size=BUFFER)
+        if self._kind.apart:
+            self._tracks = [self._track("mono", title) for title in titles]
+        else:
+            self._tracks = [self._track(LAYOUTS[len(titles) - 1], "")]
+
+    def _track(self, layout: str, title: str) -> AudioStream:
+        from av.audio.stream import AudioStream
+
+        options = {}
+        if self._kind.codec == "libopus":
+            options = {"compression_level": OPUS_EFFORT, "application": "audio"}
+            if self._channels > 2:
+                options["mapping_family"] = "255"  # channels without a place in a room
+        track = self._out.add_stream(self._kind.codec, rate=self._rate, options=options, layout=layout)
+        if not isinstance(track, AudioStream):
+            raise Unencodable(f"{self._kind.codec} is no audio codec")
+        if self._kind.codec == "libopus":
+            track.bit_rate = self._channels * (OPUS_BITS if self._rate == OPUS_RATES[0] else WIDE_BITS)
+        elif self._kind.codec == "libmp3lame":
+            track.bit_rate = self._channels * MP3_BITS
+        track.time_base = Fraction(1, self._rate)
+        if title:
+            track.metadata["title"] = title
+        return track
+
+    def give(self, pcm: bytes | bytearray) -> None:
+        """Encode what comes next."""
+        samples = len(pcm) // 2 // self._channels
+        if self._kind.apart:
+            for channel, track in enumerate(self._tracks):
+                self._encode(track, apart(pcm, channel, self._channels), samples)
+        else:
+            self._encode(self._tracks[0], pcm, samples)
+        self._at += samples
+
+    def _encode(self, track: AudioStream, pcm: bytes | bytearray, samples: int) -> None:
+        from av import AudioFrame
+
+        if not samples:
+            return
+        frame = AudioFrame(format="s16", layout=track.layout, samples=samples)
+        frame.sample_rate, frame.pts, frame.time_base = self._rate, self._at, Fraction(1, self._rate)
+        frame.planes[0].update(bytes(pcm).ljust(frame.planes[0].buffer_size, b"\0"))
+        self._out.mux(track.encode(frame))
+
+    def finish(self) -> None:
+        """Write what is held back and the end of the container."""
+        if not self._at:  # a file without one sample opens nowhere
+            self.give(bytes(self._rate // 50 * self._channels * 2))
+        for track in self._tracks:
+            self._out.mux(track.encode(None))
+        self._out.close()
+
+
+def _fitting(form: Container, rate: int, channels: int) -> Kind:
+    kind = KINDS.get(form)
+    if kind is None:
+        raise Unencodable(f"{form} is not made by an encoder")
+    if channels > kind.channels:
+        raise Unencodable(
+            f"{form} holds at most {kind.channels} channels and this call has {channels}; take wav or mkv"
+        )
+    if kind.rates and rate not in kind.rates:
+        raise Unencodable(f"{form} cannot hold {rate} samples a second; take wav or flac")
+    return kind
+
+
+def apart(pcm: bytes | bytearray, channel: int, channels: int) -> bytearray:
+    """Take one channel out of interleaved sound."""
+    one = bytearray(len(pcm) // channels)
+    one[0::2] = pcm[2 * channel :: 2 * channels]
+    one[1::2] = pcm[2 * channel + 1 :: 2 * channels]
+    return one

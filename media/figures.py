@@ -1,0 +1,41 @@
+"""What is told of a stream, under the names of the contract."""
+
+from typing import Any
+
+from media.quality import mos
+from media.track import Track
+
+
+def totals(track: Track) -> tuple[int, int]:
+    """Give (lost, expected) over all sources."""
+    expected, _, lost = track.retired
+    for source in track.sources.values():
+        expected += source.expected - source.excused
+        lost += source.lost
+    return lost, expected
+
+
+def figures(track: Track) -> dict[str, Any]:
+    """Give what is known of a stream under the names of the contract."""
+    lost, expected = totals(track)
+    codec = track.spec.codec(track.payload_type)[0] if track.payload_type >= 0 else ""
+    return {
+        "stream": track.spec.stream,
+        "packets": track.packets,
+        "lost": lost,
+        "duplicates": track.duplicates,
+        "rejected": track.rejected,
+        "foreign": track.foreign,
+        "late": track.late,
+        "reordered": track.reordered,
+        "bytes": track.size,
+        "codec": codec,
+        "srtp": track.spec.suite,
+        "jitter_ms": round(track.jitter / 1e6, 3),
+        "gap_ms": -(-track.gaps.missing_ns // 1_000_000),
+        "gaps": [list(gap) for gap in track.gaps.listed()],
+        "mos": mos(codec, lost, expected),
+        "first_arrival": track.first_arrival,
+        "last_arrival": track.last_arrival,
+        "sources": [[source.ssrc, source.first, source.highest] for source in track.sources.values()],
+    }

@@ -1,0 +1,115 @@
+"""The keys of one stream: the one in use, the one before for a short overlap, and the rollover counters still to
+be found.
+"""
+
+import hashlib
+from collections.abc import Container, Iterable
+from typing import Any
+
+from media.errors import UnusableKey
+from media.srtp import AUTHENTICATION, REPLAYED, Context
+
+#: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
+#: packet.
+SEARCH_INTERVAL = 1_000_000_000
+#: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
+OVERLAP = 10_000_000_000
+#: Contexts kept: two keys, each with sources that were joined in mid call.
+MAX_CONTEXTS = 4
+
+
+class Keyring:
+    """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
+
+    __slots__ = ("_next_search", "_old_until", "contexts", "rollover", "session", "switched", "tag")
+
+    def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
+        self.contexts = [Context(suite, key, mki)]
+        self._next_search = 0
+        self._old_until = 0
+        #: After `open`: the rollover counter a new context began with, and whether the context changed.
+        self.rollover = 0
+        self.switched = False
+        self._front()
+
+    def _front(self) -> None:
+        """Keep at hand what the fast path needs of the context in use."""
+        front = self.contexts[0]
+        self.session: Any = front.session
+        self.tag = front.suite.tag
+
+    @property
+    def check(self) -> bytes:
+        """Tell the key in use from others without telling it: the state of a successor begins with this."""
+        return hashlib.sha256(b"srtp key check" + self.contexts[0].key).digest()[:8]
+
+    def add(self, suite: str, key: bytes, mki: int = 0) -> bool:
+        """Take the key of a re-offer; the same key keeps its context (False), another waits for its first packet
+        (True).
+        """
+        if any((each.name, each.key) == (suite, key) for each in self.contexts):
+            return False
+        if len(self.contexts) >= MAX_CONTEXTS:
+            del self.contexts[1:]
+        self.contexts.append(Context(suite, key, mki))
+        return True
+
+    def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
+        """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already."""
+        self.switched = False
+        for context in tuple(self.contexts):
+            if context is tried:
+                continue
+            opened = context.unprotect(packet)
+            if not isinstance(opened, int):
+                return opened if context is self.contexts[0] else self._switch(context, arrival, 0, opened)
+            if opened in REPLAYED:
+                return opened
+        return self._search(packet, arrival, known)
+
+    def open_rtcp(self, packet: bytes) -> bytes | int:
+        """Give the plaintext of an RTCP compound, or a libsrtp status."""
+        for context in self.contexts:
+            opened = context.unprotect_rtcp(packet)
+            if not isinstance(opened, int):
+                return opened
+        return AUTHENTICATION
+
+    def expire(self, now: int) -> None:
+        """Forget keys whose overlap is over."""
+        if self._old_until and now > self._old_until:
+            del self.contexts[1:]
+            self._old_until = 0
+
+    def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
+        """After a restart: bring (ssrc, index) to where they were; False if they were under another key."""
+        for context in self.contexts:
+            if hashlib.sha256(b"srtp key check" + context.key).digest()[:8] == check:
+                for ssrc, index in sources:
+                    context.walk(ssrc, index)
+                return True
+        return False
+
+    def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
+        if context in self.contexts:
+            self.contexts.remove(context)
+        self.contexts.insert(0, context)
+        del self.contexts[MAX_CONTEXTS:]
+        self._old_until = arrival + OVERLAP if any(each.key != context.key for each in self.contexts) else 0
+        self.rollover, self.switched = rollover, True
+        self._front()
+        return opened
+
+    def _search(self, packet: bytes, arrival: int, known: Container[int]) -> bytes | int:
+        """Look for the rollover counter of a source nobody knows yet (RFC 3711 section 3.3.1)."""
+        if arrival < self._next_search or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
+            return AUTHENTICATION
+        self._next_search = arrival + SEARCH_INTERVAL
+        for context in reversed(self.contexts):
+            try:
+                found = context.find_rollover(packet)
+            except UnusableKey:
+                continue
+            if found is not None:
+                return self._switch(found[0], arrival, found[1], found[2])
+        return AUTHENTICATION

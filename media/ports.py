@@ -1,0 +1,91 @@
+"""Even/odd pairs of media ports with a cool-down, so that a late packet of one call never falls into the next."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from media.errors import PortsExhausted, SocketRefused
+
+#: Seconds a port rests: longer than an SBC goes on sending after BYE, and than a packet lives (RFC 793's MSL is 120,
+#: seen in practice: 5).
+COOL_DOWN = 30.0
+#: Pairs that other programs hold are passed over, but not for ever.
+MAX_TRIES = 50
+
+NoPortLeft = PortsExhausted
+
+
+class Numbered(Protocol):
+    """Sockets that know their port."""
+
+    @property
+    def port(self) -> int: ...
+    def close(self) -> None: ...
+
+
+PairT = TypeVar("PairT", bound=Numbered)
+
+
+class Ports(Generic[PairT]):
+    """Hand out pairs of a range in turn; `open_pair(port, rtcp)` makes the sockets, `clock()` gives monotonic
+    seconds.
+    """
+
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        open_pair: Callable[[int, bool], PairT],
+        clock: Callable[[], float],
+        cool_down: float = COOL_DOWN,
+    ) -> None:
+        even = first + first % 2
+        self._free = deque(range(even, last, 2))
+        self._resting: deque[tuple[float, int]] = deque()
+        self._open_pair = open_pair
+        self._clock = clock
+        self._cool_down = cool_down
+        self._span = range(even, last, 2)
+
+    @property
+    def free(self) -> int:
+        """Pairs that can be had now."""
+        self._wake()
+        return len(self._free)
+
+    def open(self, rtcp: bool = True) -> PairT:
+        """Open the next free pair; PortsExhausted if there is none."""
+        self._wake()
+        for _ in range(min(MAX_TRIES, len(self._free))):
+            port = self._free.popleft()
+            try:
+                return self._open_pair(port, rtcp)
+            except SocketRefused:
+                self._rest(port)
+        raise PortsExhausted("no media port is free: widen media.ports or lower sip.max_calls")
+
+    def reopen(self, port: int, rtcp: bool = True) -> PairT:
+        """Open a particular pair again after a restart; SocketRefused if somebody else has it."""
+        pair = self._open_pair(port, rtcp)
+        self.adopt(port)
+        return pair
+
+    def adopt(self, port: int) -> None:
+        """Take a pair out of the free ones whose sockets were handed over by a former process."""
+        if port in self._span and port in self._free:
+            self._free.remove(port)
+
+    def release(self, pair: PairT) -> None:
+        """Close a pair and let its ports rest."""
+        port = pair.port
+        pair.close()
+        if port in self._span:
+            self._rest(port)
+
+    def _rest(self, port: int) -> None:
+        self._resting.append((self._clock() + self._cool_down, port))
+
+    def _wake(self) -> None:
+        now = self._clock()
+        while self._resting and self._resting[0][0] <= now:
+            self._free.append(self._resting.popleft()[1])

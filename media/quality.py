@@ -1,0 +1,71 @@
+"""Figures of a stream: interarrival jitter (RFC 3550 appendix A.8) and the E-model's estimate (ITU-T G.107)."""
+
+from dataclasses import dataclass
+from itertools import repeat
+from operator import mul, sub
+
+#: RFC 3550 A.8: each difference moves the jitter by a sixteenth.
+GAIN = 1 / 16
+DECAY = 1 - GAIN
+#: Longest batch whose jitter is taken in one sum.
+MAX_BATCH = 64
+
+#: G.107 (06/2015) table 3: all defaults give R = 93.2.
+DEFAULT_R = 93.2
+
+
+@dataclass(frozen=True)
+class Impairment:
+    """Equipment impairment of a codec without loss, and how well it stands random loss (ITU-T G.113 appendix I)."""
+
+    # Ie
+    codec: float
+    # Bpl
+    robustness: float
+
+
+#: G.113 (11/2007) tables I.1 to I.4; G.711 without concealment, because the stored stream has none.
+IMPAIRMENTS = {
+    "PCMU": Impairment(0.0, 4.3),
+    "PCMA": Impairment(0.0, 4.3),
+    "G729": Impairment(11.0, 19.0),
+    "G723": Impairment(15.0, 16.1),
+    "GSM-EFR": Impairment(5.0, 10.0),
+}
+
+_WEIGHTS = [tuple(GAIN * DECAY ** (n - 1 - i) for i in range(n)) for n in range(MAX_BATCH + 1)]
+_FADING = [DECAY**n for n in range(MAX_BATCH + 1)]
+
+
+def jitter_of(jitter: float, difference: float) -> float:
+    """Move the jitter by one difference of transit times, in the same unit."""
+    return jitter + (abs(difference) - jitter) * GAIN
+
+
+def jitter_of_batch(jitter: float, deltas: list[int], step: int) -> float:
+    """Move the jitter by the arrival deltas of packets sent `step` apart, all at once; equals jitter_of one by one."""
+    n = len(deltas)
+    moved: float = sum(map(mul, map(abs, map(sub, deltas, repeat(step))), _WEIGHTS[n]))
+    return jitter * _FADING[n] + moved
+
+
+def rating(codec: str, lost: int, expected: int) -> float | None:
+    """Give the transmission rating R for random loss; None for codecs without published constants."""
+    constants = IMPAIRMENTS.get(codec.upper())
+    if constants is None or expected <= 0:
+        return None
+    loss = 100 * lost / expected
+    effective = constants.codec + (95 - constants.codec) * loss / (loss + constants.robustness)
+    return DEFAULT_R - effective
+
+
+def mos(codec: str, lost: int, expected: int) -> float | None:
+    """Estimate the mean opinion score by G.107 annex B; None where there is no basis."""
+    r = rating(codec, lost, expected)
+    if r is None:
+        return None
+    if r <= 0:
+        return 1.0
+    if r >= 100:
+        return 4.5
+    return round(1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6, 2)

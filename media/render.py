@@ -1,0 +1,278 @@
+"""Records of a call to sound: 16-bit PCM, one channel per audio stream, in true time.
+
+`measure` reads the records once and knows rate and length, so a header can be written first; `render` reads them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from media.canvas import Canvas, Lane
+from media.codecs import Decoder, Format, decoder
+from media.errors import MediaError
+from media.records import ALL_STREAMS, Mark, Marked, Record
+from media.resample import Resampler
+from media.stored import Batch, ClockPair, batches
+from media.survey import Survey
+from media.timeline import SECOND, Placed, Timeline
+
+FLUSH_SECONDS = 2  # sound is given out when this much is ready
+MAX_CHANNELS = 64  # as many media lines as one call may have
+MAX_MARKS = 10_000  # marks kept to name the reasons of gaps
+MAX_VOICES = 256  # decoders kept at once; a stream that changes its SSRC without end may not fill the memory
+
+REASONS = {Mark.PAUSE: "pause", Mark.HOLD: "hold", Mark.RESTART: "restart", Mark.DISK: "disk"}
+
+
+class NothingToRender(MediaError):
+    """The call has no audio stream, or more than a file can hold."""
+
+
+@dataclass(frozen=True)
+class RenderStream:
+    """One audio stream of a call."""
+
+    index: int
+    # number in the records
+    label: str
+    # for titles
+    payloads: Mapping[int, Format]
+    # payload type -> format
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What became of one stream."""
+
+    label: str
+    seconds: float
+    # from time 0 to its last sample
+    sound_seconds: float
+    # thereof decoded
+    packets: int
+    # each once
+    errors: int
+    # payloads or frames that could not be decoded: silence of their length
+    unknown: tuple[str, ...]
+    # encodings without a decoder: silence
+    gaps: tuple[tuple[float, float, str], ...]
+    # (from, to, reason) in seconds; reason: pause, hold, restart, disk, or empty where no mark says why
+    dropped_seconds: float
+    # sound that came too late to be placed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a call."""
+
+    rate: int
+    channels: int
+    seconds: float
+    started_ns: int
+    # time 0 in ns since the epoch, 0 if there was no packet
+    repeats: int
+    # packets that were stored twice and used once
+    streams: tuple[StreamReport, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rate, length and places of a call, after the first reading."""
+
+    timeline: Timeline
+    streams: Sequence[RenderStream]
+    marks: Sequence[Marked]
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of the output."""
+        return self.timeline.rate
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel of the output."""
+        return self.timeline.samples
+
+
+def measure(records: Iterable[Record], streams: Sequence[RenderStream]) -> Measured:
+    """Read the records once. Raises NothingToRender, TooLong, Damaged."""
+    if not 0 < len(streams) <= MAX_CHANNELS:
+        raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
+    survey = Survey({s.index: s.payloads for s in streams})
+    marks: list[Marked] = []
+    for item in batches(records):
+        if isinstance(item, Batch):
+            survey.add(item)
+        elif isinstance(item, ClockPair):
+            survey.report(item)
+        elif item.kind in REASONS and len(marks) < MAX_MARKS:
+            marks.append(item)
+    return Measured(survey.finish(), streams, marks)
+
+
+def render(measured: Measured, records: Iterable[Record], give: Callable[[bytes | bytearray], object]) -> Report:
+    """Read the records again and pass interleaved little-endian PCM to `give`, in order, gaps as silence."""
+    voices = Voices(measured, give)
+    for placed, floor in measured.timeline.blocks(_packets(records)):
+        voices.sound(placed, floor)
+    voices.finish()
+    return _report(measured, voices)
+
+
+def _packets(records: Iterable[Record]) -> Iterator[Batch]:
+    return (item for item in batches(records) if isinstance(item, Batch))
+
+
+@dataclass(slots=True)
+class Voice:
+    """One source speaking one format on one channel."""
+
+    channel: int
+    owner: int
+    form: Format
+    rate: int
+    # of the output
+    end: int = -1
+    # sample at which the stretch being spoken ends
+    written: int = 0
+    # samples of it that are on the canvas; less than `end` by what the resampler holds
+    resampler: Resampler | None = None
+    decoder: Decoder | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decoder = decoder(self.form)
+
+    def speak(self, placed: Placed, canvas: Canvas) -> None:
+        """Decode payloads and put them in their place."""
+        if self.decoder is None:
+            return
+        if self.decoder.joins:
+            pcm: bytes | bytearray = self.decoder.decode(b"".join(placed.payloads))
+        else:
+            pcm = b"".join([self.decoder.decode(payload) for payload in placed.payloads])
+        if self.decoder.rate == self.rate:
+            canvas.write(self.channel, placed.position, pcm, self.owner)
+        else:
+            self._stretch(placed.position, pcm, self.decoder.rate, canvas)
+
+    def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, canvas: Canvas) -> None:
+        """Resample without a seam while payloads follow each other (1 sample of rounding is no gap)."""
+        if self.resampler is None or abs(position - self.end) > 1:
+            self.settle(canvas)
+            self.resampler = Resampler(rate, self.rate)
+            self.end = self.written = position
+        self._lay(self.resampler.feed(pcm), canvas)
+        self.end += len(pcm) // 2 * self.rate // rate
+
+    def settle(self, canvas: Canvas) -> None:
+        """End the stretch: put down what the resampler holds."""
+        if self.resampler is not None:
+            rest = self.resampler.finish()
+            self._lay(rest[: 2 * max(self.end - self.written, 0)], canvas)
+            self.resampler = None
+
+    def _lay(self, pcm: bytes, canvas: Canvas) -> None:
+        canvas.write(self.channel, self.written, pcm, self.owner)
+        self.written += len(pcm) // 2
+
+
+@dataclass
+class Voices:
+    """All sources of a call on one canvas."""
+
+    measured: Measured
+    give: Callable[[bytes | bytearray], object]
+    speaking: dict[tuple[int, int, Format], Voice] = field(default_factory=dict)
+    errors: dict[int, int] = field(default_factory=dict)
+    # per channel
+
+    def __post_init__(self) -> None:
+        self.canvas = Canvas(len(self.measured.streams), self.give)
+        self._channels = {s.index: i for i, s in enumerate(self.measured.streams)}
+        self._ready = FLUSH_SECONDS * self.measured.rate
+
+    def sound(self, placed: list[Placed], floor: int) -> None:
+        """Decode one block; nothing of later blocks lies before sample `floor`."""
+        for item in placed:
+            if min(item.position, floor) - self.canvas.base >= self._ready:
+                self._flush(min(item.position, floor))
+            self._voice(item).speak(item, self.canvas)
+        if floor - self.canvas.base >= self._ready:
+            self._flush(floor)
+
+    def finish(self) -> None:
+        """Put down and give out everything."""
+        for voice in self.speaking.values():
+            voice.settle(self.canvas)
+        self.canvas.flush(self.measured.samples)
+        self._count(self.speaking.values())
+
+    def _voice(self, item: Placed) -> Voice:
+        key = item.stream, item.ssrc, item.form
+        voice = self.speaking.get(key)
+        if voice is None:
+            if len(self.speaking) >= MAX_VOICES:
+                self._retire()
+            voice = Voice(self._channels[item.stream], item.ssrc, item.form, self.measured.rate)
+            self.speaking[key] = voice
+        return voice
+
+    def _retire(self) -> None:
+        """Let the oldest half of the decoders go."""
+        old = list(self.speaking)[: MAX_VOICES // 2]
+        voices = [self.speaking.pop(key) for key in old]
+        for voice in voices:
+            voice.settle(self.canvas)
+        self._count(voices)
+
+    def _count(self, voices: Iterable[Voice]) -> None:
+        for voice in voices:
+            if voice.decoder is not None:
+                self.errors[voice.channel] = self.errors.get(voice.channel, 0) + voice.decoder.errors
+
+    def _flush(self, upto: int) -> None:
+        """Give out up to a sample, but not past what a resampler still holds."""
+        for voice in self.speaking.values():
+            if voice.resampler is not None:
+                if voice.end + 1 < upto:
+                    voice.settle(self.canvas)
+                else:
+                    upto = min(upto, voice.written)
+        self.canvas.flush(upto)
+
+
+def _report(measured: Measured, voices: Voices) -> Report:
+    rate, notes = measured.rate, measured.timeline.notes
+    streams = tuple(
+        StreamReport(
+            label=stream.label,
+            seconds=lane.end / rate,
+            sound_seconds=lane.sound / rate,
+            packets=notes.packets.get(stream.index, 0),
+            errors=voices.errors.get(channel, 0),
+            unknown=tuple(notes.unknown.get(stream.index, ())),
+            gaps=tuple(_gaps(measured, stream.index, lane)),
+            dropped_seconds=lane.dropped / rate,
+        )
+        for channel, (stream, lane) in enumerate(zip(measured.streams, voices.canvas.lanes, strict=True))
+    )
+    origin = measured.timeline.origin
+    return Report(rate, len(streams), measured.samples / rate, origin, notes.repeats, streams)
+
+
+def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, float, str]]:
+    """Name the reason of each gap: a mark that lies in it, or nothing."""
+    rate, origin = measured.rate, measured.timeline.origin
+    marks = [
+        ((mark.at - origin) / SECOND, REASONS[Mark(mark.kind)])
+        for mark in measured.marks
+        if mark.stream in (stream, ALL_STREAMS)
+    ]
+    for start, end in lane.gaps:
+        begin, until = start / rate, end / rate
+        inside = [reason for at, reason in marks if begin - MARK_SLACK <= at <= until]
+        yield begin, until, inside[0] if inside else ""
+
+
+MARK_SLACK = 0.5  # s; a mark is written with the batch, a packet earlier or later

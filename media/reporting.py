@@ -1,0 +1,74 @@
+"""RTCP of one stream: what comes is checked and stored, what goes is a receiver report (RFC 3550 section 6)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from media import records, rtcp, rtp
+from media.batch import Lane
+from media.errors import Malformed
+from media.spec import Address
+
+if TYPE_CHECKING:
+    from media.track import Track
+
+SECOND = 1_000_000_000
+
+
+def receive(track: Track, lane: Lane, count: int, out: list[bytes]) -> None:
+    """Take the packets of the RTCP socket."""
+    for slot in range(count):
+        packet = lane.packet(slot)
+        if packet is None or not rtp.is_rtcp(packet):
+            track.foreign += 1
+        else:
+            take(track, packet, lane.address(slot), lane.arrival(slot), out)
+
+
+def take(track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes]) -> None:
+    """Check, decrypt and store one RTCP compound."""
+    if track.keyring is not None:
+        opened = track.keyring.open_rtcp(packet)
+        if isinstance(opened, int):
+            track.rejected += 1
+            return
+        packet = opened
+    elif address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0]):
+        track.foreign += 1
+        return
+    try:
+        report = rtcp.sender_report(packet)
+    except Malformed:
+        track.rejected += 1
+        return
+    if report is not None:
+        track.sender_report = (report.ntp >> 16 & 0xFFFFFFFF, arrival)
+        if not track.pauses.covers(arrival):
+            out.append(records.rtcp(track.spec.stream, arrival, packet))
+
+
+def report(track: Track, now: int, cname: bytes) -> bytes | None:
+    """Make the receiver report that is due (ns since the epoch); None before the first packet."""
+    source = track.current
+    if source is None:
+        return None
+    expected, received = source.expected - source.excused, source.received
+    new, got = expected - track.report_base[0], received - track.report_base[1]
+    track.report_base = (expected, received)
+    middle, arrived = track.sender_report
+    block = rtcp.Report(
+        ssrc=source.ssrc,
+        fraction=min(255, max(0, new - got) * 256 // new) if new > 0 else 0,
+        lost=source.lost,
+        highest=source.highest,
+        jitter=int(track.jitter / track.unit),
+        last_report=middle,
+        delay=(now - arrived) * 65536 // SECOND if middle else 0,
+    )
+    packet = rtcp.receiver_report(track.own_ssrc, cname, block)
+    if track.keyring is None:
+        return packet
+    if track.outgoing is None:
+        return None
+    track.reports += 1
+    return track.outgoing.protect_rtcp(packet)

@@ -1,0 +1,112 @@
+"""64-bit sequence numbers of one source: order, loss, duplicates (RFC 3550 appendix A.1, RFC 3711 section 3.3.1)."""
+
+from enum import Enum
+
+#: Packets behind the highest that can still be told new from seen: 20 s of 20 ms packets, RFC 3711's window of 64
+#: sixteen times over.
+WINDOW = 1024
+FULL = (1 << WINDOW) - 1
+#: A jump ahead above this is a sender that started anew (RFC 3550 A.1); only believed without SRTP, whose index
+#: forbids it.
+MAX_DROPOUT = 3000
+
+
+class Verdict(Enum):
+    """What an arriving sequence number is."""
+
+    NEXT = "next"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    OLD = "old"
+
+
+class Source:
+    """One SSRC of a stream: what has arrived of it."""
+
+    __slots__ = (
+        "arrival",
+        "excused",
+        "first",
+        "highest",
+        "known",
+        "received",
+        "settled",
+        "shift",
+        "ssrc",
+        "step",
+        "timestamp",
+        "window",
+    )
+
+    def __init__(self, ssrc: int, sequence: int) -> None:
+        self.ssrc = ssrc
+        #: First and highest extended sequence number of the present epoch.
+        self.first = sequence
+        self.highest = sequence - 1
+        #: Bit i: highest - i has arrived.
+        self.window = 0
+        #: Distinct packets of this epoch, packets nobody expects (holds, pauses), losses of former epochs.
+        self.received = 0
+        self.excused = 0
+        self.settled = 0
+        #: SRTP rollover counter minus highest >> 16.
+        self.shift = 0
+        #: RTP timestamp, timestamp step and arrival (ns) of the highest packet.
+        self.timestamp = 0
+        self.step = 0
+        self.arrival = 0
+        #: False until the first packet.
+        self.known = False
+
+    @property
+    def lost(self) -> int:
+        """Packets that should have come and have not."""
+        return self.settled + max(0, self.highest - self.first + 1 - self.received - self.excused)
+
+    @property
+    def expected(self) -> int:
+        """Packets of this epoch that were sent, by their numbers."""
+        return self.highest - self.first + 1
+
+    def extend(self, sequence: int) -> int:
+        """Give the extended number nearest to the highest seen."""
+        return self.highest + ((sequence - self.highest + 0x8000) & 0xFFFF) - 0x8000
+
+    def jumped(self, extended: int) -> bool:
+        """Tell whether the number is so far off that the sender must have started anew."""
+        ahead = extended - self.highest
+        return self.known and not -WINDOW < ahead <= MAX_DROPOUT
+
+    def restart(self, sequence: int) -> int:
+        """Begin a new epoch at this 16-bit number, one cycle up; what was lost before stays lost."""
+        self.settled = self.lost
+        extended = ((self.highest >> 16) + 1) << 16 | sequence
+        self.first, self.highest = extended, extended - 1
+        self.window = self.received = self.excused = 0
+        return extended
+
+    def accept(self, extended: int) -> Verdict:
+        """Note the arrival of a number; the packet is kept if the verdict is NEXT or LATE."""
+        ahead = extended - self.highest
+        if ahead > 0:
+            self.window = ((self.window << ahead) | 1) & FULL if ahead < WINDOW else 1
+            self.highest = extended
+            self.received += 1
+            self.known = True
+            return Verdict.NEXT
+        if -ahead >= WINDOW or extended < 0:
+            return Verdict.OLD
+        bit = 1 << -ahead
+        if self.window & bit:
+            return Verdict.DUPLICATE
+        self.window |= bit
+        self.received += 1
+        self.first = min(self.first, extended)
+        return Verdict.LATE
+
+    def advance(self, count: int) -> None:
+        """Note `count` packets that directly follow the highest."""
+        self.highest += count
+        self.received += count
+        if self.window != FULL:
+            self.window = ((self.window << count) | ((1 << count) - 1)) & FULL

@@ -1,0 +1,129 @@
+"""Shell: the UDP sockets of a stream, as the drain wants them."""
+
+import contextlib
+import ctypes
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from media.errors import SocketRefused
+
+#: linux/asm-generic/socket.h; the socket module has no names for them.
+SO_TIMESTAMPNS = 35
+SO_RCVBUFFORCE = 33
+
+#: A 200-byte packet costs the kernel 768 bytes of buffer, and half of the asked size is doubled again: 256 packets
+#: are the default's 5 s.
+BYTES_PER_PACKET = 768
+#: 20 s of a 50 packets/s stream: what a worker may be away. The kernel only takes memory for packets that really wait.
+RECEIVE_BUFFER = 20 * 50 * BYTES_PER_PACKET
+RTCP_BUFFER = 16 * 1024
+
+_libc = ctypes.CDLL(None, use_errno=True)
+#: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
+_NOBODY = bytes(16)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The sockets of one stream."""
+
+    rtp: socket.socket
+    # None with rtcp-mux
+    rtcp: socket.socket | None
+    # receive buffer the kernel really gave, bytes
+    buffer: int
+
+    @property
+    def port(self) -> int:
+        """Give the RTP port."""
+        number: int = self.rtp.getsockname()[1]
+        return number
+
+    def filenos(self) -> list[int]:
+        """Give the descriptors, RTP first."""
+        return [self.rtp.fileno()] + ([self.rtcp.fileno()] if self.rtcp else [])
+
+    def close(self) -> None:
+        """Close both."""
+        self.rtp.close()
+        if self.rtcp:
+            self.rtcp.close()
+
+    @classmethod
+    def adopt(cls, descriptors: Sequence[int]) -> "Pair":
+        """Take over descriptors that a former process kept, RTP first; SocketRefused if they are no sockets."""
+        try:
+            sockets = [socket.socket(fileno=fd) for fd in descriptors]
+        except OSError as problem:
+            raise SocketRefused(f"not a socket: {os.strerror(problem.errno or 0)}") from None
+        for each in sockets:
+            each.setblocking(False)
+        return cls(sockets[0], sockets[1] if len(sockets) > 1 else None, _granted(sockets[0]))
+
+
+def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUFFER) -> Pair:
+    """Open the RTP socket on an even port and the RTCP socket above; SocketRefused if either port is taken."""
+    rtp = _open(host, port, buffer)
+    try:
+        above = _open(host, port + 1, RTCP_BUFFER) if rtcp else None
+    except SocketRefused:
+        rtp.close()
+        raise
+    return Pair(rtp, above, _granted(rtp))
+
+
+def stamp_arrivals(descriptor: int) -> None:
+    """Have the kernel note the arrival of each packet in ns (socket(7), SO_TIMESTAMPNS)."""
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        same.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+
+
+def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool) -> None:
+    """Send a datagram from a descriptor that is somebody else's socket object; OSError if the kernel will not."""
+    with socket.socket(fileno=os.dup(descriptor)) as same:
+        if connected:
+            same.send(packet, socket.MSG_DONTWAIT)
+        else:
+            same.sendto(packet, socket.MSG_DONTWAIT, target)
+
+
+def connect(descriptor: int, name: bytes) -> bool:
+    """Let the kernel drop everybody but this socket address (as recvmsg gave it); False if it will not."""
+    disconnect(descriptor)
+    failed: int = _libc.connect(descriptor, name, len(name))
+    return not failed
+
+
+def disconnect(descriptor: int) -> None:
+    """Let the socket hear everybody again."""
+    _libc.connect(descriptor, _NOBODY, len(_NOBODY))
+
+
+def _open(host: str, port: int, buffer: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        _enlarge(opened, buffer)
+        opened.bind((host, port))
+    except OSError as problem:
+        opened.close()
+        raise SocketRefused(f"port {port}: {os.strerror(problem.errno or 0)}") from None
+    return opened
+
+
+def _enlarge(opened: socket.socket, size: int) -> None:
+    """Ask beyond rmem_max where we may (CAP_NET_ADMIN), else up to it; what was given is in Pair.buffer."""
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
+    except OSError:
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _granted(opened: socket.socket) -> int:
+    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)

@@ -1,0 +1,71 @@
+"""What has to be known of a stream before its first packet; made by whoever negotiated it."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+
+DEFAULT_CLOCK = 8000
+
+#: Packed IP address (4 or 16 bytes, IPv4 in IPv6 unwrapped) and port.
+Address = tuple[bytes, int]
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One stream: its key, its codecs, where it comes from."""
+
+    # number of the stream in the records, 0 to 254
+    stream: int
+    # crypto suite and key‖salt of the peer; None and empty for plain RTP
+    suite: str | None = None
+    key: bytes = field(default=b"", repr=False)
+    # length of the MKI in the peer's packets, 0 = none
+    mki: int = 0
+    # our own key‖salt, protects what we send; empty for plain RTP
+    own_key: bytes = field(default=b"", repr=False)
+    # (payload type, encoding name, clock rate) of the offer
+    payloads: tuple[tuple[int, str, int], ...] = ()
+    # (ip, port) of the offer's c= and m= lines
+    source: tuple[str, int] | None = None
+    # where plain RTP may come from beside that address
+    networks: tuple[str, ...] = ()
+    # where receiver reports go
+    rtcp_source: tuple[str, int] | None = None
+    # RTCP on the RTP socket (RFC 5761)
+    rtcp_mux: bool = False
+    # the offer says that nothing will come
+    held: bool = False
+
+    def codec(self, payload_type: int) -> tuple[str, int]:
+        """Give encoding name and clock rate of a payload type; unknown ones count 8000 a second."""
+        for known, name, clock in self.payloads:
+            if known == payload_type:
+                return name, clock or DEFAULT_CLOCK
+        return "", DEFAULT_CLOCK
+
+
+class Allowed:
+    """Addresses plain RTP may come from before the first genuine packet."""
+
+    __slots__ = ("_addresses", "_networks")
+
+    def __init__(self, spec: StreamSpec) -> None:
+        self._addresses = {pack_ip(spec.source[0])} if spec.source else set()
+        self._networks = tuple(ip_network(network, strict=False) for network in spec.networks)
+
+    def __contains__(self, packed: bytes) -> bool:
+        if packed in self._addresses:
+            return True
+        if not self._networks:
+            return False
+        address = ip_address(packed)
+        return any(address in network for network in self._networks if network.version == address.version)
+
+
+def pack_ip(text: str) -> bytes:
+    """Give the packed form of an IP address, IPv4 in IPv6 unwrapped; ValueError if it is none."""
+    return unwrap(ip_address(text.strip("[]").partition("%")[0]).packed)
+
+
+def unwrap(packed: bytes) -> bytes:
+    """Turn an IPv4 address written as IPv6 (::ffff:a.b.c.d) into its four bytes."""
+    return packed[12:] if packed[:12] == b"\0\0\0\0\0\0\0\0\0\0\xff\xff" else packed

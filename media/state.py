@@ -1,0 +1,164 @@
+"""State of the streams of a call as bytes: see docs/formats/records.md, "Spool".
+
+What changes with each batch is a fixed structure; what changes rarely (gaps, other sources) is JSON that is kept
+until it changes.
+"""
+
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+from media.batch import address
+from media.errors import Damaged
+from media.gaps import Gaps
+from media.sequence import FULL, WINDOW, Source
+from media.srtp import Outgoing
+from media.track import Track
+
+#: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
+_HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace(" ", ""))
+_COUNT = struct.Struct("!B")
+_FULL = FULL.to_bytes(WINDOW // 8, "big")
+NO_CHECK = bytes(8)
+
+
+def pack(tracks: Iterable[Track]) -> bytes:
+    """Serialise the streams of a call."""
+    return b"".join([part for track in tracks for part in _pack(track)])
+
+
+def _pack(track: Track) -> tuple[bytes, bytes]:
+    source, cold = track.current, track.cold
+    if cold is None:
+        cold = track.cold = _cold(track)
+    gaps, keyring = track.gaps, track.keyring
+    counters = (
+        track.packets, track.duplicates, track.rejected, track.foreign, track.late, track.reordered, track.size,
+        track.first_arrival, gaps.missing_ns,
+    )  # fmt: skip
+    if source is None:
+        place: tuple[int | bytes, ...] = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"")
+    else:
+        window = _FULL if source.window == FULL else source.window.to_bytes(WINDOW // 8, "big")
+        place = (
+            source.ssrc, source.first, source.highest, source.received, source.excused, source.settled, source.shift,
+            source.timestamp, source.step, source.arrival, window,
+        )  # fmt: skip
+    hot = _HOT.pack(
+        track.spec.stream, len(track.name) if track.latched else 0, track.name, track.payload_type,
+        keyring.check if keyring else NO_CHECK, *counters, track.jitter, track.reports, *place, len(cold),
+    )  # fmt: skip
+    return hot, cold
+
+
+def _cold(track: Track) -> bytes:
+    """Encode what changes rarely."""
+    others = [
+        [
+            s.ssrc,
+            s.first,
+            s.highest,
+            s.received,
+            s.excused,
+            s.settled,
+            s.shift,
+            s.timestamp,
+            s.step,
+            s.arrival,
+            f"{s.window:x}",
+        ]
+        for s in track.sources.values()
+        if s is not track.current
+    ]
+    rare = {
+        "others": others,
+        "gaps": track.gaps.items,
+        "retired": track.retired,
+        "excused": [track.excused_from, track.excused_until],
+        "current": track.current is not None,
+    }
+    return json.dumps(rare, separators=(",", ":")).encode()
+
+
+def restore(state: bytes, tracks: dict[int, Track]) -> None:
+    """Put state back into fresh tracks, SRTP contexts included; streams that are gone are passed over, Damaged
+    if it is none.
+    """
+    at = 0
+    try:
+        while at < len(state):
+            fields = _HOT.unpack_from(state, at)
+            end = at + _HOT.size + fields[-1]
+            rare = json.loads(state[at + _HOT.size : end])
+            track = tracks.get(fields[0])
+            if track is not None:
+                _restore(track, fields, rare)
+            at = end
+    except (struct.error, ValueError, KeyError, TypeError):
+        raise Damaged("the state of the streams in a spool is damaged") from None
+
+
+def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
+    (
+        _,
+        named,
+        name,
+        track.payload_type,
+        check,
+        track.packets,
+        track.duplicates,
+        track.rejected,
+        track.foreign,
+        track.late,
+        track.reordered,
+        track.size,
+        track.first_arrival,
+        missing,
+        track.jitter,
+        track.reports,
+        *place,
+        _,
+    ) = fields
+    track.name = name[:named]
+    if named:
+        track.latched = address(track.name)
+    track.unit = 1e9 / track.spec.codec(track.payload_type)[1]
+    sources = [_source([*values[:-1], int(values[-1], 16)]) for values in rare["others"]]
+    if rare["current"]:
+        *numbers, window = place
+        track.current = _source([*numbers, int.from_bytes(window, "big")])
+        sources.append(track.current)
+        track.last_arrival = track.current.arrival
+    track.sources = {source.ssrc: source for source in sources}
+    track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
+    track.excused_from, track.excused_until = rare["excused"]
+    track.gaps = Gaps()
+    track.gaps.items = [tuple(gap) for gap in rare["gaps"]]
+    track.gaps.missing_ns = missing
+    _restore_keys(track, check)
+
+
+def _restore_keys(track: Track, check: bytes) -> None:
+    if track.keyring:
+        indexes = [
+            (s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF)
+            for s in track.sources.values()
+            if s.known
+        ]
+        track.keyring.walk(check, indexes)
+    if track.outgoing and track.spec.suite:
+        # the last reports may have been sent after the commit
+        track.reports += 2
+        track.outgoing = Outgoing(track.spec.suite, track.spec.own_key, track.reports)
+
+
+def _source(values: list[int]) -> Source:
+    """Make a source from its numbers, in the order of `pack`."""
+    source = Source(values[0], 0)
+    (
+        source.first, source.highest, source.received, source.excused, source.settled, source.shift, source.timestamp,
+        source.step, source.arrival, source.window,
+    ) = values[1:]  # fmt: skip
+    source.known = True
+    return source

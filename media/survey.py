@@ -1,0 +1,247 @@
+"""RTP time to places in the exported sound: the first reading of a call's records.
+
+Theory of operation. Records are read twice, in file order. The first reading (`Survey`) sees every packet and cuts each
+source (one SSRC on one stream) into *spans*: stretches in which the RTP timestamp is believed. Within a span a packet
+lies exactly where its timestamp puts it. A span ends where the timestamp cannot be true:
+
+    the timestamp leaps: backward, or forward out of step with the sequence numbers by more than ARRIVAL_BOUND
+    the sender froze its clock (hold): packets come later than it says by more than ARRIVAL_BOUND, and stay late for
+        SETTLE (a stall in the network ends in a burst instead and is no new span)
+    the RTP clock changes with the payload type
+
+A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
+arrival of their first packets. Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay
+of the first packets is taken out. The second reading (`Timeline.blocks`) gives each packet, once, its place in samples.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from media.codecs import Format, Known
+from media.stored import Batch, ClockPair
+from media.timeline import BLOCK, LATE_BOUND, LONGEST_GAP, SECOND, Formats, Notes, Source, Span, Timeline, pieces
+
+BASE_RATE = 8_000  # samples a second unless a codec needs more
+ARRIVAL_BOUND = SECOND  # timestamp and arrival may differ by this: more than jitter, less than a hold worth showing
+SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock never does
+SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
+OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
+SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
+LONGEST_NAME = 40  # characters of an encoding's name that a report repeats
+UNKNOWN_PACKET = 20_000_000  # ns that a payload of unknown length is taken to last
+
+
+@dataclass(slots=True)
+class Lane:
+    """The end of what one stream has so far."""
+
+    end: int
+    # ns, place
+    arrival: int
+    # ns, when that end would have arrived
+
+
+@dataclass(slots=True)
+class Watch:
+    """A source whose packets have become late: stall or frozen clock?"""
+
+    span: Span
+    # what follows the lateness
+    before_ts: int
+    before_arrival: int
+    # the last packet that was in time
+    least: int
+    # smallest lateness since, ns
+    until: int
+    # timestamp at which it is decided
+
+
+class Survey:
+    """The first reading: learn where everything lies."""
+
+    def __init__(self, formats: Mapping[int, Mapping[int, Format]]) -> None:
+        self._formats = Formats(formats)
+        self._sources: dict[tuple[int, int], Source] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._watches: dict[tuple[int, int], Watch] = {}
+        self._spans: list[Span] = []
+        self._reach: list[int] = []
+        # per span: largest offset of a packet's end, ns
+        self._blocks = array("q")
+        # triples: block, span, smallest offset in it
+        self._block: dict[int, int] = {}
+        self._batches = 0
+        self._rate = BASE_RATE
+        self._unknown: dict[int, set[str]] = {}
+        self._packets: dict[int, int] = dict.fromkeys(formats, 0)
+        self._repeats = 0
+        self._reports: dict[tuple[int, int], list[ClockPair]] = {}
+
+    def report(self, report: ClockPair) -> None:
+        """Take a sender report; the first and the latest of each source are enough."""
+        kept = self._reports.setdefault((report.stream, report.ssrc), [])
+        kept[1:] = [report]
+
+    def add(self, batch: Batch) -> None:
+        """Take the next batch in file order."""
+        if batch.stream not in self._formats:
+            return
+        self._turn()
+        source = self._sources.setdefault((batch.stream, batch.ssrc), Source())
+        known = self._formats.of(batch)
+        for first, count in source.seen.fresh(batch.ext_seq, batch.packets):
+            self._packets[batch.stream] += count
+            self._repeats -= count
+            if known is None or not known.sound:
+                continue
+            for piece in pieces(batch.part(first, count), known):
+                self._put(source, piece, known)
+        self._repeats += batch.packets
+        if known is not None and known.coding is not None:
+            self._rate = max(self._rate, known.rate)
+        elif known is None or known.sound:
+            name = known.form.name[:LONGEST_NAME] if known else f"payload type {batch.payload_type}"
+            self._unknown.setdefault(batch.stream, set()).add(name)
+
+    def finish(self) -> Timeline:
+        """Settle what is open and return the time line. Raises TooLong."""
+        for key in list(self._watches):
+            self._decide(key)
+        self._close_block()
+        self._line_up()
+        notes = Notes({s: sorted(n) for s, n in self._unknown.items()}, self._packets, self._repeats)
+        return Timeline(self._formats, self._sources, self._spans, self._reach, self._blocks, self._rate, notes)
+
+    def _turn(self) -> None:
+        if self._batches % BLOCK == 0 and self._batches:
+            self._close_block()
+        self._batches += 1
+
+    def _close_block(self) -> None:
+        number = (self._batches - 1) // BLOCK
+        for span, offset in self._block.items():
+            self._blocks.extend((number, span, offset))
+        self._block.clear()
+
+    def _put(self, source: Source, batch: Batch, known: Known) -> None:
+        """Place one batch provisionally."""
+        key = batch.stream, batch.ssrc
+        if source.last_seq >= batch.ext_seq:
+            span = source.span_of(batch.ext_seq)
+            ts = span.unwrap(batch.timestamp, batch.arrival)
+            if abs(ts - span.last_ts) * SECOND <= LATE_BOUND * span.clock:
+                self._extend(span, ts, batch, known)
+            return
+        span = self._span_for(source, batch, known, key)
+        ts = span.unwrap(batch.timestamp, batch.arrival)
+        self._extend(span, ts, batch, known)
+        span.advance(ts + (batch.packets - 1) * batch.step, batch.last_arrival)
+        source.last_seq = batch.ext_seq + batch.packets - 1
+        self._observe(key, ts, batch)
+
+    def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:
+        """Return the span the batch continues, or begin one."""
+        clock = known.clock
+        if not source.spans:
+            return self._begin(source, batch, clock, self._anchor(batch, alone=False))
+        span = source.spans[-1]
+        ts = span.unwrap(batch.timestamp, batch.arrival)
+        if clock != span.clock or self._leaps(source, span, batch, ts, known):
+            self._decide(key)
+            return self._begin(source, batch, clock, self._anchor(batch, alone=True))
+        lag = batch.arrival - span.last_arrival - (ts - span.last_ts) * SECOND // clock
+        if lag <= ARRIVAL_BOUND or key in self._watches:
+            return span
+        late = self._begin(source, batch, clock, span.anchor + span.offset(ts))
+        self._watches[key] = Watch(
+            late, span.last_ts - ts + late.first_ts, span.last_arrival, lag, late.first_ts + SETTLE * clock // SECOND
+        )
+        return late
+
+    @staticmethod
+    def _leaps(source: Source, span: Span, batch: Batch, ts: int, known: Known) -> bool:
+        """Tell a timestamp that cannot follow: it goes backward, or ahead of time and of the sequence numbers."""
+        step = known.samples_in(batch.first) * span.clock // known.rate
+        moved = ts - span.last_ts
+        if moved < 0:
+            return True
+        lead = moved * SECOND // span.clock - (batch.arrival - span.last_arrival)
+        return lead > ARRIVAL_BOUND and moved != (batch.ext_seq - source.last_seq) * step
+
+    def _begin(self, source: Source, batch: Batch, clock: int, anchor: int) -> Span:
+        ts, arrival = batch.timestamp, batch.arrival
+        span = Span(len(self._spans), batch.ext_seq, ts, arrival, anchor, clock, ts, arrival)
+        self._spans.append(span)
+        self._reach.append(0)
+        source.spans.append(span)
+        source.starts.append(batch.ext_seq)
+        return span
+
+    def _anchor(self, batch: Batch, *, alone: bool) -> int:
+        """Place by arrival, after what the stream has; `alone`: the source itself goes on, so nothing may overlap."""
+        lane = self._lanes.get(batch.stream)
+        if lane is None:
+            return batch.arrival
+        gap = batch.arrival - lane.arrival
+        if abs(gap) <= SNAP or gap > LONGEST_GAP or gap < -OVERLAP or (alone and gap < 0):
+            gap = 0
+        return lane.end + gap
+
+    def _extend(self, span: Span, ts: int, batch: Batch, known: Known) -> None:
+        """Note how far the span and its stream reach, and where the block begins."""
+        begin = span.offset(ts)
+        lasts = known.samples_in(batch.first) * SECOND // known.rate or UNKNOWN_PACKET
+        end = begin + (batch.packets - 1) * batch.step * SECOND // span.clock + lasts
+        self._reach[span.number] = max(self._reach[span.number], end)
+        if begin < self._block.get(span.number, begin + 1):
+            self._block[span.number] = begin
+        lane = self._lanes.get(batch.stream)
+        if lane is None or span.anchor + end >= lane.end:
+            self._lanes[batch.stream] = Lane(span.anchor + end, batch.last_arrival + lasts)
+
+    def _observe(self, key: tuple[int, int], ts: int, batch: Batch) -> None:
+        """Follow a source that has become late."""
+        watch = self._watches.get(key)
+        if watch is None:
+            return
+        clock, last = watch.span.clock, ts + (batch.packets - 1) * batch.step
+        for arrival, stamp in ((batch.arrival, ts), (batch.last_arrival, last)):
+            lag = arrival - watch.before_arrival - (stamp - watch.before_ts) * SECOND // clock
+            watch.least = min(watch.least, lag)
+        if last >= watch.until or watch.least <= ARRIVAL_BOUND:
+            self._decide(key)
+
+    def _decide(self, key: tuple[int, int]) -> None:
+        """Move the watched span to where its packets arrive if they stayed late."""
+        watch = self._watches.pop(key, None)
+        if watch is None or not ARRIVAL_BOUND < watch.least <= LONGEST_GAP:
+            return
+        watch.span.anchor += watch.least
+        self._lanes[key[0]].end += watch.least
+
+    def _line_up(self) -> None:
+        """Take the delay of first packets out where sender reports of two streams share a clock."""
+        firsts: dict[int, tuple[int, Source]] = {}
+        for (stream, ssrc), source in self._sources.items():
+            if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
+                firsts[stream] = ssrc, source
+        told = {s: self._reports[s, ssrc] for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
+        skews = {s: min(r.arrival - r.ntp for r in reports) for s, reports in told.items()}
+        for stream, reports in told.items():
+            peers = [k for s, k in skews.items() if abs(k - skews[stream]) <= SAME_CLOCK]
+            if len(peers) > 1:
+                self._shift(stream, firsts[stream][1].spans[0], reports[0], min(peers))
+
+    def _shift(self, stream: int, first: Span, report: ClockPair, skew: int) -> None:
+        """Move a stream to when its first packet was sent, if that is plausible: not after it came, not 1 s before."""
+        behind = ((report.timestamp - first.first_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        sent = report.ntp - behind * SECOND // first.clock + skew
+        move = sent - first.first_arrival
+        if not -ARRIVAL_BOUND <= move <= SNAP:
+            return
+        for (owner, _), source in self._sources.items():
+            for span in source.spans if owner == stream else ():
+                span.anchor += move

@@ -1,0 +1,403 @@
+"""One recorded stream: batches in, records and counters out (DESIGN section 3).
+
+Order per batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. Two roads lead to
+the same
+records: `_evenly` for a batch in which everything is in order and equal, a handful of C calls for all its packets, and
+`_singly` for everything else.
+"""
+
+from itertools import repeat
+from operator import floordiv, sub
+
+from media import records, reporting, rtp
+from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, payloads, sizes
+from media.errors import Malformed
+from media.gaps import Gaps, Reason
+from media.grouping import Item, group
+from media.keyring import Keyring
+from media.pauses import Pauses
+from media.quality import jitter_of, jitter_of_batch
+from media.sequence import Source, Verdict
+from media.spec import Address, Allowed, StreamSpec
+from media.srtp import Context, Outgoing, lib
+
+_unprotect = lib.srtp_unprotect
+_pack_run = records.pack_run
+_RUN_FIXED = records.RUN_HEAD - records.HEAD
+_RUN_TYPE = records.Kind.RUN << 24
+_DELTA = records.DELTA_NS
+_SECOND = 1_000_000_000
+#: Sources of one stream that are told apart; beyond, the oldest is settled (RFC 3550 section 8 expects a change now
+#: and then).
+MAX_SOURCES = 16
+#: A timestamp step above this many seconds is a pause, not a packet's length.
+MAX_STEP_SECONDS = 1
+#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
+DEFAULT_PACKET_NS = 20_000_000
+NEVER = (1 << 63) - 1
+
+
+class Track:
+    """The state of one stream."""
+
+    __slots__ = (
+        "allowed",
+        "clean_from",
+        "cold",
+        "connected",
+        "current",
+        "duplicates",
+        "excused_from",
+        "excused_until",
+        "first_arrival",
+        "foreign",
+        "gaps",
+        "jitter",
+        "kept",
+        "keyring",
+        "last_arrival",
+        "latch_wish",
+        "latched",
+        "late",
+        "name",
+        "outgoing",
+        "own_ssrc",
+        "packets",
+        "pauses",
+        "payload_type",
+        "pure",
+        "rejected",
+        "reordered",
+        "report_base",
+        "reports",
+        "resumed_at",
+        "retired",
+        "sender_report",
+        "size",
+        "sources",
+        "spec",
+        "unit",
+    )  # fmt: skip
+
+    def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
+        self.spec = spec
+        self.pauses = pauses
+        self.own_ssrc = own_ssrc
+        self.keyring = Keyring(spec.suite, spec.key, spec.mki) if spec.suite else None
+        self.outgoing = Outgoing(spec.suite, spec.own_key) if spec.suite and spec.own_key else None
+        self.allowed = Allowed(spec)
+        #: The address that was chosen, its sockaddr, and the sockaddr the shell is asked to connect to.
+        self.latched: Address | None = None
+        self.name = b""
+        self.latch_wish: bytes | None = None
+        #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
+        self.connected = False
+        self.pure = False
+        self.sources: dict[int, Source] = {}
+        self.current: Source | None = None
+        #: (expected, received, lost) of sources that were forgotten.
+        self.retired = (0, 0, 0)
+        self.packets = self.duplicates = self.rejected = self.foreign = self.late = self.reordered = self.size = 0
+        self.first_arrival = self.last_arrival = 0
+        self.jitter = 0.0
+        self.payload_type = -1
+        #: ns of one timestamp unit.
+        self.unit = _SECOND / 8000
+        self.gaps = Gaps()
+        #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
+        self.excused_from = 0
+        self.excused_until = NEVER if spec.held or pauses.lasting else 0
+        #: When a successor took over; whether the sockets were those of before.
+        self.resumed_at = 0
+        self.kept = True
+        #: (expected, received) at the last report, and (middle of NTP, arrival) of the last sender report.
+        self.report_base = (0, 0)
+        self.sender_report = (0, 0)
+        #: Reports protected so far: the SRTCP index a successor has to begin behind.
+        self.reports = 0
+        #: Encoded rare state; None = to be encoded anew (media.state).
+        self.cold: bytes | None = None
+
+    # ---- batches ----
+    def receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
+        """Take the `count` packets of a lane; append what is to be stored to `out`."""
+        statuses: list[int] | None = None
+        if self.pure and count > 1:
+            lengths = LENGTHS[count](lane.headers, 0)
+            longest = max(lengths)
+            if longest <= NEAR:
+                statuses = self._unprotect(lane, count, lengths) if self.keyring else None
+                even = lengths.count(longest) == count and not self.pauses.items
+                even = even and (statuses is None or statuses.count(0) == count)
+                if even and self._evenly(lane, count, longest, out):
+                    return
+        self._singly(lane, count, statuses, out)
+
+    def _unprotect(self, lane: Lane, count: int, lengths: tuple[int, ...]) -> list[int] | None:
+        """Decrypt a whole batch in the workbench; None if a packet is too short or the suite is not libsrtp's."""
+        keyring, bench = self.keyring, lane.workbench
+        if keyring is None or keyring.session is None or min(lengths) < 12 + keyring.tag:
+            return None
+        bench.near[: count * NEAR] = lane.near[: count * NEAR]
+        if lengths.count(lengths[0]) == count:
+            bench.lengths[:] = sizes(lengths[0])
+        else:
+            bench.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
+        return list(map(_unprotect, repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers))
+
+    def _evenly(self, lane: Lane, count: int, size: int, out: list[bytes]) -> bool:
+        """Store a batch of equal packets in unbroken order as one run; False if it is not that, and nothing has
+        changed.
+        """
+        source = self.current
+        if source is None:
+            return False
+        near = lane.near
+        if self.keyring:
+            near, size = lane.workbench.near, size - self.keyring.tag
+        heads = HEADS[count](near, 0)
+        firsts, ssrc = heads[::2], source.ssrc
+        first = firsts[0]
+        # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, which move all in one
+        each = firsts[1] - first
+        if first >> 55 != 0x100 or heads[1::2].count(ssrc) != count or each >> 32 != 1:
+            return False
+        if firsts != tuple(range(first, first + count * each, each)) or (first >> 48 & 127) != self.payload_type:
+            return False
+        step, timestamp = each & 0xFFFFFFFF, first & 0xFFFFFFFF
+        if (first >> 32 & 0xFFFF) != (source.highest + 1) & 0xFFFF:
+            return False
+        times = TIMES[count](lane.control, 0)
+        nanos = times[1::2]
+        deltas = list(map(sub, nanos[1:], nanos))
+        least, crossed = min(deltas), times[-2] - times[0]
+        if crossed == 1 and least < 0:
+            deltas[deltas.index(least)] += _SECOND
+        elif crossed or least < 0:
+            return False
+        if min(deltas) < 0:
+            return False
+        arrival = times[0] * _SECOND + times[1]
+        length = size - rtp.HEADER
+        out.append(
+            _pack_run(
+                _RUN_TYPE | _RUN_FIXED + 2 * (count - 1) + count * length,
+                self.spec.stream, self.payload_type, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
+            )
+        )  # fmt: skip
+        out.append(DELTAS[count - 1](*map(floordiv, deltas, repeat(_DELTA))))
+        out.extend(payloads(count, size)(near, 0))
+        unit = self.unit
+        moved = (timestamp - source.timestamp) & 0xFFFFFFFF
+        jitter = jitter_of(self.jitter, arrival - source.arrival - moved * unit)
+        self.jitter = jitter_of_batch(jitter, deltas, int(step * unit))
+        source.advance(count)
+        source.step, source.timestamp = step, timestamp + (count - 1) * step
+        source.arrival = self.last_arrival = times[-2] * _SECOND + times[-1]
+        self.packets += count
+        self.size += count * length
+        return True
+
+    def _singly(self, lane: Lane, count: int, statuses: list[int] | None, out: list[bytes]) -> None:
+        """Take packets one by one, whatever they are."""
+        items: list[Item] = []
+        tried = self.keyring.contexts[0] if self.keyring and statuses is not None else None
+        self.cold = None
+        for slot in range(count):
+            packet, arrival = lane.packet(slot), lane.arrival(slot)
+            if packet is None:
+                self.rejected += 1
+            elif not rtp.is_media(packet):
+                self.foreign += 1
+            elif rtp.is_rtcp(packet):
+                reporting.take(self, packet, lane.address(slot), arrival, out)
+            else:
+                self._take(lane, slot, packet, arrival, statuses, tried, items, out)
+        out.extend(group(self.spec.stream, items))
+
+    def _take(
+        self, lane: Lane, slot: int, packet: bytes, arrival: int, statuses: list[int] | None, tried: Context | None,
+        items: list[Item], out: list[bytes],
+    ) -> None:  # fmt: skip
+        """Check and decrypt one RTP packet, then place it."""
+        if self.keyring is None:
+            if not self.pure and not self._admits(lane.address(slot)):
+                self.foreign += 1
+                return
+        elif statuses is not None and not statuses[slot]:
+            length = int.from_bytes(lane.workbench.lengths[4 * slot : 4 * slot + 4], "little")
+            packet = bytes(lane.workbench.near[slot * NEAR : slot * NEAR + length])
+            self.keyring.switched = False
+        else:
+            opened = self.keyring.open(packet, arrival, self.sources, tried)
+            if isinstance(opened, int):
+                self.rejected += 1
+                return
+            packet = opened
+        try:
+            header = rtp.parse(packet)
+        except Malformed:
+            self.rejected += 1
+            return
+        if self.latched is None:
+            self._latch(lane, slot, arrival, out)
+        if self.keyring and self.keyring.switched and self.sources:
+            out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
+        item = self._place(header, packet, arrival)
+        if item is not None:
+            items.append(item)
+
+    # ---- where it comes from ----
+    def _admits(self, address: Address) -> bool:
+        """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
+        return address == self.latched if self.latched else address[0] in self.allowed
+
+    def _latch(self, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
+        """Choose the source of the first genuine packet and wish the socket connected to it."""
+        self.latched = lane.address(slot)
+        self.name = self.latch_wish = lane.name(slot)
+        if self.resumed_at or self.packets:
+            out.append(records.mark(self.spec.stream, records.Mark.SOURCE, arrival))
+
+    # ---- where it belongs ----
+    def _place(self, header: rtp.Parsed, packet: bytes, arrival: int) -> Item | None:
+        """Give a genuine packet its place in its source; None if it is not to be stored."""
+        _, payload_type, sequence, timestamp, ssrc, begin, end = header
+        source = self._source(ssrc, sequence, arrival)
+        extended = source.extend(sequence)
+        if self.keyring is None and source.jumped(extended):
+            if source.arrival < self.resumed_at:
+                self._note(source.arrival + self.packet_ns(source), arrival, Reason.RESTART, source)
+            extended = source.restart(sequence)
+        elif self.keyring and self.keyring.switched:
+            source.shift = self.keyring.rollover - (extended >> 16)
+        if extended > source.highest + 1 and source.known:
+            self._hole(source, extended, arrival)
+        followed = extended == source.highest + 1 and source.known
+        verdict = source.accept(extended)
+        if verdict in (Verdict.DUPLICATE, Verdict.OLD):
+            self._refuse(verdict)
+            return None
+        if verdict is Verdict.LATE:
+            self.reordered += 1
+            self.gaps.fill(ssrc, extended)
+        else:
+            self._time(source, payload_type, timestamp, arrival, followed)
+        if self.pauses.items and self.pauses.covers(arrival):
+            return None
+        self.packets += 1
+        self.size += end - begin
+        self.first_arrival = self.first_arrival or arrival
+        self.last_arrival = max(self.last_arrival, arrival)
+        return extended, arrival, header, packet
+
+    def _refuse(self, verdict: Verdict) -> None:
+        """Count a packet that was here before; under SRTP it may be a replay."""
+        if verdict is Verdict.OLD:
+            self.late += 1
+        elif self.keyring:
+            self.rejected += 1
+        else:
+            self.duplicates += 1
+
+    def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
+        """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
+        source = self.sources.get(ssrc)
+        if source is None:
+            before = self.current
+            rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
+            source = self.sources[ssrc] = Source(ssrc, rollover << 16 | sequence)
+            if before is not None and before.arrival < self.resumed_at and not self.kept:
+                self._note(before.arrival + self.packet_ns(before), arrival, Reason.RESTART, before)
+            if len(self.sources) > MAX_SOURCES:
+                self._retire(next(iter(self.sources)))
+        self.current = source
+        return source
+
+    def _retire(self, ssrc: int) -> None:
+        old = self.sources.pop(ssrc)
+        expected, received, lost = self.retired
+        self.retired = expected + old.expected, received + old.received, lost + old.lost
+
+    def _time(self, source: Source, payload_type: int, timestamp: int, arrival: int, followed: bool) -> None:
+        """Note the clocks of the newest packet of a source."""
+        if payload_type != self.payload_type:
+            self.payload_type = payload_type
+            self.unit = _SECOND / self.spec.codec(payload_type)[1]
+        if followed:
+            step = (timestamp - source.timestamp) & 0xFFFFFFFF
+            self.jitter = jitter_of(self.jitter, arrival - source.arrival - _signed(step) * self.unit)
+            if 0 < step * self.unit <= MAX_STEP_SECONDS * _SECOND and (not source.step or step < source.step):
+                source.step = step
+        source.timestamp, source.arrival = timestamp, arrival
+
+    # ---- what is missing ----
+    def packet_ns(self, source: Source) -> int:
+        """Give what a packet of the source lasts."""
+        return int(source.step * self.unit) or DEFAULT_PACKET_NS
+
+    def _hole(self, source: Source, extended: int, arrival: int) -> None:
+        """Note the packets missing before `extended`, or excuse them if a hold or pause lies there."""
+        missing = extended - source.highest - 1
+        if self._excused(source.arrival, arrival):
+            source.excused += missing
+            return
+        reason = Reason.RESTART if source.arrival < self.resumed_at else Reason.LOSS
+        self.gaps.add(
+            arrival - missing * self.packet_ns(source), arrival, reason, source.ssrc, source.highest + 1, extended - 1
+        )
+
+    def _note(self, begin: int, end: int, reason: Reason, source: Source) -> None:
+        if not self._excused(source.arrival, end):
+            self.gaps.add(begin, end, reason)
+
+    def finish(self) -> None:
+        """At the end: what could have come while nobody listened is marked, if nothing came after."""
+        source = self.current
+        if source is not None and not self.kept and source.arrival < self.resumed_at:
+            self._note(source.arrival + self.packet_ns(source), self.resumed_at, Reason.RESTART, source)
+            self.cold = None
+
+    def forgive(self, begin: int, end: int) -> None:
+        """Excuse holes that reach into this time (ns; `end` = NEVER while it lasts): hold and pause."""
+        self.excused_from, self.excused_until, self.cold = begin, end, None
+
+    def _excused(self, begin: int, end: int) -> bool:
+        return begin < self.excused_until and end >= self.excused_from
+
+    # ---- re-offer ----
+    def expect(self, spec: StreamSpec) -> None:
+        """Take the key of a re-offer whose other changes follow."""
+        if self.keyring and spec.suite:
+            self.keyring.add(spec.suite, spec.key, spec.mki)
+
+    def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
+        """Take a re-offer; True if the socket has to hear everybody again until the first genuine packet."""
+        before, self.spec, self.cold = self.spec, spec, None
+        self.allowed = Allowed(spec)
+        if spec.held != before.held:
+            out.append(records.mark(spec.stream, records.Mark.HOLD if spec.held else records.Mark.UNHOLD, at))
+            lasts = spec.held or self.pauses.lasting
+            self.forgive(at if spec.held else self.excused_from, NEVER if lasts else at)
+        if self.payload_type >= 0:
+            self.unit = _SECOND / spec.codec(self.payload_type)[1]
+        self._rekey(spec, before)
+        if (spec.source, spec.suite is None) == (before.source, before.suite is None):
+            return False
+        self.latched, self.latch_wish, self.connected, self.pure = None, None, False, False
+        return True
+
+    def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
+        if not spec.suite:
+            self.keyring = self.outgoing = None
+            return
+        if self.keyring is None:
+            self.keyring = Keyring(spec.suite, spec.key, spec.mki)
+        else:
+            self.keyring.add(spec.suite, spec.key, spec.mki)
+        if spec.own_key and (before.suite, before.own_key) != (spec.suite, spec.own_key):
+            self.outgoing, self.reports = Outgoing(spec.suite, spec.own_key), 0
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 32) if value >> 31 else value

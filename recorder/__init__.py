@@ -1,0 +1,1 @@
+"""The daemon: settings, wiring, life cycle, workers, command line, logs and masking."""

@@ -1,0 +1,53 @@
+"""TLS contexts of the SIP listeners: TLS 1.2 with AEAD and 1.3 only, reloaded when the files change."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from recorder.errors import NotPossible
+
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
+
+
+def context(certificate: Path, private_key: Path, client_ca: Path | None) -> ssl.SSLContext:
+    """Return a server context; with `client_ca` a peer must present a certificate of that authority."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers(CIPHERS)
+    made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    try:
+        made.load_cert_chain(certificate, private_key)
+        if client_ca:
+            made.load_verify_locations(client_ca)
+            made.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError):
+        raise NotPossible(f"the certificate {certificate} cannot be loaded.", "recorder check-config says why.") from None
+    return made
+
+
+class Certificates:
+    """The newest context; asked for at each new connection."""
+
+    def __init__(self, certificate: Path, private_key: Path, client_ca: Path | None) -> None:
+        self._files = (certificate, private_key, client_ca)
+        self._stamp = self._times()
+        self._context = context(*self._files)
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context, a new one if the files changed; a broken new file leaves the old one in force."""
+        stamp = self._times()
+        if stamp != self._stamp:
+            try:
+                self._context = context(*self._files)
+            except NotPossible:
+                return self._context
+            self._stamp = stamp
+        return self._context
+
+    def _times(self) -> tuple[int, ...]:
+        try:
+            return tuple(f.stat().st_mtime_ns for f in self._files if f)
+        except OSError:
+            return ()

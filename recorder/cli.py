@@ -1,0 +1,92 @@
+"""The command line: one executable, `recorder` (CONTRACT "Command line").
+
+Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 could not be done now.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from recorder.errors import RecorderError
+
+DEFAULT_CONFIG = Path("/etc/recorder/recorder.toml")
+SERVE = "serve"
+
+
+def main() -> None:
+    """Run the command line; the console script of the distribution."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status; no failure shows a traceback."""
+    from storage.errors import StorageError
+
+    try:
+        if arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments):
+            return _serve(arguments[1:])  # without the 0.2 s that the command line's help costs at every restart
+        return _others(arguments)
+    except (RecorderError, StorageError) as problem:
+        hint = getattr(problem, "hint", "")
+        print(f"recorder: {problem} {hint}".strip(), file=sys.stderr)
+        return getattr(problem, "status", 3)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _serve(arguments: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="recorder serve", add_help=False)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    given = parser.parse_args(arguments)
+    from recorder.serve import serve
+
+    return serve(given.config)
+
+
+def _others(arguments: list[str]) -> int:
+    import typer
+
+    from recorder import cli_calls, cli_setup, cli_trial
+
+    app = typer.Typer(
+        name="recorder",
+        help="Call recorder for SIPREC: records, encrypts, finds, exports and forgets.\n\nExample: recorder demo",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command(SERVE)(serve_help)
+    for module in (cli_trial, cli_setup, cli_calls):
+        module.add_to(app)
+    try:
+        result: Any = typer.main.get_command(app).main(arguments, prog_name="recorder", standalone_mode=False)
+    except Exception as problem:
+        status = _usage(problem)
+        if status is None:
+            raise
+        return status
+    return result if isinstance(result, int) else 0
+
+
+def _usage(problem: Exception) -> int | None:
+    """Show what was wrong with the words of a command; None if that is not what failed."""
+    show, status = getattr(problem, "show", None), getattr(problem, "exit_code", None)
+    if isinstance(status, int):
+        if show:
+            show()
+        return 2 if show else status
+    return None
+
+
+def serve_help(
+    config: Annotated[Path, "typer.Option"] = DEFAULT_CONFIG,
+) -> int:
+    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml"""
+    return _serve(["--config", str(config)])

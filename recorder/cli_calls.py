@@ -1,0 +1,170 @@
+"""Commands about recordings: calls, export, verify, recover."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recorder import output
+from recorder.cli import DEFAULT_CONFIG
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.progress import progress
+from recorder.settings import Settings
+from recorder.settings_files import load
+
+Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+OneCustomer = Annotated[str | None, typer.Option(help="Only this customer; all if left out.")]
+
+FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("calls")(calls)
+    app.command("export")(export)
+    app.command("verify")(verify)
+    app.command("recover")(recover)
+
+
+def with_customers(settings: Settings, name: str | None, work: Callable[[Any], Awaitable[Any]]) -> list[Any]:
+    """Open the wanted customers, do the work for each, close them."""
+    from recorder.opening import open_customer
+
+    wanted = [c for c in settings.customers if name in (None, c.name)]
+    if not wanted:
+        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config shows the configuration's faults.")
+
+    async def run() -> list[Any]:
+        done = []
+        for each in wanted:
+            customer = await open_customer(settings, each)
+            try:
+                done.append(await work(customer))
+            finally:
+                await customer.close()
+        return done
+
+    return asyncio.run(run())
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a time of the command line: RFC 3339, a date, or a span ago such as 2h, 3d."""
+    if text is None:
+        return None
+    units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    if text[-1:] in units and text[:-1].isdigit():
+        return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+    try:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise WrongUse(f"{text!r} is no time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a span such as 2h or 3d.") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def calls(
+    customer: OneCustomer = None,
+    party: Annotated[str | None, typer.Option(help="Number, URI, name or e-mail in any spelling.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time: RFC 3339, a date, or 2h, 3d.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    state: Annotated[str | None, typer.Option(help="recording, complete or interrupted.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """List calls, newest first. Example: recorder calls --customer acme --party "+49 30 123456" --since 7d"""
+    from recorder.listing import find
+
+    asked = {"party": party, "since": moment(since), "until": moment(until), "state": state}
+    found = with_customers(load(config), customer, lambda c: find(c, asked, limit))
+    items = [item for part in found for item in part][:limit]
+    if json:
+        output.document({"items": items})
+        return 0
+    rows = []
+    for item in items:
+        names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
+        rows.append((item["id"], item["state"], item["started_at"], f"{item['duration_ms'] / 1000:.1f} s", names))
+    output.table(("id", "state", "started", "length", "parties"), rows)
+    return 0
+
+
+def export(
+    call: Annotated[str, typer.Argument(help="Id of the call.")],
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
+    format: Annotated[str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's ending.")] = None,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Write a decrypted copy of one call. Example: recorder export CALL -o call.wav"""
+    from recorder.exporting import export_call
+
+    form = (format or to.suffix.lstrip(".") or "wav").lower()
+    form = "opus" if form in ("ogg", "oga") else form
+    if form not in FORMATS:
+        raise WrongUse(f"The format {form!r} is not known.", f"Choose one of {', '.join(FORMATS)}.")
+    if to.exists():
+        raise WrongUse(f"{to} exists already.", "Choose another file.")
+    reports = [r for r in with_customers(load(config), customer, lambda c: export_call(c, call, form, to)) if r]
+    if not reports:
+        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+    if json:
+        output.document(reports[0])
+    else:
+        print(f"{to}: {os.path.getsize(to):,} bytes, decrypted. Whoever has this file hears the call.")
+    return 0
+
+
+def verify(
+    call: Annotated[list[str] | None, typer.Argument(help="Ids of calls; all if left out.")] = None,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Read and authenticate stored recordings; name every defect. Example: recorder verify --customer acme"""
+    from recorder.verifying import verify_customer
+
+    with progress("verifying", None) as advance:
+        reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance))
+    defects = [d for r in reports for d in r.defects]
+    if json:
+        totals = {"calls": sum(r.calls for r in reports), "parts": sum(r.parts for r in reports), "bytes": sum(r.bytes for r in reports)}
+        output.document({"ok": not defects, **totals, "defects": defects})
+    else:
+        for d in defects:
+            print(f"{d['customer']}: call {d['call']} part {d['part']} offset {d['offset']}: {d['kind']}")
+        print(f"{sum(r.calls for r in reports)} calls, {sum(r.parts for r in reports)} parts read, {len(defects)} defects.")
+    missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
+    if missing:
+        raise Negative(f"There is no call {missing[0]}.", "recorder calls lists what there is.")
+    return 1 if defects else 0
+
+
+def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Repair and index recordings that a crash left, as serve does at its start. Example: recorder recover"""
+    from recorder.locking import node_lock
+    from recorder.recovery import recover as repair
+
+    settings = load(config)
+    found: list[dict[str, Any]] = []
+    with node_lock(settings) as held, progress("recovering", None) as advance:
+        if not held:
+            raise NotPossible("The daemon is running; it does this by itself at its start.")
+
+        def tell(x: Any) -> None:
+            found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})
+            advance(1)
+
+        with_customers(settings, customer, lambda c: repair(c, (), tell))
+    if json:
+        output.document({"recovered": found})
+    else:
+        print(f"{len(found)} recordings recovered.")
+    return 0

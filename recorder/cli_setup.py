@@ -1,0 +1,128 @@
+"""Commands that set a recorder up: init, check-config, token."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recorder import output
+from recorder.cli import DEFAULT_CONFIG
+from recorder.document import rfc3339
+from recorder.errors import Negative
+from recorder.settings_faults import SettingsError
+from recorder.settings_files import load
+from storage.credentials import Credential
+
+Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("init")(init)
+    app.command("check-config")(check_config)
+    tokens = typer.Typer(help="API tokens.", no_args_is_help=True, rich_markup_mode=None)
+    tokens.command("create")(create)
+    tokens.command("list")(list_)
+    tokens.command("revoke")(revoke)
+    app.add_typer(tokens, name="token")
+
+
+def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Write a configuration, make keys, certificates and a first token; what exists is kept.
+
+    Example: recorder init --config /etc/recorder/recorder.toml
+    """
+    from recorder.initialise import initialise
+
+    made = initialise(config)
+    if json:
+        output.document(made.as_dict())
+        return 0
+    for line in made.sentences():
+        print(line)
+    return 0
+
+
+def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Name every fault of a configuration. Example: recorder check-config --config recorder.toml"""
+    try:
+        load(config)
+    except SettingsError as error:
+        if json:
+            faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
+            output.document({"ok": False, "faults": faults})
+            return 2
+        raise
+    if json:
+        output.document({"ok": True, "faults": []})
+    else:
+        print(f"{config}: no faults.")
+    return 0
+
+
+def create(
+    customer: Annotated[str, typer.Option(help="Customer whose calls the token opens.")],
+    role: Annotated[list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")],
+    name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
+    days: Annotated[int | None, typer.Option(help="Days until it expires; never if left out.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name anna"""
+    from recorder.opening import open_credentials
+
+    now = datetime.now(UTC)
+    expires = now + timedelta(days=days) if days else None
+    token, made = open_credentials(load(config), customer).create(name, role, now, expires)
+    if json:
+        output.document({"token": token, **_shown(made)})
+    else:
+        print(token)
+        output.say("Shown once; only its hash is kept.")
+    return 0
+
+
+def _shown(entry: Credential) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "customer": entry.customer,
+        "roles": list(entry.roles),
+        "name": entry.name,
+        "expires_at": rfc3339(entry.expires_at),
+    }
+
+
+def list_(customer: Annotated[str | None, typer.Option()] = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """List API tokens without their secrets. Example: recorder token list --customer acme"""
+    from recorder.opening import open_credentials
+
+    settings = load(config)
+    names = [customer] if customer else [c.name for c in settings.customers]
+    items = [entry for name in names for entry in open_credentials(settings, name).list()]
+    if json:
+        output.document({"items": [_shown(e) for e in items]})
+        return 0
+    rows = [(e.customer, e.name, ", ".join(e.roles), rfc3339(e.expires_at) or "never") for e in items]
+    output.table(("customer", "name", "roles", "expires"), rows)
+    return 0
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name of the token.")],
+    customer: Annotated[str | None, typer.Option()] = None,
+    config: Config = DEFAULT_CONFIG,
+) -> int:
+    """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
+    from recorder.opening import open_credentials
+
+    settings = load(config)
+    names = [customer] if customer else [c.name for c in settings.customers]
+    gone = [n for n in names if open_credentials(settings, n).revoke(name)]
+    if not gone:
+        raise Negative(f"There is no token named {name!r}.", "recorder token list shows what there is.")
+    print(f"Revoked for {', '.join(gone)}.")
+    return 0

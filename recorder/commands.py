@@ -1,0 +1,125 @@
+"""Everything the core of a recording can ask for, as frozen values; recorder.runner carries them out in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from sip.events import Token
+from sip.negotiate import LinePlan
+
+
+class Kept(IntEnum):
+    """Types of control records (docs/formats/records.md)."""
+
+    EVENT = 16
+    METADATA = 17
+    OFFER = 18
+    ANSWER = 19
+    CALL = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What the media plane has to know of one stream."""
+
+    number: int  # 0…254, unique in the recording, the stream number of the records
+    line: LinePlan  # its m= line as negotiated
+    own_key: bytes  # our key and salt, protects what we send (RTCP); empty without SRTP
+    held: bool  # the client says that nothing will come
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSockets:
+    """Open an RTP and an RTCP socket for each stream; answered by events.Opened or events.OpenFailed."""
+
+    streams: tuple[StreamPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Append a record to the control part."""
+
+    kind: Kept
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StartMedia:
+    """Hand the streams, their sockets and the media part to a worker."""
+
+    streams: tuple[StreamPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMedia:
+    """Tell the worker what a re-offer changed."""
+
+    streams: tuple[StreamPlan, ...]  # all that go on, new ones included
+    removed: tuple[int, ...]  # stream numbers whose sockets can go
+
+
+@dataclass(frozen=True, slots=True)
+class PauseMedia:
+    """Keep nothing from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeMedia:
+    """Keep again from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMedia:
+    """Drain for the last time and seal the media part; answered by events.MediaClosed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Answer an offer with 200."""
+
+    token: Token
+    sdp: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer a request with a failure."""
+
+    token: Token
+    status: int
+    reason: str  # code for metrics and incidents
+    warning: tuple[int, str] | None = None  # code and text of a Warning header (RFC 3261 section 20.43)
+    retry_after: int | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """Send BYE."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Write the call's document to the database when it can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Write the final document, close the parts, make all durable, then answer the BYE if one waits, then index."""
+
+    document: Mapping[str, Any]
+    sealed: bool  # the worker sealed the newest media part
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget the recording: it never began."""
+
+
+Command = (
+    OpenSockets | Keep | StartMedia | ChangeMedia | PauseMedia | ResumeMedia | CloseMedia | Accept | Refuse | HangUp | Index | Finish | Discard
+)

@@ -1,0 +1,90 @@
+"""What the admin API asks of the running daemon: live calls, rendered media, health (admin_api.ports)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from admin_api.ports import CannotRender, Rendered
+from recorder import events as e
+from recorder.live import Live
+from recorder.node import Node
+from recorder.playing import media_parts, render_streams
+from recorder.rendering import Renderer, RenderFailed
+from recorder.runner import Runner
+from storage.calls import CallRow
+from storage.customers import Customer
+
+CONTENT_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "opus": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "pcap": "application/vnd.tcpdump.pcap",
+}
+
+
+class Desk:
+    """The daemon's side of the admin API."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+        self._renderer = Renderer()
+
+    # ---- live calls ----
+    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+        """Return the newest document of a live call."""
+        found = self._live.by_id(call)
+        if found is None or found.customer.name != customer:
+            return None
+        return found.recording.call_document(self._node.now())
+
+    def pause(self, customer: str, call: str) -> bool:
+        """Stop keeping what is said; False if there is no such live call."""
+        return self._ask(customer, call, e.PauseAsked())
+
+    def resume(self, customer: str, call: str) -> bool:
+        """Keep again; False if there is no such live call."""
+        return self._ask(customer, call, e.ResumeAsked())
+
+    def _ask(self, customer: str, call: str, event: e.Event) -> bool:
+        found = self._live.by_id(call)
+        if found is None or found.customer.name != customer or not found.recording.alive:
+            return False
+        self._runner.guarded(found, event)
+        self._runner.checkpoint(found)
+        self._node.flush()
+        return True
+
+    # ---- media ----
+    async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
+        """Decrypt and render a call into memory that has no name on any disk; the caller closes the descriptor."""
+        document = self.document(customer.name, row.id) or row.details
+        out = os.memfd_create("render", os.MFD_CLOEXEC)
+        try:
+            with media_parts(customer, row.id, row.leaf) as parts:
+                await self._renderer.render(parts, render_streams(document["streams"]), form, out)
+        except RenderFailed as problem:
+            os.close(out)
+            raise CannotRender(str(problem)) from None
+        except BaseException:
+            os.close(out)
+            raise
+        return Rendered(out, os.fstat(out).st_size, CONTENT_TYPES[form])
+
+    # ---- health ----
+    def not_ready(self) -> str | None:
+        """Return why no calls are accepted, or None."""
+        return self._node.not_accepting()
+
+    def metrics(self) -> bytes:
+        """Return the Prometheus page."""
+        return self._node.metrics.page()
+
+    def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
+        """Return the incidents of a customer, newest first."""
+        return self._node.incidents.of(customer)
+

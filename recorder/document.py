@@ -1,0 +1,84 @@
+"""The document of a call as the API shows it and the vault keeps it (CONTRACT "A call"); pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sip.parties import Party
+
+UNMEASURED: Mapping[str, Any] = {
+    "packets": 0,
+    "lost": 0,
+    "duplicates": 0,
+    "rejected": 0,
+    "foreign": 0,
+    "late": 0,
+    "gap_ms": 0,
+    "gaps": [],
+    "jitter_ms": 0.0,
+    "mos": None,
+}
+"""Figures of a stream of which nothing was heard yet."""
+
+NOT_SHOWN = frozenset({"stream", "sources", "codec", "srtp", "first_arrival", "last_arrival"})
+"""Figures that only the recorder itself needs, or that the negotiation says better."""
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return an aware time as RFC 3339 UTC with milliseconds."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_ns(ns: int | None) -> str | None:
+    """Return nanoseconds since 1970 as RFC 3339."""
+    return None if ns is None else rfc3339(datetime.fromtimestamp(ns / 1e9, UTC))
+
+
+def party(entry: Party) -> dict[str, Any]:
+    """Return one party as the API shows it."""
+    return {
+        "role": entry.role.value,
+        "name": entry.name,
+        "number": entry.number,
+        "uri": entry.uri,
+        "user_id": None,
+        "joined_at": rfc3339(entry.joined_at),
+        "left_at": rfc3339(entry.left_at),
+    }
+
+
+def pauses(intervals: Iterable[tuple[datetime, datetime | None]]) -> list[list[str | None]]:
+    """Return holds and pauses as [from, to] pairs."""
+    return [[rfc3339(begin), rfc3339(end)] for begin, end in intervals]
+
+
+def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the worker's figures of a stream with times as RFC 3339, nothing missing."""
+    shown = {**UNMEASURED, **{k: v for k, v in measured.items() if k not in NOT_SHOWN}}
+    shown["first_packet_at"] = from_ns(measured.get("first_arrival") or None)
+    shown["last_packet_at"] = from_ns(measured.get("last_arrival") or None)
+    shown["gaps"] = [[from_ns(begin), from_ns(end), reason] for begin, end, reason in shown["gaps"]]
+    return shown
+
+
+def payload(entry: Any) -> dict[str, Any]:
+    """Return one payload type as the call's document keeps it: what a player needs to decode the recording."""
+    return {
+        "pt": entry.payload_type,
+        "encoding": entry.encoding,
+        "clock": entry.clock,
+        "channels": entry.channels,
+        "fmtp": entry.fmtp,
+    }
+
+
+def codec(formats: Sequence[Any]) -> str | None:
+    """Return the name of the first offered format that is a codec, not an event or comfort noise."""
+    for entry in formats:
+        if entry.encoding and entry.encoding.lower() not in ("telephone-event", "cn", "red", "tone"):
+            return str(entry.encoding)
+    return str(formats[0].encoding) if formats and formats[0].encoding else None

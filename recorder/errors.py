@@ -1,0 +1,33 @@
+"""What the daemon itself can fail with, beside the errors of the libraries it wires."""
+
+from __future__ import annotations
+
+
+class RecorderError(Exception):
+    """Root of the daemon's own errors; `hint` tells an operator what to do next, `status` is the exit status of a command."""
+
+    status = 3
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def sentence(self) -> str:
+        """Return one sentence for a terminal: what is wrong and what to do."""
+        return f"{self} {self.hint}".strip()
+
+
+class WrongUse(RecorderError):
+    """The command line, the configuration or the request is wrong: exit status 2."""
+
+    status = 2
+
+
+class NotPossible(RecorderError):
+    """It could not be done now (locked, no space, address in use, a service away): exit status 3."""
+
+
+class Negative(RecorderError):
+    """The answer is "no" (not found, verification failed): exit status 1."""
+
+    status = 1

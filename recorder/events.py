@@ -1,0 +1,119 @@
+"""Everything the core of a recording can be told, as frozen values (see recorder.recording)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sip.events import Token
+from sip.message import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment on both clocks."""
+
+    wall: datetime  # aware, UTC: what people are shown
+    mono: float  # seconds of the monotonic clock: what durations are made of
+
+    @property
+    def ns(self) -> int:
+        """Return the wall clock as nanoseconds since 1970, the unit of the media records."""
+        return int(self.wall.timestamp() * 1_000_000) * 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The client offered media: the first INVITE, a re-INVITE or an UPDATE with SDP."""
+
+    token: Token  # what the answer refers to
+    request: Request
+    offer: bytes  # raw SDP
+    metadata: bytes | None  # raw rs-metadata, if any came along
+    secure: bool  # the signalling is TLS
+    address: str  # address of ours that the client can reach: the SDP answer's
+
+
+@dataclass(frozen=True, slots=True)
+class Informed:
+    """The client told something without offering media; it is answered already."""
+
+    request: Request
+    metadata: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Sockets were opened: the answer to commands.OpenSockets."""
+
+    ports: Mapping[int, int]  # stream number -> our RTP port
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailed:
+    """No socket could be had; the offer is refused with 503."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HungUp:
+    """The client sent BYE, which waits for its 200 until everything is durable."""
+
+    token: Token
+    request: Request
+    metadata: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The dialog is over without a BYE of the client: timer, no ACK, gone, cancelled, ended by us."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The recorder itself wants the recording to end (shutdown, erasure order, storage)."""
+
+    reason: str
+    interrupted: bool  # whether audio is missing because of it
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """An administrator stops the keeping of what is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """An administrator lets the recording go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Figures of the streams from the media worker; cumulative."""
+
+    streams: Mapping[int, Mapping[str, Any]]  # stream number -> figures
+
+
+@dataclass(frozen=True, slots=True)
+class MediaClosed:
+    """The media worker has sealed the last part."""
+
+    streams: Mapping[int, Mapping[str, Any]]
+    clean: bool  # False: the worker could not seal it, or audio was dropped for want of disk
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The recording goes on in a new part after a process died."""
+
+    part: str
+
+
+Event = (
+    Offered | Informed | Opened | OpenFailed | HungUp | Lost | StopAsked | PauseAsked | ResumeAsked | Measured | MediaClosed | Resumed
+)

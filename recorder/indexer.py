@@ -1,0 +1,99 @@
+"""Writes calls to the customers' databases behind the recording's back: batched, retried, never in its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storage.calls import CallRow
+from storage.customers import Customer
+from storage.errors import StorageError
+
+FLUSH_SECONDS = 0.1
+"""Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
+
+RETRY_SECONDS = 1.0
+"""A database that is away is asked again this often."""
+
+BATCH = 200
+"""Calls in one transaction at most, so that a reader never waits long."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    row: CallRow
+    forms: tuple[str, ...]
+    since: float
+    done: list[Callable[[], None]]
+
+
+class Indexer:
+    """One queue per customer; the newest state of a call replaces an older one that still waits."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._waiting: dict[str, dict[str, _Waiting]] = {}
+        self._customers: dict[str, Customer] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.failing = False
+
+    def put(self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None) -> None:
+        """Queue a call; `done` is called when it is in the database."""
+        self._customers[customer.name] = customer
+        queue = self._waiting.setdefault(customer.name, {})
+        before = queue.get(row.id)
+        entry = _Waiting(row, forms, before.since if before else self._clock(), before.done if before else [])
+        if done:
+            entry.done.append(done)
+        queue[row.id] = entry
+        self._idle.clear()
+        self._wake.set()
+
+    def oldest(self) -> float:
+        """Return the age in seconds of the oldest change that is not indexed."""
+        since = [w.since for q in self._waiting.values() for w in q.values()]
+        return max(0.0, self._clock() - min(since)) if since else 0.0
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until nothing waits any more, at most `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def run(self) -> None:
+        """Write for ever; owned by recorder.tasks."""
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._wake.clear()
+            done = [await self._flush(name) for name in list(self._waiting)]
+            if not all(done):
+                self.failing = True
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
+                continue
+            self.failing = False
+            if any(self._waiting.values()):
+                self._wake.set()
+            else:
+                self._idle.set()
+
+    async def _flush(self, name: str) -> bool:
+        queue = self._waiting[name]
+        batch = list(queue.values())[:BATCH]
+        if not batch:
+            return True
+        try:
+            await self._customers[name].calls.put([w.row for w in batch], [w.forms for w in batch])
+        except StorageError:
+            return False
+        for entry in batch:
+            if queue.get(entry.row.id) is entry:
+                del queue[entry.row.id]
+                for tell in entry.done:
+                    tell()
+        return True

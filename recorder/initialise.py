@@ -1,0 +1,116 @@
+"""`recorder init`: everything a first start needs, made once; what exists is never touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recorder import example, making
+from recorder.opening import create_customer, customer_exists, open_credentials
+from recorder.settings import Settings
+from recorder.settings_files import load
+
+SYSTEM_FOLDER = Path("/etc")
+"""A configuration below it belongs to the machine and uses the usual places of the system."""
+
+FIRST_TOKEN = "first-admin"
+
+
+@dataclass(slots=True)
+class Made:
+    """What was made and what was there already."""
+
+    config: Path
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    token: str | None = field(default=None, repr=False)
+    customer: str | None = None
+
+    def note(self, what: str, fresh: bool) -> None:
+        """Note one thing."""
+        (self.made if fresh else self.kept).append(what)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it for --json."""
+        return {"config": str(self.config), "made": self.made, "kept": self.kept, "token": self.token, "customer": self.customer}
+
+    def sentences(self) -> list[str]:
+        """Return it for a person, the next step last."""
+        out = [f"made  {what}" for what in self.made] + [f"kept  {what}" for what in self.kept]
+        if self.token:
+            out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
+        return [*out, "", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
+
+
+def initialise(config: Path) -> Made:
+    """Make the configuration, certificates, root secret, customers' keys and the first token where they are missing."""
+    config = config.absolute()
+    made = Made(config)
+    made.note(str(config), write_config(config))
+    settings = load(config, files=False)
+    _certificates(settings, made)
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme == "file":
+        made.note(rest, making.root_key(Path(rest)))
+    for folder in (settings.node.data_dir, settings.node.runtime_dir):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for customer in settings.customers:
+        fresh = not customer_exists(settings, customer)
+        if fresh:
+            create_customer(settings, customer)
+        made.note(f"keys of customer {customer.name}", fresh)
+    _first_token(settings, made)
+    return made
+
+
+def write_config(config: Path) -> bool:
+    """Write the commented example as configuration; a trial outside /etc keeps everything beside it."""
+    if config.exists():
+        return False
+    folder = config.parent
+    if SYSTEM_FOLDER in config.parents and os.geteuid() == 0:
+        changes: dict[str, object] = {"keys.root": f"file:{folder / 'root.key'}"}
+    else:
+        changes = trial_places(folder)
+    return making.write_new(config, example.render(changes).encode())
+
+
+def trial_places(folder: Path) -> dict[str, object]:
+    """Return settings that keep everything in one folder: for trials, not for a server."""
+    return {
+        "node.data_dir": folder / "data",
+        "node.runtime_dir": folder / "run",
+        "sip.certificate": folder / "tls.crt",
+        "sip.private_key": folder / "tls.key",
+        "admin_api.certificate": folder / "admin.crt",
+        "admin_api.private_key": folder / "admin.key",
+        "keys.root": f"file:{folder / 'root.key'}",
+    }
+
+
+def _certificates(settings: Settings, made: Made) -> None:
+    hosts = [socket.gethostname(), "localhost", "127.0.0.1"]
+    for name, certificate, key in (
+        ("SIP", settings.sip.certificate, settings.sip.private_key),
+        ("admin API", settings.admin_api.certificate, settings.admin_api.private_key),
+    ):
+        if certificate and key:
+            made.note(f"certificate of the {name}, {certificate} (self-signed)", making.pair(certificate, key, hosts))
+
+
+def _first_token(settings: Settings, made: Made) -> None:
+    if not settings.customers:
+        return
+    first = settings.customers[0].name
+    credentials = open_credentials(settings, first)
+    if credentials.list():
+        return
+    now = datetime.now(UTC)
+    token, _ = credentials.create(FIRST_TOKEN, ["admin"], now)
+    made.token, made.customer = token, first
+    made.note(f"token {FIRST_TOKEN} of customer {first}", True)
+
+

@@ -1,0 +1,39 @@
+"""Descriptors of a call inside a media worker: the sockets of each stream, and what the spool holds."""
+
+import os
+from collections.abc import Iterable
+
+from media import spool
+from media.sockets import stamp_arrivals
+from media.track import Track
+
+
+class Lanes:
+    """The sockets of one stream."""
+
+    __slots__ = ("rtcp", "rtp", "track")
+
+    def __init__(self, track: Track, descriptors: list[int]) -> None:
+        self.track = track
+        self.rtp = descriptors[0]
+        self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
+        for descriptor in descriptors:
+            stamp_arrivals(descriptor)
+
+    def close(self) -> None:
+        """Close our descriptors; main has its own."""
+        for descriptor in (self.rtp, self.rtcp):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def read_slot(descriptor: int, at: int) -> bytes:
+    """Read what lies at a slot's place, as long as it says it is."""
+    head = os.pread(descriptor, spool.PREFIX, at)
+    return head + os.pread(descriptor, spool.length(head), at + len(head))

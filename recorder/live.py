@@ -1,0 +1,69 @@
+"""The calls being recorded now: one entry a call, found by call id and by SIP session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from media.sockets import Pair
+from recorder.control import ControlPart
+from recorder.recording import Recording
+from sip.events import SessionKey
+from storage.customers import Customer
+
+
+@dataclass(slots=True)
+class LiveCall:
+    """A recording together with what the daemon holds open for it."""
+
+    recording: Recording
+    customer: Customer
+    leaf: int
+    session: SessionKey
+    control: ControlPart | None = None
+    early: list[tuple[int, bytes]] = field(default_factory=list)  # control records from before the files exist
+    media_part: int = 0  # number of the newest media part
+    media_fd: int = -1
+    spool_fd: int = -1
+    pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
+    fd_name: str = ""  # in the descriptor store
+    started: bool = False  # a worker has it
+    dirty: bool = False  # the checkpoint is older than the recording
+    trouble: bool = False  # something of it could not be written
+
+    @property
+    def id(self) -> str:
+        """Return the call id."""
+        return self.recording.id
+
+
+class Live:
+    """Registry of live calls."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, LiveCall] = {}
+        self._by_session: dict[SessionKey, LiveCall] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[LiveCall]:
+        return iter(list(self._by_id.values()))
+
+    def add(self, call: LiveCall) -> None:
+        """Enter a call."""
+        self._by_id[call.id] = call
+        self._by_session[call.session] = call
+
+    def remove(self, call: LiveCall) -> None:
+        """Take a call out; a second time does nothing."""
+        self._by_id.pop(call.id, None)
+        self._by_session.pop(call.session, None)
+
+    def by_session(self, session: SessionKey) -> LiveCall | None:
+        """Return the call of a SIP session."""
+        return self._by_session.get(session)
+
+    def by_id(self, call: str) -> LiveCall | None:
+        """Return a call by its id."""
+        return self._by_id.get(call)

@@ -1,0 +1,87 @@
+"""What the parts of one running daemon share; made in recorder.daemon, handed to whoever needs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from media.ports import Ports
+from media.sockets import Pair
+from recorder.events import Now
+from recorder.incidents import Incidents
+from recorder.indexer import Indexer
+from recorder.metrics import Metrics
+from recorder.notify import Notifier
+from recorder.recording import Recording
+from recorder.settings import Settings
+from recorder.tasks import Tasks
+from recorder.tenancy import Tenants
+from recorder.workers import Workers
+from sip.endpoint import Endpoint
+from storage.customers import Customer
+from storage.sync import Syncer
+
+
+@dataclass(slots=True)
+class Node:
+    """One running daemon's shared things."""
+
+    settings: Settings
+    customers: Mapping[str, Customer]
+    tenants: Tenants
+    endpoint: Endpoint
+    ports: Ports[Pair]
+    workers: Workers
+    syncer: Syncer
+    indexer: Indexer
+    notify: Notifier
+    tasks: Tasks
+    metrics: Metrics
+    log: Any
+    incidents: Incidents
+    flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
+    load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
+    not_accepting: Callable[[], str | None] = field(default=lambda: None)  # why no calls are accepted
+    storage_well: bool = True
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Return the folder on tmpfs."""
+        return self.settings.node.runtime_dir
+
+    @staticmethod
+    def monotonic() -> float:
+        """Return the monotonic clock in seconds."""
+        return time.monotonic()
+
+    @staticmethod
+    def now() -> Now:
+        """Return this moment on both clocks."""
+        return Now(datetime.now(UTC), time.monotonic())
+
+    def storage_trouble(self, problem: Exception) -> None:
+        """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again."""
+        if self.storage_well:
+            self.log.error("storage.trouble", exc_info=problem)
+        self.storage_well = False
+        self.metrics.storage_state.set(0)
+        self.load_changed()
+
+    def refused(self, method: str, status: int, reason: str, customer: str | None = None) -> None:
+        """Count a refused request and list it as an incident."""
+        self.metrics.sip_refused.labels(method, str(status), reason).inc()
+        if method == "INVITE":
+            self.metrics.calls.labels("refused").inc()
+            self.incidents.add("call-refused", customer, status=status, reason=reason)
+
+    def ended(self, recording: Recording) -> None:
+        """Count a finished recording."""
+        state = recording.shown_state()
+        self.metrics.calls.labels(state).inc()
+        if state == "interrupted":
+            self.incidents.add("call-interrupted", None, call=recording.id, reason=recording.reason or "")
+        self.metrics.inferred_owners.inc(recording.inferred_owners())

@@ -1,0 +1,123 @@
+"""Speak with systemd: ready, alive, stopping, and the store that keeps our sockets while we are not there.
+
+The protocol is one datagram with lines KEY=VALUE to $NOTIFY_SOCKET, descriptors attached
+(sd_notify(3), sd_listen_fds(3)).
+Without that variable every call does nothing and says so by returning False.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import re
+import socket
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+
+FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
+MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
+MAX_NAME = 255  # characters; systemd ignores longer names
+
+_NAME = re.compile(r"[A-Za-z0-9_.+-]{1,255}")  # no colon: it separates the names in LISTEN_FDNAMES
+
+
+class Notifier:
+    """The way to the service manager, or to nobody."""
+
+    def __init__(self, address: str | None) -> None:
+        """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty for nobody."""
+        self._address = address or None
+
+    @classmethod
+    def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
+        """Take $NOTIFY_SOCKET out of the environment, so that no child process speaks in our name."""
+        return cls(environment.pop("NOTIFY_SOCKET", None))
+
+    @property
+    def present(self) -> bool:
+        """Tell whether anybody listens."""
+        return self._address is not None
+
+    def ready(self) -> bool:
+        """Say that calls, media and the API are served."""
+        return self._send(["READY=1"])
+
+    def stopping(self) -> bool:
+        """Say that the end has begun."""
+        return self._send(["STOPPING=1"])
+
+    def watchdog(self) -> bool:
+        """Say that the loop still turns; due every `watchdog_seconds`."""
+        return self._send(["WATCHDOG=1"])
+
+    def status(self, sentence: str) -> bool:
+        """Set the line that `systemctl status` shows; nothing personal belongs there."""
+        return self._send(["STATUS=" + " ".join(sentence.split())])
+
+    def extend(self, seconds: float) -> bool:
+        """Ask for more time to start or stop."""
+        return self._send([f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}"])
+
+    def store(self, name: str, descriptors: Sequence[int]) -> bool:
+        """Give descriptors to the store under one name; they come back through `listen_fds` after the next start.
+
+        FDPOLL=0, because systemd would drop a connected UDP socket at the first ICMP error of its peer.
+        False if any could not be sent: those are not kept.
+        """
+        lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
+        parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
+        sent = [self._send(lines, part) for part in parts]  # each is worth sending, also after one that failed
+        return all(sent)
+
+    def remove(self, name: str) -> bool:
+        """Drop every descriptor of that name from the store."""
+        return self._send(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
+
+    def _send(self, lines: Iterable[str], descriptors: Sequence[int] = ()) -> bool:
+        """Send one message; False if nobody listens or the manager does not take it."""
+        if self._address is None:
+            return False
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.sendmsg(["\n".join(lines).encode()], rights, 0, address)
+        except OSError:
+            return False
+        return True
+
+
+def _checked(name: str) -> str:
+    """Return the name, or raise ValueError if systemd would ignore it or could not give it back."""
+    if not _NAME.fullmatch(name):
+        raise ValueError("a descriptor's name is 1 to 255 letters, digits and _ . + -")
+    return name
+
+
+def listen_fds(environment: MutableMapping[str, str] = os.environ, pid: int | None = None) -> dict[str, list[int]]:
+    """Take the descriptors that the service manager handed over: name -> descriptors, in their order.
+
+    The variables are removed, and the descriptors closed on exec, so that no child takes them for its own. Empty if
+    they are not meant for this process. Unnamed ones are called `unknown`, as sd_listen_fds_with_names(3) does.
+    """
+    count, meant = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
+    names = environment.pop("LISTEN_FDNAMES", "")
+    if meant != str(pid or os.getpid()) or not re.fullmatch(r"[0-9]{1,7}", count):
+        return {}
+    listed = names.split(":") if names else []
+    found: dict[str, list[int]] = {}
+    for index in range(int(count)):
+        descriptor = FIRST_DESCRIPTOR + index
+        try:
+            os.set_inheritable(descriptor, False)
+        except OSError:
+            continue  # announced and not there: the manager gave up on it
+        found.setdefault(listed[index] if index < len(listed) else "unknown", []).append(descriptor)
+    return found
+
+
+def watchdog_seconds(environment: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
+    """Return how often to call `watchdog`: half of what the manager waits; None if it does not watch this process."""
+    limit, meant = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
+    if meant not in {"", str(pid or os.getpid())} or not re.fullmatch(r"[0-9]{1,15}", limit) or int(limit) == 0:
+        return None
+    return int(limit) / 2_000_000

@@ -1,0 +1,65 @@
+"""Open customers with the configured root secret, for the daemon and for commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from recorder.errors import WrongUse
+from recorder.settings import Customer as Configured
+from recorder.settings import Settings
+from storage import customers
+from storage.credentials import Credentials
+from storage.customers import Customer, Customers, CustomerSettings
+from storage.roots import load_root
+
+DEFAULT_COUNTRY = "DE"
+"""How national numbers are read where the configuration does not say."""
+
+
+def storage_settings(configured: Configured) -> CustomerSettings:
+    """Return what storage needs to know of a customer."""
+    return CustomerSettings(configured.name, configured.country or DEFAULT_COUNTRY, configured.retention_days)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def open_customers(settings: Settings, wanted: Sequence[Configured] | None = None) -> Customers:
+    """Open customers; never makes keys. Raises StorageError with a hint."""
+    chosen = settings.customers if wanted is None else wanted
+    return await Customers.open(
+        settings.node.data_dir,
+        load_root(settings.keys.root),
+        [storage_settings(c) for c in chosen],
+        database=settings.storage.database,
+        now=_now,
+        create=False,
+    )
+
+
+async def open_customer(settings: Settings, configured: Configured) -> Customer:
+    """Open one customer."""
+    return (await open_customers(settings, [configured]))[configured.name]
+
+
+def customer_exists(settings: Settings, configured: Configured) -> bool:
+    """Tell whether a customer has keys already."""
+    return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
+
+
+def create_customer(settings: Settings, configured: Configured) -> None:
+    """Make the keys of a new customer; raises KeysError where anything of it exists."""
+    customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root), create=True)
+
+
+def open_credentials(settings: Settings, name: str) -> Credentials:
+    """Return the API tokens of a customer."""
+    if settings.customer(name) is None:
+        known = ", ".join(c.name for c in settings.customers) or "none"
+        raise WrongUse(f"There is no customer {name!r}.", f"Configured are: {known}.")
+    folder = customers.customer_folder(settings.node.data_dir, name)
+    if not folder.is_dir():
+        raise WrongUse(f"Customer {name} has no keys yet.", "Run recorder init first.")
+    return Credentials(folder, name)

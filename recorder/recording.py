@@ -1,0 +1,401 @@
+"""The life of one recording as a pure state machine: events in, commands out (RFC 7866, DESIGN sections 2 and 6).
+
+Theory of operation.  A recording is born by an INVITE with an offer.  Before it is answered its sockets and its encrypted
+files exist (OPENING → RECORDING), because what is accepted must be kept.  Re-offers, holds, metadata and pauses change it
+while it lives.  It ends by a BYE, by the loss of its dialog or by our own wish; then the media worker seals the last part
+(CLOSING), the final document is written and made durable (FINISHING), and only then is the BYE answered.
+
+    state      offered            informed  hung up / lost / stop asked   media closed
+    NEW        → OPENING          –         –                             –
+    OPENING    –                  –         –                             –          (opened → RECORDING, open failed → OVER)
+    RECORDING  re-offer           metadata  → CLOSING                     –
+    CLOSING    488                ignored   the BYE's token is kept       → FINISHING
+    FINISHING  488                ignored   the BYE's token is kept       –
+    OVER       –                  –         –                             –
+
+The core knows no socket, file, clock or log: time comes with each event, randomness by a callable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from enum import Enum
+from typing import Any
+
+from recorder import commands as c
+from recorder import document
+from recorder import events as e
+from recorder.stream import Stream, own_key
+from sip import metadata, negotiate
+from sip.errors import NotAcceptable, SipError
+from sip.events import Token
+from sip.negotiate import LinePlan
+from sip.owners import Owner
+from sip.picture import Picture
+from sip.sdp import SessionDescription
+from sip.xmlfront import Damage
+
+MAX_STREAMS = 250
+"""Stream numbers are one byte in the records; 255 means all."""
+
+UNREADABLE = (305, "The session description cannot be read")
+ENDING = (399, "The recording is ending")
+"""Warnings of RFC 3261 section 20.43."""
+
+
+class State(Enum):
+    """Where a recording is in its life."""
+
+    NEW = "new"
+    OPENING = "opening"
+    RECORDING = "recording"
+    CLOSING = "closing"
+    FINISHING = "finishing"
+    OVER = "over"
+
+
+class Recording:
+    """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
+
+    __slots__ = (
+        "_answer_token",
+        "_bye",
+        "_pending",
+        "_random",
+        "answer_sdp",
+        "call_id",
+        "client",
+        "ended",
+        "id",
+        "interrupted",
+        "lines",
+        "notes",
+        "offer_sdp",
+        "paused",
+        "picture",
+        "policy",
+        "reason",
+        "sdp_session",
+        "started",
+        "state",
+        "streams",
+        "version",
+    )
+
+    def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
+        self.id = call
+        self.policy = policy
+        self.state = State.NEW
+        self.picture = Picture()
+        self.lines: tuple[LinePlan, ...] = ()
+        self.streams: list[Stream] = []
+        self.notes: list[dict[str, Any]] = []
+        self.paused = False
+        self.interrupted = False
+        self.started: e.Now | None = None
+        self.ended: e.Now | None = None
+        self.reason: str | None = None
+        self.call_id = ""
+        self.client: str | None = None
+        self.offer_sdp = b""
+        self.answer_sdp = b""
+        self.sdp_session = int.from_bytes(random(6), "big")
+        self.version = 0
+        self._random = random
+        self._bye: Token | None = None
+        self._answer_token: tuple[Token, str] | None = None
+        self._pending: tuple[LinePlan, ...] = ()
+
+    # ---- the one entrance ----
+    def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
+        """Take one event and return what is to be done, in order."""
+        match event:
+            case e.Offered():
+                return self._offered(event, now)
+            case e.Opened(ports):
+                return self._opened(ports, now)
+            case e.OpenFailed(reason):
+                return self._open_failed(reason)
+            case e.Informed(request, body):
+                return self._informed(request, body, now)
+            case e.HungUp(token, request, body):
+                return self._hung_up(token, request, body, now)
+            case e.Lost(reason):
+                return self._end(reason, now, interrupted=False)
+            case e.StopAsked(reason, interrupted):
+                return [c.HangUp(reason), *self._end(reason, now, interrupted=interrupted)] if self.alive else []
+            case e.PauseAsked():
+                return self._pause(now)
+            case e.ResumeAsked():
+                return self._resume(now)
+            case e.Measured(figures):
+                self.measured(figures)
+                return []
+            case e.MediaClosed(figures, clean):
+                return self._media_closed(figures, clean, now)
+            case e.Resumed(part):
+                return [self._event("resumed", now, part=part), c.Index()]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the dialog lives and media are kept."""
+        return self.state in (State.OPENING, State.RECORDING)
+
+    # ---- offers ----
+    def _offered(self, event: e.Offered, now: e.Now) -> list[c.Command]:
+        if self.state not in (State.NEW, State.RECORDING):
+            return [c.Refuse(event.token, 488, "ending", ENDING)]
+        try:
+            offer = SessionDescription.parse(event.offer)
+            plans = negotiate.plan(offer, replace(self.policy, secure=event.secure), self.lines)
+            plans = self._within_limit(plans)
+        except NotAcceptable as problem:
+            return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
+        except SipError:
+            return self._refused(event.token, 488, "sdp", UNREADABLE)
+        self.offer_sdp = event.offer
+        done = [c.Keep(c.Kept.OFFER, event.offer), *self._learn(event.request, event.metadata, now)]
+        fresh = self._match(plans, now)
+        self._answer_token, self._pending = (event.token, event.address), plans
+        if self.state is State.NEW:
+            self.started = now
+            self.call_id = event.request.headers.get("Call-ID", "") or ""
+            self.client = event.request.headers.get("User-Agent")
+            self.state = State.OPENING
+        if fresh:
+            return [*done, c.OpenSockets(tuple(s.plan() for s in fresh))]
+        return [*done, *self._answer(now)]
+
+    def _refused(self, token: Token, status: int, reason: str, warning: tuple[int, str]) -> list[c.Command]:
+        refusal = c.Refuse(token, status, reason, warning)
+        if self.state is State.NEW:
+            self.state = State.OVER
+            return [refusal, c.Discard()]
+        return [refusal]
+
+    def _within_limit(self, plans: tuple[LinePlan, ...]) -> tuple[LinePlan, ...]:
+        room = MAX_STREAMS - len(self.streams)
+        if sum(1 for p in plans if p.accepted) - len(self.streams) > room:
+            raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
+        return plans
+
+    def _match(self, plans: tuple[LinePlan, ...], now: e.Now) -> list[Stream]:
+        """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
+        fresh = []
+        for plan in plans:
+            known = self.stream_of(plan.index)
+            if known and (not plan.accepted or plan.media != known.line.media):
+                known.remove(now.wall)
+                known = None
+            if not plan.accepted:
+                continue
+            if known is None:
+                known = Stream(len(self.streams), plan, own_key(plan, self._random))
+                self.streams.append(known)
+                fresh.append(known)
+            else:
+                known.renew(plan, self._random)
+        self._holds(now)
+        return fresh
+
+    def stream_of(self, index: int) -> Stream | None:
+        """Return the live stream of an m= line."""
+        return next((s for s in self.streams if s.line.index == index and not s.removed), None)
+
+    def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:
+        for stream in self.streams:
+            if stream.number in ports:
+                stream.port = ports[stream.number]
+        return self._answer(now)
+
+    def _open_failed(self, reason: str) -> list[c.Command]:
+        token = self._answer_token[0] if self._answer_token else Token(0)
+        for stream in [s for s in self.streams if not s.port]:
+            self.streams.remove(stream)
+        if self.state is State.OPENING:
+            self.state = State.OVER
+            return [c.Refuse(token, 503, reason, retry_after=30), c.Discard()]
+        return [c.Refuse(token, 503, reason, retry_after=30)]
+
+    def _answer(self, now: e.Now) -> list[c.Command]:
+        token, address = self._answer_token or (Token(0), "")
+        first = self.state is State.OPENING
+        gone = tuple(s.number for s in self.streams if s.removed and s.port)
+        live = [s for s in self.streams if not s.removed]
+        self.lines = self._pending
+        sdp = self._answer_body(address, live)
+        self.answer_sdp = sdp
+        self.state = State.RECORDING
+        plans = tuple(s.plan() for s in live)
+        media: c.Command = c.StartMedia(plans) if first else c.ChangeMedia(plans, gone)
+        for stream in self.streams:
+            if stream.removed:
+                stream.port = 0
+        return [c.Keep(c.Kept.ANSWER, sdp), media, c.Accept(token, sdp), c.Index()]
+
+    def _answer_body(self, address: str, live: Iterable[Stream]) -> bytes:
+        """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
+
+        def body(version: int) -> bytes:
+            return negotiate.answer(
+                SessionDescription.parse(self.offer_sdp),
+                self.lines,
+                address=address,
+                ports={s.line.index: s.port for s in streams},
+                keys={s.line.index: s.own_key for s in streams},
+                session_id=self.sdp_session,
+                version=version,
+            )
+
+        streams = list(live)
+        if self.version and body(self.version) == self.answer_sdp:
+            return self.answer_sdp
+        self.version += 1
+        return body(self.version)
+
+    # ---- what is told about the call ----
+    def _informed(self, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
+        if not self.alive:
+            return []
+        done = self._learn(request, body, now)
+        self._holds(now)
+        return [*done, c.Index()] if done else []
+
+    def _learn(self, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
+        done: list[c.Command] = [c.Keep(c.Kept.EVENT, message_event(request, now))]
+        if body:
+            done.append(c.Keep(c.Kept.METADATA, body))
+            parsed = metadata.parse(body)
+            self.picture.apply(parsed, now.wall, final=request.method == "BYE")
+            if parsed.damaged is not Damage.NONE:
+                self.note(f"metadata-{parsed.damaged.value}", now)
+        self.picture.apply_request(request, now.wall)
+        return done
+
+    def _holds(self, now: e.Now) -> None:
+        for stream in self.streams:
+            if not stream.removed:
+                stream.hold(stream.line.held or self.picture.holding(stream.label), now.wall)
+
+    def note(self, kind: str, now: e.Now, **more: Any) -> None:
+        """Remember something odd about the call, shown with it; nothing personal."""
+        if all(n["kind"] != kind for n in self.notes):
+            self.notes.append({"kind": kind, "at": document.rfc3339(now.wall), **more})
+
+    # ---- pauses ----
+    def _pause(self, now: e.Now) -> list[c.Command]:
+        if self.state is not State.RECORDING or self.paused:
+            return []
+        self.paused = True
+        for stream in self.streams:
+            stream.pause(True, now.wall)
+        return [c.PauseMedia(), self._event("pause", now), c.Index()]
+
+    def _resume(self, now: e.Now) -> list[c.Command]:
+        if self.state is not State.RECORDING or not self.paused:
+            return []
+        self.paused = False
+        for stream in self.streams:
+            stream.pause(False, now.wall)
+        return [c.ResumeMedia(), self._event("resume", now), c.Index()]
+
+    # ---- the end ----
+    def _hung_up(self, token: Token, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
+        self._bye = token
+        if not self.alive:
+            return []
+        return [*self._learn(request, body, now), *self._end("bye", now, interrupted=False)]
+
+    def _end(self, reason: str, now: e.Now, *, interrupted: bool) -> list[c.Command]:
+        if not self.alive:
+            return []
+        self.state, self.ended, self.reason = State.CLOSING, now, reason
+        self.interrupted = self.interrupted or interrupted
+        for stream in self.streams:
+            stream.close(now.wall)
+        self.picture.end(now.wall)
+        return [self._event("ended", now, reason=reason), c.CloseMedia()]
+
+    def measured(self, figures: Mapping[int, Mapping[str, Any]]) -> None:
+        for stream in self.streams:
+            if stream.number in figures:
+                stream.figures = figures[stream.number]
+
+    def _media_closed(self, figures: Mapping[int, Mapping[str, Any]], clean: bool, now: e.Now) -> list[c.Command]:
+        if self.state is not State.CLOSING:
+            return []
+        self.measured(figures)
+        crashed = any(gap[2] in ("restart", "disk") for s in self.streams for gap in s.figures.get("gaps", ()))
+        self.interrupted = self.interrupted or crashed or not clean
+        self.state = State.FINISHING
+        return [c.Finish(self.call_document(now), clean)]
+
+    def take_bye(self) -> Token | None:
+        """Return and forget the token of a BYE that waits for its answer."""
+        token, self._bye = self._bye, None
+        return token
+
+    def inferred_owners(self) -> int:
+        """Count the streams whose owner was inferred instead of told."""
+        return sum(1 for o in self._owners() if o.inferred)
+
+    def _owners(self) -> list[Owner]:
+        """Return the owner of each stream; all m= lines are asked about, refused ones too, since some clients count them."""
+        of_line = self.picture.owners([line.label for line in self.lines])
+        return [of_line[s.line.index] if s.line.index < len(of_line) else Owner() for s in self.streams]
+
+    # ---- documents ----
+    def _event(self, kind: str, now: e.Now, **more: Any) -> c.Keep:
+        entry = {"at": document.rfc3339(now.wall), "kind": kind, **more}
+        return c.Keep(c.Kept.EVENT, json.dumps(entry, separators=(",", ":")).encode())
+
+    @property
+    def session_id(self) -> str:
+        """Return the id of the metadata's session element, or the Call-ID without metadata."""
+        return self.picture.session_id or self.call_id
+
+    def shown_state(self) -> str:
+        """Return the state as the API shows it."""
+        if self.state in (State.FINISHING, State.OVER):
+            return "interrupted" if self.interrupted else "complete"
+        return "recording"
+
+    def duration_ms(self, now: e.Now) -> int:
+        """Return how long the recording lasts by the monotonic clock."""
+        if self.started is None:
+            return 0
+        return max(0, round(1000 * ((self.ended or now).mono - self.started.mono)))
+
+    def call_document(self, now: e.Now) -> dict[str, Any]:
+        """Return everything known of the call, as the API shows it, without what the database adds."""
+        return {
+            "id": self.id,
+            "state": self.shown_state(),
+            "started_at": document.rfc3339(self.started.wall if self.started else None),
+            "ended_at": document.rfc3339(self.ended.wall if self.ended else None),
+            "duration_ms": self.duration_ms(now),
+            "session_id": self.session_id,
+            "sip_call_id": self.call_id,
+            "client": self.client,
+            "end_reason": self.reason,
+            "paused": self.paused,
+            "parties": [document.party(p) for p in self.picture.parties()],
+            "streams": [s.document(o) for s, o in zip(self.streams, self._owners(), strict=True)],
+            "groups": list(self.picture.groups),
+            "correlations": [list(x) for x in self.picture.correlations],
+            "notes": list(self.notes),
+        }
+
+
+def plans_of(recording: Recording) -> tuple[c.StreamPlan, ...]:
+    """Return what the media plane has to know of all streams that go on."""
+    return tuple(s.plan() for s in recording.streams if not s.removed)
+
+
+def message_event(request: Any, now: e.Now) -> bytes:
+    """Return a SIP message's headers as a control record, kept sealed; keys never stand in headers."""
+    headers = [[name, value] for name, value in request.headers.items()]
+    entry = {"at": document.rfc3339(now.wall), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers}
+    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")

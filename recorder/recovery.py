@@ -1,0 +1,110 @@
+"""What a crash left: repair the parts, rebuild the documents, index them. `serve` does it at its start, `recorder recover` by hand.
+
+A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, the media
+parts give the figures.  Its end is the last moment anything of it was heard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from media import records
+from media.summary import Summary
+from recorder.commands import Kept
+from recorder.document import figures, from_ns
+from recorder.rows import forms_of, parse_time, row_of
+from storage.customers import Customer
+from storage.errors import StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One recording that a crash left behind."""
+
+    call: str
+    leaf: int
+    document: Mapping[str, Any] | None  # None: nothing readable was left of it
+    repaired: int  # parts that had to be cut or sealed
+
+
+def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, int]]:
+    """Return (call, leaf) of recordings with open parts that nobody writes any more."""
+    alive = set(living)
+    found = {(ref.call, ref.leaf) for ref in customer.vault.left_open() if ref.call not in alive}
+    return sorted(found, key=lambda x: x[1])
+
+
+def repair(customer: Customer, call: str, leaf: int) -> Found:
+    """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in."""
+    repaired = 0
+    for ref in customer.vault.parts(call, leaf):
+        if not ref.finished:
+            customer.vault.recover(ref)
+            repaired += 1
+    document = rebuild(customer, call, leaf)
+    for ref in customer.vault.parts(call, leaf):
+        if not ref.finished:
+            customer.vault.finish(ref.call, ref.leaf, ref.part)
+    return Found(call, leaf, document, repaired)
+
+
+def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
+    """Return the document of a recording from its parts alone; None if there is none in them."""
+    document: dict[str, Any] | None = None
+    summary = Summary()
+    for ref in customer.vault.parts(call, leaf):
+        try:
+            for record in records.read(customer.vault.read(ref, live=True)):
+                if isinstance(record, records.Other) and record.kind == Kept.CALL:
+                    document = json.loads(record.body)
+                else:
+                    summary.add(record)
+        except (StorageError, ValueError):
+            continue  # what can be read is what is kept; verify names the defect
+    if document is None:
+        return None
+    if document["state"] == "recording":
+        _end(document, summary)
+    document["size_bytes"] = customer.vault.size(call, leaf)
+    return document
+
+
+def _end(document: dict[str, Any], summary: Summary) -> None:
+    """Turn the document of a live call into one of an interrupted call."""
+    last = summary.last_ns()
+    started = parse_time(document["started_at"])
+    document["state"], document["end_reason"] = "interrupted", "crash"
+    document["ended_at"] = from_ns(last) if last else document["started_at"]
+    ended = parse_time(document["ended_at"])
+    if started and ended:
+        document["duration_ms"] = max(document.get("duration_ms") or 0, round((ended - started).total_seconds() * 1000))
+    for number, stream in enumerate(document["streams"]):
+        stream.update(figures(summary.figures(number)))
+    for party in document["parties"]:
+        party["left_at"] = party["left_at"] or document["ended_at"]
+
+
+async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Found], None]) -> int:
+    """Repair and index everything that was left behind for one customer; returns how many recordings that were."""
+    count = 0
+    for call, leaf in left_behind(customer, living):
+        found = repair(customer, call, leaf)
+        if found.document is not None:
+            await index(customer, leaf, found.document)
+        count += 1
+        tell(found)
+    for call, leaf in await customer.calls.unfinished():
+        if call not in set(living):
+            document = rebuild(customer, call, leaf)
+            if document is not None:
+                await index(customer, leaf, document)
+    return count
+
+
+async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
+    """Write a rebuilt document to the database."""
+    row = row_of(document, leaf, customer.settings.retention_days)
+    await customer.calls.put([row], [forms_of(document, customer.settings.country)])

@@ -1,0 +1,162 @@
+"""The media part a call is written to: records in, whole encrypted segments out, and what the disk has not taken
+yet.
+"""
+
+import errno
+import os
+
+from media import records
+from recorder.wire import Part
+from storage.container import PartSecret, Sealer
+
+#: Plaintext kept while a part cannot be written: 16 s of two G.711 streams.
+MAX_BACKLOG = 256 * 1024
+#: ns a segment of a slow codec may stay open before it is padded, if the budget allows.
+PAD_AGE = 2_000_000_000
+#: Padding takes at most this part of what is written, so that no slow codec doubles.
+PAD_SHARE = 8
+
+
+class Reel:
+    """One media part being written; errors of the disk are noted in `trouble`, never raised."""
+
+    __slots__ = (
+        "_aged", "_backlog", "_carry", "_dropped_from", "_fd", "_finished", "_padded", "_sealer", "_segment",
+        "_unwritten", "name",
+        "trouble",
+    )  # fmt: skip
+
+    def __init__(self, part: Part, descriptor: int) -> None:
+        self.name = part.name
+        self._fd = descriptor
+        self._segment = part.segment
+        self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
+        #: Plaintext from the start of the record that the sealed part cuts to the end of what was added.
+        self._carry = b""
+        #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
+        self._unwritten = b""
+        self._backlog = bytearray()
+        self._dropped_from = 0
+        self._padded = 0
+        self._finished = False
+        #: When the open segment got its first byte (ns), 0 = it is empty.
+        self._aged = 0
+        #: errno of the last failed write, 0 = all is well.
+        self.trouble = 0
+
+    @property
+    def number(self) -> int:
+        """Give 3 for "m3"."""
+        return int(self.name[1:])
+
+    @property
+    def open(self) -> bool:
+        """Tell whether something waits that time alone could seal or write."""
+        return bool(self._aged or self.trouble)
+
+    @property
+    def remainder(self) -> bytes:
+        """Give the plaintext a successor would have to write anew, from the beginning of a record."""
+        return self._carry + self._backlog if self._backlog else self._carry
+
+    @property
+    def committed(self) -> int:
+        """Give the ciphertext bytes that are written for certain; while some are not, whole segments only."""
+        written: int = self._sealer.sealed - len(self._unwritten)
+        return written // self._segment * self._segment if self._unwritten else written
+
+    def write(self, data: bytes, now: int) -> int:
+        """Take records; give since when (ns) some were dropped if they could be written again just now, else 0."""
+        if not self.trouble:
+            self._seal(data, now)
+            return 0
+        if self.retry():
+            begun, backlog = self._dropped_from, bytes(self._backlog)
+            self._dropped_from, self._backlog = 0, bytearray()
+            if begun:
+                backlog += records.mark(records.ALL_STREAMS, records.Mark.DISK, begun, now - begun)
+            self._seal(backlog + data, now)
+            return begun
+        if len(self._backlog) + len(data) <= MAX_BACKLOG:
+            self._backlog += data
+        elif data:
+            self._dropped_from = self._dropped_from or now
+        return 0
+
+    @property
+    def dropping(self) -> bool:
+        """Tell whether records are being dropped."""
+        return bool(self._dropped_from)
+
+    def _seal(self, data: bytes, now: int) -> None:
+        sealer = self._sealer
+        sealed = sealer.add(data)
+        whole = self._carry + data
+        if sealed:
+            self._put(sealed, whole)
+            self._aged = now if sealer.pending else 0
+            return
+        self._carry = whole
+        if whole:
+            self._aged = self._aged or now
+        if self._aged and now - self._aged > PAD_AGE:
+            self._pad()
+
+    def _put(self, sealed: bytes, whole: bytes) -> None:
+        """Write ciphertext; what the carry may drop is dropped only when all of it is written."""
+        written = self._try(sealed)
+        if written < len(sealed):
+            self._unwritten, self._carry = sealed[written:], whole
+        else:
+            self._carry = self._cut(whole)
+
+    def _cut(self, whole: bytes) -> bytes:
+        return whole[records.last_start(whole, len(whole) - len(self._sealer.pending)) :]
+
+    def _try(self, sealed: bytes) -> int:
+        """Write what the disk takes; note why it takes less."""
+        try:
+            written = os.write(self._fd, sealed)
+        except OSError as problem:
+            self.trouble = problem.errno or errno.EIO
+            return 0
+        self.trouble = 0 if written == len(sealed) else errno.ENOSPC
+        return written
+
+    def _pad(self) -> None:
+        """Fill up a segment that has been open too long, so that it can become durable (a power cut, not a crash)."""
+        room = self._sealer.room + 1  # a segment is sealed when more follows it
+        if room < records.HEAD or (self._padded + room) * PAD_SHARE > self._sealer.sealed:
+            return
+        self._padded += room
+        self._aged = 0
+        padding = records.pad(room)
+        self._put(self._sealer.add(padding), self._carry + padding)
+
+    def retry(self) -> bool:
+        """Try to write what the disk refused; True when all of it is written."""
+        written = self._try(self._unwritten)
+        self._unwritten = self._unwritten[written:]
+        if self.trouble:
+            return False
+        self._carry = self._cut(self._carry)
+        return True
+
+    def finish(self, data: bytes, now: int) -> bool:
+        """Seal the rest as the last segment; False if not all of it could be written, then `remainder` has it."""
+        if self._finished:
+            return self.retry()
+        self.write(data, now)
+        if self._unwritten:
+            return False
+        self._finished = True
+        sealed = self._sealer.finish()
+        self._unwritten = sealed[self._try(sealed) :]
+        if self._unwritten:
+            return False
+        self._carry, self._aged = b"", 0
+        return True
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)

@@ -1,0 +1,101 @@
+"""What the daemon asks a render worker for: JSON on standard input, as no key may stand in a command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from media.codecs import Format
+from media.encode import Container
+from recorder.errors import RecorderError
+
+MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
+
+
+class BadJob(RecorderError):
+    """The job is not one."""
+
+
+@dataclass(frozen=True)
+class JobPart:
+    """One encrypted media part, already open."""
+
+    fd: int
+    # readable, inherited
+    key: bytes = field(repr=False)
+    prefix: bytes
+    segment: int
+    # the three of storage.container.PartSecret
+    size: int
+    # bytes of the file
+    live: bool
+    # still being written: no end is demanded
+
+
+@dataclass(frozen=True)
+class JobStream:
+    """One stream of the call."""
+
+    index: int
+    # number in the records
+    label: str
+    payloads: Mapping[int, Format]
+    # payload type -> format
+    media: str = "audio"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make."""
+
+    parts: Sequence[JobPart]
+    # in order
+    streams: Sequence[JobStream]
+    # channel i is the i-th audio stream
+    form: Container
+    output: int
+    # writable descriptor, inherited, at the place where the file begins
+    parent: int
+    # process id of the daemon: the worker ends with it
+
+
+def to_json(job: Job) -> bytes:
+    """Serialise a job."""
+    parts = [asdict(part) | {"key": part.key.hex(), "prefix": part.prefix.hex()} for part in job.parts]
+    streams = [
+        {
+            "index": stream.index,
+            "label": stream.label,
+            "media": stream.media,
+            "payloads": [[number, f.name, f.clock, f.channels, f.fmtp] for number, f in stream.payloads.items()],
+        }
+        for stream in job.streams
+    ]
+    document = {"parts": parts, "streams": streams, "form": job.form, "output": job.output, "parent": job.parent}
+    return json.dumps(document, separators=(",", ":")).encode()
+
+
+def from_json(data: bytes) -> Job:
+    """Read a job; raise BadJob, which repeats nothing of it."""
+    try:
+        document = json.loads(data)
+        parts = [_part(part) for part in document["parts"]]
+        streams = [_stream(stream) for stream in document["streams"]]
+        return Job(parts, streams, Container(document["form"]), int(document["output"]), int(document["parent"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadJob("the render job cannot be read") from None
+
+
+def _part(part: Mapping[str, Any]) -> JobPart:
+    key, prefix = bytes.fromhex(part["key"]), bytes.fromhex(part["prefix"])
+    return JobPart(int(part["fd"]), key, prefix, int(part["segment"]), int(part["size"]), bool(part["live"]))
+
+
+def _stream(stream: Mapping[str, Any]) -> JobStream:
+    payloads = {
+        int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
+        for number, name, clock, channels, fmtp in stream["payloads"]
+    }
+    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]))

@@ -1,0 +1,126 @@
+"""One render worker: `python -m recorder.render_worker`, a job on standard input, the file on an inherited descriptor.
+
+It tells how it goes on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or
+{"error": "…"}.
+Exit status: 0 the file is whole, 1 it cannot be made of what is stored, 2 the job is wrong, 3 something else failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from media import pcapfile, records, render, wavfile
+from media.encode import Container, Encoder
+from media.errors import MediaError
+from recorder.confine import confine
+from recorder.errors import RecorderError
+from recorder.render_job import MAX_JOB, BadJob, Job, JobPart, from_json
+from storage.container import PartSecret, Reader
+from storage.errors import DamagedPart, Torn
+
+BUFFER = 1 << 20  # bytes written at once
+PROGRESS_STEPS = 100  # lines of progress in all
+
+
+class Source:
+    """The records of all parts, readable again and again, and how far the reading is."""
+
+    def __init__(self, job: Job, readings: int) -> None:
+        """`readings`: how often all parts will be read."""
+        self._parts = job.parts
+        self._whole = max(sum(part.size for part in job.parts) * readings, 1)
+        self._read = 0
+        self._told = 0
+        self.torn = 0
+        # parts whose end is missing
+
+    def records(self) -> Iterator[records.Record]:
+        """Yield the records of every part; one without its end gives what is genuine. Raises DamagedPart, Damaged."""
+        self.torn = 0
+        for part in self._parts:
+            yield from records.read(self._chunks(part))
+
+    def _chunks(self, part: JobPart) -> Iterator[bytes]:
+        secret = PartSecret(part.key, part.prefix, part.segment)
+        reader = Reader(secret, part.size, lambda offset, length: self._at(part.fd, offset, length))
+        try:
+            yield from reader.chunks(live=part.live)
+        except Torn:
+            self.torn += 1
+
+    def _at(self, fd: int, offset: int, length: int) -> bytes:
+        self._read += length
+        step = PROGRESS_STEPS * self._read // self._whole
+        if step > self._told:
+            self._told = step
+            tell({"progress": round(min(self._read / self._whole, 1), 3)})
+        return os.pread(fd, length, offset)
+
+
+def tell(line: Mapping[str, Any]) -> None:
+    """Write one line for the daemon."""
+    sys.stderr.write(json.dumps(line) + "\n")
+    sys.stderr.flush()
+
+
+def make(job: Job, out: BinaryIO) -> dict[str, Any]:
+    """Make the file and return the report. Raises MediaError, DamagedPart, OSError."""
+    if job.form is Container.PCAP:
+        return _capture(job, out)
+    source = Source(job, readings=2)
+    streams = [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == "audio"]
+    measured = render.measure(source.records(), streams)
+    if job.form is Container.WAV:
+        out.write(wavfile.header(measured.rate, len(streams), measured.samples))
+        report = render.render(measured, source.records(), out.write)
+    else:
+        encoder = Encoder(out, job.form, measured.rate, [stream.label for stream in streams])
+        report = render.render(measured, source.records(), encoder.give)
+        encoder.finish()
+    return asdict(report) | {"torn_parts": source.torn}
+
+
+def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
+    source = Source(job, readings=1)
+    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads) for s in job.streams]
+    count = pcapfile.write(source.records(), streams, out.write)
+    return {"packets": count, "torn_parts": source.torn}
+
+
+def main() -> int:
+    """Do one job."""
+    try:
+        job = from_json(sys.stdin.buffer.read(MAX_JOB))
+        highest = max([job.output, *(part.fd for part in job.parts)])
+        no_network = confine(job.parent, highest)
+        with open(job.output, "wb", buffering=BUFFER, closefd=False) as out:
+            report = make(job, out)
+    except BadJob as error:
+        return _fail(2, str(error))
+    except (MediaError, DamagedPart) as error:
+        return _fail(1, str(error))
+    except OSError as error:
+        return _fail(3, f"the file could not be written or a part not be read: {error.strerror}")
+    except MemoryError:
+        return _fail(3, "the call needs more memory than a render worker may have")
+    except RecorderError as error:
+        return _fail(error.status, str(error))
+    except Exception as error:
+        # whatever FFmpeg or a decoder does: the class says enough, the text may hold what is in the call
+        return _fail(3, f"the call could not be rendered ({type(error).__name__})")
+    tell({"report": report | {"no_network": no_network}})
+    return 0
+
+
+def _fail(status: int, sentence: str) -> int:
+    tell({"error": sentence})
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

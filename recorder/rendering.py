@@ -1,0 +1,183 @@
+"""The daemon's side of rendering: start a worker for each file, few at a time, and hear how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from media.encode import Container
+from recorder.errors import RecorderError
+from recorder.render_job import Job, JobPart, JobStream, to_json
+
+AT_ONCE = 2  # workers; they are niced, but memory is not
+TIME_OUT = 900.0  # s for one file, waiting for a turn not counted
+LONGEST_LINE = 1 << 22  # bytes of a report: thousands of gaps for each stream
+
+RenderStream = JobStream
+
+
+class Secret(Protocol):
+    """Opens one part (storage.container.PartSecret)."""
+
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def prefix(self) -> bytes: ...
+    @property
+    def segment(self) -> int: ...
+
+
+class OpenPart(Protocol):
+    """One media part, open for reading (storage.vault)."""
+
+    @property
+    def fd(self) -> int: ...
+    @property
+    def secret(self) -> Secret: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def finished(self) -> bool: ...
+
+
+class RenderFailed(RecorderError):
+    """No file was made; the sentence says why. `status` 1: the stored call does not allow it, 3: it may work later."""
+
+    def __init__(self, message: str, status: int = 3) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Renderer:
+    """Starts render workers, at most `at_once` together."""
+
+    def __init__(self, *, at_once: int = AT_ONCE, time_out: float = TIME_OUT) -> None:
+        self._turn = asyncio.Semaphore(at_once)
+        self._time_out = time_out
+
+    async def render(
+        self,
+        parts: Sequence[OpenPart],
+        streams: Sequence[RenderStream],
+        form: Container | str,
+        out_fd: int,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Any]:
+        """Write the file to `out_fd` and return the worker's report. Raises RenderFailed.
+
+        Only media parts, in order; only the streams wanted. The descriptors stay the caller's and must stay open.
+        A caller that is cancelled ends the worker.
+        """
+        job = Job(
+            parts=[_job_part(part) for part in parts],
+            streams=streams,
+            form=_container(form),
+            output=out_fd,
+            parent=os.getpid(),
+        )
+        async with self._turn:
+            worker = await _start([out_fd, *(part.fd for part in job.parts)])
+            try:
+                async with asyncio.timeout(self._time_out):
+                    return await _follow(worker, job, on_progress)
+            except TimeoutError:
+                raise RenderFailed(f"rendering took longer than {self._time_out:g} s and was stopped") from None
+            finally:
+                await _end(worker)
+
+
+async def render(
+    parts: Sequence[OpenPart],
+    streams: Sequence[RenderStream],
+    form: Container | str,
+    out_fd: int,
+    on_progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Render one file outside the daemon (commands): as Renderer.render."""
+    return await Renderer(at_once=1).render(parts, streams, form, out_fd, on_progress)
+
+
+def _container(form: Container | str) -> Container:
+    try:
+        return Container(form)
+    except ValueError:
+        raise RenderFailed(f"the format is one of {', '.join(Container)}", status=2) from None
+
+
+def _job_part(part: OpenPart) -> JobPart:
+    secret = part.secret
+    return JobPart(part.fd, secret.key, secret.prefix, secret.segment, part.size, live=not part.finished)
+
+
+async def _start(descriptors: Sequence[int]) -> Process:
+    """Start a worker that has these descriptors and nothing of our environment."""
+    home = Path(__file__).resolve().parent.parent
+    environment = {"PYTHONPATH": str(home), "LC_ALL": "C.UTF-8", "PATH": os.defpath}
+    command = (sys.executable, "-P", "-s", "-m", "recorder.render_worker")
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=PIPE,
+            stdout=DEVNULL,
+            stderr=PIPE,
+            pass_fds=descriptors,
+            env=environment,
+            cwd="/",
+            limit=LONGEST_LINE,
+        )
+    except OSError as error:
+        raise RenderFailed(f"no render worker could be started: {error.strerror}") from None
+
+
+async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None] | None) -> dict[str, Any]:
+    """Hand over the job and read what the worker tells until it ends."""
+    if worker.stdin is None or worker.stderr is None:
+        raise RenderFailed("the render worker has no pipes")
+    try:
+        worker.stdin.write(to_json(job))
+        await worker.stdin.drain()
+        worker.stdin.close()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it is gone; its exit status says why
+    last: dict[str, Any] = {}
+    async for raw in worker.stderr:
+        line = _line(raw)
+        if "progress" in line and on_progress is not None:
+            on_progress(float(line["progress"]))
+        if "report" in line or "error" in line:
+            last = line
+    status = await worker.wait()
+    if status == 0 and "report" in last:
+        report: dict[str, Any] = last["report"]
+        return report
+    if "error" in last:
+        raise RenderFailed(str(last["error"]), status=1 if status == 1 else 3)
+    raise RenderFailed(_ended(status))
+
+
+def _line(raw: bytes) -> dict[str, Any]:
+    """Read one line; what is not ours (a library that prints) is nothing, and goes nowhere."""
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}
+
+
+def _ended(status: int) -> str:
+    if status < 0:
+        return f"the render worker was ended by signal {-status} (9, 24: over its limits of memory or time)"
+    return f"the render worker ended with status {status} and said nothing"
+
+
+async def _end(worker: Process) -> None:
+    """Make sure that it is gone, also when we are being cancelled."""
+    if worker.returncode is None:
+        worker.kill()
+        await worker.wait()

@@ -1,0 +1,212 @@
+"""Carries out what the recordings ask for: sockets, files, workers, answers, database. A bug in one call ends that call only."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from media import ports as media_ports
+from media.spec import StreamSpec
+from recorder import commands as c
+from recorder import events as e
+from recorder.checkpoint import Checkpoints, Mark
+from recorder.control import ControlPart
+from recorder.errors import NotPossible
+from recorder.finishing import Finishing, encode
+from recorder.live import Live, LiveCall
+from recorder.media_plan import new_call, part_of, stream_specs
+from recorder.node import Node
+from recorder.recording_state import to_state
+from recorder.wire import Part
+from storage.errors import StorageError
+
+
+class Runner:
+    """The hands of all recordings of the node."""
+
+    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live) -> None:
+        self.node = node
+        self.live = live
+        self.checkpoints = checkpoints
+        self.finishing = Finishing(node, checkpoints, live, self.feed)
+        self._spools: Path = node.runtime_dir / "spool"
+        self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
+            c.OpenSockets: self._open_sockets,
+            c.Keep: self._keep,
+            c.StartMedia: self._start_media,
+            c.ChangeMedia: self._change_media,
+            c.PauseMedia: lambda call, _: self.node.workers.pause(call.id),
+            c.ResumeMedia: lambda call, _: self.node.workers.resume_call(call.id),
+            c.CloseMedia: self._close_media,
+            c.Accept: self._accept,
+            c.Refuse: self._refuse,
+            c.HangUp: self._hang_up,
+            c.Index: self._index,
+            c.Finish: self._finish,
+            c.Discard: self._discard,
+        }
+
+    # ---- the crank of one recording ----
+    def feed(self, call: LiveCall, event: e.Event) -> None:
+        """Give a recording an event and carry out everything that follows from it, in order."""
+        todo: deque[e.Event] = deque([event])
+        while todo:
+            for command in call.recording.handle(todo.popleft(), self.node.now()):
+                answer = self._carry[type(command)](call, command)
+                if answer is not None:
+                    todo.append(answer)
+        call.dirty = True
+
+    def guarded(self, call: LiveCall, event: e.Event) -> None:
+        """Feed a recording; whatever goes wrong ends this call alone."""
+        try:
+            self.feed(call, event)
+        except Exception as problem:
+            self.node.log.error("call.fault", call=call.id, exc_info=problem)
+            self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
+            self.finishing.abandon(call)
+
+    def checkpoint(self, call: LiveCall) -> None:
+        """Save what a successor of this process needs to go on with the call."""
+        call.dirty = False
+        state = {
+            "recording": to_state(call.recording),
+            "dialog": self.node.endpoint.export(call.session),
+            "media_part": call.media_part,
+            "control": call.control.name if call.control else None,
+            "fd_name": call.fd_name,
+            "over": not call.recording.alive,
+        }
+        ports = tuple((s.port, not s.line.rtcp_mux) for s in call.recording.streams if s.port)
+        self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, ports), call.customer.keys, state)
+
+    # ---- sockets and files ----
+    def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
+        try:
+            if call.control is None:
+                self._create_files(call)
+            opened = {s.number: self.node.ports.open(rtcp=not s.line.rtcp_mux) for s in command.streams}
+        except media_ports.NoPortLeft:
+            self.node.log.warning("media.no_port")
+            return e.OpenFailed("no-port")
+        except (StorageError, NotPossible, OSError) as problem:
+            self.node.storage_trouble(problem)
+            return e.OpenFailed("storage")
+        call.pairs.update(opened)
+        self._store(call, opened)
+        return e.Opened({number: pair.port for number, pair in opened.items()})
+
+    def _store(self, call: LiveCall, opened: Mapping[int, Any]) -> None:
+        if not call.fd_name:
+            call.fd_name = "m" + base36(min(pair.port for pair in opened.values()))
+        self.node.notify.store(call.fd_name, [fd for pair in opened.values() for fd in pair.filenos()])
+
+    def _create_files(self, call: LiveCall) -> None:
+        control = call.customer.vault.create(call.id, call.leaf, "c1")
+        call.control = ControlPart("c1", control)
+        for kind, body in call.early:
+            call.control.keep(kind, body)
+        call.early.clear()
+        call.spool_fd = os.open(self.spool(call.id), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+    def next_part(self, call: LiveCall) -> Part:
+        """Create the next media part of a call; its descriptor is call.media_fd."""
+        call.media_part += 1
+        name = f"m{call.media_part}"
+        part = call.customer.vault.create(call.id, call.leaf, name)
+        if call.media_fd >= 0:
+            os.close(call.media_fd)
+        call.media_fd = part.fd
+        return part_of(name, part)
+
+    def _keep(self, call: LiveCall, command: c.Keep) -> None:
+        if call.control is None:
+            call.early.append((command.kind, command.body))
+            return
+        try:
+            call.control.keep(command.kind, command.body)
+        except NotPossible as problem:
+            call.trouble = True
+            self.node.storage_trouble(problem)
+
+    # ---- media ----
+    def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
+        part = self.next_part(call)
+        specs = self.specs(call, command.streams)
+        self.node.workers.add(new_call(call.id, part, specs), call.pairs, call.media_fd, call.spool_fd)
+        call.started = True
+        return None
+
+    def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
+        """Return the worker's view of a call's streams."""
+        configured = self.node.settings.customer(call.customer.name)
+        if configured is None:
+            raise NotPossible("the customer is not configured any more")
+        return stream_specs(plans, configured)
+
+    def spool(self, call: str) -> Path:
+        """Return where a call's spool lies."""
+        return self._spools / call
+
+    def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
+        specs = self.specs(call, command.streams)
+        self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed)
+        for number in command.removed:
+            pair = call.pairs.pop(number, None)
+            if pair:
+                self.node.ports.release(pair)
+
+    def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
+        self.node.tasks.start(self.finishing.close_media(call), "close")
+
+    # ---- SIP ----
+    def _accept(self, call: LiveCall, command: c.Accept) -> None:
+        if call.control:
+            self._flush(call)
+        self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic())
+        self.checkpoint(call)
+
+    def _flush(self, call: LiveCall) -> None:
+        try:
+            if call.control:
+                call.control.flush()
+        except NotPossible as problem:
+            call.trouble = True
+            self.node.storage_trouble(problem)
+
+    def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
+        self.node.refused("INVITE", command.status, command.reason, call.customer.name)
+        self.node.endpoint.refuse(
+            command.token, command.status, self.node.monotonic(), retry_after=command.retry_after, warning=command.warning
+        )
+
+    def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:
+        self.node.endpoint.hang_up(call.session, command.reason, self.node.monotonic())
+
+    # ---- database and end ----
+    def _index(self, call: LiveCall, _: c.Index) -> None:
+        document = call.recording.call_document(self.node.now())
+        if call.control:
+            self._keep(call, c.Keep(c.Kept.CALL, encode(document)))
+            self._flush(call)
+        self.finishing.index(call, document)
+
+    def _finish(self, call: LiveCall, command: c.Finish) -> None:
+        self.node.tasks.start(self.finishing.finish(call, command), "finish")
+
+    def _discard(self, call: LiveCall, _: c.Discard) -> None:
+        self.finishing.discard(call)
+
+
+def base36(number: int) -> str:
+    """Return a number in base 36: short names for the descriptor store, whose names share one environment string."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    out = ""
+    while number:
+        number, digit = divmod(number, 36)
+        out = digits[digit] + out
+    return out or "0"

@@ -1,0 +1,308 @@
+"""The configuration: TOML bytes in, one frozen tree out, or every fault at once.
+
+Each field is documented where it stands; config/recorder.toml is generated from these lines (recorder.example).
+Nothing here opens a file: recorder.settings_files does.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from recorder import settings_rules
+from recorder import settings_values as read
+from recorder.settings_faults import Fault, SettingsError, key_lines, suggestion, syntax_fault
+from recorder.settings_values import (
+    Address,
+    Level,
+    Listener,
+    Network,
+    PortRange,
+    Reader,
+    Srtp,
+    Transport,
+    Wrong,
+)
+
+Section = TypeVar("Section")
+ListenAddress = Listener  # what the sockets are opened by
+
+MAX_FILE = 1024 * 1024  # bytes; 10,000 customers fit, a file given by mistake does not
+_DAY = 86_400
+
+
+def option(reader: Reader, default: object, doc: str, *, example: object = None) -> Any:
+    """Declare a field: how it is read, what holds if it is absent, its documentation, and what the example shows."""
+    return field(default=default, metadata={"read": reader, "doc": doc, "example": example})
+
+
+def required(reader: Reader, doc: str, *, example: object) -> Any:
+    """Declare a field that must be given."""
+    return field(metadata={"read": reader, "doc": doc, "example": example})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """This machine."""
+
+    name: str = option(read.name, "rec1", "Name of this node in receipts and metrics; unique among its kind.")
+    data_dir: Path = option(
+        read.absolute,
+        Path("/var/lib/recorder"),
+        "Everything that must be kept. A backup is this folder without keys/.",
+    )
+    runtime_dir: Path = option(
+        read.absolute,
+        Path("/run/recorder"),
+        "Must be a tmpfs: spools of live calls lie here that must never reach a disk.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """JSON lines on standard output; nothing personal at any level."""
+
+    level: Level = option(read.one_of(Level), Level.INFO, "debug | info | warning | error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sip:
+    """Where SBCs (session recording clients) send their calls."""
+
+    listen: tuple[Listener, ...] = option(
+        read.each(read.listener, least=1),
+        (
+            Listener(Transport.UDP, Address("0.0.0.0", 5060)),  # noqa: S104 - a recorder is there to be reached
+            Listener(Transport.TCP, Address("0.0.0.0", 5060)),  # noqa: S104 - the same
+            Listener(Transport.TLS, Address("0.0.0.0", 5061)),  # noqa: S104 - the same
+        ),
+        'Transports, addresses and ports. IPv6: "tls:[::]:5061".',
+    )
+    certificate: Path | None = option(
+        read.absolute, None, "Certificate chain for TLS, PEM.", example=Path("/etc/recorder/tls.crt")
+    )
+    private_key: Path | None = option(
+        read.absolute, None, "Private key of the certificate, PEM.", example=Path("/etc/recorder/tls.key")
+    )
+    client_ca: Path | None = option(
+        read.absolute,
+        None,
+        "If set, TLS peers must present a certificate issued by one of these authorities, PEM.",
+    )
+    max_calls: int = option(
+        read.whole(1, 100_000, "calls"), 2000, "Calls recorded at once; beyond: 503 with Retry-After."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """Where the audio arrives."""
+
+    bind: str = option(read.ip, "0.0.0.0", "Address that media sockets are bound to.")  # noqa: S104 - as above
+    advertise: str | None = option(
+        read.ip,
+        None,
+        "Address in SDP answers, if SBCs reach this machine by another one than it knows itself. "
+        "Default: the address the INVITE arrived on.",
+    )
+    ports: PortRange = option(
+        read.ports, PortRange(20000, 39999), "UDP ports; a stream takes an even one and the odd one above it."
+    )
+    workers: int = option(
+        read.whole(0, 256, "processes"), 0, "Media processes. 0 = one per processor core but one, at least one."
+    )
+    srtp: Srtp = option(
+        read.one_of(Srtp), Srtp.REQUIRED, "required | preferred | off: encryption of media. A customer may override it."
+    )
+    tick_ms: int = option(
+        read.whole(100, 1000, "milliseconds"),
+        500,
+        "How often sockets are emptied. Longer costs less processor time, shorter loses less at a power cut.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminApi:
+    """HTTPS for administrators, scripts and the admin page."""
+
+    listen: Address = option(read.address, Address("127.0.0.1", 8443), "Address and port.")
+    certificate: Path | None = option(
+        read.absolute,
+        None,
+        "Certificate chain, PEM. Absent: plain HTTP, accepted on loopback only.",
+        example=Path("/etc/recorder/admin.crt"),
+    )
+    private_key: Path | None = option(
+        read.absolute, None, "Private key of the certificate, PEM.", example=Path("/etc/recorder/admin.key")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The root secret protects everything that is stored; it never lies on the data disk."""
+
+    root: str = option(
+        read.root_key,
+        "credential:recorder-root-key",
+        "credential:NAME (handed over by systemd) | file:PATH (32 random bytes, mode 0600; for trials).",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """Erasing what has been kept long enough."""
+
+    sweep_seconds: int = option(
+        read.whole(1, 7 * _DAY, "seconds"), 3600, "Pause between two sweeps; one also runs at start."
+    )
+    brake_percent: int = option(
+        read.whole(0, 100, "percent"), 5, "A sweep that would take more of a customer's calls asks first."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Where recordings and their index are kept; one database for each customer."""
+
+    database: str = option(read.database, "sqlite", "sqlite | postgresql+asyncpg://user@host/recorder_{customer}")
+    media: str = option(read.media_store, "file", "file: recordings lie in data_dir.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Whose calls are recorded. One table each.
+
+    A call is a customer's if it comes from one of the sources, over a connection with one of the certificates, or, for
+    a customer that has neither, to one of the domains. Domains also tell customers behind one SBC apart. A call that
+    is nobody's is refused with 403.
+    """
+
+    name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
+    sources: tuple[Network, ...] = option(
+        read.each(read.network), (), "Addresses or networks of SBCs.", example=(read.network("192.0.2.0/24"),)
+    )
+    certificates: tuple[str, ...] = option(
+        read.each(read.host_name),
+        (),
+        "Subject alternative names of SBC client certificates; needs [sip] client_ca.",
+    )
+    domains: tuple[str, ...] = option(read.each(read.host_name), (), "Host part of the Request-URI.")
+    country: str | None = option(
+        read.country, None, "How national numbers are read; without it they stay as sent.", example="DE"
+    )
+    retention_days: int = option(
+        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased then. More rules through the API."
+    )
+    srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
+    learn_source: bool = option(
+        read.boolean,
+        True,
+        "Take encrypted media from the address of the first genuine packet, as behind NAT; "
+        "false: only from the address that was offered.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    node: Node = field(default_factory=Node)
+    log: Log = field(default_factory=Log)
+    sip: Sip = field(default_factory=Sip)
+    media: Media = field(default_factory=Media)
+    admin_api: AdminApi = field(default_factory=AdminApi)
+    keys: Keys = field(default_factory=Keys)
+    retention: Retention = field(default_factory=Retention)
+    storage: Storage = field(default_factory=Storage)
+    customers: tuple[Customer, ...] = ()
+
+    def customer(self, name: str) -> Customer | None:
+        """Return the customer of that name, if it is configured."""
+        return next((customer for customer in self.customers if customer.name == name), None)
+
+    def srtp_of(self, customer: Customer) -> Srtp:
+        """Return what is asked of that customer's media."""
+        return customer.srtp or self.media.srtp
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "node": Node,
+    "log": Log,
+    "sip": Sip,
+    "media": Media,
+    "admin_api": AdminApi,
+    "keys": Keys,
+    "retention": Retention,
+    "storage": Storage,
+}
+
+
+def parse(data: bytes) -> Settings:
+    """Read a configuration; raise SettingsError with all faults, in the order of the file."""
+    document, lines = _document(data)
+    faults: list[Fault] = []
+    sections = {name: _section(kind, document.get(name, {}), name, faults) for name, kind in SECTIONS.items()}
+    for key in sorted(set(document) - {*SECTIONS, "customer"}):
+        faults.append(Fault(key, "", "no such section" + suggestion(key, (*SECTIONS, "customer"))))
+    customers = _customers(document.get("customer", []), faults)
+    settings = Settings(**sections, customers=customers)
+    wrong = frozenset(_without_index(fault.key) for fault in faults)
+    faults += [fault for fault in settings_rules.faults(settings) if _without_index(fault.key) not in wrong]
+    if faults:
+        raise SettingsError(tuple(sorted((fault.at(lines) for fault in faults), key=lambda fault: fault.line or 0)))
+    return settings
+
+
+def _without_index(key: str) -> str:
+    """Return the key of a list for the key of its entry: what is wrong already is not measured by more rules."""
+    return key.rpartition("[")[0] if key.endswith("]") and "." in key else key
+
+
+def _document(data: bytes) -> tuple[dict[str, Any], dict[str, int]]:
+    """Decode TOML; also return the line of every key."""
+    if len(data) > MAX_FILE:
+        raise SettingsError((Fault("", f"{len(data)} bytes", f"a TOML file of at most {MAX_FILE} bytes"),))
+    try:
+        written = data.decode("utf-8-sig")
+        return tomllib.loads(written), key_lines(written)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise SettingsError((syntax_fault(data, error),)) from None
+
+
+def _section(kind: type[Section], table: object, path: str, faults: list[Fault]) -> Section:
+    """Read one table; a wrong value is reported and its default taken, so that the other rules can still be checked."""
+    if not isinstance(table, dict):
+        faults.append(Fault(path, read.shown(table), f"a table: a line [{path}] and its keys below"))
+        table = {}
+    declared: dict[str, Field[Any]] = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    values: dict[str, Any] = {}
+    for key, item in declared.items():
+        if key in table:
+            values |= _value(item, table[key], f"{path}.{key}", faults)
+        elif item.default is MISSING:
+            faults.append(Fault(f"{path}.{key}", "nothing", "this key is required"))
+        if item.default is MISSING:
+            values.setdefault(key, "")
+    for key in sorted(set(table) - set(declared)):
+        faults.append(Fault(f"{path}.{key}", "", "no such key" + suggestion(key, declared)))
+    return kind(**values)
+
+
+def _value(item: Field[Any], value: object, path: str, faults: list[Fault]) -> dict[str, Any]:
+    """Read one value into a mapping of at most one entry."""
+    try:
+        return {item.name: item.metadata["read"](value)}
+    except Wrong as wrong:
+        faults += [Fault(path + at, found or read.shown(value), right) for at, found, right in wrong.places]
+        return {} if wrong.partial is None else {item.name: wrong.partial}
+
+
+def _customers(tables: object, faults: list[Fault]) -> tuple[Customer, ...]:
+    """Read every [[customer]]."""
+    if not isinstance(tables, list):
+        faults.append(Fault("customer", read.shown(tables), "double brackets: a line [[customer]] before each"))
+        return ()
+    return tuple(_section(Customer, table, f"customer[{index}]", faults) for index, table in enumerate(tables))

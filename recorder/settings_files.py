@@ -1,0 +1,110 @@
+"""Read the configuration from disk and look whether the files it names can be used."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from recorder.errors import WrongUse
+from recorder.settings import MAX_FILE, Settings, parse
+from recorder.settings_faults import Fault, SettingsError, key_lines
+
+
+def load(path: Path, *, files: bool = True) -> Settings:
+    """Read and check a configuration; `files=False` leaves out the files it names (`init` makes them).
+
+    Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
+    """
+    data = _content(path)
+    try:
+        settings = parse(data)
+    except SettingsError as error:
+        raise SettingsError(error.faults, str(path)) from None
+    missing = tuple(file_faults(settings)) if files else ()
+    if missing:
+        lines = key_lines(data.decode("utf-8-sig"))
+        raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
+    return settings
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of the file, as many as a configuration may have and one more."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        raise WrongUse(f"There is no configuration at {path}.", f"Make one: recorder init --config {path}") from None
+    except OSError as error:
+        raise WrongUse(f"The configuration {path} cannot be read: {os.strerror(error.errno or 0)}.") from None
+
+
+def file_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for every named file that is missing, unreadable or not what it should be."""
+    sip, api = settings.sip, settings.admin_api
+    yield from _pair("sip", sip.certificate, sip.private_key)
+    yield from _pair("admin_api", api.certificate, api.private_key)
+    if sip.client_ca is not None:
+        yield from _authorities(sip.client_ca)
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme == "file":
+        yield from _root_file(Path(rest))
+    elif not os.environ.get("CREDENTIALS_DIRECTORY"):
+        right = "this needs systemd (LoadCredential=); without it use file:PATH"
+        yield Fault("keys.root", f'"{settings.keys.root}"', right)
+
+
+def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[Fault]:
+    """Check a certificate chain and its private key, alone and together."""
+    if certificate is None or key is None:
+        return
+    unreadable = [*_readable(f"{section}.certificate", certificate), *_readable(f"{section}.private_key", key)]
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError, OSError):
+        right = "a PEM certificate chain that belongs to private_key, which must not have a password"
+        yield Fault(f"{section}.certificate", str(certificate), right)
+
+
+def _no_password() -> str:
+    """Answer OpenSSL's question for a password, which would otherwise go to the terminal."""
+    return ""
+
+
+def _authorities(path: Path) -> Iterator[Fault]:
+    """Check the authorities that client certificates are verified with."""
+    unreadable = list(_readable("sip.client_ca", path))
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except (ssl.SSLError, OSError):
+        yield Fault("sip.client_ca", str(path), "a PEM file with the certificates of authorities")
+
+
+def _root_file(path: Path) -> Iterator[Fault]:
+    """Check the root secret as a file, without reading it."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        right = f"a file that is there ({os.strerror(error.errno or 0)}); recorder init makes it"
+        yield Fault("keys.root", str(path), right)
+        return
+    if status.st_size != 32:
+        yield Fault("keys.root", f"{status.st_size} bytes", "a file of 32 random bytes")
+    if status.st_mode & 0o077:
+        yield Fault("keys.root", f"mode {status.st_mode & 0o777:04o}", f"the file with mode 0600: chmod 600 {path}")
+
+
+def _readable(key: str, path: Path) -> Iterator[Fault]:
+    """Yield a fault unless the file can be opened."""
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        yield Fault(key, str(path), f"a file that can be read ({os.strerror(error.errno or 0)})")

@@ -1,0 +1,151 @@
+"""From SIP events to events of recordings: whose call it is, whether it may be recorded, which recording it concerns."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from recorder import events as e
+from recorder.live import Live, LiveCall
+from recorder.node import Node
+from recorder.recording import Recording
+from recorder.runner import Runner
+from sip import events as s
+from sip.errors import SipError
+from sip.negotiate import Policy
+from sip.uri import Uri
+from sip.values import Flow
+from storage.customers import Customer
+from storage.errors import StorageError
+
+DAY_SECONDS = 86_400
+
+
+class Signalling:
+    """Takes every event of the endpoint."""
+
+    def __init__(self, node: Node, runner: Runner, live: Live) -> None:
+        self._node = node
+        self._runner = runner
+        self._live = live
+        self._local: dict[str, str] = {}
+        self._take: Mapping[type, Callable[[Any], None]] = {
+            s.Invited: self._invited,
+            s.Reoffered: self._reoffered,
+            s.Informed: lambda x: self._tell(x.session, e.Informed(x.request, x.metadata)),
+            s.Acknowledged: lambda x: self._touch(x.session),
+            s.HungUp: self._hung_up,
+            s.Cancelled: lambda x: self._tell(x.session, e.Lost("cancelled")),
+            s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
+            s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
+            s.Refused: lambda x: self._node.refused(x.method, x.status, x.reason),
+            s.Dropped: lambda x: self._node.metrics.sip_dropped.labels(x.reason).inc(),
+        }
+
+    def on_event(self, event: s.Event) -> None:
+        """Take one event; called by the SIP server before it sends what the endpoint wants to say."""
+        take = self._take.get(type(event))
+        if take:
+            take(event)
+
+    # ---- the first INVITE ----
+    def _invited(self, event: s.Invited) -> None:
+        customer = self._customer(event)
+        if customer is None:
+            self._refuse(event.token, 403, "no-customer", None)
+            return
+        if event.offer is None:
+            self._refuse(event.token, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+            return
+        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
+            self._refuse(event.token, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
+            return
+        try:
+            leaf = customer.keys.allocate(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
+        except StorageError as problem:
+            self._node.storage_trouble(problem)
+            self._refuse(event.token, 503, "storage", customer, retry_after=30)
+            return
+        recording = Recording(str(uuid.uuid4()), self._policy(customer, event.flow), os.urandom)
+        call = LiveCall(recording, customer, leaf, event.session)
+        self._live.add(call)
+        self._runner.guarded(call, self._offered(event, event.offer))
+        self._node.load_changed()
+
+    def _customer(self, event: s.Invited) -> Customer | None:
+        try:
+            host = Uri.parse(event.request.uri).host
+        except SipError:
+            host = ""
+        name = self._node.tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+        return self._node.customers.get(name) if name else None
+
+    def _refuse(
+        self, token: s.Token, status: int, reason: str, customer: Customer | None, warning: tuple[int, str] | None = None, retry_after: int | None = None
+    ) -> None:
+        self._node.refused("INVITE", status, reason, customer.name if customer else None)
+        self._node.endpoint.refuse(token, status, self._node.monotonic(), warning=warning, retry_after=retry_after)
+
+    def _policy(self, customer: Customer, flow: Flow) -> Policy:
+        configured = self._node.settings.customer(customer.name)
+        srtp = self._node.settings.srtp_of(configured) if configured else self._node.settings.media.srtp
+        return Policy(srtp=srtp.value, secure=flow.transport == "tls")
+
+    def _offered(self, event: s.Invited | s.Reoffered, offer: bytes) -> e.Offered:
+        return e.Offered(
+            event.token, event.request, offer, event.metadata, event.flow.transport == "tls", self._address(event.flow)
+        )
+
+    def _address(self, flow: Flow) -> str:
+        """Return the address of ours for the SDP answer: as configured, else the one the request arrived on."""
+        media = self._node.settings.media
+        if media.advertise:
+            return media.advertise
+        host = flow.local[0]
+        if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            return host
+        remote = flow.remote[0]
+        if remote not in self._local:
+            self._local[remote] = _route_source(remote)
+        return self._local[remote]
+
+    # ---- in the dialog ----
+    def _reoffered(self, event: s.Reoffered) -> None:
+        call = self._live.by_session(event.session)
+        if call is None or event.offer is None:
+            self._refuse(event.token, 488, "no-offer", call.customer if call else None)
+            return
+        self._feed(call, self._offered(event, event.offer))
+
+    def _hung_up(self, event: s.HungUp) -> None:
+        call = self._live.by_session(event.session)
+        if call is None:
+            self._node.endpoint.confirm(event.token, self._node.monotonic())
+            return
+        self._feed(call, e.HungUp(event.token, event.request, event.metadata))
+
+    def _tell(self, session: s.SessionKey, event: e.Event) -> None:
+        call = self._live.by_session(session)
+        if call:
+            self._feed(call, event)
+
+    def _touch(self, session: s.SessionKey) -> None:
+        call = self._live.by_session(session)
+        if call:
+            self._runner.checkpoint(call)
+
+    def _feed(self, call: LiveCall, event: e.Event) -> None:
+        self._runner.guarded(call, event)
+        if call.dirty and call.recording.alive:
+            self._runner.checkpoint(call)
+
+
+def _route_source(remote: str) -> str:
+    """Return the address that this machine would use towards another."""
+    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((remote, 9))  # sends nothing
+        return str(probe.getsockname()[0])

@@ -1,0 +1,12 @@
+"""A session recording client (RFC 7866): places calls with known audio at any recorder and reports what it sent.
+
+It shares no code with the recording path beyond the syntax of messages, so that each can judge the other:
+
+    report = await run(Plan(to="sip:rec@127.0.0.1:5061;transport=tls", calls=2, seconds=10, insecure=True))
+"""
+
+from recorder.simulate.plan import Party, Plan, PlanError
+from recorder.simulate.report import CallReport, Report, StreamReport
+from recorder.simulate.run import run
+
+__all__ = ["CallReport", "Party", "Plan", "PlanError", "Report", "StreamReport", "run"]

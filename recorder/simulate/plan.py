@@ -1,0 +1,184 @@
+"""What a run is to do, checked before anything is sent."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from sip.errors import SipError
+from sip.uri import Uri
+
+TICK = 0.02
+"""Seconds of audio in a packet."""
+SUITES = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+    "AEAD_AES_128_GCM": 28,
+    "AEAD_AES_256_GCM": 44,
+}
+"""Bytes of master key and salt (RFC 4568 section 6.2, RFC 7714 section 14.1)."""
+CODECS = {
+    "PCMU": (0, "PCMU/8000", 8000, 160),
+    "PCMA": (8, "PCMA/8000", 8000, 160),
+    "G722": (9, "G722/8000", 16000, 160),
+    "opus": (96, "opus/48000/2", 48000, 960),
+}
+"""Payload type, rtpmap, samples a second, RTP clock units a packet (RFC 3551: G.722 counts 8000 though it samples 16000)."""
+CHOICES = {
+    "g711": ("PCMA", "PCMU"),
+    "pcma": ("PCMA",),
+    "pcmu": ("PCMU",),
+    "g722": ("G722",),
+    "opus": ("opus",),
+}
+"""Codec words of the command line; streams take turns through the names."""
+TRANSPORTS = ("udp", "tcp", "tls")
+KINDS = ("coded", "tone")
+MAX_STREAMS = 8
+MAX_CALLS = 20_000
+LONGEST_TUNE = 30.0
+"""Seconds until a tune begins again; keeps encoding short and memory small."""
+
+
+class PlanError(ValueError):
+    """A wish that cannot be met; says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who speaks in a call."""
+
+    name: str
+    """As shown; may be empty."""
+    aor: str
+    """Address of record, a sip or tel URI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run: so many calls of so many seconds at one recorder."""
+
+    to: str
+    """SIP URI of the recorder; its parameter `transport` counts unless `transport` is given."""
+    calls: int = 1
+    """How many calls in all."""
+    seconds: float = 10.0
+    """Length of a call from its answer to its end, holds included."""
+    srtp: str = "AES_CM_128_HMAC_SHA1_80"
+    """A suite, `all` (calls take turns through the suites) or `none` (plain RTP)."""
+    transport: str | None = None
+    """udp, tcp or tls; by default what the URI says, else tls for sips, else udp."""
+    codec: str = "g711"
+    """One of CHOICES."""
+    rate: float = 50.0
+    """New calls a second."""
+    hold: float = 0.0
+    """Seconds that each call is held in its middle; 0 is never."""
+    update: bool = False
+    """Send an UPDATE with metadata (the last party's name changes) at a quarter of each call."""
+    streams: int = 2
+    """Streams a call, one party each."""
+    audio_kind: str = "coded"
+    """`coded` (every frame can be found again; G.711 only) or `tone` (for people to hear)."""
+    audio: Path | None = None
+    """Folder that gets what was sent, as one WAV file a stream."""
+    parties: tuple[tuple[Party, ...], ...] = ()
+    """Who speaks, by call; calls beyond its end get invented people."""
+    source: str | None = None
+    """Own address for signalling and media; by default the one that the route to the recorder has."""
+    ca: Path | None = None
+    """Certificates that may vouch for the recorder; by default the system's."""
+    insecure: bool = False
+    """Take any certificate of the recorder."""
+    certificate: Path | None = None
+    """Own certificate for TLS, if the recorder asks for one."""
+    private_key: Path | None = None
+    """Its key, if not in the same file."""
+    rtcp_mux: bool = False
+    """Offer RTP and RTCP on one port (RFC 5761)."""
+    setup_timeout: float = 32.0
+    """Seconds to wait for an answer (RFC 3261 timer B)."""
+    run: int | None = None
+    """Number in the coded audio; by default random."""
+
+    @property
+    def target(self) -> Uri:
+        """The recorder's URI; raise PlanError."""
+        try:
+            uri = Uri.parse(self.to)
+        except SipError:
+            raise PlanError(f"{self.to!r} is no SIP URI. Write for example sip:rec@192.0.2.10:5061;transport=tls.") from None
+        if uri.scheme not in ("sip", "sips") or not uri.host:
+            raise PlanError(f"{self.to!r} is no SIP URI. Write for example sip:rec@192.0.2.10:5061;transport=tls.")
+        return uri
+
+    @property
+    def carrier(self) -> str:
+        """The transport that counts."""
+        uri = self.target
+        return (self.transport or uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
+
+    @property
+    def port(self) -> int:
+        """Port of the recorder (RFC 3261 section 19.1.2)."""
+        return self.target.port or (5061 if self.carrier == "tls" else 5060)
+
+    @property
+    def coded(self) -> bool:
+        """Whether the audio says which frame it is; only the laws of G.711 keep signs bit by bit."""
+        return self.audio_kind == "coded" and self.codec in ("g711", "pcma", "pcmu")
+
+    def codec_of(self, stream: int) -> str:
+        """Return the codec of a stream."""
+        names = CHOICES[self.codec]
+        return names[stream % len(names)]
+
+    def suite_of(self, call: int) -> str | None:
+        """Return the SRTP suite of a call, None for plain RTP."""
+        if self.srtp == "none":
+            return None
+        return list(SUITES)[call % len(SUITES)] if self.srtp == "all" else self.srtp
+
+    def parties_of(self, call: int) -> tuple[Party, ...]:
+        """Return who speaks in a call, one party a stream."""
+        given = self.parties[call] if call < len(self.parties) else ()
+        return tuple(given[i] if i < len(given) else _invented(call, i) for i in range(self.streams))
+
+    def check(self) -> None:
+        """Raise PlanError for what cannot be done."""
+        _ = self.target
+        _one_of("srtp", self.srtp, ("none", "all", *SUITES))
+        _one_of("transport", self.carrier, TRANSPORTS)
+        _one_of("codec", self.codec, tuple(CHOICES))
+        _one_of("audio-kind", self.audio_kind, KINDS)
+        _between("calls", self.calls, 1, MAX_CALLS)
+        _between("streams", self.streams, 1, MAX_STREAMS)
+        _between("duration", self.seconds, 0.1, 86_400)
+        _between("rate", self.rate, 0.01, 10_000)
+        _between("hold", self.hold, 0, self.seconds)
+        if self.source is not None:
+            _address(self.source)
+
+
+def _invented(call: int, stream: int) -> Party:
+    number = f"+4930{5550000 + call % 1_000_000:07d}{stream}"
+    return Party(f"{('Caller', 'Agent')[stream % 2]} {call + 1}.{stream + 1}", f"sip:{number}@pbx.example")
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise PlanError(f"{name} cannot be {value!r}. Choose one of {', '.join(choices)}.")
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise PlanError(f"{name} cannot be {value:g}. It lies between {low:g} and {high:g}.")
+
+
+def _address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise PlanError(f"source cannot be {text!r}. Write an address of this machine.") from None

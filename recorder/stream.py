@@ -1,0 +1,129 @@
+"""One stream of a recording in main's view: its m= line, our key and port, its holds; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from recorder import document
+from recorder.commands import StreamPlan
+from sip.crypto import SUITES
+from sip.negotiate import LinePlan
+from sip.owners import Owner
+from sip.sdp import Format
+
+
+class Stream:
+    """What is kept of one accepted m= line over all re-offers."""
+
+    __slots__ = ("figures", "formats", "held", "line", "number", "own_key", "paused", "pauses", "port", "removed")
+
+    def __init__(self, number: int, line: LinePlan, own_key: bytes) -> None:
+        self.number = number
+        self.line = line
+        self.formats: dict[int, Format] = {}  # every payload type that was ever offered, the newest meaning of each
+        self._remember(line)
+        self.own_key = own_key
+        self.port = 0
+        self.held = False
+        self.paused = False
+        self.removed = False
+        self.pauses: list[tuple[datetime, datetime | None]] = []
+        self.figures: Mapping[str, Any] = {}
+
+    @property
+    def label(self) -> str | None:
+        """Return the a=label of the stream (RFC 4574)."""
+        return self.line.label
+
+    def plan(self) -> StreamPlan:
+        """Return what the media plane has to know."""
+        return StreamPlan(self.number, self.line, self.own_key, self.held)
+
+    def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
+        """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
+        if line.suite != self.line.suite:
+            self.own_key = own_key(line, random)
+        self._remember(line)
+        self.line = line
+
+    def _remember(self, line: LinePlan) -> None:
+        for entry in line.formats:
+            self.formats[entry.payload_type] = entry
+
+    def hold(self, held: bool, at: datetime) -> None:
+        """Note that the client holds the stream or lets it go on (RFC 3264 section 8.4)."""
+        self._interval(self.held or self.paused, held or self.paused, at)
+        self.held = held
+
+    def pause(self, paused: bool, at: datetime) -> None:
+        """Note that an administrator paused the recording or lets it go on."""
+        self._interval(self.held or self.paused, self.held or paused, at)
+        self.paused = paused
+
+    def _interval(self, before: bool, after: bool, at: datetime) -> None:
+        if after and not before:
+            self.pauses.append((at, None))
+        elif before and not after and self.pauses:
+            self.pauses[-1] = (self.pauses[-1][0], at)
+
+    def remove(self, at: datetime) -> None:
+        """Note that the client took the stream out (port 0) or gave its slot to another medium."""
+        self.close(at)
+        self.removed = True
+
+    def close(self, at: datetime) -> None:
+        """End a hold that still lasts."""
+        self._interval(self.held or self.paused, False, at)
+        self.held = self.paused = False
+
+    def document(self, owner: Owner) -> dict[str, Any]:
+        """Return the stream as the API shows it."""
+        return {
+            "label": self.label,
+            "party": owner.party,
+            "inferred": owner.inferred,
+            "media": self.line.media,
+            "codec": document.codec(self.line.formats),
+            "srtp": self.line.suite,
+            "removed": self.removed,
+            "formats": [document.payload(f) for f in self.formats.values()],
+            **document.figures(self.figures),
+            "pauses": document.pauses(self.pauses),
+        }
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the stream for a checkpoint."""
+        return {
+            "number": self.number,
+            "line": self.line.to_state(),
+            "formats": [asdict(f) for f in self.formats.values()],
+            "own_key": self.own_key.hex(),
+            "port": self.port,
+            "held": self.held,
+            "paused": self.paused,
+            "removed": self.removed,
+            "pauses": document.pauses(self.pauses),
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Stream:
+        """Read a stream of a checkpoint back."""
+        self = cls(state["number"], LinePlan.from_state(state["line"]), bytes.fromhex(state["own_key"]))
+        self.formats = {f["payload_type"]: Format(**f) for f in state["formats"]}
+        self.port, self.held, self.paused, self.removed = state["port"], state["held"], state["paused"], state["removed"]
+        self.pauses = [(_time(a), _time(b) if b else None) for a, b in state["pauses"]]
+        self.figures = state["figures"]
+        return self
+
+
+def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
+    """Make our own key and salt for an SRTP line, never an echo of the offer's (RFC 4568 section 5.1.2)."""
+    return random(SUITES[line.suite]) if line.suite else b""
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,341 @@
+"""One call inside a media worker: its streams drained onto its part, commit by commit.
+
+A commit is: empty the sockets into the receive region, turn the packets into records, seal whole segments, one write to
+the part, one write of the commit slot to the spool. The slot is what counts: whatever a kill interrupts, a successor
+finds either the commit before (and replays the region) or this one.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from media import records, spool, state
+from media.batch import SLOTS
+from media.drain import LANES, RTCP, Region, Relic
+from media.figures import figures, totals
+from media.gaps import Reason
+from media.pauses import Pauses
+from media.reporting import receive as receive_rtcp
+from media.reporting import report
+from media.rtcp import INTERVAL
+from media.sockets import connect, disconnect, send
+from media.spec import StreamSpec
+from media.track import NEVER, Track
+from recorder.lanes import Lanes, close_all, read_slot
+from recorder.reel import Reel
+from recorder.wire import Counts, NewCall, Part
+
+#: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
+#: next tick.
+MAX_ROUNDS = 16
+#: ns between two looks at RTCP sockets, and between two receiver reports.
+RTCP_NS = int(INTERVAL * 1e9)
+
+
+class Tape:
+    """A call being recorded."""
+
+    __slots__ = (
+        "_call", "_head", "_next_rtcp", "_parts", "_pauses", "_random", "_reel", "_spool_fd", "_told", "clean",
+        "closed",
+        "generation", "id", "lanes",
+    )  # fmt: skip
+
+    def __init__(self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes]) -> None:
+        self.id = new.call
+        self._call = new.call.encode()
+        self._random = random
+        self._spool_fd = spool_fd
+        self._pauses = Pauses(new.pauses or ())
+        self._told = new.pauses is not None
+        self.lanes: dict[int, Lanes] = {}
+        self.generation = 0
+        self._parts: list[tuple[str, int]] = []
+        self._reel = Reel(new.part, part_fd)
+        self._head: bytes | None = None
+        #: When the sockets for RTCP are due; calls are spread by their first packet's time.
+        self._next_rtcp = 0
+        self.clean = True
+        self.closed = False
+
+    # ---- streams ----
+    def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]]) -> None:
+        """Begin streams with their sockets."""
+        for spec in streams:
+            if spec.stream in descriptors:
+                track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+                self.lanes[spec.stream] = Lanes(track, descriptors[spec.stream])
+        self._head = None
+
+    def change(
+        self,
+        region: Region,
+        streams: Iterable[StreamSpec],
+        descriptors: Mapping[int, list[int]],
+        removed: Iterable[int],
+        at: int,
+    ) -> None:
+        """Take a re-offer: its keys at once, because packets under them may wait already; the rest after what
+        came before.
+        """
+        for spec in streams:
+            if spec.stream in self.lanes:
+                self.lanes[spec.stream].track.expect(spec)
+        self.drain(region, at)
+        out: list[bytes] = []
+        for number in removed:
+            lanes = self.lanes.get(number)
+            if lanes:
+                out.append(records.mark(number, records.Mark.HOLD, at))
+                lanes.track.forgive(at, NEVER)
+                self._silence(lanes)
+        known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
+        for spec in known:
+            lanes = self.lanes[spec.stream]
+            if lanes.track.change(spec, at, out):
+                disconnect(lanes.rtp)
+        fresh = {number: fds for number, fds in descriptors.items() if number not in {spec.stream for spec in known}}
+        self._renew(streams, fresh)
+        for number, fds in descriptors.items():
+            if number not in fresh:
+                close_all(fds)
+        self._commit(out, at)
+
+    def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]]) -> None:
+        """Begin new streams; one that was removed before goes on in its track with new sockets."""
+        for spec in streams:
+            lanes = self.lanes.get(spec.stream)
+            if lanes is not None and spec.stream in fresh:
+                lanes.track.change(spec, 0, [])
+                self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
+        self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh)
+
+    def _silence(self, lanes: Lanes) -> None:
+        lanes.close()
+        lanes.rtp = lanes.rtcp = -1
+
+    # ---- pauses ----
+    @property
+    def paused(self) -> bool:
+        """Tell whether a pause lasts."""
+        return self._pauses.lasting
+
+    def pause(self, at: int) -> None:
+        """Keep nothing that arrives from `at` on; each packet's arrival decides, whenever it is drained."""
+        if self._pauses.begin(at):
+            self._forgive(at, NEVER)
+            self._mark(records.Mark.PAUSE, at)
+
+    def unpause(self, at: int) -> None:
+        """Keep what arrives from `at` on."""
+        if self._pauses.end(at):
+            self._forgive(self._pauses.items[-1][0], at)
+            self._mark(records.Mark.RESUME, at)
+
+    def _forgive(self, begin: int, end: int) -> None:
+        for lanes in self.lanes.values():
+            if not lanes.track.spec.held:
+                lanes.track.forgive(begin, end)
+        self._head = None
+
+    def _mark(self, kind: records.Mark, at: int, value: int = 0) -> None:
+        self._commit([records.mark(records.ALL_STREAMS, kind, at, value)], at)
+
+    # ---- the tick ----
+    def drain(self, region: Region, now: int) -> None:
+        """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
+        epoch.
+        """
+        sources = [(lanes, False) for lanes in self.lanes.values() if lanes.rtp >= 0]
+        reports = now >= self._next_rtcp
+        if reports:
+            sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
+        for start in range(0, len(sources), LANES):
+            group = sources[start : start + LANES]
+            for _ in range(MAX_ROUNDS):
+                if not self._round(region, group, now):
+                    break
+        if self._pauses.items and self._pauses.forget(now):
+            self._head = None
+        if reports:
+            self._report(now)
+
+    def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
+        """Take one batch of each socket and commit them; True if a socket may hold more."""
+        streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
+        region.begin(self._call, self.generation + 1, streams, [rtcp or not lanes.track.pure for lanes, rtcp in group])
+        out: list[bytes] = []
+        more = got = False
+        for i, (lanes, rtcp) in enumerate(group):
+            count = region.receive(i, lanes.rtcp if rtcp else lanes.rtp)
+            if count:
+                got = True
+                more = more or count == SLOTS
+                if rtcp:
+                    receive_rtcp(lanes.track, region.lanes[i], count, out)
+                else:
+                    lanes.track.receive(region.lanes[i], count, out)
+            if not rtcp and not lanes.track.pure:
+                self._settle(lanes, count)
+        if got or self._reel.open:
+            self._commit(out, now)
+        return more
+
+    def _settle(self, lanes: Lanes, count: int) -> None:
+        """Connect a socket to the source that was chosen; it is pure once it was emptied after that."""
+        track = lanes.track
+        if track.latch_wish is not None:
+            track.connected = connect(lanes.rtp, track.latch_wish)
+            track.latch_wish = None
+        elif track.connected and count < SLOTS:
+            track.pure = True
+
+    # ---- commit ----
+    def _commit(self, out: list[bytes], now: int) -> None:
+        """Seal and write records, then the slot."""
+        dropped_from = self._reel.write(b"".join(out), now)
+        if dropped_from:
+            for lanes in self.lanes.values():
+                lanes.track.gaps.add(dropped_from, now, Reason.DISK)
+                lanes.track.cold = None
+        if self._reel.dropping:
+            self.clean = False
+        self._save()
+
+    def _save(self) -> None:
+        """Write the commit slot."""
+        self.generation += 1
+        if self._head is None:
+            self._head = self._encode_head()
+        slot = spool.pack_parts(
+            self.generation, self._reel.committed, self._reel.number, self.closed, self._head,
+            state.pack([lanes.track for lanes in self.lanes.values()]), self._reel.remainder,
+        )  # fmt: skip
+        os.pwrite(self._spool_fd, slot, spool.offset(self.generation))
+
+    def _encode_head(self) -> bytes:
+        return json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
+
+    # ---- RTCP ----
+    def _report(self, now: int) -> None:
+        """Send a receiver report for every stream."""
+        first = not self._next_rtcp
+        self._next_rtcp = now + (int.from_bytes(self._random(4), "big") % RTCP_NS if first else RTCP_NS)
+        if first:
+            return
+        for lanes in self.lanes.values():
+            if lanes.track.keyring:
+                lanes.track.keyring.expire(now)
+            if not lanes.track.spec.held:
+                self._send_report(lanes, now)
+
+    def _send_report(self, lanes: Lanes, now: int) -> None:
+        target = lanes.track.spec.rtcp_source
+        descriptor = lanes.rtp if lanes.track.spec.rtcp_mux else lanes.rtcp
+        if target is None or descriptor < 0:
+            return
+        packet = report(lanes.track, now, b"recorder")
+        if packet is not None:
+            with contextlib.suppress(OSError):  # the peer may listen to nothing
+                send(descriptor, packet, target, lanes.track.connected and lanes.track.spec.rtcp_mux)
+
+    # ---- parts ----
+    def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
+        """Seal this part as far as it can be written and go on in the next one, which gets the rest."""
+        self.drain(region, now)
+        self._reel.finish(b"", now)
+        rest = self._reel.remainder
+        self._parts.append((self._reel.name, self._reel.committed))
+        self._reel.close()
+        self._reel = Reel(part, descriptor)
+        self._head = None
+        self._commit([rest] if rest else [], now)
+
+    def close(self, region: Region, at: int) -> int:
+        """Drain for the last time and seal; the part's ciphertext length."""
+        self.drain(region, at)
+        for lanes in self.lanes.values():
+            lanes.track.finish()
+        self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
+        self.clean = self.clean and self.closed
+        self._save()
+        return self._reel.committed
+
+    def release(self) -> None:
+        """Close all descriptors of ours."""
+        for lanes in self.lanes.values():
+            lanes.close()
+        self._reel.close()
+        os.close(self._spool_fd)
+
+    # ---- resume ----
+    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
+        """Go on from the spool of a dead worker: what it had not sealed, then what it had received and not
+        committed.
+        """
+        slot = spool.newest(read_slot(self._spool_fd, 0), read_slot(self._spool_fd, spool.SLOT))
+        out: list[bytes] = []
+        if slot is not None:
+            head = json.loads(slot.head)
+            self._parts = [(name, length) for name, length in head["parts"]] + [(f"m{slot.part}", slot.committed)]
+            if not self._told:
+                self._pauses.items = [(begin, end) for begin, end in head["pauses"]]
+            state.restore(slot.state, {number: lanes.track for number, lanes in self.lanes.items()})
+            self.generation = slot.generation
+            out.append(slot.remainder)
+        if raw:
+            self._replay(Relic(raw, region.workbench), out)
+        last = max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+        out.append(
+            records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
+        )
+        for lanes in self.lanes.values():
+            lanes.track.resumed_at, lanes.track.kept, lanes.track.cold = at, kept, None
+            lanes.track.latch_wish = lanes.track.name if lanes.track.latched else None
+        self._head = None
+        self._commit(out, at)
+
+    def _replay(self, relic: Relic, out: list[bytes]) -> None:
+        journal = relic.journal
+        if journal is None or journal.call != self.id or journal.generation != self.generation + 1:
+            return
+        for lane, (stream, rtcp) in zip(relic.lanes, journal.lanes, strict=False):
+            lanes, count = self.lanes.get(stream), lane.count()
+            if lanes is None or not count:
+                continue
+            if rtcp:
+                receive_rtcp(lanes.track, lane, count, out)
+            else:
+                lanes.track.receive(lane, count, out)
+
+    # ---- figures ----
+    @property
+    def part(self) -> str:
+        """Give the name of the part being written."""
+        return self._reel.name
+
+    @property
+    def trouble(self) -> int:
+        """Give the errno of the last failed write, 0 = all is well."""
+        return self._reel.trouble
+
+    @property
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """Give the parts before with their committed lengths."""
+        return tuple(self._parts)
+
+    def figures(self) -> tuple[dict[str, Any], ...]:
+        """Give everything known of the streams."""
+        return tuple(figures(lanes.track) for lanes in self.lanes.values())
+
+    def counts(self) -> tuple[Counts, ...]:
+        """Give the counters of the streams."""
+        return tuple(
+            Counts(
+                t.spec.stream, t.packets, totals(t)[0], t.duplicates, t.rejected, t.foreign, t.late,
+                -(-t.gaps.missing_ns // 1_000_000), t.size, t.last_arrival,
+            )
+            for t in (lanes.track for lanes in self.lanes.values())
+        )  # fmt: skip

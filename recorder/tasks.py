@@ -1,0 +1,62 @@
+"""The only place that starts an asyncio task: each has a name and an owner, is awaited, and cannot fail unseen."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+Report = Callable[[str, BaseException], None]  # name of the task, what it failed with
+STOP_SECONDS = 5.0  # how long cancelled tasks may take to tidy up; systemd's stop timeout is far above
+
+
+class Tasks:
+    """The tasks of one owner. A failing one is reported and takes nobody with it."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run a coroutine beside the others; `name` says what it is for and holds nothing personal.
+
+        Raises RuntimeError after `close`, when nobody would be left to await it.
+        """
+        if self._closed:
+            work.close()
+            raise RuntimeError("the owner of this task has closed")
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def names(self) -> list[str]:
+        """Return the names of what runs now."""
+        return sorted(task.get_name() for task in self._running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Reap a task and report its failure."""
+        self._running.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._report(task.get_name(), error)
+
+    async def finish(self) -> None:
+        """Wait until everything that was started has ended by itself."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def close(self, seconds: float = STOP_SECONDS) -> list[str]:
+        """Cancel everything and wait; return the names of tasks that did not end in time (a bug worth a log line)."""
+        self._closed = True
+        for task in list(self._running):
+            task.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        return self.names()

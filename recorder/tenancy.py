@@ -1,0 +1,123 @@
+"""Whose call it is: a pure decision from where it comes, which certificate vouches for it and where it goes.
+
+A customer is in question if one of its certificates vouches for the connection, if its sources cover the address, or,
+for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; it decides
+alone only where the customer chose so). Of several in question the one named by domain wins, then the one with a
+certificate, then the one with the narrowest network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from recorder.settings import Customer
+
+_MAPPED = "::ffff:"
+_MAPPED_BITS = 0xFFFF  # the upper 96 bits of an IPv4 address written as IPv6
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Claim:
+    """How well a customer fits; a greater one wins."""
+
+    by_domain: bool
+    by_certificate: bool
+    prefix: int  # bits of the network that covers the source, IPv4 counted as IPv6; -1: none does
+
+
+class Tenants:
+    """The customers of a configuration, ready to be asked for every datagram and INVITE."""
+
+    def __init__(self, customers: Iterable[Customer]) -> None:
+        self.customers = tuple(customers)
+        self._open = any(_domains_only(customer) for customer in self.customers)
+        self._networks = _index(self.customers)
+        self._lengths = tuple(sorted({length for length, _ in self._networks}))
+
+    def customer_of(
+        self, source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
+    ) -> str | None:
+        """Return the name of the customer whose call comes from the address `source`; None: refuse it with 403."""
+        covering = dict(self._covering(source))
+        names = [name.lower().rstrip(".") for name in certificate_names]
+        domain = (request_domain or "").lower().rstrip(".").strip("[]")
+        best: tuple[_Claim, Customer] | None = None
+        for customer in self.customers:
+            claim = _claim(customer, covering.get(customer.name, -1), names, domain)
+            if claim is not None and (best is None or claim > best[0]):
+                best = (claim, customer)
+        return best[1].name if best else None
+
+    def admits(self, transport: str, source: str) -> bool:
+        """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
+
+        On a connection the peer has proven its address, so it gets a proper refusal. A customer known by domain only
+        may call from anywhere, so then nobody is a stranger.
+        """
+        return transport != "udp" or self._open or next(self._covering(source), None) is not None
+
+    def _covering(self, source: str) -> Iterator[tuple[str, int]]:
+        """Yield (customer, prefix length) of every network around an address, the widest first."""
+        value = _number(source)
+        if value is None:
+            return
+        least = 96 if value >> 32 == _MAPPED_BITS else 0  # ::/0 means all of IPv6, not IPv4 as well
+        for length in self._lengths:
+            if length < least:
+                continue
+            for name in self._networks.get((length, value >> (128 - length)), ()):
+                yield name, length
+
+
+def customer_of(
+    customers: Iterable[Customer], source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
+) -> str | None:
+    """Return whose call it is by name, for a single question; ask a Tenants where there are many."""
+    return Tenants(customers).customer_of(source, certificate_names, request_domain)
+
+
+def normal_address(source: str) -> str:
+    """Return an address without zone and without the `::ffff:` that IPv4 carries on an IPv6 socket."""
+    bare = source.partition("%")[0].strip("[]").lower()
+    if not bare.startswith(_MAPPED):
+        return bare
+    try:
+        return str(ipaddress.IPv6Address(bare).ipv4_mapped or bare)
+    except ValueError:
+        return bare
+
+
+def _domains_only(customer: Customer) -> bool:
+    return bool(customer.domains) and not (customer.sources or customer.certificates)
+
+
+def _claim(customer: Customer, prefix: int, names: list[str], domain: str) -> _Claim | None:
+    """Return how the customer fits; None if it is not in question."""
+    by_domain = domain in customer.domains
+    by_certificate = any(name in customer.certificates for name in names)
+    if by_certificate or prefix >= 0 or (by_domain and _domains_only(customer)):
+        return _Claim(by_domain, by_certificate, prefix)
+    return None
+
+
+def _index(customers: Iterable[Customer]) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Return (prefix length, network bits) -> names of customers; one look-up per length, however many networks."""
+    networks: dict[tuple[int, int], tuple[str, ...]] = {}
+    for customer in customers:
+        for network in customer.sources:
+            length = network.prefixlen + (96 if network.version == 4 else 0)
+            value = _number(str(network.network_address)) or 0
+            key = (length, value >> (128 - length))
+            networks[key] = (*networks.get(key, ()), customer.name)
+    return networks
+
+
+def _number(source: str) -> int | None:
+    """Return an address as 128 bits, IPv4 as `::ffff:a.b.c.d`; None if it is none."""
+    try:
+        address = ipaddress.ip_address(normal_address(source))
+    except ValueError:
+        return None
+    return int(address) + (_MAPPED_BITS << 32 if address.version == 4 else 0)

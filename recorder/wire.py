@@ -1,0 +1,326 @@
+"""Messages between main and a media worker: frozen values, JSON on the wire, descriptors beside it (SCM_RIGHTS)."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from media.spec import StreamSpec
+from recorder.errors import RecorderError
+
+#: A message with all streams and keys of a call of 64 lines has 40 KiB; a batch of figures is cut to stay below.
+MAX_MESSAGE = 192 * 1024
+#: Descriptors of one message: the kernel takes 253 (SCM_MAX_FD).
+MAX_DESCRIPTORS = 253
+
+
+class WireError(RecorderError):
+    """What came over the control socket is no message, or a message does not fit."""
+
+
+#: (stream, how many descriptors: 1 or 2) in the order in which they come after part and spool.
+Sockets = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The media part a worker writes to; its secret opens nothing else."""
+
+    # "m1", "m2", …
+    name: str
+    # derived AES key and nonce prefix of storage.container.PartSecret
+    key: bytes = field(repr=False)
+    prefix: bytes = b""
+    segment: int = 4096
+
+
+@dataclass(frozen=True)
+class NewCall:
+    """All a worker has to know of a call."""
+
+    call: str
+    part: Part
+    streams: tuple[StreamSpec, ...]
+    # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; None = what the spool says
+    pauses: tuple[tuple[int, int | None], ...] | None = None
+
+
+@dataclass(frozen=True)
+class Add:
+    """Record this call; descriptors: part, spool, sockets."""
+
+    new: NewCall
+    sockets: Sockets
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Go on with a call whose worker died, from its spool; descriptors as for Add."""
+
+    new: NewCall
+    sockets: Sockets
+    # receive region of the dead worker, if its last batch was of this call
+    raw: str | None
+    # ns since the epoch
+    at: int
+    # the sockets are those of before, so nothing that came in between is lost
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """A re-offer: these streams go on or are new (with sockets), those are gone; descriptors: sockets."""
+
+    call: str
+    streams: tuple[StreamSpec, ...]
+    sockets: Sockets
+    removed: tuple[int, ...]
+    at: int
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Keep nothing that arrived at or after `at` (ns since the epoch)."""
+
+    call: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Unpause:
+    """Keep what arrives at or after `at`."""
+
+    call: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Close:
+    """Drain, seal, report; answered by Closed."""
+
+    call: str
+    at: int
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Forget a call without sealing anything."""
+
+    call: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Report the figures of a call; answered by Figures."""
+
+    call: str
+    token: int
+
+
+@dataclass(frozen=True)
+class NextPart:
+    """Seal the present part and go on in this one; descriptor: part."""
+
+    call: str
+    part: Part
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker runs."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Each second: the worker lives; the part of the second it worked, 0 to 1."""
+
+    busy: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counters of one stream, as they stand."""
+
+    stream: int
+    packets: int
+    lost: int
+    duplicates: int
+    rejected: int
+    foreign: int
+    late: int
+    gap_ms: int
+    size: int
+    # ns since the epoch, 0 = nothing yet
+    last_arrival: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Every five seconds, for many calls at once."""
+
+    calls: Mapping[str, tuple[Counts, ...]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything known of the streams of a call."""
+
+    call: str
+    token: int
+    # one mapping a stream, "stream" = its number
+    figures: tuple[Mapping[str, Any], ...]
+
+    @property
+    def streams(self) -> dict[int, Mapping[str, Any]]:
+        """Give the figures by stream number."""
+        return {figure["stream"]: figure for figure in self.figures}
+
+
+@dataclass(frozen=True)
+class Final:
+    """The call is closed, its part sealed."""
+
+    call: str
+    part: str
+    # ciphertext length of the part
+    committed: int
+    # the parts before with their committed lengths, as in the spool
+    parts: tuple[tuple[str, int], ...]
+    figures: tuple[Mapping[str, Any], ...]
+    # everything received was written
+    clean: bool
+
+    @property
+    def streams(self) -> dict[int, Mapping[str, Any]]:
+        """Give the figures by stream number."""
+        return {figure["stream"]: figure for figure in self.figures}
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An adopted call goes on; each part named is whole up to its length, parts in between hold nothing that counts."""
+
+    call: str
+    part: str
+    parts: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class DiskTrouble:
+    """A write failed; what is received is kept in memory and tried again."""
+
+    call: str
+    errno: int
+
+
+@dataclass(frozen=True)
+class DiskWell:
+    """Everything kept back of this call is written."""
+
+    call: str
+
+
+@dataclass(frozen=True)
+class CallFault:
+    """A bug ended the worker's part in this call; class and place, never values."""
+
+    call: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Packets of a stream were refused; at most one of these a second and stream."""
+
+    call: str
+    stream: int
+    rejected: int
+    foreign: int
+
+
+@dataclass(frozen=True)
+class NeedPart:
+    """From recorder.workers, not a worker: create the next media part of this call and call Workers.resume."""
+
+    call: str
+
+
+@dataclass(frozen=True)
+class WorkerDied:
+    """From recorder.workers: a worker ended and is being replaced."""
+
+    worker: int
+    # "exit", "hang"
+    why: str
+    calls: int
+
+
+Message = Add | Adopt | Change | Pause | Unpause | Close | Drop | Ask | NextPart
+WorkerEvent = (
+    Ready
+    | Beat
+    | Stats
+    | Figures
+    | Final
+    | Resumed
+    | DiskTrouble
+    | DiskWell
+    | CallFault
+    | Strangers
+    | NeedPart
+    | WorkerDied
+)
+
+_CLASSES: dict[str, type] = {
+    each.__name__: each
+    for each in (
+        StreamSpec, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
+        Ready, Beat, Counts, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
+    )
+}  # fmt: skip
+
+
+def encode(message: Any) -> bytes:
+    """Serialise a message; WireError if it is too long."""
+    data = json.dumps(message, default=_encode, separators=(",", ":")).encode()
+    if len(data) > MAX_MESSAGE:
+        raise WireError("a message between main and a worker is too long")
+    return data
+
+
+def decode(data: bytes) -> Any:
+    """Read a message; WireError if it is none."""
+    try:
+        message = _tuples(json.loads(data, object_hook=_decode))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise WireError("not a message between main and a worker") from None
+    if type(message).__name__ not in _CLASSES:
+        raise WireError("not a message between main and a worker")
+    return message
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return {"$b": base64.b64encode(value).decode()}
+    if is_dataclass(value):
+        return {"$t": type(value).__name__} | {f.name: getattr(value, f.name) for f in fields(value)}
+    raise TypeError(type(value).__name__)
+
+
+def _decode(raw: dict[str, Any]) -> Any:
+    if "$b" in raw:
+        return base64.b64decode(raw["$b"])
+    if "$t" in raw:
+        return _CLASSES[raw.pop("$t")](**{name: _tuples(value) for name, value in raw.items()})
+    return raw
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_tuples(each) for each in value)
+    if isinstance(value, dict):
+        return {name: _tuples(each) for name, each in value.items()}
+    return value

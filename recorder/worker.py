@@ -1,0 +1,256 @@
+"""A media worker: `python -m recorder.worker REGION TICK`, its control socket as descriptor 3.
+
+It drains the sockets of its calls once a tick and otherwise does what main tells it. It has no state of its own that
+would be missed: killed at any moment, what counts is in the spools and in its receive region. It ends when main does.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from media.drain import Region
+from recorder import wire
+from recorder.tape import Tape
+
+CONTROL = 3
+#: prctl(2): have the kernel kill us when main's thread that started us ends.
+PR_SET_PDEATHSIG = 1
+#: Calls drained between two looks at the control socket: 1 ms of work, less than an SBC takes to follow an answer.
+CALLS_BETWEEN_LOOKS = 8
+#: Messages taken at once, so that a busy main cannot keep us from draining.
+MESSAGES_AT_ONCE = 64
+BEAT = 1.0
+STATS = 5.0
+#: Calls in one Stats message, so that it stays below wire.MAX_MESSAGE even with eight streams each.
+CALLS_PER_STATS = 64
+#: Events kept for a main that does not read; figures are left out before that.
+MAX_OUTBOX = 10_000
+
+
+class Worker:
+    """The loop of one worker."""
+
+    def __init__(self, control: socket.socket, region: Region, tick: float) -> None:
+        control.setblocking(False)
+        self._control = control
+        self._region = region
+        self._tick = tick
+        self._tapes: dict[str, Tape] = {}
+        self._outbox: deque[bytes] = deque()
+        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
+        self._busy = 0.0
+        self._next_beat = self._next_stats = 0.0
+        self._troubled: set[str] = set()
+        self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
+            wire.Add: self._add,
+            wire.Adopt: self._adopt,
+            wire.Change: self._change,
+            wire.Pause: lambda m, _: self._tapes[m.call].pause(m.at),
+            wire.Unpause: lambda m, _: self._tapes[m.call].unpause(m.at),
+            wire.Close: self._close,
+            wire.Drop: self._drop,
+            wire.Ask: self._ask,
+            wire.NextPart: self._next_part,
+        }
+
+    # ---- the loop ----
+    def run(self) -> None:
+        """Work until main closes the control socket."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        self._tell(wire.Ready(os.getpid()))
+        now = time.monotonic()
+        due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
+        while True:
+            poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+            if poll.poll(max(0.0, due - time.monotonic()) * 1000):
+                began = time.monotonic()
+                if not self._listen():
+                    return
+                self._busy += time.monotonic() - began
+            now = time.monotonic()
+            if now >= due:
+                if not self._work():
+                    return
+                due = max(due + self._tick, time.monotonic())
+                self._busy += time.monotonic() - now
+            self._chores()
+
+    def _chores(self) -> None:
+        """Beat and report when it is time, also in the middle of a long round."""
+        now = time.monotonic()
+        if now >= self._next_beat:
+            self._beat(now - self._next_beat + BEAT)
+            self._next_beat = now + BEAT
+        if now >= self._next_stats:
+            self._next_stats = now + STATS
+            self._report()
+
+    def _work(self) -> bool:
+        """Drain every call once; False if main is gone."""
+        for number, tape in enumerate(list(self._tapes.values()), 1):
+            # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
+            if tape.paused and not self._listen():
+                return False
+            if tape.id in self._tapes:
+                self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
+                if bool(tape.trouble) != (tape.id in self._troubled):
+                    self._trouble(tape)
+            if number % CALLS_BETWEEN_LOOKS == 0:
+                self._chores()
+                if not self._listen():
+                    return False
+        return True
+
+    def _guard(self, call: str, act: Callable[[], Any]) -> None:
+        """Do something for a call; whatever goes wrong ends our part in this call alone, main decides what next."""
+        try:
+            act()
+        except Exception as problem:
+            place = traceback.extract_tb(problem.__traceback__)[-1]
+            where = f"{type(problem).__name__} {os.path.basename(place.filename)}:{place.lineno}"
+            self._forget(call)
+            self._tell(wire.CallFault(call, where))
+
+    def _trouble(self, tape: Tape) -> None:
+        if tape.trouble:
+            self._troubled.add(tape.id)
+            self._tell(wire.DiskTrouble(tape.id, tape.trouble))
+        else:
+            self._troubled.discard(tape.id)
+            self._tell(wire.DiskWell(tape.id))
+
+    # ---- messages ----
+    def _listen(self) -> bool:
+        """Send what waits, take every message that is there; False at the end of the control socket."""
+        self._flush()
+        for _ in range(MESSAGES_AT_ONCE):
+            try:
+                data, descriptors, flags, _ = socket.recv_fds(self._control, wire.MAX_MESSAGE, wire.MAX_DESCRIPTORS)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            if not data:
+                return False
+            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                raise wire.WireError("a message of main was cut: too many descriptors for this process?")
+            self._handle(wire.decode(data), descriptors)
+        return True
+
+    def _handle(self, message: Any, descriptors: list[int]) -> None:
+        call = message.new.call if isinstance(message, wire.Add | wire.Adopt) else message.call
+        if not isinstance(message, wire.Add | wire.Adopt) and call not in self._tapes:
+            for descriptor in descriptors:
+                os.close(descriptor)
+            return
+        self._guard(call, lambda: self._handlers[type(message)](message, descriptors))
+
+    def _add(self, message: wire.Add, descriptors: list[int]) -> None:
+        part, spool, *sockets = descriptors
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom)
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
+
+    def _adopt(self, message: wire.Adopt, descriptors: list[int]) -> None:
+        part, spool, *sockets = descriptors
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom)
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
+        tape.resume(self._region, message.raw, message.kept, message.at)
+        self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
+
+    def _change(self, message: wire.Change, descriptors: list[int]) -> None:
+        sockets = _shared_out(message.sockets, descriptors)
+        self._tapes[message.call].change(self._region, message.streams, sockets, message.removed, message.at)
+
+    def _close(self, message: wire.Close, _: list[int]) -> None:
+        tape = self._tapes[message.call]
+        committed = tape.close(self._region, message.at)
+        self._tell(wire.Final(tape.id, tape.part, committed, tape.parts, tape.figures(), tape.clean))
+        self._forget(tape.id)
+
+    def _drop(self, message: wire.Drop, _: list[int]) -> None:
+        self._forget(message.call)
+
+    def _ask(self, message: wire.Ask, _: list[int]) -> None:
+        tape = self._tapes[message.call]
+        tape.drain(self._region, time.time_ns())
+        self._tell(wire.Figures(tape.id, message.token, tape.figures()))
+
+    def _next_part(self, message: wire.NextPart, descriptors: list[int]) -> None:
+        self._tapes[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
+
+    def _forget(self, call: str) -> None:
+        tape = self._tapes.pop(call, None)
+        self._troubled.discard(call)
+        if tape is not None:
+            for number in tape.lanes:
+                self._seen.pop((call, number), None)
+            with contextlib.suppress(OSError):
+                tape.release()
+
+    # ---- events ----
+    def _beat(self, elapsed: float) -> None:
+        """Say that we live, and who was refused."""
+        self._tell(wire.Beat(round(min(1.0, self._busy / elapsed), 4)))
+        self._busy = 0.0
+        for tape in self._tapes.values():
+            for number, lanes in tape.lanes.items():
+                now = (lanes.track.rejected, lanes.track.foreign)
+                before = self._seen.get((tape.id, number), (0, 0))
+                if now != before:
+                    self._seen[tape.id, number] = now
+                    self._tell(wire.Strangers(tape.id, number, now[0] - before[0], now[1] - before[1]))
+
+    def _report(self) -> None:
+        if self._outbox:
+            return  # main is behind: old counters would not help it
+        tapes = list(self._tapes.values())
+        for start in range(0, len(tapes), CALLS_PER_STATS):
+            self._tell(wire.Stats({tape.id: tape.counts() for tape in tapes[start : start + CALLS_PER_STATS]}))
+
+    def _tell(self, event: Any) -> None:
+        if len(self._outbox) < MAX_OUTBOX:
+            self._outbox.append(wire.encode(event))
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._outbox:
+                self._control.send(self._outbox[0])
+                self._outbox.popleft()
+        except OSError:
+            return  # full: POLLOUT tells; gone: the next recv tells
+
+
+def _shared_out(sockets: wire.Sockets, descriptors: list[int]) -> dict[int, list[int]]:
+    """Give each stream its descriptors."""
+    out: dict[int, list[int]] = {}
+    at = 0
+    for stream, count in sockets:
+        out[stream] = descriptors[at : at + count]
+        at += count
+    return out
+
+
+def main() -> None:
+    """Run a worker until main goes."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
+    control = socket.socket(fileno=CONTROL)
+    Worker(control, Region(sys.argv[1]), float(sys.argv[2])).run()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""What media workers report: figures for the recordings and metrics, trouble, their death."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from recorder import events as e
+from recorder import wire
+from recorder.live import Live, LiveCall
+from recorder.media_plan import new_call
+from recorder.node import Node
+from recorder.recording import plans_of
+from recorder.runner import Runner
+from storage.errors import StorageError
+
+COUNTED = (("stored", "packets"), ("rejected", "rejected"), ("foreign", "foreign"), ("late", "late"), ("duplicate", "duplicates"))
+"""Result label of recorder_rtp_packets_total and the figure it counts."""
+
+
+class WorkerEvents:
+    """Takes every event of the workers."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+        self._take: Mapping[type, Callable[[Any], None]] = {
+            wire.Stats: self._stats,
+            wire.Final: lambda x: self._count(x.call, x.streams),
+            wire.NeedPart: self._need_part,
+            wire.Resumed: self._resumed,
+            wire.DiskTrouble: self._disk_trouble,
+            wire.CallFault: self._fault,
+            wire.Strangers: self._strangers,
+            wire.WorkerDied: self._died,
+        }
+
+    def on_event(self, event: wire.WorkerEvent) -> None:
+        """Take one event."""
+        take = self._take.get(type(event))
+        if take:
+            take(event)
+
+    # ---- figures ----
+    def _stats(self, event: wire.Stats) -> None:
+        for call, counts in event.calls.items():
+            self._count(call, {c.stream: {**_figures(c)} for c in counts})
+
+    def _count(self, call: str, figures: Mapping[int, Mapping[str, Any]]) -> None:
+        """Add what is new since the last report to the metrics, then give the figures to the recording."""
+        found = self._live.by_id(call)
+        if found is None:
+            return
+        metrics = self._node.metrics
+        for stream in found.recording.streams:
+            fresh = figures.get(stream.number)
+            if fresh is None:
+                continue
+            before = stream.figures
+            for label, name in COUNTED:
+                metrics.rtp.labels(label).inc(max(0, fresh[name] - before.get(name, 0)))
+            metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
+            metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
+        self._runner.feed(found, e.Measured({n: {**_known(found, n), **f} for n, f in figures.items()}))
+
+    # ---- trouble ----
+    def _need_part(self, event: wire.NeedPart) -> None:
+        """A worker died: its calls go on in new parts, from their spools."""
+        call = self._live.by_id(event.call)
+        if call is None:
+            self._node.workers.drop(event.call)
+            return
+        try:
+            self.go_on(call, kept=True)
+        except (StorageError, OSError) as problem:
+            self._node.storage_trouble(problem)
+            self._node.log.error("media.resume_failed", call=call.id, exc_info=problem)
+
+    def go_on(self, call: LiveCall, *, kept: bool) -> None:
+        """Have a worker go on with a call in a new part; `kept`: the sockets are those of before."""
+        part = self._runner.next_part(call)
+        self._runner.checkpoint(call)
+        specs = self._runner.specs(call, plans_of(call.recording))
+        new = new_call(call.id, part, specs)
+        self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
+        call.started = True
+
+    def _resumed(self, event: wire.Resumed) -> None:
+        """The parts before are whole up to the told lengths; what lies behind was written again in the new one."""
+        call = self._live.by_id(event.call)
+        if call is None:
+            return
+        self._runner.finishing.cut(call, event.parts)
+        self._runner.guarded(call, e.Resumed(event.part))
+        self._node.log.info("media.resumed", call=event.call, part=event.part)
+
+    def _disk_trouble(self, event: wire.DiskTrouble) -> None:
+        self._node.storage_trouble(OSError(event.errno, "a media part cannot be written"))
+
+    def _fault(self, event: wire.CallFault) -> None:
+        self._node.log.error("media.call_fault", call=event.call)
+        call = self._live.by_id(event.call)
+        if call:
+            self._runner.guarded(call, e.StopAsked("media-fault", interrupted=True))
+            self._node.flush()
+
+    def _strangers(self, event: wire.Strangers) -> None:
+        self._node.log.warning(
+            "media.strangers", call=event.call, stream=event.stream, rejected=event.rejected, foreign=event.foreign
+        )
+
+    def _died(self, event: wire.WorkerDied) -> None:
+        self._node.metrics.worker_restarts.inc()
+        self._node.incidents.add("worker-died", None, reason=event.why)
+        self._node.log.error("media.worker_died", worker=event.worker, reason=event.why, calls=event.calls)
+
+
+def _figures(counts: wire.Counts) -> dict[str, Any]:
+    return {
+        "packets": counts.packets,
+        "lost": counts.lost,
+        "duplicates": counts.duplicates,
+        "rejected": counts.rejected,
+        "foreign": counts.foreign,
+        "late": counts.late,
+        "gap_ms": counts.gap_ms,
+    }
+
+
+def _known(call: LiveCall, number: int) -> Mapping[str, Any]:
+    return next((s.figures for s in call.recording.streams if s.number == number), {})

@@ -1,0 +1,351 @@
+"""Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from media.drain import wait_for_end
+from media.sockets import Pair
+from media.spec import StreamSpec
+from recorder import wire
+from recorder.crew import Entry, Process, call_of, close_all, listed, reap, unclean
+
+#: Seconds without a heartbeat after which a worker is stuck: above the 4 s a slow disk may take.
+HANG = 5.0
+WATCH = 1.0
+START = 10.0
+TICK = 0.5
+#: Seconds between two starts of a worker that keeps dying.
+MAX_BACKOFF = 1.0
+FIRST_BACKOFF = 0.02
+CONTROL_BUFFER = 1 << 20
+
+
+class Workers:
+    """All media workers of the node."""
+
+    def __init__(
+        self, count: int, runtime_dir: Path, on_event: Callable[[wire.WorkerEvent], None], tick: float = TICK
+    ) -> None:
+        self._count = max(1, count)
+        self._folder = runtime_dir
+        self._on_event = on_event
+        self._tick = tick
+        self._processes: dict[int, Process] = {}
+        self._entries: dict[str, Entry] = {}
+        self._asked: dict[int, asyncio.Future[wire.Figures]] = {}
+        self._token = 0
+        self._serial = 0
+        self._fails = [0] * self._count
+        self._relics: dict[str, Path] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    # ---- life ----
+    async def start(self) -> None:
+        """Start the workers and wait until they run; TimeoutError if one does not."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._find_relics()
+        for number in range(self._count):
+            self._spawn(number)
+        for process in list(self._processes.values()):
+            await asyncio.wait_for(process.ready.wait(), START)
+        self._task(self._watch())
+
+    async def stop(self) -> None:
+        """End the workers; calls that were not closed stay in their spools for a successor."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        for process in list(self._processes.values()):
+            self._leave(process)
+            await asyncio.to_thread(reap, process.pid)
+            if not any(entry.process is process for entry in self._entries.values()):
+                process.raw.unlink(missing_ok=True)
+        self._processes.clear()
+
+    @property
+    def load(self) -> dict[int, float]:
+        """Give the busy ratio of each worker, 0 to 1."""
+        return {number: process.busy for number, process in self._processes.items()}
+
+    @property
+    def well(self) -> bool:
+        """Tell whether every worker runs and was heard of lately: what the service manager's watchdog is fed by."""
+        now = time.monotonic()
+        alive = [process for process in self._processes.values() if not process.dead]
+        return len(alive) == self._count and all(now - process.last_beat <= HANG for process in alive)
+
+    def __contains__(self, call: str) -> bool:
+        return call in self._entries
+
+    # ---- calls ----
+    def add(self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int) -> None:
+        """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
+        entry = self._entries[new.call] = Entry(len(new.streams), self._least())
+        sockets, descriptors = listed(pairs)
+        self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
+
+    def resume(
+        self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, *, kept: bool = True
+    ) -> None:
+        """Let a worker go on with a call from its spool; answers NeedPart, and serves a restart of main.
+
+        `kept`: the sockets are those of before. Resumed tells which parts are whole up to where.
+        """
+        entry = self._entries.get(new.call)
+        if entry is None:
+            entry = self._entries[new.call] = Entry(len(new.streams), None)
+        elif entry.pauses or new.pauses is None:
+            new = replace(new, pauses=tuple(entry.pauses))
+        entry.process = self._least()
+        entry.relic = entry.relic or self._relics.pop(new.call, None)
+        sockets, descriptors = listed(pairs)
+        message = wire.Adopt(new, sockets, str(entry.relic) if entry.relic else None, time.time_ns(), kept)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *descriptors])
+        for waiting, held in entry.waiting:
+            self._send(new.call, entry, waiting, held)
+            close_all(held)
+        entry.waiting.clear()
+        if entry.closing:
+            self._send(new.call, entry, wire.Close(new.call, time.time_ns()), [])
+
+    def change(
+        self, call: str, streams: Sequence[StreamSpec], pairs: Mapping[int, Pair], removed: Iterable[int] = ()
+    ) -> None:
+        """Tell of a re-offer: all streams that go on or are new, with their sockets, and those that are gone."""
+        sockets, descriptors = listed(pairs)
+        self._ask(call, wire.Change(call, tuple(streams), sockets, tuple(removed), time.time_ns()), descriptors)
+
+    def pause(self, call: str) -> None:
+        """Keep nothing that arrives from now on."""
+        now, entry = time.time_ns(), self._entries.get(call)
+        if entry and not (entry.pauses and entry.pauses[-1][1] is None):
+            entry.pauses.append((now, None))
+            self._ask(call, wire.Pause(call, now))
+
+    def resume_call(self, call: str) -> None:
+        """Keep again what arrives from now on."""
+        now, entry = time.time_ns(), self._entries.get(call)
+        if entry and entry.pauses and entry.pauses[-1][1] is None:
+            entry.pauses[-1] = (entry.pauses[-1][0], now)
+            self._ask(call, wire.Unpause(call, now))
+
+    def next_part(self, call: str, part_fd: int, part: wire.Part) -> None:
+        """Have a call go on in a new part."""
+        self._ask(call, wire.NextPart(call, part), [part_fd])
+
+    def drop(self, call: str) -> None:
+        """Forget a call; nothing is sealed."""
+        self._ask(call, wire.Drop(call))
+        self._remove(call)
+
+    async def close(self, call: str) -> wire.Final:
+        """Drain, seal and report; a call nobody has any more is not clean and has no figures."""
+        entry = self._entries.get(call)
+        if entry is None:
+            return unclean(call)
+        if entry.closing is None:
+            entry.closing = asyncio.get_running_loop().create_future()
+            if entry.process:
+                self._send(call, entry, wire.Close(call, time.time_ns()), [])
+        return await asyncio.shield(entry.closing)
+
+    async def snapshot(self, call: str) -> wire.Figures:
+        """Drain and report the figures as they stand; none for a call nobody has."""
+        if call not in self._entries:
+            return wire.Figures(call, 0, ())
+        self._token += 1
+        future = self._asked[self._token] = asyncio.get_running_loop().create_future()
+        self._ask(call, wire.Ask(call, self._token))
+        figures: wire.Figures = await future
+        return figures
+
+    # ---- sending ----
+    def _ask(self, call: str, message: Any, descriptors: Sequence[int] = ()) -> None:
+        entry = self._entries.get(call)
+        if entry is None:
+            return
+        if entry.process is None:
+            entry.waiting.append((message, [os.dup(fd) for fd in descriptors]))
+        else:
+            self._send(call, entry, message, descriptors)
+
+    def _send(self, call: str, entry: Entry, message: Any, descriptors: Sequence[int]) -> None:
+        process = entry.process
+        if process is None:
+            return
+        process.calls.add(call)
+        process.outbox.append((wire.encode(message), [os.dup(fd) for fd in descriptors]))
+        self._flush(process)
+
+    def _flush(self, process: Process) -> None:
+        loop = asyncio.get_running_loop()
+        while process.outbox and not process.dead:
+            data, descriptors = process.outbox[0]
+            try:
+                socket.send_fds(process.control, [data], descriptors)
+            except BlockingIOError:
+                loop.add_writer(process.control, self._flush, process)
+                return
+            except OSError:
+                return  # it died: the reader is told and hands the calls on
+            process.outbox.popleft()
+            close_all(descriptors)
+        if not process.dead:
+            loop.remove_writer(process.control)
+
+    def _least(self) -> Process | None:
+        alive = [process for process in self._processes.values() if not process.dead]
+        return min(alive, key=lambda process: (len(process.calls), process.busy), default=None)
+
+    # ---- receiving ----
+    def _readable(self, process: Process) -> None:
+        while True:
+            try:
+                data = process.control.recv(wire.MAX_MESSAGE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._died(process)
+                return
+            self._take(process, wire.decode(data))
+
+    def _take(self, process: Process, event: Any) -> None:
+        if isinstance(event, wire.Beat):
+            process.last_beat, process.busy = time.monotonic(), event.busy
+        elif isinstance(event, wire.Ready):
+            process.ready.set()
+        elif isinstance(event, wire.Figures):
+            future = self._asked.pop(event.token, None)
+            if future and not future.done():
+                future.set_result(event)
+            return
+        elif isinstance(event, wire.Final):
+            self._finish(event.call, event)
+        elif isinstance(event, wire.Resumed):
+            self._resumed(event.call)
+        elif isinstance(event, wire.CallFault):
+            self._finish(event.call, unclean(event.call))
+        self._on_event(event)
+
+    def _resumed(self, call: str) -> None:
+        entry = self._entries.get(call)
+        if entry and entry.relic:
+            entry.relic.unlink(missing_ok=True)
+            entry.relic = None
+
+    def _finish(self, call: str, final: wire.Final) -> None:
+        entry = self._remove(call)
+        if entry and entry.closing and not entry.closing.done():
+            entry.closing.set_result(final)
+
+    def _remove(self, call: str) -> Entry | None:
+        entry = self._entries.pop(call, None)
+        if entry:
+            if entry.process:
+                entry.process.calls.discard(call)
+            if entry.relic:
+                entry.relic.unlink(missing_ok=True)
+            for _, held in entry.waiting:
+                close_all(held)
+        return entry
+
+    # ---- death ----
+    def _died(self, process: Process) -> None:
+        """A worker is gone: make sure of it, start another, ask for parts for its calls."""
+        if process.dead:
+            return
+        self._leave(process)
+        if not self._stopping:
+            self._task(self._replace(process))
+
+    def _leave(self, process: Process) -> None:
+        process.dead = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(process.control)
+        loop.remove_writer(process.control)
+        process.control.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+        for _, descriptors in process.outbox:
+            close_all(descriptors)
+        process.outbox.clear()
+
+    async def _replace(self, process: Process) -> None:
+        # two processes must never drain one socket: wait until the old one is certainly gone
+        await asyncio.to_thread(reap, process.pid)
+        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+        for _, entry in orphans:
+            entry.process = None
+        self._keep_relic(process.raw)
+        young = time.monotonic() - process.started < WATCH
+        self._fails[process.number] = self._fails[process.number] + 1 if young else 0
+        if young:
+            await asyncio.sleep(min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** self._fails[process.number]))
+        self._spawn(process.number)
+        self._on_event(wire.WorkerDied(process.number, "hang" if process.hung else "exit", len(orphans)))
+        for call, entry in orphans:
+            if entry.process is None and call in self._entries:
+                self._on_event(wire.NeedPart(call))
+
+    def _keep_relic(self, raw: Path) -> None:
+        """Keep a dead worker's region as long as a call needs its last batch."""
+        journal = call_of(raw)
+        entry = self._entries.get(journal) if journal else None
+        if entry is None or entry.relic:
+            raw.unlink(missing_ok=True)
+        else:
+            entry.relic = raw
+
+    async def _watch(self) -> None:
+        """Kill workers that do not answer; their end is then noticed like any other."""
+        while True:
+            await asyncio.sleep(WATCH)
+            for process in list(self._processes.values()):
+                if not process.dead and time.monotonic() - process.last_beat > HANG:
+                    process.hung = True
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
+
+    # ---- processes ----
+    def _spawn(self, number: int) -> None:
+        self._serial += 1
+        raw = self._folder / f"worker-{number}.{os.getpid()}.{self._serial}.raw"
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
+        arguments = [sys.executable, "-m", "recorder.worker", str(raw), str(self._tick)]
+        pid = os.posix_spawn(
+            sys.executable, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        )
+        theirs.close()
+        now = time.monotonic()
+        process = self._processes[number] = Process(number, pid, ours, raw, now, now + START)
+        asyncio.get_running_loop().add_reader(ours, self._readable, process)
+
+    def _find_relics(self) -> None:
+        """Note regions that a former main's workers left; those of nobody go."""
+        for raw in self._folder.glob("worker-*.raw"):
+            wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
+            call = call_of(raw)
+            if call and (self._folder / "spool" / call).exists():
+                self._relics[call] = raw
+            else:
+                raw.unlink(missing_ok=True)
+
+    def _task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

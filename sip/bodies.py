@@ -1,0 +1,66 @@
+"""Find the SDP and the rs-metadata in a body, and whether something in it would have to be understood and is not.
+
+Neither is parsed here: both are handed on as the bytes they came in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sip.errors import RemoteError
+from sip.headers import Headers
+from sip.multipart import Part, parts_of
+
+SDP = "application/sdp"
+# Dispositions whose parts other header fields point to or that are for show: nothing is expected of who leaves them
+# alone (RFC 5621 section 5).
+FOR_SHOW = frozenset({"by-reference", "icon", "alert", "render"})
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was found in a body."""
+
+    # SDP, None if there is none.
+    offer: bytes | None = None
+    # rs-metadata, None if there is none.
+    metadata: bytes | None = None
+    # A part that must be understood is not (RFC 3261 section 8.2.3).
+    strange: bool = False
+
+
+NOTHING = Contents()
+
+
+def contents(headers: Headers, body: bytes) -> Contents:
+    """Look into a body; of several parts of one kind the first counts."""
+    if not body or body.isspace():
+        return NOTHING
+    offer: bytes | None = None
+    metadata: bytes | None = None
+    strange = False
+    for part in parts_of(headers, body):
+        if part.is_sdp:
+            offer = part.body if offer is None else offer
+        elif part.is_metadata:
+            metadata = part.body if metadata is None else metadata
+        else:
+            strange = strange or _must_understand(part)
+    return Contents(offer, metadata, strange)
+
+
+def refused_body(headers: Headers, found: Contents) -> RemoteError | None:
+    """Give the 415 that a body calls for, None if it can be taken."""
+    if any(coding != "identity" for coding in headers.tokens("Content-Encoding")):
+        return RemoteError("content-encoding", 415)
+    return RemoteError("body-type", 415) if found.strange else None
+
+
+def takes_sdp(headers: Headers) -> bool:
+    """Tell whether an answer in SDP is welcome (406 if not); an absent or empty Accept allows it."""
+    ranges = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
+    return not ranges or any(wanted in (SDP, "application/*", "*/*", "*") for wanted in ranges)
+
+
+def _must_understand(part: Part) -> bool:
+    return part.required and part.disposition not in FOR_SHOW

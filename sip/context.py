@@ -1,0 +1,126 @@
+"""What all parts of the endpoint work on: sessions, transactions, timers, and what goes out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sip.events import Close, Closed, Dropped, Event, Send, SessionKey, Token
+from sip.message import Request
+from sip.recognise import unknown_tags
+from sip.responses import ACCEPT, Fields, new_tag
+from sip.session import Session, Sessions
+from sip.settings import Settings
+from sip.timers import Timers
+from sip.transactions import ClientTransactions, ServerKey, ServerTransactions
+from sip.uri import host_port
+from sip.values import MAGIC_COOKIE, Flow
+
+# Bytes of the key under which stateless To tags are made.
+SECRET_BYTES = 32
+# The timers of a session.
+SESSION_TIMERS = ("repeat", "no-ack", "confirm", "refresh", "expire", "retry")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user has been asked."""
+
+    # The transaction to answer.
+    transaction: ServerKey
+    # The session it is about.
+    session: SessionKey
+    # INVITE, UPDATE or BYE.
+    method: str
+    # The peer sent an offer.
+    offered: bool
+    # CSeq of the request.
+    cseq: int
+
+
+class Context:
+    """The state of one endpoint."""
+
+    def __init__(self, settings: Settings, random: Callable[[int], bytes]) -> None:
+        self.settings = settings
+        self.random = random
+        self.secret = random(SECRET_BYTES)
+        self.timers = Timers()
+        self.sessions = Sessions()
+        self.servers = ServerTransactions(self.timers, self.send)
+        self.clients = ClientTransactions(self.timers, self.send)
+        self.events: deque[Event] = deque()
+        self.out: list[Send | Close] = []
+        self.questions: dict[Token, Question] = {}
+        self.connections: dict[int, Flow] = {}
+        # None while new calls are taken, else the seconds for Retry-After.
+        self.refusing: int | None = None
+        self._tokens = 0
+
+    def emit(self, event: Event) -> None:
+        """Tell the user something."""
+        self.events.append(event)
+
+    def send(self, flow: Flow, data: bytes, port: int = 0) -> None:
+        """Put bytes on a way; on a broken connection by a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
+        if flow.connection and flow.connection not in self.connections:
+            if not port:
+                self.emit(Dropped(flow, "connection-gone"))
+                return
+            remote = (flow.remote[0], port)
+            flow = Flow(flow.transport, flow.local, remote, 0, flow.listener, flow.certificate_names)
+        self.out.append(Send(flow, data))
+
+    def alive(self, flow: Flow) -> bool:
+        """Tell whether a flow can still be used."""
+        return flow.connection == 0 or flow.connection in self.connections
+
+    def ask(self, session: Session, key: ServerKey, offered: bool, cseq: int) -> Token:
+        """Open a question to the user."""
+        self._tokens += 1
+        token = Token(self._tokens)
+        self.questions[token] = Question(key, session.key, key[-1], offered, cseq)
+        session.token = token
+        return token
+
+    def branch(self) -> str:
+        """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
+        return MAGIC_COOKIE + new_tag(self.random)
+
+    def arm(self, session: Session, letter: str, at: float) -> None:
+        """Set a timer of a session."""
+        self.timers.set(("session", session.key), letter, at)
+
+    def disarm(self, session: Session, *letters: str) -> None:
+        """Clear timers of a session."""
+        self.timers.clear(("session", session.key), *letters)
+
+    def close(self, session: Session) -> None:
+        """Forget a session whose table says CLOSED."""
+        self.disarm(session, *SESSION_TIMERS)
+        if session.token is not None:
+            self.questions.pop(session.token, None)
+        self.sessions.remove(session)
+        self.emit(Closed(session.key))
+
+
+def contact(session: Session) -> str:
+    """Write our Contact: where the peer reached us, the feature tag behind the > (RFC 7866 section 6.2)."""
+    flow = session.flow
+    scheme = "sips" if session.dialog.secure and flow.transport == "tls" else "sip"
+    host, port = flow.local[0].partition("%")[0], flow.local[1]
+    return f"<{scheme}:{host_port(host, port)};transport={flow.transport}>;+sip.srs"
+
+
+def refusal_fields(status: int, context: Context, request: Request | None = None) -> Fields:
+    """Give the header fields that belong to a refusal (RFC 3261 section 21.4)."""
+    fields: dict[int, Fields] = {
+        406: (("Accept", ACCEPT),),
+        415: (("Accept", ACCEPT), ("Accept-Encoding", "identity")),
+        421: (("Require", "siprec"),),
+        422: (("Min-SE", str(context.settings.min_session_expires)),),
+    }
+    if status == 420 and request:
+        return (("Unsupported", ", ".join(unknown_tags(request.headers))),)
+    return fields.get(status, ())

@@ -1,0 +1,223 @@
+"""The one public state machine: bytes and time in, events and bytes out.
+
+Turn the crank in one order: feed (`receive_datagram`, `receive_stream`, `connection_…`, `handle_timer`), drain
+`next_event`, answer with `accept`, `refuse`, `confirm`, then send `data_to_send`, wake up at `next_timer`. There is no
+socket, clock, loop or log in here; `random` gives unguessable bytes. Nothing a peer sends raises: what cannot be
+answered is `Dropped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sip.context import Context
+from sip.errors import MalformedMessage
+from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
+from sip.message import Request, parse, salvage
+from sip.responses import Fields
+from sip.session import Phase, Session
+from sip.settings import Settings
+from sip.snapshot import revive, snapshot
+from sip.streams import Streams
+from sip.timers import T2
+from sip.uac import Calling
+from sip.uas import Answering
+from sip.values import Flow
+from sip.verdicts import Verdicts, Warned
+from sip.within import Within
+
+# Bytes of a datagram that is only a keep-alive: RFC 5626 section 3.5.1, also one CRLF and nothing at all.
+BLANKS = b"\r\n\0 "
+# First byte of a STUN message (RFC 7983 section 7); a start line begins with a letter.
+STUN_BYTES = frozenset(range(4))
+
+
+class Endpoint:
+    """A session recording server without its sockets (RFC 7866 on RFC 3261)."""
+
+    def __init__(self, settings: Settings | None = None, *, random: Callable[[int], bytes]) -> None:
+        self._context = Context(settings or Settings(), random)
+        self._calling = Calling(self._context)
+        self._within = Within(self._context, self._calling)
+        self._answering = Answering(self._context, self._within)
+        self._verdicts = Verdicts(self._context, self._calling, self._within)
+        self._streams = Streams(self._context, self._message, self._answering.unframed)
+
+    # Network in.
+
+    def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one UDP datagram of an admitted source."""
+        if not data.strip(BLANKS) or data[0] in STUN_BYTES:
+            return
+        self._message(data, flow, now)
+
+    def connection_made(self, flow: Flow, now: float) -> None:
+        """Take up a TCP or TLS connection; `flow.connection` is its number, never used again."""
+        self._streams.made(flow, now)
+
+    def receive_stream(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take bytes of a connection, cut anywhere."""
+        self._streams.receive(data, flow, now)
+
+    def connection_lost(self, flow: Flow, now: float) -> None:
+        """Forget a connection, or learn that one asked for (connection 0) cannot be made."""
+        self._streams.lost(flow, now)
+
+    # Out.
+
+    def next_event(self) -> Event | None:
+        """Take the next event, None if there is none."""
+        return self._context.events.popleft() if self._context.events else None
+
+    def data_to_send(self) -> list[Send | Close]:
+        """Take what has to be sent or closed, in order."""
+        out, self._context.out = self._context.out, []
+        return out
+
+    # Time.
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called, None if never."""
+        return self._context.timers.next()
+
+    def handle_timer(self, now: float) -> None:
+        """Let everything happen that is due."""
+        while (due := self._context.timers.pop(now)) is not None:
+            (kind, key), letter = due
+            try:
+                self._fire(kind, key, letter, now)
+            except Exception:  # a bug ends one timer, not the process
+                self._context.emit(Dropped(None, "internal"))
+
+    # Verdicts of the user.
+
+    def accept(self, token: Token, sdp: bytes, now: float) -> bool:
+        """Answer 200 with an SDP; False if the peer withdrew the question."""
+        return self._verdicts.accept(token, sdp, now)
+
+    def refuse(
+        self,
+        token: Token,
+        status: int,
+        now: float,
+        *,
+        retry_after: int | None = None,
+        warning: Warned | None = None,
+        headers: Fields = (),
+    ) -> bool:
+        """Answer with a 3xx to 6xx; a refused re-offer leaves the session as it was (RFC 3261 section 14.2)."""
+        return self._verdicts.refuse(token, status, now, retry_after=retry_after, warning=warning, headers=headers)
+
+    def confirm(self, token: Token, now: float) -> bool:
+        """Answer 200 to a BYE: everything of the recording is durable."""
+        return self._verdicts.confirm(token, now)
+
+    def hang_up(self, session: SessionKey, reason: str, now: float) -> None:
+        """End a session by BYE, after the ACK if that is still awaited; `reason` goes to the peer."""
+        found = self._context.sessions.get(session)
+        if found and found.phase is Phase.INVITED and found.token is not None:
+            self._verdicts.refuse(found.token, 503, now, retry_after=self._context.settings.retry_after)
+        elif found:
+            self._calling.hang_up(found, reason, now)
+
+    def reoffer(self, session: SessionKey, sdp: bytes, now: float) -> None:
+        """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows."""
+        found = self._context.sessions.get(session)
+        if found:
+            self._calling.reoffer(found, sdp, now)
+
+    def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
+        """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
+        seconds = self._context.settings.retry_after if retry_after is None else retry_after
+        self._context.refusing = None if accepting else seconds
+
+    # Continuity.
+
+    def export(self, session: SessionKey, *, now: float = 0.0, wall: float = 0.0) -> dict[str, Any]:
+        """Describe a session for `restore`; deadlines become `wall` times where `now` is the clock of the timers.
+
+        Without both they stay on the clock of the timers, which serves as long as that goes on (CLOCK_MONOTONIC of one
+        boot). Raise KeyError if the session is unknown.
+        """
+        found = self._context.sessions.get(session)
+        if found is None:
+            raise KeyError(session)
+        return snapshot(self._context, found, wall - now)
+
+    def restore(self, state: dict[str, Any], now: float, wall: float | None = None) -> SessionKey:
+        """Take up a session of an earlier process: its requests are answered, on any connection; raise ValueError."""
+        return revive(self._context, self._calling, state, now, 0.0 if wall is None else wall - now)
+
+    def sessions(self) -> list[SessionKey]:
+        """List the sessions, for figures and checks."""
+        return [session.key for session in self._context.sessions]
+
+    # Inside.
+
+    def _message(self, data: bytes, flow: Flow, now: float) -> None:
+        """Take one whole message; a bug in its handling ends here, answered 500 where that can be."""
+        try:
+            self._take(data, flow, now)
+        except Exception:  # STYLE: a bug in one call ends that call, is counted, and never the daemon
+            self._context.emit(Dropped(flow, "internal"))
+            self._apologise(data, flow)
+
+    def _take(self, data: bytes, flow: Flow, now: float) -> None:
+        try:
+            message = parse(data)
+        except MalformedMessage as error:
+            self._answering.malformed(error, flow)
+            return
+        if isinstance(message, Request):
+            self._answering.receive(message, flow, now)
+            return
+        try:
+            known = self._context.clients.receive(message, now)
+        except MalformedMessage as error:
+            self._context.emit(Dropped(flow, error.code))
+            return
+        if known is None:
+            self._context.emit(Dropped(flow, "response-unknown"))
+        elif known[1]:
+            self._calling.answered(known[0], message, now)
+
+    def _apologise(self, data: bytes, flow: Flow) -> None:
+        try:
+            request = salvage(data.partition(b"\r\n\r\n")[0])
+            if request and request.method != "ACK":
+                self._answering.malformed(MalformedMessage("internal", 500, request), flow)
+        except Exception:
+            # The message is such that even its salvage fails: silence, already counted.
+            return
+
+    def _fire(self, kind: str, key: Any, letter: str, now: float) -> None:
+        if kind == "server":
+            self._context.servers.fire(key, letter, now)
+        elif kind == "client":
+            late = self._context.clients.fire(key, letter, now)
+            if late:
+                self._calling.timed_out(late, now)
+        elif kind == "connection":
+            self._streams.fire(key, letter)
+        else:
+            session = self._context.sessions.get(key)
+            if session:
+                self._session_timer(session, letter, now)
+
+    def _session_timer(self, session: Session, letter: str, now: float) -> None:
+        if letter == "repeat":
+            session.interval = min(2 * session.interval, T2)
+            self._context.arm(session, "repeat", now + session.interval)
+            self._context.send(session.flow, session.unacked)
+        elif letter == "no-ack":
+            self._calling.expire(session, Ending.NO_ACK, now)
+        elif letter == "expire":
+            self._calling.expire(session, Ending.TIMER, now)
+        elif letter == "refresh":
+            self._calling.refresh(session, now)
+        elif letter == "retry":
+            self._calling.catch_up(session, now)
+        elif letter == "confirm" and session.token is not None:
+            self._context.emit(Dropped(session.flow, "bye-unconfirmed"))
+            self._verdicts.confirm(session.token, now)

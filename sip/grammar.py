@@ -1,0 +1,130 @@
+"""Pieces of the grammar of RFC 3261 section 25, and every size limit of the message layer.
+
+Text of a head is UTF-8 with surrogate escapes, so that every byte survives being echoed. `readable` turns it into text
+that may be stored or shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MAX_START_LINE = 8_192
+"""Characters of a start line: RFC 4475 has 1.5 kB, HTTP servers settled on 8 kB."""
+MAX_HEAD = 65_536
+"""Bytes of start line and header fields together: no datagram can hold more."""
+MAX_FIELDS = 400
+"""Header fields of a message: RFC 4475 `longreq` has 45, SBC chains below 100."""
+MAX_LIST = 200
+"""Elements of one comma list (Via, Route): RFC 3261 allows 70 hops."""
+MAX_BODY = 8 * 1024 * 1024
+"""Bytes of a body on a stream: metadata of 4 MiB must still be taken."""
+MAX_PARAMS = 128
+"""Parameters of one value: the longest seen is 11."""
+MAX_CSEQ = 2**31 - 1
+"""RFC 3261 section 8.1.1.5: less than 2**31."""
+MAX_FORWARDS = 255
+"""RFC 3261 section 20.22."""
+
+BLANKS = " \t\r\n"
+"""Linear white space; other blanks of Unicode are text."""
+TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
+"""Token of RFC 3261 section 25.1."""
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+"""URI scheme with its colon."""
+_SHELL = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^>]*(?:>|\Z)', re.DOTALL)
+"""A quoted string or <...>, closed or running to the end: so every scan is linear."""
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_EMPTY = re.compile(r"[;,][ \t]*[;,]")
+_BROKEN_BYTE = re.compile("[\udc80-\udcff]")
+_LF_END = re.compile(rb"\r?\n\r?\n")
+
+Params = tuple[tuple[str, str | None], ...]
+"""Parameters in order: name in lower case, value or None."""
+
+
+def head_end(data: bytes | bytearray, searched: int = 0) -> tuple[int, int] | None:
+    """Find where the head ends and where the body begins; None if no blank line ends behind `searched`.
+
+    A message whose first line ends in a bare LF (not legal, but seen) may end its head with bare LFs as well; in any
+    other only CRLF CRLF counts, so that two readers of one stream never disagree.
+    """
+    first = data.find(b"\n")
+    start = max(0, searched - 3)
+    if first > 0 and data[first - 1] != 0x0D:
+        found = _LF_END.search(data, start)
+        return (found.start(), found.end()) if found else None
+    end = data.find(b"\r\n\r\n", start)
+    return (end, end + 4) if end >= 0 else None
+
+
+def readable(text: str) -> str:
+    """Replace bytes that were not UTF-8 by what they mean in Latin-1, the usual slip of old devices."""
+    if text.isascii():
+        return text
+    return _BROKEN_BYTE.sub(lambda found: chr(ord(found[0]) - 0xDC00), text)
+
+
+def cut(text: str, separator: str) -> list[str]:
+    """Split at a separator outside quoted strings and <>; elements are stripped, empty ones dropped."""
+    if '"' not in text and "<" not in text:
+        return [piece for raw in text.split(separator) if (piece := raw.strip(BLANKS))]
+    return [piece for raw in _pieces(text, separator) if (piece := raw.strip(BLANKS))]
+
+
+def _pieces(text: str, separator: str) -> Iterator[str]:
+    start = begin = 0
+    for shell in _SHELL.finditer(text):
+        while (at := text.find(separator, begin, shell.start())) >= 0:
+            yield text[start:at]
+            start = begin = at + 1
+        begin = shell.end()
+    rest = text[begin:].split(separator)
+    yield text[start:begin] + rest[0]
+    yield from rest[1:]
+
+
+def params(text: str) -> Params:
+    """Read `;name=value;flag` into pairs; names in lower case, quoted values unquoted, order and repeats kept."""
+    found = []
+    for piece in cut(text, ";")[:MAX_PARAMS]:
+        name, equals, value = piece.partition("=")
+        found.append((name.rstrip(BLANKS).lower(), unquote(value.lstrip(BLANKS)) if equals else None))
+    return tuple(found)
+
+
+def write_params(pairs: Params) -> str:
+    """Write pairs as `;name=value;flag`, quoting values that are no token."""
+    return "".join(f";{name}" if value is None else f";{name}={_word(value)}" for name, value in pairs)
+
+
+def _word(value: str) -> str:
+    """Leave tokens, hosts and bracketed addresses alone, quote the rest."""
+    return value if value and not set(value) & set(' \t\r\n";,<>\\') else quote(value)
+
+
+def unquote(text: str) -> str:
+    """Take the quotes and backslashes off a quoted string; anything else is returned as it is."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    inner = text[1:-1]
+    return _ESCAPE.sub(r"\1", inner) if "\\" in inner else inner
+
+
+def quote(text: str) -> str:
+    """Write a quoted string (RFC 3261 section 25.1)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def quotes_closed(text: str) -> bool:
+    """Tell whether every quoted string of a header value has its closing quote."""
+    if '"' not in text:
+        return True
+    return all(found[1] == '"' for found in _QUOTED.finditer(text))
+
+
+def has_empty_element(text: str) -> bool:
+    """Tell whether two separators (; or ,) follow each other outside quoted strings and <>."""
+    bare = _SHELL.sub("x", text) if '"' in text or "<" in text else text
+    return _EMPTY.search(bare) is not None or bare.rstrip(BLANKS).endswith(",")

@@ -1,0 +1,261 @@
+"""The two kinds of sockets under `sip.server`: a UDP listener and one stream connection. They know no SIP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+import asyncio_dgram
+
+from sip.values import Flow
+
+# Datagrams waiting to be sent per listener; beyond it they are lost, which SIP repairs.
+MAX_UNSENT = 10_000
+# Bytes a peer may leave unread on a connection before it is cut off; a 200 has about 2 KB.
+MAX_UNREAD = 1024 * 1024
+# Seconds of a TLS handshake; a slow-loris peer is cut off.
+HANDSHAKE_TIMEOUT = 5.0
+# Seconds a closed connection may take to send its last bytes.
+LINGER = 5.0
+# Source addresses whose way back has been looked up.
+MAX_LOCALS = 10_000
+# Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
+NO_MATTER = 9
+
+Address = tuple[str, int]
+
+
+class Owner(Protocol):
+    """What a link needs from the server."""
+
+    def admits(self, flow: Flow) -> bool:
+        """Tell whether a datagram of this source is looked at."""
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """Take a datagram."""
+
+    def room_for(self, host: str) -> bool:
+        """Tell whether a source may have one more connection."""
+
+    def connected(self, connection: Connection) -> bool:
+        """Take a connection up."""
+
+    def read(self, data: bytes, flow: Flow) -> None:
+        """Take bytes of a connection."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a connection."""
+
+    def next_number(self) -> int:
+        """Number a connection."""
+
+    def secure(self, gate: Gate) -> None:
+        """Begin the TLS handshake of an accepted connection."""
+
+
+class Datagrams:
+    """One UDP listener."""
+
+    def __init__(self, owner: Owner, number: int, stream: Any) -> None:
+        # Any: asyncio-dgram carries no types.
+        self._owner = owner
+        self._number = number
+        self._stream = stream
+        self._bound: Address = stream.sockname[:2]
+        self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
+        self._family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
+        self._locals: dict[str, Address] = {}
+        self._unsent: deque[tuple[bytes, Address]] = deque()
+        self._wake = asyncio.Event()
+
+    async def receive(self) -> None:
+        """Hand over datagrams of admitted sources; others get silence and are not looked at."""
+        while True:
+            try:
+                data, address = await self._stream.recv()
+            except asyncio_dgram.TransportClosed:
+                return
+            except OSError:
+                # An ICMP error of an earlier datagram; the socket is as good as before.
+                continue
+            remote: Address = address[:2]
+            flow = Flow("udp", self._bound, remote, 0, self._number)
+            if self._owner.admits(flow):
+                local = self._local(remote[0]) if self._anywhere else self._bound
+                self._owner.received(data, Flow("udp", local, remote, 0, self._number))
+
+    def put(self, data: bytes, remote: Address) -> None:
+        """Send a datagram soon."""
+        if len(self._unsent) < MAX_UNSENT:
+            self._unsent.append((data, remote))
+            self._wake.set()
+
+    async def transmit(self) -> None:
+        """Send what `put` was given, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Send everything that waits."""
+        while self._unsent:
+            data, remote = self._unsent.popleft()
+            # The first try may only bring the news of an earlier datagram's failure.
+            for _ in range(2):
+                try:
+                    await self._stream.send(data, remote)
+                    break
+                except asyncio_dgram.TransportClosed:
+                    return
+                except (OSError, ValueError):
+                    continue
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stream.close()
+
+    def _local(self, host: str) -> Address:
+        """Find the address of ours that a peer reaches us at, where the socket is bound to all."""
+        known = self._locals.get(host)
+        if known is None:
+            if len(self._locals) >= MAX_LOCALS:
+                self._locals.clear()
+            known = self._locals[host] = self._look_up(host)
+        return known
+
+    def _look_up(self, host: str) -> Address:
+        with contextlib.suppress(OSError), socket.socket(self._family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, NO_MATTER))
+            return probe.getsockname()[0], self._bound[1]
+        return self._bound
+
+
+class Connection(asyncio.Protocol):
+    """One TCP or TLS connection, accepted or opened by us."""
+
+    flow: Flow
+    transport: asyncio.Transport
+
+    def __init__(self, owner: Owner, listener: int, kind: str, asked: Flow | None = None) -> None:
+        self._owner = owner
+        self._listener = listener
+        self._kind = kind
+        self._asked = asked
+        self.opened_by_us = asked is not None
+        self._early: list[bytes] = []
+        self._ready = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take up a connection that needs no handshake any more."""
+        if isinstance(transport, asyncio.Transport):
+            self.transport = transport
+            self.welcome()
+
+    def welcome(self) -> None:
+        """Ask the server whether the peer is welcome."""
+        transport = self.transport
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if not local or not remote:
+            transport.abort()
+            return
+        # On a connection of ours the peer calls back at our listener, not at the port the kernel gave.
+        here: Address = self._asked.local if self._asked else local[:2]
+        there: Address = self._asked.remote if self._asked else remote[:2]
+        names = certificate_names(transport.get_extra_info("ssl_object"))
+        self.flow = Flow(self._kind, here, there, self._owner.next_number(), self._listener, names)
+        self._ready = self._owner.connected(self)
+        if not self._ready:
+            transport.abort()
+            return
+        early, self._early = self._early, []
+        for data in early:
+            self._owner.read(data, self.flow)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over bytes; those that came with the end of the handshake wait for `connection_made`."""
+        if self._ready:
+            self._owner.read(data, self.flow)
+        else:
+            self._early.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the server."""
+        if self._ready:
+            self._ready = False
+            self._owner.disconnected(self)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a peer that does not read is cut off."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size() > MAX_UNREAD:
+            self.transport.abort()
+
+    def close(self) -> None:
+        """Send the rest and close, within reason."""
+        self.transport.close()
+        asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
+
+
+class Gate(asyncio.Protocol):
+    """An accepted connection before its TLS handshake."""
+
+    transport: asyncio.Transport
+    remote: Address
+
+    def __init__(self, owner: Owner, listener: int, context: Callable[[], ssl.SSLContext]) -> None:
+        self._owner = owner
+        self._listener = listener
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hold the bytes back and let the server begin the handshake."""
+        if not isinstance(transport, asyncio.Transport):
+            return
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        if not peer or not self._owner.room_for(peer[0]):
+            transport.abort()
+            return
+        self.remote = peer[:2]
+        transport.pause_reading()
+        self._owner.secure(self)
+
+    async def handshake(self) -> Connection | None:
+        """Do the TLS handshake with a fresh context; None if it failed and the connection is closed."""
+        connection = Connection(self._owner, self._listener, "tls")
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(
+                self.transport,
+                connection,
+                self._context(),
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            )
+        except (OSError, ssl.SSLError, asyncio.CancelledError):
+            self.transport.abort()
+            return None
+        if secured is None:
+            self.transport.abort()
+            return None
+        connection.transport = secured
+        return connection
+
+
+def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
+    """Give the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case."""
+    certificate = tls.getpeercert() if tls else None
+    if not certificate:
+        return ()
+    # typeshed describes the value as a union of several shapes; this key always holds pairs of strings.
+    pairs: Any = certificate.get("subjectAltName", ())
+    return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))

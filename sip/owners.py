@@ -1,0 +1,136 @@
+"""Whose voice is in which stream: the seven rules, over what a picture knows.
+
+In this order: (1) `send` in participantstreamassoc; (2) `send` inside the participant; (3) the last known owner;
+(4) exactly one participant without stream; (5) exactly one whose `send` matches no stream; (6) as many participants
+without stream as streams without owner, in document order; (7) what a header says about the m= line. Rules 4 to 6 are
+conclusions and marked as inferred. The order of m= lines alone proves nothing: rtpengine puts the callee first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sip.tracks import Track
+
+LAST, ONLY, DANGLING, ORDER, HEADER = range(3, 8)
+"""Numbers of the rules from the third on; the first two stand in `Track.rule`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who is heard in one m= line."""
+
+    parties: tuple[int, ...] = ()
+    """Indices into the parties; several for a mixed stream, none if unknown."""
+    inferred: bool = False
+    """Concluded, not said."""
+    rule: int = 0
+    """Number of the rule that applied, 0 if none did."""
+
+    @property
+    def party(self) -> int | list[int] | None:
+        """Give the owner as the admin API shows it: an index, a list for a mixed stream, None if unknown."""
+        if len(self.parties) > 1:
+            return list(self.parties)
+        return self.parties[0] if self.parties else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the rules look at; people are positions."""
+
+    tracks: Sequence[Track]
+    """In document order."""
+    present: Sequence[int]
+    """Participants who have not left, in document order."""
+    dangling: frozenset[int]
+    """Those whose send set names only unknown streams."""
+    lines: Mapping[int, tuple[int, ...]]
+    """Index of an m= line to the participants a header names for it."""
+
+
+def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
+    """Find the owner of each m= line; `labels` are those of all lines of the SDP in order, None where one has none."""
+    pairs = pair(labels, scene.tracks)
+    concluded = _conclude(scene)
+    owners = []
+    for line, (tracks, guessed) in enumerate(pairs):
+        owner = _of_tracks(tracks, scene, concluded)
+        if not owner.parties and line in scene.lines:
+            owner = Owner(scene.lines[line], False, HEADER)
+        owners.append(
+            Owner(owner.parties, True, owner.rule) if guessed and owner.parties and owner.rule != HEADER else owner
+        )
+    return tuple(owners)
+
+
+def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:
+    """Give each m= line its streams, and whether only the order paired them: a label missing, doubled or unknown."""
+    found: list[tuple[list[Track], bool]] = [([], False) for _ in labels]
+    free = [track for track in tracks if track.current]
+    for line, label in enumerate(labels):
+        track = _first(free, label)
+        if track is not None:
+            free.remove(track)
+            found[line] = ([track], labels.count(label) > 1)
+    for line, label in enumerate(labels):
+        past = None if found[line][0] else _first(list(reversed(tracks)), label)
+        if past is not None and not past.current:
+            found[line] = ([past], False)
+    twins = {label for label in labels if label is not None and labels.count(label) == 1}
+    for line in range(len(labels)):
+        if not found[line][0] and free:
+            found[line] = ([free.pop(0)], True)
+    for track in free:
+        # Two streams of one label: a mixed stream, written as one element a voice.
+        if track.label in twins:
+            found[labels.index(track.label)][0].append(track)
+    return found
+
+
+def _first(tracks: Sequence[Track], label: str | None) -> Track | None:
+    return next((track for track in tracks if label is not None and track.label == label), None)
+
+
+def _of_tracks(tracks: Sequence[Track], scene: Scene, concluded: Mapping[int, Owner]) -> Owner:
+    for live in (True, False):
+        known = [track for track in tracks if track.owners and track.live is live]
+        people = tuple(dict.fromkeys(who for track in known for who in track.owners))
+        if people:
+            return Owner(people, False, min(track.rule for track in known) if live else LAST)
+    for track in tracks:
+        earlier = _earlier(track, scene)
+        if any(who in scene.present for who in earlier):
+            return Owner(earlier, False, LAST)
+        if id(track) in concluded:
+            return concluded[id(track)]
+        if earlier:
+            return Owner(earlier, False, LAST)
+    return Owner()
+
+
+def _earlier(track: Track, scene: Scene) -> tuple[int, ...]:
+    """Give the owners of an earlier stream of the same label."""
+    older = [
+        other for other in scene.tracks if not other.current and other.owners and other.label == track.label is not None
+    ]
+    return older[-1].owners if older else ()
+
+
+def _conclude(scene: Scene) -> dict[int, Owner]:
+    """Apply rules 4 to 6: what can be concluded for the streams nobody was ever said to send."""
+    current = [track for track in scene.tracks if track.current]
+    orphans = [track for track in current if not track.owners]
+    heard = {who for track in current for who in track.owners}
+    silent = [who for who in scene.present if who not in heard]
+    dangling = [who for who in silent if who in scene.dangling]
+    if len(silent) == 1:
+        return {id(track): Owner((silent[0],), True, ONLY) for track in orphans}
+    if len(dangling) == 1:
+        return {id(track): Owner((dangling[0],), True, DANGLING) for track in orphans}
+    if len(silent) == len(orphans):
+        return {id(track): Owner((who,), True, ORDER) for track, who in zip(orphans, silent, strict=True)}
+    if len(orphans) == 1 and orphans[0].mixed and silent:
+        return {id(orphans[0]): Owner(tuple(silent), True, ORDER)}
+    return {}

@@ -1,0 +1,329 @@
+"""The sockets of the SIP endpoint: UDP, TCP and TLS under asyncio. With `sip.links` the only I/O here.
+
+It turns the endpoint's crank after every datagram, every read and every timer: feed, drain events, send, re-arm.
+Nothing is logged here; what went wrong arrives at the user as `Dropped` events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncio_dgram
+
+from sip.endpoint import Endpoint
+from sip.events import Close, Dropped, Event, Send
+from sip.links import Connection, Datagrams, Gate
+from sip.settings import Settings
+from sip.values import Flow
+
+# Receive buffer asked for on UDP: 4 MiB hold a second of INVITEs at 1,000/s while the process starts again.
+UDP_BUFFER = 4 * 1024 * 1024
+# Connections the kernel queues for us while we are busy.
+BACKLOG = 512
+# Seconds to open a connection of our own; a route that drops packets would else hang for two minutes.
+CONNECT_TIMEOUT = 3.0
+# Messages waiting for a connection that is being opened.
+MAX_WAITING = 16
+
+@dataclass(frozen=True)
+class Listener:
+    """One address to listen on; the socket is bound already and may outlive this process."""
+
+    # udp, tcp or tls.
+    transport: str
+    # SOCK_DGRAM, or SOCK_STREAM made with IPPROTO_TCP (else asyncio leaves Nagle's algorithm on).
+    socket: socket.socket
+    # Gives the context for a new TLS connection, so that certificates can be renewed; None on udp and tcp.
+    ssl_context: Callable[[], ssl.SSLContext] | None = None
+
+
+def open_socket(transport: str, host: str, port: int) -> socket.socket:
+    """Bind a listening socket as `Listener` wants it; raise OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    kind, protocol = (
+        (socket.SOCK_DGRAM, socket.IPPROTO_UDP) if transport == "udp" else (socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    )
+    made = socket.socket(family, kind, protocol)
+    try:
+        if transport != "udp":
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((host, port))
+        made.setblocking(False)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+class Server:
+    """Run an endpoint on real sockets."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        on_event: Callable[[Event], None],
+        admits: Callable[[Flow], bool],
+        *,
+        clock: Callable[[], float],
+        settings: Settings | None = None,
+        client_context: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_event = on_event
+        self._admits = admits
+        self._clock = clock
+        self._settings = settings or Settings()
+        self._client_context = client_context
+        self._udp: dict[int, Datagrams] = {}
+        self._servers: list[asyncio.Server] = []
+        self._connections: dict[int, Connection] = {}
+        self._outgoing: dict[tuple[str, tuple[str, int]], Connection | list[Send]] = {}
+        self._peers: Counter[str] = Counter()
+        self._shaking: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._numbers = 0
+        self._turning = False
+        self._closed = False
+
+    async def start(self, listeners: Sequence[Listener]) -> None:
+        """Listen; the order of the listeners gives `Flow.listener`."""
+        loop = asyncio.get_running_loop()
+        for number, listener in enumerate(listeners):
+            if listener.transport == "udp":
+                with contextlib.suppress(OSError):
+                    listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
+                stream = await asyncio_dgram.from_socket(listener.socket)
+                self._udp[number] = datagrams = Datagrams(self, number, stream)
+                self._own(datagrams.receive())
+                self._own(datagrams.transmit())
+            else:
+                self._servers.append(await self._listen(loop, number, listener))
+        self.flush()
+
+    def flush(self) -> None:
+        """Turn the crank after commands to the endpoint: drain events, send, re-arm."""
+        if self._turning or self._closed:
+            return
+        self._turning = True
+        try:
+            self._drain()
+        finally:
+            self._turning = False
+        self._arm()
+
+    async def close(self) -> None:
+        """Send what is waiting, close all connections and stop listening; sockets passed in are closed too."""
+        self.flush()
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        for datagrams in self._udp.values():
+            await datagrams.flush()
+            datagrams.close()
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Used by the connections below.
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """Feed one datagram."""
+        try:
+            self._endpoint.receive_datagram(data, flow, self._clock())
+        except Exception:  # the endpoint catches its own; what still comes through must not end the listener
+            self._tell(Dropped(flow, "internal"))
+        self.flush()
+
+    def admits(self, flow: Flow) -> bool:
+        """Ask the user whether a source belongs to anybody; a bug there admits nobody."""
+        try:
+            return self._admits(flow)
+        except Exception:
+            self._tell(Dropped(flow, "internal"))
+            return False
+
+    def room_for(self, host: str) -> bool:
+        """Tell whether a source may have one more connection; handshakes under way count."""
+        settings = self._settings
+        peers = self._peers.get(host, 0) + self._shaking.get(host, 0)
+        total = len(self._connections) + self._shaking.total()
+        return total < settings.max_connections and peers < settings.max_connections_per_peer
+
+    def secure(self, gate: Gate) -> None:
+        """Run the TLS handshake of an accepted connection."""
+        self._shaking[gate.remote[0]] += 1
+        self._own(self._handshake(gate))
+
+    def connected(self, connection: Connection) -> bool:
+        """Take up a connection, False if it has to be closed: a stranger, or one too many."""
+        flow = connection.flow
+        if not self.room_for(flow.remote[0]):
+            self._tell(Dropped(flow, "too-many-connections"))
+            return False
+        # A connection of our own leads where a dialog pointed; the answer must be let in.
+        if not connection.opened_by_us and not self.admits(flow):
+            self._tell(Dropped(flow, "source"))
+            return False
+        self._connections[flow.connection] = connection
+        self._peers[flow.remote[0]] += 1
+        self._endpoint.connection_made(flow, self._clock())
+        self.flush()
+        return True
+
+    def read(self, data: bytes, flow: Flow) -> None:
+        """Feed bytes of a connection; a bug ends that connection."""
+        try:
+            self._endpoint.receive_stream(data, flow, self._clock())
+        except Exception:
+            self._tell(Dropped(flow, "internal"))
+            self._connections[flow.connection].close()
+        self.flush()
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a connection."""
+        flow = connection.flow
+        if self._connections.pop(flow.connection, None) is None:
+            return
+        _less(self._peers, flow.remote[0])
+        if self._outgoing.get((flow.transport, flow.remote)) is connection:
+            del self._outgoing[flow.transport, flow.remote]
+        self._endpoint.connection_lost(flow, self._clock())
+        self.flush()
+
+    def next_number(self) -> int:
+        """Number a connection."""
+        self._numbers += 1
+        return self._numbers
+
+    # The crank.
+
+    def _drain(self) -> None:
+        """Go round until neither events nor data are left: the user's answers make new data."""
+        while True:
+            idle = True
+            while (event := self._endpoint.next_event()) is not None:
+                idle = False
+                self._tell(event)
+            for item in self._endpoint.data_to_send():
+                idle = False
+                self._send(item)
+            if idle:
+                return
+
+    def _tell(self, event: Event) -> None:
+        """Hand over an event; a bug of the user ends that event, not the listener."""
+        try:
+            self._on_event(event)
+        except Exception:
+            if not isinstance(event, Dropped):
+                self._tell(Dropped(None, "internal"))
+
+    def _arm(self) -> None:
+        at = self._endpoint.next_timer()
+        if self._timer:
+            if at is not None and self._timer.when() <= self._loop_time(at) + 0.001 and not self._timer.cancelled():
+                return
+            self._timer.cancel()
+        self._timer = None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_at(self._loop_time(at), self._on_timer)
+
+    def _loop_time(self, at: float) -> float:
+        return asyncio.get_running_loop().time() + max(0.0, at - self._clock())
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._endpoint.handle_timer(self._clock())
+        self.flush()
+
+    def _send(self, item: Send | Close) -> None:
+        flow = item.flow
+        connection = self._connections.get(flow.connection)
+        if isinstance(item, Close):
+            if connection:
+                connection.close()
+        elif flow.transport == "udp":
+            datagrams = self._udp.get(flow.listener)
+            if datagrams:
+                datagrams.put(item.data, flow.remote)
+        elif connection:
+            connection.write(item.data)
+        elif not flow.connection:
+            self._send_by_new(item)
+
+    def _send_by_new(self, item: Send) -> None:
+        """Send by a connection of our own, opened for the purpose if need be."""
+        key = (item.flow.transport, item.flow.remote)
+        known = self._outgoing.get(key)
+        if isinstance(known, list):
+            if len(known) < MAX_WAITING:
+                known.append(item)
+        elif known:
+            known.write(item.data)
+        else:
+            self._outgoing[key] = [item]
+            self._own(self._connect(item.flow))
+
+    async def _handshake(self, gate: Gate) -> None:
+        try:
+            connection = await gate.handshake()
+        finally:
+            _less(self._shaking, gate.remote[0])
+        if connection:
+            connection.welcome()
+
+    async def _connect(self, flow: Flow) -> None:
+        key = (flow.transport, flow.remote)
+        context = self._client_context() if flow.transport == "tls" and self._client_context else None
+        try:
+            if flow.transport == "tls" and context is None:
+                raise OSError("no client certificate")
+            loop = asyncio.get_running_loop()
+            opened = loop.create_connection(
+                lambda: Connection(self, flow.listener, flow.transport, asked=flow), *flow.remote, ssl=context
+            )
+            _, connection = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
+        except (OSError, TimeoutError, ValueError):
+            failed = self._outgoing.pop(key, None)
+            for lost in {item.flow for item in failed} if isinstance(failed, list) else ():
+                self._endpoint.connection_lost(lost, self._clock())
+            self.flush()
+            return
+        waiting = self._outgoing.get(key)
+        self._outgoing[key] = connection
+        for item in waiting if isinstance(waiting, list) else ():
+            connection.write(item.data)
+
+    async def _listen(self, loop: asyncio.AbstractEventLoop, number: int, listener: Listener) -> asyncio.Server:
+        if listener.ssl_context is None:
+            return await loop.create_server(
+                lambda: Connection(self, number, listener.transport), sock=listener.socket, backlog=BACKLOG
+            )
+        wanted = listener.ssl_context
+        return await loop.create_server(lambda: Gate(self, number, wanted), sock=listener.socket, backlog=BACKLOG)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _less(counter: Counter[str], key: str) -> None:
+    """Count down and forget at nothing, so that passing sources leave no trace."""
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

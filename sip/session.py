@@ -1,0 +1,151 @@
+"""A recording session: one dialog, the offers in it, and how far its life has come.
+
+The phases are a table. Beside them runs the question whose turn the next offer is (RFC 3264): nobody's, ours while our
+re-INVITE or our 200 with an offer waits, theirs while a re-INVITE or UPDATE with an offer waits for the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from sip.dialog import Dialog
+from sip.events import SessionKey, Token
+from sip.message import Request
+from sip.session_timer import SessionTimer
+from sip.timers import T1
+from sip.values import Flow, NameAddr
+
+
+class Phase(Enum):
+    """How far a session has come."""
+
+    INVITED = "invited"  # the first INVITE waits for the user
+    RUNNING = "running"  # answered 200
+    LEAVING = "leaving"  # the peer's BYE waits for the user
+    HANGING_UP = "hanging-up"  # our BYE waits for its answer
+    CLOSED = "closed"  # forgotten
+
+
+class Turn(Enum):
+    """What moves a session from one phase to the next."""
+
+    ACCEPTED = "accepted"  # 200 sent
+    REFUSED = "refused"  # final answer other than 2xx sent, or CANCEL received
+    BYE = "bye"  # BYE received
+    CONFIRMED = "confirmed"  # BYE answered
+    HANG_UP = "hang-up"  # BYE sent
+    OVER = "over"  # BYE of ours answered or given up, or the dialog is known to be gone
+
+
+PHASES: dict[tuple[Phase, Turn], Phase] = {
+    (Phase.INVITED, Turn.ACCEPTED): Phase.RUNNING,
+    (Phase.INVITED, Turn.REFUSED): Phase.CLOSED,
+    (Phase.RUNNING, Turn.BYE): Phase.LEAVING,
+    (Phase.RUNNING, Turn.HANG_UP): Phase.HANGING_UP,
+    (Phase.RUNNING, Turn.OVER): Phase.CLOSED,
+    (Phase.LEAVING, Turn.CONFIRMED): Phase.CLOSED,
+    (Phase.HANGING_UP, Turn.OVER): Phase.CLOSED,
+}
+
+
+class Offering(Enum):
+    """Whose offer is open."""
+
+    NONE = "none"
+    OURS = "ours"
+    THEIRS = "theirs"
+
+
+@dataclass(slots=True)
+class Session:
+    """Everything kept of a running session; small, since thousands run at a time."""
+
+    # Its name: our tag, random.
+    key: SessionKey
+    # Tags, CSeq, route.
+    dialog: Dialog
+    # The newest way to the peer.
+    flow: Flow
+    # CSeq of the first INVITE, to know a late or merged copy of it.
+    first_cseq: int
+    # Where it stands.
+    phase: Phase = Phase.INVITED
+    # Whose offer is open.
+    offering: Offering = Offering.NONE
+    # The question the user has not answered yet.
+    token: Token | None = None
+    # The last SDP of ours.
+    local_sdp: bytes = b""
+    # The interval agreed by RFC 4028.
+    timer: SessionTimer | None = None
+    # The peer's Allow names UPDATE.
+    takes_update: bool = False
+    # A 200 that has not been acknowledged, as sent.
+    unacked: bytes = b""
+    # Name of its transaction, for retransmissions after a restart.
+    unacked_key: tuple[str, ...] = ()
+    # CSeq of its INVITE.
+    unacked_cseq: int = -1
+    # Pause before its next repetition, seconds.
+    interval: float = T1
+    # The user's next offer, which has to wait.
+    wanted: bytes = b""
+    # Reason of a BYE that has to wait for the ACK.
+    parting: str | None = None
+
+    def turn(self, turn: Turn) -> bool:
+        """Move on; False if the table does not allow it, and nothing has changed."""
+        phase = PHASES.get((self.phase, turn))
+        if phase is not None:
+            self.phase = phase
+        return phase is not None
+
+    def settle(self, sdp: bytes) -> None:
+        """Note that an offer of either side has been answered; `sdp` is the last text of ours."""
+        self.offering = Offering.NONE
+        self.local_sdp = sdp or self.local_sdp
+
+
+class Sessions:
+    """All sessions, by name and by dialog."""
+
+    def __init__(self) -> None:
+        self._all: dict[SessionKey, Session] = {}
+        self._origins: dict[tuple[str, str], SessionKey] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._all.values())
+
+    def add(self, session: Session) -> None:
+        """Take in a session."""
+        self._all[session.key] = session
+        self._origins[session.dialog.call_id, session.dialog.remote_tag] = session.key
+
+    def get(self, key: str) -> Session | None:
+        """Return a session by its name."""
+        return self._all.get(SessionKey(key))
+
+    def remove(self, session: Session) -> None:
+        """Forget a session."""
+        self._all.pop(session.key, None)
+        origin = (session.dialog.call_id, session.dialog.remote_tag)
+        if self._origins.get(origin) == session.key:
+            del self._origins[origin]
+
+    def of_dialog(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
+        """Return the session of a dialog (RFC 3261 section 12)."""
+        session = self._all.get(SessionKey(local_tag))
+        if session and session.dialog.call_id == call_id and session.dialog.remote_tag == remote_tag:
+            return session
+        return None
+
+    def made_by(self, request: Request, sender: NameAddr) -> Session | None:
+        """Return the session that an earlier copy of this INVITE began (section 8.2.2.2)."""
+        key = self._origins.get((request.call_id, sender.tag or ""))
+        session = self._all.get(key) if key else None
+        return session if session and request.cseq.number <= session.first_cseq else None

@@ -1,0 +1,112 @@
+"""A session as a JSON-able dict, so that a restarted process goes on with its dialogs.
+
+Kept: tags, CSeqs, route, target, timer, and a 200 that was not acknowledged, with the name of its transaction, so that
+a retransmitted INVITE gets the same answer and begins nothing new.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sip.context import Context
+from sip.dialog import Dialog
+from sip.events import SessionKey
+from sip.session import Offering, Phase, Session
+from sip.session_timer import SessionTimer
+from sip.timers import GIVE_UP, T1
+from sip.uac import Calling
+from sip.values import Flow
+
+VERSION = 1
+ENCODING = "latin-1"  # bytes to text and back, one to one
+
+
+def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]:
+    """Describe a session; `shift` is added to every deadline."""
+    dialog, flow, timer = session.dialog, session.flow, session.timer
+    owner = ("session", session.key)
+    expires = context.timers.due_at(owner, "expire")
+    return {
+        "version": VERSION,
+        "key": session.key,
+        "call_id": dialog.call_id,
+        "remote_tag": dialog.remote_tag,
+        "local": dialog.local,
+        "remote": dialog.remote,
+        "target": dialog.target,
+        "routes": list(dialog.routes),
+        "secure": dialog.secure,
+        "remote_cseq": dialog.remote_cseq,
+        "local_cseq": dialog.local_cseq,
+        "first_cseq": session.first_cseq,
+        "flow": [flow.transport, *flow.local, *flow.remote, flow.listener, list(flow.certificate_names)],
+        "local_sdp": session.local_sdp.decode(ENCODING),
+        "takes_update": session.takes_update,
+        "timer": [timer.interval, timer.ours] if timer else None,
+        "expires": None if expires is None else expires + shift,
+        "unacked": session.unacked.decode(ENCODING),
+        "unacked_cseq": session.unacked_cseq,
+        "unacked_offer": bool(session.unacked) and session.offering is Offering.OURS,
+        "transaction": list(session.unacked_key) if session.unacked else [],
+        "running": session.phase is not Phase.INVITED,
+    }
+
+
+def revive(context: Context, calling: Calling, state: dict[str, Any], now: float, shift: float) -> SessionKey:
+    """Take up a session; raise ValueError if the dict is none of ours."""
+    try:
+        session = _session(state)
+        context.sessions.add(session)
+        calling.restart_timer(session, now)
+        if state["expires"] is not None and session.timer:
+            # A refresh may have been lost while nobody listened: its retransmissions get their chance.
+            context.arm(session, "expire", max(now + GIVE_UP, state["expires"] - shift))
+        _await_ack(context, session, state, now)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError("not a session of this recorder") from error
+    return session.key
+
+
+def _session(state: dict[str, Any]) -> Session:
+    if state["version"] != VERSION:
+        raise ValueError("version")
+    key = SessionKey(state["key"])
+    dialog = Dialog(
+        call_id=state["call_id"],
+        local_tag=key,
+        remote_tag=state["remote_tag"],
+        local=state["local"],
+        remote=state["remote"],
+        target=state["target"],
+        routes=tuple(state["routes"]),
+        secure=state["secure"],
+        remote_cseq=state["remote_cseq"],
+        local_cseq=state["local_cseq"],
+    )
+    session = Session(key, dialog, _flow(state["flow"]), state["first_cseq"], phase=Phase.RUNNING)
+    session.local_sdp = state["local_sdp"].encode(ENCODING)
+    session.takes_update = state["takes_update"]
+    session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
+    return session
+
+
+def _flow(values: list[Any]) -> Flow:
+    """Rebuild the flow; a connection did not survive, so it gets a number that no living one has."""
+    transport, host, port, remote_host, remote_port, listener, names = values
+    connection = 0 if transport == "udp" else -1
+    return Flow(transport, (host, port), (remote_host, remote_port), connection, listener, tuple(names))
+
+
+def _await_ack(context: Context, session: Session, state: dict[str, Any], now: float) -> None:
+    """Go on repeating a 200 until its ACK."""
+    data = state["unacked"].encode(ENCODING)
+    if not data:
+        return
+    session.unacked, session.unacked_cseq = data, state["unacked_cseq"]
+    if state["unacked_offer"]:
+        session.offering = Offering.OURS
+    context.arm(session, "repeat", now + T1)
+    context.arm(session, "no-ack", now + GIVE_UP)
+    if state["transaction"]:
+        key = tuple(str(word) for word in state["transaction"])
+        context.servers.adopt(key, session.flow, data, session.key, now)

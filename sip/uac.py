@@ -1,0 +1,244 @@
+"""Our own requests in a dialog: BYE, re-INVITE, refresh; what their answers mean (RFC 3261 12.2.1, 14.1, 15.1.1)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from sip.bodies import contents
+from sip.context import Context, contact
+from sip.errors import MalformedMessage
+from sip.events import Ending, Expired, Informed, Reanswered
+from sip.message import Request, Response
+from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
+from sip.session import Offering, Phase, Session, Turn
+from sip.transactions import ClientTransaction
+from sip.uri import Uri, host_port
+from sip.values import Flow
+
+# A request longer than this goes over TCP, lest it be cut into fragments (RFC 3261 section 18.1.1).
+LONGEST_DATAGRAM = 1300
+# Longest wait before a re-INVITE that met another is repeated, seconds; we never own the Call-ID (section 14.1).
+GLARE_WAIT = 2.0
+NOTHING_HEARD = 408
+# The dialog is not known to the peer any more (section 12.2.1.2).
+GONE = frozenset({408, 481})
+# The peer does not take UPDATE after all.
+NO_UPDATE = frozenset({405, 501})
+
+
+class Calling:
+    """Send requests of ours and take their answers."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def hang_up(self, session: Session, reason: str, now: float) -> None:
+        """Send BYE; before the ACK of our first 200 it has to wait for that (section 15)."""
+        if session.phase is not Phase.RUNNING:
+            return
+        if session.unacked:
+            session.parting = reason
+            return
+        self.bye(session, reason, now)
+
+    def bye(self, session: Session, reason: str, now: float) -> None:
+        """Send BYE now and forget everything else that was under way."""
+        if not session.turn(Turn.HANG_UP):
+            return
+        self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
+        session.unacked, session.wanted, session.parting = b"", b"", None
+        text = "".join(c for c in reason if c.isalnum() or c in " -_.")
+        extra = f'Reason: SIP;cause=200;text="{text}"\r\n' if text else ""
+        self._request(session, "BYE", extra, b"", now, with_contact=False)
+
+    def reoffer(self, session: Session, sdp: bytes, now: float) -> None:
+        """Send a re-INVITE with an offer of ours, as soon as no other offer is open."""
+        if session.phase is Phase.RUNNING:
+            session.wanted = sdp
+            self.catch_up(session, now)
+
+    def catch_up(self, session: Session, now: float) -> None:
+        """Do what had to wait for an ACK or an answer."""
+        if session.phase is not Phase.RUNNING or session.unacked:
+            return
+        if session.parting is not None:
+            self.bye(session, session.parting, now)
+        elif session.wanted and session.offering is Offering.NONE and session.token is None:
+            self._context.disarm(session, "retry")
+            self._reinvite(session, session.wanted, now)
+
+    def restart_timer(self, session: Session, now: float) -> None:
+        """Count the session interval from now (RFC 4028 section 10)."""
+        self._context.disarm(session, "refresh", "expire")
+        if session.timer:
+            self._context.arm(session, "expire", now + session.timer.expires_after())
+            if session.timer.ours:
+                self._context.arm(session, "refresh", now + session.timer.refresh_after())
+
+    def refresh(self, session: Session, now: float) -> None:
+        """Refresh the session: by UPDATE if the peer takes it, else by offering our last SDP again."""
+        if session.takes_update:
+            self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
+        elif session.local_sdp and not session.wanted:
+            self.reoffer(session, session.local_sdp, now)
+
+    def answered(self, transaction: ClientTransaction, response: Response, now: float) -> None:
+        """Take a final response to a request of ours."""
+        session = self._context.sessions.get(transaction.session)
+        method = transaction.key[1]
+        if method == "INVITE" and response.status < 300:
+            # Whatever became of the session: a 2xx without ACK would be repeated.
+            self._context.clients.acknowledge(transaction, self._ack(transaction, response))
+        if session is None:
+            return
+        if method == "BYE":
+            self._over(session)
+        elif method == "INVITE":
+            self._reinvite_answered(session, response, now)
+        else:
+            self._update_answered(session, response, now)
+
+    def timed_out(self, transaction: ClientTransaction, now: float) -> None:
+        """Take it that the peer is gone: nothing came for 32 s."""
+        session = self._context.sessions.get(transaction.session)
+        if session is None:
+            return
+        if transaction.key[1] == "BYE":
+            self._over(session)
+        else:
+            self.gone(session, now, bye=True)
+
+    def expire(self, session: Session, ending: Ending, now: float) -> None:
+        """End a session of our own accord and say why."""
+        if session.phase is Phase.RUNNING:
+            self._context.emit(Expired(session.key, ending))
+            self.bye(session, ending.value, now)
+
+    def gone(self, session: Session, now: float, *, bye: bool) -> None:
+        """End a session whose dialog is lost; a BYE only where the peer may still know it."""
+        if bye:
+            self.expire(session, Ending.DIALOG_GONE, now)
+        elif session.turn(Turn.OVER):
+            self._context.emit(Expired(session.key, Ending.DIALOG_GONE))
+            self._context.close(session)
+
+    def _over(self, session: Session) -> None:
+        """Close after our BYE, whatever was answered: some clients say 405 or 481 and end all the same."""
+        if session.turn(Turn.OVER):
+            self._context.close(session)
+
+    def _reinvite(self, session: Session, sdp: bytes, now: float) -> None:
+        session.offering = Offering.OURS
+        self._request(session, "INVITE", self._refresh_lines(session), sdp, now)
+
+    def _reinvite_answered(self, session: Session, response: Response, now: float) -> None:
+        if session.phase is not Phase.RUNNING:
+            return
+        sdp, session.wanted = session.wanted, b""
+        session.offering = Offering.NONE
+        if response.status == 491:
+            session.wanted = sdp
+            wait = GLARE_WAIT * self._context.random(1)[0] / 256
+            self._context.arm(session, "retry", now + wait)
+        elif response.status in GONE:
+            self.gone(session, now, bye=False)
+        else:
+            found = contents(response.headers, response.body)
+            if response.status < 300:
+                session.settle(sdp)
+                self._refreshed(session, response, now)
+            answer = found.offer if response.status < 300 else None
+            self._context.emit(Reanswered(session.key, response.status, answer, found.metadata))
+            self.catch_up(session, now)
+
+    def _update_answered(self, session: Session, response: Response, now: float) -> None:
+        if session.phase is not Phase.RUNNING:
+            return
+        if response.status < 300:
+            self._refreshed(session, response, now)
+            found = contents(response.headers, response.body)
+            if found.metadata is not None:
+                request = Request("UPDATE", session.dialog.target, headers=response.headers, body=response.body)
+                self._context.emit(Informed(session.key, session.flow, request, found.metadata, "UPDATE"))
+        elif response.status in GONE:
+            self.gone(session, now, bye=False)
+        elif response.status in NO_UPDATE:
+            session.takes_update = False
+            self.refresh(session, now)
+
+    def _refreshed(self, session: Session, response: Response, now: float) -> None:
+        session.dialog.retarget(Request("", "", headers=response.headers))
+        self.restart_timer(session, now)
+
+    def _refresh_lines(self, session: Session) -> str:
+        timer = session.timer
+        # Seen from us as the client of this request: whoever refreshed goes on doing so.
+        expires = f"Session-Expires: {timer.interval};refresher={'uac' if timer.ours else 'uas'}\r\n" if timer else ""
+        return f"Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n{expires}"
+
+    def _request(
+        self, session: Session, method: str, extra: str, body: bytes, now: float, *, with_contact: bool = True
+    ) -> None:
+        dialog = session.dialog
+        dialog.local_cseq += 1
+        branch = self._context.branch()
+        flow, *others = self._ways(session)
+        text = contact(session) if with_contact else ""
+        data = dialog.request(method, dialog.local_cseq, _via(flow, branch), text, extra, body, "application/sdp")
+        if flow.transport == "udp" and len(data) > LONGEST_DATAGRAM:
+            # The peer may not listen on TCP; then the datagram goes out after all.
+            stream = Flow("tcp", flow.local, flow.remote, 0, flow.listener)
+            data = dialog.request(method, dialog.local_cseq, _via(stream, branch), text, extra, body, "application/sdp")
+            flow, others = stream, [flow, *others]
+        self._context.clients.begin((branch, method), flow, data, session.key, tuple(others), now)
+
+    def _ways(self, session: Session) -> list[Flow]:
+        """Give the ways to the peer: the living connection of the dialog, then route or Contact, then the last source.
+
+        On UDP a name cannot be looked up without a pause, so there only addresses are followed.
+        """
+        flow = session.flow
+        target = _target(session.dialog.next_hop(), flow)
+        if flow.connection:
+            ways = [flow] if self._context.alive(flow) else []
+            return [*ways, target] if target else ways or [flow]
+        return [target, flow] if target and target != flow else [flow]
+
+    def _ack(self, transaction: ClientTransaction, response: Response) -> bytes:
+        """Write the ACK of a 2xx, a request of its own (section 13.2.2.4)."""
+        session = self._context.sessions.get(transaction.session)
+        if session is None:
+            return b""
+        number = response.cseq.number
+        via = _via(transaction.flow, self._context.branch())
+        return session.dialog.request("ACK", number, via, "", "", b"", "")
+
+
+def _via(flow: Flow, branch: str) -> str:
+    host, port = flow.local
+    return f"SIP/2.0/{flow.transport.upper()} {host_port(host.partition('%')[0], port)};branch={branch};rport"
+
+
+def _target(text: str, flow: Flow) -> Flow | None:
+    """Make a flow to a URI (RFC 3263 without the look-ups): its address, port and transport."""
+    try:
+        uri = Uri.parse(text)
+    except MalformedMessage:
+        return None
+    if uri.scheme not in ("sip", "sips") or not uri.host:
+        return None
+    transport = (uri.param("transport") or flow.transport).lower()
+    # A peer that came by TLS is never answered in the clear.
+    transport = flow.transport if flow.transport == "tls" or transport not in ("udp", "tcp", "tls") else transport
+    if not _is_address(uri.host) and transport == "udp":
+        return None
+    port = uri.port or (TLS_PORT if transport == "tls" else UDP_PORT)
+    return Flow(transport, flow.local, (uri.host, port), 0, flow.listener, flow.certificate_names)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,191 @@
+"""Safe reading of small XML documents from strangers: bytes to a tree of nodes, never an exception.
+
+Sound documents go through expat, which sees no DTD and no entity of the document's own. What expat refuses is decoded
+as well as possible and handed to `sip.xmlrepair`. A document with a DOCTYPE is not read at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from xml.parsers import expat
+
+MAX_DOCUMENT = 262_144
+"""Bytes looked at; real documents have 1 to 9 kB, a conference of 200 participants about 120 kB."""
+MAX_DEPTH = 32
+"""Levels kept; real documents have at most 8. Deeper elements are passed over."""
+MAX_ELEMENTS = 8_192
+"""Elements read; a conference of 200 participants has about 2,500."""
+MAX_ATTRIBUTES = 32
+"""Attributes kept of one element; real ones have at most 4."""
+MAX_TEXT = 2_048
+"""Characters kept of one text or attribute; the longest seen is a Request-URI of 520."""
+
+_BLANK = b"\xef\xbb\xbf\x00 \t\r\n"
+# XML 1.0 section 2.2.
+_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_DOCTYPE = re.compile(r"<!\s*(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_DECLARED = re.compile(rb"<\?xml[^>]{0,80}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1,40})[\"']")
+_ENCODINGS = re.compile(
+    r"(?:iso-?8859-?(?:1|2|5|7|9|15)|(?:windows-?|cp)125\d|latin-?1|koi8-r|gbk|gb18030|shift_jis)\Z"
+)
+"""Encodings a document may ask for beside UTF-8 and UTF-16; all are plain tables."""
+
+
+class Damage(StrEnum):
+    """How far a document is from being well-formed; the empty one is false."""
+
+    NONE = ""
+    REPAIRED = "repaired"
+    """Not well-formed; read after repair."""
+    CUT = "cut"
+    """Beyond a limit; its beginning was read."""
+    REFUSED = "refused"
+    """It has a DOCTYPE: nothing was read."""
+    UNREADABLE = "unreadable"
+    """There is no element in it that could be read."""
+
+
+class Node:
+    """One element. Names are without prefix; `space` is the namespace, empty if there is none."""
+
+    __slots__ = ("attributes", "children", "name", "space", "text")
+
+    def __init__(self, space: str, name: str, attributes: dict[str, str]) -> None:
+        self.space = space
+        self.name = name
+        self.attributes = attributes
+        self.text = ""
+        self.children: list[Node] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What `read` made of a document."""
+
+    root: Node | None
+    """The outermost element, None if there is none."""
+    damage: Damage
+    """What was wrong."""
+
+
+class _Refused(Exception):
+    pass
+
+
+class _TooMuch(Exception):
+    pass
+
+
+def read(raw: bytes, repair: Callable[[str], Node | None]) -> Reading:
+    """Read a document; `repair` is asked for a tree of what is not well-formed. Never raises for any input."""
+    data = raw[:MAX_DOCUMENT].lstrip(_BLANK)
+    builder = _Builder()
+    try:
+        builder.feed(data)
+    except _Refused:
+        return Reading(None, Damage.REFUSED)
+    except _TooMuch:
+        return Reading(builder.root, Damage.CUT)
+    except (expat.ExpatError, ValueError, LookupError):
+        # ValueError and LookupError: encodings that expat leaves to Python's codecs.
+        return _repaired(raw, repair)
+    return Reading(builder.root, Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.NONE)
+
+
+def _repaired(raw: bytes, repair: Callable[[str], Node | None]) -> Reading:
+    text = _ILLEGAL.sub("", decode(raw[:MAX_DOCUMENT]))
+    if _DOCTYPE.search(text):
+        return Reading(None, Damage.REFUSED)
+    root = repair(text)
+    if root is None:
+        return Reading(None, Damage.UNREADABLE)
+    return Reading(root, Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.REPAIRED)
+
+
+def decode(data: bytes) -> str:
+    """Decode a document by its mark, its own word, or what its bytes allow; bytes that fit nothing are replaced."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    if data[:4] in (b"<\0?\0", b"<\0r\0"):
+        return data.decode("utf-16-le", "replace")
+    if data[:4] in (b"\0<\0?", b"\0<\0r"):
+        return data.decode("utf-16-be", "replace")
+    found = _DECLARED.search(data[:200])
+    name = found[1].decode("ascii").lower() if found else "utf-8"
+    try:
+        return data.decode(name if _ENCODINGS.match(name) else "utf-8")
+    except UnicodeDecodeError as fault:
+        # Cut inside a character, or Latin letters in a document that says UTF-8 (or UTF-16, as some libraries do).
+        return data.decode("utf-8" if fault.start >= len(data) - 3 else "cp1252", "replace")
+
+
+class _Builder:
+    """Takes expat's events and keeps a tree within the limits."""
+
+    __slots__ = ("_depth", "_elements", "_open", "_parser", "root")
+
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self._open: list[Node] = []
+        self._depth = 0
+        self._elements = 0
+        self._parser = parser = expat.ParserCreate(namespace_separator="}")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = self._doctype
+        parser.EntityDeclHandler = self._doctype
+
+    def feed(self, data: bytes) -> None:
+        try:
+            self._parser.Parse(data, True)
+        except expat.ExpatError:
+            # Text behind the root element (a glued boundary line, zero bytes) takes nothing away.
+            if self.root is None or self._depth:
+                raise
+        finally:
+            # The handlers are bound methods: without this the parser and the tree would wait for the garbage collector.
+            parser = self._parser
+            parser.StartElementHandler = parser.EndElementHandler = parser.CharacterDataHandler = None
+            parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = None
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._elements += 1
+        if self._elements > MAX_ELEMENTS:
+            raise _TooMuch
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            return
+        space, _, local = name.rpartition("}")
+        node = Node(space, local, limited(attributes) if attributes else {})
+        if self._open:
+            self._open[-1].children.append(node)
+        else:
+            self.root = node
+        self._open.append(node)
+
+    def _end(self, _name: str) -> None:
+        if self._depth <= MAX_DEPTH:
+            self._open.pop()
+        self._depth -= 1
+
+    def _text(self, text: str) -> None:
+        if self._depth <= MAX_DEPTH:
+            node = self._open[-1]
+            if len(node.text) < MAX_TEXT:
+                # Indentation in front of a child is not worth keeping.
+                node.text = (node.text + text if node.text else text.lstrip())[:MAX_TEXT]
+
+    def _doctype(self, *_declaration: object) -> None:
+        raise _Refused
+
+
+def limited(attributes: dict[str, str]) -> dict[str, str]:
+    """Give attributes within the limits, names without namespace."""
+    if len(attributes) > MAX_ATTRIBUTES:
+        attributes = dict(list(attributes.items())[:MAX_ATTRIBUTES])
+    return {name.rpartition("}")[2]: value[:MAX_TEXT] for name, value in attributes.items()}

@@ -1,0 +1,211 @@
+"""The audit log of one customer: append, read, verify (storage.audit_chain has the format).
+
+`append` hands an act to one thread, which writes all that wait in one go: lock, log, sync, checkpoint beside the
+keys, sync; then every waiter is told. Several processes may append: each takes the lock of the file and looks where
+the chain ends. A line that a crash cut off was never acknowledged; the next writer takes it away and says so in an
+entry. A log that does not fit its checkpoint is written on (acts must be recorded), but the checkpoint it breaks is
+kept as evidence, so that every verification from then on fails. Space for later entries is reserved ahead, because
+an erasure must be possible, and audited, on a full disk.
+"""
+
+import ctypes
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
+from storage.audit_files import AuditFiles, AuditPage, backwards, opened, sync_folder, whole_size
+from storage.durable import disk_errors, write_all
+
+MAX_PAGE = 1000  # entries of one page: half a megabyte
+RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
+
+_SYSTEM = "recorder"
+
+
+class Audit:
+    """The audit log of one customer, open for appending."""
+
+    def __init__(
+        self, folder: Path, keys_dir: Path, customer: str, key: Ed25519PrivateKey, now: Callable[[], datetime]
+    ) -> None:
+        """Open the log, or begin one; nothing is written before the first act."""
+        self.customer = customer
+        self.public_key = key.public_key()
+        self._files = AuditFiles(folder, keys_dir, customer)
+        self._key = key
+        self._now = now
+        self._fd = -1
+        self._head: Head | None = None
+        self._reserved = 0
+        self._marked = 0
+        self._waiting: list[tuple[Act, Future[int]]] = []
+        self._lock = Lock()
+        self._thread = ThreadPoolExecutor(1, f"audit-{customer}")
+
+    def append(self, act: Act) -> "Future[int]":
+        """Record an act; the future gives its number once it would survive a power cut, or raises StorageError."""
+        future: Future[int] = Future()
+        with self._lock:
+            self._waiting.append((act, future))
+            first = len(self._waiting) == 1
+        if first:
+            self._thread.submit(self._commit)
+        return future
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Write a signed checkpoint beside the log if it has grown; once a minute is enough, `keys/` has each."""
+        mark = self._files.newest_mark(self.public_key)
+        if mark is None or mark.head.n <= self._marked:
+            return None
+        with (
+            disk_errors("write a checkpoint of the audit log"),
+            opened(self._files.marks, os.O_WRONLY | os.O_CREAT) as fd,
+        ):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            write_all(fd, bytes(mark), os.fstat(fd).st_size)
+            os.fdatasync(fd)
+        self._marked = mark.head.n
+        return mark
+
+    def read(self, since: datetime | None = None, cursor: str | None = None, limit: int = 100) -> AuditPage:
+        """Return entries, newest first, back to `since`; raises AuditError for a cursor not made here."""
+        return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)))
+
+    def verify(self) -> Verdict:
+        """Check the whole chain and its checkpoints."""
+        return self._files.verify(self.public_key)
+
+    def close(self) -> None:
+        """Write what waits and close."""
+        self._thread.shutdown(wait=True)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _commit(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        try:
+            first = self._write([act for act, _ in batch])
+        except Exception as error:
+            self._head = None
+            for _, future in batch:
+                future.set_exception(error)
+        else:
+            for number, (_, future) in enumerate(batch, first):
+                future.set_result(number)
+
+    def _write(self, acts: Sequence[Act]) -> int:
+        """Write acts and the new checkpoint durably; return the number of the first."""
+        with disk_errors("write the audit log"):
+            fd = self._locked()
+            try:
+                head, notes = self._find_end(fd)
+                data, after = self._lines(head, [*notes, *acts])
+                self._reserve(fd, after.size)
+                try:
+                    write_all(fd, data, head.size)
+                    os.fdatasync(fd)
+                except OSError:
+                    os.ftruncate(fd, head.size)
+                    raise
+                self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()))
+                self._head = after
+                return head.n + len(notes) + 1
+            finally:
+                fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def _lines(self, head: Head, acts: Sequence[Act]) -> tuple[bytes, Head]:
+        lines = []
+        for act in acts:
+            line, head = entry(head, act, self._now())
+            lines.append(line)
+        return b"".join(lines), head
+
+    def _locked(self) -> int:
+        """Open the log if it is not the file we hold, and lock it against other processes."""
+        while True:
+            if self._fd < 0:
+                self._fd = os.open(self._files.log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                self._head, self._reserved = None, 0
+                sync_folder(self._files.log.parent)
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                same = os.path.samestat(os.stat(self._files.log), os.fstat(self._fd))
+            except FileNotFoundError:
+                same = False
+            if same:
+                return self._fd
+            os.close(self._fd)
+            self._fd = -1
+
+    def _find_end(self, fd: int) -> tuple[Head, list[Act]]:
+        """Find where the chain ends; with notes of what was not as it should be."""
+        size = os.fstat(fd).st_size
+        if self._head is not None and self._head.size == size:
+            return self._head, []
+        notes = []
+        whole = whole_size(fd, size)
+        if whole < size:
+            os.ftruncate(fd, whole)
+            self._reserved = 0
+            notes.append(_note("audit.repair", f"{size - whole} bytes of an unfinished entry were cut off"))
+        mark = self._files.newest_mark(self.public_key)
+        head, fits = _end(fd, whole, mark.head if mark else origin(self.customer), origin(self.customer))
+        if not fits:
+            if mark:
+                self._files.keep_evidence(mark)
+            notes.append(_note("audit.broken", "the log does not fit its checkpoint", "failed"))
+        return head, notes
+
+    def _reserve(self, fd: int, size: int) -> None:
+        if size > self._reserved:
+            # A file system that cannot do this is no reason to stop; the write itself tells whether there is room.
+            _fallocate(fd, size, RESERVE)
+            self._reserved = size + RESERVE // 2
+
+
+def _note(action: str, reason: str, outcome: str = "done") -> Act:
+    return Act(_SYSTEM, "system", action, "audit", outcome, reason)
+
+
+def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:
+    """Find the last entry; and whether what lies there is what the checkpoint names and what follows from it."""
+    head, fits = mark, size >= mark.size
+    if fits and mark.size:
+        line = next(backwards(fd, mark.size))[1]
+        fits = line.endswith(b'"hash":"' + mark.hash.encode() + b'"}\n')
+    rest = os.pread(fd, size - mark.size, mark.size) if fits else b""
+    for line in rest.splitlines(keepends=True):
+        after, _ = follow(head, line)
+        if after is None:
+            fits = False
+            break
+        head = after
+    return (head, True) if fits else (_last(fd, size, start), False)
+
+
+def _last(fd: int, size: int, start: Head) -> Head:
+    """Take the last line at its word: the chain must go on somewhere."""
+    for _, line in backwards(fd, size):
+        try:
+            found = document(line)
+            return Head(found["n"], str(found["hash"]), size)
+        except (AuditError, KeyError):
+            break
+    return Head(start.n, start.hash, size)
+
+
+def _fallocate(fd: int, offset: int, length: int) -> bool:
+    """Reserve disk beyond the end without changing the size; the standard library has only the call that changes it."""
+    call = ctypes.CDLL(None, use_errno=True).fallocate
+    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return bool(call(fd, _KEEP_SIZE, offset, length) == 0)

@@ -1,0 +1,188 @@
+"""The files of an audit log: the log, its checkpoints beside it and beside the keys; enough to read and verify it
+offline.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from storage.audit_chain import MAX_LINE, AuditError, Checkpoint, Verdict, document, verify
+from storage.durable import disk_errors, write_all
+from storage.instants import from_text
+
+LOG_NAME = "audit.jsonl"
+MARKS_NAME = "audit.checkpoints"
+SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
+_BLOCK = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some entries, newest first."""
+
+    items: tuple[dict[str, Any], ...]
+    """Entries as objects: n, time, actor, role, action, object, outcome, reason, source, hash."""
+    next_cursor: str | None
+    """Where the next page begins, None after the oldest."""
+
+
+class AuditFiles:
+    """Where the audit log of a customer and its checkpoints lie; enough to read and verify it offline."""
+
+    def __init__(self, folder: Path, keys_dir: Path, customer: str) -> None:
+        self._customer = customer
+        self.log = folder / LOG_NAME
+        self.marks = folder / MARKS_NAME
+        self.newest = keys_dir / f"{customer}.audit"
+        self.evidence = keys_dir / f"{customer}.audit.broken"
+
+    def newest_mark(self, key: Ed25519PublicKey) -> Checkpoint | None:
+        """Return the newest genuine checkpoint beside the keys."""
+        marks = [m for m in self._slots() if m.genuine(key, self._customer)]
+        return max(marks, key=lambda m: m.head.n, default=None)
+
+    def put_mark(self, mark: Checkpoint) -> None:
+        """Put a checkpoint beside the keys, durably, over the older of the two."""
+        data = bytes(mark).ljust(SLOT)
+        with opened(self.newest, os.O_RDWR | os.O_CREAT) as fd:
+            fresh = os.fstat(fd).st_size < 2 * SLOT
+            if fresh:
+                write_all(fd, b" " * 2 * SLOT, 0)
+            write_all(fd, data, self._older() * SLOT)
+            os.fdatasync(fd)
+        if fresh:
+            sync_folder(self.newest.parent)
+
+    def keep_evidence(self, mark: Checkpoint) -> None:
+        """Keep a checkpoint that the log does not fit."""
+        with opened(self.evidence, os.O_WRONLY | os.O_CREAT) as fd:
+            write_all(fd, bytes(mark), os.fstat(fd).st_size)
+            os.fdatasync(fd)
+        sync_folder(self.evidence.parent)
+
+    def verify(self, key: Ed25519PublicKey) -> Verdict:
+        """Check the whole chain against every checkpoint that can be found."""
+        with disk_errors("read the audit log"):
+            newest = [m for m in self._slots() if m.genuine(key, self._customer)]
+            try:
+                marks = [*newest, *_marks_of(self.evidence), *_marks_of(self.marks)]
+            except AuditError as error:
+                return Verdict(0, None, str(error))
+            if not newest and self.newest.exists():
+                return Verdict(0, None, "the checkpoint beside the keys is not genuine")
+            if not self.log.exists():
+                return Verdict(0, 1 if marks else None, "is missing: there is no log" if marks else "")
+            if not newest and self.log.stat().st_size:
+                return Verdict(0, None, "the checkpoint beside the keys is missing")
+            return verify(self._customer, self._lines(), marks, key)
+
+    def read(self, since: datetime | None, cursor: str | None, limit: int) -> AuditPage:
+        """Return a page of entries, newest first."""
+        items: list[dict[str, Any]] = []
+        if not self.log.exists():
+            return AuditPage((), None)
+        with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
+            end = whole_size(fd, os.fstat(fd).st_size)
+            for start, line in backwards(fd, end if cursor is None else _offset(fd, cursor, end)):
+                item = document(line)
+                if since is not None and from_text(item["time"]) < since:
+                    return AuditPage(tuple(items), None)
+                items.append(item)
+                if len(items) == limit:
+                    return AuditPage(tuple(items), str(start) if start else None)
+        return AuditPage(tuple(items), None)
+
+    def _slots(self) -> list[Checkpoint]:
+        found = []
+        for slot in self._raw_slots():
+            try:
+                found.append(Checkpoint.parse(slot))
+            except AuditError:
+                continue  # a power cut while it was written; the other one is whole
+        return found
+
+    def _raw_slots(self) -> tuple[bytes, bytes]:
+        data = self.newest.read_bytes() if self.newest.exists() else b""
+        return data[:SLOT], data[SLOT : 2 * SLOT]
+
+    def _older(self) -> int:
+        numbers = []
+        for slot in self._raw_slots():
+            try:
+                numbers.append(Checkpoint.parse(slot).head.n)
+            except AuditError:
+                numbers.append(-1)
+        return 0 if numbers[0] <= numbers[1] else 1
+
+    def _lines(self) -> Iterator[bytes]:
+        """Give the lines; an unfinished last one was never acknowledged and is left out."""
+        with self.log.open("rb") as file:
+            while line := file.readline(MAX_LINE):
+                if line.endswith(b"\n") or len(line) == MAX_LINE or file.peek(1):
+                    yield line
+
+
+def whole_size(fd: int, size: int) -> int:
+    """Find the end of the last whole line."""
+    end = size
+    while end:
+        begin = max(0, end - _BLOCK)
+        at = os.pread(fd, end - begin, begin).rfind(b"\n")
+        if at >= 0:
+            return begin + at + 1
+        end = begin
+    return 0
+
+
+def backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that end at or before `end`, last first, each with the offset of its beginning."""
+    rest = b""
+    while end:
+        begin = max(0, end - _BLOCK)
+        rest = os.pread(fd, end - begin, begin) + rest
+        end = begin
+        lines = rest.splitlines(keepends=True)
+        at = begin + len(rest)
+        for line in reversed(lines[1:] if begin else lines):
+            at -= len(line)
+            yield at, line
+        rest = lines[0] if begin and lines else b""
+
+
+def _offset(fd: int, cursor: str, end: int) -> int:
+    if not (
+        cursor.isascii()
+        and cursor.isdigit()
+        and 0 < (at := int(cursor[:20])) <= end
+        and os.pread(fd, 1, at - 1) == b"\n"
+    ):
+        raise AuditError("the cursor was not made here")
+    return at
+
+
+def _marks_of(path: Path) -> list[Checkpoint]:
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]  # a crash may have left half a line; what it said is beside the keys
+    return [Checkpoint.parse(line) for line in whole.splitlines()]
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: Path) -> None:
+    with opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        os.fsync(fd)

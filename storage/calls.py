@@ -1,0 +1,252 @@
+"""The index of one customer's calls: write, find, remove.
+
+A row's personal part is sealed under the call's own leaf; its search tokens are made with an index key of the day.
+That key is the "index" secret of a leaf of its own, named in the table `days`. Cut both leaves, remove the row,
+reindex the day, and neither row nor token can be read in any copy. A row whose leaf was cut counts as not there,
+wherever it came from.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Query, columns, pack
+from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Keys, context, open_row
+from storage.database import Database
+from storage.daykeys import DayKeys
+from storage.errors import Forgotten
+from storage.search import NEWEST, READ_COLUMNS, search
+from storage.tables import call_tokens, calls, days
+from storage.tokens import tokens
+
+__all__ = ["CallRow", "CallState", "Calls", "Page", "Query"]
+
+BATCH = 500  # values of one IN list; both databases allow 32,000
+_KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
+
+V = TypeVar("V")
+Given = Mapping[str, tuple[CallRow, tuple[str, ...]]]
+
+
+class Calls:
+    """The calls of one customer; numbers in questions are read as in `country`."""
+
+    def __init__(self, database: Database, keys: Keys, country: str) -> None:
+        self._database = database
+        self._keys = keys
+        self._country = country
+        self._day_keys = DayKeys(keys)
+        self._upsert = _upsert(database.dialect)
+
+    async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+        """Write calls with their search forms in one transaction; return how many were written.
+
+        Repeating it changes nothing. A finished call is not moved back to recording, a call whose leaf was
+        cut is not written, and the hold of a known call stays as it is.
+        """
+        if len(rows) != len(forms):
+            raise ValueError("every call needs its search forms")
+        given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
+        async with self._database.writing() as connection:
+            before = await _existing(connection, tuple(given))
+            sealed = self._sealed(given, before)
+            by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
+            await self._write(connection, given, sealed, before)
+            await self._write_tokens(connection, given, sealed, before, by_day)
+        return len(sealed)
+
+    async def get(self, id: str) -> CallRow | None:
+        """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails."""
+        async with self._database.reading() as connection:
+            record = (await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id == id))).first()
+        opened = open_row(self._keys, record) if record is not None else None
+        return opened[0] if opened else None
+
+    async def find(self, query: Query) -> Page:
+        """Return a page of calls, newest first; raises BadCursor."""
+        async with self._database.reading() as connection:
+            return await search(connection, self._keys, self._day_keys, query, self._country)
+
+    async def every(self, query: Query) -> AsyncIterator[CallRow]:
+        """Give all calls that a query finds, page by page."""
+        query = replace(query, limit=MAX_LIMIT)
+        while True:
+            page = await self.find(query)
+            for row in page.items:
+                yield row
+            if page.next_cursor is None:
+                return
+            query = replace(query, cursor=page.next_cursor)
+
+    async def unfinished(self) -> tuple[tuple[str, int], ...]:
+        """List id and leaf of the calls in state recording."""
+        asked = (
+            sa.select(calls.c.id, calls.c.leaf)
+            .where(calls.c.state == STATE_CODES[CallState.RECORDING])
+            .order_by(*NEWEST)
+        )
+        async with self._database.reading() as connection:
+            return tuple((row.id, row.leaf) for row in await connection.execute(asked))
+
+    async def count(self) -> int:
+        """Count the rows, readable or not."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0)
+
+    async def set_hold(self, id: str, held: bool) -> bool:
+        """Mark a call as held or not; False if there is none."""
+        async with self._database.writing() as connection:
+            changed = await connection.execute(calls.update().where(calls.c.id == id).values(hold=held))
+        return changed.rowcount > 0
+
+    async def remove(self, ids: Iterable[str]) -> int:
+        """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""
+        async with self._database.writing() as connection:
+            gone = tuple((await _existing(connection, tuple(ids))).values())
+            for day in {record.day for record in gone}:
+                leaves = [record.leaf for record in gone if record.day == day]
+                for part in _batches(leaves):
+                    await connection.execute(
+                        call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(part))
+                    )
+                    await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
+                await connection.execute(
+                    days.update().where(days.c.day == day).values(calls=days.c.calls - len(leaves))
+                )
+            await connection.execute(days.delete().where(days.c.calls <= 0))
+        return len(gone)
+
+    async def index_leaf(self, day: int) -> int | None:
+        """Return the leaf whose secret makes the tokens of a day: what an erasure cuts beside the call's own."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
+
+    async def reindex(self, day: int) -> int:
+        """Make the tokens of a day anew under a fresh leaf; return how many calls still can be opened."""
+        async with self._database.writing() as connection:
+            return await self._reindex(connection, day)
+
+    def _sealed(
+        self, given: Mapping[str, tuple[CallRow, tuple[str, ...]]], before: Mapping[str, Any]
+    ) -> dict[str, bytes]:
+        """Seal the calls that may be written."""
+        sealed = {}
+        for id, (row, forms) in given.items():
+            old = before.get(id)
+            finished = old is not None and old.state != STATE_CODES[CallState.RECORDING]
+            if finished and row.state == CallState.RECORDING:
+                continue
+            try:
+                sealed[id] = self._keys.seal(row.leaf, LABEL_DETAILS, pack(row.details, forms), context(id))
+            except Forgotten:
+                continue
+        return sealed
+
+    async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
+        """Return the index key of each day, with a fresh leaf where there is none or it was cut."""
+        asked = sa.select(days.c.day, days.c.leaf).where(days.c.day.in_(wanted))
+        leaves = {row.day: row.leaf for row in await connection.execute(asked)}
+        keys = {}
+        for day in wanted:
+            if day not in leaves:
+                leaves[day] = self._keys.allocate(day)
+                await connection.execute(days.insert(), {"day": day, "leaf": leaves[day], "calls": 0})
+            try:
+                keys[day] = self._keys.secret(leaves[day], LABEL_INDEX)
+            except Forgotten:
+                await self._reindex(connection, day)
+                keys[day] = self._keys.secret(
+                    await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day)) or 0, LABEL_INDEX
+                )
+        return keys
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        given: Mapping[str, tuple[CallRow, Any]],
+        sealed: Mapping[str, bytes],
+        before: Mapping[str, Any],
+    ) -> None:
+        values = [{**columns(given[id][0]), "version": 1, "sealed": sealed[id]} for id in sealed]
+        if not values:
+            return
+        await connection.execute(self._upsert, values)
+        fresh: dict[int, int] = {}
+        for id in sealed:
+            if id not in before:
+                fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
+        for day, count in fresh.items():
+            await connection.execute(days.update().where(days.c.day == day).values(calls=days.c.calls + count))
+
+    async def _write_tokens(
+        self,
+        connection: AsyncConnection,
+        given: Mapping[str, tuple[CallRow, tuple[str, ...]]],
+        sealed: Iterable[str],
+        before: Mapping[str, Any],
+        by_day: Mapping[int, bytes],
+    ) -> None:
+        """Write the tokens of calls and delete those of their forms that are no more."""
+        fresh, stale = [], []
+        for id in sealed:
+            row, forms = given[id]
+            key = by_day[row.day]
+            opened = open_row(self._keys, before[id]) if id in before else None
+            old = set(tokens(key, opened[1])) if opened else set()
+            new = set(tokens(key, forms))
+            fresh += [{"day": row.day, "token": t, "leaf": row.leaf} for t in new - old]
+            stale += [{"b_day": row.day, "b_token": t, "b_leaf": row.leaf} for t in old - new]
+        if stale:
+            await connection.execute(_DELETE_TOKEN, stale)
+        if fresh:
+            await connection.execute(call_tokens.insert(), sorted(fresh, key=lambda t: (t["day"], t["token"])))
+
+    async def _reindex(self, connection: AsyncConnection, day: int) -> int:
+        leaf = self._keys.allocate(day)
+        key = self._keys.secret(leaf, LABEL_INDEX)
+        await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
+        await connection.execute(days.update().where(days.c.day == day).values(leaf=leaf))
+        kept = 0
+        fresh = []
+        for record in await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.day == day)):
+            opened = open_row(self._keys, record)
+            if opened:
+                kept += 1
+                fresh += [{"day": day, "token": t, "leaf": record.leaf} for t in tokens(key, opened[1])]
+        if fresh:
+            await connection.execute(call_tokens.insert(), sorted(fresh, key=lambda t: t["token"]))
+        return kept
+
+
+async def _existing(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Any]:
+    found = {}
+    for part in _batches(ids):
+        for record in await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id.in_(part))):
+            found[record.id] = record
+    return found
+
+
+def _batches(values: Sequence[V]) -> Iterator[Sequence[V]]:
+    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
+
+
+def _upsert(dialect: str) -> Any:
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(calls)
+    changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
+    recording = STATE_CODES[CallState.RECORDING]
+    return insert.on_conflict_do_update(
+        index_elements=[calls.c.id],
+        set_={**changed, "version": calls.c.version + 1},
+        where=sa.or_(calls.c.state == recording, insert.excluded.state != recording),
+    )
+
+
+_DELETE_TOKEN = call_tokens.delete().where(
+    call_tokens.c.day == sa.bindparam("b_day"),
+    call_tokens.c.token == sa.bindparam("b_token"),
+    call_tokens.c.leaf == sa.bindparam("b_leaf"),
+)

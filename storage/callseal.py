@@ -1,0 +1,49 @@
+"""Open the sealed part of a call's row, bound to the call's id so that no row can stand in for another."""
+
+from typing import Any, Protocol
+
+from storage.callrows import CallRow, from_columns, unpack
+from storage.errors import Forgotten
+
+LABEL_DETAILS = "details"
+LABEL_INDEX = "index"
+
+
+class Keys(Protocol):
+    """What the index needs of a customer's keys (storage.keys.CustomerKeys)."""
+
+    @property
+    def generation(self) -> int:
+        """Count the cuts so far."""
+        ...
+
+    def secret(self, leaf: int, label: str) -> bytes:
+        """Derive a secret; raises Forgotten."""
+        ...
+
+    def seal(self, leaf: int, label: str, plaintext: bytes, context: bytes) -> bytes:
+        """Seal a value; raises Forgotten."""
+        ...
+
+    def unseal(self, leaf: int, label: str, sealed: bytes, context: bytes) -> bytes:
+        """Open a sealed value; raises Forgotten, SealBroken."""
+        ...
+
+    def allocate(self, day: int) -> int:
+        """Give a leaf never given before."""
+        ...
+
+
+def context(id: str) -> bytes:
+    """Name what is sealed: the row of this call."""
+    return b"call\0" + id.encode()
+
+
+def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
+    """Open a record: the call and its search forms, None if its leaf was cut; raises SealBroken, BadDetails."""
+    try:
+        plain = keys.unseal(record.leaf, LABEL_DETAILS, record.sealed, context(record.id))
+    except Forgotten:
+        return None
+    details, forms = unpack(plain)
+    return from_columns(record, details), forms

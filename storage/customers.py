@@ -1,0 +1,172 @@
+"""Everything of each customer, opened together and closed together.
+
+`data_dir/customers/NAME/` holds vault, database, tokens and audit log; `data_dir/keys/` the forget secrets and the
+newest audit checkpoints.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.audit import Audit
+from storage.calls import Calls
+from storage.credentials import Credentials
+from storage.database import Database
+from storage.errors import KeysMissing
+from storage.keys import CustomerKeys
+from storage.keytree import LAST_LEAF
+from storage.roots import RootSecret
+from storage.vault import Vault
+
+CUSTOMERS = "customers"
+KEYS = "keys"
+VAULT = "vault"
+# The audit log is signed with a key of the tree, so that it stays the same when the root secret is rotated. The last
+# leaf belongs to the year 2149: no recording has it and no cut of past days reaches it.
+AUDIT_LEAF = LAST_LEAF
+AUDIT_LABEL = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSettings:
+    """What storage needs to know of a customer."""
+
+    name: str
+    """Name, [a-z0-9-]{1,40}."""
+    country: str = "DE"
+    """How national numbers are read, ISO 3166."""
+    retention_days: int | None = 180
+    """Default rule of retention, None for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Everything of one customer."""
+
+    name: str
+    """Name of the customer."""
+    settings: CustomerSettings
+    """Country and default retention."""
+    folder: Path
+    """Where everything but the keys lies."""
+    keys: CustomerKeys
+    """Key tree."""
+    vault: Vault
+    """Media and signalling."""
+    database: Database
+    """Index and everything that exists nowhere else."""
+    calls: Calls
+    """Index of calls."""
+    credentials: Credentials
+    """API tokens."""
+    audit: Audit
+    """Audit log."""
+
+    async def close(self) -> None:
+        """Write what waits and close everything."""
+        self.audit.close()
+        await self.database.close()
+
+
+class Customers(Mapping[str, Customer]):
+    """All customers of this node by name."""
+
+    def __init__(self, customers: Sequence[Customer]) -> None:
+        self._customers = {customer.name: customer for customer in customers}
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        root: RootSecret,
+        settings: Sequence[CustomerSettings],
+        *,
+        database: str,
+        now: Callable[[], datetime],
+        node: int = 0,
+        create: bool = True,
+    ) -> "Customers":
+        """Open every customer, and make what a new one needs if `create`; all or none. Raises StorageError."""
+        opened: list[Customer] = []
+        try:
+            for one in settings:
+                opened.append(
+                    await open_customer(data_dir, root, one, database=database, now=now, node=node, create=create)
+                )
+        except BaseException:
+            await cls(opened).close()
+            raise
+        return cls(opened)
+
+    def __getitem__(self, name: str) -> Customer:
+        return self._customers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._customers)
+
+    def __len__(self) -> int:
+        return len(self._customers)
+
+    async def close(self) -> None:
+        """Close all customers."""
+        for customer in self._customers.values():
+            await customer.close()
+
+
+async def open_customer(
+    data_dir: Path,
+    root: RootSecret,
+    settings: CustomerSettings,
+    *,
+    database: str,
+    now: Callable[[], datetime],
+    node: int = 0,
+    create: bool = True,
+) -> Customer:
+    """Open one customer; raises StorageError, and never makes new keys where anything of the customer exists."""
+    name = settings.name
+    folder = customer_folder(data_dir, name)
+    keys = open_keys(data_dir, name, root, node=node, create=create)
+    vault = Vault(folder / VAULT, name, keys)
+    index = await Database.open(database, name, folder, now())
+    return Customer(
+        name=name,
+        settings=settings,
+        folder=folder,
+        keys=keys,
+        vault=vault,
+        database=index,
+        calls=Calls(index, keys, settings.country),
+        credentials=Credentials(folder, name),
+        audit=Audit(folder, data_dir / KEYS, name, audit_key(keys), now),
+    )
+
+
+def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:
+    """Open the keys of a customer, or make them for a new one if `create`; raises KeysError."""
+    places = (data_dir / KEYS, customer_folder(data_dir, name), name, root)
+    try:
+        return CustomerKeys.open(*places, node=node)
+    except KeysMissing:
+        if not create or not _is_new(data_dir, name):
+            raise
+    return CustomerKeys.create(*places, node=node)
+
+
+def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
+    """Give the key that signs a customer's audit log and receipts."""
+    return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))
+
+
+def customer_folder(data_dir: Path, name: str) -> Path:
+    """Name the folder of a customer."""
+    return data_dir / CUSTOMERS / name
+
+
+def _is_new(data_dir: Path, name: str) -> bool:
+    """Say whether nothing of this customer exists, so that new keys make nothing unreadable."""
+    folder = customer_folder(data_dir, name)
+    return not any(path.is_file() for path in folder.rglob("*"))

@@ -1,0 +1,282 @@
+"""One database of one customer: engine, schema version, transactions, and errors without personal data.
+
+SQLite is opened with
+- WAL: readers never wait for the writer;
+- synchronous=FULL: the calls could be rebuilt from the vault, but holds, waivers, rules and erasures in the same file
+  could not, and an answered request must survive a power cut. Writes come in batches, so it costs one sync a batch;
+- secure_delete=ON: what is deleted is overwritten, also in free pages;
+- temp_store=MEMORY: no sorted copies in temporary files.
+There is one writer at a time (a lock here, BEGIN IMMEDIATE against other processes). PostgreSQL goes the same way
+through asyncpg.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from storage import tables
+from storage.errors import StorageError
+from storage.instants import to_micros
+
+FILE_NAME = "index.sqlite3"
+HEAD = "0001"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
+CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
+COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
+POOL_SIZE = 4  # the writer and three readers; each is a thread with SQLite
+SCHEMA_LOCK = 0x73697072  # advisory lock of PostgreSQL: two nodes make the schema once
+
+_PRAGMAS = (
+    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-8000",
+)
+_AWAY_CLASSES = (
+    "08",
+    "28",
+    "3D",
+    "53",
+    "55",
+    "57",
+)  # SQLSTATE: connection, authorisation, no database, resources, not ready, shutdown
+_STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
+_DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
+
+
+class DatabaseAway(StorageError):
+    """The database cannot be reached or cannot write now; the same call later may succeed."""
+
+
+class DatabaseDamaged(StorageError):
+    """The database is no database, is damaged, of another customer, or newer than this program."""
+
+
+class DatabaseFault(StorageError):
+    """The database refused a statement: a fault of this program."""
+
+
+class Database:
+    """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
+
+    def __init__(self, engine: AsyncEngine, customer: str) -> None:
+        self.customer = customer
+        self.dialect = engine.dialect.name
+        self._engine = engine
+        self._writer = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, url: str, customer: str, folder: Path, now: datetime) -> "Database":
+        """Open or create the database `url` ("sqlite", or a URL in which {customer} stands for the name).
+
+        Raises DatabaseAway, DatabaseDamaged.
+        """
+        place = _place(url, customer, folder)
+        database = cls(_engine(place), customer)
+        try:
+            await database._prepare(place, now)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that sees one state of the database."""
+        async with _translated(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give the only writing connection; commits durably at the end, or changes nothing."""
+        async with _translated(), self._writer, self._engine.connect() as connection:
+            await connection.execution_options(writing=True)
+            async with connection.begin():
+                yield connection
+
+    async def scrub(self) -> None:
+        """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL."""
+        if self.dialect != "sqlite":
+            return
+        async with _translated(), self._writer, self._engine.connect() as connection:
+            driver = await connection.get_raw_connection()
+            raw: Any = driver.driver_connection
+            await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        async with _translated():
+            await self._engine.dispose()
+
+    async def _prepare(self, place: URL, now: datetime) -> None:
+        try:
+            await self._bring_up(now)
+        except DatabaseAway as error:
+            if not isinstance(error, _NoSuchDatabase):
+                raise
+            await _create_database(place)
+            await self._bring_up(now)
+
+    async def _bring_up(self, now: datetime) -> None:
+        async with self.writing() as connection:
+            if self.dialect == "postgresql":
+                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            await connection.run_sync(_bring_up, self.customer, now)
+
+
+class _NoSuchDatabase(DatabaseAway):
+    """The server answers but has no database of this name."""
+
+
+def _place(url: str, customer: str, folder: Path) -> URL:
+    if url != "sqlite":
+        return make_url(url.replace("{customer}", customer))
+    path = folder / FILE_NAME
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would take the umask's mode
+    except OSError as error:
+        raise DatabaseAway(
+            f"the database of customer {customer} cannot be opened: {error.strerror}", str(path)
+        ) from None
+    return URL.create("sqlite+aiosqlite", database=str(path))
+
+
+def _engine(place: URL) -> AsyncEngine:
+    common: dict[str, Any] = {
+        "hide_parameters": True,
+        "pool_size": POOL_SIZE,
+        "max_overflow": 0,
+        "pool_timeout": COMMAND_SECONDS,
+    }
+    if place.get_backend_name() == "sqlite":
+        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, **common)
+        event.listen(engine.sync_engine, "connect", _set_pragmas)
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+    times = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
+    return create_async_engine(place, connect_args=times, pool_pre_ping=True, **common)
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves; the driver would begin too late
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Take the write lock at once: a reader that turns writer half-way would be refused instead of waiting."""
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _bring_up(connection: sa.Connection, customer: str, now: datetime) -> None:
+    present = set(sa.inspect(connection).get_table_names())
+    if not present:
+        _create_schema(connection, customer, now)
+    elif "alembic_version" not in present:
+        raise DatabaseDamaged(
+            f"the database of customer {customer} holds tables of another program", "use an empty database"
+        )
+    else:
+        _upgrade(connection, customer)
+    owner = connection.scalar(sa.select(tables.about.c.customer))
+    if owner != customer:
+        raise DatabaseDamaged(
+            f"the database of customer {customer} belongs to another customer", "put the right one back"
+        )
+
+
+def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> None:
+    """Create the newest schema in one go; walking through the migrations would need alembic (0.2 s)."""
+    tables.metadata.create_all(connection, checkfirst=False)
+    connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+    connection.execute(tables.about.insert(), {"customer": customer, "created_at": to_micros(now)})
+
+
+def _upgrade(connection: sa.Connection, customer: str) -> None:
+    version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if version == HEAD:
+        return
+    from storage.migrate import known, upgrade  # alembic costs 0.2 s and is needed once a release
+
+    if version not in known():
+        raise DatabaseDamaged(
+            f"the database of customer {customer} has a schema this program does not know",
+            "start the newer program that wrote it",
+        )
+    upgrade(connection)
+
+
+async def _create_database(place: URL) -> None:
+    name = (place.database or "").replace('"', '""')
+    engine = create_async_engine(place.set(database="postgres"), hide_parameters=True, isolation_level="AUTOCOMMIT")
+    try:
+        async with _translated(), engine.connect() as connection:
+            await connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    except StorageError:
+        raise DatabaseAway(
+            f"PostgreSQL has no database {place.database} and this user may not create it", f"createdb {place.database}"
+        ) from None
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Turn every exception of the drivers into one of ours, without the driver's text: that may hold values."""
+    try:
+        yield
+    except Exception as error:
+        failure = _translate(error)
+        if failure is None:
+            raise
+        raise failure from None
+
+
+def _translate(error: Exception) -> StorageError | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(original, "sqlstate", None) or getattr(original.__cause__ if original else None, "sqlstate", None)
+    code = getattr(original, "sqlite_errorcode", None)
+    kind = type(original).__name__
+    if state == "3D000":
+        return _NoSuchDatabase("the database does not exist")
+    if isinstance(state, str):
+        return (
+            DatabaseAway(f"the database is away ({state})")
+            if state[:2] in _AWAY_CLASSES
+            else DatabaseFault(f"the database refused ({state})")
+        )
+    if code is not None and code & 0xFF in _DAMAGED_CODES:
+        return DatabaseDamaged("the database file is damaged", "restore it, or move it away and run `recorder recover`")
+    if code is not None and code & 0xFF == _STATEMENT_CODE:
+        return DatabaseFault("the database refused (SQLITE_ERROR)")
+    if isinstance(error, OSError | PoolTimeout) or kind in (
+        "OperationalError",
+        "InterfaceError",
+        "ConnectionDoesNotExistError",
+    ):
+        return DatabaseAway(
+            f"the database is away ({getattr(original, 'sqlite_errorname', kind)})",
+            "recording goes on; the index catches up",
+        )
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return DatabaseAway(f"the connection to the database broke ({kind})")
+    if isinstance(error, SQLAlchemyError) or type(error).__module__.startswith("asyncpg"):
+        return DatabaseFault(f"the database refused ({kind})")
+    return None

@@ -1,0 +1,143 @@
+"""Write to disk so that it is still there after a power cut: the one home of fsync for small files.
+
+Every method returns only when its effect is durable, and raises NoSpace or DiskFailed if it is not. Tests replace the
+four single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
+"""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.errors import DiskFailed, NoSpace
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+@contextmanager
+def disk_errors(what: str) -> Iterator[None]:
+    """Raise NoSpace or DiskFailed for an OSError; `what` completes "could not …" and names no person."""
+    try:
+        yield
+    except OSError as error:
+        reason = errno.errorcode.get(error.errno or 0, "unknown error")
+        if error.errno in _FULL:
+            raise NoSpace(f"could not {what}: the disk is full", "free some space on the data disk") from error
+        raise DiskFailed(f"could not {what}: {reason}", "look at the kernel log and the disk") from error
+
+
+class Disk:
+    """The disk as this package uses it."""
+
+    def read(self, path: Path) -> bytes | None:
+        """Return the whole file, None if there is none."""
+        try:
+            with disk_errors("read a file of the data directory"):
+                return path.read_bytes()
+        except DiskFailed as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Put `data` in the place of the file, which holds the old or the new content at every moment.
+
+        One writer at a time; a leftover `.NAME.part` of a crash is overwritten by the next call.
+        """
+        draft = path.with_name(f".{path.name}.part")
+        with disk_errors("replace a file of the data directory"):
+            with _opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+                self.write(fd, data, 0)
+                self.sync(fd)
+            self.rename(draft, path)
+            self.sync_folder(path.parent)
+
+    def overwrite(self, path: Path, data: bytes) -> None:
+        """Write `data` over the beginning of a file, in its own blocks; its modification time always grows."""
+        with disk_errors("overwrite a file of the data directory"), _opened(path, os.O_WRONLY) as fd:
+            before = os.fstat(fd).st_mtime_ns
+            self.write(fd, data, 0)
+            self.sync(fd)
+            _grow_time(fd, before)
+
+    def settle(self, path: Path) -> None:
+        """Make what another process may have left unwritten in this file durable."""
+        with disk_errors("write back a file of the data directory"), _opened(path, os.O_WRONLY) as fd:
+            self.sync(fd)
+
+    def reserve(self, path: Path, size: int) -> None:
+        """Make sure the file exists and owns `size` bytes of disk, so that writing into it needs no free space."""
+        with disk_errors("reserve space in the data directory"), _opened(path, os.O_WRONLY | os.O_CREAT) as fd:
+            if os.fstat(fd).st_size < size:
+                os.posix_fallocate(fd, 0, size)
+                self.sync(fd)
+                self.sync_folder(path.parent)
+
+    def remove(self, path: Path) -> bool:
+        """Take the name away for good; return False if it was not there."""
+        with disk_errors("remove a file of the data directory"):
+            try:
+                self.unlink(path)
+            except FileNotFoundError:
+                return False
+            self.sync_folder(path.parent)
+            return True
+
+    def make_folder(self, path: Path) -> None:
+        """Make a private folder and those above it that are missing."""
+        with disk_errors("make a folder of the data directory"):
+            if path.is_dir():
+                return
+            if not path.parent.is_dir():
+                self.make_folder(path.parent)
+            path.mkdir(PRIVATE_FOLDER, exist_ok=True)
+            self.sync_folder(path.parent)
+
+    def sync_folder(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+        with disk_errors("write back a folder"), _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            self.sync(fd)
+
+    # --- the single steps --------------------------------------------------------------------------------------------
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`."""
+        write_all(fd, data, offset)
+
+    def sync(self, fd: int) -> None:
+        """Make everything written to this file durable."""
+        os.fsync(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Give a file another name, replacing what had it."""
+        old.rename(new)
+
+    def unlink(self, path: Path) -> None:
+        """Take a name away."""
+        path.unlink()
+
+
+def write_all(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, however many calls the kernel makes of it."""
+    done = os.pwrite(fd, data, offset)
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], offset + done)
+
+
+@contextmanager
+def _opened(path: Path, flags: int) -> Iterator[int]:
+    fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _grow_time(fd: int, before: int) -> None:
+    """Let two writes within one tick of the kernel's clock differ, because readers compare modification times."""
+    now = os.fstat(fd)
+    if now.st_mtime_ns <= before:
+        os.utime(fd, ns=(now.st_atime_ns, before + 1))

@@ -1,0 +1,271 @@
+"""Canonical forms of the ways in which a person can be written: numbers, URIs, e-mail addresses, names.
+
+Theory of operation. A stored party is turned into a few short *forms*; each form becomes one search token. A
+question is turned into *needles*. A needle names one form to look up (`probe`) and what must hold among all forms of
+a call found that way (`every`, `tail`), so that the token finds few candidates and the sealed forms of the call
+decide. The forms:
+
+    e:+49301234567    a number in E.164                 t:234567    its last six digits
+    x:4711            a number that has no E.164 form   u:a@b.c     address of record, e-mail, UPN or user id
+    w:mueller         one word of a name                p:jorg muller   two words of one name, sorted
+
+Both sides run the same code, so any two spellings that mean the same meet.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+from urllib.parse import unquote
+
+import phonenumbers
+
+TAIL_DIGITS = 6  # fewer last digits than this name nobody: a million calls would have hundreds of hits by chance
+MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the upper one, shorter ones are service codes
+MAX_TEXT = 512  # characters looked at of one value; a longer one is not an identity but an attack
+MAX_WORDS = 12  # single words kept of a name
+MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
+MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
+MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
+
+_NUMBER = re.compile(r"\+?[\d\s()./\u2010-\u2015\u2212·-]+")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_WORD = re.compile(r"[^\W_]+")
+_INSIDE = re.compile("['\u2019\u02bc`\u00b4]")  # apostrophes do not part a word: O'Hara is one name
+_NAME_ADDRESS = re.compile(r".*<([^<>]+)>[^<>]*", re.DOTALL)
+
+# Letters that do not fall apart into a base letter and a mark; and spellings where a letter is not on the keyboard.
+_PLAIN = str.maketrans(
+    {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŧ": "t"}
+)
+_SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "aa"})
+
+
+@dataclass(frozen=True, slots=True)
+class Needle:
+    """One way in which a question can be met; a question is met if any of its needles is."""
+
+    probe: str
+    """The form whose token is looked up."""
+    every: tuple[str, ...] = ()
+    """Further forms that the call must have."""
+    tail: str = ""
+    """Digits with which a number of the call must end."""
+
+    def meets(self, forms: Iterable[str]) -> bool:
+        """Say whether a call with these forms is meant."""
+        have = frozenset(forms)
+        if self.probe not in have or not have.issuperset(self.every):
+            return False
+        return not self.tail or any(f[:2] in ("e:", "x:") and f.endswith(self.tail) for f in have)
+
+
+def fold(text: str) -> str:
+    """Fold case, width, marks and invisible characters away: `Ößling` becomes `ossling`."""
+    flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_PLAIN)
+    parts = unicodedata.normalize("NFKD", flat)
+    return unicodedata.normalize("NFC", "".join(c for c in parts if unicodedata.category(c) not in ("Mn", "Cf")))
+
+
+def spell(text: str) -> str:
+    """Fold like `fold`, with umlauts written as two letters: `Ößling` becomes `oessling`."""
+    return fold(unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_SPELT))
+
+
+def numbers(text: str, country: str) -> tuple[str, ...]:
+    """Read a written number as E.164: once, or twice where it has no plus and may begin with the country's own code."""
+    text = _plain_number(text)
+    digits = _digits(text)
+    if text.startswith("+"):
+        return (_e164(text, None) or f"+{digits}",) if len(digits) >= MIN_E164 else ()
+    if len(digits) < TAIL_DIGITS or len(digits) > MAX_E164 + 4:  # an international prefix has up to 4 digits
+        return ()
+    found = [_e164(text, country)]
+    code = str(phonenumbers.country_code_for_region(country.upper()))
+    if digits.startswith("00"):
+        found += [_e164(f"+{digits[2:]}", None)] if not _valid(found[0]) else []
+    elif digits.startswith(code) or not _valid(found[0]):
+        found += [f"+{digits}"] if _valid(f"+{digits}") else []
+    return tuple(dict.fromkeys(f for f in found if f))
+
+
+def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
+    """List the forms under which one party of a call can be found; reads name, number, uri, user_id, email, upn."""
+    forms: list[str] = []
+    for key in ("number", "uri", "email", "upn", "user_id"):
+        value = party.get(key)
+        if isinstance(value, str) and value.strip():
+            forms += _of_value(value[:MAX_TEXT].strip(), country)
+    name = party.get("name")
+    if isinstance(name, str):
+        forms += _of_number(name, country) if is_number(name) else _of_name(name)
+    return tuple(dict.fromkeys(forms))
+
+
+def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[str, ...]:
+    """List the forms of all parties of a call, each once, at most MAX_FORMS."""
+    found = dict.fromkeys(form for party in parties for form in stored(party, country))
+    return tuple(found)[:MAX_FORMS]
+
+
+def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]:
+    """Turn a question in any spelling into needles; `exact` leaves out last digits, which may mean several people."""
+    text = text[:MAX_TEXT].strip()
+    if named := _NAME_ADDRESS.fullmatch(text):
+        text = named[1].strip()
+    if is_number(text):
+        return _ask_number(text, country, exact)
+    if _SCHEME.fullmatch(text) or "@" in text or _UUID.fullmatch(text.lower()):
+        return _ask_address(text, country, exact)
+    return _ask_name(text)
+
+
+def is_number(text: str) -> bool:
+    """Say whether a text is nothing but a telephone number in some writing."""
+    text = _plain_number(text)
+    return bool(_NUMBER.fullmatch(text)) and len(_digits(text)) >= 2
+
+
+def address(text: str) -> str:
+    """Canonical form of an address of record, e-mail address, UPN or id: no scheme, port, parameters or case."""
+    scheme, rest = _scheme(text)
+    if scheme and scheme not in ("sip", "sips", "mailto", "im", "xmpp", "h323", "pres"):
+        return fold(text)
+    user, at, host = rest.split("?", 1)[0].rpartition("@")
+    host = _host(host if at else rest.split(";", 1)[0])
+    return f"{fold(unquote(user.split(';', 1)[0].split(':', 1)[0]))}@{host}" if at else host
+
+
+def _plain_number(text: str) -> str:
+    """Write full-width and Arabic digits as ASCII ones and take invisible marks away."""
+    flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).strip()
+    return "".join(
+        str(unicodedata.digit(c)) if c.isdecimal() else c for c in flat if unicodedata.category(c) != "Cf"
+    ).strip()
+
+
+def _digits(text: str) -> str:
+    return "".join(c for c in text if c in "0123456789")
+
+
+def _e164(text: str, country: str | None) -> str | None:
+    try:
+        number = phonenumbers.parse(text, country.upper() if country else None)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _valid(e164: str | None) -> bool:
+    try:
+        return e164 is not None and phonenumbers.is_valid_number(phonenumbers.parse(e164, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def _scheme(text: str) -> tuple[str, str]:
+    found = _SCHEME.fullmatch(text)
+    if not found or ("@" in text and "@" not in found[2]) or found[2].isdigit():
+        return "", text  # host:port is no scheme
+    return found[1].lower(), found[2].removeprefix("//")
+
+
+def _host(text: str) -> str:
+    text = text.split(";", 1)[0].split(">", 1)[0].strip().lower()
+    host = text.partition("]")[0] + "]" if text.startswith("[") else text.split(":", 1)[0].rstrip(".")
+    try:
+        return host.encode("idna").decode() if not host.isascii() else host
+    except UnicodeError:
+        return host.casefold()
+
+
+def _telephone(text: str) -> str | None:
+    """Find the number in a tel: URI or in the user part of another one (RFC 3966 5.1.5, RFC 3261 19.1.6)."""
+    scheme, rest = _scheme(text)
+    if scheme != "tel":
+        user, at, _ = rest.partition("@")
+        user = unquote(user).split(";", 1)[0]
+        return user if at and is_number(user) else None
+    number, _, parameters = unquote(rest).partition(";")
+    context = re.search(r"phone-context=(\+[\d().-]+)", parameters)
+    return context[1] + number if context and not number.startswith("+") else number
+
+
+def _of_number(text: str, country: str) -> list[str]:
+    digits = _digits(_plain_number(text))
+    if len(digits) < 2:
+        return []
+    found = [f"e:{n}" for n in numbers(text, country)] or [f"x:{digits}"]
+    return found + [f"t:{f[-TAIL_DIGITS:]}" for f in found if len(f) >= TAIL_DIGITS + 2]
+
+
+def _of_value(text: str, country: str) -> list[str]:
+    if is_number(text):
+        return _of_number(text, country)
+    if _scheme(text)[0] == "tel":
+        return _of_number(_telephone(text) or "", country)
+    forms = [f"u:{address(text)}"]
+    if number := _telephone(text):
+        return forms + _of_number(number, country)
+    user = unquote(_scheme(text)[1].partition("@")[0])
+    return forms if _UUID.search(user.lower()) else forms + _of_name(user)
+
+
+def _words(folded: str) -> list[str]:
+    return list(dict.fromkeys(_WORD.findall(_INSIDE.sub("", folded))))
+
+
+def _pair(one: str, two: str) -> str:
+    return f"p:{min(one, two)} {max(one, two)}"
+
+
+def _of_name(text: str) -> list[str]:
+    forms: list[str] = []
+    for written in dict.fromkeys((fold(text), spell(text))):
+        words = _words(written)[:MAX_WORDS]
+        forms += [f"w:{w}" for w in words] + [_pair(a, b) for a, b in combinations(words[:MAX_PAIRED], 2)]
+    return forms
+
+
+def _ask_number(text: str, country: str, exact: bool) -> tuple[Needle, ...]:
+    plain = _plain_number(text)
+    digits = _digits(plain)
+    needles = [Needle(f"e:{n}") for n in numbers(text, country)]
+    if not needles or (len(digits) < TAIL_DIGITS and not plain.startswith("+")):
+        needles.append(Needle(f"x:{digits}"))
+    if not exact and len(digits) >= TAIL_DIGITS and not plain.startswith("+"):
+        needles.append(Needle(f"t:{digits[-TAIL_DIGITS:]}", tail=digits))
+    return tuple(needles)
+
+
+def _ask_address(text: str, country: str, exact: bool) -> tuple[Needle, ...]:
+    number = _telephone(text)
+    if _scheme(text)[0] == "tel":
+        return _ask_number(number or "", country, exact) if is_number(number or "") else ()
+    needles = [Needle(f"u:{address(text)}")]
+    if number:
+        needles += [Needle(f"e:{n}") for n in numbers(number, country)]
+    return tuple(needles)
+
+
+def _ask_name(text: str) -> tuple[Needle, ...]:
+    needles = []
+    for written in dict.fromkeys((fold(text), spell(text))):
+        words = _words(written)
+        if len(words) == 1:
+            needles.append(Needle(f"w:{words[0]}"))
+        elif words:
+            needles.append(_ask_words(words))
+    if text and not any(c.isspace() for c in text) and not text.isalpha():
+        needles.append(Needle(f"u:{address(text)}"))
+    return tuple(dict.fromkeys(needles))
+
+
+def _ask_words(words: Sequence[str]) -> Needle:
+    pairs = [_pair(a, b) for a, b in pairwise(words[:MAX_PAIRED])]
+    pairs.sort(key=len, reverse=True)  # long words are rare words
+    return Needle(pairs[0], (*pairs[1:MAX_PAIRS_ASKED], *(f"w:{w}" for w in words[:MAX_WORDS])))

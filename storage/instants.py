@@ -1,0 +1,36 @@
+"""Times as the databases and documents keep them."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Count microseconds since 1970-01-01 UTC, exactly; raises ValueError for a time without a zone."""
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return (moment - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Turn microseconds since 1970-01-01 UTC into a time in UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
+def to_text(moment: datetime) -> str:
+    """Write a time as RFC 3339 in UTC with microseconds, always 27 characters, so that text order is time order."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_text(text: str) -> datetime:
+    """Read an RFC 3339 time; raises ValueError for anything else or a time without a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return moment.astimezone(UTC)
+
+
+def day_of(moment: datetime) -> int:
+    """Count whole days since 1970-01-01 UTC."""
+    return (moment - EPOCH).days

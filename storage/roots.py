@@ -1,0 +1,72 @@
+"""Find the root secret: the half of every customer's key that never lies on the data disk."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
+
+ROOT_BYTES = 32
+_MAKE_ONE = "`recorder init` makes one; where recordings exist, bring back theirs: a new one opens none"
+
+
+@dataclass(frozen=True, slots=True)
+class RootSecret:
+    """The root secret and where it came from."""
+
+    secret: bytes = field(repr=False)
+    # 32 bytes
+    source: str = ""
+    # as configured, for messages
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != ROOT_BYTES:
+            raise KeysWrong(f"the root secret has {len(self.secret)} bytes, not {ROOT_BYTES}", "it is 32 random bytes")
+
+
+def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecret:
+    """Read `credential:NAME` (systemd) or `file:PATH`; raise KeysError with a hint if that cannot be trusted."""
+    kind, _, name = source.partition(":")
+    if kind == "credential" and name:
+        return RootSecret(_read(_credential(name, environ), stat.S_IRWXO), source)
+    if kind == "file" and name:
+        return RootSecret(_read(Path(name), stat.S_IRWXG | stat.S_IRWXO), source)
+    if kind == "pkcs11":
+        raise KeysUnsupported("PKCS#11 tokens are not supported yet", "use credential:NAME or file:PATH")
+    raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME or file:PATH")
+
+
+def _credential(name: str, environ: Mapping[str, str]) -> Path:
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        hint = f"start through systemd with LoadCredentialEncrypted={name}:…, or use file:PATH for a trial"
+        raise KeysMissing("systemd passed no credentials ($CREDENTIALS_DIRECTORY is not set)", hint)
+    if "/" in name or name in (".", ".."):
+        raise KeysWrong("the name of a systemd credential has no slash", "write credential:NAME")
+    return Path(folder) / name
+
+
+def _read(path: Path, forbidden: int) -> bytes:
+    """Read a secret after checking, on the open file, who else may read it."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise KeysMissing(f"there is no root secret at {path}", _MAKE_ONE) from None
+    except OSError as error:
+        raise KeysError(f"the root secret at {path} cannot be read", "run as the owner of the file") from error
+    try:
+        _check(path, os.fstat(fd), forbidden)
+        return os.read(fd, ROOT_BYTES + 1)  # one more byte shows a file that is too long
+    finally:
+        os.close(fd)
+
+
+def _check(path: Path, status: os.stat_result, forbidden: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeysWrong(f"{path} is not a file", "the root secret is a file of 32 random bytes")
+    if status.st_mode & forbidden:
+        raise KeysExposed(f"others may read the root secret at {path}", f"chmod 600 {path}, then ask who had it")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise KeysExposed(f"the root secret at {path} belongs to another user", f"chown it to user {os.geteuid()}")

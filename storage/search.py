@@ -1,0 +1,174 @@
+"""Find calls in the index: newest first, page by page, by party through tokens.
+
+A question about a party becomes needles (storage.identity); the probe of each becomes one token per day that has
+calls. Days are probed newest first in growing groups until the page is full. What a token finds is opened and
+checked against the needles, so neither a chance hit of a token nor the wrong combination of words comes through.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import identity
+from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Position, Query, met
+from storage.callseal import Keys, open_row
+from storage.daykeys import DayKeys
+from storage.errors import Forgotten, StorageError
+from storage.identity import Needle
+from storage.instants import day_of, to_micros
+from storage.tables import call_tokens, calls, days
+from storage.tokens import token
+
+FIRST_DAYS = 64  # days probed at first: most people who are looked for called lately
+MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
+
+READ_COLUMNS = tuple(c for c in calls.c if c.name != "version")
+NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
+# "+ 0" keeps the planner from walking all calls in this order instead of looking up the few that a token found.
+_NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.id.desc())
+
+Probe = tuple[int, int]
+"""Day and token."""
+
+
+async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str) -> Page:
+    """Return a page of calls; raises BadCursor."""
+    limit = max(1, min(query.limit, MAX_LIMIT))
+    after = Position.parse(query.cursor) if query.cursor else None
+    if query.party is None:
+        walk = _Walk(connection, keys, query, limit + 1, after, None)
+        await walk.run(None)
+    else:
+        needles = identity.asked(query.party, country, exact=query.exact)
+        walk = _Walk(connection, keys, query, limit + 1, after, needles)
+        forms = tuple(dict.fromkeys(needle.probe for needle in needles))
+        day_keys.refresh()
+        for probes in _groups(day_keys, await _days(connection, query, after), forms):
+            if await walk.run(probes):
+                break
+    more = len(walk.found) > limit
+    cursor = str(Position.of(walk.found[limit - 1])) if more else None
+    return Page(tuple(walk.found[:limit]), cursor, walk.unreadable)
+
+
+class _Walk:
+    """One search under way: fetches rows in order and keeps those that are really meant."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        keys: Keys,
+        query: Query,
+        want: int,
+        after: Position | None,
+        needles: Sequence[Needle] | None,
+    ) -> None:
+        self.found: list[CallRow] = []
+        self.unreadable = 0
+        self._connection = connection
+        self._keys = keys
+        self._query = query
+        self._want = want
+        self._after = after
+        self._needles = needles
+
+    async def run(self, probes: Sequence[Probe] | None) -> bool:
+        """Go through the rows that the probes find, or all; True once there are enough."""
+        while len(self.found) < self._want:
+            asked = self._want - len(self.found)
+            records = (await self._connection.execute(self._statement(probes, asked))).all()
+            for record in records:
+                self._take(record)
+            if len(records) < asked:
+                return False
+        return True
+
+    def _take(self, record: Any) -> None:
+        here = Position(record.day, record.started_at, record.id)
+        if here == self._after:
+            return  # the same call found by a second token
+        self._after = here
+        try:
+            opened = open_row(self._keys, record)
+        except StorageError:
+            self.unreadable += 1
+            return
+        if opened and (self._needles is None or met(self._needles, opened[1])):
+            self.found.append(opened[0])
+
+    def _statement(self, probes: Sequence[Probe] | None, limit: int) -> sa.Select[Any]:
+        statement = sa.select(*READ_COLUMNS).where(*_conditions(self._query, self._after)).limit(limit)
+        if probes is None:
+            return statement.order_by(*NEWEST)
+        table = _probe_table(self._connection.dialect.name, probes)
+        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+        source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
+        return statement.select_from(source).order_by(*_NEWEST_OF_FEW)
+
+
+class _ProbeTable:
+    """Probes as a table of a statement."""
+
+    def __init__(self, source: sa.FromClause, day: sa.ColumnElement[int], token: sa.ColumnElement[int]) -> None:
+        self.source = source
+        self.day = day
+        self.token = token
+
+
+def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
+    """Pass any number of probes in one or two parameters, so that the statement is compiled and planned once."""
+    if dialect == "postgresql":
+        day_list = sa.literal([day for day, _ in probes], ARRAY(sa.Integer))
+        token_list = sa.literal([token for _, token in probes], ARRAY(sa.BigInteger))
+        pair = sa.column("day", sa.Integer), sa.column("token", sa.BigInteger)
+        rows = sa.func.unnest(day_list, token_list).table_valued(*pair, name="probe").render_derived()
+        return _ProbeTable(rows, rows.c.day, rows.c.token)
+    text = "[" + ",".join(f"[{day},{token}]" for day, token in probes) + "]"
+    values = sa.func.json_each(text).table_valued(sa.column("value", sa.Text), name="probe")
+    day = sa.func.json_extract(values.c.value, "$[0]", type_=sa.Integer)
+    return _ProbeTable(values, day, sa.func.json_extract(values.c.value, "$[1]", type_=sa.BigInteger))
+
+
+def _conditions(query: Query, after: Position | None) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if query.since is not None:
+        found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
+    if query.until is not None:
+        found += [calls.c.started_at < to_micros(query.until), calls.c.day <= day_of(query.until) + 1]
+    if query.state is not None:
+        found.append(calls.c.state == STATE_CODES[CallState(query.state)])
+    if after is not None:
+        place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
+        found.append(place < sa.tuple_(after.day, after.started, after.id))
+    return found
+
+
+async def _days(connection: AsyncConnection, query: Query, after: Position | None) -> list[tuple[int, int]]:
+    """List days and their index leaves, newest first; a call may start a day beside that of its leaf."""
+    asked = sa.select(days.c.day, days.c.leaf).order_by(days.c.day.desc())
+    if query.since is not None:
+        asked = asked.where(days.c.day >= day_of(query.since) - 1)
+    if query.until is not None:
+        asked = asked.where(days.c.day <= day_of(query.until) + 1)
+    if after is not None:
+        asked = asked.where(days.c.day <= after.day)
+    return [(row.day, row.leaf) for row in await connection.execute(asked)]
+
+
+def _groups(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe]]:
+    """Give the probes of growing groups of days; a day whose index leaf was cut has none until it is indexed again."""
+    start, size = 0, FIRST_DAYS
+    while forms and start < len(records):
+        probes: list[Probe] = []
+        for day, leaf in records[start : start + size]:
+            try:
+                key = keys.key(leaf)
+            except Forgotten:
+                continue
+            probes += [(day, token(key, form)) for form in forms]
+        start, size = start + size, min(size * 4, MAX_DAYS)
+        if probes:
+            yield probes

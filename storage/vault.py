@@ -1,0 +1,269 @@
+"""Keep the parts of one customer's recordings: create, finish, read, verify, recover, remove.
+
+    vault/open/CALLID.LLLLLLLLLLLL.PART     being written
+    vault/DAY/CALLID.LLLLLLLLLLLL.PART      finished; never opened for writing again
+
+A part is `c1`, `c2`… (control), `m1`… (media) or `a1`… (attachment). Nothing here waits for the disk except `recover`
+and `remove`; whoever promises durability waits on a `storage.sync.Syncer` after `create` or `finish`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from storage import repair
+from storage.container import HEADER, Defect, PartSecret, new_part, open_part
+from storage.durable import PRIVATE_FILE, PRIVATE_FOLDER, Disk, disk_errors, write_all
+from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
+from storage.keys import CustomerKeys
+from storage.keytree import day_of
+from storage.parts import (
+    LABEL,
+    OPEN,
+    SEGMENT,
+    NewPart,
+    OpenPart,
+    PartRef,
+    associated_data,
+    file_name,
+    is_part,
+    names,
+    order,
+    read_at,
+    refs,
+)
+from storage.recovery import Outcome, Recovery
+
+__all__ = ["NewPart", "OpenPart", "PartRef", "Vault"]
+
+# Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
+MAX_HOLE = 2
+
+
+class Vault:
+    """The parts of one customer."""
+
+    def __init__(
+        self, folder: Path, customer: str, keys: CustomerKeys, *, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._folder = folder
+        self._open = folder / OPEN
+        self._customer = customer
+        self._keys = keys
+        self._random = random
+
+    # --- write -------------------------------------------------------------------------------------------------------
+
+    def create(self, call: str, leaf: int, part: str) -> NewPart:
+        """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
+        path = self._open / file_name(call, leaf, part)
+        header, secret = self._new(call, leaf, part)
+        if os.path.lexists(self._final(path.name, leaf)):
+            raise PartExists("this part is finished already", "take the next number")
+        with disk_errors("create a part of a recording"):
+            fd = self._make(path)
+            try:
+                write_all(fd, header, 0)
+                os.lseek(fd, len(header), os.SEEK_SET)
+            except OSError:
+                os.close(fd)
+                path.unlink()
+                raise
+        return NewPart(path, fd, secret)
+
+    def finish(self, call: str, leaf: int, part: str) -> PartRef:
+        """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""
+        source = self._open / file_name(call, leaf, part)
+        target = self._final(source.name, leaf)
+        with disk_errors("finish a part of a recording"):
+            try:
+                os.rename(source, target)
+            except FileNotFoundError:
+                if source.exists():
+                    target.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
+                    os.rename(source, target)
+                elif not target.exists():
+                    raise PartMissing("there is no such part to finish") from None
+        return PartRef(call, leaf, part, target)
+
+    def _make(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, PRIVATE_FILE)
+        except FileExistsError:
+            raise PartExists("this part is being written already", "take the next number") from None
+        except FileNotFoundError:
+            self._folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            self._open.mkdir(PRIVATE_FOLDER, exist_ok=True)
+            return os.open(path, flags, PRIVATE_FILE)
+
+    def _final(self, name: str, leaf: int) -> Path:
+        return self._folder / str(day_of(leaf)) / name
+
+    def _new(self, call: str, leaf: int, part: str) -> tuple[bytes, PartSecret]:
+        return new_part(*self._input_key(call, leaf, part), SEGMENT[part[0]], self._random)
+
+    def _input_key(self, call: str, leaf: int, part: str) -> tuple[bytes, bytes]:
+        return self._keys.secret(leaf, LABEL[part[0]]), associated_data(self._customer, call, leaf, part)
+
+    # --- find --------------------------------------------------------------------------------------------------------
+
+    def parts(self, call: str, leaf: int) -> tuple[PartRef, ...]:
+        """Return the parts of a recording in the order to read them: control, media, attachments, each by number.
+
+        Parts are numbered without holes, so they are asked for by name: listing a day of 100,000 calls for each would
+        take longer than reading one. `remove` and `walk` do list.
+        """
+        return tuple(ref for kind in LABEL for ref in self._numbered(call, leaf, kind))
+
+    def _numbered(self, call: str, leaf: int, kind: str) -> Iterator[PartRef]:
+        number = missed = 0
+        while missed <= MAX_HOLE:
+            number += 1
+            ref = self.find(call, leaf, f"{kind}{number}")
+            missed = 0 if ref else missed + 1
+            if ref:
+                yield ref
+
+    def find(self, call: str, leaf: int, part: str) -> PartRef | None:
+        """Return one part by its name without listing any folder; None if there is none."""
+        name = file_name(call, leaf, part)
+        for folder in (self._open, self._folder / str(day_of(leaf)), self._open):
+            path = folder / name
+            if os.path.lexists(path):
+                return PartRef(call, leaf, part, path)
+        return None
+
+    def size(self, call: str, leaf: int) -> int:
+        """Return the bytes that the parts of a recording take."""
+        total = 0
+        for ref in self.parts(call, leaf):
+            with suppress(FileNotFoundError):
+                total += ref.path.stat().st_size
+        return total
+
+    def left_open(self) -> list[PartRef]:
+        """Return the parts in open/: of live recordings, or left by a crash."""
+        return sorted(refs(self._open), key=order)
+
+    def walk(self) -> Iterator[PartRef]:
+        """Yield every part, day by day and those being written last; a folder is listed when its turn comes."""
+        for folder in self._folders():
+            yield from sorted(refs(folder), key=order)
+
+    def strays(self) -> Iterator[Path]:
+        """Yield what lies in the vault and is no part."""
+        folders = self._folders()
+        known = {folder.name for folder in folders}
+        yield from (self._folder / name for name in names(self._folder) if name not in known)
+        for folder in folders:
+            yield from (folder / name for name in names(folder) if not is_part(name))
+
+    def _folders(self) -> list[Path]:
+        days = sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
+        return [*(self._folder / str(day) for day in days), self._open]
+
+    def _of(self, recordings: Iterable[tuple[str, int]]) -> Iterator[PartRef]:
+        """Find the parts of many recordings with one listing per folder; open/ first, because parts only leave it."""
+        wanted = set(recordings)
+        seen: set[str] = set()
+        for folder in [self._open, *(self._folder / str(day) for day in sorted({day_of(leaf) for _, leaf in wanted}))]:
+            for ref in refs(folder):
+                name = ref.path.name
+                if (ref.call, ref.leaf) in wanted and name not in seen:
+                    seen.add(name)
+                    final = self._final(name, ref.leaf)
+                    yield PartRef(ref.call, ref.leaf, ref.part, final) if final.exists() else ref
+
+    # --- read --------------------------------------------------------------------------------------------------------
+
+    def open(self, ref: PartRef) -> OpenPart:
+        """Open a part for reading; raise PartMissing, Torn or Forged (its header), Forgotten or KeysError."""
+        fd, path = self._open_file(ref)
+        try:
+            key, aad = self._input_key(ref.call, ref.leaf, ref.part)
+            secret = open_part(key, aad, read_at(fd, 0, HEADER), SEGMENT[ref.part[0]])
+            found = PartRef(ref.call, ref.leaf, ref.part, path)
+            return OpenPart(fd, secret, os.fstat(fd).st_size, found, found.finished)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def read(self, ref: PartRef, live: bool = False) -> Iterator[bytes]:
+        """Yield the plaintext segment by segment; raise Torn or Forged where it stops being genuine.
+
+        `live` reads a part that is still being written up to its last whole segment.
+        """
+        with self.open(ref) as part:
+            yield from part.reader().chunks(live)
+
+    def verify(self, ref: PartRef) -> Iterator[Defect]:
+        """Check every byte of a part and yield what is wrong, with offsets; raise Forgotten, KeysError or PartMissing.
+
+        For a part in open/ a missing end is reported like any other: it is for the caller to know what is live.
+        """
+        try:
+            part = self.open(ref)
+        except DamagedPart as error:
+            yield Defect("torn" if error.offset else "forged", error.offset, 0)
+            return
+        with part:
+            yield from part.reader().defects()
+
+    def _open_file(self, ref: PartRef) -> tuple[int, Path]:
+        name = file_name(ref.call, ref.leaf, ref.part)
+        final = self._final(name, ref.leaf)
+        for path in (ref.path, self._open / name, final):  # open/ first, because a part only leaves it
+            with disk_errors("open a part of a recording"), suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+        raise PartMissing("there is no such part")
+
+    # --- after a crash -----------------------------------------------------------------------------------------------
+
+    def recover(self, ref: PartRef, committed: int | None = None) -> Recovery:
+        """End one part whose writer died (`storage.recovery`), durably; `finish` comes next."""
+        return repair.after(dict(self.recover_all({ref: committed})), ref)
+
+    def recover_all(self, parts: Mapping[PartRef, int | None]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
+        """End many parts whose writers died, durably, with a few syncs in all; one that cannot be ended has its error.
+
+        Each comes with the ciphertext bytes that were committed, or None to keep all that is genuine. Finished parts
+        are left alone.
+        """
+        left: list[repair.Repair] = []
+        for ref, at in parts.items():
+            final = self._final(file_name(ref.call, ref.leaf, ref.part), ref.leaf)
+            if final.exists():
+                yield ref, Recovery(Outcome.WHOLE, final.stat().st_size, 0)
+            else:
+                left.append(self._repair(ref, at))
+        yield from repair.run(iter(left))
+
+    def _repair(self, ref: PartRef, committed: int | None) -> repair.Repair:
+        path = self._open / file_name(ref.call, ref.leaf, ref.part)
+        place = (ref.call, ref.leaf, ref.part)
+        segment = SEGMENT[ref.part[0]]
+        return repair.Repair(ref, path, segment, lambda: self._input_key(*place), lambda: self._new(*place), committed)
+
+    # --- forget ------------------------------------------------------------------------------------------------------
+
+    def remove(self, call: str, leaf: int) -> int:
+        """Unlink every part of a recording, durably; return how many. Its key must have been cut before."""
+        return self.remove_all([(call, leaf)])
+
+    def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
+        """Unlink every part of many recordings, durably, with one listing per day; return how many parts went."""
+        folders: set[Path] = set()
+        count = 0
+        with disk_errors("remove parts of recordings"):
+            for ref in self._of(recordings):
+                for path in {ref.path, self._open / ref.path.name}:
+                    with suppress(FileNotFoundError):
+                        path.unlink()
+                        folders.add(path.parent)
+                count += 1
+        disk = Disk()
+        for folder in folders:
+            disk.sync_folder(folder)
+        return count

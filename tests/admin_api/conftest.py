@@ -1,0 +1,235 @@
+"""The API as its users meet it: HTTPS on loopback, two real customers, and a daemon that only writes down."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from admin_api.app import create_app
+from admin_api.ports import CannotRender, Rendered
+from admin_api.roles import Role
+from admin_api.serving import ApiServer
+from storage.calls import CallRow, CallState
+from storage.customers import Customer, Customers, CustomerSettings
+from storage.identity import stored
+from storage.roots import RootSecret
+
+NAMES = ("acme", "beta")
+DAY = 20_500
+T0 = datetime(2026, 2, 16, 9, 0, tzinfo=UTC)
+SOUND = bytes(range(256)) * 4096  # 1 MiB: several chunks
+CALLS = 3
+
+
+@dataclass
+class FakeDesk:
+    """A daemon with live calls that the test names; remembers what it was asked."""
+
+    live: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+    descriptors: list[int] = field(default_factory=list)
+    why: str | None = None
+    cannot: str | None = None
+    fault: Exception | None = None
+    happened: list[dict[str, Any]] = field(default_factory=list)
+
+    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+        return self.live.get((customer, call))
+
+    def pause(self, customer: str, call: str) -> bool:
+        self.asked.append(("pause", customer, call))
+        return (customer, call) in self.live
+
+    def resume(self, customer: str, call: str) -> bool:
+        self.asked.append(("resume", customer, call))
+        return (customer, call) in self.live
+
+    async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
+        self.asked.append((form, customer.name, row.id))
+        if self.fault:
+            raise self.fault
+        if self.cannot:
+            raise CannotRender(self.cannot)
+        made = os.memfd_create("render", os.MFD_CLOEXEC)
+        os.write(made, SOUND)
+        self.descriptors.append(made)
+        return Rendered(made, len(SOUND), "audio/wav")
+
+    def not_ready(self) -> str | None:
+        return self.why
+
+    def metrics(self) -> bytes:
+        return b"recorder_calls_active 0\n"
+
+    def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
+        return self.happened
+
+
+def certificate(folder: Path, name: str = "admin") -> tuple[Path, Path]:
+    """Write a self-signed certificate for loopback."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / f"{name}.crt", folder / f"{name}.key"
+    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str, ...]]:
+    """Make a finished call; party names carry the customer's name."""
+    id = f"{NAMES.index(customer) + 1:08x}-0000-4000-8000-{number:012x}"
+    party = {"role": "caller", "name": f"Ada {customer.title()}", "number": f"+49301234{number:03}", "uri": None}
+    party["uri"] = f"sip:{party['number']}@{customer}.example"
+    details = {"session_id": f"s{number}", "parties": [party], "streams": []}
+    values: dict[str, Any] = {
+        "id": id,
+        "leaf": DAY << 32 | number,
+        "state": CallState.COMPLETE,
+        "started_at": T0 + timedelta(minutes=number),
+        "ended_at": T0 + timedelta(minutes=number, seconds=30),
+        "duration_ms": 30_000,
+        "size_bytes": 480_000,
+        "details": details,
+    }
+    found = stored(party, "DE")
+    return CallRow(**{**values, **changes}), found
+
+
+class Service:
+    """The server in a thread of its own; everything else happens in the test's thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.desk = FakeDesk()
+        self.faults: list[BaseException] = []
+        self.monotonic: Callable[[], float] | None = None
+        self._counter = itertools.count()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.customers = self.run(self._open())
+        self.ids = {name: self.run(self._fill(name)) for name in NAMES}
+        self.tokens = {name: {role: self.token([role], name) for role in Role} for name in NAMES}
+        self.certificate, self._key = certificate(folder)
+        self.port = self.run(self._start())
+        self.client = httpx2.Client(base_url=f"https://127.0.0.1:{self.port}", verify=False)
+
+    def run(self, work: Any) -> Any:
+        """Run a coroutine in the server's loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    def token(self, roles: Sequence[str], customer: str = "acme", name: str | None = None) -> str:
+        """Make a token."""
+        made = self.customers[customer].credentials.create(
+            name or f"{customer}-{'-'.join(roles)}-{next(self._counter)}", list(roles), datetime.now(UTC)
+        )
+        return made.token
+
+    def ask(
+        self,
+        path: str,
+        role: str | None = Role.ADMIN,
+        *,
+        method: str = "GET",
+        customer: str = "acme",
+        token: str | None = None,
+        to: str | None = None,
+        **more: Any,
+    ) -> httpx2.Response:
+        """Send a request below a customer with the token of a role of that customer, or with the token given."""
+        headers = dict(more.pop("headers", {}))
+        token = token or (self.tokens[customer][Role(role)] if role else None)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return self.client.request(method, f"/api/v1/customers/{to or customer}{path}", headers=headers, **more)
+
+    def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
+        """Give the audit log, oldest first."""
+        return list(reversed(self.customers[customer].audit.read(limit=1000).items))
+
+    async def _open(self) -> Customers:
+        settings = [CustomerSettings(name) for name in NAMES]
+        root = RootSecret(bytes(range(32)))
+        return await Customers.open(self.folder, root, settings, database="sqlite", now=lambda: datetime.now(UTC))
+
+    async def _fill(self, customer: str) -> list[str]:
+        made = [row(number, customer) for number in range(CALLS)]
+        await self.customers[customer].calls.put([r for r, _ in made], [f for _, f in made])
+        return [r.id for r, _ in made]
+
+    async def _start(self) -> int:
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port: int = listening.getsockname()[1]
+        app = create_app(self.customers, self.desk, report=self.faults.append)
+        self.server = ApiServer(app, self.certificate, self._key)
+        await self.server.start(listening, self._start_task)
+        return port
+
+    def _start_task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Stop everything."""
+        self.client.close()
+        self.run(self._close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        await self.server.stop()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.customers.close()
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One server for the tests of a file."""
+    made = Service(tmp_path_factory.mktemp("api"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def service(shared: Service) -> Iterator[Service]:
+    """The server with a desk that knows nothing yet; nothing may have failed unseen."""
+    desk = FakeDesk()
+    shared.desk.__dict__.update(desk.__dict__)
+    shared.faults.clear()
+    yield shared
+    assert not shared.faults

@@ -1,0 +1,113 @@
+"""Made-up calls for the tests of rendering: known sound in records."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Sequence
+from random import Random
+
+import av
+
+from media import records, rtp
+from media.codecs import Format
+from media.render import Measured, RenderStream, Report, measure, render
+
+START = 1_700_000_000_000_000_000  # ns since the epoch
+MS = 1_000_000
+PCMU, PCMA = Format("PCMU", 8000), Format("PCMA", 8000)
+
+
+def noise(seed: int, frames: int, size: int = 160) -> list[bytes]:
+    """Make payloads of G.711 noise that is never silent."""
+    random = Random(seed)
+    return [
+        bytes(random.choice((random.randrange(0x70), 0x80 + random.randrange(0x70))) for _ in range(size))
+        for _ in range(frames)
+    ]
+
+
+def voice(seconds: float, rate: int) -> array[int]:
+    """Make a harmonic sound that swells like syllables."""
+    samples = array("h")
+    for i in range(int(seconds * rate)):
+        t = i / rate
+        loud = 0.05 + 0.95 * max(math.sin(2 * math.pi * 2 * t), 0)
+        samples.append(int(4000 * loud * sum(math.sin(2 * math.pi * 150 * k * t) / k for k in range(1, 9))))
+    return samples
+
+
+def encode(codec: str, sound: array[int], rate: int, **options: str) -> list[bytes]:
+    """Encode mono sound by FFmpeg, one packet a frame."""
+    context = av.CodecContext.create(codec, "w")
+    context.sample_rate, context.layout, context.format, context.options = rate, "mono", "s16", options
+    size = context.frame_size or rate // 50
+    packets = []
+    for at in range(0, len(sound), rate // 50):
+        frame = av.AudioFrame(format="s16", layout="mono", samples=len(sound[at : at + rate // 50]))
+        frame.sample_rate, frame.pts = rate, at
+        piece = sound[at : at + rate // 50].tobytes()
+        frame.planes[0].update(piece.ljust(frame.planes[0].buffer_size, b"\0"))
+        packets += [bytes(p) for p in context.encode(frame)]
+    packets += [bytes(p) for p in context.encode(None)]
+    return packets if size else []
+
+
+def run(
+    payloads: Sequence[bytes],
+    *,
+    stream: int = 0,
+    ssrc: int = 7,
+    seq: int = 1000,
+    ts: int = 5000,
+    at: float = 0,
+    pt: int = 0,
+    step: int = 160,
+    every: float = 20,
+) -> bytes:
+    """Make a RUN; `at` and `every` in ms after START."""
+    arrivals = tuple(START + int((at + i * every) * MS) for i in range(len(payloads)))
+    return records.run(records.Run(stream, False, pt, ssrc, step, seq, ts, arrivals, tuple(payloads)))
+
+
+def single(
+    payload: bytes, *, stream: int = 0, ssrc: int = 7, seq: int = 1000, ts: int = 5000, at: float = 0, pt: int = 0
+) -> bytes:
+    """Make a PACKET."""
+    return records.packet(stream, seq, START + int(at * MS), rtp.build(pt, seq, ts, ssrc, payload))
+
+
+def stream(index: int, *forms: tuple[int, Format]) -> RenderStream:
+    """Describe a stream; without formats PCMU and PCMA by their static numbers."""
+    return RenderStream(index, str(index), dict(forms or ((0, PCMU), (8, PCMA))))
+
+
+def listen(stored: bytes, *streams: RenderStream) -> tuple[list[array[int]], Report, Measured]:
+    """Render and take the channels apart."""
+    wanted = streams or (stream(0),)
+    measured = measure(records.read([stored]), wanted)
+    sound = bytearray()
+    report = render(measured, records.read([stored]), sound.extend)
+    samples = array("h", bytes(sound))
+    return [samples[i :: len(wanted)] for i in range(len(wanted))], report, measured
+
+
+def expand(payload: bytes, law: str = "pcm_mulaw") -> array[int]:
+    """Expand G.711 by FFmpeg, as another opinion."""
+    context = av.CodecContext.create(law, "r")
+    context.sample_rate, context.layout = 8000, "mono"
+    return array("h", b"".join(bytes(f.planes[0])[: 2 * f.samples] for f in context.decode(av.Packet(payload))))
+
+
+def snr(sent: Sequence[int], heard: Sequence[int], most_delay: int) -> tuple[float, int]:
+    """Find the delay in samples at which the two are most alike, and the signal-to-noise ratio in dB there."""
+    window = sent[len(sent) // 4 : len(sent) // 4 + 4000]
+    begin = len(sent) // 4
+
+    def error(delay: int) -> float:
+        return sum(
+            (a - b) ** 2 for a, b in zip(window, heard[begin + delay : begin + delay + len(window)], strict=True)
+        )
+
+    best = min(range(most_delay), key=error)
+    return 10 * math.log10(sum(a * a for a in window) / (error(best) or 1)), best

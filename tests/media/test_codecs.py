@@ -1,0 +1,243 @@
+"""Every codec, listened to: what was encoded comes out again; what cannot be decoded is silence of its length."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from array import array
+from collections.abc import Sequence
+
+import av
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import codecs
+from media.amr import NARROW_BITS
+from media.codecs import Format, Known, decoder
+from tests.media.calls import encode, expand, noise, snr, voice
+
+# 0.6 s of `voice`, encoded by an encoder of ITU-T G.729 (FFmpeg has none): 60 frames of 10 bytes.
+G729_VOICE = bytes.fromhex(
+    """
+    af0f8bc000faddb8392daf8bd90a98e02f99e457af2a58faf9137edb8872094b595a984832614f9101abd8fb7b031b0ab87e
+    090e595698c833c66e912f2bd91b570979c0a93e2f2ad998d63973a4a9c7239f591b380efac1a8722f2ad9c69bce2fbdbad1
+    2f82591b7f0afa3b88262f6b5a1b30686fc3f547098b99093f095a0a80b2013bd996d0a972e2641b091658fa67091e0b00e2
+    2f8ad993c868f2a72af32f6b58bb7c09dac1a87e090e598a9c58734b815301abd91a274959cb107c094e599698cf72cb754f
+    2f82d91be70b5aca00e02f6b59c7b3a8ef573adb2f8c58fa670b1c1d50702f6ad9c6e0a950b2389a699dd9406f8bd80a8086
+    2f2b59909bcb52c205de655bd8ab7f03deda00c02f8a59566992327143d72f2b58ab7f03de0001c0699fd95b132af2660e57
+    2fe818bb5f03dd0a80c62f22d99055b2f2268a57018bd8bb5f0b5dda00f609ae5a02aed2ef17e057012bd8f27f02fcd1989e
+    095b99d95c522f9636570183d942f4eaf92ab046094e59d6c782ef213bd72faad8bb7c0b5e0ac192012bd9d95322efce46d7
+    090e598747aafa1b00c069db9996a3eaf2b2d911098f59436faafa01409201abd952483a3429c2972f02d95a503b7cda0096
+    6d8bd95490ca3375ae97013a9912ff0b56a118da098fd9ca123aeee12a9b0153d8ee3f4b5eda00c62f2ad9c718c2f030efd7
+    093f594c4f2239c22a4e2f8b59c88ad94d496991091658ea7f023d0b38772f2ad904906e72e753912f8b58fb7c035e1540e0
+    093e59915362334240912f2b595a38527a1d40e02f2ad99518c2339a84c72faa5901e78e7bcae1320babd9cc9c586fbcba97
+    """
+)
+
+
+def sound_of(form: Format, payloads: Sequence[bytes]) -> tuple[array[int], int]:
+    """Decode payloads; return the samples and the number of errors."""
+    voice_of = decoder(form)
+    if voice_of is None:
+        pytest.fail("no decoder")
+    pcm = b"".join([bytes(voice_of.decode(payload)) for payload in payloads])
+    return array("h", pcm), voice_of.errors
+
+
+def ffmpeg(codec: str, rate: int, packets: Sequence[bytes]) -> array[int]:
+    """Decode by FFmpeg alone."""
+    context = av.CodecContext.create(codec, "r")
+    context.sample_rate, context.layout = rate, "mono"
+    linear = av.AudioResampler(format="s16", layout="mono", rate=rate)
+    out = array("h")
+    for packet in packets:
+        for frame in context.decode(av.Packet(packet)):
+            frame.pts = None
+            for made in linear.resample(frame):
+                out.frombytes(bytes(made.planes[0])[: 2 * made.samples])
+    return out
+
+
+def loudness(sound: Sequence[int], rate: int) -> list[float]:
+    """Return the level of each 20 ms."""
+    step = rate // 50
+    return [math.sqrt(sum(s * s for s in sound[i : i + step]) / step) for i in range(0, len(sound) - step + 1, step)]
+
+
+def likeness(a: Sequence[float], b: Sequence[float]) -> float:
+    """Return the correlation of two curves."""
+    n = min(len(a), len(b))
+    ma, mb = sum(a[:n]) / n, sum(b[:n]) / n
+    over = sum((x - ma) * (y - mb) for x, y in zip(a[:n], b[:n], strict=True))
+    return over / math.sqrt(sum((x - ma) ** 2 for x in a[:n]) * sum((y - mb) ** 2 for y in b[:n]))
+
+
+@pytest.mark.parametrize(("name", "oracle"), [("PCMU", "pcm_mulaw"), ("pcma", "pcm_alaw")])
+def test_g711_is_exact(name: str, oracle: str) -> None:
+    payloads = noise(1, 10)
+    assert sound_of(Format(name, 8000), payloads) == (expand(b"".join(payloads), oracle), 0)
+
+
+def test_g722_is_heard_at_16_khz_though_its_clock_says_8() -> None:
+    sent = voice(1, 16_000)
+    heard, errors = sound_of(Format("G722", 8000), encode("g722", sent, 16_000))
+    ratio, delay = snr(sent, heard, 60)
+    assert (len(heard), errors) == (16_000, 0)
+    assert Known(Format("G722", 16_000)).rate == 16_000
+    assert Known(Format("G722", 16_000)).clock == 8_000
+    assert ratio > 25
+    assert delay < 32  # 2 ms, the codec's filter bank
+
+
+def test_opus_is_heard_at_48_khz() -> None:
+    sent = voice(1, 48_000)
+    heard, errors = sound_of(Format("opus", 48_000, 2), encode("libopus", sent, 48_000))
+    ratio, delay = snr(sent, heard, 400)
+    assert errors == 0
+    assert ratio > 15
+    assert delay <= 312  # 6.5 ms, the look-ahead of the encoder
+
+
+@pytest.mark.parametrize(
+    ("toc", "samples"),
+    [
+        (b"\x00", 480),
+        (b"\x18", 2880),
+        (b"\x60", 480),
+        (b"\x80", 120),
+        (b"\xf8", 960),
+        (b"\xf9", 1920),
+        (b"\xfb\x03", 2880),
+    ],
+)
+def test_the_length_of_an_opus_packet_stands_in_its_first_bytes(toc: bytes, samples: int) -> None:
+    assert Known(Format("opus", 48_000, 2)).samples_in(toc + bytes(10)) == samples
+
+
+@pytest.mark.parametrize("packet", [b"", b"\xfb", b"\xfb\x00", b"\xfb\x3f"])
+def test_an_opus_packet_without_a_length_is_an_error_and_no_time(packet: bytes) -> None:
+    assert sound_of(Format("opus", 48_000, 2), [packet]) == (array("h"), 1)
+
+
+def amr_frames() -> list[bytes]:
+    context = av.CodecContext.create("libopencore_amrnb", "w")
+    context.sample_rate, context.layout, context.format, context.bit_rate = 8000, "mono", "s16", 12_200
+    sent, packets = voice(1, 8000), []
+    for at in range(0, len(sent), 160):
+        frame = av.AudioFrame(format="s16", layout="mono", samples=160)
+        frame.sample_rate, frame.pts = 8000, at
+        frame.planes[0].update(sent[at : at + 160].tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
+        packets += [bytes(p) for p in context.encode(frame)]
+    return packets
+
+
+def bandwidth_efficient(frame: bytes) -> bytes:
+    """Make the payload of RFC 4867 section 4.3 out of one stored frame."""
+    kind, width = frame[0] >> 3 & 15, NARROW_BITS[frame[0] >> 3 & 15]
+    speech = int.from_bytes(frame[1:], "big") >> 8 * len(frame[1:]) - width
+    size = (10 + width + 7) // 8
+    return (((15 << 6 | kind << 1 | 1) << width | speech) << 8 * size - 10 - width).to_bytes(size, "big")
+
+
+def test_amr_sounds_the_same_in_both_forms_and_like_what_was_said() -> None:
+    frames = amr_frames()
+    aligned, errors = sound_of(Format("AMR", 8000, 1, "octet-align=1"), [b"\xf0" + frame for frame in frames])
+    bits = [bandwidth_efficient(frame) for frame in frames]
+    assert errors == 0
+    assert sound_of(Format("AMR", 8000), bits) == (aligned, 0)
+    assert aligned == ffmpeg("amrnb", 8000, frames)
+    assert likeness(loudness(voice(1, 8000), 8000), loudness(aligned, 8000)) > 0.8
+
+
+def test_g729_is_what_ffmpeg_makes_of_the_same_frames_and_like_what_was_said() -> None:
+    frames = [G729_VOICE[i : i + 10] for i in range(0, 600, 10)]
+    heard, errors = sound_of(Format("G729", 8000), [a + b for a, b in zip(frames[::2], frames[1::2], strict=True)])
+    assert (len(heard), errors) == (4800, 0)
+    assert heard == ffmpeg("g729", 8000, frames)
+    assert likeness(loudness(voice(0.6, 8000), 8000), loudness(heard, 8000)) > 0.8
+
+
+def test_a_sid_of_g729_annex_b_is_10_ms_of_silence_and_no_error() -> None:
+    heard, errors = sound_of(Format("G729", 8000), [G729_VOICE[:10] + b"\x12\x34", b"\x12\x34"])
+    assert (len(heard), errors) == (240, 0)
+    assert not any(heard[80:])
+
+
+@pytest.mark.parametrize(
+    ("form", "size", "rate", "samples"),
+    [
+        (Format("iLBC", 8000, 1, "mode=20"), 38, 8000, 160),
+        (Format("iLBC", 8000), 50, 8000, 240),
+        (Format("iLBC", 8000), 100, 8000, 480),
+        (Format("GSM", 8000), 33, 8000, 160),
+        (Format("GSM", 8000), 66, 8000, 320),
+        (Format("speex", 8000), 38, 8000, 160),
+        (Format("speex", 16_000), 42, 16_000, 320),
+    ],
+)
+def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate: int, samples: int) -> None:
+    first = 0xD0 if form.name == "GSM" else 0
+    payload = b"".join(
+        bytes([first | i & 15]) + bytes(range(i, i + (33 if first else size) - 1))
+        for i in range(size // (33 if first else size))
+    )
+    heard, _ = sound_of(form, [payload] * 5)
+    assert (len(heard), Known(form).rate, Known(form).samples_in(payload)) == (5 * samples, rate, samples)
+
+
+def test_gsm_is_what_ffmpeg_makes_of_the_same_frames() -> None:
+    frames = [bytes([0xD0 | i & 15]) + bytes((7 * i + k) & 255 for k in range(32)) for i in range(20)]
+    assert sound_of(Format("GSM", 8000), frames) == (ffmpeg("gsm", 8000, frames), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "payload"), [("G729", bytes(13)), ("GSM", bytes(32)), ("iLBC", b""), ("AMR", b"\xf0")]
+)
+def test_a_payload_that_is_not_whole_frames_is_counted(name: str, payload: bytes) -> None:
+    assert sound_of(Format(name, 8000), [payload]) == (array("h"), 1)
+
+
+def test_what_ffmpeg_refuses_is_silence_of_its_length_and_counted() -> None:
+    unequal = b"\xf9\x01\x02\x03"  # Opus: two frames of equal size in three bytes
+    heard, errors = sound_of(Format("opus", 48_000, 2), [unequal])
+    assert (list(heard), errors) == ([0] * 1920, 1)
+
+
+def test_an_empty_payload_does_not_end_the_decoder() -> None:
+    packets = encode("g722", voice(0.1, 16_000), 16_000)
+    heard, errors = sound_of(Format("G722", 8000), [packets[0], b"", *packets[1:]])
+    assert (heard, errors) == sound_of(Format("G722", 8000), packets)
+    assert errors == 0
+
+
+@pytest.mark.parametrize("name", ["EVS", "telephone-event", "CN", "G723", ""])
+def test_unknown_encodings_and_what_is_no_sound_have_no_decoder(name: str) -> None:
+    assert decoder(Format(name, 8000)) is None
+
+
+@pytest.mark.parametrize("name", ["telephone-event", "CN", "cn"])
+def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
+    assert not Known(Format(name, 8000)).sound
+    assert Known(Format("EVS", 16_000)).sound
+
+
+def test_a_clock_that_cannot_be_is_unknown() -> None:
+    assert decoder(Format("PCMU", 0)) is None
+    assert decoder(Format("speex", 11_025)) is None
+
+
+@given(st.sampled_from(sorted(codecs.CODINGS)), st.binary(max_size=70))
+def test_any_payload_lasts_as_long_as_it_says(name: str, payload: bytes) -> None:
+    form = Format(name, 8000)
+    heard, _ = sound_of(form, [payload])
+    assert len(heard) == Known(form).samples_in(payload)
+
+
+def test_g711_needs_no_ffmpeg() -> None:
+    script = (
+        "import sys; from media.codecs import Format, decoder; decoder(Format('PCMU', 8000)).decode(b'x');"
+        "sys.exit('av' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

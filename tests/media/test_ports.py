@@ -1,0 +1,45 @@
+"""Pairs of ports: even, in turn, rested."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from media.errors import PortsExhausted, SocketRefused
+from media.ports import Ports
+
+
+@dataclass
+class Fake:
+    port: int
+    closed: bool = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_pairs_are_even_and_rest_before_they_come_again() -> None:
+    now = [0.0]
+    ports = Ports(20001, 20007, lambda port, rtcp: Fake(port), lambda: now[0], cool_down=30)
+    first, second, third = ports.open(), ports.open(), ports.open()
+    assert [first.port, second.port, third.port] == [20002, 20004, 20006]
+    ports.release(second)
+    assert second.closed
+    with pytest.raises(PortsExhausted):
+        ports.open()
+    now[0] = 30.0
+    assert ports.open().port == 20004
+
+
+def test_a_port_somebody_else_has_is_passed_over() -> None:
+    def open_pair(port: int, rtcp: bool) -> Fake:
+        if port == 20000:
+            raise SocketRefused("taken")
+        return Fake(port)
+
+    assert Ports(20000, 20003, open_pair, lambda: 0.0).open().port == 20002
+
+
+def test_a_pair_handed_over_is_not_given_twice() -> None:
+    ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0)
+    ports.adopt(20000)
+    assert (ports.open().port, ports.free) == (20002, 0)

@@ -1,0 +1,24 @@
+"""Jitter and the E-model at known points."""
+
+import pytest
+
+from media.quality import jitter_of, jitter_of_batch, mos, rating
+
+
+def test_a_batch_moves_the_jitter_like_its_packets() -> None:
+    deltas, one = [20_500_000, 19_000_000, 25_000_000, 20_000_000], 3e5
+    for delta in deltas:
+        one = jitter_of(one, delta - 20_000_000)
+    assert jitter_of_batch(3e5, deltas, 20_000_000) == pytest.approx(one)
+
+
+def test_g711_without_loss_has_the_default_rating_of_g107() -> None:
+    assert rating("PCMA", 0, 1000) == pytest.approx(93.2)
+    assert mos("pcmu", 0, 1000) == 4.41
+    assert rating("G729", 0, 1) == pytest.approx(82.2)
+
+
+def test_loss_costs_quality_and_the_unknown_has_none() -> None:
+    assert 1.0 <= mos("PCMU", 500, 1000) < mos("PCMU", 10, 1000) < 4.41  # type: ignore[operator]  # known codecs
+    assert mos("EVS", 0, 10) is None
+    assert mos("PCMU", 0, 0) is None

@@ -1,0 +1,54 @@
+"""Records become batches, clock pairs and marks."""
+
+import struct
+
+from media import records, rtp
+from media.records import Mark, Marked
+from media.stored import Batch, ClockPair, batches
+from tests.media.calls import MS, START, run, single
+
+
+def read(stored: bytes) -> list[Batch | ClockPair | Marked]:
+    return list(batches(records.read([stored])))
+
+
+def test_a_run_is_one_batch() -> None:
+    (batch,) = read(run([b"a", b"b", b"c"], seq=65_536, ts=9, at=10))
+    assert isinstance(batch, Batch)
+    assert (batch.ext_seq, batch.packets, batch.first, batch.step) == (65_536, 3, b"a", 160)
+    assert (batch.arrival, batch.last_arrival) == (START + 10 * MS, START + 50 * MS)
+
+
+def test_a_part_of_a_batch_has_its_own_first_packet() -> None:
+    (batch,) = read(run([b"a", b"b", b"c"], seq=10, ts=0xFFFF_FF60, at=0))
+    assert isinstance(batch, Batch)
+    part = batch.part(11, 2)
+    assert (part.ext_seq, part.timestamp, part.payloads, part.arrival) == (11, 0, (b"b", b"c"), START + 20 * MS)
+    assert batch.part(10, 3) is batch
+    assert not batch._replace(marker=True).part(11, 2).marker
+
+
+def test_a_packet_is_stripped_of_extension_and_padding() -> None:
+    packet = bytearray(rtp.build(8, 7, 8, 9, b"\xbe\xde\x00\x01abcdsound\x00\x00\x03"))
+    packet[0] |= 0x30
+    (batch,) = read(records.packet(1, 7, START, bytes(packet)))
+    assert isinstance(batch, Batch)
+    assert (batch.payloads, batch.payload_type, batch.ssrc, batch.timestamp) == ((b"sound",), 8, 9, 8)
+    assert batch.packet == bytes(packet)
+
+
+def test_what_is_no_rtp_is_left_out() -> None:
+    assert read(records.packet(0, 1, START, b"junk") + records.rtcp(0, START, b"junk")) == []
+
+
+def test_a_sender_report_is_a_clock_pair() -> None:
+    ntp = (2_208_988_800 + 1_700_000_000) << 32 | 1 << 31
+    report = struct.pack("!BBHIQIII", 0x80, 200, 6, 77, ntp, 1234, 0, 0)
+    assert read(records.rtcp(2, START, report)) == [ClockPair(2, 77, START, START + 500 * MS, 1234)]
+
+
+def test_marks_pass_and_the_rest_does_not() -> None:
+    stored = records.mark(255, Mark.PAUSE, START) + records.other(16, b"{}") + records.pad(8) + single(b"x")
+    mark, batch = read(stored)
+    assert mark == Marked(255, Mark.PAUSE, START, 0)
+    assert isinstance(batch, Batch)

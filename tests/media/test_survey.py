@@ -1,0 +1,178 @@
+"""The first reading: which timestamps are believed, and how streams are lined up."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import records
+from media.codecs import Format
+from media.stored import Batch, ClockPair, batches
+from media.survey import Survey
+from media.timeline import Timeline, TooLong
+from tests.media.calls import PCMU, START, noise, run, single
+
+PLAIN: Mapping[int, Mapping[int, Format]] = {0: {0: PCMU, 96: Format("opus", 48_000, 2)}, 1: {0: PCMU}}
+LOUD = noise(1, 100)
+
+
+def survey(stored: bytes) -> Timeline:
+    reading = Survey(PLAIN)
+    for item in batches(records.read([stored])):
+        if isinstance(item, Batch):
+            reading.add(item)
+        elif isinstance(item, ClockPair):
+            reading.report(item)
+    return reading.finish()
+
+
+def places(stored: bytes) -> list[tuple[int, int]]:
+    """Return (stream, ms from time 0) of every batch placed."""
+    timeline = survey(stored)
+    found = [item for item in batches(records.read([stored])) if isinstance(item, Batch)]
+    return [(p.stream, p.position * 1000 // timeline.rate) for placed, _ in timeline.blocks(found) for p in placed]
+
+
+def talk(*pieces: tuple[float, int, int], stream: int = 0, ssrc: int = 7) -> bytes:
+    """Make one source: each piece is (arrival ms, timestamp, packets); sequence numbers go on."""
+    out, seq = b"", 1000
+    for at, ts, count in pieces:
+        out += run(LOUD[:count], stream=stream, ssrc=ssrc, seq=seq, ts=ts & 0xFFFF_FFFF, at=at)
+        seq += count
+    return out
+
+
+def test_a_hold_in_which_the_clock_goes_on_is_silence_of_its_length() -> None:
+    assert places(talk((0, 0, 25), (30_500, 244_000, 25))) == [(0, 0), (0, 30_500)]
+
+
+def test_a_hold_in_which_the_sender_stops_its_clock_is_silence_all_the_same() -> None:
+    assert places(talk((0, 0, 25), (30_500, 4000, 25), (31_000, 8000, 100))) == [(0, 0), (0, 30_500), (0, 31_000)]
+
+
+def test_a_stall_that_ends_in_a_burst_moves_nothing() -> None:
+    stalled = b"".join(run(LOUD[:25], seq=1025 + 25 * i, ts=4000 + 4000 * i, at=3500 + i, every=0.01) for i in range(6))
+    after = run(LOUD[:25], seq=1175, ts=28_000, at=3520)
+    assert places(talk((0, 0, 25)) + stalled + after) == [(0, 500 * i) for i in range(8)]
+
+
+def test_jitter_moves_nothing() -> None:
+    assert places(talk((0, 0, 25), (900, 4000, 25), (1010, 8000, 25))) == [(0, 0), (0, 500), (0, 1000)]
+
+
+def test_a_burst_in_step_runs_ahead_of_time() -> None:
+    burst = b"".join(run(LOUD, seq=1000 + 100 * i, ts=16_000 * i, at=10 * i, every=0.01) for i in range(3))
+    assert places(burst) == [(0, 0), (0, 2000), (0, 4000)]
+
+
+@pytest.mark.parametrize("leap", [0x4000_0000, 0xC000_0000, 100_000, -3000])
+def test_a_timestamp_that_leaps_is_bounded_by_the_arrival(leap: int) -> None:
+    assert places(talk((0, 0, 25), (520, 4160 + leap, 25), (1020, 8160 + leap, 25))) == [(0, 0), (0, 500), (0, 1000)]
+
+
+def test_after_a_leap_with_a_pause_the_pause_is_kept() -> None:
+    assert places(talk((0, 0, 25), (10_500, 777_777_777, 25))) == [(0, 0), (0, 10_500)]
+
+
+def test_a_new_source_goes_on_where_the_old_one_ended() -> None:
+    stored = talk((0, 0, 25)) + talk((515, 900_000, 25), ssrc=8)
+    assert places(stored) == [(0, 0), (0, 500)]
+
+
+def test_a_new_source_after_a_pause_keeps_the_pause() -> None:
+    assert places(talk((0, 0, 25)) + talk((2500, 900_000, 25), ssrc=8)) == [(0, 0), (0, 2500)]
+
+
+def test_two_sources_at_once_lie_side_by_side() -> None:
+    assert places(talk((0, 0, 25)) + talk((100, 900_000, 25), ssrc=8)) == [(0, 0), (0, 100)]
+
+
+def test_streams_are_lined_up_by_the_arrival_of_their_first_packets() -> None:
+    stored = talk((0, 0, 25)) + talk((1234, 77, 25), stream=1)
+    assert places(stored) == [(0, 0), (1, 1234)]
+
+
+def test_a_codec_with_another_clock_goes_on_in_time() -> None:
+    opus = [b"\xf8" + bytes(20)] * 5
+    stored = talk((0, 0, 25)) + run(opus, pt=96, seq=1025, ts=4000, at=505, step=960)
+    stored += run(opus, pt=96, seq=1030, ts=4000 + 9600, at=705, step=960)
+    assert places(stored) == [(0, 0), (0, 500), (0, 700)]
+
+
+def test_a_new_source_after_the_wall_clock_was_set_back_goes_on_at_the_end() -> None:
+    assert places(talk((3_600_000, 0, 25)) + talk((0, 900_000, 25), ssrc=8)) == [(0, 0), (0, 500)]
+
+
+def sender_report(stream: int, ssrc: int, at: float, ntp_ms: float, timestamp: int) -> bytes:
+    seconds = START // 1_000_000_000 + 2_208_988_800
+    ntp = (seconds << 32) + int(ntp_ms * (1 << 32) / 1000)
+    packet = struct.pack("!BBHIQIII", 0x80, 200, 6, ssrc, ntp, timestamp, 0, 0)
+    return records.rtcp(stream, START + int(at * 1_000_000), packet)
+
+
+def test_sender_reports_of_one_clock_take_the_delay_of_a_first_packet_out() -> None:
+    stored = talk((0, 0, 25)) + talk((400, 0, 25), stream=1, ssrc=8)
+    # both were sent at once, by a clock that is 50 ms behind ours; the second stream's first packets stood in a queue
+    reports = sender_report(0, 7, 500, 450, 4000) + sender_report(1, 8, 500, 450, 4000)
+    assert places(stored) == [(0, 0), (1, 400)]
+    assert places(stored + reports) == [(0, 0), (1, 0)]
+
+
+def test_sender_reports_of_different_clocks_are_not_compared() -> None:
+    stored = talk((0, 0, 25)) + talk((400, 0, 25), stream=1, ssrc=8)
+    reports = sender_report(0, 7, 500, 450, 4000) + sender_report(1, 8, 500, 90_450, 4000)
+    assert places(stored + reports) == [(0, 0), (1, 400)]
+
+
+def test_a_sender_report_that_says_nonsense_is_not_believed() -> None:
+    stored = talk((0, 0, 25)) + talk((400, 0, 25), stream=1, ssrc=8)
+    reports = sender_report(0, 7, 500, 450, 4000) + sender_report(1, 8, 500, 450, 400_000_000)
+    assert places(stored + reports) == [(0, 0), (1, 400)]
+
+
+def test_a_step_of_the_wall_clock_is_no_silence_of_years() -> None:
+    years = 30 * 365 * 86_400_000
+    assert places(talk((0, 0, 25), (years, 4000, 25), (years + 500, 8000, 100))) == [(0, 0), (0, 500), (0, 1000)]
+
+
+def test_a_recording_of_more_than_a_week_is_refused() -> None:
+    stored = talk((0, 0, 1)) + talk((8 * 86_400_000, 0, 1), stream=1)
+    with pytest.raises(TooLong):
+        survey(stored)
+
+
+def test_encodings_nobody_decodes_are_named() -> None:
+    reading = Survey({0: {96: Format("EVS", 16_000)}})
+    for batch in batches(records.read([run([b"x"], pt=96) + run([b"x"], pt=77, seq=1001)])):
+        if isinstance(batch, Batch):
+            reading.add(batch)
+    assert reading.finish().notes.unknown == {0: ["EVS", "payload type 77"]}
+
+
+numbers = st.tuples(
+    st.integers(0, 2**20),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 20_000),
+    st.integers(1, 3),
+    st.integers(0, 2**32 - 1),
+)
+
+
+@given(st.lists(numbers, max_size=20))
+def test_whatever_is_stored_both_readings_agree(pieces: list[tuple[int, int, int, int, int]]) -> None:
+    stored = b"".join(run(LOUD[:n], seq=seq, ts=ts, at=at, step=step) for seq, ts, at, n, step in pieces)
+    timeline = survey(stored)
+    found = [item for item in batches(records.read([stored])) if isinstance(item, Batch)]
+    for placed, _ in timeline.blocks(found):
+        for p in placed:
+            assert p.position >= 0
+            assert p.position + 160 * len(p.payloads) <= timeline.samples + 1
+
+
+def test_one_packet_alone_is_a_call() -> None:
+    timeline = survey(single(LOUD[0]))
+    assert (timeline.samples, timeline.origin) == (160, START)

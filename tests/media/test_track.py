@@ -1,0 +1,146 @@
+"""Batches to records: both roads lead to the same packets, whatever order they come in."""
+
+import struct
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pylibsrtp import Policy, Session
+
+from media import batch, records, rtp
+from media.batch import Lane, Workbench
+from media.figures import totals
+from media.pauses import Pauses
+from media.spec import StreamSpec
+from media.track import Track
+
+SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
+PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
+FIRST_ARRIVAL = 1_700_000_000_990_000_000
+BENCH = Workbench()
+
+
+def lane_of(
+    packets: list[bytes], arrivals: list[int], address: tuple[int, ...] = (192, 0, 2, 1), port: int = 4000
+) -> Lane:
+    memory = memoryview(bytearray(batch.LANE))
+    lane = Lane(memory, BENCH)
+    for slot in range(batch.SLOTS):
+        struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, batch.UNUSED)
+    for slot, (packet, arrival) in enumerate(zip(packets, arrivals, strict=True)):
+        struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, len(packet))
+        struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *divmod(arrival, 1_000_000_000))
+        lane.names[slot * 32 : slot * 32 + 8] = struct.pack("=H", 2) + port.to_bytes(2, "big") + bytes(address)
+        near, far = packet[: batch.NEAR], packet[batch.NEAR :]
+        lane.near[slot * batch.NEAR : slot * batch.NEAR + len(near)] = near
+        lane.far[slot * batch.FAR : slot * batch.FAR + len(far)] = far
+    return lane
+
+
+def track_of(srtp: bool, pure: bool) -> Track:
+    spec = StreamSpec(0, SUITE if srtp else None, KEY if srtp else b"", payloads=PAYLOADS, source=("192.0.2.1", 4000))
+    track = Track(spec, Pauses(), 1)
+    track.pure = pure
+    return track
+
+
+def stored(out: list[bytes]) -> list[tuple[int, bytes]]:
+    found = []
+    for record in records.read([b"".join(out)]):
+        if isinstance(record, records.Run):
+            found += [(sequence, packet) for sequence, _, packet in record.packets()]
+        elif isinstance(record, records.Packet):
+            found.append((record.sequence, record.packet))
+    return found
+
+
+def stream_of(count: int, first: int, ssrc: int = 7) -> list[bytes]:
+    return [rtp.build(8, first + i, (first + i) * 160, ssrc, bytes([i % 256]) * 160) for i in range(count)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(0, 59), min_size=2, max_size=90),
+    st.integers(0, 65535),
+    st.booleans(),
+    st.lists(st.integers(1, 25), min_size=1, max_size=20),
+)
+def test_both_roads_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
+    plain = stream_of(60, first)
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    wire = [sender.protect(packet) for packet in plain] if srtp else plain
+    results = []
+    for pure in (True, False):
+        track, out, at, n = track_of(srtp, pure), [], 0, 0
+        while at < len(order):
+            chosen = order[at : at + cuts[n % len(cuts)]]
+            arrivals = [FIRST_ARRIVAL + (at + i) * 20_000_000 for i in range(len(chosen))]
+            track.receive(lane_of([wire[i] for i in chosen], arrivals), len(chosen), out)
+            at, n = at + len(chosen), n + 1
+        results.append(
+            (stored(out), track.packets, totals(track), track.duplicates + track.rejected, track.gaps.missing_ns)
+        )
+    assert results[0] == results[1]
+    assert len({sequence for sequence, _ in results[0][0]}) == len(results[0][0])
+    if not srtp or first + 60 < 65536:  # a first packet behind the wrap is of a rollover counter nobody has seen
+        assert {packet for _, packet in results[0][0]} <= set(plain)
+
+
+def test_an_even_batch_is_one_run_with_its_arrivals() -> None:
+    track, out = track_of(srtp=False, pure=True), []
+    packets = stream_of(26, 65500)
+    arrivals = [FIRST_ARRIVAL + i * 20_000_000 for i in range(26)]
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, out)
+    out.clear()
+    track.receive(lane_of(packets[1:], arrivals[1:]), 25, out)
+    (run,) = records.read([b"".join(out)])
+    assert isinstance(run, records.Run)
+    assert [packet for _, _, packet in run.packets()] == packets[1:]
+    assert list(run.arrivals) == arrivals[1:]
+    assert sum(map(len, out)) <= 1.03 * 25 * 160
+
+
+def test_a_wrap_inside_a_batch_goes_on_counting() -> None:
+    track, out = track_of(srtp=True, pure=True), []
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    packets = [sender.protect(packet) for packet in stream_of(50, 65510)]
+    for start in (0, 25):
+        track.receive(lane_of(packets[start : start + 25], [FIRST_ARRIVAL + (start + i) for i in range(25)]), 25, out)
+    assert [sequence for sequence, _ in stored(out)] == list(range(65510, 65560))
+    assert totals(track) == (0, 50)
+
+
+def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
+    track, out = track_of(srtp=False, pure=True), []
+    packets = stream_of(30, 10)
+    arrivals = [FIRST_ARRIVAL + i * 20_000_000 for i in range(30)]
+    track.receive(lane_of(packets[:10] + packets[13:], arrivals[:10] + arrivals[13:]), 27, out)
+    assert (totals(track)[0], track.gaps.missing_ns) == (3, 60_000_000)
+    assert track.gaps.listed() == [(arrivals[13] - 60_000_000, arrivals[13], "loss")]
+    track.receive(lane_of([packets[11]], [arrivals[29] + 1]), 1, out)
+    assert (totals(track)[0], track.gaps.missing_ns, track.reordered) == (2, 40_000_000, 1)
+
+
+def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
+    track, out = track_of(srtp=False, pure=False), []
+    track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9)), 5, out)
+    assert (track.foreign, track.packets, track.latched, out) == (5, 0, None, [])
+    track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
+    track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5, port=4002), 5, out)
+    assert (track.foreign, track.packets) == (10, 5)
+
+
+def test_a_stream_joined_after_many_wraps_is_found() -> None:
+    track, out = track_of(srtp=True, pure=False), []
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    plain = stream_of(2, 3 * 65536 + 500)
+    for step in range(0, 3 * 65536 + 500, 0x7000):
+        sender.protect(rtp.build(8, step, 0, 7, b"x"))
+    track.receive(lane_of([sender.protect(packet) for packet in plain], [FIRST_ARRIVAL] * 2), 2, out)
+    assert [sequence for sequence, _ in stored(out)] == [3 * 65536 + 500, 3 * 65536 + 501]
+
+
+def test_a_changed_ssrc_is_a_new_source_in_the_same_stream() -> None:
+    track, out = track_of(srtp=False, pure=True), []
+    track.receive(lane_of(stream_of(10, 10), [FIRST_ARRIVAL] * 10), 10, out)
+    track.receive(lane_of(stream_of(10, 40000, ssrc=9), [FIRST_ARRIVAL] * 10), 10, out)
+    assert (track.packets, totals(track), len(track.sources)) == (20, (0, 20), 2)

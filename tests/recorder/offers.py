@@ -1,0 +1,66 @@
+"""Building blocks of recording stories: requests, offers, metadata, moments."""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+
+from recorder import events as e
+from sip.events import Token
+from sip.message import Request, parse
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEYS = [bytes([65 + n]) * 30 for n in range(4)]
+
+
+def now(seconds: float = 0.0) -> e.Now:
+    """So many seconds after the story began."""
+    return e.Now(NOON + timedelta(seconds=seconds), 1000.0 + seconds)
+
+
+def random(size: int) -> bytes:
+    """Not random: the same bytes each time."""
+    return bytes(range(1, size + 1))
+
+
+def request(method: str = "INVITE", cseq: int = 1) -> Request:
+    """A request as an SBC sends it."""
+    text = (
+        f"{method} sip:rec@recorder.example SIP/2.0\r\nVia: SIP/2.0/TLS sbc.example;branch=z9hG4bK{cseq}\r\n"
+        f"From: <sip:sbc@sbc.example>;tag=a\r\nTo: <sip:rec@recorder.example>\r\nCall-ID: call-1\r\nCSeq: {cseq} {method}\r\n"
+        "Contact: <sip:sbc@sbc.example>;+sip.src\r\nUser-Agent: Acme SBC\r\nContent-Length: 0\r\n\r\n"
+    )
+    message = parse(text.encode())
+    if not isinstance(message, Request):
+        raise TypeError("the story's request is none")
+    return message
+
+
+def sdp(*directions: str, version: int = 1, media: str = "audio", suite: str = "AES_CM_128_HMAC_SHA1_80") -> bytes:
+    """An offer with one SRTP line a direction; direction "gone" is port 0."""
+    lines = ["v=0", f"o=- 7 {version} IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
+    for index, direction in enumerate(directions):
+        port = 0 if direction == "gone" else 30000 + 2 * index
+        key = base64.b64encode(KEYS[index]).decode()
+        lines += [f"m={media} {port} RTP/SAVP 8", f"a=label:{index + 1}", f"a=crypto:1 {suite} inline:{key}"]
+        lines += [] if direction == "gone" else [f"a={direction}"]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
+    """A complete document: the n-th name speaks on label n."""
+    people = "".join(
+        f'<participant participant_id="p{n}"><nameID aor="sip:+4930{n}00@pbx.example"><name>{name}</name></nameID></participant>'
+        f'<participantstreamassoc participant_id="p{n}"><send>s{n}</send></participantstreamassoc>'
+        f'<stream stream_id="s{n}" session_id="{session}"><label>{n}</label></stream>'
+        for n, name in enumerate(names, 1)
+    )
+    return (
+        '<?xml version="1.0"?><recording xmlns="urn:ietf:params:xml:ns:recording:1"><datamode>complete</datamode>'
+        f'<session session_id="{session}"/>{people}</recording>'
+    ).encode()
+
+
+def offered(token: int, offer: bytes, body: bytes | None = None, cseq: int = 1) -> e.Offered:
+    """The client's offer, over TLS."""
+    return e.Offered(Token(token), request("INVITE", cseq), offer, body, True, "198.51.100.7")

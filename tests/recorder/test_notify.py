@@ -1,0 +1,143 @@
+"""What systemd hears, and what it hands back."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recorder.notify import MAX_DESCRIPTORS, Notifier, listen_fds, watchdog_seconds
+
+
+class Manager:
+    """A service manager that writes down what it is told."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.socket.settimeout(5)
+
+    def hear(self) -> tuple[list[str], list[int]]:
+        """Return the lines and descriptors of the next message."""
+        data, ancillary, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(4 * MAX_DESCRIPTORS))
+        descriptors = array.array("i")
+        for _, _, content in ancillary:
+            descriptors.frombytes(content)
+        return data.decode().split("\n"), list(descriptors)
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    """Return a manager at a path and at an abstract address."""
+    made = Manager(str(tmp_path / "notify") if request.param == "path" else f"@recorder-test-{os.getpid()}")
+    yield made
+    made.socket.close()
+
+
+def test_life_is_told_in_systemds_words(manager: Manager) -> None:
+    notifier = Notifier(manager.address)
+    assert notifier.ready()
+    assert notifier.watchdog()
+    assert notifier.status("3 calls\nREADY=1")
+    assert notifier.extend(1.5)
+    assert notifier.stopping()
+    heard = [manager.hear()[0] for _ in range(5)]
+    assert heard == [
+        ["READY=1"],
+        ["WATCHDOG=1"],
+        ["STATUS=3 calls READY=1"],
+        ["EXTEND_TIMEOUT_USEC=1500000"],
+        ["STOPPING=1"],
+    ]
+
+
+def test_stored_descriptors_are_the_same_sockets(manager: Manager) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media:
+        media.bind(("127.0.0.1", 0))
+        assert Notifier(manager.address).store("rtp-fe1", [media.fileno()])
+        lines, (descriptor,) = manager.hear()
+        with socket.socket(fileno=descriptor) as kept:
+            assert kept.getsockname() == media.getsockname()
+    assert lines == ["FDSTORE=1", "FDNAME=rtp-fe1", "FDPOLL=0"]
+
+
+def test_many_descriptors_go_in_messages_the_kernel_takes(manager: Manager) -> None:
+    with open(os.devnull) as file:
+        assert Notifier(manager.address).store("a", [file.fileno()] * (MAX_DESCRIPTORS + 1))
+    for size in (MAX_DESCRIPTORS, 1):
+        _, descriptors = manager.hear()
+        assert len(descriptors) == size
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def test_a_name_is_removed(manager: Manager) -> None:
+    assert Notifier(manager.address).remove("rtp-fe1")
+    assert manager.hear()[0] == ["FDSTOREREMOVE=1", "FDNAME=rtp-fe1"]
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "ä", "x" * 256, "a\nREADY=1"])
+def test_a_name_that_systemd_would_ignore_is_an_error(name: str) -> None:
+    with pytest.raises(ValueError, match="descriptor's name"):
+        Notifier(None).store(name, [])
+
+
+def test_without_a_manager_nothing_happens(tmp_path: Path) -> None:
+    assert not Notifier(None).ready()
+    assert not Notifier("").present
+    assert not Notifier(str(tmp_path / "nobody")).ready()
+
+
+def test_no_child_speaks_in_our_name() -> None:
+    environment = {"NOTIFY_SOCKET": "@x"}
+    assert Notifier.from_environment(environment).present
+    assert environment == {}
+
+
+HANDED_OVER = """
+import os, sys
+from recorder.notify import listen_fds
+os.environ["LISTEN_PID"] = str(os.getpid())
+found = listen_fds()
+inheritable = [os.get_inheritable(fd) for fds in found.values() for fd in fds]
+print(sorted(found.items()), inheritable, sorted(name for name in os.environ if name.startswith("LISTEN")))
+"""
+
+
+def test_handed_over_descriptors_come_by_name_and_stay_ours() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        os.set_inheritable(one.fileno(), True)
+        shell = f'exec 3<&{one.fileno()} 4<&{one.fileno()} 5<&{one.fileno()}; exec "$0" -c "$1"'
+        child = subprocess.run(
+            ["bash", "-c", shell, sys.executable, HANDED_OVER],
+            env={"PATH": os.environ["PATH"], "LISTEN_FDS": "4", "LISTEN_FDNAMES": "a:b:a"},
+            cwd=Path(__file__).parents[2],
+            pass_fds=[one.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert child.stdout.strip().startswith("[('a', [3, 5]), ('b', [4])"), child.stderr
+    assert "True" not in child.stdout
+    assert child.stdout.strip().endswith("[]")
+
+
+def test_descriptors_for_another_process_are_not_ours() -> None:
+    assert listen_fds({"LISTEN_FDS": "1", "LISTEN_PID": "1"}, 2) == {}
+    assert listen_fds({}, 2) == {}
+    assert listen_fds({"LISTEN_FDS": "many", "LISTEN_PID": "2"}, 2) == {}
+
+
+def test_the_watchdog_is_fed_twice_as_often_as_it_bites() -> None:
+    assert watchdog_seconds({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "7"}, 7) == 5.0
+    assert watchdog_seconds({"WATCHDOG_USEC": "10000000"}, 7) == 5.0
+    assert watchdog_seconds({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "8"}, 7) is None
+    assert watchdog_seconds({"WATCHDOG_USEC": "0"}, 7) is None
+    assert watchdog_seconds({}, 7) is None

@@ -1,0 +1,224 @@
+"""Stories of one recording: what comes in, what is to be done, what the call's document says."""
+
+from __future__ import annotations
+
+import re
+
+from offers import metadata, now, offered, random, request, sdp
+
+from recorder import commands as c
+from recorder import events as e
+from recorder.recording import Recording, State
+from sip.events import Token
+from sip.negotiate import Policy
+
+ID = "11111111-2222-4333-8444-555555555555"
+
+
+def recording() -> Recording:
+    return Recording(ID, Policy(srtp="preferred"), random)
+
+
+def begun(*directions: str) -> Recording:
+    """A recording that was accepted with two lines."""
+    one = recording()
+    one.handle(offered(1, sdp(*(directions or ("sendonly", "sendonly"))), metadata("Alice", "Bob")), now())
+    one.handle(e.Opened({0: 20000, 1: 20002}), now())
+    return one
+
+
+def kinds(commands: list[c.Command]) -> list[type]:
+    return [type(x) for x in commands]
+
+
+def only(commands: list[c.Command], kind: type[c.Command]) -> c.Command:
+    (found,) = [x for x in commands if isinstance(x, kind)]
+    return found
+
+
+class TestTheBeginning:
+    def test_sockets_come_before_the_answer(self) -> None:
+        one = recording()
+        first = one.handle(offered(1, sdp("sendonly", "sendonly"), metadata("Alice", "Bob")), now())
+        assert kinds(first)[-1] is c.OpenSockets
+        assert c.Accept not in kinds(first)
+        second = one.handle(e.Opened({0: 20000, 1: 20002}), now())
+        assert kinds(second) == [c.Keep, c.StartMedia, c.Accept, c.Index]
+        assert one.state is State.RECORDING
+
+    def test_the_answer_takes_both_lines_with_our_ports_and_keys(self) -> None:
+        answer = begun().answer_sdp.decode()
+        assert re.findall(r"m=audio (\d+)", answer) == ["20000", "20002"]
+        assert answer.count("a=recvonly") == 2
+        assert "a=label:1" in answer
+        assert "QUFB" not in answer  # the offer's key, which begins with "AAA"
+
+    def test_the_signalling_is_kept_sealed_with_the_call(self) -> None:
+        one = recording()
+        done = one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
+        assert [x.kind for x in done if isinstance(x, c.Keep)] == [c.Kept.OFFER, c.Kept.EVENT, c.Kept.METADATA]
+
+    def test_an_unreadable_offer_is_refused_and_leaves_nothing(self) -> None:
+        one = recording()
+        done = one.handle(offered(1, b"nonsense"), now())
+        refusal = only(done, c.Refuse)
+        assert isinstance(refusal, c.Refuse)
+        assert refusal.status == 488
+        assert kinds(done)[-1] is c.Discard
+        assert one.state is State.OVER
+
+    def test_without_a_port_it_is_503_with_retry_after(self) -> None:
+        one = recording()
+        one.handle(offered(1, sdp("sendonly")), now())
+        refusal = only(one.handle(e.OpenFailed("no-port"), now()), c.Refuse)
+        assert isinstance(refusal, c.Refuse)
+        assert (refusal.status, refusal.retry_after) == (503, 30)
+
+
+class TestParties:
+    def test_owners_and_parties_are_those_of_the_metadata(self) -> None:
+        document = begun().call_document(now(1))
+        assert [p["name"] for p in document["parties"]] == ["Alice", "Bob"]
+        assert [s["party"] for s in document["streams"]] == [0, 1]
+        assert document["session_id"] == "c2Vzc2lvbi0xLS0tLS0tLQ=="
+
+    def test_without_metadata_the_call_id_is_the_session(self) -> None:
+        one = recording()
+        one.handle(offered(1, sdp("sendonly")), now())
+        one.handle(e.Opened({0: 20000}), now())
+        assert one.call_document(now())["session_id"] == "call-1"
+
+    def test_an_update_may_bring_names_later(self) -> None:
+        one = begun()
+        done = one.handle(e.Informed(request("UPDATE", 2), metadata("Alice", "Bob", "Carol")), now(2))
+        assert kinds(done)[-1] is c.Index
+        assert [p["name"] for p in one.call_document(now(3))["parties"]] == ["Alice", "Bob", "Carol"]
+
+
+class TestHoldAndPause:
+    def test_a_hold_is_shown_with_begin_and_end(self) -> None:
+        one = begun()
+        one.handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(5))
+        one.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(9))
+        held, other = one.call_document(now(10))["streams"]
+        assert held["pauses"] == [["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:09.000Z"]]
+        assert other["pauses"] == []
+
+    def test_a_hold_that_lasts_has_no_end_until_the_call_ends(self) -> None:
+        one = begun()
+        one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(5))
+        assert one.call_document(now(6))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", None]]
+        one.handle(e.HungUp(Token(4), request("BYE", 3), None), now(8))
+        assert one.call_document(now(9))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]]
+
+    def test_an_administrators_pause_stops_the_media(self) -> None:
+        one = begun()
+        assert c.PauseMedia in kinds(one.handle(e.PauseAsked(), now(2)))
+        assert one.handle(e.PauseAsked(), now(3)) == []
+        assert c.ResumeMedia in kinds(one.handle(e.ResumeAsked(), now(4)))
+        assert one.call_document(now(5))["streams"][1]["pauses"] == [["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]]
+
+    def test_resuming_by_sdp_does_not_end_an_administrators_pause(self) -> None:
+        one = begun()
+        one.handle(e.PauseAsked(), now(2))
+        one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(3))
+        one.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(4))
+        assert one.call_document(now(5))["streams"][0]["pauses"] == [["2026-03-01T12:00:02.000Z", None]]
+
+
+class TestReoffers:
+    def test_ports_and_session_stay_and_the_version_rises_with_a_change(self) -> None:
+        one = begun()
+        first = one.answer_sdp.decode()
+        one.handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(1))
+        second = one.answer_sdp.decode()
+        origin = re.compile(r"o=- (\d+) (\d+)")
+        assert origin.search(first)[1] == origin.search(second)[1]  # type: ignore[index]  # every answer has an o= line
+        assert int(origin.search(second)[2]) == int(origin.search(first)[2]) + 1  # type: ignore[index]  # the same
+        assert re.findall(r"m=audio (\d+)", second) == ["20000", "20002"]
+
+    def test_a_refresh_gives_the_very_same_answer(self) -> None:
+        one = begun()
+        first = one.answer_sdp
+        one.handle(offered(2, sdp("sendonly", "sendonly"), cseq=2), now(1))
+        assert one.answer_sdp == first
+
+    def test_a_new_line_gets_sockets_of_its_own(self) -> None:
+        one = begun()
+        done = one.handle(offered(2, sdp("sendonly", "sendonly", "sendonly", version=2), cseq=2), now(1))
+        opening = only(done, c.OpenSockets)
+        assert isinstance(opening, c.OpenSockets)
+        assert [s.number for s in opening.streams] == [2]
+        assert c.ChangeMedia in kinds(one.handle(e.Opened({2: 20004}), now(1)))
+
+    def test_a_removed_line_gives_its_sockets_back_and_stays_in_the_document(self) -> None:
+        one = begun()
+        done = one.handle(offered(2, sdp("sendonly", "gone", version=2), cseq=2), now(1))
+        change = only(done, c.ChangeMedia)
+        assert isinstance(change, c.ChangeMedia)
+        assert change.removed == (1,)
+        assert [s["removed"] for s in one.call_document(now(2))["streams"]] == [False, True]
+
+    def test_an_offer_we_cannot_take_leaves_everything_as_it_was(self) -> None:
+        one = begun()
+        before = one.call_document(now(1))
+        refusal = only(one.handle(offered(2, b"v=0\r\n", cseq=2), now(1)), c.Refuse)
+        assert isinstance(refusal, c.Refuse)
+        assert refusal.status == 488
+        assert one.state is State.RECORDING
+        assert one.call_document(now(1))["streams"] == before["streams"]
+
+
+class TestTheEnd:
+    def test_the_bye_is_answered_only_by_the_finish(self) -> None:
+        one = begun()
+        done = one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        assert kinds(done)[-1] is c.CloseMedia
+        last = one.handle(e.MediaClosed({0: {"packets": 350}, 1: {"packets": 349}}, True), now(7.1))
+        finish = only(last, c.Finish)
+        assert isinstance(finish, c.Finish)
+        assert finish.document["state"] == "complete"
+        assert finish.document["duration_ms"] == 7000
+        assert [s["packets"] for s in finish.document["streams"]] == [350, 349]
+        assert one.take_bye() == 4
+        assert one.take_bye() is None
+
+    def test_everybody_has_left_at_the_end(self) -> None:
+        one = begun()
+        one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        assert {p["left_at"] for p in one.call_document(now(8))["parties"]} == {"2026-03-01T12:00:07.000Z"}
+
+    def test_audio_lost_to_a_restart_makes_it_interrupted(self) -> None:
+        one = begun()
+        one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        gap = (1_772_366_401_000_000_000, 1_772_366_402_000_000_000, "restart")
+        (finish,) = one.handle(e.MediaClosed({0: {"gaps": [gap], "gap_ms": 1000}}, True), now(7.1))
+        assert isinstance(finish, c.Finish)
+        assert finish.document["state"] == "interrupted"
+
+    def test_audio_lost_on_the_network_does_not(self) -> None:
+        one = begun()
+        one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        gap = (1_772_366_401_000_000_000, 1_772_366_402_000_000_000, "loss")
+        (finish,) = one.handle(e.MediaClosed({0: {"gaps": [gap], "gap_ms": 1000}}, True), now(7.1))
+        assert isinstance(finish, c.Finish)
+        assert finish.document["state"] == "complete"
+
+    def test_our_own_stop_says_bye_first(self) -> None:
+        done = begun().handle(e.StopAsked("shutdown", interrupted=True), now(3))
+        assert kinds(done)[0] is c.HangUp
+        assert kinds(done)[-1] is c.CloseMedia
+
+    def test_a_second_end_changes_nothing(self) -> None:
+        one = begun()
+        one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        assert one.handle(e.Lost("timer"), now(8)) == []
+        assert one.handle(e.StopAsked("shutdown", interrupted=True), now(8)) == []
+        assert one.reason == "bye"
+
+    def test_an_offer_while_it_ends_is_refused(self) -> None:
+        one = begun()
+        one.handle(e.Lost("timer"), now(7))
+        refusal = only(one.handle(offered(9, sdp("sendonly", "sendonly"), cseq=5), now(7)), c.Refuse)
+        assert isinstance(refusal, c.Refuse)
+        assert refusal.status == 488

@@ -1,0 +1,41 @@
+"""A checkpoint brings a recording back as it was."""
+
+from __future__ import annotations
+
+import json
+
+from offers import metadata, now, offered, random, sdp
+
+from recorder import events as e
+from recorder.recording import Recording, State
+from recorder.recording_state import from_state, to_state
+from sip.negotiate import Policy
+
+
+def living() -> Recording:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.handle(offered(1, sdp("sendonly", "sendonly"), metadata("Alice", "Bob")), now())
+    one.handle(e.Opened({0: 20000, 1: 20002}), now())
+    one.handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(5))
+    return one
+
+
+def test_the_document_is_the_same_after_a_detour_through_json() -> None:
+    one = living()
+    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    assert other.call_document(now(9)) == one.call_document(now(9))
+    assert other.state is State.RECORDING
+
+
+def test_the_next_answer_is_the_same() -> None:
+    one = living()
+    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    for each in (one, other):
+        each.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(6))
+    assert other.answer_sdp == one.answer_sdp
+
+
+def test_a_hold_goes_on_over_the_restart() -> None:
+    other = from_state(json.loads(json.dumps(to_state(living()))), random)
+    other.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(8))
+    assert other.call_document(now(9))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]]

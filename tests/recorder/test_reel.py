@@ -1,0 +1,88 @@
+"""A part on a disk that stalls: what it did not take is written later, once and in order."""
+
+import os
+
+import pytest
+
+from media import records
+from recorder.reel import MAX_BACKLOG, Reel
+from recorder.wire import Part
+from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
+
+NOW = 10**18
+
+
+class Disk:
+    """A pipe is a disk whose space can be had back."""
+
+    def __init__(self) -> None:
+        self.header, self.secret = new_part(bytes(32), b"test", MEDIA_SEGMENT, os.urandom)
+        self.end, fd = os.pipe()
+        os.set_blocking(fd, False)
+        os.set_blocking(self.end, False)
+        self.data = b""
+        part = Part("m1", self.secret.key, self.secret.prefix, self.secret.segment)
+        self.reel = Reel(part, fd)
+
+    def take(self) -> None:
+        try:
+            while chunk := os.read(self.end, 1 << 20):
+                self.data += chunk
+        except BlockingIOError:
+            pass
+
+    def found(self) -> list[int]:
+        whole = self.header + self.data
+        reader = Reader(
+            PartSecret(self.secret.key, self.secret.prefix, MEDIA_SEGMENT), len(whole), lambda a, n: whole[a : a + n]
+        )
+        return [each.sequence for each in records.read(reader.chunks()) if isinstance(each, records.Packet)]
+
+
+@pytest.mark.parametrize("stalled", [30, 60])
+def test_a_stall_loses_nothing(stalled: int) -> None:
+    disk = Disk()
+    for number in range(100 + stalled):
+        disk.reel.write(records.packet(0, number, NOW, bytes(1000)), NOW)
+        assert disk.reel.committed <= HEADER + len(disk.data) + (1 << 16)
+    assert disk.reel.trouble
+    disk.take()
+    disk.reel.write(records.packet(0, 100 + stalled, NOW, bytes(1000)), NOW)
+    disk.take()
+    while not disk.reel.finish(b"", NOW):
+        disk.take()
+    disk.take()
+    assert disk.found() == list(range(101 + stalled))
+    assert disk.reel.remainder == b""
+    disk.reel.close()
+    os.close(disk.end)
+
+
+def test_beyond_the_limit_records_are_dropped_and_it_is_said_since_when() -> None:
+    disk = Disk()
+    record = records.packet(0, 1, NOW, bytes(1000))
+    for number in range((MAX_BACKLOG + (1 << 17)) // len(record)):
+        disk.reel.write(record, NOW + number)
+    assert disk.reel.dropping
+    assert len(disk.reel.remainder) < MAX_BACKLOG + (1 << 14)
+    disk.take()
+    since = disk.reel.write(record, NOW + 10**9)
+    assert NOW < since < NOW + 10**9
+    assert not disk.reel.dropping
+    disk.reel.close()
+    os.close(disk.end)
+
+
+def test_a_slow_codec_is_padded_within_its_budget() -> None:
+    disk = Disk()
+    payload = 0
+    for second in range(200):
+        disk.reel.write(records.packet(0, second, NOW, bytes(700)), NOW + second * 1_000_000_000)
+        payload += 700
+        disk.take()
+    disk.reel.finish(b"", NOW)
+    disk.take()
+    assert disk.found() == list(range(200))
+    assert payload < len(disk.data) < 1.25 * payload
+    disk.reel.close()
+    os.close(disk.end)

@@ -1,0 +1,110 @@
+"""The daemon's side: workers are started, heard, limited and ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from media.encode import Container
+from recorder.rendering import Renderer, RenderFailed, RenderStream, render
+from tests.media.calls import PCMU, expand, noise, run
+from tests.recorder.sealed import Part, output, part_of
+
+LOUD = noise(1, 100)
+STREAMS = [RenderStream(0, "0", {0: PCMU})]
+
+
+def children() -> list[str]:
+    """Return the process ids of our children."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def test_a_file_is_made_and_reported(tmp_path: Path) -> None:
+    steps: list[float] = []
+    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, path):
+        report = asyncio.run(render([part], STREAMS, "wav", fd, steps.append))
+    assert report["seconds"] == 2
+    assert steps == [0.5, 1]
+    assert path.read_bytes()[44:] == expand(b"".join(LOUD)).tobytes()
+
+
+def test_what_the_worker_says_is_what_the_caller_hears(tmp_path: Path) -> None:
+    with (
+        part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part,
+        output(tmp_path) as (fd, _),
+        pytest.raises(RenderFailed, match="not genuine") as error,
+    ):
+        asyncio.run(render([part], STREAMS, Container.WAV, fd))
+    assert error.value.status == 1
+
+
+def test_an_unknown_format_is_wrong_use() -> None:
+    with pytest.raises(RenderFailed, match="wav, flac, opus, mp3, mkv, pcap") as error:
+        asyncio.run(render([], STREAMS, "aiff", 1))
+    assert error.value.status == 2
+
+
+def test_few_workers_run_at_once(tmp_path: Path) -> None:
+    most = 0
+
+    def look(_: float) -> None:
+        nonlocal most
+        most = max(most, len(children()))
+
+    async def all_of(part: Part) -> None:
+        renderer = Renderer(at_once=2)
+        outs = [os.open(tmp_path / f"o{i}", os.O_RDWR | os.O_CREAT) for i in range(5)]
+        await asyncio.gather(*(renderer.render([part], STREAMS, "wav", out, look) for out in outs))
+        for out in outs:
+            os.close(out)
+
+    with part_of(tmp_path, "m1", run(LOUD)) as part:
+        asyncio.run(all_of(part))
+    assert 1 <= most <= 2
+    assert len({(tmp_path / f"o{i}").read_bytes() for i in range(5)}) == 1
+
+
+def test_a_worker_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    async def hurried(part: Part, fd: int) -> None:
+        await Renderer(time_out=0.001).render([part], STREAMS, "wav", fd)
+
+    with (
+        part_of(tmp_path, "m1", run(LOUD)) as part,
+        output(tmp_path) as (fd, _),
+        pytest.raises(RenderFailed, match=r"longer than 0\.001 s"),
+    ):
+        asyncio.run(hurried(part, fd))
+    assert children() == []
+
+
+def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
+    async def impatient(part: Part, fd: int) -> None:
+        task = asyncio.create_task(Renderer().render([part], STREAMS, "wav", fd))
+        while not children():
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert children() == []
+
+    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
+        asyncio.run(impatient(part, fd))
+
+
+def test_a_worker_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTED", "secret")
+    seen: list[bytes] = []
+
+    def look(_: float) -> None:
+        seen.extend(
+            Path(f"/proc/{child}/environ").read_bytes()
+            for child in children()
+            if os.access(f"/proc/{child}/environ", os.R_OK)
+        )
+
+    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
+        asyncio.run(render([part], STREAMS, "wav", fd, look))
+    assert not any(b"PLANTED" in environment for environment in seen)

@@ -1,0 +1,90 @@
+"""Whose call it is, and who is spoken to at all."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.settings import Customer
+from recorder.tenancy import Tenants, customer_of, normal_address
+
+
+def customer(name: str, sources: tuple[str, ...] = (), **more: Any) -> Customer:
+    """Make a customer."""
+    return Customer(name=name, sources=tuple(ipaddress.ip_network(source) for source in sources), **more)
+
+
+ACME = customer("acme", ("192.0.2.0/24", "2001:db8:1::/48"))
+GLOBEX = customer("globex", ("192.0.2.0/28",), certificates=("sbc.globex.example",))
+OPEN = customer("initech", domains=("initech.example",))
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "domain", "whose"),
+    [
+        ("192.0.2.200", (), None, "acme"),
+        ("192.0.2.1", (), None, "globex"),  # the narrower network
+        ("::ffff:192.0.2.200", (), None, "acme"),  # IPv4 on an IPv6 socket
+        ("2001:db8:1::5", (), None, "acme"),
+        ("203.0.113.1", (), None, None),
+        ("203.0.113.1", ("SBC.globex.example",), None, "globex"),
+        ("192.0.2.200", ("sbc.globex.example",), None, "globex"),  # a certificate proves more than an address
+        ("203.0.113.1", (), "Initech.Example.", "initech"),
+        ("192.0.2.200", (), "initech.example", "initech"),  # named expressly
+        ("not an address", (), None, None),
+        ("", (), "", None),
+    ],
+)
+def test_a_call_finds_its_customer(source: str, names: tuple[str, ...], domain: str | None, whose: str | None) -> None:
+    assert Tenants([ACME, GLOBEX, OPEN]).customer_of(source, names, domain) == whose
+    assert customer_of([OPEN, GLOBEX, ACME], source, names, domain) == whose
+
+
+def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
+    both = [
+        customer("a", ("192.0.2.1",), domains=("a.example",)),
+        customer("b", ("192.0.2.1",), domains=("b.example",)),
+    ]
+    assert Tenants(both).customer_of("192.0.2.1", (), "b.example") == "b"
+    assert Tenants(both).customer_of("192.0.2.1", (), "a.example") == "a"
+
+
+def test_a_domain_opens_nothing_to_strangers_of_a_customer_with_sources() -> None:
+    closed = customer("acme", ("192.0.2.0/24",), domains=("acme.example",))
+    assert Tenants([closed]).customer_of("203.0.113.1", (), "acme.example") is None
+
+
+def test_strangers_get_silence_on_udp_only() -> None:
+    tenants = Tenants([ACME, GLOBEX])
+    assert tenants.admits("udp", "192.0.2.9")
+    assert tenants.admits("udp", "::ffff:192.0.2.9")
+    assert not tenants.admits("udp", "203.0.113.1")
+    assert tenants.admits("tcp", "203.0.113.1")
+    assert tenants.admits("tls", "203.0.113.1")
+
+
+def test_a_customer_known_by_domain_only_may_call_from_anywhere() -> None:
+    assert Tenants([ACME, OPEN]).admits("udp", "203.0.113.1")
+
+
+def test_all_of_ipv6_is_not_all_of_ipv4() -> None:
+    assert not Tenants([customer("six", ("::/0",))]).admits("udp", "192.0.2.1")
+    assert Tenants([customer("four", ("0.0.0.0/0",))]).admits("udp", "192.0.2.1")
+    assert not Tenants([customer("four", ("0.0.0.0/0",))]).admits("udp", "2001:db8::1")
+
+
+def test_an_address_has_one_spelling() -> None:
+    assert normal_address("::FFFF:192.0.2.1") == "192.0.2.1"
+    assert normal_address("fe80::1%eth0") == "fe80::1"
+    assert normal_address("::ffff:nonsense") == "::ffff:nonsense"
+
+
+@given(st.ip_addresses(), st.ip_addresses(v=4).map(lambda ip: ipaddress.ip_network(f"{ip}/20", strict=False)))
+def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -> None:
+    tenants = Tenants([Customer(name="a", sources=(network,))])
+    plain = ipaddress.ip_address(normal_address(str(source)))
+    assert tenants.admits("udp", str(source)) == (plain.version == 4 and plain in network)

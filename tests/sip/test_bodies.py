@@ -1,0 +1,58 @@
+"""What is found in a body."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.bodies import NOTHING, contents, refused_body, takes_sdp
+from sip.headers import Headers
+from tests.sip.story import METADATA, OFFER, multipart
+
+
+def found(kind, body, *fields):
+    return contents(Headers([("Content-Type", kind), *fields] if kind else list(fields)), body)
+
+
+def test_both_parts_in_either_order():
+    body, kind = multipart()
+    assert (found(kind, body).offer, found(kind, body).metadata) == (OFFER, METADATA)
+    first, _ = multipart(offer=None)
+    last, _ = multipart(metadata=None)
+    turned = first.replace(b"--b--\r\n", b"") + last
+    assert (found(kind, turned).offer, found(kind, turned).metadata) == (OFFER, METADATA)
+
+
+NAMES = ["application/rs-metadata+xml", "application/rs-metadata", "Application/RS-Metadata", ""]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_bare_metadata(kind):
+    assert found(kind, METADATA).metadata == METADATA
+
+
+def test_a_disposition_is_enough():
+    assert found("application/xml", b"<x/>", ("Content-Disposition", "recording-session")).metadata == b"<x/>"
+
+
+def test_no_body_is_nothing():
+    assert found("application/sdp", b"") is NOTHING
+    assert found("", b"\r\n") is NOTHING
+
+
+def test_what_must_be_understood():
+    assert found("application/unknown", b"x").strange
+    assert not found("application/gtd", b"x", ("Content-Disposition", "signal;handling=optional")).strange
+    assert not found("application/pidf+xml", b"x", ("Content-Disposition", "by-reference")).strange
+    fault = refused_body(Headers(), found("application/unknown", b"x"))
+    assert fault is not None
+    assert fault.status == 415
+    assert refused_body(Headers([("Content-Encoding", "identity")]), NOTHING) is None
+    assert refused_body(Headers([("e", "gzip")]), NOTHING) is not None
+
+
+@pytest.mark.parametrize(
+    ("accept", "welcome"),
+    [(None, True), ("", True), ("application/sdp;q=0.5", True), ("text/x, */*", True), ("text/x", False)],
+)
+def test_accept(accept, welcome):
+    assert takes_sdp(Headers([("Accept", accept)] if accept is not None else [])) is welcome

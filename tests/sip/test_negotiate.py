@@ -1,0 +1,364 @@
+"""Offers and what a recorder answers."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.crypto import SUITES, CryptoOffer
+from sip.errors import LocalError, MalformedBody, NotAcceptable
+from sip.negotiate import SUPPORTED, LinePlan, Policy, answer, plan
+from sip.sdp import SessionDescription
+
+SDES = "AES_CM_128_HMAC_SHA1_80"
+PREFERRED = Policy("preferred", secure=True)
+HEAD = "v=0\no=src 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
+
+
+def offered(*lines: str, head: str = HEAD) -> SessionDescription:
+    return SessionDescription.parse((head + "\n".join(lines) + "\n").encode())
+
+
+def key_line(suite: str = SDES, tag: int = 1, tail: str = "") -> str:
+    return f"a=crypto:{tag} {suite} inline:{base64.b64encode(bytes([tag]) * SUITES.get(suite, 30)).decode()}{tail}"
+
+
+def answered(offer: SessionDescription, plans: tuple[LinePlan, ...], address: str = "198.51.100.7") -> list[str]:
+    ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
+    keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
+    data = answer(offer, plans, address=address, ports=ports, keys=keys, session_id=77, version=3)
+    assert data.endswith(b"\r\n") and b"\n" not in data.replace(b"\r\n", b"")
+    return data.decode().split("\r\n")[:-1]
+
+
+def refusal(offer: SessionDescription, policy: Policy, previous: tuple[LinePlan, ...] = ()) -> NotAcceptable:
+    with pytest.raises(NotAcceptable) as caught:
+        plan(offer, policy, previous)
+    assert caught.value.status == 488
+    return caught.value
+
+
+def test_two_labelled_srtp_streams_are_answered_to_the_letter() -> None:
+    offer = offered(
+        "m=audio 40000 RTP/SAVP 8",
+        "a=rtpmap:8 PCMA/8000",
+        "a=sendonly",
+        "a=label:1",
+        key_line(),
+        "m=audio 40002 RTP/SAVP 0 101",
+        "a=sendonly",
+        "a=label:b_leg",
+        "a=fmtp:101 0-15",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=rtcp-mux",
+        key_line("AES_CM_128_HMAC_SHA1_32", 4),
+    )
+    plans = plan(offer, Policy("required"))
+    ours = base64.b64encode(b"K" * 30).decode()
+    assert answered(offer, plans) == [
+        "v=0",
+        "o=- 77 3 IN IP4 198.51.100.7",
+        "s=-",
+        "c=IN IP4 198.51.100.7",
+        "t=0 0",
+        "m=audio 20000 RTP/SAVP 8",
+        "a=rtpmap:8 PCMA/8000",
+        "a=recvonly",
+        "a=label:1",
+        f"a=crypto:1 {SDES} inline:{ours}",
+        "m=audio 20002 RTP/SAVP 0 101",
+        "a=rtpmap:0 PCMU/8000",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=fmtp:101 0-15",
+        "a=recvonly",
+        "a=label:b_leg",
+        "a=rtcp-mux",
+        f"a=crypto:4 AES_CM_128_HMAC_SHA1_32 inline:{ours}",
+    ]
+    assert [(line.suite, line.source, line.rtcp_source) for line in plans] == [
+        (SDES, ("192.0.2.1", 40000), ("192.0.2.1", 40001)),
+        ("AES_CM_128_HMAC_SHA1_32", ("192.0.2.1", 40002), ("192.0.2.1", 40002)),
+    ]
+    assert plans[0].crypto is not None and plans[0].crypto.key == b"\1" * 30
+
+
+@pytest.mark.parametrize(
+    ("attribute", "ours", "held"),
+    [
+        ("a=sendonly", "recvonly", False),
+        ("a=sendrecv", "recvonly", False),
+        ("a=x", "recvonly", False),
+        ("a=recvonly", "inactive", True),
+        ("a=inactive", "inactive", True),
+    ],
+)
+def test_the_direction_answers_this_offer_only(attribute: str, ours: str, held: bool) -> None:
+    offer = offered("m=audio 4000 RTP/AVP 0", attribute)
+    before = plan(offered("m=audio 4000 RTP/AVP 0", "a=inactive"), PREFERRED)
+    (line,) = plan(offer, PREFERRED, before)
+    assert (line.answer_direction, line.held) == (ours, held)
+    assert f"a={ours}" in answered(offer, (line,))
+
+
+@pytest.mark.parametrize("address", ["IP4 0.0.0.0", "IP6 ::"])
+def test_the_zero_address_is_a_hold_that_keeps_the_port(address: str) -> None:
+    offer = offered("m=audio 4000 RTP/AVP 0", f"c=IN {address}")
+    (line,) = plan(offer, PREFERRED)
+    assert (line.accepted, line.held, line.source, line.rtcp_source) == (True, True, None, None)
+    assert "m=audio 20000 RTP/AVP 0" in answered(offer, (line,))
+
+
+def test_every_line_is_answered_in_order_and_the_unfit_ones_get_port_0() -> None:
+    offer = offered(
+        "m=message 2855 TCP/MSRP *",
+        "a=label:9",
+        "m=audio 4000 RTP/AVP 8 0 98",
+        "m=image 5000 udptl t38",
+        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "m=video 6000 RTP/AVPF 97",
+        "m=audio 0 RTP/AVP 0",
+        "m=",
+        "m=text 11000/2 RTP/AVP 98",
+    )
+    plans = plan(offer, PREFERRED)
+    assert [line.reason for line in plans] == ["kind", None, "kind", "profile", None, "port-zero", "port-zero", None]
+    assert [line for line in answered(offer, plans) if line[:2] == "m="] == [
+        "m=message 0 TCP/MSRP *",
+        "m=audio 20002 RTP/AVP 8 0 98",
+        "m=image 0 udptl t38",
+        "m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
+        "m=video 20008 RTP/AVPF 97",
+        "m=audio 0 RTP/AVP 0",
+        "m=audio 0 RTP/AVP 0",
+        "m=text 20014 RTP/AVP 98",
+    ]
+
+
+def test_only_chosen_kinds_and_a_limited_number_are_recorded() -> None:
+    offer = offered("m=video 4 RTP/AVP 97", "m=audio 6 RTP/AVP 0", "m=audio 8 RTP/AVP 0")
+    policy = Policy("off", max_lines=2, kinds=frozenset({"audio"}))
+    assert [line.reason for line in plan(offer, policy)] == ["kind", None, "too-many-lines"]
+
+
+def test_the_strongest_usable_suite_is_answered_with_its_tag() -> None:
+    names = list(SUITES)
+    lines = [key_line(suite, tag) for tag, suite in enumerate(reversed(names), 1)]
+    offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
+    chosen = []
+    supported = SUPPORTED
+    while supported:
+        (line,) = plan(offer, Policy(supported=supported))
+        assert (
+            line.suite is not None
+            and line.crypto is not None
+            and line.crypto.tag == len(names) - names.index(line.suite)
+        )
+        chosen.append(line.suite)
+        supported -= {line.suite}
+    assert chosen == [
+        "AEAD_AES_256_GCM",
+        "AEAD_AES_128_GCM",
+        "AES_256_CM_HMAC_SHA1_80",
+        SDES,
+        "AES_256_CM_HMAC_SHA1_32",
+        "AES_CM_128_HMAC_SHA1_32",
+    ]
+    assert refusal(offer, Policy(supported=supported)).warning == 399
+
+
+def test_a_line_with_a_window_hint_is_the_last_choice() -> None:
+    offer = offered("m=audio 4 RTP/SAVP 0", key_line("AEAD_AES_256_GCM", 1, " WSH=64"), key_line(tag=2))
+    assert plan(offer, Policy())[0].suite == SDES
+    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line(tail=" WSH=64")), Policy())[0].suite == SDES
+
+
+def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
+    key = base64.b64encode(bytes(30)).decode()
+    offer = offered(
+        "m=audio 4 RTP/SAVP 0",
+        f"a=crypto:1 {SDES} inline:{key}|1:4;inline:{key}|2:4",
+        key_line("AES_CM_128_HMAC_SHA1_32", 2),
+    )
+    assert plan(offer, Policy())[0].suite == "AES_CM_128_HMAC_SHA1_32"
+    (line,) = plan(offer, Policy(several_keys=True))
+    assert line.crypto is not None and len(line.crypto.others) == 1
+
+
+@pytest.mark.parametrize("srtp", ["required", "preferred", "off"])
+def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
+    for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
+        error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
+        assert (error.code, error.warning) == ("crypto", 399)
+
+
+@pytest.mark.parametrize(
+    ("srtp", "lines", "suite", "reason"),
+    [
+        ("required", [], None, "srtp-required"),
+        ("required", [key_line()], SDES, None),
+        ("required", [key_line("NULL_HMAC_SHA1_80")], None, "crypto"),
+        ("preferred", [], None, None),
+        ("preferred", [key_line()], SDES, None),
+        ("preferred", [key_line("NULL_HMAC_SHA1_80")], None, None),
+        ("off", [key_line()], None, None),
+    ],
+)
+def test_optional_srtp_follows_the_policy(srtp: str, lines: list[str], suite: str | None, reason: str | None) -> None:
+    offer = offered("m=audio 4 RTP/AVP 0", *lines, "m=audio 6 RTP/SAVP 0", key_line())
+    line = plan(offer, Policy(srtp))[0]  # type: ignore[arg-type]  # from the list above
+    assert (line.suite, line.reason) == (suite, reason)
+    assert ("a=crypto" in "".join(answered(offer, (line, plan(offer, PREFERRED)[1]))[:9])) == (suite is not None)
+
+
+def test_keys_that_came_unprotected_may_be_refused() -> None:
+    policy = Policy("preferred", secure=False, sdes_without_tls=False)
+    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line()), policy).code == "sdes-without-tls"
+    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy(secure=False))[0].suite == SDES
+
+
+@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP"])
+def test_dtls_alone_is_not_acceptable_but_read(profile: str) -> None:
+    offer = offered(f"m=audio 4 {profile} 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", "m=audio 6 RTP/AVP 0")
+    (line, _) = plan(offer, PREFERRED)
+    assert (line.accepted, line.reason, line.setup, line.fingerprints) == (False, "dtls", "actpass", ("sha-256 AA:BB",))
+
+
+@pytest.mark.parametrize(
+    ("line", "warning"),
+    [
+        ("m=audio 4 RTP/AVP x", 305),
+        ("m=audio 4 TCP/RTP/AVP 0", 302),
+        ("m=image 4 udptl t38", 304),
+        ("m=audio 0 RTP/AVP 0", 304),
+    ],
+)
+def test_an_offer_of_nothing_recordable_names_the_reason(line: str, warning: int) -> None:
+    assert refusal(offered(line), PREFERRED).warning == warning
+
+
+def test_an_offer_without_lines_is_not_acceptable() -> None:
+    refusal(offered(), PREFERRED)
+
+
+def test_streams_are_added_removed_and_their_slots_used_again() -> None:
+    first = plan(offered("m=audio 4 RTP/AVP 0", "m=audio 6 RTP/AVP 0"), PREFERRED)
+    without = offered("m=audio 0 RTP/AVP 0", "m=audio 6 RTP/AVP 0", "m=audio 8 RTP/AVP 0")
+    second = plan(without, PREFERRED, first)
+    assert [(line.accepted, line.removed) for line in second] == [(False, True), (True, False), (True, False)]
+    nothing = offered("m=audio 0 RTP/AVP 0", "m=audio 0 RTP/AVP 0", "m=audio 0 RTP/AVP 0")
+    third = plan(nothing, PREFERRED, second)
+    assert [line.reason for line in third] == ["removed"] * 3
+    assert [line[:11] for line in answered(nothing, third)[5:]] == ["m=audio 0 R"] * 3
+    (again, *_) = plan(offered("m=video 4 RTP/AVP 97"), PREFERRED, third)
+    assert again.accepted and not again.removed
+
+
+@pytest.mark.parametrize(
+    ("attribute", "expected"),
+    [
+        ("a=rtcp:53020", ("192.0.2.1", 53020)),
+        ("a=rtcp:53020 IN IP4 192.0.2.9", ("192.0.2.9", 53020)),
+        ("a=rtcp:x", ("192.0.2.1", 4001)),
+        ("a=rtcp:99999", ("192.0.2.1", 4001)),
+        ("a=rtcp:5 IN IP4 name.example", None),
+        ("a=rtcp-mux", ("192.0.2.1", 4000)),
+    ],
+)
+def test_where_rtcp_comes_from(attribute: str, expected: tuple[str, int] | None) -> None:
+    assert plan(offered("m=audio 4000 RTP/AVP 0", attribute), PREFERRED)[0].rtcp_source == expected
+
+
+def test_a_named_host_gives_no_source_and_a_wrapped_ipv4_address_its_plain_form() -> None:
+    offer = offered("m=audio 4 RTP/AVP 0", "c=IN IP4 sbc.example", "m=audio 6 RTP/AVP 0", "c=IN IP6 ::ffff:192.0.2.2")
+    assert [line.source for line in plan(offer, PREFERRED)] == [None, ("192.0.2.2", 6)]
+
+
+def test_an_ipv6_answer_and_the_times_of_the_offer() -> None:
+    offer = offered("m=audio 4 RTP/AVP 0", head=HEAD.replace("t=0 0", "t=3149328700 0"))
+    lines = answered(offer, plan(offer, PREFERRED), "2001:db8::7")
+    assert lines[1:5] == ["o=- 77 3 IN IP6 2001:db8::7", "s=-", "c=IN IP6 2001:db8::7", "t=3149328700 0"]
+    bare = offered("m=audio 4 RTP/AVP 0", head="")
+    assert "t=0 0" in answered(bare, plan(bare, PREFERRED))
+
+
+def test_bundle_ice_and_unknown_attributes_are_left_out() -> None:
+    offer = offered(
+        "a=group:BUNDLE 0",
+        "m=audio 4 RTP/AVP 0",
+        "a=mid:0",
+        "a=candidate:1 1 udp 1 192.0.2.1 4 typ host",
+        "a=record:on",
+    )
+    assert answered(offer, plan(offer, PREFERRED))[5:] == [
+        "m=audio 20000 RTP/AVP 0",
+        "a=rtpmap:0 PCMU/8000",
+        "a=recvonly",
+    ]
+
+
+def test_an_answer_without_port_or_with_a_foreign_key_is_our_fault() -> None:
+    offer = offered("m=audio 4 RTP/SAVP 0", key_line())
+    plans = plan(offer, Policy())
+    for ports, keys in (({}, {0: b"K" * 30}), ({0: 4}, {}), ({0: 4}, {0: b"K" * 29}), ({0: 4}, {0: b"\1" * 30})):
+        with pytest.raises(LocalError):
+            answer(offer, plans, address="192.0.2.7", ports=ports, keys=keys, session_id=1, version=1)
+
+
+def test_a_plan_survives_a_checkpoint() -> None:
+    key = base64.b64encode(bytes(30)).decode()
+    several = f"a=crypto:1 {SDES} inline:{key}|2^20|1:4;inline:{key}|2:4"
+    offer = offered(
+        "m=audio 4 RTP/SAVP 8 96",
+        "a=label:1",
+        several,
+        "m=audio 0 RTP/AVP 0",
+        "m=audio 6 RTP/AVP 0",
+        "a=fingerprint:x y",
+    )
+    for line in plan(offer, Policy("preferred", several_keys=True)):
+        assert LinePlan.from_state(json.loads(json.dumps(line.to_state()))) == line
+
+
+def test_keys_stay_out_of_the_repr() -> None:
+    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy())
+    assert "\\x01" not in repr(line) and isinstance(line.crypto, CryptoOffer)
+
+
+SNIPPETS = st.sampled_from(
+    [
+        "m=audio 4 RTP/AVP 0 8",
+        "m=audio 4/2 RTP/SAVP 96",
+        "m=video 0 RTP/AVPF 97",
+        "m=x",
+        "m=audio 6 UDP/TLS/RTP/SAVP 0",
+        key_line(),
+        "a=label:1",
+        "a=inactive",
+        "a=rtcp-mux",
+        "a=rtcp:7",
+        "a=rtpmap:96 opus/48000/2",
+        "c=IN IP4 0.0.0.0",
+        "a=crypto:1 x",
+        "\r",
+        "junk",
+    ]
+)
+
+
+@given(st.lists(SNIPPETS | st.text(max_size=20), max_size=12), st.sampled_from(["required", "preferred", "off"]))
+def test_any_offer_gets_an_answer_of_its_own_shape_or_the_documented_error(lines: list[str], srtp: str) -> None:
+    try:
+        offer = offered(*lines)
+        plans = plan(offer, Policy(srtp))  # type: ignore[arg-type]  # from the list above
+    except (MalformedBody, NotAcceptable):
+        return
+    ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
+    keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
+    data = answer(offer, plans, address="192.0.2.7", ports=ports, keys=keys, session_id=1, version=1)
+    ours = SessionDescription.parse(data).media
+    assert [(m.kind or "audio") for m in ours] == [(m.kind or "audio") for m in offer.media]
+    assert [m.port for m in ours] == [ports.get(line.index, 0) for line in plans]

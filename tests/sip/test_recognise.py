@@ -1,0 +1,43 @@
+"""The marks of a recording session."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.headers import Headers
+from sip.recognise import has_feature_tag, has_option_tag, is_recording, unknown_tags
+
+
+def test_only_the_unknown_tags_are_listed_as_sent():
+    headers = Headers([("Require", "SIPREC, Foo"), ("Require", "timer, 100rel, replaces, 100relsiprec, bar")])
+    assert unknown_tags(headers) == ("Foo", "bar")
+
+
+def test_a_glued_option_tag_counts():
+    assert has_option_tag(Headers([("Require", "100relsiprec")]))
+    assert not has_option_tag(Headers([("Supported", "siprec")]))
+
+
+@pytest.mark.parametrize(
+    ("contact", "marked"),
+    [
+        ("<sip:a@b>;+sip.src", True),
+        ('<sip:a@b>;+SIP.SRC="TRUE";x=1', True),
+        ("<sip:a@b;+sip.src>", True),
+        ("<sip:a@b> ; src", True),
+        ("<sip:a@b>;+sip-src", True),
+        ("<sip:a@b>;+sip.srs", False),
+        ("<sip:src@b>", False),
+        ("<sip:a@b>;srcset=1", False),
+    ],
+)
+def test_the_feature_tag_in_all_its_spellings(contact, marked):
+    assert has_feature_tag(Headers([("Contact", contact)])) is marked
+
+
+def test_strict_mode_wants_both_marks():
+    both = Headers([("Require", "siprec"), ("Contact", "<sip:a@b>;+sip.src")])
+    assert is_recording(both, None, strict=True)
+    assert not is_recording(Headers([("Require", "siprec")]), b"<recording/>", strict=True)
+    assert is_recording(Headers(), b"<recording/>", strict=False)
+    assert not is_recording(Headers(), None, strict=False)

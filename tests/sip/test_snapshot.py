@@ -1,0 +1,76 @@
+"""Sessions that outlive their process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sip.events import (
+    Acknowledged,
+    HungUp,
+    Reoffered,
+)
+from sip.values import Flow
+from tests.sip.story import ANSWER, Story, methods, statuses
+
+TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
+TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
+
+
+def revived(story, state, flow=None):
+    after = Story(flow or story.flow)
+    after.now = story.now + 3
+    assert after.endpoint.restore(json.loads(json.dumps(state)), after.now) == state["key"]
+    for name in ("cseq", "call_id", "to", "sender", "branches"):
+        setattr(after, name, getattr(story, name))
+    after.events()
+    return after
+
+
+def test_a_restart_keeps_the_dialog_on_any_connection():
+    for flow in (None, TCP2):
+        story = Story()
+        event = story.established("Supported: timer", "Session-Expires: 1800")
+        after = revived(story, story.endpoint.export(event.session), flow)
+        assert statuses(after.say(after.request("UPDATE"))) == [200]
+        after.events()
+        after.say(after.invite())
+        assert isinstance(after.events()[0], Reoffered)
+        after.say(after.request("BYE"))
+        assert isinstance(after.events()[-1], HungUp)
+
+
+def test_after_a_restart_a_retransmitted_invite_gets_the_same_200():
+    story = Story()
+    invite = story.invite()
+    story.say(invite)
+    (event,) = story.events()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    (first,) = story.hear()
+    after = revived(story, story.endpoint.export(event.session))
+    assert after.say(invite) == [first]
+    assert [m.status for m in after.wait(2)] == [200, 200]
+    after.learn(first)
+    after.say(after.request("ACK"))
+    assert after.events() == [Acknowledged(event.session, None)]
+    assert statuses(after.say(after.invite(cseq=1, to="<sip:rec@192.0.2.10>"))) == [482]
+
+
+def test_after_a_restart_the_session_timer_goes_on():
+    story = Story()
+    event = story.established("Supported: timer", "Session-Expires: 1800")
+    state = story.endpoint.export(event.session, now=story.now, wall=5_000_000.0)
+    after = Story()
+    after.now = 50.0
+    after.endpoint.restore(state, after.now, 5_000_100.0)
+    assert after.wait(1660) == []
+    assert set(methods(after.wait(10))) == {"BYE"}
+
+
+def test_strange_states_are_refused():
+    for state in ({}, {"version": 2}, {"version": 1, "key": 5}):
+        with pytest.raises(ValueError):
+            Story().endpoint.restore(state, 0.0)
+    with pytest.raises(KeyError):
+        Story().endpoint.export("nobody")

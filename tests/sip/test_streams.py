@@ -1,0 +1,91 @@
+"""TCP and TLS connections of an endpoint."""
+
+from __future__ import annotations
+
+from sip.events import (
+    Dropped,
+    Invited,
+)
+from sip.values import Flow
+from tests.sip.story import ANSWER, Story, statuses
+
+TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
+TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
+
+
+def test_a_stream_is_the_same_byte_by_byte():
+    whole, slow = Story(TCP), Story(TCP)
+    whole.say(whole.invite() + b"\r\n\r\n")
+    pong = whole.sent
+    for byte in slow.invite() + b"\r\n\r\n":
+        slow.say(bytes([byte]))
+    assert pong[-1].data == slow.sent[-1].data == b"\r\n"
+    assert isinstance(whole.events()[0], Invited)
+    assert isinstance(slow.events()[0], Invited)
+
+
+def test_a_broken_stream_is_answered_400_and_closed():
+    story = Story(TCP)
+    heard = story.say(story.invite().replace(b"Content-Length: ", b"Content-Length: -"))
+    assert statuses(heard) == [400]
+    assert type(story.sent[-1]).__name__ == "Close"
+
+
+def test_a_message_that_stays_unfinished_is_cut_off():
+    story = Story(TCP)
+    story.say(b"INVITE sip:x SIP/2.0\r\nVia: ")
+    story.wait(10)
+    story.say(b"S")
+    story.now += 10.1
+    story.endpoint.handle_timer(story.now)
+    assert [type(item).__name__ for item in story.endpoint.data_to_send()] == ["Close"]
+    assert story.events() == [Dropped(TCP, "slow-message")]
+
+
+def test_the_dialog_survives_its_connection():
+    story = Story(TCP)
+    event = story.established()
+    story.endpoint.connection_lost(TCP, story.now)
+    story.endpoint.connection_made(TCP2, story.now)
+    assert statuses(story.say(story.request("UPDATE"), TCP2)) == [200]
+    assert story.sent[0].flow == TCP2
+    story.endpoint.hang_up(event.session, "", story.now)
+    story.hear()
+    assert story.sent[0].flow == TCP2
+
+
+def test_the_200_follows_a_client_to_its_new_connection():
+    story = Story(TCP)
+    invite = story.invite()
+    story.say(invite)
+    (event,) = story.events()
+    story.endpoint.connection_lost(TCP, story.now)
+    story.endpoint.connection_made(TCP2, story.now)
+    story.say(invite, TCP2)
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.hear()
+    assert [item.flow for item in story.sent] == [TCP2]
+    story.wait(0.6)
+    assert [item.flow for item in story.sent] == [TCP2]
+
+
+def test_without_a_connection_our_bye_goes_to_the_contact():
+    story = Story(TCP)
+    event = story.established(contact="<sip:sbc@192.0.2.7:5099;transport=tcp>;+sip.src")
+    story.endpoint.connection_lost(TCP, story.now)
+    story.endpoint.hang_up(event.session, "", story.now)
+    story.hear()
+    flow = story.sent[0].flow
+    assert (flow.transport, flow.remote, flow.connection) == ("tcp", ("192.0.2.7", 5099), 0)
+
+
+def test_a_long_request_goes_by_tcp_and_falls_back_to_udp():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER + b"a=x:" + b"y" * 1300 + b"\r\n", story.now)
+    story.hear()
+    tried = story.sent[0].flow
+    assert tried.transport == "tcp"
+    story.endpoint.connection_lost(tried, story.now)
+    (invite,) = story.hear()
+    assert (story.sent[0].flow.transport, invite.via.transport) == ("udp", "UDP")

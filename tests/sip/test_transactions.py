@@ -1,0 +1,101 @@
+"""Transactions with their timers, without sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.message import parse
+from sip.timers import Timers
+from sip.transactions import ClientTransactions, ServerTransactions, server_key
+from sip.values import Flow
+from tests.sip.story import UDP, Story
+
+TCP = Flow("tcp", UDP.local, UDP.remote, 1)
+
+
+class Wire:
+    """Transactions on a clock of our own."""
+
+    def __init__(self):
+        self.timers, self.sent, self.now, self.late = Timers(), [], 0.0, []
+        self.servers = ServerTransactions(self.timers, self.send)
+        self.clients = ClientTransactions(self.timers, self.send)
+
+    def send(self, flow, data, port=0):
+        self.sent.append((round(self.now, 3), flow.transport, data))
+
+    def run(self, until):
+        while (at := self.timers.next()) is not None and at <= until:
+            self.now = at
+            (kind, key), letter = self.timers.pop(at)
+            if kind == "server":
+                self.servers.fire(key, letter, at)
+            elif late := self.clients.fire(key, letter, at):
+                self.late.append(late)
+        self.now = until
+
+
+def key(data, method):
+    return server_key(parse(data), method)
+
+
+def test_ack_and_cancel_find_their_invite_by_the_branch():
+    story = Story()
+    invite = story.invite(branch="z9hG4bKq")
+    assert key(story.request("CANCEL", branch="z9hG4bKq"), "INVITE") == key(invite, "INVITE")
+    assert key(story.request("ACK", branch="z9hG4bKq", to="<sip:r@x>;tag=9"), "INVITE") == key(invite, "INVITE")
+    assert key(story.request("BYE", branch="z9hG4bKq"), "BYE") != key(invite, "INVITE")
+
+
+@pytest.mark.parametrize("branch", ["old", "z9hG4bK"])
+def test_without_the_cookie_the_old_rules_hold(branch):
+    story = Story()
+    invite = story.invite(branch=branch)
+    assert key(story.request("ACK", branch=branch, to="<sip:r@x>;tag=9"), "INVITE") == key(invite, "INVITE")
+    assert key(story.invite(branch=branch), "INVITE") != key(invite, "INVITE")
+
+
+def test_timer_g_doubles_up_to_four_seconds_and_h_ends_it():
+    wire = Wire()
+    transaction = wire.servers.begin(("b", "h", "INVITE"), UDP, 5060, None, None, 0.0)
+    wire.servers.respond(transaction, 486, b"final", 0.0)
+    wire.run(40.0)
+    assert [at for at, _, _ in wire.sent] == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+    assert len(wire.servers) == 0
+    assert len(wire.timers) == 0
+
+
+def test_on_a_stream_a_final_response_is_sent_once():
+    wire = Wire()
+    transaction = wire.servers.begin(("b", "h", "INVITE"), TCP, 5060, None, None, 0.0)
+    wire.servers.respond(transaction, 486, b"final", 0.0)
+    wire.run(40.0)
+    assert len(wire.sent) == 1
+
+
+def test_our_request_is_repeated_on_udp_and_given_up():
+    wire = Wire()
+    wire.clients.begin(("b", "BYE"), UDP, b"BYE", "s", (), 0.0)
+    wire.run(40.0)
+    assert [at for at, _, _ in wire.sent] == [0, 0.5, 1.5, 3.5, 7.5, 11.5, 15.5, 19.5, 23.5, 27.5, 31.5]
+    assert [late.session for late in wire.late] == ["s"]
+    assert len(wire.clients) == 0
+
+
+def test_a_broken_connection_is_replaced_while_the_answer_is_open():
+    wire = Wire()
+    wire.clients.begin(("b", "BYE"), TCP, b"BYE x\r\nVia: SIP/2.0/TCP h\r\n", "s", (UDP,), 0.0)
+    wire.clients.lost(TCP, 1.0)
+    assert wire.sent[-1][1:] == ("udp", b"BYE x\r\nVia: SIP/2.0/UDP h\r\n")
+    wire.clients.lost(TCP, 2.0)
+    assert len(wire.sent) == 2
+
+
+def test_an_adopted_invite_answers_copies_and_says_nothing_by_itself():
+    wire = Wire()
+    wire.servers.adopt(("b", "h", "INVITE"), UDP, b"200", "s", 0.0)
+    assert wire.sent == []
+    wire.servers.repeat(wire.servers.find(("b", "h", "INVITE")), UDP, 1.0)
+    assert [data for _, _, data in wire.sent] == [b"200"]
+    wire.run(33.0)
+    assert len(wire.servers) == 0

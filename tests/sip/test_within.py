@@ -1,0 +1,145 @@
+"""Requests in a dialog."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.events import (
+    Acknowledged,
+    Cancelled,
+    Closed,
+    HungUp,
+    Informed,
+    Reoffered,
+)
+from sip.values import Flow
+from tests.sip.story import ANSWER, METADATA, OFFER, Story, multipart, statuses
+
+TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
+TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
+
+
+def test_a_reinvite_asks_the_user_and_is_answered():
+    story = Story()
+    event = story.established()
+    story.say(story.invite())
+    (offer,) = story.events()
+    assert isinstance(offer, Reoffered)
+    assert (offer.session, offer.offer, offer.metadata) == (event.session, OFFER, METADATA)
+    story.endpoint.accept(offer.token, ANSWER, story.now)
+    assert statuses(story.hear()) == [200]
+    story.say(story.request("ACK"))
+    assert story.wait(60) == []
+
+
+def test_a_refused_reinvite_leaves_the_session_running():
+    story = Story()
+    story.established()
+    story.say(story.invite())
+    story.endpoint.refuse(story.events()[0].token, 488, story.now)
+    assert statuses(story.hear()) == [488]
+    assert statuses(story.say(story.request("UPDATE"))) == [200]
+
+
+def test_a_reinvite_without_sdp_gets_our_last_answer_as_offer():
+    story = Story()
+    event = story.established()
+    (answer,) = story.say(story.request("INVITE", "Require: siprec"))
+    assert (answer.status, answer.body) == (200, ANSWER)
+    (event_,) = story.events()
+    assert (event_.method, event_.metadata) == ("INVITE", None)
+    assert statuses(story.say(story.request("UPDATE", body=OFFER, kind="application/sdp"))) == [491]
+    story.events()
+    story.say(story.request("ACK", cseq=2, body=OFFER, kind="application/sdp"))
+    assert story.events() == [Acknowledged(event.session, OFFER)]
+
+
+def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
+    story = Story()
+    story.established()
+    story.say(story.invite())
+    (busy,) = story.say(story.invite())
+    assert busy.status == 500
+    assert 0 <= int(busy.headers.get("Retry-After")) <= 10
+
+
+def test_update_with_metadata_only_is_answered_at_once():
+    story = Story()
+    event = story.established()
+    body, kind = multipart(offer=None)
+    update = story.request("UPDATE", "Require: siprec", body=body, kind=kind)
+    (answer,) = first = story.say(update)
+    assert (answer.status, answer.body) == (200, b"")
+    (told,) = story.events()
+    assert isinstance(told, Informed)
+    assert (told.session, told.metadata, told.method) == (event.session, METADATA, "UPDATE")
+    assert story.say(update) == first
+    assert story.events() == []
+
+
+def test_bare_metadata_without_a_type_is_found():
+    story = Story()
+    story.established()
+    story.say(story.request("UPDATE", body=METADATA))
+    assert story.events()[0].metadata == METADATA
+
+
+def test_a_bye_with_metadata_hands_it_over():
+    story = Story()
+    story.established()
+    story.say(story.request("BYE", body=METADATA, kind="application/rs-metadata+xml"))
+    assert story.events()[0].metadata == METADATA
+
+
+def test_an_old_cseq_is_500_and_ends_nothing():
+    story = Story()
+    story.established()
+    assert statuses(story.say(story.request("UPDATE", cseq=9))) == [200]
+    assert statuses(story.say(story.request("BYE", cseq=5))) == [500]
+    story.events()
+    story.say(story.request("BYE", cseq=10))
+    assert isinstance(story.events()[0], HungUp)
+
+
+@pytest.mark.parametrize("method", ["BYE", "UPDATE", "INVITE", "INFO", "OPTIONS", "PRACK"])
+def test_an_unknown_dialog_is_481(method):
+    story = Story()
+    story.established()
+    assert statuses(story.say(story.request(method, to="<sip:rec@192.0.2.10>;tag=nosuchtag"))) == [481]
+
+
+def test_info_options_and_prack_in_the_dialog():
+    story = Story()
+    story.established()
+    assert statuses(story.say(story.request("INFO", body=b"Signal=1", kind="application/dtmf-relay"))) == [200]
+    assert [e.method for e in story.events()] == ["INFO"]
+    assert statuses(story.say(story.request("OPTIONS"))) == [200]
+    assert statuses(story.say(story.request("PRACK", "RAck: 1 1 INVITE"))) == [481]
+
+
+def test_late_offer_the_answer_comes_in_the_ack():
+    story = Story()
+    event = story.invited(body=b"", kind="")
+    assert event.offer is None
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    story.say(story.request("ACK", body=OFFER, kind="application/sdp"))
+    assert story.events() == [Acknowledged(event.session, OFFER)]
+
+
+def test_a_bye_that_only_knows_our_100_cancels():
+    story = Story()
+    event = story.invited()
+    (trying,) = story.wait(0.3)
+    story.learn(trying)
+    assert statuses(story.say(story.request("UPDATE"))) == [500]
+    assert statuses(story.say(story.request("BYE"))) == [200, 487]
+    assert story.events()[-2:] == [Cancelled(event.session), Closed(event.session)]
+
+
+def test_all_three_parts_of_a_dialog_have_to_fit():
+    for name, value in (("sender", "<sip:sbc@192.0.2.1>;tag=other"), ("call_id", "other@client.example")):
+        story = Story()
+        story.established()
+        setattr(story, name, value)
+        assert statuses(story.say(story.request("BYE"))) == [481]

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from sip.xmlfront import Node
+from sip.xmlrepair import MAX_TYPOS, repair
+
+
+def outline(node: Node | None) -> object:
+    if node is None:
+        return None
+    return (node.name, node.text.strip(), [outline(child) for child in node.children])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("<r><u><sip:record=x@h;a=b></u></r>", ("r", "", [("u", "<sip:record=x@h;a=b>", [])])),
+        ("<r><u>Al <sip:al> end</u></r>", ("r", "", [("u", "Al <sip:al> end", [])])),
+        ("<r><n>Cut & Dry &amp; &#65;</n></r>", ("r", "", [("n", "Cut & Dry & A", [])])),
+        ("<r><n>1 < 2</n></r>", ("r", "", [("n", "1 < 2", [])])),
+        ("<r><naame>Al</name></r>", ("r", "", [("name", "Al", [])])),
+        ("<r><name>Al</nmae><x/></r>", ("r", "", [("name", "Al", []), ("x", "", [])])),
+        ("<r><name>Al</br></name><x/></r>", ("r", "", [("name", "Al", []), ("x", "", [])])),
+        ("<r><a><b>open</a><c/></r>", ("r", "", [("a", "", [("b", "open", [])]), ("c", "", [])])),
+        ("<r><a>cut", ("r", "", [("a", "cut", [])])),
+        ("<r><a>cut</a><b at", ("r", "", [("a", "cut", [])])),
+        ("<r><!-- <no> --><![CDATA[<raw&amp;>]]><?pi <x> ?></r>", ("r", "<raw&amp;>", [])),
+        ("nothing", None),
+        ("", None),
+    ],
+)
+def test_what_is_a_tag_and_what_is_text(text, expected):
+    assert outline(repair(text)) == expected
+
+
+def test_attributes_without_quotes_or_blanks_are_read_and_the_first_of_a_name_counts():
+    root = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again" e=></r>""")
+    assert root is None or "e" not in root.attributes
+    root = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again"/>""")
+    assert root is not None
+    assert root.attributes == {"a": "one", "b": "two", "c": "t&h", "d": "/x/"}
+
+
+def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere():
+    root = repair('<r xmlns="urn:d" xmlns:p="urn:p"><p:a/><q:b/><c xmlns="urn:c"/><d/></r>')
+    assert root is not None
+    assert [(node.space, node.name) for node in root.children] == [
+        ("urn:p", "a"),
+        ("q", "b"),
+        ("urn:c", "c"),
+        ("urn:d", "d"),
+    ]
+
+
+def test_a_declared_prefix_that_is_spelt_like_a_scheme_is_a_prefix():
+    root = repair('<r xmlns:sip="urn:s"><sip:a>x</sip:a></r>')
+    assert root is not None
+    assert (root.children[0].space, root.children[0].name) == ("urn:s", "a")
+
+
+def test_only_so_many_typos_are_set_right():
+    wrong = "<name>a</naem>" * (MAX_TYPOS + 2)
+    root = repair(f"<r>{wrong}</r>")
+    assert root is not None
+    assert len(root.children) < MAX_TYPOS + 2

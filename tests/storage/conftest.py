@@ -1,0 +1,100 @@
+"""What the tests of storage share: real keys in a temporary folder, and both databases."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.database import Database
+from storage.keys import CustomerKeys
+from storage.roots import RootSecret
+from storage.tables import metadata
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> CustomerKeys:
+    """Keys of a new customer."""
+    return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    pytest.importorskip("asyncpg")
+    place = Path(tempfile.mkdtemp(prefix="pg-"))
+    user = _ordinary_user()
+    if user is None:
+        shutil.rmtree(place)
+        pytest.skip("PostgreSQL refuses to run as root and there is no user postgres or nobody")
+    os.chown(place, user.pw_uid, user.pw_gid)
+    run = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
+    try:
+        _call([programs / "initdb", "-D", place / "data", "-U", "rec", "-A", "trust", "--no-sync"], place, run)
+        options = f"-k {place} -c listen_addresses= -c fsync=off -c log_statement=all"
+        _call(
+            [programs / "pg_ctl", "-D", place / "data", "-l", place / "log", "-o", options, "-w", "start"], place, run
+        )
+        yield f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
+    finally:
+        if (place / "data" / "postmaster.pid").exists():
+            _call([programs / "pg_ctl", "-D", place / "data", "-m", "immediate", "stop"], place, run)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _programs() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+def _ordinary_user() -> pwd.struct_passwd | None:
+    if os.getuid() != 0:
+        return pwd.getpwuid(os.getuid())
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    return None
+
+
+def _call(command: list[object], place: Path, run: dict[str, object]) -> None:
+    done = subprocess.run(  # type: ignore[call-overload]  # keywords differ between root and others
+        [str(part) for part in command],
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+        **run,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-500:]}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database URL of each kind."""
+    return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def empty(url: str, tmp_path: Path) -> Callable[[], Awaitable[Database]]:
+    """Open an empty database of each kind; one of PostgreSQL serves all tests, because making one takes long."""
+
+    async def opened() -> Database:
+        database = await Database.open(url, "acme", tmp_path, datetime(2026, 3, 1, tzinfo=UTC))
+        async with database.writing() as connection:
+            for table in metadata.tables.values():
+                if table.name != "about":
+                    await connection.execute(table.delete())
+        return database
+
+    return opened

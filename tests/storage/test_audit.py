@@ -1,0 +1,154 @@
+"""An acknowledged entry stays; several writers share one chain; damage is written on but never forgotten."""
+
+import multiprocessing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage import audit as module
+from storage.audit import Audit
+from storage.audit_chain import Act
+from storage.errors import DiskFailed, NoSpace
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+VIEW = Act("alice", "listener", "call.view", "some call")
+
+
+def now() -> datetime:
+    return datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def opened(folder: Path) -> Audit:
+    return Audit(folder, folder, "acme", KEY, now)
+
+
+def actions(audit: Audit) -> list[str]:
+    return [item["action"] for item in reversed(audit.read(limit=1000).items)]
+
+
+def test_an_entry_is_in_the_file_when_it_is_acknowledged(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    assert audit.append(VIEW).result() == 1
+    assert (tmp_path / "audit.jsonl").read_bytes().count(b"\n") == 1
+    assert audit.verify().entries == 1
+    audit.close()
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    futures = [audit.append(VIEW) for _ in range(50)]
+    audit.close()
+    assert [f.result() for f in futures] == list(range(1, 51))
+
+
+def test_entries_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    real = module.os.fdatasync
+    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (syncs.append(fd), real(fd)))
+    audit = opened(tmp_path)
+    futures = [audit.append(VIEW) for _ in range(500)]
+    audit.close()
+    assert futures[-1].result() == 500
+    assert len(syncs) < 100
+
+
+def write_some(folder: Path, count: int) -> None:
+    audit = opened(folder)
+    for _ in range(count):
+        audit.append(VIEW).result()
+    audit.close()
+
+
+def test_several_processes_write_one_chain(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=write_some, args=(tmp_path, 30)) for _ in range(2)]
+    for other in others:
+        other.start()
+    write_some(tmp_path, 30)
+    for other in others:
+        other.join(30)
+    verdict = opened(tmp_path).verify()
+    assert verdict.good
+    assert verdict.entries == 90
+
+
+def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
+    write_some(tmp_path, 2)
+    with (tmp_path / "audit.jsonl").open("ab") as log:
+        log.write(b'{"n":3,"ti')
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    assert actions(audit) == ["call.view", "call.view", "audit.repair", "call.view"]
+    assert audit.verify().good
+
+
+def test_a_log_that_was_rolled_back_is_written_on_and_stays_bad(tmp_path: Path) -> None:
+    write_some(tmp_path, 5)
+    log = tmp_path / "audit.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    audit.append(VIEW).result()
+    assert actions(audit) == ["call.view"] * 3 + ["audit.broken", "call.view", "call.view"]
+    assert audit.verify().bad == 5
+
+
+def test_a_log_taken_away_under_a_running_process_is_begun_anew_and_stays_bad(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    audit.append(VIEW).result()
+    (tmp_path / "audit.jsonl").unlink()
+    audit.append(VIEW).result()
+    assert actions(audit) == ["audit.broken", "call.view"]
+    assert not audit.verify().good
+
+
+def test_an_edited_end_is_noticed_by_the_next_writer(tmp_path: Path) -> None:
+    write_some(tmp_path, 3)
+    log = tmp_path / "audit.jsonl"
+    data = log.read_bytes()
+    log.write_bytes(data[:-10] + b"0" * 7 + data[-3:])
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    assert "audit.broken" in actions(audit)
+    assert audit.verify().bad == 3
+
+
+@pytest.mark.parametrize(("number", "error"), [(28, NoSpace), (5, DiskFailed)])
+def test_a_failed_sync_acknowledges_nothing_and_leaves_the_chain_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+
+    def fails(_fd: int) -> None:
+        raise OSError(number, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fdatasync", fails)
+        with pytest.raises(error):
+            audit.append(VIEW).result()
+    assert audit.append(VIEW).result() == 2
+    assert audit.verify().good
+
+
+def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
+    write_some(tmp_path, 1)
+    status = (tmp_path / "audit.jsonl").stat()
+    assert status.st_size < 1000
+    if module._fallocate(0, 0, 0) or status.st_blocks * 512 > 4096:
+        assert status.st_blocks * 512 >= module.RESERVE // 2
+
+
+def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    assert audit.checkpoint() is None
+    audit.append(VIEW).result()
+    mark = audit.checkpoint()
+    assert mark is not None
+    assert mark.head.n == 1
+    assert mark.genuine(audit.public_key, "acme")
+    assert audit.checkpoint() is None
+    assert audit.verify().good

@@ -1,0 +1,134 @@
+"""The files of an audit log prove it offline; what was never acknowledged is not missed."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.audit import Audit
+from storage.audit_chain import Act, AuditError
+from storage.audit_files import SLOT, AuditFiles
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Minutes:
+    """A clock that goes on by a minute a reading."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+
+    def __call__(self) -> datetime:
+        self.readings += 1
+        return START + timedelta(minutes=self.readings)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> AuditFiles:
+    """A log of ten entries, closed; its checkpoint beside the keys, an older one beside the log."""
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for i in range(10):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        if i == 4:
+            audit.checkpoint()
+    audit.close()
+    return AuditFiles(tmp_path, tmp_path, "acme")
+
+
+def bad(files: AuditFiles) -> int | None:
+    verdict = files.verify(KEY.public_key())
+    assert not verdict.good
+    return verdict.bad
+
+
+def test_an_untouched_log_is_good(files: AuditFiles) -> None:
+    assert files.verify(KEY.public_key()).entries == 10
+
+
+def test_no_log_and_no_checkpoint_is_an_empty_log(tmp_path: Path) -> None:
+    assert AuditFiles(tmp_path, tmp_path, "acme").verify(KEY.public_key()).good
+    assert AuditFiles(tmp_path, tmp_path, "acme").read(None, None, 5).items == ()
+
+
+def test_a_missing_log_is_found(files: AuditFiles) -> None:
+    files.log.unlink()
+    assert bad(files) == 1
+
+
+def test_a_rolled_back_log_is_found(files: AuditFiles) -> None:
+    lines = files.log.read_bytes().splitlines(keepends=True)
+    files.log.write_bytes(b"".join(lines[:7]))
+    assert bad(files) == 8
+
+
+def test_a_missing_checkpoint_is_found(files: AuditFiles) -> None:
+    files.newest.unlink()
+    bad(files)
+
+
+def test_an_older_checkpoint_beside_the_log_is_checked_too(files: AuditFiles) -> None:
+    files.marks.write_bytes(files.marks.read_bytes().replace(b'"n":5', b'"n":4'))
+    assert bad(files) == 4
+    files.marks.write_bytes(b"nonsense\n")
+    assert bad(files) is None
+
+
+def test_an_unfinished_line_was_never_acknowledged(files: AuditFiles) -> None:
+    with files.log.open("ab") as log:
+        log.write(b'{"n":11,"time":"2026')
+    assert files.verify(KEY.public_key()).good
+    assert files.read(None, None, 1).items[0]["n"] == 10
+
+
+def test_a_cut_inside_the_last_line_is_found(files: AuditFiles) -> None:
+    files.log.write_bytes(files.log.read_bytes()[:-1])
+    assert bad(files) == 10
+
+
+def test_a_torn_checkpoint_leaves_the_one_before(files: AuditFiles) -> None:
+    data = bytearray(files.newest.read_bytes())
+    newest = max((0, 1), key=lambda i: b'"n":10' in data[i * SLOT : (i + 1) * SLOT])
+    data[newest * SLOT + 20 : (newest + 1) * SLOT] = bytes(SLOT - 20)
+    files.newest.write_bytes(data)
+    mark = files.newest_mark(KEY.public_key())
+    assert mark is not None
+    assert mark.head.n == 9
+    assert files.verify(KEY.public_key()).good
+
+
+def test_pages_are_newest_first_and_miss_nothing(files: AuditFiles) -> None:
+    seen, cursor = [], None
+    while True:
+        page = files.read(None, cursor, 3)
+        seen += [item["n"] for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == list(range(10, 0, -1))
+
+
+def test_a_page_that_ends_with_the_oldest_has_no_successor(files: AuditFiles) -> None:
+    assert files.read(None, None, 10).next_cursor is None
+
+
+def test_since_leaves_out_what_is_older(files: AuditFiles) -> None:
+    times = [item["time"] for item in files.read(None, None, 10).items]
+    page = files.read(datetime.fromisoformat(times[3]), None, 10)
+    assert [item["time"] for item in page.items] == times[:4]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "0", "1", "-5", "999999", "9" * 5000, "١"])
+def test_a_foreign_cursor_is_refused(files: AuditFiles, cursor: str) -> None:
+    with pytest.raises(AuditError):
+        files.read(None, cursor, 3)
+
+
+def test_long_logs_are_read_backwards_over_block_borders(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    futures = [audit.append(Act("alice", "admin", "x", reason="r" * (i % 700))) for i in range(500)]
+    assert [f.result() for f in futures] == list(range(1, 501))
+    audit.close()
+    page = audit.read(limit=1000)
+    assert [item["n"] for item in page.items] == list(range(500, 0, -1))

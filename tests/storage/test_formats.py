@@ -1,0 +1,142 @@
+"""What docs/formats says is true: its vectors, and its stand-alone reader, which shares no code with us."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.container import CONTROL_SEGMENT, Sealer, new_part
+from storage.keys import CustomerKeys, RootSecret
+from storage.keystate import ForgetSecret, pack_forget, seal_tree
+from storage.keytree import KeyTree, label, leaf_of
+from storage.parts import PartRef, associated_data
+from storage.vault import Vault
+
+FORMATS = Path(__file__).parents[2] / "docs" / "formats"
+CALL = "01234567-89ab-4cde-8f01-23456789abcd"
+LEAF = leaf_of(20_000, 7)
+ROOT = RootSecret(bytes(range(32, 64)))
+
+
+def vectors(page: str) -> dict[str, str]:
+    text = (FORMATS / page).read_text().split("## Test vectors")[1]
+    return {row[0]: row[1].strip("`") for row in re.findall(r"^\| (.+?) \| (`?[0-9a-f]+`?) \|$", text, re.M)}
+
+
+def count(first: int, size: int) -> bytes:
+    return bytes(range(first, first + size))
+
+
+def vector_part(size: int) -> bytes:
+    pieces = iter((count(0x40, 32), count(0x60, 7)))
+    aad = associated_data("acme", CALL, LEAF, "c1")
+    header, secret = new_part(count(0, 32), aad, CONTROL_SEGMENT, lambda length: next(pieces))
+    return header + Sealer(secret).finish(bytes(k % 251 for k in range(size)))
+
+
+def test_the_vectors_of_the_container_are_ours() -> None:
+    given = vectors("container.md")
+    assert len(given) == 6
+    pieces = iter((count(0x40, 32), count(0x60, 7)))
+    _, secret = new_part(count(0, 32), associated_data("acme", CALL, LEAF, "c1"), 1024, lambda length: next(pieces))
+    assert secret.key.hex() == given["derived key"]
+    for size in (0, 5):
+        assert vector_part(size).hex() == given[f"part, n = {size}"]
+    for size in (968, 969, 2500):
+        assert hashlib.sha256(vector_part(size)).hexdigest() == given[f"SHA-256 of the part, n = {size}"]
+
+
+def test_the_vectors_of_the_key_tree_are_ours() -> None:
+    given = vectors("keytree.md")
+    assert len(given) == 8
+    tree = KeyTree.new(count(0, 32))
+    assert tree.derive(LEAF).hex() == given["leaf secret 4e2000000007"]
+    assert tree.derive(LEAF + 1).hex() == given["leaf secret 4e2000000008"]
+    assert label(tree.derive(LEAF), "media").hex() == given["label media of 4e2000000007"]
+    forget = ForgetSecret(2, count(0x80, 32))
+    packed = pack_forget(count(0x20, 32), "acme", forget)
+    assert packed.hex() == given["forget file, generation 2, secret `808182…9f`"]
+    sealed = seal_tree(count(0x20, 32), "acme", forget, tree, count(0, 12))
+    assert sealed.hex() == given["uncut tree sealed under it, nonce `000102…0b`"]
+    tree.cut_range(0, leaf_of(20_000, 0) - 1)
+    tree.cut_range(leaf_of(20_001, 0), (1 << 48) - 1)
+    ((_, _, day),) = tree.items()
+    assert day.hex() == given["node of day 20000"]
+    tree = KeyTree.new(count(0, 32))
+    tree.cut(LEAF)
+    assert str(len(bytes(tree))) == given["state after cutting 4e2000000007: bytes"]
+    assert hashlib.sha256(bytes(tree)).hexdigest() == given["its SHA-256"]
+
+
+class House:
+    """A data directory of one customer, and the reader run on it as a program."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys = CustomerKeys.create(folder / "keys", folder / "customers/acme", "acme", ROOT)
+        self.vault = Vault(folder / "customers/acme/vault", "acme", self.keys)
+        (folder / "root").write_bytes(ROOT.secret)
+
+    def store(self, part: str, plain: bytes) -> PartRef:
+        new = self.vault.create(CALL, LEAF, part)
+        os.write(new.fd, Sealer(new.secret).finish(plain))
+        os.close(new.fd)
+        return self.vault.finish(CALL, LEAF, part)
+
+    def read(self, path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-I", str(FORMATS / "reader.py"), str(path), "--customer", "acme", *arguments]
+        return subprocess.run(command, capture_output=True, timeout=60, check=False)
+
+    def by_key(self, ref: PartRef, name: str = "media") -> subprocess.CompletedProcess[bytes]:
+        return self.read(ref.path, "--key", self.keys.secret(LEAF, name).hex())
+
+    def by_root(self, ref: PartRef) -> subprocess.CompletedProcess[bytes]:
+        return self.read(ref.path, "--root", str(self.folder / "root"), "--keys", str(self.folder / "keys"))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["c1", "m1", "a1"])
+def test_the_reader_opens_a_part_by_its_key_or_from_the_keys(house: House, part: str) -> None:
+    plain = os.urandom(10_000)
+    ref = house.store(part, plain)
+    house.keys.cut(LEAF + 1)
+    for done in (house.by_key(ref, "attachment" if part == "a1" else "media"), house.by_root(ref)):
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == plain
+
+
+def test_the_reader_stops_at_damage_and_says_where(house: House) -> None:
+    plain = os.urandom(20_000)
+    ref = house.store("m1", plain)
+    data = bytearray(ref.path.read_bytes())
+    data[9000] ^= 1
+    ref.path.write_bytes(data)
+    done = house.by_key(ref)
+    assert done.returncode == 1
+    assert b"8192" in done.stderr
+    assert done.stdout == plain[: 4096 * 2 - 40 - 32]
+    ref.path.write_bytes(data[: 2 * 4096])
+    assert house.by_key(ref).returncode == 1
+    ref.path.write_bytes(data[:20])
+    assert house.by_key(ref).returncode == 1
+
+
+def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(house: House) -> None:
+    ref = house.store("m1", b"audio")
+    (house.folder / "root").write_bytes(bytes(32))
+    done = house.by_root(ref)
+    assert (done.returncode, done.stdout) == (2, b"")
+    (house.folder / "root").write_bytes(ROOT.secret)
+    house.keys.cut(LEAF)
+    done = house.by_root(ref)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"erased" in done.stderr
+    assert house.read(ref.path).returncode == 2

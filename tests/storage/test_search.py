@@ -1,0 +1,196 @@
+"""Lists are newest first and complete over pages; a search looks at tokens only and lets nothing wrong through."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+from uuid import UUID, uuid4
+
+import pytest
+
+from storage import search
+from storage.callrows import BadCursor, CallRow, CallState, Query
+from storage.calls import Calls
+from storage.database import Database
+from storage.identity import stored_of
+from storage.instants import EPOCH
+from storage.keys import CustomerKeys
+from storage.tables import call_tokens
+from storage.tables import calls as calls_table
+from storage.tokens import token
+
+FIRST = 20400
+NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")
+
+
+def some_calls(keys: CustomerKeys, count: int = 60) -> list[CallRow]:
+    """Make calls of six days, some at the same moment, in no order; newest first in the result."""
+    random = Random(7)
+    rows = []
+    for i in range(count):
+        day = FIRST + i % 6
+        parties = [{"name": NAMES[i % 4], "number": f"+49309018201{i:02d}"}, {"name": NAMES[(i + 1) % 4]}]
+        started = EPOCH + timedelta(days=day, seconds=random.choice((5, 5, 100, 200)))
+        state = CallState.RECORDING if i % 10 == 0 else CallState.COMPLETE
+        id = str(UUID(int=random.getrandbits(128)))
+        rows.append(CallRow(id, keys.allocate(day), state, started, None, 1, 1, details={"parties": parties}))
+    return sorted(rows, key=lambda r: (r.day, r.started_at, r.id), reverse=True)
+
+
+Story = Callable[[Calls, list[CallRow], Database], Awaitable[None]]
+Tell = Callable[[Story], None]
+
+
+@pytest.fixture
+def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Tell:
+    """Run a story against an index with sixty calls on each kind of database."""
+
+    def run(story: Story) -> None:
+        async def whole() -> None:
+            database = await empty()
+            calls, rows = Calls(database, keys, "DE"), some_calls(keys)
+            mixed = Random(1).sample(rows, len(rows))
+            try:
+                await calls.put(mixed, [stored_of(row.details["parties"], "DE") for row in mixed])
+                await story(calls, rows, database)
+            finally:
+                await database.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+async def pages(calls: Calls, query: Query) -> list[CallRow]:
+    found, cursor = [], None
+    while True:
+        page = await calls.find(dataclasses.replace(query, cursor=cursor))
+        assert len(page.items) <= query.limit
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def named(name: str) -> Callable[[CallRow], bool]:
+    return lambda row: any(name in party["name"] for party in row.details["parties"])
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60, 1000])
+def test_pages_hold_every_call_once_newest_first(tell: Tell, limit: int) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        assert await pages(calls, Query(limit=limit)) == rows
+
+    tell(story)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60])
+@pytest.mark.parametrize("first_days", [1, 64])
+def test_pages_of_a_search_hold_every_hit_once(
+    tell: Tell, limit: int, first_days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_DAYS", first_days)
+
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        for name in ("Mira", "Klein", "Bodo Weber"):
+            assert await pages(calls, Query(party=name, limit=limit)) == list(filter(named(name), rows))
+
+    tell(story)
+
+
+def test_two_names_of_two_people_are_not_one(tell: Tell) -> None:
+    async def story(calls: Calls, _rows: list[CallRow], _: Database) -> None:
+        assert await pages(calls, Query(party="Mira Klein")) == []
+        assert await pages(calls, Query(party="nobody")) == []
+        assert await pages(calls, Query(party="")) == []
+
+    tell(story)
+
+
+def test_the_last_digits_find_the_one_number_that_ends_so(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        found = await pages(calls, Query(party="0182 0133"))
+        assert found == [row for row in rows if row.details["parties"][0]["number"].endswith("01820133")]
+        assert len(found) == 1
+        assert await pages(calls, Query(party="030 90182 0133")) == found  # two tokens find it, it is shown once
+        assert await pages(calls, Query(party="0182 0133", exact=True)) == []
+
+    tell(story)
+
+
+@pytest.mark.parametrize("party", [None, "Bodo"])
+def test_since_is_included_and_until_is_not(tell: Tell, party: str | None) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        since = EPOCH + timedelta(days=FIRST + 1, seconds=100)
+        until = EPOCH + timedelta(days=FIRST + 4, seconds=5)
+        wanted = [row for row in rows if since <= row.started_at < until and (party is None or named(party)(row))]
+        assert await pages(calls, Query(party=party, since=since, until=until, limit=4)) == wanted
+        assert wanted
+
+    tell(story)
+
+
+@pytest.mark.parametrize("party", [None, "Bodo"])
+def test_a_state_is_filtered(tell: Tell, party: str | None) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        found = await pages(calls, Query(party=party, state=CallState.RECORDING, limit=2))
+        assert found == [row for row in rows if row.state == "recording" and (party is None or named(party)(row))]
+        assert found
+
+    tell(story)
+
+
+def test_a_cursor_stays_good_while_calls_come_and_go(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        page = await calls.find(Query(limit=10))
+        newer = dataclasses.replace(
+            rows[0], id=str(uuid4()), leaf=keys.allocate(FIRST + 9), started_at=rows[0].started_at + timedelta(days=3)
+        )
+        await calls.put([newer], [()])
+        await calls.remove([rows[9].id])
+        assert (await calls.find(Query(limit=10, cursor=page.next_cursor))).items == tuple(rows[10:20])
+
+    tell(story)
+
+
+def test_every_goes_through_all(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        assert [row async for row in calls.every(Query(limit=1))] == rows
+
+    tell(story)
+
+
+def test_a_damaged_row_is_counted_and_the_others_are_shown(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        async with database.writing() as connection:
+            await connection.execute(
+                calls_table.update().where(calls_table.c.id == rows[3].id).values(sealed=b"x" * 40)
+            )
+        page = await calls.find(Query(limit=100))
+        assert page.unreadable == 1
+        assert list(page.items) == rows[:3] + rows[4:]
+
+    tell(story)
+
+
+def test_a_chance_hit_of_a_token_is_not_shown(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        key = keys.secret(await calls.index_leaf(rows[0].day) or 0, "index")
+        wrong = [row.leaf for row in rows if row.day == rows[0].day and not named("Mira")(row)]
+        async with database.writing() as connection:
+            for leaf in wrong:
+                hit = {"day": rows[0].day, "token": token(key, "w:mira"), "leaf": leaf}
+                await connection.execute(call_tokens.insert(), hit)
+        assert await pages(calls, Query(party="Mira", limit=3)) == list(filter(named("Mira"), rows))
+        assert wrong
+
+    tell(story)
+
+
+def test_a_foreign_cursor_is_refused(tell: Tell) -> None:
+    async def story(calls: Calls, _rows: list[CallRow], _: Database) -> None:
+        with pytest.raises(BadCursor):
+            await calls.find(Query(cursor="AAAA"))
+
+    tell(story)
