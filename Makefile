@@ -33,6 +33,7 @@ help:
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
 .venv/development: .venv/run-time requirements-dev.lock

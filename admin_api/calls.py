@@ -43,12 +43,12 @@ async def switch(asked: Asked) -> Response:
     """
     schemas.read((), asked.http.query_params.multi_items())
     await bodies.empty_body(asked.http)
-    await find(asked)
+    _, live = await find(asked)
     pausing = asked.action is Action.PAUSE
-    if not pausing:
+    if live and not pausing:
         await asked.note(DONE)
     act = asked.desk.pause if pausing else asked.desk.resume
-    if not act(asked.customer.name, asked.object):
+    if not live or not act(asked.customer.name, asked.object):
         await asked.note(FAILED, "the call is over")
         raise conflict("The call is over; only a live call can be paused and resumed.")
     if pausing:

@@ -17,7 +17,8 @@ Span = tuple[int, int]
 def wanted(given: Sequence[str], conditions: Sequence[str], size: int, tag: str) -> Span | None:
     """Return the part of a file that a GET wants, None for all of it; raises Problem 416.
 
-    `given` and `conditions` are the values of Range and If-Range, `tag` is the strong validator of the file as it is now: with another one in If-Range all of it is sent.
+    `given` and `conditions` are the values of Range and If-Range; `tag` is the strong validator of the file as it is
+    now: with another one in If-Range all of it is sent.
     """
     if len(given) != 1 or any(condition != tag for condition in conditions):
         return None

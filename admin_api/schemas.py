@@ -11,7 +11,7 @@ from typing import Any
 from admin_api.errors import invalid
 from storage.callrows import MAX_LIMIT, CallRow, CallState
 
-MAX_PARTY = 512  # characters; the longest URI of the corpus has 180
+MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_CURSOR = 256  # characters; ours have up to 80
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
 FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
@@ -43,7 +43,10 @@ def time(text: str) -> datetime:
     if not text.isascii() or not _TIME.fullmatch(text):
         raise ValueError
     day, clock = text[:10], text[11:].replace(" ", "+").upper()
-    return datetime.fromisoformat(f"{day}T{clock}").astimezone(UTC)
+    try:
+        return datetime.fromisoformat(f"{day}T{clock}").astimezone(UTC)
+    except OverflowError:  # year 1 east of Greenwich
+        raise ValueError from None
 
 
 def party(text: str) -> str:

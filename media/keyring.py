@@ -18,10 +18,14 @@ OVERLAP = 10_000_000_000
 MAX_CONTEXTS = 4
 
 
+def _check(key: bytes) -> bytes:
+    return hashlib.sha256(b"srtp key check" + key).digest()[:8]
+
+
 class Keyring:
     """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
 
-    __slots__ = ("_next_search", "_old_until", "contexts", "rollover", "session", "switched", "tag")
+    __slots__ = ("_next_search", "_old_until", "check", "contexts", "rollover", "session", "switched", "tag")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
         self.contexts = [Context(suite, key, mki)]
@@ -37,11 +41,8 @@ class Keyring:
         front = self.contexts[0]
         self.session: Any = front.session
         self.tag = front.suite.tag
-
-    @property
-    def check(self) -> bytes:
-        """Tell the key in use from others without telling it: the state of a successor begins with this."""
-        return hashlib.sha256(b"srtp key check" + self.contexts[0].key).digest()[:8]
+        #: Tells the key in use from others without telling it: the state of a successor begins with this.
+        self.check = _check(front.key)
 
     def add(self, suite: str, key: bytes, mki: int = 0) -> bool:
         """Take the key of a re-offer; the same key keeps its context (False), another waits for its first packet
@@ -84,7 +85,7 @@ class Keyring:
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
         """After a restart: bring (ssrc, index) to where they were; False if they were under another key."""
         for context in self.contexts:
-            if hashlib.sha256(b"srtp key check" + context.key).digest()[:8] == check:
+            if _check(context.key) == check:
                 for ssrc, index in sources:
                     context.walk(ssrc, index)
                 return True

@@ -71,4 +71,4 @@ def report(track: Track, now: int, cname: bytes) -> bytes | None:
     if track.outgoing is None:
         return None
     track.reports += 1
-    return track.outgoing.protect_rtcp(packet)
+    return track.outgoing.protect(packet)

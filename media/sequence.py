@@ -108,5 +108,6 @@ class Source:
         """Note `count` packets that directly follow the highest."""
         self.highest += count
         self.received += count
-        if self.window != FULL:
-            self.window = ((self.window << count) | ((1 << count) - 1)) & FULL
+        if self.window is not FULL:
+            window = ((self.window << count) | ((1 << count) - 1)) & FULL
+            self.window = FULL if window == FULL else window  # one object for all sources

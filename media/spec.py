@@ -1,7 +1,9 @@
 """What has to be known of a stream before its first packet; made by whoever negotiated it."""
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any
 
 DEFAULT_CLOCK = 8000
 
@@ -9,7 +11,13 @@ DEFAULT_CLOCK = 8000
 Address = tuple[bytes, int]
 
 
-@dataclass(frozen=True)
+#: Different codec lists and lists of networks that are kept once for all calls; a node has a handful.
+MAX_SHARED = 256
+Network = IPv4Network | IPv6Network
+Payloads = tuple[tuple[int, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream: its key, its codecs, where it comes from."""
 
@@ -23,7 +31,7 @@ class StreamSpec:
     # our own key‖salt, protects what we send; empty for plain RTP
     own_key: bytes = field(default=b"", repr=False)
     # (payload type, encoding name, clock rate) of the offer
-    payloads: tuple[tuple[int, str, int], ...] = ()
+    payloads: Payloads = ()
     # (ip, port) of the offer's c= and m= lines
     source: tuple[str, int] | None = None
     # where plain RTP may come from beside that address
@@ -42,18 +50,33 @@ class StreamSpec:
                 return name, clock or DEFAULT_CLOCK
         return "", DEFAULT_CLOCK
 
+    def __post_init__(self) -> None:
+        # thousands of calls offer the same: one copy of it serves all of them
+        object.__setattr__(self, "payloads", _shared(self.payloads))
+        object.__setattr__(self, "networks", _shared(self.networks))
+
+
+@lru_cache(MAX_SHARED)
+def _shared(value: tuple[Any, ...]) -> tuple[Any, ...]:
+    return value
+
+
+@lru_cache(MAX_SHARED)
+def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ip_network(text, strict=False) for text in texts)
+
 
 class Allowed:
     """Addresses plain RTP may come from before the first genuine packet."""
 
-    __slots__ = ("_addresses", "_networks")
+    __slots__ = ("_address", "_networks")
 
     def __init__(self, spec: StreamSpec) -> None:
-        self._addresses = {pack_ip(spec.source[0])} if spec.source else set()
-        self._networks = tuple(ip_network(network, strict=False) for network in spec.networks)
+        self._address = pack_ip(spec.source[0]) if spec.source else None
+        self._networks = _networks(spec.networks)
 
     def __contains__(self, packed: bytes) -> bool:
-        if packed in self._addresses:
+        if packed == self._address:
             return True
         if not self._networks:
             return False

@@ -7,15 +7,17 @@ never leave the process, and AES_256_CM has a class of its own.
 
 import hmac
 import struct
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pylibsrtp import Policy
 from pylibsrtp import _binding as binding
 
 from media.errors import UnusableKey
 from media.sequence import WINDOW
+from media.srtcp import AUTHENTICATION, Srtcp
+from media.suites import SUITES, SessionKeys, Suite, suite_of
+
+__all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "Suite", "WideEngine", "ffi", "lib"]
 
 # pylibsrtp's cffi module has no type information
 ffi: Any = binding.ffi
@@ -30,35 +32,13 @@ WALK_STEP = 0x7000
 #: Rollover counters that are tried for a stream that was joined in mid call: 64 wraps are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
 REPLAYED = (9, 10)
-AUTHENTICATION = 7
-
-
-@dataclass(frozen=True)
-class Suite:
-    """What a crypto suite fixes."""
-
-    # libsrtp's profile; None = own class
-    profile: int | None
-    # bytes of master key and salt
-    key: int
-    salt: int
-    # bytes of the RTP and the RTCP tag
-    tag: int
-    rtcp_tag: int
-    # authenticated encryption: the tag is in the ciphertext, the MKI behind it
-    aead: bool = False
-
-
-SUITES = {
-    "AES_CM_128_HMAC_SHA1_80": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14, 10, 10),
-    "AES_CM_128_HMAC_SHA1_32": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 16, 14, 4, 10),
-    "AES_256_CM_HMAC_SHA1_80": Suite(None, 32, 14, 10, 10),
-    "AES_256_CM_HMAC_SHA1_32": Suite(None, 32, 14, 4, 10),
-    "AES_192_CM_HMAC_SHA1_80": Suite(None, 24, 14, 10, 10),
-    "AES_192_CM_HMAC_SHA1_32": Suite(None, 24, 14, 4, 10),
-    "AEAD_AES_128_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12, 16, 16, True),
-    "AEAD_AES_256_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12, 16, 16, True),
-}
+#: struct srtp_crypto_policy_t of srtp.h: cipher, its key length, authentication, its key length, tag length, services.
+_POLICY = struct.Struct("=IiIiii")
+#: What libsrtp is told of RTCP: nothing, because media.srtcp does it; the key length is one that it takes with every
+#: profile.
+_NO_RTCP = _POLICY.pack(0, 30, 0, 0, 0, 0)
+#: AES_CM_128_HMAC_SHA1_80 as that struct, by which its layout is recognised.
+_KNOWN_POLICY = (1, 30, 3, 20, 10, 3)
 
 
 class Engine(Protocol):
@@ -67,40 +47,48 @@ class Engine(Protocol):
     session: Any
 
     def unprotect(self, packet: bytes) -> bytes | int: ...
-    def unprotect_rtcp(self, packet: bytes) -> bytes | int: ...
     def protect(self, packet: bytes) -> bytes: ...
-    def protect_rtcp(self, packet: bytes) -> bytes: ...
+
+
+def _layout_known() -> bool:
+    """Tell whether the struct of a crypto policy is what srtp.h says; if not, libsrtp keeps its RTCP contexts."""
+    policy = Policy(srtp_profile=Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
+    raw = bytes(ffi.buffer(ffi.addressof(policy._policy.rtcp)))
+    return len(raw) == _POLICY.size and _POLICY.unpack(raw) == _KNOWN_POLICY
+
+
+_LAYOUT_KNOWN = _layout_known()
+
+
+def _free(owner: Any) -> None:
+    lib.srtp_dealloc(owner[0])
 
 
 class LibEngine:
     """A libsrtp session for any SSRC of one direction."""
+
+    __slots__ = ("_owner", "session")
 
     def __init__(self, profile: int, key: bytes, inbound: bool) -> None:
         kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
         policy = Policy(key=key, ssrc_type=kind, srtp_profile=profile)
         policy.window_size = WINDOW
         policy.allow_repeat_tx = True
+        if _LAYOUT_KNOWN:
+            ffi.buffer(ffi.addressof(policy._policy.rtcp))[:] = _NO_RTCP
         owner = ffi.new("srtp_t *")
         if lib.srtp_create(owner, policy._policy):
             raise UnusableKey("libsrtp refused the key")
-        self._owner = ffi.gc(owner, lambda x: lib.srtp_dealloc(x[0]))
+        self._owner = ffi.gc(owner, _free)
         self.session = owner[0]
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open an RTP packet; libsrtp's status if it is not genuine."""
         return self._call(lib.srtp_unprotect, packet)
 
-    def unprotect_rtcp(self, packet: bytes) -> bytes | int:
-        """Open an RTCP compound; libsrtp's status if it is not genuine."""
-        return self._call(lib.srtp_unprotect_rtcp, packet)
-
     def protect(self, packet: bytes) -> bytes:
         """Protect an RTP packet; UnusableKey if libsrtp will not."""
         return self._must(lib.srtp_protect, packet)
-
-    def protect_rtcp(self, packet: bytes) -> bytes:
-        """Protect an RTCP compound; UnusableKey if libsrtp will not."""
-        return self._must(lib.srtp_protect_rtcp, packet)
 
     def _call(self, function: Any, packet: bytes) -> bytes | int:
         if len(packet) > MAX_PACKET:
@@ -129,31 +117,29 @@ class WideEngine:
     caller's to find.
     """
 
+    __slots__ = ("_highest", "_keys", "_tag")
     session = None
 
     def __init__(self, suite: Suite, key: bytes) -> None:
-        master, salt = key[: suite.key], key[suite.key :]
-        self._rtp = _Keys(master, salt, 0)
-        self._rtcp = _Keys(master, salt, 3)
-        self._suite = suite
+        self._keys = SessionKeys(suite, key, 0)
+        self._tag = suite.tag
         #: SSRC -> highest index that authenticated.
         self._highest: dict[int, int] = {}
-        self._sent = 0
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open an RTP packet; a status as libsrtp's if it is not genuine."""
-        if len(packet) < 12 + self._suite.tag:
+        if len(packet) < 12 + self._tag:
             return AUTHENTICATION
-        body, tag = packet[: -self._suite.tag], packet[-self._suite.tag :]
+        body, tag = packet[: -self._tag], packet[-self._tag :]
         sequence, ssrc = int.from_bytes(packet[2:4], "big"), int.from_bytes(packet[8:12], "big")
         index = self._index(ssrc, sequence)
-        if index < 0 or not hmac.compare_digest(self._rtp.tag(body + (index >> 16).to_bytes(4, "big"), len(tag)), tag):
+        if index < 0 or not hmac.compare_digest(self._keys.tag(body + (index >> 16).to_bytes(4, "big"), len(tag)), tag):
             return AUTHENTICATION
         start = _payload(body)
         if start > len(body):
             return AUTHENTICATION
         self._highest[ssrc] = max(index, self._highest.get(ssrc, 0))
-        return body[:start] + self._rtp.crypt(ssrc, index, body[start:])
+        return body[:start] + self._keys.crypt(ssrc, index, body[start:])
 
     def protect(self, packet: bytes) -> bytes:
         """Protect an RTP packet, its rollover counter counted from its numbers."""
@@ -161,52 +147,14 @@ class WideEngine:
         index = self._index(ssrc, sequence)
         self._highest[ssrc] = max(index, self._highest.get(ssrc, 0))
         start = _payload(packet)
-        body = packet[:start] + self._rtp.crypt(ssrc, index, packet[start:])
-        return body + self._rtp.tag(body + (index >> 16 & 0xFFFFFFFF).to_bytes(4, "big"), self._suite.tag)
-
-    def unprotect_rtcp(self, packet: bytes) -> bytes | int:
-        """Open an RTCP compound; a status as libsrtp's if it is not genuine."""
-        size = self._suite.rtcp_tag
-        if len(packet) < 12 + size or not hmac.compare_digest(self._rtcp.tag(packet[:-size], size), packet[-size:]):
-            return AUTHENTICATION
-        index = int.from_bytes(packet[-size - 4 : -size], "big")
-        body = packet[: -size - 4]
-        if not index >> 31:
-            return body
-        return body[:8] + self._rtcp.crypt(int.from_bytes(packet[4:8], "big"), index & 0x7FFFFFFF, body[8:])
-
-    def protect_rtcp(self, packet: bytes) -> bytes:
-        """Protect an RTCP compound with the next index."""
-        self._sent += 1
-        body = packet[:8] + self._rtcp.crypt(int.from_bytes(packet[4:8], "big"), self._sent, packet[8:])
-        body += (1 << 31 | self._sent).to_bytes(4, "big")
-        return body + self._rtcp.tag(body, self._suite.rtcp_tag)
+        body = packet[:start] + self._keys.crypt(ssrc, index, packet[start:])
+        return body + self._keys.tag(body + (index >> 16 & 0xFFFFFFFF).to_bytes(4, "big"), self._tag)
 
     def _index(self, ssrc: int, sequence: int) -> int:
         highest = self._highest.get(ssrc)
         if highest is None or highest <= 0x8000:
             return sequence
         return highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
-
-
-class _Keys:
-    """Session keys of one protocol (RFC 3711 section 4.3.1), derivation rate 0."""
-
-    def __init__(self, master: bytes, salt: bytes, label: int) -> None:
-        def derive(label: int, size: int) -> bytes:
-            start = (int.from_bytes(salt, "big") ^ label << 48) << 16
-            return Cipher(algorithms.AES(master), modes.CTR(start.to_bytes(16, "big"))).encryptor().update(bytes(size))
-
-        self._cipher = algorithms.AES(derive(label, len(master)))
-        self._hmac = derive(label + 1, 20)
-        self._salt = int.from_bytes(derive(label + 2, 14), "big") << 16
-
-    def tag(self, data: bytes, size: int) -> bytes:
-        return hmac.digest(self._hmac, data, "sha1")[:size]
-
-    def crypt(self, ssrc: int, index: int, data: bytes) -> bytes:
-        start = self._salt ^ ssrc << 64 ^ index << 16
-        return Cipher(self._cipher, modes.CTR(start.to_bytes(16, "big"))).encryptor().update(data)
 
 
 def _payload(packet: bytes) -> int:
@@ -220,15 +168,16 @@ def _payload(packet: bytes) -> int:
 class Context:
     """One key of one stream with its suite and MKI."""
 
-    __slots__ = ("engine", "key", "mki", "name", "session", "suite")
+    __slots__ = ("engine", "key", "mki", "name", "rtcp", "session", "suite")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
         self.name = suite
-        self.suite = _suite(suite, key)
+        self.suite = suite_of(suite, key)
         self.key = key
         #: Length of the MKI in every packet; its value is outside of what is authenticated.
         self.mki = mki
         self.engine: Engine = _engine(self.suite, self.key, inbound=True)
+        self.rtcp = Srtcp(suite, key)
         #: The libsrtp session where whole batches may go to it unread, else None.
         self.session: Any = self.engine.session if not self.mki else None
 
@@ -238,7 +187,7 @@ class Context:
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | int:
         """Open an RTCP compound; a libsrtp status if it is not genuine."""
-        return self.engine.unprotect_rtcp(self._without_mki(packet, self.suite.rtcp_tag))
+        return self.rtcp.unprotect(self._without_mki(packet, self.suite.rtcp_tag))
 
     def walk(self, ssrc: int, index: int) -> None:
         """Bring a fresh context to the index (rollover counter << 16 | sequence) that was reached before."""
@@ -285,31 +234,6 @@ class _Walk:
         packet = struct.pack("!BBHII", 0x80, 0, index & 0xFFFF, 0, self._ssrc) + b"\0"
         self._receiver.unprotect(self._sender.protect(packet))
         self._at = index
-
-
-_EMPTY_REPORT = struct.pack("!BBHI", 0x80, 201, 1, 0)
-
-
-class Outgoing:
-    """Our own key, which protects the receiver reports."""
-
-    def __init__(self, suite: str, key: bytes, sent: int = 0) -> None:
-        self._engine = _engine(_suite(suite, key), key, inbound=False)
-        for _ in range(sent):  # an index used before a restart must not protect another packet
-            self._engine.protect_rtcp(_EMPTY_REPORT)
-
-    def protect_rtcp(self, packet: bytes) -> bytes:
-        """Protect a compound with the next SRTCP index."""
-        return self._engine.protect_rtcp(packet)
-
-
-def _suite(name: str, key: bytes) -> Suite:
-    suite = SUITES.get(name)
-    if suite is None:
-        raise UnusableKey("unknown crypto suite")
-    if len(key) != suite.key + suite.salt:
-        raise UnusableKey(f"the suite wants {suite.key + suite.salt} bytes of key and salt")
-    return suite
 
 
 def _engine(suite: Suite, key: bytes, inbound: bool) -> Engine:

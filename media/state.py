@@ -13,7 +13,7 @@ from media.batch import address
 from media.errors import Damaged
 from media.gaps import Gaps
 from media.sequence import FULL, WINDOW, Source
-from media.srtp import Outgoing
+from media.srtcp import Srtcp
 from media.track import Track
 
 #: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
@@ -150,7 +150,7 @@ def _restore_keys(track: Track, check: bytes) -> None:
     if track.outgoing and track.spec.suite:
         # the last reports may have been sent after the commit
         track.reports += 2
-        track.outgoing = Outgoing(track.spec.suite, track.spec.own_key, track.reports)
+        track.outgoing = Srtcp(track.spec.suite, track.spec.own_key, track.reports)
 
 
 def _source(values: list[int]) -> Source:

@@ -1,4 +1,4 @@
-"""Figures of a recording from its records alone: what recovery can still say after the counters of a worker are gone."""
+"""Figures of a recording from its records alone: what can still be said without a worker's counters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from media.records import Packet, Record, Run
 
 MAX_SOURCES = 1_000
-"""Synchronisation sources counted of one stream; a stream with more is an attack, and the rest is not counted as lost."""
+"""Synchronisation sources counted of one stream; more is an attack, and the rest is not counted."""
 
 NOMINAL_NS = 20_000_000
 """What a missing packet is taken to last where two of its kind are not there to tell: the usual packet of telephony."""

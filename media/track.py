@@ -19,7 +19,8 @@ from media.pauses import Pauses
 from media.quality import jitter_of, jitter_of_batch
 from media.sequence import Source, Verdict
 from media.spec import Address, Allowed, StreamSpec
-from media.srtp import Context, Outgoing, lib
+from media.srtcp import Srtcp
+from media.srtp import Context, lib
 
 _unprotect = lib.srtp_unprotect
 _pack_run = records.pack_run
@@ -84,7 +85,7 @@ class Track:
         self.pauses = pauses
         self.own_ssrc = own_ssrc
         self.keyring = Keyring(spec.suite, spec.key, spec.mki) if spec.suite else None
-        self.outgoing = Outgoing(spec.suite, spec.own_key) if spec.suite and spec.own_key else None
+        self.outgoing = Srtcp(spec.suite, spec.own_key) if spec.suite and spec.own_key else None
         self.allowed = Allowed(spec)
         #: The address that was chosen, its sockaddr, and the sockaddr the shell is asked to connect to.
         self.latched: Address | None = None
@@ -396,7 +397,7 @@ class Track:
         else:
             self.keyring.add(spec.suite, spec.key, spec.mki)
         if spec.own_key and (before.suite, before.own_key) != (spec.suite, spec.own_key):
-            self.outgoing, self.reports = Outgoing(spec.suite, spec.own_key), 0
+            self.outgoing, self.reports = Srtcp(spec.suite, spec.own_key), 0
 
 
 def _signed(value: int) -> int:

@@ -23,7 +23,9 @@ def context(certificate: Path, private_key: Path, client_ca: Path | None) -> ssl
             made.load_verify_locations(client_ca)
             made.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError):
-        raise NotPossible(f"the certificate {certificate} cannot be loaded.", "recorder check-config says why.") from None
+        raise NotPossible(
+            f"the certificate {certificate} cannot be loaded.", "recorder check-config says why."
+        ) from None
     return made
 
 

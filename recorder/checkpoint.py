@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage.durable import write_all
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
 
@@ -51,7 +52,10 @@ class Checkpoints:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def save(self, mark: Mark, keys: CustomerKeys, state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint of a call; after a `kill -9` either the old or the new one is there."""
+        """Replace the checkpoint of a call; after a `kill -9` either the old or the new one is there.
+
+        Raises OSError or StorageError, and the old one stays.
+        """
         call = mark.call
         inner = json.dumps(state, separators=(",", ":")).encode()
         sealed = keys.seal(mark.leaf, "checkpoint", inner, call.encode())
@@ -66,7 +70,10 @@ class Checkpoints:
         new = self._folder / f"{call}.new"
         fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, json.dumps(outer).encode())
+            write_all(fd, json.dumps(outer).encode(), 0)
+        except OSError:
+            new.unlink()
+            raise
         finally:
             os.close(fd)
         new.rename(path)

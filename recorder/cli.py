@@ -5,13 +5,14 @@ Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 c
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 from recorder.errors import RecorderError
+from recorder.places import DEFAULT_CONFIG
 
-DEFAULT_CONFIG = Path("/etc/recorder/recorder.toml")
 SERVE = "serve"
 
 
@@ -35,7 +36,24 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        sys.stdout = None  # nothing is flushed at the end: nobody reads any more
         return 0
+    except OSError as problem:
+        named = f"{problem.filename}: " if problem.filename else ""
+        print(
+            f"recorder: {named}{os.strerror(problem.errno or 0)}. Look at the path, its owner and the space left.",
+            file=sys.stderr,
+        )
+        return 3
+    except Exception as problem:  # a traceback would show what is in the variables
+        from recorder.logs import failure
+
+        described = failure(problem)
+        print(
+            f"recorder: a fault of its own, {described['error']} at {described['raised_at'][-1]}. Please report it.",
+            file=sys.stderr,
+        )
+        return 3
 
 
 def _serve(arguments: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,15 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from recorder import output
-from recorder.cli import DEFAULT_CONFIG
+from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.progress import progress
 from recorder.settings import Settings
 from recorder.settings_files import load
-
-Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
-OneCustomer = Annotated[str | None, typer.Option(help="Only this customer; all if left out.")]
+from storage.callrows import CallState
 
 FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
 
@@ -60,11 +58,14 @@ def moment(text: str | None) -> datetime | None:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
     if text[-1:] in units and text[:-1].isdigit():
-        return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+        with suppress(OverflowError):
+            return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
     try:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        raise WrongUse(f"{text!r} is no time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a span such as 2h or 3d.") from None
+        raise WrongUse(
+            f"{text!r} is no time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a span such as 2h or 3d."
+        ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -81,6 +82,8 @@ def calls(
     """List calls, newest first. Example: recorder calls --customer acme --party "+49 30 123456" --since 7d"""
     from recorder.listing import find
 
+    if state not in (None, *(s.value for s in CallState)):
+        raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
     asked = {"party": party, "since": moment(since), "until": moment(until), "state": state}
     found = with_customers(load(config), customer, lambda c: find(c, asked, limit))
     items = [item for part in found for item in part][:limit]
@@ -98,7 +101,9 @@ def calls(
 def export(
     call: Annotated[str, typer.Argument(help="Id of the call.")],
     to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
-    format: Annotated[str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's ending.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's ending.")
+    ] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
@@ -135,12 +140,13 @@ def verify(
         reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance))
     defects = [d for r in reports for d in r.defects]
     if json:
-        totals = {"calls": sum(r.calls for r in reports), "parts": sum(r.parts for r in reports), "bytes": sum(r.bytes for r in reports)}
+        totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}
         output.document({"ok": not defects, **totals, "defects": defects})
     else:
         for d in defects:
             print(f"{d['customer']}: call {d['call']} part {d['part']} offset {d['offset']}: {d['kind']}")
-        print(f"{sum(r.calls for r in reports)} calls, {sum(r.parts for r in reports)} parts read, {len(defects)} defects.")
+        calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
+        print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
     missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
     if missing:
         raise Negative(f"There is no call {missing[0]}.", "recorder calls lists what there is.")

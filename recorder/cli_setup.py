@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recorder import output
-from recorder.cli import DEFAULT_CONFIG
+from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.document import rfc3339
 from recorder.errors import Negative
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
 from storage.credentials import Credential
-
-Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -66,7 +62,9 @@ def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 
 def create(
     customer: Annotated[str, typer.Option(help="Customer whose calls the token opens.")],
-    role: Annotated[list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")],
+    role: Annotated[
+        list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
+    ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
     days: Annotated[int | None, typer.Option(help="Days until it expires; never if left out.")] = None,
     config: Config = DEFAULT_CONFIG,
@@ -96,7 +94,9 @@ def _shown(entry: Credential) -> dict[str, object]:
     }
 
 
-def list_(customer: Annotated[str | None, typer.Option()] = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+def list_(
+    customer: Annotated[str | None, typer.Option()] = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
+) -> int:
     """List API tokens without their secrets. Example: recorder token list --customer acme"""
     from recorder.opening import open_credentials
 

@@ -39,6 +39,13 @@ class OpenSockets:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseSockets:
+    """Give sockets back that no worker has."""
+
+    streams: tuple[int, ...]  # stream numbers
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Append a record to the control part."""
 
@@ -78,7 +85,7 @@ class CloseMedia:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Answer an offer with 200."""
+    """Answer an offer with 200; answered by events.Unwanted, instead of what follows, if the client withdrew it."""
 
     token: Token
     sdp: bytes
@@ -121,5 +128,18 @@ class Discard:
 
 
 Command = (
-    OpenSockets | Keep | StartMedia | ChangeMedia | PauseMedia | ResumeMedia | CloseMedia | Accept | Refuse | HangUp | Index | Finish | Discard
+    OpenSockets
+    | CloseSockets
+    | Keep
+    | StartMedia
+    | ChangeMedia
+    | PauseMedia
+    | ResumeMedia
+    | CloseMedia
+    | Accept
+    | Refuse
+    | HangUp
+    | Index
+    | Finish
+    | Discard
 )

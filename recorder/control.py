@@ -14,6 +14,9 @@ RECORD_HEAD = 4
 MAX_RECORD = (1 << 24) - 1
 """A record's length has 24 bits."""
 
+MAX_BACKLOG = 1 << 20
+"""Sealed bytes kept for a disk that takes none; a busy call writes some KB a minute, so this is hours."""
+
 
 def record(kind: int, body: bytes) -> bytes:
     """Return one framed record; a longer body is cut at the limit of the format."""
@@ -27,20 +30,26 @@ def padding(size: int) -> bytes:
 
 
 class ControlPart:
-    """An open control part; every `keep` is in the kernel when it returns."""
+    """An open control part; what `flush` returned from is in the kernel.
 
-    __slots__ = ("_fd", "_fresh", "_sealer", "failed", "name", "size")
+    What the disk does not take is kept and tried again before the next record, so that the file stays genuine: a
+    segment that is left out would make everything behind it unreadable.
+    """
+
+    __slots__ = ("_backlog", "_fd", "_fresh", "_sealer", "name", "size")
 
     def __init__(self, name: str, part: NewPart) -> None:
         self.name = name
         self._fd = part.fd
         self._sealer = Sealer(part.secret)
-        self.size = HEADER
-        self.failed = False
+        self.size = HEADER  # bytes in the file
+        self._backlog = bytearray()
         self._fresh = False
 
     def keep(self, kind: int, body: bytes) -> None:
-        """Append a record; it is only buffered until `flush`."""
+        """Append a record; after NotPossible it is written later, unless too much waits already."""
+        if len(self._backlog) > MAX_BACKLOG:
+            self._write(b"")
         self._fresh = True
         self._write(self._sealer.add(record(kind, body)))
 
@@ -50,15 +59,16 @@ class ControlPart:
         A segment is sealed when more follows, so the padding reaches one byte into the next one: a crash may cut that
         byte off, and with it nothing but padding.
         """
+        data = b""
         if self._fresh:
             self._fresh = False
-            self._write(self._sealer.add(padding(self._sealer.room + 1)))
+            data = self._sealer.add(padding(self._sealer.room + 1))
+        self._write(data)
 
     def finish(self) -> None:
-        """Seal the last segment and close the file."""
+        """Seal the last segment and close the file; after NotPossible only `abandon` is left."""
         self._write(self._sealer.finish())
-        os.close(self._fd)
-        self._fd = -1
+        self.abandon()
 
     def abandon(self) -> None:
         """Close the file as it is."""
@@ -67,14 +77,11 @@ class ControlPart:
             self._fd = -1
 
     def _write(self, data: bytes) -> None:
-        if not data:
-            return
-        try:
-            written = os.write(self._fd, data)
-        except OSError as error:
-            self.failed = True
-            raise NotPossible("the control part cannot be written", f"({os.strerror(error.errno or 0)})") from None
-        if written != len(data):
-            self.failed = True
-            raise NotPossible("the control part was written in part only", "(no space left)")
-        self.size += len(data)
+        self._backlog += data
+        while self._backlog:
+            try:
+                written = os.write(self._fd, self._backlog)
+            except OSError as error:
+                raise NotPossible("the control part cannot be written", f"({os.strerror(error.errno or 0)})") from None
+            del self._backlog[:written]
+            self.size += written

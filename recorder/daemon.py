@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -10,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from typing import Any
 
 from media.ports import Ports
 from media.sockets import Pair, open_pair
@@ -23,12 +23,15 @@ from recorder.incidents import Incidents
 from recorder.indexer import Indexer
 from recorder.listeners import Listening, open_all
 from recorder.live import Live
+from recorder.logs import Log
+from recorder.mending import Mending
 from recorder.metrics import Metrics
 from recorder.node import Node
 from recorder.notify import Notifier
 from recorder.opening import open_customers
 from recorder.resume import Resume
 from recorder.runner import Runner
+from recorder.serve import Crew
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Transport
@@ -38,7 +41,6 @@ from recorder.surface import Surface
 from recorder.tasks import Tasks
 from recorder.tenancy import Tenants
 from recorder.worker_events import WorkerEvents
-from recorder.workers import Workers
 from sip.endpoint import Endpoint
 from sip.server import Listener, Server
 from sip.settings import Settings as SipSettings
@@ -48,12 +50,21 @@ from storage.sync import Syncer
 DRAIN_SECONDS = 8.0
 """Time that running calls get to be sealed at the stop; below systemd's usual TimeoutStopSec of 90 s."""
 
+LOOK_SECONDS = 0.05
+"""How often it is looked whether they are."""
+
+COLLECT = (20_000, 20, 20)
+"""Objects between two collections, and how many of those are shallow: a call makes thousands and no cycles."""
+
 
 class Daemon:
     """One `recorder serve`."""
 
-    def __init__(self, settings: Settings, log: Any, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair]) -> None:
-        """Take what recorder.serve prepared: descriptors the service manager kept, media ports bound again."""
+    def __init__(
+        self, settings: Settings, log: Log, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair], crew: Crew
+    ) -> None:
+        """Take what recorder.serve prepared: descriptors that were kept, media ports bound again, workers starting."""
+        self._crew = crew
         self._settings = settings
         self._log = log
         self._kept = kept
@@ -67,31 +78,52 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         with ExitStack() as opened:
-            self._wire(opened, await open_customers(self._settings))
-            await self._start()
+            sockets = adopt(self._kept)
+            listening = self._open_sockets(opened, sockets)
+            customers = await open_customers(self._settings)
             try:
+                self._wire(opened, customers)
+            except BaseException:
+                await customers.close()
+                raise
+            try:
+                await self._start(sockets, listening)
                 await stop.wait()
             finally:
                 await self._shut_down()
+
+    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
+        """Open every listening socket first: a used port is said before anything else is touched."""
+        listening = [
+            *open_all(self._settings.sip.listen, "sip", sockets),
+            *open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets),
+        ]
+        for each in listening:
+            opened.callback(each.socket.close)
+        return listening
 
     # ---- wiring ----
     def _wire(self, opened: ExitStack, customers: Customers) -> None:
         settings, log = self._settings, self._log
         self._customers = customers
-        self._tasks = Tasks(lambda name, error: log.error("task.failed", task=name, exc_info=error))
+        self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
         syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
         metrics = Metrics()
         media = settings.media
-        self._worker_events: WorkerEvents | None = None
         self.node = Node(
             settings=settings,
             customers=customers,
             tenants=Tenants(settings.customers),
             endpoint=Endpoint(SipSettings(max_dialogs=2 * settings.sip.max_calls + 100), random=os.urandom),
-            ports=Ports(media.ports.first, media.ports.last, lambda port, rtcp: open_pair(media.bind, port, rtcp), time.monotonic),
-            workers=Workers(worker_count(media.workers), settings.node.runtime_dir, self._on_worker, tick=media.tick_ms / 1000),
+            ports=Ports(
+                media.ports.first,
+                media.ports.last,
+                lambda port, rtcp: open_pair(media.bind, port, rtcp),
+                time.monotonic,
+            ),
+            workers=self._crew.workers,
             syncer=syncer,
-            indexer=Indexer(time.monotonic),
+            indexer=Indexer(time.monotonic, lambda call, error: log.fault("index.fault", error, call=call)),
             notify=Notifier.from_environment(os.environ),
             tasks=self._tasks,
             metrics=metrics,
@@ -99,9 +131,13 @@ class Daemon:
             incidents=Incidents(lambda: datetime.now(UTC)),
         )
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
-        self._runner = Runner(self.node, checkpoints, self._live)
+        self._mending = Mending(self.node, checkpoints.remove)
+        self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
-        self._housekeeping = Housekeeping(self.node, self._live)
+        self._crew.listener = self._worker_events.on_event
+        self._housekeeping = Housekeeping(
+            self.node, self._live, self._runner.checkpoint, [self._worker_events.help_stranded]
+        )
         self.node.load_changed = self._housekeeping.review
         self.node.not_accepting = self._housekeeping.not_accepting
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
@@ -114,40 +150,46 @@ class Daemon:
             clock=time.monotonic,
         )
         self.node.flush = self._server.flush
-        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events)
-        self._startup = Startup(self.node, self._live)
+        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
+        self._startup = Startup(self.node, self._live, self._mending)
         self._surface = Surface(self.node, Desk(self.node, self._live, self._runner))
 
-    def _on_worker(self, event: Any) -> None:
-        if self._worker_events:
-            self._worker_events.on_event(event)
-
     # ---- start ----
-    async def _start(self) -> None:
-        await self.node.workers.start()
-        sockets = adopt(self._kept)
-        listening = open_all(self._settings.sip.listen, "sip", sockets)
-        api = open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets)
-        for each in [*listening, *api]:
+    async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
+        await self._crew.ready()
+        for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound)
         self._tasks.start(self.node.indexer.run(), "indexer")
-        await self._server.start(self._listeners(listening))
-        await self._surface.start(api[0].socket)
+        *sip, api = listening
+        await self._server.start(self._listeners(sip))
+        await self._surface.start(api.socket)
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
+        self._tasks.start(self._mending.run(), "mending")
         self._tasks.start(self._startup.run(), "startup")
+        gc.freeze()  # what was imported stays: looking through it for garbage would take 50 ms each time
+        gc.set_threshold(*COLLECT)
+        gc.enable()
         self.node.notify.ready()
-        self._log.info("recorder.ready", listeners=len(listening), customers=len(self.node.customers), calls=len(self._live))
+        self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip
-        certificates = Certificates(sip.certificate, sip.private_key, sip.client_ca) if sip.certificate and sip.private_key else None
+        certificates = (
+            Certificates(sip.certificate, sip.private_key, sip.client_ca)
+            if sip.certificate and sip.private_key
+            else None
+        )
         out = []
         for each in listening:
             tls = each.address.transport is Transport.TLS
-            out.append(Listener(each.address.transport.value, each.socket, certificates.current if tls and certificates else None))
+            out.append(
+                Listener(
+                    each.address.transport.value, each.socket, certificates.current if tls and certificates else None
+                )
+            )
         return out
 
     # ---- stop ----
@@ -156,12 +198,15 @@ class Daemon:
         self.node.notify.stopping()
         self._housekeeping.draining = True
         self._housekeeping.review()
-        if not self._successor():
+        if self._successor():
+            for call in self._live:
+                self._runner.checkpoint(call)
+        else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
         await self._surface.stop()
         await self._server.close()
-        await self.node.workers.stop()
+        await self._crew.stop()
         await self._tasks.close()
         await self._customers.close()
         self._log.info("recorder.stopped")
@@ -174,14 +219,10 @@ class Daemon:
         for call in self._live:
             self._runner.guarded(call, StopAsked("shutdown", interrupted=True))
         self.node.flush()
-        end = time.monotonic() + DRAIN_SECONDS
-        while len(self._live) and time.monotonic() < end:
-            await asyncio.sleep(0.05)
-
-
-def worker_count(asked: int) -> int:
-    """Return how many media workers to run: one per core but one, at least one, unless configured."""
-    return asked or max(1, len(os.sched_getaffinity(0)) - 1)
+        for _ in range(round(DRAIN_SECONDS / LOOK_SECONDS)):
+            if not len(self._live):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]:

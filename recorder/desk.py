@@ -8,6 +8,7 @@ from typing import Any
 
 from admin_api.ports import CannotRender, Rendered
 from recorder import events as e
+from recorder.listing import item
 from recorder.live import Live
 from recorder.node import Node
 from recorder.playing import media_parts, render_streams
@@ -36,11 +37,12 @@ class Desk:
 
     # ---- live calls ----
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
-        """Return the newest document of a live call."""
+        """Return the newest document of a live call, or of one that ended and is not in the database yet."""
         found = self._live.by_id(call)
-        if found is None or found.customer.name != customer:
-            return None
-        return found.recording.call_document(self._node.now())
+        if found is not None:
+            return found.recording.call_document(self._node.now()) if found.customer.name == customer else None
+        row = self._node.indexer.pending(customer, call)
+        return item(customer, row) if row else None
 
     def pause(self, customer: str, call: str) -> bool:
         """Stop keeping what is said; False if there is no such live call."""
@@ -63,6 +65,9 @@ class Desk:
     async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
         """Decrypt and render a call into memory that has no name on any disk; the caller closes the descriptor."""
         document = self.document(customer.name, row.id) or row.details
+        content_type = CONTENT_TYPES.get(form)
+        if content_type is None:
+            raise CannotRender("The format is not known.")
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
             with media_parts(customer, row.id, row.leaf) as parts:
@@ -73,7 +78,7 @@ class Desk:
         except BaseException:
             os.close(out)
             raise
-        return Rendered(out, os.fstat(out).st_size, CONTENT_TYPES[form])
+        return Rendered(out, os.fstat(out).st_size, content_type)
 
     # ---- health ----
     def not_ready(self) -> str | None:
@@ -87,4 +92,3 @@ class Desk:
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
         return self._node.incidents.of(customer)
-

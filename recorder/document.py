@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from sip.callgroup import CallName, call_group
+from sip.message import Request
 from sip.parties import Party
 
 UNMEASURED: Mapping[str, Any] = {
@@ -31,6 +34,17 @@ def rfc3339(at: datetime | None) -> str | None:
     if at is None:
         return None
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """Return a document as the body of a control record."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def message(request: Request, at: datetime) -> bytes:
+    """Return a SIP message's headers as the body of a control record, kept sealed; keys never stand in headers."""
+    headers = [[name, value] for name, value in request.headers.items()]
+    return encode({"at": rfc3339(at), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers})
 
 
 def from_ns(ns: int | None) -> str | None:
@@ -63,6 +77,15 @@ def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
     shown["last_packet_at"] = from_ns(measured.get("last_arrival") or None)
     shown["gaps"] = [[from_ns(begin), from_ns(end), reason] for begin, end, reason in shown["gaps"]]
     return shown
+
+
+def belonging(names: Sequence[CallName]) -> dict[str, Any]:
+    """Return what ties the recording to others of the same call: its group, and every name others may share."""
+    group = call_group(names)
+    return {
+        "call_group": {"key": str(group), "sure": group.sure.value} if group else None,
+        "related": [{"key": str(name), "sure": name.sure.value} for name in names],
+    }
 
 
 def payload(entry: Any) -> dict[str, Any]:

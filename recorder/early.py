@@ -20,13 +20,16 @@ def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:
     out = set()
     for descriptors in stored.values():
         for descriptor in descriptors:
-            with socket.socket(fileno=descriptor) as seen:
-                try:
-                    out.add(seen.getsockname()[1])
-                except OSError:
-                    continue
-                finally:
-                    seen.detach()
+            try:
+                seen = socket.socket(fileno=descriptor)
+            except OSError:
+                continue  # no socket: nothing of ours
+            try:
+                out.add(seen.getsockname()[1])
+            except (OSError, IndexError):
+                continue
+            finally:
+                seen.detach()
     return out
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class RecorderError(Exception):
-    """Root of the daemon's own errors; `hint` tells an operator what to do next, `status` is the exit status of a command."""
+    """Root of the daemon's own errors; `hint` tells an operator what to do, `status` is a command's exit status."""
 
     status = 3
 

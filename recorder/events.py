@@ -59,6 +59,11 @@ class OpenFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The client withdrew its offer before the answer: a first one never was a call, a later one changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class HungUp:
     """The client sent BYE, which waits for its 200 until everything is durable."""
 
@@ -69,7 +74,7 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The dialog is over without a BYE of the client: timer, no ACK, gone, cancelled, ended by us."""
+    """The dialog is over without a BYE of the client: timer, no ACK, gone, ended by us."""
 
     reason: str
 
@@ -115,5 +120,17 @@ class Resumed:
 
 
 Event = (
-    Offered | Informed | Opened | OpenFailed | HungUp | Lost | StopAsked | PauseAsked | ResumeAsked | Measured | MediaClosed | Resumed
+    Offered
+    | Informed
+    | Opened
+    | OpenFailed
+    | Unwanted
+    | HungUp
+    | Lost
+    | StopAsked
+    | PauseAsked
+    | ResumeAsked
+    | Measured
+    | MediaClosed
+    | Resumed
 )

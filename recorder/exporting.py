@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from recorder.errors import WrongUse
 from recorder.playing import media_parts, render_streams
 from recorder.progress import progress
 from recorder.rendering import render
@@ -20,7 +21,7 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
     row = await customer.calls.get(call)
     if row is None:
         return None
-    partial = to.with_name(f".{to.name}.partial")
+    partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     fd = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         with media_parts(customer, call, row.leaf) as parts, progress(f"exporting {form}", 1.0) as advance:
@@ -33,8 +34,20 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
 
             report = await render(parts, render_streams(row.details["streams"]), form, fd, moved)
         os.fsync(fd)
-        os.link(partial, to)
+        _name(partial, to)
     finally:
         os.close(fd)
         partial.unlink(missing_ok=True)
     return {"call": call, "format": form, "file": str(to), "bytes": to.stat().st_size, **report}
+
+
+def _name(partial: Path, to: Path) -> None:
+    """Give a whole file its name, never that of another file."""
+    try:
+        os.link(partial, to)
+    except FileExistsError:
+        raise WrongUse(f"{to} exists already.", "Choose another file.") from None
+    except OSError:  # a file system without hard links
+        if to.exists():
+            raise WrongUse(f"{to} exists already.", "Choose another file.") from None
+        partial.rename(to)

@@ -3,37 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recorder import commands as c
 from recorder import events as e
-from recorder.checkpoint import Checkpoints
+from recorder.checkpoint import Checkpoints, Mark
+from recorder.document import encode
 from recorder.errors import NotPossible
 from recorder.live import Live, LiveCall
+from recorder.mending import Left, Mending
 from recorder.node import Node
 from recorder.recording import State
 from recorder.rows import forms_of, row_of
-from storage.errors import StorageError
+from storage.errors import StorageError, SyncFailed
 
 CLOSE_SECONDS = 10.0
 """A worker that has not sealed a part by then is stuck; the part is recovered instead."""
 
 
-def encode(document: Mapping[str, Any]) -> bytes:
-    """Return a document as a control record."""
-    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
-
-
 class Finishing:
     """The last steps of every recording of the node."""
 
-    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, feed: Callable[[LiveCall, e.Event], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        checkpoints: Checkpoints,
+        live: Live,
+        mending: Mending,
+        feed: Callable[[LiveCall, e.Event], None],
+    ) -> None:
         self.node = node
         self._checkpoints = checkpoints
         self._live = live
+        self._mending = mending
         self._feed = feed
 
     async def close_media(self, call: LiveCall) -> None:
@@ -46,29 +49,46 @@ class Finishing:
                 figures, clean = final.streams, final.clean
         except (TimeoutError, OSError):
             self.node.log.warning("media.close_failed", call=call.id)
-        call.recording.measured(figures)
+            self.node.workers.drop(call.id)
         self._feed(call, e.MediaClosed(figures, clean))
 
     async def finish(self, call: LiveCall, command: c.Finish) -> None:
         """Write and seal everything, wait until it is durable, then answer and index."""
-        durable = False
         try:
-            self._seal(call, command.document, sealed=command.sealed)
-            await asyncio.wrap_future(self.node.syncer.wait())
-            durable = not call.trouble
+            async with call.files:
+                if command.sealed:
+                    self._seal(call, command.document, sealed=True)
+                else:  # repairing waits for the disk
+                    await asyncio.to_thread(self._seal, call, command.document, sealed=False)
+            await asyncio.wrap_future(self.node.syncer.wait(epoch=call.epoch))
         except (StorageError, NotPossible, OSError) as problem:
-            self.node.storage_trouble(problem)
-            self.node.log.error("call.finish_failed", call=call.id, exc_info=problem)
-        self._answer_bye(call, durable)
-        self.release(call)
-        call.recording.state = State.OVER
-        self._live.remove(call)
-        self.node.ended(call.recording)
-        document = {**command.document, "size_bytes": call.customer.vault.size(call.id, call.leaf)}
-        self.index(call, document, done=lambda: self._forget(call))
+            self._not_durable(call, command.document, problem)
+            return
+        self._mark_over(call)
+        self._answer_bye(call, durable=True)
+        self._let_go(call)
+        self.node.ended(call.recording, call.customer.name)
+        self.index(call, self._sized(call, command.document), done=lambda: self._checkpoints.remove(call.id))
         self.node.load_changed()
 
-    def _answer_bye(self, call: LiveCall, durable: bool) -> None:
+    def _not_durable(self, call: LiveCall, document: Mapping[str, Any], problem: Exception) -> None:
+        """Say so to the client, and have the recording mended as soon as the disk allows it."""
+        self.node.storage_trouble(problem)
+        self.node.log.fault("call.finish_failed", problem, call=call.id)
+        if isinstance(problem, SyncFailed):
+            call.recording.interrupted = True
+            document = {**document, "state": "interrupted"}
+        self.abandon(call, document)
+        self.node.ended(call.recording, call.customer.name)
+
+    def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return {**document, "size_bytes": call.customer.vault.size(call.id, call.leaf)}
+        except (StorageError, OSError) as problem:
+            self.node.log.fault("call.size_unknown", problem, call=call.id)
+            return dict(document)
+
+    def _answer_bye(self, call: LiveCall, *, durable: bool) -> None:
         token = call.recording.take_bye()
         if token is None:
             return
@@ -79,21 +99,19 @@ class Finishing:
         self.node.flush()
 
     def _seal(self, call: LiveCall, document: Mapping[str, Any], *, sealed: bool) -> None:
+        """End every part: control first, since it says what the media are."""
         vault = call.customer.vault
         if call.control:
             call.control.keep(c.Kept.CALL, encode(document))
             call.control.finish()
             vault.finish(call.id, call.leaf, call.control.name)
-        if call.media_fd >= 0:
-            os.close(call.media_fd)
-            call.media_fd = -1
         if call.media_part and sealed:
             vault.finish(call.id, call.leaf, f"m{call.media_part}")
         for number in range(1, call.media_part + 1):
             self.end_part(call, f"m{number}")
 
     def end_part(self, call: LiveCall, part: str, committed: int | None = None) -> None:
-        """Repair a part if its writer died, and move it to its day; a finished one is left as it is."""
+        """Repair a part if its writer died, and move it to its day; waits for the disk unless it is finished."""
         vault = call.customer.vault
         ref = vault.find(call.id, call.leaf, part)
         if ref is None or ref.finished:
@@ -101,52 +119,76 @@ class Finishing:
         vault.recover(ref, committed)
         vault.finish(call.id, call.leaf, part)
 
-    def cut(self, call: LiveCall, parts: Sequence[tuple[str, int]]) -> None:
-        """End the parts of a dead worker at what it had committed; the rest is in the new part."""
+    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int]]) -> None:
+        """End the media parts below number `before` where their dead worker had committed them."""
         whole = dict(parts)
-        for number in range(1, call.media_part):
-            name = f"m{number}"
-            self.end_part(call, name, whole.get(name, 0))
+        await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
+
+    async def end_controls(self, call: LiveCall, before: int) -> None:
+        """End the control parts below number `before`, which a former life of this process wrote."""
+        await self._end_parts(call, {f"c{n}": None for n in range(1, before)})
+
+    async def _end_parts(self, call: LiveCall, parts: Mapping[str, int | None]) -> None:
+        def work() -> None:
+            for part, committed in parts.items():
+                self.end_part(call, part, committed)
+
+        async with call.files:
+            try:
+                await asyncio.to_thread(work)
+            except (StorageError, OSError) as problem:  # the end of the recording, or the next start, tries again
+                self.node.log.fault("call.part_not_ended", problem, call=call.id)
 
     def index(self, call: LiveCall, document: Mapping[str, Any], done: Callable[[], None] | None = None) -> None:
         """Queue the call for its customer's database."""
         days = call.customer.settings.retention_days
         row = row_of(document, call.leaf, days)
-        self.node.indexer.put(call.customer, row, forms_of(document, call.customer.settings.country), done)
+        people = tuple((p["number"], p["uri"], p["name"]) for p in document["parties"])
+        if people != call.people:
+            call.people, call.forms = people, forms_of(document, call.customer.settings.country)
+        self.node.indexer.put(call.customer, row, call.forms, done)
 
-    def release(self, call: LiveCall) -> None:
-        """Close the sockets and the spool; the ports cool down before they are used again."""
+    def _let_go(self, call: LiveCall) -> None:
+        """Give back everything that was held for the call."""
+        call.close_files()
         for pair in call.pairs.values():
             self.node.ports.release(pair)
         call.pairs.clear()
         if call.fd_name:
             self.node.notify.remove(call.fd_name)
-        if call.spool_fd >= 0:
-            os.close(call.spool_fd)
-            call.spool_fd = -1
         (self.node.runtime_dir / "spool" / call.id).unlink(missing_ok=True)
+        call.recording.state = State.OVER
+        self._live.remove(call)
 
-    def _forget(self, call: LiveCall) -> None:
-        self._checkpoints.remove(call.id)
+    def _mark_over(self, call: LiveCall) -> None:
+        """Keep a successor of this process from going on with the call; what is left is to be indexed."""
+        mark = Mark(call.id, call.customer.name, call.leaf, ())
+        try:
+            self._checkpoints.save(mark, call.customer.keys, {"over": True})
+        except (StorageError, OSError):
+            self._checkpoints.remove(call.id)
 
     def discard(self, call: LiveCall) -> None:
-        """Take back a recording that never began: its files hold nothing but the offer that was refused."""
-        if call.control:
-            call.control.abandon()
-        self.release(call)
-        if call.control:
-            call.customer.vault.remove(call.id, call.leaf)
-        self._live.remove(call)
+        """Take back a recording that never began: its files hold nothing but an offer that was not taken."""
+        if call.started:
+            self.node.workers.drop(call.id)
+        self._let_go(call)
         self._checkpoints.remove(call.id)
+        if call.control:
+            self.node.tasks.start(self._remove(call), "discard")
         self.node.load_changed()
 
-    def abandon(self, call: LiveCall) -> None:
-        """Let go of a call after a fault of ours; its files stay for recovery at the next start."""
-        if call.control:
-            call.control.abandon()
-        if call.media_fd >= 0:
-            os.close(call.media_fd)
+    async def _remove(self, call: LiveCall) -> None:
+        try:
+            await asyncio.to_thread(call.customer.vault.remove, call.id, call.leaf)
+        except (StorageError, OSError) as problem:
+            self.node.log.fault("call.not_discarded", problem, call=call.id)
+
+    def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
+        """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
+        self._answer_bye(call, durable=False)
         self.node.workers.drop(call.id)
-        self.release(call)
-        self._live.remove(call)
+        self._mark_over(call)
+        self._let_go(call)
+        self._mending.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()

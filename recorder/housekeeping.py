@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from recorder.live import Live
+from recorder.folders import probe
+from recorder.live import Live, LiveCall
 from recorder.node import Node
 
 BEAT_SECONDS = 1.0
@@ -14,6 +16,9 @@ BEAT_SECONDS = 1.0
 
 LEAST_FREE_BYTES = 64 << 20
 """Below this no new call is taken: 1,000 calls write 16 MB a second, so the running ones get some seconds more."""
+
+LEAST_FREE_SPOOL = 4 << 20
+"""Room in the runtime directory: a call takes some ten KB of it."""
 
 LEAST_FREE_INODES = 1_000
 """A call needs two files."""
@@ -28,12 +33,16 @@ RETRY_AFTER = 30
 class Housekeeping:
     """Decides every second, and whenever the load changes, whether new calls are accepted."""
 
-    def __init__(self, node: Node, live: Live) -> None:
+    def __init__(
+        self, node: Node, live: Live, save: Callable[[LiveCall], None], chores: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """`save` renews the checkpoint of a call that changed; `chores` are done at every beat."""
         self._node = node
+        self._chores = chores
         self._live = live
+        self._save = save
         self.draining = False
         self._accepting = True
-        self._busy: dict[int, float] = {}
 
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
@@ -55,17 +64,34 @@ class Housekeeping:
         if accepting != self._accepting:
             self._accepting = accepting
             self._node.endpoint.set_accepting(accepting, RETRY_AFTER)
-            self._node.log.info("calls.accepted" if accepting else "calls.refused", reason=(reason or "well").replace(" ", "_"))
+            self._node.log.info(
+                "calls.accepted" if accepting else "calls.refused", reason=(reason or "well").replace(" ", "_")
+            )
 
     async def run(self) -> None:
         """Beat for ever; owned by recorder.tasks."""
         while True:
-            self._storage()
-            self._measure()
-            self.review()
-            if self._node.workers.well:
-                self._node.notify.watchdog()
+            try:
+                self.beat()
+            except Exception as problem:  # without this task a full disk would never be well again
+                self._node.log.fault("housekeeping.fault", problem)
             await asyncio.sleep(BEAT_SECONDS)
+
+    def beat(self) -> None:
+        """Look after everything once."""
+        self._storage()
+        self._measure()
+        self._checkpoints()
+        self.review()
+        for chore in self._chores:
+            chore()
+        if self._node.workers.well:
+            self._node.notify.watchdog()
+
+    def _checkpoints(self) -> None:
+        for call in self._live:
+            if call.dirty and call.recording.alive and call.started:
+                self._save(call)
 
     def _measure(self) -> None:
         for worker, busy in self._node.workers.load.items():
@@ -80,20 +106,26 @@ class Housekeeping:
         self._node.metrics.storage_state.set(1 if well else 0)
 
     def _room(self) -> bool:
-        found = os.statvfs(self._node.settings.node.data_dir)
-        least = min(LEAST_FREE_BYTES, found.f_blocks * found.f_frsize // 20)
-        inodes = found.f_files == 0 or found.f_favail >= min(LEAST_FREE_INODES, found.f_files // 20)
-        return found.f_bavail * found.f_frsize >= least and inodes
+        node = self._node.settings.node
+        return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
 
     def _probe(self) -> bool:
         """Write, sync and remove a small file after trouble: space alone does not mean that writing works again."""
-        path = Path(self._node.settings.node.data_dir) / ".probe"
+        node = self._node.settings.node
         try:
-            with path.open("wb") as file:
-                file.write(bytes(4096))
-                file.flush()
-                os.fsync(file.fileno())
-            path.unlink()
+            probe(node.data_dir)
+            probe(node.runtime_dir)
         except OSError:
             return False
         return True
+
+
+def room(folder: Path, least: int) -> bool:
+    """Tell whether a file system has room for more calls; a small one is full at a twentieth."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    free = found.f_bavail * found.f_frsize >= min(least, found.f_blocks * found.f_frsize // 20)
+    inodes = found.f_files == 0 or found.f_favail >= min(LEAST_FREE_INODES, found.f_files // 20)
+    return free and inodes

@@ -51,7 +51,13 @@ class Incidents:
     def of(self, customer: str) -> Sequence[dict[str, Any]]:
         """Return the incidents of a customer and those of no customer, newest first."""
         return [
-            {"kind": x.kind, "first_at": rfc3339(x.first), "last_at": rfc3339(x.last), "count": x.count, **dict(x.facts)}
+            {
+                "kind": x.kind,
+                "first_at": rfc3339(x.first),
+                "last_at": rfc3339(x.last),
+                "count": x.count,
+                **dict(x.facts),
+            }
             for x in reversed(self._entries)
             if x.customer in (customer, None)
         ]

@@ -13,6 +13,12 @@ from storage.errors import StorageError
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
 
+REST = 4
+"""After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
+
+MOST_SECONDS = 2.0
+"""It never rests longer."""
+
 RETRY_SECONDS = 1.0
 """A database that is away is asked again this often."""
 
@@ -31,8 +37,10 @@ class _Waiting:
 class Indexer:
     """One queue per customer; the newest state of a call replaces an older one that still waits."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
+        """`on_fault` is told the id of a call that cannot be indexed whatever the database does, and why."""
         self._clock = clock
+        self._on_fault = on_fault
         self._waiting: dict[str, dict[str, _Waiting]] = {}
         self._customers: dict[str, Customer] = {}
         self._wake = asyncio.Event()
@@ -40,7 +48,9 @@ class Indexer:
         self._idle.set()
         self.failing = False
 
-    def put(self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None) -> None:
+    def put(
+        self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
+    ) -> None:
         """Queue a call; `done` is called when it is in the database."""
         self._customers[customer.name] = customer
         queue = self._waiting.setdefault(customer.name, {})
@@ -51,6 +61,11 @@ class Indexer:
         queue[row.id] = entry
         self._idle.clear()
         self._wake.set()
+
+    def pending(self, customer: str, call: str) -> CallRow | None:
+        """Return the newest state of a call that the database does not have yet."""
+        entry = self._waiting.get(customer, {}).get(call)
+        return entry.row if entry else None
 
     def oldest(self) -> float:
         """Return the age in seconds of the oldest change that is not indexed."""
@@ -66,11 +81,14 @@ class Indexer:
 
     async def run(self) -> None:
         """Write for ever; owned by recorder.tasks."""
+        took = 0.0
         while True:
             await self._wake.wait()
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(max(FLUSH_SECONDS, min(MOST_SECONDS, REST * took)))
             self._wake.clear()
+            begun = self._clock()
             done = [await self._flush(name) for name in list(self._waiting)]
+            took = self._clock() - begun
             if not all(done):
                 self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
@@ -83,17 +101,40 @@ class Indexer:
                 self._idle.set()
 
     async def _flush(self, name: str) -> bool:
-        queue = self._waiting[name]
-        batch = list(queue.values())[:BATCH]
-        if not batch:
-            return True
+        """Write what waits for one customer; False if the database does not take it now."""
+        batch = list(self._waiting[name].values())[:BATCH]
         try:
-            await self._customers[name].calls.put([w.row for w in batch], [w.forms for w in batch])
+            if batch:
+                await self._customers[name].calls.put([w.row for w in batch], [w.forms for w in batch])
         except StorageError:
             return False
+        except Exception as problem:
+            return await self._one_by_one(name, batch, problem)
         for entry in batch:
-            if queue.get(entry.row.id) is entry:
-                del queue[entry.row.id]
-                for tell in entry.done:
-                    tell()
+            self._written(name, entry)
         return True
+
+    async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
+        """Find the call that spoils the batch and give it up: its recording is whole, and a later start indexes it."""
+        if len(batch) == 1:
+            self._waiting[name].pop(batch[0].row.id, None)
+            self._on_fault(batch[0].row.id, problem)
+            return True
+        for entry in batch:
+            try:
+                await self._customers[name].calls.put([entry.row], [entry.forms])
+            except StorageError:
+                return False
+            except Exception as own:
+                await self._one_by_one(name, [entry], own)
+            else:
+                self._written(name, entry)
+        return True
+
+    def _written(self, name: str, entry: _Waiting) -> None:
+        """Take an entry out, unless a newer state of its call waits."""
+        queue = self._waiting[name]
+        if queue.get(entry.row.id) is entry:
+            del queue[entry.row.id]
+            for tell in entry.done:
+                tell()

@@ -35,7 +35,13 @@ class Made:
 
     def as_dict(self) -> dict[str, object]:
         """Return it for --json."""
-        return {"config": str(self.config), "made": self.made, "kept": self.kept, "token": self.token, "customer": self.customer}
+        return {
+            "config": str(self.config),
+            "made": self.made,
+            "kept": self.kept,
+            "token": self.token,
+            "customer": self.customer,
+        }
 
     def sentences(self) -> list[str]:
         """Return it for a person, the next step last."""
@@ -112,5 +118,3 @@ def _first_token(settings: Settings, made: Made) -> None:
     token, _ = credentials.create(FIRST_TOKEN, ["admin"], now)
     made.token, made.customer = token, first
     made.note(f"token {FIRST_TOKEN} of customer {first}", True)
-
-

@@ -28,7 +28,9 @@ def open_socket(address: ListenAddress) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     stream = address.transport != "udp"
     kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-    proto = socket.IPPROTO_TCP if stream else socket.IPPROTO_UDP  # asyncio sets TCP_NODELAY only where the protocol is named
+    proto = (
+        socket.IPPROTO_TCP if stream else socket.IPPROTO_UDP
+    )  # asyncio sets TCP_NODELAY only where the protocol is named
     made = socket.socket(family, kind, proto)
     try:
         made.setblocking(False)
@@ -48,7 +50,9 @@ def open_socket(address: ListenAddress) -> socket.socket:
     return made
 
 
-def open_all(addresses: Sequence[ListenAddress], prefix: str, stored: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
+def open_all(
+    addresses: Sequence[ListenAddress], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
+) -> list[Listening]:
     """Open every address in order; a stored socket is taken over if it is still bound to the same address."""
     out: list[Listening] = []
     try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from recorder.document import rfc3339
-from storage.calls import CallRow, Query
 from storage.callrows import MAX_LIMIT, CallState
+from storage.calls import CallRow, Query
 from storage.customers import Customer
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from media.sockets import Pair
 from recorder.control import ControlPart
 from recorder.recording import Recording
+from recorder.wire import Part
 from sip.events import SessionKey
 from storage.customers import Customer
 
@@ -22,19 +25,33 @@ class LiveCall:
     session: SessionKey
     control: ControlPart | None = None
     early: list[tuple[int, bytes]] = field(default_factory=list)  # control records from before the files exist
+    part: Part | None = None  # the newest media part, until a worker has it
     media_part: int = 0  # number of the newest media part
     media_fd: int = -1
     spool_fd: int = -1
     pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
     fd_name: str = ""  # in the descriptor store
+    epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     started: bool = False  # a worker has it
+    stranded: bool = False  # its worker died and no new part could be made yet
     dirty: bool = False  # the checkpoint is older than the recording
-    trouble: bool = False  # something of it could not be written
+    people: tuple[object, ...] = ()  # what `forms` were made of
+    forms: tuple[str, ...] = field(default=(), repr=False)  # search forms of the parties
+    files: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while parts are ended
 
     @property
     def id(self) -> str:
         """Return the call id."""
         return self.recording.id
+
+    def close_files(self) -> None:
+        """Close the descriptors of parts and spool as they are; a second time does nothing."""
+        if self.control:
+            self.control.abandon()
+        for descriptor in (self.media_fd, self.spool_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.media_fd = self.spool_fd = -1
 
 
 class Live:

@@ -12,8 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from storage.durable import write_all
+
 CERTIFICATE_DAYS = 825
 """The longest life that clients commonly accept."""
+
+MAX_COMMON_NAME = 64
+"""Characters (RFC 5280 appendix A.1); host names may be longer, and the alternative names hold them whole."""
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
@@ -24,8 +29,11 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
     except FileExistsError:
         return False
     try:
-        os.write(fd, data)
+        write_all(fd, data, 0)
         os.fsync(fd)
+    except OSError:
+        path.unlink()  # half a key would be kept for ever
+        raise
     finally:
         os.close(fd)
     return True
@@ -34,7 +42,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
 def certificate(hosts: list[str], now: datetime | None = None) -> tuple[bytes, bytes]:
     """Return (certificate, private key) as PEM: self-signed ECDSA P-256 for the given names and addresses."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:MAX_COMMON_NAME])])
     begin = (now or datetime.now(UTC)) - timedelta(minutes=5)
     made = (
         x509.CertificateBuilder()
@@ -62,7 +70,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def pair(certificate_path: Path, key_path: Path, hosts: list[str]) -> bool:
-    """Make a certificate and its key where both are missing; False if there was one."""
+    """Make a certificate and its key where both are missing; False if there was one of them."""
     if certificate_path.exists() or key_path.exists():
         return False
     public, private = certificate(hosts)

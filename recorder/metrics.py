@@ -21,13 +21,25 @@ class Metrics:
         self.rtp_lost = Counter("recorder_rtp_lost", "RTP packets that never came", registry=registry)
         self.gaps = Counter("recorder_gap_seconds", "Audio that should be there and is not", registry=registry)
         self.storage_state = Gauge("recorder_storage_state", "1 while recordings can be stored", registry=registry)
-        self.worker_busy = Gauge("recorder_worker_busy_ratio", "Busy share of each media worker", ["worker"], registry=registry)
-        self.oldest_unindexed = Gauge("recorder_oldest_unindexed_seconds", "Age of the oldest change the index lacks", registry=registry)
-        self.sip_refused = Counter("recorder_sip_refused", "Requests refused", ["method", "status", "reason"], registry=registry)
-        self.sip_dropped = Counter("recorder_sip_dropped", "Input left without an answer", ["reason"], registry=registry)
-        self.inferred_owners = Counter("recorder_inferred_owners", "Streams whose owner was inferred, not told", registry=registry)
+        self.worker_busy = Gauge(
+            "recorder_worker_busy_ratio", "Busy share of each media worker", ["worker"], registry=registry
+        )
+        self.oldest_unindexed = Gauge(
+            "recorder_oldest_unindexed_seconds", "Age of the oldest change the index lacks", registry=registry
+        )
+        self.sip_refused = Counter(
+            "recorder_sip_refused", "Requests refused", ["method", "status", "reason"], registry=registry
+        )
+        self.sip_dropped = Counter(
+            "recorder_sip_dropped", "Input left without an answer", ["reason"], registry=registry
+        )
+        self.inferred_owners = Counter(
+            "recorder_inferred_owners", "Streams whose owner was inferred, not told", registry=registry
+        )
         self.worker_restarts = Counter("recorder_worker_restarts", "Media workers replaced", registry=registry)
-        self.log_suppressed = Counter("recorder_log_suppressed", "Log lines held back by the rate limit", registry=registry)
+        self.log_suppressed = Counter(
+            "recorder_log_suppressed", "Log lines held back by the rate limit", registry=registry
+        )
         for result in RTP_RESULTS:
             self.rtp.labels(result)
         for result in ("complete", "interrupted", "refused"):

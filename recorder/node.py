@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from media.ports import Ports
 from media.sockets import Pair
 from recorder.events import Now
 from recorder.incidents import Incidents
 from recorder.indexer import Indexer
+from recorder.logs import Log
 from recorder.metrics import Metrics
 from recorder.notify import Notifier
 from recorder.recording import Recording
@@ -41,7 +41,7 @@ class Node:
     notify: Notifier
     tasks: Tasks
     metrics: Metrics
-    log: Any
+    log: Log
     incidents: Incidents
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
     load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
@@ -66,7 +66,7 @@ class Node:
     def storage_trouble(self, problem: Exception) -> None:
         """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again."""
         if self.storage_well:
-            self.log.error("storage.trouble", exc_info=problem)
+            self.log.fault("storage.trouble", problem)
         self.storage_well = False
         self.metrics.storage_state.set(0)
         self.load_changed()
@@ -78,10 +78,10 @@ class Node:
             self.metrics.calls.labels("refused").inc()
             self.incidents.add("call-refused", customer, status=status, reason=reason)
 
-    def ended(self, recording: Recording) -> None:
-        """Count a finished recording."""
+    def ended(self, recording: Recording, customer: str) -> None:
+        """Count a finished recording; one that lacks something is an incident of its customer, nobody else's."""
         state = recording.shown_state()
         self.metrics.calls.labels(state).inc()
         if state == "interrupted":
-            self.incidents.add("call-interrupted", None, call=recording.id, reason=recording.reason or "")
+            self.incidents.add("call-interrupted", customer, call=recording.id, reason=recording.reason or "")
         self.metrics.inferred_owners.inc(recording.inferred_owners())

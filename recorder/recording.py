@@ -1,25 +1,28 @@
 """The life of one recording as a pure state machine: events in, commands out (RFC 7866, DESIGN sections 2 and 6).
 
-Theory of operation.  A recording is born by an INVITE with an offer.  Before it is answered its sockets and its encrypted
-files exist (OPENING → RECORDING), because what is accepted must be kept.  Re-offers, holds, metadata and pauses change it
-while it lives.  It ends by a BYE, by the loss of its dialog or by our own wish; then the media worker seals the last part
-(CLOSING), the final document is written and made durable (FINISHING), and only then is the BYE answered.
+Theory of operation.  A recording is born by an INVITE with an offer.  Before it is answered its sockets and its
+encrypted files exist (OPENING → RECORDING), because what is accepted must be kept.  Re-offers, holds, metadata and
+pauses change it while it lives.  It ends by a BYE, by the loss of its dialog or by our own wish; then the media worker
+seals the last part (CLOSING), the final document is written and made durable (FINISHING), and only then is the BYE
+answered.
 
     state      offered            informed  hung up / lost / stop asked   media closed
     NEW        → OPENING          –         –                             –
-    OPENING    –                  –         –                             –          (opened → RECORDING, open failed → OVER)
+    OPENING    488                ignored   → OVER, refused with 503      –   (opened → RECORDING, open failed → OVER)
     RECORDING  re-offer           metadata  → CLOSING                     –
     CLOSING    488                ignored   the BYE's token is kept       → FINISHING
     FINISHING  488                ignored   the BYE's token is kept       –
     OVER       –                  –         –                             –
+
+An offer that fails or is withdrawn before its answer changes nothing: a first one ends the recording unwritten (OVER),
+a later one goes back to what was (RFC 3261 section 14.2).
 
 The core knows no socket, file, clock or log: time comes with each event, randomness by a callable.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -27,10 +30,12 @@ from typing import Any
 from recorder import commands as c
 from recorder import document
 from recorder import events as e
-from recorder.stream import Stream, own_key
+from recorder.stream import Stream, answer, own_key, plans_of
 from sip import metadata, negotiate
+from sip.callgroup import call_names
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
+from sip.message import Request
 from sip.negotiate import LinePlan
 from sip.owners import Owner
 from sip.picture import Picture
@@ -39,6 +44,9 @@ from sip.xmlfront import Damage
 
 MAX_STREAMS = 250
 """Stream numbers are one byte in the records; 255 means all."""
+
+RETRY_AFTER = 30
+"""Seconds an SBC should leave us alone when we cannot take its call; it fails over to another recorder meanwhile."""
 
 UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
@@ -60,29 +68,10 @@ class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token",
-        "_bye",
-        "_pending",
-        "_random",
-        "answer_sdp",
-        "call_id",
-        "client",
-        "ended",
-        "id",
-        "interrupted",
-        "lines",
-        "notes",
-        "offer_sdp",
-        "paused",
-        "picture",
-        "policy",
-        "reason",
-        "sdp_session",
-        "started",
-        "state",
-        "streams",
-        "version",
-    )
+        "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "answer_sdp", "call_id", "client",
+        "ended", "id", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
+        "sdp_session", "started", "state", "streams", "version",
+    )  # fmt: skip
 
     def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
         self.id = call
@@ -107,6 +96,8 @@ class Recording:
         self._bye: Token | None = None
         self._answer_token: tuple[Token, str] | None = None
         self._pending: tuple[LinePlan, ...] = ()
+        self._first = True  # the newest offer is the first one
+        self._before: tuple[list[Stream], tuple[LinePlan, ...], bytes, bytes, int] = ([], (), b"", b"", 0)
 
     # ---- the one entrance ----
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
@@ -124,8 +115,11 @@ class Recording:
                 return self._hung_up(token, request, body, now)
             case e.Lost(reason):
                 return self._end(reason, now, interrupted=False)
+            case e.Unwanted():
+                return self._unwanted()
             case e.StopAsked(reason, interrupted):
-                return [c.HangUp(reason), *self._end(reason, now, interrupted=interrupted)] if self.alive else []
+                ending = self._end(reason, now, interrupted=interrupted)
+                return [c.HangUp(reason), *ending] if self.state is State.CLOSING and ending else ending
             case e.PauseAsked():
                 return self._pause(now)
             case e.ResumeAsked():
@@ -136,7 +130,8 @@ class Recording:
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
             case e.Resumed(part):
-                return [self._event("resumed", now, part=part), c.Index()]
+                writable = self.alive or self.state is State.CLOSING
+                return [self._event("resumed", now, part=part), c.Index()] if writable else []
 
     @property
     def alive(self) -> bool:
@@ -155,6 +150,8 @@ class Recording:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
+        self._first = self.state is State.NEW
+        self._before = ([x.copy() for x in self.streams], self.lines, self.offer_sdp, self.answer_sdp, self.version)
         self.offer_sdp = event.offer
         done = [c.Keep(c.Kept.OFFER, event.offer), *self._learn(event.request, event.metadata, now)]
         fresh = self._match(plans, now)
@@ -176,19 +173,24 @@ class Recording:
         return [refusal]
 
     def _within_limit(self, plans: tuple[LinePlan, ...]) -> tuple[LinePlan, ...]:
-        room = MAX_STREAMS - len(self.streams)
-        if sum(1 for p in plans if p.accepted) - len(self.streams) > room:
+        """Refuse an offer whose new streams would get numbers that the records cannot hold."""
+        fresh = sum(1 for plan in plans if plan.accepted and not self._goes_on(plan))
+        if len(self.streams) + fresh > MAX_STREAMS:
             raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
         return plans
+
+    def _goes_on(self, plan: LinePlan) -> Stream | None:
+        """Return the live stream that an offered line goes on with."""
+        known = self.stream_of(plan.index)
+        return known if known and plan.accepted and plan.media == known.line.media else None
 
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now) -> list[Stream]:
         """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
         fresh = []
         for plan in plans:
-            known = self.stream_of(plan.index)
-            if known and (not plan.accepted or plan.media != known.line.media):
-                known.remove(now.wall)
-                known = None
+            old, known = self.stream_of(plan.index), self._goes_on(plan)
+            if old and not known:
+                old.remove(now.wall)
             if not plan.accepted:
                 continue
             if known is None:
@@ -205,19 +207,37 @@ class Recording:
         return next((s for s in self.streams if s.line.index == index and not s.removed), None)
 
     def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:
+        if not self.alive:
+            return []
         for stream in self.streams:
             if stream.number in ports:
                 stream.port = ports[stream.number]
         return self._answer(now)
 
     def _open_failed(self, reason: str) -> list[c.Command]:
+        if not self.alive:
+            return []
         token = self._answer_token[0] if self._answer_token else Token(0)
-        for stream in [s for s in self.streams if not s.port]:
-            self.streams.remove(stream)
+        refusal = c.Refuse(token, 503, reason, retry_after=RETRY_AFTER)
         if self.state is State.OPENING:
             self.state = State.OVER
-            return [c.Refuse(token, 503, reason, retry_after=30), c.Discard()]
-        return [c.Refuse(token, 503, reason, retry_after=30)]
+            return [refusal, c.Discard()]
+        self._go_back()
+        return [refusal]
+
+    def _unwanted(self) -> list[c.Command]:
+        if not self.alive:
+            return []
+        if self._first:
+            self.state = State.OVER
+            return [c.Discard()]
+        fresh = tuple(s.number for s in self.streams[len(self._before[0]) :])
+        self._go_back()
+        return [c.CloseSockets(fresh)] if fresh else []
+
+    def _go_back(self) -> None:
+        """Take back what a later offer changed."""
+        self.streams, self.lines, self.offer_sdp, self.answer_sdp, self.version = self._before
 
     def _answer(self, now: e.Now) -> list[c.Command]:
         token, address = self._answer_token or (Token(0), "")
@@ -228,43 +248,36 @@ class Recording:
         sdp = self._answer_body(address, live)
         self.answer_sdp = sdp
         self.state = State.RECORDING
-        plans = tuple(s.plan() for s in live)
-        media: c.Command = c.StartMedia(plans) if first else c.ChangeMedia(plans, gone)
+        plans = plans_of(live)
         for stream in self.streams:
             if stream.removed:
                 stream.port = 0
-        return [c.Keep(c.Kept.ANSWER, sdp), media, c.Accept(token, sdp), c.Index()]
+        kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp)
+        if first:  # what is accepted must be kept
+            return [kept, c.StartMedia(plans), accept, c.Index()]
+        return [kept, accept, c.ChangeMedia(plans, gone), c.Index()]  # what is withdrawn must not change the media
 
-    def _answer_body(self, address: str, live: Iterable[Stream]) -> bytes:
+    def _answer_body(self, address: str, live: list[Stream]) -> bytes:
         """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
 
-        def body(version: int) -> bytes:
-            return negotiate.answer(
-                SessionDescription.parse(self.offer_sdp),
-                self.lines,
-                address=address,
-                ports={s.line.index: s.port for s in streams},
-                keys={s.line.index: s.own_key for s in streams},
-                session_id=self.sdp_session,
-                version=version,
-            )
+        def body() -> bytes:
+            return answer(self.offer_sdp, self.lines, live, address, self.sdp_session, self.version)
 
-        streams = list(live)
-        if self.version and body(self.version) == self.answer_sdp:
+        if self.version and body() == self.answer_sdp:
             return self.answer_sdp
         self.version += 1
-        return body(self.version)
+        return body()
 
     # ---- what is told about the call ----
-    def _informed(self, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
+    def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
         done = self._learn(request, body, now)
         self._holds(now)
         return [*done, c.Index()] if done else []
 
-    def _learn(self, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
-        done: list[c.Command] = [c.Keep(c.Kept.EVENT, message_event(request, now))]
+    def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
+        done: list[c.Command] = [c.Keep(c.Kept.EVENT, document.message(request, now.wall))]
         if body:
             done.append(c.Keep(c.Kept.METADATA, body))
             parsed = metadata.parse(body)
@@ -302,13 +315,15 @@ class Recording:
         return [c.ResumeMedia(), self._event("resume", now), c.Index()]
 
     # ---- the end ----
-    def _hung_up(self, token: Token, request: Any, body: bytes | None, now: e.Now) -> list[c.Command]:
+    def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         self._bye = token
-        if not self.alive:
-            return []
+        if self.state is not State.RECORDING:
+            return self._end("bye", now, interrupted=False)
         return [*self._learn(request, body, now), *self._end("bye", now, interrupted=False)]
 
     def _end(self, reason: str, now: e.Now, *, interrupted: bool) -> list[c.Command]:
+        if self.state is State.OPENING:
+            return self._open_failed(reason)
         if not self.alive:
             return []
         self.state, self.ended, self.reason = State.CLOSING, now, reason
@@ -342,14 +357,14 @@ class Recording:
         return sum(1 for o in self._owners() if o.inferred)
 
     def _owners(self) -> list[Owner]:
-        """Return the owner of each stream; all m= lines are asked about, refused ones too, since some clients count them."""
+        """Return the owner of each stream; all m= lines are asked about: some clients count refused ones too."""
         of_line = self.picture.owners([line.label for line in self.lines])
         return [of_line[s.line.index] if s.line.index < len(of_line) else Owner() for s in self.streams]
 
     # ---- documents ----
     def _event(self, kind: str, now: e.Now, **more: Any) -> c.Keep:
         entry = {"at": document.rfc3339(now.wall), "kind": kind, **more}
-        return c.Keep(c.Kept.EVENT, json.dumps(entry, separators=(",", ":")).encode())
+        return c.Keep(c.Kept.EVENT, document.encode(entry))
 
     @property
     def session_id(self) -> str:
@@ -385,17 +400,6 @@ class Recording:
             "streams": [s.document(o) for s, o in zip(self.streams, self._owners(), strict=True)],
             "groups": list(self.picture.groups),
             "correlations": [list(x) for x in self.picture.correlations],
+            **document.belonging(call_names(self.picture.correlations)),
             "notes": list(self.notes),
         }
-
-
-def plans_of(recording: Recording) -> tuple[c.StreamPlan, ...]:
-    """Return what the media plane has to know of all streams that go on."""
-    return tuple(s.plan() for s in recording.streams if not s.removed)
-
-
-def message_event(request: Any, now: e.Now) -> bytes:
-    """Return a SIP message's headers as a control record, kept sealed; keys never stand in headers."""
-    headers = [[name, value] for name, value in request.headers.items()]
-    entry = {"at": document.rfc3339(now.wall), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers}
-    return json.dumps(entry, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")

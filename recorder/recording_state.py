@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from recorder.document import rfc3339
@@ -23,10 +23,10 @@ def to_state(recording: Recording) -> dict[str, Any]:
     """Return everything a successor needs to go on with the recording."""
     return {
         "id": recording.id,
-        "policy": {**asdict(recording.policy), "supported": sorted(recording.policy.supported), "kinds": sorted(recording.policy.kinds)},
+        "policy": _policy(recording.policy),
         "started": _moment(recording.started),
         "picture": recording.picture.to_state(),
-        "lines": [p.to_state() for p in recording.lines],
+        "lines": [None if _streamed(recording, p) else p.to_state() for p in recording.lines],
         "streams": [s.to_state() for s in recording.streams],
         "offer": base64.b64encode(recording.offer_sdp).decode(),
         "answer": base64.b64encode(recording.answer_sdp).decode(),
@@ -36,18 +36,32 @@ def to_state(recording: Recording) -> dict[str, Any]:
 
 def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Recording:
     """Return the recording of a checkpoint, in state RECORDING."""
-    policy = negotiate.Policy(**{**state["policy"], **{k: frozenset(state["policy"][k]) for k in ("supported", "kinds")}})
+    policy = negotiate.Policy(
+        **{**state["policy"], **{k: frozenset(state["policy"][k]) for k in ("supported", "kinds")}}
+    )
     recording = Recording(state["id"], policy, random)
     recording.started = _from_moment(state["started"])
     recording.picture = Picture.from_state(state["picture"])
-    recording.lines = tuple(negotiate.LinePlan.from_state(p) for p in state["lines"])
     recording.streams = [Stream.from_state(s) for s in state["streams"]]
+    lines = {s.line.index: s.line for s in recording.streams if not s.removed}
+    recording.lines = tuple(negotiate.LinePlan.from_state(p) if p else lines[n] for n, p in enumerate(state["lines"]))
     recording.offer_sdp = base64.b64decode(state["offer"])
     recording.answer_sdp = base64.b64decode(state["answer"])
     for name in FIELDS:
         setattr(recording, name, state[name])
     recording.state = State.RECORDING
     return recording
+
+
+def _policy(policy: negotiate.Policy) -> dict[str, Any]:
+    plain = {item.name: getattr(policy, item.name) for item in fields(policy)}
+    return {**plain, "supported": sorted(policy.supported), "kinds": sorted(policy.kinds)}
+
+
+def _streamed(recording: Recording, line: negotiate.LinePlan) -> bool:
+    """Tell whether a stream carries this very plan, so that it need not be written twice."""
+    stream = recording.stream_of(line.index)
+    return stream is not None and stream.line is line
 
 
 def _moment(now: Now | None) -> list[Any] | None:

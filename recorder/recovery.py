@@ -1,7 +1,9 @@
-"""What a crash left: repair the parts, rebuild the documents, index them. `serve` does it at its start, `recorder recover` by hand.
+"""What a crash left: repair the parts, rebuild the documents, index them.
 
-A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, the media
-parts give the figures.  Its end is the last moment anything of it was heard.
+`serve` does it at its start, `recorder recover` by hand.
+
+A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, the
+media parts give the figures.  Its end is the last moment anything of it was heard.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from typing import Any
 from media import records
 from media.summary import Summary
 from recorder.commands import Kept
-from recorder.document import figures, from_ns
+from recorder.control import ControlPart
+from recorder.document import encode, from_ns
 from recorder.rows import forms_of, parse_time, row_of
 from storage.customers import Customer
-from storage.errors import StorageError
+from storage.errors import Forgotten, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +40,39 @@ def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, in
     return sorted(found, key=lambda x: x[1])
 
 
-def repair(customer: Customer, call: str, leaf: int) -> Found:
-    """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in."""
+def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | None = None) -> Found:
+    """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
+
+    `known` is the last document where somebody still has it: it is kept in a control part of its own, and nothing is
+    rebuilt. Raises StorageError or NotPossible if the disk does not take it now.
+    """
     repaired = 0
     for ref in customer.vault.parts(call, leaf):
         if not ref.finished:
             customer.vault.recover(ref)
             repaired += 1
-    document = rebuild(customer, call, leaf)
+    document = rebuild(customer, call, leaf) if known is None else dict(known)
+    if known is not None:
+        _keep(customer, call, leaf, known)
     for ref in customer.vault.parts(call, leaf):
         if not ref.finished:
             customer.vault.finish(ref.call, ref.leaf, ref.part)
+    if document is not None:
+        document["size_bytes"] = customer.vault.size(call, leaf)
     return Found(call, leaf, document, repaired)
+
+
+def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any]) -> None:
+    """Write a document to a control part behind those there are."""
+    number = sum(1 for ref in customer.vault.parts(call, leaf) if ref.part.startswith("c")) + 1
+    while customer.vault.find(call, leaf, f"c{number}"):
+        number += 1
+    part = ControlPart(f"c{number}", customer.vault.create(call, leaf, f"c{number}"))
+    try:
+        part.keep(Kept.CALL, encode(document))
+        part.finish()
+    finally:
+        part.abandon()
 
 
 def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
@@ -68,7 +92,6 @@ def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
         return None
     if document["state"] == "recording":
         _end(document, summary)
-    document["size_bytes"] = customer.vault.size(call, leaf)
     return document
 
 
@@ -82,25 +105,42 @@ def _end(document: dict[str, Any], summary: Summary) -> None:
     if started and ended:
         document["duration_ms"] = max(document.get("duration_ms") or 0, round((ended - started).total_seconds() * 1000))
     for number, stream in enumerate(document["streams"]):
-        stream.update(figures(summary.figures(number)))
+        _end_stream(stream, summary.figures(number), document["ended_at"])
     for party in document["parties"]:
         party["left_at"] = party["left_at"] or document["ended_at"]
 
 
+def _end_stream(stream: dict[str, Any], counted: Mapping[str, Any], end: str) -> None:
+    """Take what the parts say; what only the worker's counters knew stays as it was last known."""
+    stream.update(
+        packets=counted["packets"], lost=counted["lost"], gap_ms=max(counted["gap_ms"], stream.get("gap_ms", 0))
+    )
+    stream["pauses"] = [[begin, until or end] for begin, until in stream.get("pauses", ())]
+
+
 async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Found], None]) -> int:
-    """Repair and index everything that was left behind for one customer; returns how many recordings that were."""
+    """Repair and index everything that was left behind for one customer; returns how many recordings that were.
+
+    Unlike a start, it also looks for finished recordings that the index lacks.
+    """
+    alive = set(living)
+    left = dict.fromkeys(left_behind(customer, alive))
+    left.update(dict.fromkeys(await customer.calls.unfinished()))
+    for ref in customer.vault.walk():
+        if (ref.call, ref.leaf) not in left and await customer.calls.get(ref.call) is None:
+            left[(ref.call, ref.leaf)] = None
     count = 0
-    for call, leaf in left_behind(customer, living):
-        found = repair(customer, call, leaf)
+    for call, leaf in left:
+        if call in alive:
+            continue
+        try:
+            found = repair(customer, call, leaf)
+        except Forgotten:
+            continue  # erased: nothing of it is to be kept
         if found.document is not None:
             await index(customer, leaf, found.document)
         count += 1
         tell(found)
-    for call, leaf in await customer.calls.unfinished():
-        if call not in set(living):
-            document = rebuild(customer, call, leaf)
-            if document is not None:
-                await index(customer, leaf, document)
     return count
 
 

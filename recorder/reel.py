@@ -21,7 +21,7 @@ class Reel:
     """One media part being written; errors of the disk are noted in `trouble`, never raised."""
 
     __slots__ = (
-        "_aged", "_backlog", "_carry", "_dropped_from", "_fd", "_finished", "_padded", "_sealer", "_segment",
+        "_aged", "_backlog", "_begun", "_dropped_from", "_fd", "_finished", "_padded", "_sealer", "_segment",
         "_unwritten", "name",
         "trouble",
     )  # fmt: skip
@@ -31,8 +31,8 @@ class Reel:
         self._fd = descriptor
         self._segment = part.segment
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
-        #: Plaintext from the start of the record that the sealed part cuts to the end of what was added.
-        self._carry = b""
+        #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
+        self._begun = b""
         #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
         self._unwritten = b""
         self._backlog = bytearray()
@@ -57,7 +57,7 @@ class Reel:
     @property
     def remainder(self) -> bytes:
         """Give the plaintext a successor would have to write anew, from the beginning of a record."""
-        return self._carry + self._backlog if self._backlog else self._carry
+        return b"".join((self._begun, self._sealer.pending, self._backlog or b""))
 
     @property
     def committed(self) -> int:
@@ -90,28 +90,23 @@ class Reel:
 
     def _seal(self, data: bytes, now: int) -> None:
         sealer = self._sealer
+        pending = sealer.pending
         sealed = sealer.add(data)
-        whole = self._carry + data
         if sealed:
-            self._put(sealed, whole)
+            self._put(sealed, b"".join((self._begun, pending, data)))
             self._aged = now if sealer.pending else 0
             return
-        self._carry = whole
-        if whole:
+        if sealer.pending:
             self._aged = self._aged or now
         if self._aged and now - self._aged > PAD_AGE:
             self._pad()
 
     def _put(self, sealed: bytes, whole: bytes) -> None:
-        """Write ciphertext; what the carry may drop is dropped only when all of it is written."""
+        """Write ciphertext; `whole` is all plaintext since `begun`, which is dropped only when all of it is written."""
         written = self._try(sealed)
-        if written < len(sealed):
-            self._unwritten, self._carry = sealed[written:], whole
-        else:
-            self._carry = self._cut(whole)
-
-    def _cut(self, whole: bytes) -> bytes:
-        return whole[records.last_start(whole, len(whole) - len(self._sealer.pending)) :]
+        cut = len(whole) - len(self._sealer.pending)
+        self._unwritten = sealed[written:]
+        self._begun = whole[0 if self._unwritten else records.last_start(whole, cut) : cut]
 
     def _try(self, sealed: bytes) -> int:
         """Write what the disk takes; note why it takes less."""
@@ -131,7 +126,8 @@ class Reel:
         self._padded += room
         self._aged = 0
         padding = records.pad(room)
-        self._put(self._sealer.add(padding), self._carry + padding)
+        whole = self.remainder + padding
+        self._put(self._sealer.add(padding), whole)
 
     def retry(self) -> bool:
         """Try to write what the disk refused; True when all of it is written."""
@@ -139,7 +135,8 @@ class Reel:
         self._unwritten = self._unwritten[written:]
         if self.trouble:
             return False
-        self._carry = self._cut(self._carry)
+        whole = self._begun + self._sealer.pending
+        self._begun = whole[records.last_start(whole, len(self._begun)) : len(self._begun)]
         return True
 
     def finish(self, data: bytes, now: int) -> bool:
@@ -149,12 +146,13 @@ class Reel:
         self.write(data, now)
         if self._unwritten:
             return False
-        self._finished = True
+        self._finished, rest = True, self.remainder
         sealed = self._sealer.finish()
         self._unwritten = sealed[self._try(sealed) :]
         if self._unwritten:
+            self._begun = rest  # the sealer has nothing any more, and the segment is not on the disk
             return False
-        self._carry, self._aged = b"", 0
+        self._begun, self._aged = b"", 0
         return True
 
     def close(self) -> None:

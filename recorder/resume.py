@@ -7,28 +7,30 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from media.errors import MediaError
 from media.sockets import Pair
 from recorder.checkpoint import Checkpoints, Outer
 from recorder.control import ControlPart
 from recorder.live import Live, LiveCall
+from recorder.mending import Left, Mending
 from recorder.node import Node
 from recorder.recording_state import from_state
 from recorder.runner import Runner
 from recorder.worker_events import WorkerEvents
 from storage.customers import Customer
-from storage.errors import StorageError
 
 
 class Resume:
     """Reads the checkpoints once, at the start, before the first SIP message is taken."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner, checkpoints: Checkpoints, workers: WorkerEvents) -> None:
+    def __init__(
+        self, node: Node, live: Live, runner: Runner, checkpoints: Checkpoints, workers: WorkerEvents, mending: Mending
+    ) -> None:
         self._node = node
         self._live = live
         self._runner = runner
         self._checkpoints = checkpoints
         self._workers = workers
+        self._mending = mending
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
         """Resume what can be resumed; the rest is left to recovery and marked interrupted there."""
@@ -41,9 +43,9 @@ class Resume:
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)
-            except (StorageError, MediaError, OSError, ValueError, KeyError, TypeError) as problem:
-                self._node.log.error("call.resume_failed", call=outer.call, exc_info=problem)
-                self._checkpoints.remove(outer.call)
+            except Exception as problem:  # whatever is wrong with one call, the others and the service go on
+                self._node.log.fault("call.resume_failed", problem, call=outer.call)
+                self._mending.put(Left(customer, outer.call, outer.leaf))
         for pair in bound.values():
             pair.close()
         for name, group in unused.items():
@@ -60,13 +62,14 @@ class Resume:
         bound: dict[int, Pair],
     ) -> None:
         if state["over"]:
-            self._checkpoints.remove(outer.call)  # it was finished: recovery indexes it
+            self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             return
         recording = from_state(state["recording"], os.urandom)
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         call = LiveCall(recording, customer, outer.leaf, session)
         call.media_part, call.fd_name = state["media_part"], state["fd_name"]
+        call.epoch = self._node.syncer.epoch
         self._live.add(call)
         try:
             kept = self._sockets(call, unused.pop(call.fd_name, []), bound)
@@ -80,32 +83,38 @@ class Resume:
     def _sockets(self, call: LiveCall, stored: Sequence[socket.socket], bound: dict[int, Pair]) -> bool:
         """Take the sockets of before, or bind the same ports again; tell whether all are those of before."""
         by_port = {s.getsockname()[1]: s for s in stored}
-        kept = True
         fresh: list[int] = []
-        for stream in call.recording.streams:
-            if not stream.port:
-                continue
-            rtcp = not stream.line.rtcp_mux
-            ports = [stream.port, stream.port + 1][: 2 if rtcp else 1]
-            if all(p in by_port for p in ports):
-                call.pairs[stream.number] = Pair.adopt([by_port.pop(p).detach() for p in ports])
+        try:
+            for stream in call.recording.streams:
+                if not stream.port:
+                    continue
+                pair = _stored_pair(stream.port, by_port)
+                if pair is None:
+                    pair = bound.pop(stream.port, None) or self._node.ports.reopen(
+                        stream.port, not stream.line.rtcp_mux
+                    )
+                    fresh += pair.filenos()
+                call.pairs[stream.number] = pair
                 self._node.ports.adopt(stream.port)
-            else:
-                kept = False
-                early = bound.pop(stream.port, None)
-                call.pairs[stream.number] = early or self._node.ports.reopen(stream.port, rtcp)
-                self._node.ports.adopt(stream.port)
-                fresh += call.pairs[stream.number].filenos()
-        for left in by_port.values():
-            left.close()
+        finally:
+            for left in by_port.values():
+                left.close()
         if fresh:
             self._node.notify.store(call.fd_name, fresh)
-        return kept
+        return not fresh
 
     def _files(self, call: LiveCall, control: str) -> None:
-        """End the old control part, begin a new one; the media part follows when the worker is asked."""
-        name = f"c{int(control[1:]) + 1}"
-        call.control = ControlPart(name, call.customer.vault.create(call.id, call.leaf, name))
-        self._runner.finishing.end_part(call, control)
+        """Begin a new control part and have the old ones ended; the media part follows when the worker is asked."""
+        number, part = self._runner.new_part(call, "c", int(control[1:]) + 1)
+        call.control = ControlPart(f"c{number}", part)
+        self._node.tasks.start(self._runner.finishing.end_controls(call, number), "controls")
         path = self._runner.spool(call.id)
         call.spool_fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+
+
+def _stored_pair(port: int, by_port: dict[int, socket.socket]) -> Pair | None:
+    """Take the sockets of one stream that the service manager kept; the RTCP port lies above, if there is one."""
+    if port not in by_port:
+        return None
+    found = [by_port.pop(port)] + ([by_port.pop(port + 1)] if port + 1 in by_port else [])
+    return Pair.adopt([each.detach() for each in found])

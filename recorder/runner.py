@@ -1,4 +1,7 @@
-"""Carries out what the recordings ask for: sockets, files, workers, answers, database. A bug in one call ends that call only."""
+"""Carries out what the recordings ask for: sockets, files, workers, answers, database.
+
+A bug in one call ends that call only.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +11,43 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from media import ports as media_ports
+from media.errors import MediaError
+from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import commands as c
 from recorder import events as e
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.control import ControlPart
+from recorder.document import encode
 from recorder.errors import NotPossible
-from recorder.finishing import Finishing, encode
+from recorder.finishing import Finishing
 from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call, part_of, stream_specs
+from recorder.mending import Mending
 from recorder.node import Node
+from recorder.recording import State
 from recorder.recording_state import to_state
 from recorder.wire import Part
-from storage.errors import StorageError
+from storage.errors import PartExists, StorageError
+from storage.vault import NewPart
+
+MAX_TAKEN = 16
+"""Numbers of parts that are passed over: each is a process that was killed within a moment of creating one."""
 
 
 class Runner:
     """The hands of all recordings of the node."""
 
-    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live) -> None:
+    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, mending: Mending) -> None:
         self.node = node
         self.live = live
         self.checkpoints = checkpoints
-        self.finishing = Finishing(node, checkpoints, live, self.feed)
+        self.finishing = Finishing(node, checkpoints, live, mending, self.guarded)
         self._spools: Path = node.runtime_dir / "spool"
         self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
             c.OpenSockets: self._open_sockets,
+            c.CloseSockets: self._close_sockets,
             c.Keep: self._keep,
             c.StartMedia: self._start_media,
             c.ChangeMedia: self._change_media,
@@ -59,69 +71,108 @@ class Runner:
                 answer = self._carry[type(command)](call, command)
                 if answer is not None:
                     todo.append(answer)
+                if isinstance(answer, e.Unwanted):
+                    break
         call.dirty = True
 
     def guarded(self, call: LiveCall, event: e.Event) -> None:
-        """Feed a recording; whatever goes wrong ends this call alone."""
+        """Feed a recording; whatever goes wrong ends this call alone, and every question gets an answer."""
         try:
             self.feed(call, event)
         except Exception as problem:
-            self.node.log.error("call.fault", call=call.id, exc_info=problem)
-            self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
-            self.finishing.abandon(call)
+            if isinstance(event, e.Offered | e.HungUp):
+                self.node.endpoint.refuse(event.token, 500, self.node.monotonic())
+            self.give_up(call, problem)
+
+    def give_up(self, call: LiveCall, problem: Exception) -> None:
+        """End a call after a fault of ours; what was recorded is kept."""
+        self.node.log.fault("call.fault", problem, call=call.id)
+        self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
+        self.finishing.abandon(call)
+        self.node.flush()
 
     def checkpoint(self, call: LiveCall) -> None:
         """Save what a successor of this process needs to go on with the call."""
         call.dirty = False
+        try:
+            dialog = self.node.endpoint.export(call.session)
+        except KeyError:
+            return  # the dialog is over: nobody could go on with it
         state = {
             "recording": to_state(call.recording),
-            "dialog": self.node.endpoint.export(call.session),
+            "dialog": dialog,
             "media_part": call.media_part,
             "control": call.control.name if call.control else None,
             "fd_name": call.fd_name,
-            "over": not call.recording.alive,
+            "over": False,
         }
         ports = tuple((s.port, not s.line.rtcp_mux) for s in call.recording.streams if s.port)
-        self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, ports), call.customer.keys, state)
+        try:
+            self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, ports), call.customer.keys, state)
+        except (StorageError, OSError) as problem:
+            call.dirty = True  # tried again within a second
+            self.node.storage_trouble(problem)
 
     # ---- sockets and files ----
     def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
+        opened: dict[int, Pair] = {}
         try:
             if call.control is None:
                 self._create_files(call)
-            opened = {s.number: self.node.ports.open(rtcp=not s.line.rtcp_mux) for s in command.streams}
-        except media_ports.NoPortLeft:
-            self.node.log.warning("media.no_port")
-            return e.OpenFailed("no-port")
-        except (StorageError, NotPossible, OSError) as problem:
+            for stream in command.streams:
+                opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
+        except (MediaError, StorageError, NotPossible, OSError) as problem:
+            for pair in opened.values():
+                self.node.ports.release(pair)
+            if isinstance(problem, MediaError):
+                self.node.log.warning("media.no_port")
+                return e.OpenFailed("no-port")
             self.node.storage_trouble(problem)
             return e.OpenFailed("storage")
         call.pairs.update(opened)
         self._store(call, opened)
         return e.Opened({number: pair.port for number, pair in opened.items()})
 
-    def _store(self, call: LiveCall, opened: Mapping[int, Any]) -> None:
-        if not call.fd_name:
+    def _close_sockets(self, call: LiveCall, command: c.CloseSockets) -> None:
+        for number in command.streams:
+            pair = call.pairs.pop(number, None)
+            if pair:
+                self.node.ports.release(pair)
+        self.node.notify.remove(call.fd_name)  # the store would keep the ports bound
+        self._store(call, call.pairs)
+
+    def _store(self, call: LiveCall, opened: Mapping[int, Pair]) -> None:
+        if opened and not call.fd_name:
             call.fd_name = "m" + base36(min(pair.port for pair in opened.values()))
-        self.node.notify.store(call.fd_name, [fd for pair in opened.values() for fd in pair.filenos()])
+        if opened:
+            self.node.notify.store(call.fd_name, [fd for pair in opened.values() for fd in pair.filenos()])
 
     def _create_files(self, call: LiveCall) -> None:
-        control = call.customer.vault.create(call.id, call.leaf, "c1")
-        call.control = ControlPart("c1", control)
+        """Create everything that the answer promises; what fails is taken back by Discard."""
+        call.epoch = self.node.syncer.epoch
+        call.control = ControlPart("c1", call.customer.vault.create(call.id, call.leaf, "c1"))
         for kind, body in call.early:
             call.control.keep(kind, body)
         call.early.clear()
         call.spool_fd = os.open(self.spool(call.id), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        call.part = self.next_part(call)
+
+    def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
+        """Create a part of the first free number from `number` on: a process that was killed may have made some."""
+        for free in range(number, number + MAX_TAKEN):
+            try:
+                return free, call.customer.vault.create(call.id, call.leaf, f"{kind}{free}")
+            except PartExists:
+                continue
+        raise NotPossible("the parts of this recording are numbered beyond reason")
 
     def next_part(self, call: LiveCall) -> Part:
         """Create the next media part of a call; its descriptor is call.media_fd."""
-        call.media_part += 1
-        name = f"m{call.media_part}"
-        part = call.customer.vault.create(call.id, call.leaf, name)
+        call.media_part, part = self.new_part(call, "m", call.media_part + 1)
         if call.media_fd >= 0:
             os.close(call.media_fd)
         call.media_fd = part.fd
-        return part_of(name, part)
+        return part_of(f"m{call.media_part}", part)
 
     def _keep(self, call: LiveCall, command: c.Keep) -> None:
         if call.control is None:
@@ -130,13 +181,12 @@ class Runner:
         try:
             call.control.keep(command.kind, command.body)
         except NotPossible as problem:
-            call.trouble = True
             self.node.storage_trouble(problem)
 
     # ---- media ----
     def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
-        part = self.next_part(call)
         specs = self.specs(call, command.streams)
+        part, call.part = call.part or self.next_part(call), None
         self.node.workers.add(new_call(call.id, part, specs), call.pairs, call.media_fd, call.spool_fd)
         call.started = True
         return None
@@ -154,34 +204,39 @@ class Runner:
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
         specs = self.specs(call, command.streams)
-        self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed)
-        for number in command.removed:
-            pair = call.pairs.pop(number, None)
-            if pair:
-                self.node.ports.release(pair)
+        self.node.workers.change(
+            call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed
+        )
+        if command.removed:
+            self._close_sockets(call, c.CloseSockets(command.removed))
 
     def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
         self.node.tasks.start(self.finishing.close_media(call), "close")
 
     # ---- SIP ----
-    def _accept(self, call: LiveCall, command: c.Accept) -> None:
-        if call.control:
-            self._flush(call)
-        self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic())
+    def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
+        self._flush(call)
+        if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
+            return e.Unwanted()
         self.checkpoint(call)
+        return None
 
     def _flush(self, call: LiveCall) -> None:
         try:
             if call.control:
                 call.control.flush()
         except NotPossible as problem:
-            call.trouble = True
             self.node.storage_trouble(problem)
 
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
-        self.node.refused("INVITE", command.status, command.reason, call.customer.name)
+        first = call.recording.state is State.OVER
+        self.node.refused("INVITE" if first else "re-offer", command.status, command.reason, call.customer.name)
         self.node.endpoint.refuse(
-            command.token, command.status, self.node.monotonic(), retry_after=command.retry_after, warning=command.warning
+            command.token,
+            command.status,
+            self.node.monotonic(),
+            retry_after=command.retry_after,
+            warning=command.warning,
         )
 
     def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:

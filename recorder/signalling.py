@@ -1,4 +1,4 @@
-"""From SIP events to events of recordings: whose call it is, whether it may be recorded, which recording it concerns."""
+"""From SIP events to events of recordings: whose call, whether it may be recorded, which recording."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ from storage.errors import StorageError
 
 DAY_SECONDS = 86_400
 
+MAX_ROUTES = 10_000
+"""Remembered addresses of ours by peer; a node has some dozens of SBCs, a flood has any number of sources."""
+
 
 class Signalling:
     """Takes every event of the endpoint."""
@@ -38,7 +41,7 @@ class Signalling:
             s.Informed: lambda x: self._tell(x.session, e.Informed(x.request, x.metadata)),
             s.Acknowledged: lambda x: self._touch(x.session),
             s.HungUp: self._hung_up,
-            s.Cancelled: lambda x: self._tell(x.session, e.Lost("cancelled")),
+            s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
             s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
             s.Refused: lambda x: self._node.refused(x.method, x.status, x.reason),
@@ -46,10 +49,26 @@ class Signalling:
         }
 
     def on_event(self, event: s.Event) -> None:
-        """Take one event; called by the SIP server before it sends what the endpoint wants to say."""
+        """Take one event; called by the SIP server before it sends what the endpoint wants to say.
+
+        Nothing is to be done about Withdrawn, since questions are answered at once and `accept` says what was
+        withdrawn, and about Reanswered, since we make no offers.
+        """
         take = self._take.get(type(event))
-        if take:
-            take(event)
+        try:
+            if take:
+                take(event)
+        except Exception as problem:
+            self._fault(event, problem)
+
+    def _fault(self, event: s.Event, problem: Exception) -> None:
+        """Let a bug end the call it belongs to, never the daemon; a question is answered all the same."""
+        self._node.log.fault("signalling.fault", problem)
+        if isinstance(event, s.Invited | s.Reoffered | s.HungUp):
+            self._node.endpoint.refuse(event.token, 500, self._node.monotonic())
+            call = self._live.by_session(event.session)
+            if call:
+                self._runner.give_up(call, problem)
 
     # ---- the first INVITE ----
     def _invited(self, event: s.Invited) -> None:
@@ -64,15 +83,19 @@ class Signalling:
             self._refuse(event.token, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
             return
         try:
+            offered = self._offered(event, event.offer)
             leaf = customer.keys.allocate(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         except StorageError as problem:
             self._node.storage_trouble(problem)
             self._refuse(event.token, 503, "storage", customer, retry_after=30)
             return
+        except OSError:
+            self._refuse(event.token, 503, "no-route", customer, retry_after=30)
+            return
         recording = Recording(str(uuid.uuid4()), self._policy(customer, event.flow), os.urandom)
         call = LiveCall(recording, customer, leaf, event.session)
         self._live.add(call)
-        self._runner.guarded(call, self._offered(event, event.offer))
+        self._runner.guarded(call, offered)
         self._node.load_changed()
 
     def _customer(self, event: s.Invited) -> Customer | None:
@@ -84,7 +107,13 @@ class Signalling:
         return self._node.customers.get(name) if name else None
 
     def _refuse(
-        self, token: s.Token, status: int, reason: str, customer: Customer | None, warning: tuple[int, str] | None = None, retry_after: int | None = None
+        self,
+        token: s.Token,
+        status: int,
+        reason: str,
+        customer: Customer | None,
+        warning: tuple[int, str] | None = None,
+        retry_after: int | None = None,
     ) -> None:
         self._node.refused("INVITE", status, reason, customer.name if customer else None)
         self._node.endpoint.refuse(token, status, self._node.monotonic(), warning=warning, retry_after=retry_after)
@@ -100,7 +129,7 @@ class Signalling:
         )
 
     def _address(self, flow: Flow) -> str:
-        """Return the address of ours for the SDP answer: as configured, else the one the request arrived on."""
+        """Return our address for the SDP answer: as configured, else where the request arrived; OSError: no route."""
         media = self._node.settings.media
         if media.advertise:
             return media.advertise
@@ -109,6 +138,8 @@ class Signalling:
             return host
         remote = flow.remote[0]
         if remote not in self._local:
+            if len(self._local) >= MAX_ROUTES:
+                self._local.clear()
             self._local[remote] = _route_source(remote)
         return self._local[remote]
 
@@ -116,7 +147,8 @@ class Signalling:
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)
         if call is None or event.offer is None:
-            self._refuse(event.token, 488, "no-offer", call.customer if call else None)
+            self._node.refused("re-offer", 488, "no-offer", call.customer.name if call else None)
+            self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
             return
         self._feed(call, self._offered(event, event.offer))
 
@@ -133,9 +165,10 @@ class Signalling:
             self._feed(call, event)
 
     def _touch(self, session: s.SessionKey) -> None:
+        """Have the checkpoint renewed within a second; until then a successor repeats the 200, which is harmless."""
         call = self._live.by_session(session)
         if call:
-            self._runner.checkpoint(call)
+            call.dirty = True
 
     def _feed(self, call: LiveCall, event: e.Event) -> None:
         self._runner.guarded(call, event)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from recorder import document
 from recorder.commands import StreamPlan
+from sip import negotiate
 from sip.crypto import SUITES
 from sip.negotiate import LinePlan
 from sip.owners import Owner
-from sip.sdp import Format
+from sip.sdp import Format, SessionDescription
 
 
 class Stream:
@@ -69,6 +69,14 @@ class Stream:
         elif before and not after and self.pauses:
             self.pauses[-1] = (self.pauses[-1][0], at)
 
+    def copy(self) -> Stream:
+        """Return the stream as it is now, for going back to."""
+        other = Stream(self.number, self.line, self.own_key)
+        other.formats, other.pauses = dict(self.formats), list(self.pauses)
+        other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
+        other.figures = self.figures
+        return other
+
     def remove(self, at: datetime) -> None:
         """Note that the client took the stream out (port 0) or gave its slot to another medium."""
         self.close(at)
@@ -99,7 +107,7 @@ class Stream:
         return {
             "number": self.number,
             "line": self.line.to_state(),
-            "formats": [asdict(f) for f in self.formats.values()],
+            "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats.values()],
             "own_key": self.own_key.hex(),
             "port": self.port,
             "held": self.held,
@@ -113,8 +121,13 @@ class Stream:
     def from_state(cls, state: Mapping[str, Any]) -> Stream:
         """Read a stream of a checkpoint back."""
         self = cls(state["number"], LinePlan.from_state(state["line"]), bytes.fromhex(state["own_key"]))
-        self.formats = {f["payload_type"]: Format(**f) for f in state["formats"]}
-        self.port, self.held, self.paused, self.removed = state["port"], state["held"], state["paused"], state["removed"]
+        self.formats = {f[0]: Format(*f) for f in state["formats"]}
+        self.port, self.held, self.paused, self.removed = (
+            state["port"],
+            state["held"],
+            state["paused"],
+            state["removed"],
+        )
         self.pauses = [(_time(a), _time(b) if b else None) for a, b in state["pauses"]]
         self.figures = state["figures"]
         return self
@@ -123,6 +136,26 @@ class Stream:
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
     """Make our own key and salt for an SRTP line, never an echo of the offer's (RFC 4568 section 5.1.2)."""
     return random(SUITES[line.suite]) if line.suite else b""
+
+
+def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
+    """Return what the media plane has to know of all streams that go on."""
+    return tuple(s.plan() for s in streams if not s.removed)
+
+
+def answer(
+    offer: bytes, lines: Sequence[LinePlan], live: Sequence[Stream], address: str, session: int, version: int
+) -> bytes:
+    """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
+    return negotiate.answer(
+        SessionDescription.parse(offer),
+        tuple(lines),
+        address=address,
+        ports={s.line.index: s.port for s in live},
+        keys={s.line.index: s.own_key for s in live},
+        session_id=session,
+        version=version,
+    )
 
 
 def _time(text: str) -> datetime:

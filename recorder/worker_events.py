@@ -7,14 +7,21 @@ from typing import Any
 
 from recorder import events as e
 from recorder import wire
+from recorder.errors import NotPossible
 from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call
 from recorder.node import Node
-from recorder.recording import plans_of
 from recorder.runner import Runner
+from recorder.stream import plans_of
 from storage.errors import StorageError
 
-COUNTED = (("stored", "packets"), ("rejected", "rejected"), ("foreign", "foreign"), ("late", "late"), ("duplicate", "duplicates"))
+COUNTED = (
+    ("stored", "packets"),
+    ("rejected", "rejected"),
+    ("foreign", "foreign"),
+    ("late", "late"),
+    ("duplicate", "duplicates"),
+)
 """Result label of recorder_rtp_packets_total and the figure it counts."""
 
 
@@ -37,10 +44,16 @@ class WorkerEvents:
         }
 
     def on_event(self, event: wire.WorkerEvent) -> None:
-        """Take one event."""
+        """Take one event; a bug ends the call it belongs to, never the others."""
         take = self._take.get(type(event))
-        if take:
-            take(event)
+        try:
+            if take:
+                take(event)
+        except Exception as problem:
+            self._node.log.fault("worker_event.fault", problem)
+            call = self._live.by_id(getattr(event, "call", ""))
+            if call:
+                self._runner.give_up(call, problem)
 
     # ---- figures ----
     def _stats(self, event: wire.Stats) -> None:
@@ -62,7 +75,7 @@ class WorkerEvents:
                 metrics.rtp.labels(label).inc(max(0, fresh[name] - before.get(name, 0)))
             metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
             metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
-        self._runner.feed(found, e.Measured({n: {**_known(found, n), **f} for n, f in figures.items()}))
+        self._runner.guarded(found, e.Measured({n: {**_known(found, n), **f} for n, f in figures.items()}))
 
     # ---- trouble ----
     def _need_part(self, event: wire.NeedPart) -> None:
@@ -72,16 +85,24 @@ class WorkerEvents:
             self._node.workers.drop(event.call)
             return
         try:
+            call.stranded = True
             self.go_on(call, kept=True)
-        except (StorageError, OSError) as problem:
+            call.stranded = False
+        except (StorageError, NotPossible, OSError) as problem:
             self._node.storage_trouble(problem)
-            self._node.log.error("media.resume_failed", call=call.id, exc_info=problem)
+            self._node.log.fault("media.resume_failed", problem, call=call.id)
+
+    def help_stranded(self) -> None:
+        """Try again for calls that nobody records because no part could be made; due every second."""
+        for call in self._live:
+            if call.stranded:
+                self.on_event(wire.NeedPart(call.id))
 
     def go_on(self, call: LiveCall, *, kept: bool) -> None:
         """Have a worker go on with a call in a new part; `kept`: the sockets are those of before."""
         part = self._runner.next_part(call)
         self._runner.checkpoint(call)
-        specs = self._runner.specs(call, plans_of(call.recording))
+        specs = self._runner.specs(call, plans_of(call.recording.streams))
         new = new_call(call.id, part, specs)
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
         call.started = True
@@ -91,7 +112,7 @@ class WorkerEvents:
         call = self._live.by_id(event.call)
         if call is None:
             return
-        self._runner.finishing.cut(call, event.parts)
+        self._node.tasks.start(self._runner.finishing.cut(call, int(event.part[1:]), event.parts), "cut")
         self._runner.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)
 

@@ -6,24 +6,27 @@ is ever taken with less protection than offered: an SRTP line with unusable keys
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from hashlib import blake2b
 
-from sip.crypto import PREFERENCE, SUITES, CryptoOffer, MasterKey, UnusableCrypto, canonical, crypto_line
+from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
 from sip.errors import LocalError, NotAcceptable
+from sip.lines import LinePlan, Policy
 from sip.sdp import Format, MediaLine, SessionDescription, ip_of
 
-SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
-"""Suites the media plane decrypts."""
-KINDS = frozenset({"audio", "video", "text", "application"})
-"""Media that can come as RTP and so can be stored; MSRP, T.38 and data channels have no RTP profile and are refused."""
+__all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan"]
+
 PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 DTLS = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
+TLS_ID_BYTES = 16
+"""Half the digits of our tls-id: RFC 8842 section 4 asks for 20 characters."""
 _ANSWER_DIRECTION = {"sendonly": "recvonly", "sendrecv": "recvonly", "recvonly": "inactive", "inactive": "inactive"}
 """RFC 3264 section 6.1 for somebody who never sends."""
+_ANSWER_SETUP = {"actpass": "active", "passive": "active", "active": "passive", "holdconn": "holdconn"}
+"""RFC 5763 section 5 and RFC 4145 section 4.1; active where we may choose, since that opens firewalls on our side."""
+HASHES = frozenset({"sha-1", "sha-224", "sha-256", "sha-384", "sha-512"})
+"""Hash functions a certificate may be named by (RFC 8122 section 5)."""
 _WARNINGS = {
     "kind": (304, "Media type not available"),
     "profile": (302, "Incompatible transport protocol"),
@@ -31,105 +34,6 @@ _WARNINGS = {
     "port-zero": (304, "No stream to record"),
 }
 _WARNING = (399, "No stream can be recorded as offered")
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What may be accepted, by configuration and by the way the offer came."""
-
-    srtp: Literal["required", "preferred", "off"] = "required"
-    """required: no plain RTP; preferred: SRTP where offered; off: an optional SRTP offer is taken as plain RTP."""
-    secure: bool = True
-    """The offer came over TLS."""
-    sdes_without_tls: bool = True
-    """Take keys that came unprotected (RFC 4568 section 8)."""
-    max_lines: int = 64
-    """Lines beyond are refused: each costs two sockets."""
-    supported: frozenset[str] = SUPPORTED
-    """Suites the media plane can do."""
-    kinds: frozenset[str] = KINDS
-    """Media to record."""
-    several_keys: bool = False
-    """The media plane can choose among keys by their identifiers."""
-    unencrypted_srtcp: bool = False
-    """Take a line that leaves SRTCP in the clear."""
-
-
-@dataclass(frozen=True, slots=True)
-class LinePlan:
-    """What to do with one m-line: everything the media plane needs."""
-
-    index: int
-    """Place of the m-line, from 0."""
-    media: str
-    """audio, video, text or application, or what was sent."""
-    accepted: bool
-    """Whether it gets a port."""
-    reason: str | None = None
-    """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, dtls, crypto, srtp-required,
-    sdes-without-tls."""
-    label: str | None = None
-    """RFC 4574 label as offered."""
-    profile: str = ""
-    """Transport as offered."""
-    suite: str | None = None
-    """SRTP suite in its registered spelling, None for plain RTP."""
-    crypto: CryptoOffer | None = None
-    """The crypto attribute that is answered."""
-    formats: tuple[Format, ...] = ()
-    """Payload types in the order offered; all of them are recorded."""
-    direction: str = "sendrecv"
-    """The offer's effective one."""
-    answer_direction: str = "inactive"
-    """Ours."""
-    held: bool = False
-    """The peer sends nothing for now: inactive, recvonly, or the address 0.0.0.0 or ::."""
-    removed: bool = False
-    """The slot was used and now has port 0."""
-    rtcp_mux: bool = False
-    """RTCP comes on the RTP port (RFC 5761)."""
-    source: tuple[str, int] | None = None
-    """Where the peer expects media and mostly sends from; None if it named no numeric address."""
-    rtcp_source: tuple[str, int] | None = None
-    """The same for RTCP."""
-    setup: str | None = None
-    """DTLS role offered."""
-    fingerprints: tuple[str, ...] = field(default=(), repr=False)
-    """Certificate fingerprints offered."""
-
-    def to_state(self) -> dict[str, Any]:
-        """Give a form that JSON can carry, for checkpoints; it holds keys."""
-        state = asdict(self)
-        if self.crypto is not None:
-            state["crypto"] |= {"key": _text(self.crypto.key), "mki": _text(self.crypto.mki)}
-            state["crypto"]["others"] = [[_text(k.key), _text(k.mki), k.lifetime] for k in self.crypto.others]
-        return state
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> LinePlan:
-        """Take back what `to_state` gave, also after a detour through JSON."""
-        values = dict(state)
-        values["formats"] = tuple(Format(**item) for item in state["formats"])
-        values["source"], values["rtcp_source"] = _pair(state["source"]), _pair(state["rtcp_source"])
-        values["fingerprints"] = tuple(state["fingerprints"])
-        if state["crypto"] is not None:
-            crypto = dict(state["crypto"])
-            others = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
-            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
-            values["crypto"] = CryptoOffer(**crypto)
-        return cls(**values)
-
-
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode()
-
-
-def _raw(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
-
-
-def _pair(value: Sequence[Any] | None) -> tuple[str, int] | None:
-    return None if value is None else (str(value[0]), int(value[1]))
 
 
 def plan(offer: SessionDescription, policy: Policy, previous: Sequence[LinePlan] = ()) -> tuple[LinePlan, ...]:
@@ -153,8 +57,10 @@ def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
 
 def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None) -> LinePlan:
     formats = media.formats
-    crypto, reason = None, _unfit(media, formats, policy)
-    if reason is None:
+    crypto, setup, reason = None, None, _unfit(media, formats, policy)
+    if reason is None and _wants_dtls(media):
+        setup, reason = _association(media, policy, before)
+    elif reason is None:
         crypto, reason = _protection(media, policy)
     was_used = before is not None and (before.accepted or before.removed)
     removed = media.port == 0 and was_used
@@ -180,6 +86,8 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None) -> Lin
         rtcp_source=source if mux else _rtcp_source(media, source),
         setup=media.setup,
         fingerprints=media.fingerprints,
+        tls_id=media.attribute("tls-id"),
+        answer_setup=setup,
     )
 
 
@@ -200,13 +108,11 @@ def _protection(media: MediaLine, policy: Policy) -> tuple[CryptoOffer | None, s
     """Choose the crypto attribute to answer; or give the reason for refusing the line."""
     lines = media.all_attributes("crypto")
     profile = media.profile.upper()
-    if profile in DTLS or (profile in SECURE and media.fingerprints and not lines):
-        return None, "dtls"
     if profile in PLAIN and (not lines or policy.srtp == "off"):
         return None, "srtp-required" if policy.srtp == "required" else None
     refusal = "crypto"
     if policy.secure or policy.sdes_without_tls:
-        best = _best(lines, policy)
+        best, refusal = _best(lines, policy)
         if best is not None:
             return best, None
     elif lines:
@@ -215,16 +121,39 @@ def _protection(media: MediaLine, policy: Policy) -> tuple[CryptoOffer | None, s
     return None, None if profile in PLAIN and policy.srtp != "required" else refusal
 
 
-def _best(lines: Sequence[str], policy: Policy) -> CryptoOffer | None:
+def _best(lines: Sequence[str], policy: Policy) -> tuple[CryptoOffer | None, str]:
+    """Choose the best usable key; else say what ails them: of a suite we know that is more than the suite."""
     usable: list[CryptoOffer] = []
+    fault = "crypto"
     for line in lines:
         try:
             offer = CryptoOffer.parse(line, unencrypted_srtcp=policy.unencrypted_srtcp)
-        except UnusableCrypto:
+        except UnusableCrypto as error:
+            fault = fault if error.code == "crypto-suite" else error.code
             continue
         if canonical(offer.suite) in policy.supported and (policy.several_keys or not offer.others):
             usable.append(offer)
-    return min(usable, key=lambda offer: (offer.hinted, PREFERENCE[canonical(offer.suite) or ""]), default=None)
+    return min(usable, key=lambda offer: (offer.hinted, PREFERENCE[canonical(offer.suite) or ""]), default=None), fault
+
+
+def _wants_dtls(media: MediaLine) -> bool:
+    """Tell a DTLS-SRTP line, also one under the older profile names and without keys."""
+    profile = media.profile.upper()
+    return profile in DTLS or (profile in SECURE and bool(media.fingerprints) and not media.all_attributes("crypto"))
+
+
+def _association(media: MediaLine, policy: Policy, before: LinePlan | None) -> tuple[str | None, str | None]:
+    """Choose our DTLS role (RFC 5763 section 5), or give the reason for refusing the line."""
+    if not policy.dtls:
+        return None, "dtls"
+    if not any(value.split()[:1] and value.split()[0].lower() in HASHES for value in media.fingerprints):
+        return None, "dtls-fingerprint"
+    offered = (media.setup or "actpass").lower()
+    if offered not in _ANSWER_SETUP:
+        return None, "dtls"
+    if offered == "actpass" and before is not None and before.answer_setup == "passive":
+        return "passive", None  # a role once taken stays: changing it would need a new association
+    return _ANSWER_SETUP[offered], None
 
 
 def _source(media: MediaLine) -> tuple[str, int] | None:
@@ -252,8 +181,11 @@ def answer(
     keys: Mapping[int, bytes],
     session_id: int,
     version: int,
+    fingerprint: str = "",
 ) -> bytes:
     """Write the answer: one line per offered line, `ports` and `keys` (key and salt) by index of the accepted ones.
+
+    `fingerprint` is that of our certificate, for lines with DTLS-SRTP.
 
     `session_id` stays the same in a dialog, `version` rises by one with every changed answer (RFC 3264 section 8).
     Raise LocalError if a port or a key of the right length is missing.
@@ -262,7 +194,9 @@ def answer(
     lines = ["v=0", f"o=- {session_id} {version} IN {kind} {address}", "s=-", f"c=IN {kind} {address}"]
     lines.append(f"t={_times(offer)}")
     for media, line in zip(offer.media, plans, strict=True):
-        lines += _taken(line, ports, keys) if line.accepted else _turned_down(media, line)
+        lines += _taken(media, line, ports, keys) if line.accepted else _turned_down(media, line)
+        if line.accepted and line.answer_setup:
+            lines += _own_certificate(line, fingerprint, session_id)
     return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
 
 
@@ -277,13 +211,14 @@ def _turned_down(media: MediaLine, line: LinePlan) -> list[str]:
     return [f"m={' '.join(words)}", *([f"a=label:{line.label}"] if line.label else [])]
 
 
-def _taken(line: LinePlan, ports: Mapping[int, int], keys: Mapping[int, bytes]) -> list[str]:
+def _taken(media: MediaLine, line: LinePlan, ports: Mapping[int, int], keys: Mapping[int, bytes]) -> list[str]:
     if not 0 < ports.get(line.index, 0) <= 65_535:
         raise LocalError("no port for an accepted line")
     numbers = " ".join(str(item.payload_type) for item in line.formats)
     lines = [f"m={line.media} {ports[line.index]} {line.profile} {numbers}"]
     for item in line.formats:
         lines += _describe(item)
+    lines += [f"a={name}:{value}" for name in ("ptime", "maxptime") if (value := media.attribute(name) or "").isdigit()]
     lines.append(f"a={line.answer_direction}")
     if line.label:
         lines.append(f"a=label:{line.label}")
@@ -298,6 +233,17 @@ def _describe(item: Format) -> list[str]:
     channels = f"/{item.channels}" if item.channels > 1 else ""
     lines = [f"a=rtpmap:{item.payload_type} {item.encoding}/{item.clock}{channels}"] if item.encoding else []
     return lines + ([f"a=fmtp:{item.payload_type} {item.fmtp}"] if item.fmtp else [])
+
+
+def _own_certificate(line: LinePlan, fingerprint: str, session_id: int) -> list[str]:
+    if not fingerprint:
+        raise LocalError("no certificate of our own for a DTLS line")
+    lines = [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
+    if line.tls_id is None:
+        return lines
+    # Ours changes exactly when theirs or our certificate does (RFC 8842 section 5.3).
+    text = f"{session_id} {line.index} {line.tls_id} {fingerprint}"
+    return [*lines, f"a=tls-id:{blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()}"]
 
 
 def _own_key(line: LinePlan, crypto: CryptoOffer, keys: Mapping[int, bytes]) -> str:

@@ -77,10 +77,11 @@ class Sealer:
     `index` is that of the next segment; anything but 0 is for tools that copy, never for going on after a crash.
     """
 
-    __slots__ = ("_encrypt", "_finished", "_index", "_prefix", "_segment", "pending", "room", "sealed")
+    __slots__ = ("_finished", "_index", "_key", "_prefix", "_segment", "pending", "room", "sealed")
 
     def __init__(self, secret: PartSecret, *, index: int = 0) -> None:
-        self._encrypt = AESGCM(secret.key).encrypt
+        # a cipher context takes 2.5 KB and 0.8 µs to make: thousands of open parts keep the key instead
+        self._key = secret.key
         self._prefix = secret.prefix
         self._segment = secret.segment
         self._index = index
@@ -105,7 +106,7 @@ class Sealer:
             self.room = room - size
             return b""
         self._check()
-        encrypt, prefix, index = self._encrypt, self._prefix, self._index
+        encrypt, prefix, index = AESGCM(self._key).encrypt, self._prefix, self._index
         segments = [encrypt(prefix + _TAIL(index, _MORE), self.pending + data[:room], None)]
         full = self._segment - TAG
         while size - room > full:
@@ -124,7 +125,7 @@ class Sealer:
         before = self.add(data)
         self._check()
         self._finished = True
-        last = self._encrypt(self._prefix + _TAIL(self._index, _LAST), self.pending, None)
+        last = AESGCM(self._key).encrypt(self._prefix + _TAIL(self._index, _LAST), self.pending, None)
         self.pending, self.room = b"", 0
         self.sealed += len(last)
         return before + last

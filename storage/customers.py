@@ -11,15 +11,26 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage.annotations import Annotations
+from storage.attachments import Attachments
 from storage.audit import Audit
 from storage.calls import Calls
 from storage.credentials import Credentials
-from storage.database import Database
+from storage.database import FILE_NAME, Database
+from storage.erasure import Erasures
 from storage.errors import KeysMissing
+from storage.forgetting import Forgetting
+from storage.holds import Holds
 from storage.keys import CustomerKeys
 from storage.keytree import LAST_LEAF
+from storage.ledger import Ledger
+from storage.restored import reapply
+from storage.retention import Retention
+from storage.room import keep_database_room
 from storage.roots import RootSecret
+from storage.rules import Rules
 from storage.vault import Vault
+from storage.waivers import Waivers
 
 CUSTOMERS = "customers"
 KEYS = "keys"
@@ -64,6 +75,20 @@ class Customer:
     """API tokens."""
     audit: Audit
     """Audit log."""
+    holds: Holds
+    """Legal holds."""
+    waivers: Waivers
+    """Permissions for immediate erasure."""
+    rules: Rules
+    """Retention rules."""
+    erasures: Erasures
+    """Requests for erasure, and what carries them out."""
+    retention: Retention
+    """What is due by the rules."""
+    annotations: Annotations
+    """Corrections beside calls."""
+    attachments: Attachments
+    """Transcripts and chats of calls."""
 
     async def close(self) -> None:
         """Write what waits and close everything."""
@@ -130,8 +155,30 @@ async def open_customer(
     name = settings.name
     folder = customer_folder(data_dir, name)
     keys = open_keys(data_dir, name, root, node=node, create=create)
-    vault = Vault(folder / VAULT, name, keys)
     index = await Database.open(database, name, folder, now())
+    try:
+        return await _assemble(data_dir, settings, keys, index, now)
+    except BaseException:
+        await index.close()
+        raise
+
+
+async def _assemble(
+    data_dir: Path, settings: CustomerSettings, keys: CustomerKeys, index: Database, now: Callable[[], datetime]
+) -> Customer:
+    """Put a customer together, and do again what was erased since the backup that this may be."""
+    name, folder, signer = settings.name, customer_folder(data_dir, settings.name), audit_key(keys)
+    vault = Vault(folder / VAULT, name, keys)
+    calls = Calls(index, keys, settings.country)
+    audit = Audit(folder, data_dir / KEYS, name, signer, now)
+    ledger = Ledger(data_dir / KEYS, name)
+    forgetting = Forgetting(keys, vault, index, calls, ledger, lambda: keep_database_room(folder / FILE_NAME))
+    await reapply(name, index, ledger, forgetting, signer, now)
+    forgetting.keep_room()
+    rules = Rules(index, keys, settings.country, settings.retention_days, now)
+    erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, signer, now)
+    holds = Holds(index, keys, now)
+    holds.released = erasures.wanted.set
     return Customer(
         name=name,
         settings=settings,
@@ -139,9 +186,16 @@ async def open_customer(
         keys=keys,
         vault=vault,
         database=index,
-        calls=Calls(index, keys, settings.country),
+        calls=calls,
         credentials=Credentials(folder, name),
-        audit=Audit(folder, data_dir / KEYS, name, audit_key(keys), now),
+        audit=audit,
+        holds=holds,
+        waivers=Waivers(index, keys, now),
+        rules=rules,
+        erasures=erasures,
+        retention=Retention(index, keys, calls, rules, erasures, now),
+        annotations=Annotations(index, keys, now),
+        attachments=Attachments(index, keys, vault, now),
     )
 
 

@@ -108,13 +108,18 @@ class Database:
                 yield connection
 
     async def scrub(self) -> None:
-        """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL."""
+        """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL.
+
+        Raises DatabaseAway if a reader kept it from being emptied.
+        """
         if self.dialect != "sqlite":
             return
         async with _translated(), self._writer, self._engine.connect() as connection:
             driver = await connection.get_raw_connection()
             raw: Any = driver.driver_connection
-            await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            found = list(await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)"))
+        if found and found[0][0]:
+            raise DatabaseAway("the write-ahead log is being read and could not be emptied", "it is tried again")
 
     async def close(self) -> None:
         """Close all connections."""

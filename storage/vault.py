@@ -59,7 +59,7 @@ class Vault:
         """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
         path = self._open / file_name(call, leaf, part)
         header, secret = self._new(call, leaf, part)
-        if os.path.lexists(self._final(path.name, leaf)):
+        if os.path.lexists(f"{self._folder}/{day_of(leaf)}/{path.name}"):
             raise PartExists("this part is finished already", "take the next number")
         with disk_errors("create a part of a recording"):
             fd = self._make(path)
@@ -129,10 +129,10 @@ class Vault:
     def find(self, call: str, leaf: int, part: str) -> PartRef | None:
         """Return one part by its name without listing any folder; None if there is none."""
         name = file_name(call, leaf, part)
-        for folder in (self._open, self._folder / str(day_of(leaf)), self._open):
-            path = folder / name
+        being_written, kept = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}"
+        for path in (being_written, kept, being_written):
             if os.path.lexists(path):
-                return PartRef(call, leaf, part, path)
+                return PartRef(call, leaf, part, Path(path))
         return None
 
     def size(self, call: str, leaf: int) -> int:
@@ -151,6 +151,11 @@ class Vault:
         """Yield every part, day by day and those being written last; a folder is listed when its turn comes."""
         for folder in self._folders():
             yield from sorted(refs(folder), key=order)
+
+    def of_day(self, day: int) -> Iterator[PartRef]:
+        """Yield the parts of a day, those being written first, in no order; one finished meanwhile comes twice."""
+        yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
+        yield from refs(self._folder / str(day))
 
     def strays(self) -> Iterator[Path]:
         """Yield what lies in the vault and is no part."""

@@ -6,10 +6,12 @@ import asyncio
 import itertools
 import os
 import socket
+import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from admin_api.app import create_app
+from admin_api.gate import Gate
 from admin_api.ports import CannotRender, Rendered
 from admin_api.roles import Role
 from admin_api.serving import ApiServer
@@ -46,6 +49,7 @@ class FakeDesk:
     why: str | None = None
     cannot: str | None = None
     fault: Exception | None = None
+    sound: bytes = SOUND
     happened: list[dict[str, Any]] = field(default_factory=list)
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
@@ -66,9 +70,9 @@ class FakeDesk:
         if self.cannot:
             raise CannotRender(self.cannot)
         made = os.memfd_create("render", os.MFD_CLOEXEC)
-        os.write(made, SOUND)
+        os.write(made, self.sound)
         self.descriptors.append(made)
-        return Rendered(made, len(SOUND), "audio/wav")
+        return Rendered(made, len(self.sound), "audio/wav")
 
     def not_ready(self) -> str | None:
         return self.why
@@ -93,6 +97,7 @@ def certificate(folder: Path, name: str = "admin") -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     files = folder / f"{name}.crt", folder / f"{name}.key"
@@ -126,11 +131,13 @@ def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str,
 class Service:
     """The server in a thread of its own; everything else happens in the test's thread."""
 
+    sound = SOUND
+    make_certificate = staticmethod(certificate)
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.desk = FakeDesk()
         self.faults: list[BaseException] = []
-        self.monotonic: Callable[[], float] | None = None
         self._counter = itertools.count()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -139,9 +146,11 @@ class Service:
         self.customers = self.run(self._open())
         self.ids = {name: self.run(self._fill(name)) for name in NAMES}
         self.tokens = {name: {role: self.token([role], name) for role in Role} for name in NAMES}
-        self.certificate, self._key = certificate(folder)
+        self.certificate, self.key = certificate(folder)
         self.port = self.run(self._start())
-        self.client = httpx2.Client(base_url=f"https://127.0.0.1:{self.port}", verify=False)
+        self.base = f"https://127.0.0.1:{self.port}"
+        context = ssl.create_default_context(cafile=self.certificate)
+        self.client = httpx2.Client(base_url=self.base, verify=context)
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the server's loop."""
@@ -192,7 +201,8 @@ class Service:
         listening.listen()
         port: int = listening.getsockname()[1]
         app = create_app(self.customers, self.desk, report=self.faults.append)
-        self.server = ApiServer(app, self.certificate, self._key)
+        self.gate: Gate = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
+        self.server = ApiServer(app, self.certificate, self.key)
         await self.server.start(listening, self._start_task)
         return port
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-from offers import metadata, now, offered, random, request, sdp
-
 from recorder import commands as c
 from recorder import events as e
 from recorder.recording import Recording, State
 from sip.events import Token
 from sip.negotiate import Policy
+from tests.recorder.offers import metadata, now, offered, random, request, sdp
 
 ID = "11111111-2222-4333-8444-555555555555"
 
@@ -109,14 +108,18 @@ class TestHoldAndPause:
         one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(5))
         assert one.call_document(now(6))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", None]]
         one.handle(e.HungUp(Token(4), request("BYE", 3), None), now(8))
-        assert one.call_document(now(9))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]]
+        assert one.call_document(now(9))["streams"][0]["pauses"] == [
+            ["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]
+        ]
 
     def test_an_administrators_pause_stops_the_media(self) -> None:
         one = begun()
         assert c.PauseMedia in kinds(one.handle(e.PauseAsked(), now(2)))
         assert one.handle(e.PauseAsked(), now(3)) == []
         assert c.ResumeMedia in kinds(one.handle(e.ResumeAsked(), now(4)))
-        assert one.call_document(now(5))["streams"][1]["pauses"] == [["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]]
+        assert one.call_document(now(5))["streams"][1]["pauses"] == [
+            ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]
+        ]
 
     def test_resuming_by_sdp_does_not_end_an_administrators_pause(self) -> None:
         one = begun()

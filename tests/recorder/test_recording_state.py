@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from offers import metadata, now, offered, random, sdp
-
 from recorder import events as e
 from recorder.recording import Recording, State
 from recorder.recording_state import from_state, to_state
 from sip.negotiate import Policy
+from tests.recorder.offers import metadata, now, offered, random, sdp
 
 
 def living() -> Recording:
@@ -38,4 +37,6 @@ def test_the_next_answer_is_the_same() -> None:
 def test_a_hold_goes_on_over_the_restart() -> None:
     other = from_state(json.loads(json.dumps(to_state(living()))), random)
     other.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(8))
-    assert other.call_document(now(9))["streams"][0]["pauses"] == [["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]]
+    assert other.call_document(now(9))["streams"][0]["pauses"] == [
+        ["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]
+    ]

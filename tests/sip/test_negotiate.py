@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sip.crypto import SUITES, CryptoOffer
 from sip.errors import LocalError, MalformedBody, NotAcceptable
-from sip.negotiate import SUPPORTED, LinePlan, Policy, answer, plan
+from sip.lines import SUPPORTED
+from sip.negotiate import LinePlan, Policy, answer, plan
 from sip.sdp import SessionDescription
 
 SDES = "AES_CM_128_HMAC_SHA1_80"
@@ -192,7 +193,7 @@ def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
 def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
     for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
         error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
-        assert (error.code, error.warning) == ("crypto", 399)
+        assert error.code.startswith("crypto") and error.warning == 399
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,16 @@
+"""Options and defaults that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recorder.places import DEFAULT_CONFIG
+
+Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+OneCustomer = Annotated[str | None, typer.Option(help="Only this customer; all if left out.")]
+
+__all__ = ["DEFAULT_CONFIG", "AsJson", "Config", "OneCustomer"]

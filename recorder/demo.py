@@ -1,0 +1,229 @@
+"""`recorder demo`: everything on this machine, real calls over TLS with SRTP, heard again and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder import example, making
+from recorder.errors import NotPossible, WrongUse
+from recorder.initialise import initialise, trial_places
+from recorder.listening import channels, snr_db
+from recorder.progress import progress
+from recorder.simulate import Party, Plan, Report, run
+
+SECONDS = 8.0
+"""Length of a call: long enough to hear something, short enough to wait for."""
+
+READY_SECONDS = 20.0
+
+PEOPLE = (Party("Anna Schmidt", "sip:+49301234567@pbx.example"), Party("Ben Okafor", "sip:+442079460123@pbx.example"))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One kind of call that the demo places."""
+
+    title: str
+    codec: str
+    srtp: str
+    least_snr_db: float  # what the codec leaves of a voice
+
+
+SCENES = (
+    Scene("G.711", "g711", "AES_CM_128_HMAC_SHA1_80", 25.0),
+    Scene("Opus", "opus", "AEAD_AES_256_GCM", 3.0),
+)
+
+
+class Stage:
+    """A recorder of its own in one folder, with throw-away keys, on free ports of the loopback address."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "recorder.toml"
+        self.sip_port, self.api_port = free_port(), free_port()
+        self.token = ""
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def api(self) -> str:
+        """Return the address of the admin API."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    def prepare(self) -> None:
+        """Write the configuration and make keys and certificates; a kept folder is used again."""
+        changes = {
+            **trial_places(self.folder),
+            "sip.listen": (f"tls:127.0.0.1:{self.sip_port}",),
+            "media.bind": "127.0.0.1",
+            "admin_api.listen": f"127.0.0.1:{self.api_port}",
+            "customer.name": "demo",
+            "customer.sources": ("127.0.0.0/8",),
+        }
+        if self.config.exists():
+            raise WrongUse(f"{self.folder} holds a recorder already.", f"Choose another folder, or: recorder serve --config {self.config}")
+        making.write_new(self.config, example.render(changes).encode())
+        self.token = initialise(self.config).token or ""
+
+    def start(self) -> None:
+        """Start `recorder serve` and wait until it is ready."""
+        command = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
+        with (self.folder / "recorder.log").open("ab") as log:
+            self._daemon = subprocess.Popen(command, stdout=log, stderr=log)
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end and self._daemon.poll() is None:
+            with suppress(OSError):
+                if self.get("/readyz").status == 200:
+                    return
+            time.sleep(0.05)
+        raise NotPossible("The demo's recorder did not start.", f"See {self.folder / 'recorder.log'}.")
+
+    def get(self, path: str) -> Any:
+        """Ask the admin API."""
+        unverified = ssl.create_default_context()
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE  # our own certificate, made a second ago
+        request = urllib.request.Request(self.api + path, headers={"Authorization": f"Bearer {self.token}"})
+        return urllib.request.urlopen(request, context=unverified, timeout=30)
+
+    def json(self, path: str) -> Any:
+        """Ask the admin API for a document."""
+        with self.get(path) as answer:
+            return json.load(answer)
+
+    def stop(self) -> None:
+        """End the daemon in good order."""
+        if self._daemon and self._daemon.poll() is None:
+            self._daemon.send_signal(signal.SIGTERM)
+            try:
+                self._daemon.wait(15)
+            except subprocess.TimeoutExpired:
+                self._daemon.kill()
+                self._daemon.wait()
+
+    def wait(self) -> None:
+        """Wait until somebody ends the daemon or presses Ctrl-C."""
+        with suppress(KeyboardInterrupt):
+            if self._daemon:
+                self._daemon.wait()
+
+
+def run_demo(keep: Path | None) -> int:
+    """Run the demo; the exit status."""
+    folder = (keep or Path(tempfile.mkdtemp(prefix="recorder-demo-"))).absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    stage = Stage(folder)
+    heard = False
+    try:
+        print(f"A recorder of its own in {folder}: SQLite, local files, throw-away keys and certificate.")
+        stage.prepare()
+        stage.start()
+        print(f"SIP over TLS on 127.0.0.1:{stage.sip_port}, admin API on {stage.api}.")
+        reports = asyncio.run(place(stage))
+        heard = show(stage, reports)
+        tell_next(stage, kept=keep is not None)
+        if keep is not None:
+            stage.wait()
+    finally:
+        stage.stop()
+        if keep is None and not heard:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0 if heard else 1
+
+
+async def place(stage: Stage) -> list[Report]:
+    """Place one call of each scene at the same time and wait for their ends."""
+    with progress(f"{len(SCENES)} calls of {SECONDS:.0f} s", float(len(SCENES))) as advance:
+        done = [0.0] * len(SCENES)
+
+        def moved(number: int, share: float) -> None:
+            advance(share - done[number])
+            done[number] = share
+
+        plans = [
+            Plan(
+                to=f"sip:rec@127.0.0.1:{stage.sip_port};transport=tls",
+                seconds=SECONDS,
+                srtp=scene.srtp,
+                codec=scene.codec,
+                audio_kind="tone",
+                parties=(PEOPLE,),
+                ca=stage.folder / "tls.crt",
+            )
+            for scene in SCENES
+        ]
+        return await asyncio.gather(*(run(p, lambda share, n=n: moved(n, share)) for n, p in enumerate(plans)))
+
+
+def show(stage: Stage, reports: Sequence[Report]) -> bool:
+    """List, play and compare the calls; True if every voice was heard as it was said."""
+    calls = {c["session_id"]: c for c in stage.json("/api/v1/customers/demo/calls")["items"]}
+    audio = stage.folder / "audio"
+    audio.mkdir(exist_ok=True)
+    good = True
+    for scene, report in zip(SCENES, reports, strict=True):
+        (placed,) = report.calls
+        found = calls.get(placed.session_id)
+        if not placed.well or found is None:
+            print(f"{scene.title}: the call was not recorded ({placed.status} {placed.reason}).")
+            good = False
+            continue
+        names = " and ".join(p["name"] for p in found["parties"])
+        print(f"\n{scene.title}, {scene.srtp}: {names}, {found['duration_ms'] / 1000:.1f} s, {found['state']}, id {found['id']}")
+        good &= listen(stage, scene, found, placed, audio)
+    return good
+
+
+def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio: Path) -> bool:
+    """Fetch a call's audio, keep it as a file, and compare each voice with what was said."""
+    with stage.get(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav") as answer:
+        data = answer.read()
+    path = audio / f"{scene.title.lower().replace('.', '')}.wav"
+    path.write_bytes(data)
+    print(f"  {path}  (one voice a channel)")
+    rate, heard = channels(data)
+    good = True
+    for stream, sent, channel in zip(found["streams"], placed.streams, heard, strict=True):
+        said = sent.samples()
+        if sent.rate != rate:
+            raise NotPossible(f"the audio has {rate} samples a second instead of {sent.rate}")
+        ratio = snr_db(said, channel, rate)
+        well = ratio >= scene.least_snr_db and stream["packets"] == sent.frames
+        good &= well
+        who = found["parties"][stream["party"]]["name"]
+        print(f"  {'heard' if well else 'NOT HEARD'}: {who}, {stream['packets']} of {sent.frames} packets, {ratio:.1f} dB above the noise")
+    return good
+
+
+def tell_next(stage: Stage, *, kept: bool) -> None:
+    """Say where everything is and how to go on."""
+    print(f"\nEncrypted recordings: {stage.folder / 'data' / 'customers' / 'demo' / 'vault'}")
+    print(f"Log, masked:          {stage.folder / 'recorder.log'}")
+    if kept:
+        print(f"The recorder goes on until Ctrl-C. Its calls: {stage.api}/api/v1/customers/demo/calls")
+        print(f"Token (send it as Authorization: Bearer): {stage.token}")
+    else:
+        print(f"Look around: recorder calls --config {stage.config}")
+        print(f"Start it again: recorder serve --config {stage.config}   Remove it: rm -r {stage.folder}")
+    print("Your own: recorder init --config recorder.toml   then point an SBC at it; see docs/.")
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

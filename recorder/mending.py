@@ -1,0 +1,102 @@
+"""Recordings that were not ended as they should be: repair their parts, index them, try again while the storage is ill.
+
+One at a time, so that no part is ever repaired twice at once. A crash, a fault of ours and a full disk all end here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recorder.errors import NotPossible
+from recorder.node import Node
+from recorder.recovery import Found, index, repair
+from storage.customers import Customer
+from storage.errors import DamagedPart, Forgotten, StorageError
+
+AGAIN_SECONDS = 2.0
+"""A disk or database that is away is tried again this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One recording to be ended."""
+
+    customer: Customer
+    call: str
+    leaf: int
+    document: Mapping[str, Any] | None = None  # its last document, where this process still knew it
+
+
+class Mending:
+    """The queue of such recordings."""
+
+    def __init__(self, node: Node, forget: Callable[[str], None]) -> None:
+        """`forget` takes a call's checkpoint away: it is called once the recording is in order and indexed."""
+        self._node = node
+        self._forget = forget
+        self._queue: deque[Left] = deque()
+        self._known: set[str] = set()
+        self._wake = asyncio.Event()
+        self._told: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def put(self, left: Left) -> None:
+        """Queue a recording that nobody writes any more; one that is queued already stays as it is."""
+        if left.call not in self._known:
+            self._known.add(left.call)
+            self._queue.append(left)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Mend for ever; owned by recorder.tasks."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not await self.round():
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._wake.set()
+
+    async def round(self) -> bool:
+        """Try everything that waits once; False if something has to be tried again."""
+        for _ in range(len(self._queue)):
+            left = self._queue.popleft()
+            if await self._mend(left):
+                self._known.discard(left.call)
+                self._told.discard(left.call)
+            else:
+                self._queue.append(left)
+        return not self._queue
+
+    async def _mend(self, left: Left) -> bool:
+        try:
+            found = await asyncio.to_thread(repair, left.customer, left.call, left.leaf, left.document)
+            if found.document is not None:
+                await asyncio.wrap_future(self._node.syncer.wait())
+                await index(left.customer, left.leaf, found.document)
+        except Forgotten:
+            pass  # erased meanwhile: nothing of it is to be kept
+        except DamagedPart as problem:
+            self._node.log.fault("recovery.damaged", problem, call=left.call)
+        except (StorageError, NotPossible, OSError) as problem:
+            if left.call not in self._told:
+                self._told.add(left.call)
+                self._node.log.fault("recovery.failed", problem, call=left.call)
+            return False
+        except Exception as problem:
+            self._node.log.fault("recovery.fault", problem, call=left.call)
+        else:
+            self._tell(left, found)
+        self._forget(left.call)
+        return True
+
+    def _tell(self, left: Left, found: Found) -> None:
+        self._node.log.info("recovery.done", call=found.call, parts=found.repaired)
+        if left.document is None and found.document is not None and found.document["state"] == "interrupted":
+            self._node.incidents.add("call-interrupted", left.customer.name, call=found.call, reason="crash")
+            self._node.metrics.calls.labels("interrupted").inc()

@@ -1,0 +1,159 @@
+"""Transactions of a client (RFC 3261 section 17.1) and answers to the recorder's requests, over one link."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+
+from typing import Protocol
+
+from recorder.simulate import dialog
+from recorder.simulate.dialog import Self
+from recorder.simulate.link import StreamLink, UdpLink, Unreachable, open_link
+from recorder.simulate.plan import Plan
+from sip.errors import SipError
+from sip.message import Request, Response, parse
+
+T1, T2 = 0.5, 4.0
+"""RFC 3261 section 17.1.1.1, in seconds."""
+GREETING_SECONDS = 2.0
+"""For the answer to OPTIONS: three retransmissions."""
+_LOOK_SECONDS = 0.25
+"""How often a waiting request looks whether its stream was made anew."""
+
+
+class Owner(Protocol):
+    """Who gets what concerns one dialog."""
+
+    def asked(self, request: Request) -> Response:
+        """Answer a request of the recorder."""
+        ...
+
+    def repeated(self, response: Response) -> Request | None:
+        """Give the ACK of a 2xx that came again."""
+        ...
+
+
+class Agent:
+    """One client on one link."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._waiting: dict[tuple[str, str], asyncio.Queue[Response]] = {}
+        self.owners: dict[str, Owner] = {}
+        self._link: UdpLink | StreamLink | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the link; raise Unreachable."""
+        self._link = await open_link(self._plan, self._receive)
+
+    async def greet(self) -> None:
+        """Ask OPTIONS (RFC 3261 section 11): over UDP the only way to learn at once that nobody listens; raise Unreachable.
+
+        A recorder that leaves it unanswered gets its calls all the same.
+        """
+        me, uri = self.link.me, self._plan.to
+        sender = f"<sip:{dialog.AGENT}@{me.host}>;tag={secrets.token_hex(6)}"
+        asking = dialog.Dialog(uri, f"<{uri.partition(';')[0]}>", sender, f"{secrets.token_hex(12)}@{me.host}")
+        response, _ = await self.ask(asking.request("OPTIONS", me, self.branch()), GREETING_SECONDS)
+        if response is None and self.link.refused:
+            host, port = self.link.remote
+            raise Unreachable(f"Nobody answers at {host}:{port} over UDP.")
+
+    async def close(self) -> None:
+        """Send what is left and close the link."""
+        if self._link is None:
+            return
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=1)
+        await self.link.close()
+
+    @property
+    def link(self) -> UdpLink | StreamLink:
+        """The way to the recorder; raise Unreachable before `start`."""
+        if self._link is None:
+            raise Unreachable("The link is not open.")
+        return self._link
+
+    @property
+    def me(self) -> Self:
+        """Who we are on the present connection."""
+        return self.link.me
+
+    @staticmethod
+    def branch() -> str:
+        """Return a new transaction id."""
+        return f"z9hG4bK{secrets.token_hex(10)}"
+
+    async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
+        """Send a request and wait for its final answer; None after `setup_timeout`. The second value is the time in seconds."""
+        key = (request.via.branch or "", request.method)
+        queue = self._waiting[key] = asyncio.Queue()
+        began = time.monotonic()
+        try:
+            return await self._wait(request, queue, began + (timeout or self._plan.setup_timeout)), time.monotonic() - began
+        finally:
+            del self._waiting[key]
+
+    async def _wait(self, request: Request, queue: asyncio.Queue[Response], end: float) -> Response | None:
+        pause, losses, provisional, data = T1, self.link.losses, False, bytes(request)
+        datagram = isinstance(self.link, UdpLink)
+        await asyncio.wait_for(self.link.send(data), max(0.01, end - time.monotonic()))
+        due = time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0:
+            look = due - time.monotonic() if datagram else _LOOK_SECONDS
+            try:
+                response = await asyncio.wait_for(queue.get(), max(0.001, min(left, look)))
+            except TimeoutError:
+                quiet = provisional and request.method == "INVITE"
+                if datagram and not quiet:
+                    await self.link.send(data)
+                elif self.link.losses != losses:
+                    losses = self.link.losses
+                    await asyncio.wait_for(self.link.send(data), max(0.01, end - time.monotonic()))
+                pause = min(2 * pause, T2) if request.method != "INVITE" or quiet else 2 * pause
+                due = time.monotonic() + pause
+                continue
+            if response.status >= 200:
+                return response
+            provisional = True
+        return None
+
+    def post(self, message: Request | Response) -> None:
+        """Send a message that nobody waits for."""
+        task = asyncio.ensure_future(self.link.send(bytes(message)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            message = parse(data)
+            self._answered(message) if isinstance(message, Response) else self._asked(message)
+        except SipError:
+            return  # what is no SIP message concerns nobody here
+
+    def _answered(self, response: Response) -> None:
+        method = response.cseq.method
+        queue = self._waiting.get((response.via.branch or "", method))
+        if queue is not None:
+            queue.put_nowait(response)
+            return
+        owner = self.owners.get(response.call_id)
+        ack = owner.repeated(response) if owner and method == "INVITE" else None
+        if ack is not None:
+            self.post(ack)
+
+    def _asked(self, request: Request) -> None:
+        owner = self.owners.get(request.call_id)
+        if request.method == "ACK":
+            return
+        if request.method == "OPTIONS":
+            self.post(dialog.reply(request, 200, "OK", extra=(("Allow", dialog.ALLOW),), tag=secrets.token_hex(4)))
+        elif owner is None:
+            self.post(dialog.reply(request, 481, "Call/Transaction Does Not Exist", tag=secrets.token_hex(4)))
+        else:
+            self.post(owner.asked(request))
+
+

@@ -1,0 +1,183 @@
+"""What a recording client puts into its requests: SDP offer (RFC 7866 section 7.1.1), metadata (RFC 7865), both in one body."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape, quoteattr
+
+from recorder.simulate.plan import CODECS, Party
+from sip.errors import SipError
+from sip.sdp import MediaLine, SessionDescription
+
+METADATA_TYPE = "application/rs-metadata+xml"
+_CRYPTO = re.compile(r"(\d+)\s+(\S+)\s+inline:([A-Za-z0-9+/=]+)")
+
+
+@dataclass(slots=True)
+class Line:
+    """One m-line of ours."""
+
+    label: str
+    """RFC 4574 label."""
+    codec: str
+    """PCMA, PCMU, G722 or opus."""
+    port: int
+    """Own RTP port; RTCP is the next one."""
+    suite: str | None
+    """SRTP suite or None."""
+    key: bytes = field(default=b"", repr=False)
+    """Own master key and salt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the recorder wants a stream, as its answer says."""
+
+    host: str
+    """Numeric address."""
+    port: int
+    """RTP port."""
+    rtcp_port: int
+    """RTCP port; the RTP port if multiplexed."""
+    key: bytes = field(default=b"", repr=False)
+    """Key of the recorder's own RTCP, empty for plain."""
+
+
+def offer(lines: Sequence[Line], address: str, session: int, version: int, direction: str, *, mux: bool) -> bytes:
+    """Write an SDP offer; `direction` is sendonly, or inactive while on hold."""
+    family = "IP6" if ":" in address else "IP4"
+    text = ["v=0", f"o=recorder-simulate {session} {version} IN {family} {address}", "s=-", f"c=IN {family} {address}", "t=0 0"]
+    for line in lines:
+        payload_type, name, _, _ = CODECS[line.codec]
+        text.append(f"m=audio {line.port} RTP/{'SAVP' if line.suite else 'AVP'} {payload_type}")
+        text += [f"a=rtpmap:{payload_type} {name}", "a=ptime:20", f"a=label:{line.label}", f"a={direction}"]
+        if line.suite:
+            text.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(line.key).decode()}")
+        if mux:
+            text.append("a=rtcp-mux")
+    return "\r\n".join([*text, ""]).encode()
+
+
+def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[list[Target | None], list[str]]:
+    """Read the recorder's answer: where each stream goes (None: refused), and what breaks the rules."""
+    try:
+        answer = SessionDescription.parse(body)
+    except SipError:
+        return [None] * len(lines), ["The answer holds no SDP."]
+    faults = []
+    if len(answer.media) != len(lines):
+        faults.append(f"The answer has {len(answer.media)} m-lines for {len(lines)} offered (RFC 3264 section 6).")
+    targets: list[Target | None] = []
+    for i, line in enumerate(lines):
+        media = answer.media[i] if i < len(answer.media) else None
+        target = _target(media, line) if media else None
+        targets.append(target)
+        if media and target:
+            faults += _judge(media, line, direction)
+    return targets, faults
+
+
+def _target(media: MediaLine, line: Line) -> Target | None:
+    host = media.connection.ip if media.connection else None
+    if not media.port or not host:
+        return None
+    rtcp = (media.attribute("rtcp") or "").split(" ")[0]
+    apart = int(rtcp) if rtcp.isdecimal() else media.port + 1
+    mux = media.attribute("rtcp-mux") is not None
+    return Target(host, media.port, media.port if mux else apart, _key(media, line))
+
+
+def _key(media: MediaLine, line: Line) -> bytes:
+    found = _CRYPTO.match(media.attribute("crypto") or "") if line.suite else None
+    return base64.b64decode(found[3] + "==") if found else b""
+
+
+def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
+    """Name what breaks RFC 3264, RFC 4568 or RFC 7866 in one answer line."""
+    faults = []
+    allowed = ("inactive",) if direction == "inactive" else ("recvonly", "inactive")
+    if media.direction not in allowed:
+        faults.append(f"An answer line is {media.direction} where {direction} was offered (RFC 3264 section 6.1).")
+    crypto = [_CRYPTO.match(value) for value in media.all_attributes("crypto")]
+    if line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
+        faults.append("An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2).")
+    if media.label != line.label:
+        faults.append("An answer line does not echo its a=label.")
+    if str(CODECS[line.codec][0]) not in media.payloads:
+        faults.append("An answer line lacks the offered payload type (RFC 3264 section 6.1).")
+    return faults
+
+
+def identifier() -> str:
+    """Return an id of RFC 7865 section 6.10: 16 random bytes in base64."""
+    return base64.b64encode(secrets.token_bytes(16)).decode()
+
+
+@dataclass(slots=True)
+class Picture:
+    """The call as its metadata tells it."""
+
+    parties: Sequence[Party]
+    """Who takes part, one a stream."""
+    labels: Sequence[str]
+    """Labels of the streams."""
+    began: str
+    """Start of the session, RFC 3339."""
+    session: str = field(default_factory=identifier)
+    """session_id."""
+    group: str = field(default_factory=identifier)
+    """group_id."""
+    people: list[str] = field(default_factory=list)
+    """participant_id of each party."""
+    tracks: list[str] = field(default_factory=list)
+    """stream_id of each stream."""
+
+    def __post_init__(self) -> None:
+        self.people = [identifier() for _ in self.parties]
+        self.tracks = [identifier() for _ in self.labels]
+
+    def document(self, *, held: bool = False) -> bytes:
+        """Write the metadata: complete, or while held a partial update in which nobody sends (RFC 7865 section 6)."""
+        inner = self._session() + "".join(map(self._person, range(len(self.parties)))) + "".join(map(self._stream, range(len(self.labels))))
+        inner += f"<sessionrecordingassoc session_id={quoteattr(self.session)}><associate-time>{self.began}</associate-time></sessionrecordingassoc>"
+        inner += "".join(self._association(i, held) for i in range(len(self.parties)))
+        mode = "partial" if held else "complete"
+        head = '<?xml version="1.0" encoding="UTF-8"?>\r\n<recording xmlns="urn:ietf:params:xml:ns:recording:1">'
+        return f"{head}<datamode>{mode}</datamode>{inner}</recording>\r\n".encode()
+
+    def _session(self) -> str:
+        group = f"<group group_id={quoteattr(self.group)}><associate-time>{self.began}</associate-time></group>"
+        return group + f"<session session_id={quoteattr(self.session)}><group-ref>{self.group}</group-ref><start-time>{self.began}</start-time></session>"
+
+    def _person(self, i: int) -> str:
+        name = f'<name xml:lang="en">{escape(self.parties[i].name)}</name>' if self.parties[i].name else ""
+        return (
+            f"<participant participant_id={quoteattr(self.people[i])}><nameID aor={quoteattr(self.parties[i].aor)}>{name}</nameID></participant>"
+            f"<participantsessionassoc participant_id={quoteattr(self.people[i])} session_id={quoteattr(self.session)}>"
+            f"<associate-time>{self.began}</associate-time></participantsessionassoc>"
+        )
+
+    def _stream(self, i: int) -> str:
+        return f"<stream stream_id={quoteattr(self.tracks[i])} session_id={quoteattr(self.session)}><label>{escape(self.labels[i])}</label></stream>"
+
+    def _association(self, i: int, held: bool) -> str:
+        heard = "".join(f"<recv>{track}</recv>" for j, track in enumerate(self.tracks) if j != i)
+        inner = "" if held else f"<send>{self.tracks[i]}</send>{heard}"
+        return f"<participantstreamassoc participant_id={quoteattr(self.people[i])}>{inner}</participantstreamassoc>"
+
+
+def combine(sdp: bytes | None, metadata: bytes | None) -> tuple[str, str | None, bytes]:
+    """Return Content-Type, Content-Disposition and body of a request with these parts."""
+    if sdp is not None and metadata is not None:
+        mark = f"recorder-{secrets.token_hex(8)}"
+        part = f"\r\nContent-Type: {METADATA_TYPE}\r\nContent-Disposition: recording-session\r\n\r\n".encode()
+        dash = f"--{mark}".encode()
+        body = dash + b"\r\nContent-Type: application/sdp\r\n\r\n" + sdp + b"\r\n" + dash + part + metadata + b"\r\n" + dash + b"--\r\n"
+        return f'multipart/mixed;boundary="{mark}"', None, body
+    if metadata is not None:
+        return METADATA_TYPE, "recording-session", metadata
+    return ("application/sdp", None, sdp) if sdp is not None else ("", None, b"")

@@ -1,0 +1,212 @@
+"""One simulated call from INVITE to BYE."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from recorder.simulate import dialog
+from recorder.simulate.agent import Agent
+from recorder.simulate.batch import random_number
+from recorder.simulate.bodies import Line, Picture, Target, combine, offer, read_answer
+from recorder.simulate.dialog import Dialog
+from recorder.simulate.media_link import MediaLink
+from recorder.simulate.plan import SUITES, Plan
+from recorder.simulate.report import CallReport, StreamReport
+from sip.message import Request, Response
+
+_TICKS_OF_GRACE = 0.06
+"""Seconds between the last packet and what ends it (hold, BYE): a network does not let signalling overtake audio by more."""
+
+
+class SimulatedCall:
+    """Places one call and keeps its report."""
+
+    def __init__(self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any]) -> None:
+        self._plan, self._number, self._agent, self._media, self._voices = plan, number, agent, media, voices
+        suite, address = plan.suite_of(number), agent.link.address
+        size = SUITES.get(suite or "", 0)
+        self._lines = [Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size)) for i in range(plan.streams)]
+        parties = plan.parties_of(number)
+        self._picture = Picture(parties, [line.label for line in self._lines], datetime.now(UTC).isoformat())
+        host = agent.me.host
+        self._dialog = Dialog(
+            target=plan.to,
+            to=f"<{plan.to.partition(';')[0]}>",
+            sender=f"<sip:recorder-simulate@{host}>;tag={secrets.token_hex(6)}",
+            call_id=f"{secrets.token_hex(12)}@{host}",
+        )
+        self.report = CallReport(number, self._dialog.call_id, self._picture.session, parties)
+        self._address, self._session, self._version = address, random_number(31), 0
+        self._invite: Request | None = None
+        self._ack: Request | None = None
+        self._direction = "sendonly"
+        self._ids: list[int] = []
+        self._over = asyncio.Event()
+        self.sending = False
+
+    async def place(self) -> None:
+        """Set the call up, talk as the plan says, hang up."""
+        self._agent.owners[self._dialog.call_id] = self
+        await self._set_up()
+        if self._ids:
+            await self._talk()
+            await self._end()
+
+    async def _set_up(self) -> None:
+        response, took = await self._offer("INVITE", self._picture.document())
+        self.report.setup_ms = round(took * 1000, 3)
+        if response is None:
+            self.report.reason = "nobody answered"
+            return
+        self.report.status, self.report.reason = response.status, response.reason
+        if not self.report.answered:
+            return
+        targets, faults = read_answer(response.body, self._lines, self._direction)
+        self.report.faults += faults
+        await self._add_streams(targets)
+        if not self._ids:
+            self.report.faults.append("The recorder took the call and none of its streams.")
+            await self._bye()
+
+    async def _offer(self, method: str, metadata: bytes | None) -> tuple[Response | None, float]:
+        """Send an offer in an INVITE or UPDATE and acknowledge its answer."""
+        self._version += 1
+        sdp = offer(self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux)
+        return await self._ask(method, combine(sdp, metadata))
+
+    async def _ask(self, method: str, body: tuple[str, str | None, bytes] = ("", None, b"")) -> tuple[Response | None, float]:
+        request = self._dialog.request(method, self._agent.me, self._agent.branch(), body)
+        if method == "INVITE":
+            self._invite, self._ack = request, None
+        response, took = await self._agent.ask(request)
+        if response is None:
+            return None, took
+        if 200 <= response.status < 300 and method != "BYE":
+            self._dialog.established(response)
+        if method == "INVITE":
+            self._ack = self._dialog.ack(response, self._agent.me, self._agent.branch(), request)
+            await self._agent.link.send(bytes(self._ack))
+        return response, took
+
+    async def _add_streams(self, targets: Sequence[Target | None]) -> None:
+        words = []
+        for i, (line, target) in enumerate(zip(self._lines, targets, strict=True)):
+            if target is not None:
+                number = self._number * self._plan.streams + i
+                self._ids.append(number)
+                words.append(self._words(number, i, line, target))
+                self.report.streams.append(self._stream(i, line))
+        if words:
+            await self._media.do("add", streams=words)
+
+    def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
+        who = {"id": number, "lane": i, "run": self._plan.run, "call": self._number, "stream": i, "ssrc": random_number(32)}
+        where = {"host": target.host, "port": target.port, "rtcp_port": target.rtcp_port}
+        how = {"codec": line.codec, "suite": line.suite, "key": line.key.hex(), "peer_key": target.key.hex()}
+        return who | where | how | {"sound": self._voices[i][0] if self._voices else 0}
+
+    def _stream(self, i: int, line: Line) -> StreamReport:
+        tune = self._voices[i][1] if self._voices else None
+        party = self.report.parties[i]
+        return StreamReport(line.label, line.codec, line.suite, self._plan.run or 0, self._number, i, party, tune=tune)
+
+    async def _talk(self) -> None:
+        """Send audio for the time of the plan, with its update and hold."""
+        plan, began = self._plan, time.monotonic()
+        await self._switch("on")
+        if plan.update:
+            await self._until(began + plan.seconds / 4)
+            await self._update()
+        if plan.hold:
+            await self._until(began + (plan.seconds - plan.hold) / 2)
+            await self._hold("inactive", held=True)
+            await self._until(began + (plan.seconds + plan.hold) / 2)
+            await self._hold("sendonly", held=False)
+        await self._until(began + plan.seconds)
+        await self._switch("off")
+
+    async def _until(self, moment: float) -> None:
+        """Wait for a moment or the recorder's BYE."""
+        try:
+            await asyncio.wait_for(self._over.wait(), max(0.0, moment - time.monotonic()))
+        except TimeoutError:
+            return
+
+    async def _switch(self, what: str) -> None:
+        if not self._over.is_set() or what == "off":
+            await self._media.do(what, ids=self._ids)
+            self.sending = what == "on"
+
+    async def _update(self) -> None:
+        """Tell a changed name in an UPDATE without SDP (RFC 7866 section 9.1)."""
+        if self._over.is_set():
+            return
+        *others, last = self._picture.parties
+        self._picture.parties = [*others, replace(last, name=f"{last.name} (updated)".strip())]
+        self.report.parties = tuple(self._picture.parties)
+        response, _ = await self._ask("UPDATE", combine(None, self._picture.document()))
+        self._expect(response, "UPDATE")
+
+    async def _hold(self, direction: str, *, held: bool) -> None:
+        """Hold or resume by re-INVITE (RFC 7866 section 7.1.1.1)."""
+        if self._over.is_set():
+            return
+        self._direction = direction
+        if held:
+            await self._switch("off")
+            await asyncio.sleep(_TICKS_OF_GRACE)
+        response, _ = await self._offer("INVITE", self._picture.document(held=held))
+        self._expect(response, "re-INVITE")
+        if response is not None and 200 <= response.status < 300:
+            self.report.faults += read_answer(response.body, self._lines, direction)[1]
+        if not held:
+            await self._switch("on")
+
+    def _expect(self, response: Response | None, what: str) -> None:
+        if response is None:
+            self.report.faults.append(f"Nobody answered a {what}.")
+        elif response.status >= 300:
+            self.report.faults.append(f"A {what} was answered {response.status} {response.reason}.")
+
+    async def _end(self) -> None:
+        await asyncio.sleep(_TICKS_OF_GRACE)
+        if not self._over.is_set():
+            await self._bye()
+        reply = await self._media.do("drop", ids=self._ids)
+        for stream, figures in zip(self.report.streams, reply["streams"], strict=True):
+            stream.sent = tuple((begin, end) for begin, end in figures["sent"] if end > begin)
+            stream.receiver_reports, stream.unreadable_reports = figures["reports"], figures["unreadable"]
+            stream.lost_reported = figures["lost"]
+            stream.jitter_ms = round(figures["jitter"] / (48 if stream.codec == "opus" else 8), 3)
+
+    async def _bye(self) -> None:
+        response, _ = await self._ask("BYE")
+        self.report.bye_status = response.status if response else 0
+        self._expect(response, "BYE")
+
+    def asked(self, request: Request) -> Response:
+        """Answer a request of the recorder."""
+        if request.method == "BYE":
+            self.report.ended_by_recorder = True
+            self._over.set()
+            return dialog.reply(request, 200, "OK")
+        if request.method in ("INVITE", "UPDATE"):
+            self._dialog.refresh(request.headers.get("Contact"))
+            body = b""
+            if request.body or request.method == "INVITE":
+                self._version += 1
+                body = offer(self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux)
+            return dialog.reply(request, 200, "OK", extra=(("Contact", self._agent.me.contact),), body=body)
+        return dialog.reply(request, 501, "Not Implemented", extra=(("Allow", dialog.ALLOW),))
+
+    def repeated(self, response: Response) -> Request | None:
+        """Give the ACK of a 2xx that came again (RFC 3261 section 13.2.2.4)."""
+        same = self._invite is not None and response.cseq.number == self._invite.cseq.number
+        return self._ack if same and 200 <= response.status < 300 else None

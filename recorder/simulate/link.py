@@ -1,0 +1,181 @@
+"""The way to the recorder: one UDP socket, or one TCP or TLS connection that is made anew when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import cast
+
+from recorder.simulate.dialog import Self
+from recorder.simulate.plan import Plan
+from sip.errors import FramingError
+from sip.framing import KEEPALIVE, Framer
+
+CONNECT_SECONDS = 5.0
+RETRY_SECONDS = 0.1
+"""Between attempts to connect again: a recorder that restarts is back within a second."""
+_RECEIVE_BUFFER = 4 << 20
+
+Receive = Callable[[bytes], None]
+
+
+class Unreachable(Exception):
+    """Nobody could be reached; says why in one sentence."""
+
+
+async def open_link(plan: Plan, receive: Receive) -> UdpLink | StreamLink:
+    """Open the way to the recorder; raise Unreachable."""
+    host = await _resolve(plan)
+    if plan.carrier == "udp":
+        return await _open_udp(plan, host, receive)
+    link = StreamLink(plan, host, receive)
+    await link.start()
+    return link
+
+
+async def _resolve(plan: Plan) -> str:
+    name = plan.target.host
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(name, plan.port, type=socket.SOCK_DGRAM)
+    except OSError:
+        raise Unreachable(f"The name {name} is not known.") from None
+    return str(found[0][4][0])
+
+
+def own_address(host: str, port: int) -> str:
+    """Return the address that packets to a host leave from; raise Unreachable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, port))
+        except OSError:
+            raise Unreachable(f"There is no route to {host}.") from None
+        return str(probe.getsockname()[0])
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+class UdpLink(asyncio.DatagramProtocol):
+    """SIP over UDP."""
+
+    def __init__(self, plan: Plan, host: str, receive: Receive) -> None:
+        self.remote, self.losses, self._receive = (host, plan.port), 0, receive
+        self.refused = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note the transport."""
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        address, port = transport.get_extra_info("sockname")[:2]
+        self.address, self.me = address, Self("udp", _bracketed(address), port)
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        """Pass on a message."""
+        if data.strip():
+            self._receive(data)
+
+    def error_received(self, exc: Exception) -> None:
+        """Note that nobody listens there; retransmissions go on, the recorder may be starting."""
+        self.refused = self.refused or isinstance(exc, ConnectionRefusedError)
+
+    async def send(self, data: bytes) -> None:
+        """Send one message."""
+        self._transport.sendto(data)
+
+    async def close(self) -> None:
+        """Close the socket."""
+        self._transport.close()
+
+
+async def _open_udp(plan: Plan, host: str, receive: Receive) -> UdpLink:
+    address = plan.source or own_address(host, plan.port)
+    loop = asyncio.get_running_loop()
+    try:
+        _, link = await loop.create_datagram_endpoint(
+            lambda: UdpLink(plan, host, receive), local_addr=(address, 0), remote_addr=(host, plan.port)
+        )
+    except OSError as error:
+        raise Unreachable(f"No UDP socket from {address} to {host}: {error.strerror}.") from None
+    link._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return link
+
+
+class StreamLink:
+    """SIP over TCP or TLS."""
+
+    def __init__(self, plan: Plan, host: str, receive: Receive) -> None:
+        self.remote, self.losses, self.refused = (host, plan.port), 0, False
+        self._plan, self._receive = plan, receive
+        self._tls = _context(plan) if plan.carrier == "tls" else None
+        self._up = asyncio.Event()
+
+    async def start(self) -> None:
+        """Connect for the first time; raise Unreachable."""
+        await self._connect()
+        self._task = asyncio.create_task(self._serve(), name="simulate-link")
+
+    async def _connect(self) -> None:
+        local = (self._plan.source, 0) if self._plan.source else None
+        name = self._plan.target.host if self._tls else None
+        try:
+            opened = asyncio.open_connection(*self.remote, ssl=self._tls, server_hostname=name, local_addr=local)
+            self._reader, self._writer = await asyncio.wait_for(opened, CONNECT_SECONDS)
+        except ssl.SSLCertVerificationError as error:
+            raise Unreachable(f"The recorder's certificate is not trusted: {error.verify_message}. Give --ca FILE, or --insecure.") from None
+        except ssl.SSLError as error:
+            raise Unreachable(f"TLS with {self.remote[0]}:{self.remote[1]} failed: {error.reason}.") from None
+        except (OSError, TimeoutError):
+            raise Unreachable(f"Nobody answers at {self.remote[0]}:{self.remote[1]} over {self._plan.carrier.upper()}.") from None
+        address, port = self._writer.get_extra_info("sockname")[:2]
+        self.address, self.me = address, Self(self._plan.carrier, _bracketed(address), port)
+        self._up.set()
+
+    async def _serve(self) -> None:
+        while True:
+            await self._read()
+            self._up.clear()
+            self.losses += 1
+            self._writer.close()
+            while not self._up.is_set():
+                await asyncio.sleep(RETRY_SECONDS)
+                try:
+                    await self._connect()
+                except Unreachable:
+                    continue
+
+    async def _read(self) -> None:
+        framer = Framer()
+        try:
+            while data := await self._reader.read(65536):
+                for message in framer.feed(data):
+                    if message != KEEPALIVE:
+                        self._receive(message)
+        except (OSError, FramingError):
+            return  # the connection is made anew
+
+    async def send(self, data: bytes) -> None:
+        """Send one message, on the next connection if this one is broken."""
+        await self._up.wait()
+        self._writer.write(data)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._task.cancel()
+        self._writer.close()
+
+
+def _context(plan: Plan) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=plan.ca)
+        if plan.certificate:
+            context.load_cert_chain(plan.certificate, plan.private_key)
+    except OSError as error:
+        raise Unreachable(f"A certificate or key file cannot be read: {error.strerror or error}.") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if plan.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

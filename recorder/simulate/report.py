@@ -1,0 +1,265 @@
+"""What a run did, call by call; figures for a person and for --json."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recorder.simulate import coded
+from recorder.simulate.plan import CODECS, TICK, Party
+
+_ENOUGH = 100_000
+"""Packets from which the cost of one says something: below, the clock's own ticking is most of it."""
+
+Stretch = tuple[int, int]
+"""First tick sent and first tick not sent any more; a tick is 20 ms of the sender's clock."""
+
+
+@dataclass(slots=True)
+class StreamReport:
+    """What was sent on one stream."""
+
+    label: str
+    """a=label of its m-line."""
+    codec: str
+    """PCMA, PCMU, G722 or opus."""
+    suite: str | None
+    """SRTP suite, None for plain RTP."""
+    run: int
+    """Number of the run in coded frames."""
+    call: int
+    """Number of the call in coded frames, from 0."""
+    stream: int
+    """Number of the stream in coded frames, from 0."""
+    party: Party
+    """Who speaks."""
+    sent: tuple[Stretch, ...] = ()
+    """When packets went out, one each tick."""
+    tune: array[int] | None = field(default=None, repr=False)
+    """The voice that is sent again and again, None for coded audio."""
+    receiver_reports: int = 0
+    """RTCP report blocks about it."""
+    unreadable_reports: int = 0
+    """RTCP packets that did not authenticate."""
+    lost_reported: int = 0
+    """Packets lost as the recorder says."""
+    jitter_ms: float = 0.0
+    """Jitter as the recorder says."""
+
+    @property
+    def frames(self) -> int:
+        """How many packets were sent."""
+        return sum(end - begin for begin, end in self.sent)
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of `samples`."""
+        return CODECS[self.codec][2]
+
+    def ticks(self) -> list[int]:
+        """Return the frame numbers sent, in order."""
+        return [tick for begin, end in self.sent for tick in range(begin, end)]
+
+    def samples(self) -> array[int]:
+        """Return what was said as 16-bit samples from the first packet on, silence where nothing was sent."""
+        size = round(self.rate * TICK)
+        sound = array("h")
+        for begin, end in self.sent:
+            sound.extend(array("h", bytes(2 * size * (begin - self.sent[0][0]) - 2 * len(sound))))
+            for tick in range(begin, end):
+                sound += self._frame(tick, size)
+        return sound
+
+    def _frame(self, tick: int, size: int) -> array[int]:
+        if self.tune is None:
+            frame = array("h")
+            frame.frombytes(coded.samples(self.codec, self.run, self.call, self.stream, tick))
+            return frame
+        at = tick * size % len(self.tune)
+        return self.tune[at : at + size]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for --json."""
+        names = ("label", "codec", "suite", "run", "call", "stream", "frames", "receiver_reports", "unreadable_reports", "lost_reported", "jitter_ms")
+        return {name: getattr(self, name) for name in names} | {"speaker": self.party.aor, "sent": [list(s) for s in self.sent]}
+
+
+@dataclass(slots=True)
+class CallReport:
+    """What became of one call."""
+
+    number: int
+    """From 0."""
+    call_id: str
+    """SIP Call-ID of the recording dialog."""
+    session_id: str
+    """session_id of the metadata."""
+    parties: tuple[Party, ...]
+    """Who took part."""
+    status: int = 0
+    """Final answer to the INVITE, 0 if none came."""
+    reason: str = ""
+    """Reason phrase of a refusal, or why there was no answer."""
+    setup_ms: float | None = None
+    """From the INVITE to its final answer."""
+    bye_status: int = 0
+    """Answer to our BYE, 0 if none was sent or none came."""
+    ended_by_recorder: bool = False
+    """The recorder sent BYE first."""
+    faults: list[str] = field(default_factory=list)
+    """What the recorder did against the rules, in words."""
+    streams: list[StreamReport] = field(default_factory=list)
+    """Streams in the order of the offer, empty if the call was refused."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the recorder took the call."""
+        return 200 <= self.status < 300
+
+    @property
+    def well(self) -> bool:
+        """Whether the call was taken, lasted as long as told and ended in good order."""
+        return self.answered and not self.faults and not self.ended_by_recorder and 200 <= self.bye_status < 300
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for --json."""
+        names = ("number", "call_id", "session_id", "answered", "status", "reason", "setup_ms", "bye_status", "ended_by_recorder", "faults")
+        plain = {name: getattr(self, name) for name in names}
+        parties = [{"name": party.name, "aor": party.aor} for party in self.parties]
+        return plain | {"parties": parties, "streams": [stream.as_dict() for stream in self.streams]}
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How well the media process kept its clock."""
+
+    packets: int = 0
+    """Packets sent in all."""
+    errors: int = 0
+    """Packets that the kernel or libsrtp refused."""
+    cpu_us: float = 0.0
+    """Own CPU time a packet in microseconds."""
+    late_5ms: float = 0.0
+    """Share of 2 ms slots that were more than 5 ms late."""
+    late_20ms: float = 0.0
+    """Share of slots that were more than 20 ms late."""
+    latest_ms: float = 0.0
+    """The latest slot."""
+
+    @classmethod
+    def of(cls, figures: dict[str, Any], cpu_before: float) -> Sending:
+        """Read the counters of the media process; what it used before the first call does not count."""
+        packets, slots = figures["packets"], max(1, figures["slots"])
+        return cls(
+            packets,
+            figures["errors"],
+            round((figures["cpu"] - cpu_before) / max(1, packets) * 1e6, 2),
+            round(figures["late_5ms"] / slots, 5),
+            round(figures["late_20ms"] / slots, 5),
+            figures["latest_us"] / 1000,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for --json."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole run."""
+
+    calls: tuple[CallReport, ...]
+    """In the order they were placed."""
+    sending: Sending
+    """How well the media were sent."""
+    unreachable: str | None = None
+    """Why nobody could be reached at all, in words."""
+
+    @property
+    def exit_status(self) -> int:
+        """0 all calls went as told, 1 some did not, 3 nobody answers."""
+        if self.unreachable or not any(call.status for call in self.calls):
+            return 3
+        return 0 if all(call.well for call in self.calls) else 1
+
+    @property
+    def frames(self) -> int:
+        """Packets sent in all calls."""
+        return sum(stream.frames for call in self.calls for stream in call.streams)
+
+    def setup_ms(self, share: float) -> float | None:
+        """Return the time that so many of the answered calls did not exceed, None without any."""
+        return percentile([c.setup_ms for c in self.calls if c.answered and c.setup_ms is not None], share)
+
+    def refusals(self) -> dict[str, int]:
+        """Count the calls not taken, by status and reason."""
+        return dict(Counter(f"{c.status or 'no answer'} {c.reason}".strip() for c in self.calls if not c.answered))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for --json."""
+        return {
+            "calls": len(self.calls),
+            "answered": sum(call.answered for call in self.calls),
+            "well": sum(call.well for call in self.calls),
+            "refused": self.refusals(),
+            "frames": self.frames,
+            "setup_ms": {"p50": self.setup_ms(0.5), "p99": self.setup_ms(0.99)},
+            "sending": self.sending.as_dict(),
+            "unreachable": self.unreachable,
+            "each": [call.as_dict() for call in self.calls],
+        }
+
+    def facts(self) -> dict[str, object]:
+        """Return the lines that a person reads."""
+        heard = sum(s.receiver_reports for c in self.calls for s in c.streams)
+        lost = sum(max(0, s.lost_reported) for c in self.calls for s in c.streams)
+        lines: dict[str, object] = {
+            "calls": f"{sum(c.answered for c in self.calls)} of {len(self.calls)} answered, {sum(c.well for c in self.calls)} as told",
+            "frames sent": f"{self.frames:,}",
+            "reports heard": f"{heard} receiver reports, {lost} packets lost by them",
+        }
+        if (half := self.setup_ms(0.5)) is not None:
+            lines["set-up"] = f"{half:.1f} ms half of the calls, {self.setup_ms(0.99):.1f} ms 99 of 100"
+        if self.frames:
+            late = f"{self.sending.late_5ms:.2%} of slots over 5 ms late, latest {self.sending.latest_ms:.1f} ms"
+            cost = f"{self.sending.cpu_us:.2f} us CPU a packet, " if self.frames >= _ENOUGH else ""
+            lines["sender"] = f"{cost}{late}, {self.sending.errors} errors"
+        for reason, count in self.refusals().items():
+            lines[f"refused {count}"] = reason
+        for fault, count in Counter(f for c in self.calls for f in c.faults).most_common(20):
+            lines[f"fault {count} times"] = fault
+        ended = sum(c.ended_by_recorder for c in self.calls)
+        return lines | ({"ended early": f"{ended} calls by the recorder"} if ended else {})
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the smallest value that so large a share does not exceed; None of nothing."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
+def wav_name(call: CallReport, stream: StreamReport) -> str:
+    """Return the file name of a stream's audio."""
+    return f"call{call.number:05d}-stream{stream.stream}.wav"
+
+
+def write_audio(folder: Path, calls: Sequence[CallReport]) -> int:
+    """Write what was sent as one mono WAV a stream; give the number of files."""
+    import wave
+
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    for call in calls:
+        for stream in call.streams:
+            with wave.open(str(folder / wav_name(call, stream)), "wb") as file:
+                file.setnchannels(1)
+                file.setsampwidth(2)
+                file.setframerate(stream.rate)
+                file.writeframes(stream.samples().tobytes())
+            count += 1
+    return count

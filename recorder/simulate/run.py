@@ -1,0 +1,106 @@
+"""Place the calls of a plan and report what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from recorder.simulate.agent import Agent
+from recorder.simulate.call import SimulatedCall
+from recorder.simulate.link import Unreachable
+from recorder.simulate.media_link import MediaLink, MediaLost
+from recorder.simulate.plan import Plan, PlanError
+from recorder.simulate.report import CallReport, Report, Sending, write_audio
+from recorder.simulate.sounds import encode, tune
+
+Progress = Callable[[float], None]
+"""Gets the share of the run that is done, 0 to 1."""
+VOICES = 8
+"""Different voices; enough that the parties of neighbouring calls differ."""
+_STEP = 0.2
+"""Seconds between reports of progress."""
+
+
+async def run(plan: Plan, on_progress: Progress | None = None) -> Report:
+    """Place the calls of a plan; raise PlanError for a plan that cannot be."""
+    plan.check()
+    plan = replace(plan, run=plan.run if plan.run is not None else secrets.randbits(32))
+    agent, media = Agent(plan), MediaLink()
+    try:
+        await agent.start()
+        await agent.greet()
+    except Unreachable as problem:
+        await agent.close()
+        return Report((), Sending(), str(problem))
+    await media.start()
+    try:
+        return await _run(plan, agent, media, on_progress or _nobody)
+    except MediaLost as problem:
+        raise PlanError(f"{problem} Is {agent.link.address} an address of this machine with free ports?") from None
+    finally:
+        await media.stop()
+        await agent.close()
+
+
+async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress) -> Report:
+    ports = (await media.do("open", address=agent.link.address, lanes=plan.streams))["ports"]
+    voices = [] if plan.coded else await _voices(plan, media)
+    before = (await media.do("count"))["cpu"]
+    meter = asyncio.create_task(_meter(plan, on_progress), name="simulate-progress")
+    try:
+        calls = await _place_all(plan, agent, media, ports, voices)
+    finally:
+        meter.cancel()
+    on_progress(1.0)
+    sending = Sending.of(await media.do("count"), before)
+    if plan.audio is not None:
+        await asyncio.to_thread(write_audio, plan.audio, calls)
+    unreachable = None
+    if not any(call.status for call in calls):
+        host, port = agent.link.remote
+        unreachable = f"Nobody answers at {host}:{port} over {plan.carrier.upper()}."
+    return Report(tuple(calls), sending, unreachable)
+
+
+async def _place_all(plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any]) -> list[CallReport]:
+    """Place one call after the other at the rate of the plan; wait for all."""
+    began, tasks, placed = time.monotonic(), [], []
+    for number in range(plan.calls):
+        await asyncio.sleep(max(0.0, began + number / plan.rate - time.monotonic()))
+        first = number * plan.streams
+        mine = [voices[(first + i) % len(voices)][plan.codec_of(i)] for i in range(plan.streams)] if voices else []
+        call = SimulatedCall(plan, number, agent, media, ports, mine)
+        placed.append(call.report)
+        tasks.append(asyncio.create_task(call.place(), name=f"simulate-call-{number}"))
+    await asyncio.gather(*tasks)
+    return placed
+
+
+async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any]]]:
+    """Encode the voices and hand them to the media process; give id and samples by voice and codec."""
+    voices: list[dict[str, tuple[int, Any]]] = []
+    for number in range(min(VOICES, plan.calls * plan.streams)):
+        voices.append({})
+        for codec in sorted({plan.codec_of(i) for i in range(plan.streams)}):
+            sound = await asyncio.to_thread(tune, number, codec, plan.seconds)
+            frames = await asyncio.to_thread(encode, codec, sound)
+            identity = 1 + len(voices) * 10 + len(voices[-1])
+            await media.do("sound", id=identity, frames=[frame.hex() for frame in frames])
+            voices[-1][codec] = identity, sound
+    return voices
+
+
+async def _meter(plan: Plan, on_progress: Progress) -> None:
+    began, whole = time.monotonic(), plan.seconds + math.ceil(plan.calls / plan.rate)
+    while True:
+        await asyncio.sleep(_STEP)
+        on_progress(min(0.999, (time.monotonic() - began) / whole))
+
+
+def _nobody(share: float) -> None:
+    """Take progress that nobody watches."""

@@ -1,0 +1,143 @@
+"""What is decided about the lines of an offer, as values: the policy that decides and the plan of each line."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from sip.crypto import SUITES, CryptoOffer, MasterKey
+from sip.sdp import Format
+
+SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
+"""Suites the media plane decrypts."""
+KINDS = frozenset({"audio", "video", "text", "application"})
+"""Media that can come as RTP and so can be stored; MSRP, T.38 and data channels have no RTP profile and are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may be accepted, by configuration and by the way the offer came."""
+
+    srtp: Literal["required", "preferred", "off"] = "required"
+    """required: no plain RTP; preferred: SRTP where offered; off: an optional SRTP offer is taken as plain RTP."""
+    secure: bool = True
+    """The offer came over TLS."""
+    sdes_without_tls: bool = True
+    """Take keys that came unprotected (RFC 4568 section 8)."""
+    max_lines: int = 64
+    """Lines beyond are refused: each costs two sockets."""
+    supported: frozenset[str] = SUPPORTED
+    """Suites the media plane can do."""
+    kinds: frozenset[str] = KINDS
+    """Media to record."""
+    several_keys: bool = False
+    """The media plane can choose among keys by their identifiers."""
+    unencrypted_srtcp: bool = False
+    """Take a line that leaves SRTCP in the clear."""
+    dtls: bool = False
+    """The media plane can do DTLS-SRTP (RFC 5763)."""
+    reoffers: bool = False
+    """The client takes offers of ours: a pause is told to it by a re-INVITE."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinePlan:
+    """What to do with one m-line: everything the media plane needs."""
+
+    index: int
+    """Place of the m-line, from 0."""
+    media: str
+    """audio, video, text or application, or what was sent."""
+    accepted: bool
+    """Whether it gets a port."""
+    reason: str | None = None
+    """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, dtls, dtls-fingerprint, crypto,
+    crypto-… (what ails the best of its keys), srtp-required, sdes-without-tls."""
+    label: str | None = None
+    """RFC 4574 label as offered."""
+    profile: str = ""
+    """Transport as offered."""
+    suite: str | None = None
+    """SRTP suite in its registered spelling, None for plain RTP."""
+    crypto: CryptoOffer | None = None
+    """The crypto attribute that is answered."""
+    formats: tuple[Format, ...] = ()
+    """Payload types in the order offered; all of them are recorded."""
+    direction: str = "sendrecv"
+    """The offer's effective one."""
+    answer_direction: str = "inactive"
+    """Ours."""
+    held: bool = False
+    """The peer sends nothing for now: inactive, recvonly, or the address 0.0.0.0 or ::."""
+    removed: bool = False
+    """The slot was used and now has port 0."""
+    rtcp_mux: bool = False
+    """RTCP comes on the RTP port (RFC 5761)."""
+    source: tuple[str, int] | None = None
+    """Where the peer expects media and mostly sends from; None if it named no numeric address."""
+    rtcp_source: tuple[str, int] | None = None
+    """The same for RTCP."""
+    setup: str | None = None
+    """DTLS role offered."""
+    fingerprints: tuple[str, ...] = field(default=(), repr=False)
+    """Certificate fingerprints offered."""
+    tls_id: str | None = None
+    """Name of the DTLS association offered (RFC 8842)."""
+    answer_setup: str | None = None
+    """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
+
+    @property
+    def protection(self) -> str | None:
+        """Give the suite, DTLS-SRTP, or None for plain RTP."""
+        return "DTLS-SRTP" if self.answer_setup else self.suite
+
+    def same_association(self, before: LinePlan) -> bool:
+        """Tell whether a re-offer goes on with the DTLS association of before (RFC 8842 section 4)."""
+        ours = (self.tls_id, frozenset(self.fingerprints), self.answer_setup)
+        return bool(self.answer_setup) and ours == (before.tls_id, frozenset(before.fingerprints), before.answer_setup)
+
+    def to_state(self) -> dict[str, Any]:
+        """Give a form that JSON can carry, for checkpoints; it holds keys."""
+        state: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        state["formats"] = [[f.payload_type, f.encoding, f.clock, f.channels, f.fmtp] for f in self.formats]
+        crypto = self.crypto
+        state["crypto"] = crypto and {
+            **{name: getattr(crypto, name) for name in _PLAIN_CRYPTO},
+            "key": _text(crypto.key),
+            "mki": _text(crypto.mki),
+            "others": [[_text(k.key), _text(k.mki), k.lifetime] for k in crypto.others],
+        }
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LinePlan:
+        """Take back what `to_state` gave, also after a detour through JSON."""
+        values = dict(state)
+        values["formats"] = tuple(Format(*item) for item in state["formats"])
+        values["source"], values["rtcp_source"] = _pair(state["source"]), _pair(state["rtcp_source"])
+        values["fingerprints"] = tuple(state["fingerprints"])
+        if state["crypto"] is not None:
+            crypto = dict(state["crypto"])
+            others = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
+            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
+            values["crypto"] = CryptoOffer(**crypto)
+        return cls(**values)
+
+
+_PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto"))
+_PLAIN_CRYPTO = tuple(item.name for item in fields(CryptoOffer) if item.name not in ("key", "mki", "others"))
+# asdict copies deeply: ten times slower, at every checkpoint of every call.
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def _raw(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
+def _pair(value: Sequence[Any] | None) -> tuple[str, int] | None:
+    return None if value is None else (str(value[0]), int(value[1]))

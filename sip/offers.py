@@ -1,0 +1,93 @@
+"""Offers of ours: to a client that left the first one to us, and to tell a pause (RFC 3264, RFC 3261 section 13.2.1).
+
+A recorder seldom offers: RFC 7866 leaves that to the client. Two exceptions, both only where configured: the built-in
+bridge of Cisco phones sends its INVITE without SDP, and a pause asked for at the recorder may be told to the client.
+What comes back is an answer, and reads like an offer: `plan` of `sip.negotiate` decides on it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sip.crypto import SUITES
+from sip.lines import LinePlan, Policy
+from sip.negotiate import plan
+from sip.sdp import STATIC, Format, SessionDescription
+
+_WANTED = (0, 8, 9, 18)
+"""Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
+_EVENTS = Format(101, "telephone-event", 8000, 1, "0-15")
+"""Keys pressed (RFC 4733), under the number that everybody uses for them."""
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+"""The one suite in an offer of ours: every device that knows SRTP knows it."""
+
+
+def invitation(policy: Policy) -> tuple[LinePlan, ...]:
+    """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required."""
+    formats = tuple(Format(number, *STATIC[number]) for number in _WANTED)
+    required = policy.srtp == "required"
+    line = LinePlan(
+        index=0,
+        media="audio",
+        accepted=True,
+        profile="RTP/SAVP" if required else "RTP/AVP",
+        suite=SUITE if required else None,
+        formats=(*formats, _EVENTS),
+        direction="sendonly",
+        answer_direction="recvonly",
+    )
+    return (line,)
+
+
+def write(
+    lines: Sequence[LinePlan], *, address: str, ports: Sequence[int], keys: Sequence[bytes], session_id: int
+) -> bytes:
+    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line."""
+    kind = "IP6" if ":" in address else "IP4"
+    out = ["v=0", f"o=- {session_id} 1 IN {kind} {address}", "s=-", f"c=IN {kind} {address}", "t=0 0"]
+    for line, port, key in zip(lines, ports, keys, strict=True):
+        out.append(f"m={line.media} {port} {line.profile} {' '.join(str(f.payload_type) for f in line.formats)}")
+        out += [f"a=rtpmap:{f.payload_type} {f.encoding}/{f.clock}" for f in line.formats]
+        out += [f"a=fmtp:{f.payload_type} {f.fmtp}" for f in line.formats if f.fmtp]
+        out.append("a=recvonly")
+        if line.suite and len(key) == SUITES[line.suite]:
+            out.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(key).decode()}")
+    return ("\r\n".join(out) + "\r\n").encode()
+
+
+def agreed(answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan]) -> tuple[LinePlan, ...]:
+    """Decide on the answer to an offer of ours; raise NotAcceptable.
+
+    Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1).
+    """
+    plans = plan(answer, policy, lines)
+    labels = {line.index: line.label for line in lines}
+    return tuple(replace(line, label=line.label or labels.get(line.index)) for line in plans)
+
+
+def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
+    """Make the next offer out of the last SDP of ours: everything as it was, inactive or recvonly again.
+
+    The DTLS role is left to the client again (RFC 8842 section 5.2); refused lines stay refused.
+    """
+    ours = SessionDescription.parse(sdp)
+    wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
+    head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
+    body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
+    return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+
+
+def _renumbered(origin: str, version: int) -> str:
+    words = origin.split()
+    return " ".join([*words[:2], str(version), *words[3:]])
+
+
+def _turned(pair: tuple[str, str], wanted: tuple[str, str]) -> tuple[str, str]:
+    letter, value = pair
+    if letter == "a" and value == wanted[0]:
+        return letter, wanted[1]
+    if letter == "a" and value in ("setup:active", "setup:passive"):
+        return letter, "setup:actpass"
+    return pair

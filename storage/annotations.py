@@ -1,0 +1,89 @@
+"""Annotations: corrections beside a call that itself is never changed (Art. 16).
+
+    note  = await customer.annotations.add(call, text, by)     raises NoCall (404)
+    notes = await customer.annotations.of(call)                oldest first; erased with the call
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import papers
+from storage.database import Database
+from storage.errors import Forgotten
+from storage.holds import NoCall, leaf_of
+from storage.instants import from_micros, to_micros
+from storage.newid import new_id
+from storage.tables import annotations
+
+__all__ = ["Annotation", "Annotations", "NoCall"]
+
+_KIND = "annotation"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One correction."""
+
+    id: str
+    """Random id."""
+    call: str
+    """Which call it is about."""
+    created_at: datetime
+    """When it was written."""
+    created_by: str
+    """By which token."""
+    text: str = field(repr=False)
+    """What it says."""
+
+
+class Annotations:
+    """The annotations of one customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: papers.Keeper,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._now = now
+        self._random = random
+
+    async def add(self, call: str, text: str, by: str) -> Annotation:
+        """Write a correction, sealed under the call's own leaf; raises NoCall."""
+        note = Annotation(new_id(self._random), call, self._now(), by, text[: papers.MAX_TEXT])
+        async with self._database.writing() as connection:
+            leaf = await leaf_of(connection, self._keys, call)
+            values = {
+                "id": note.id,
+                "call": call,
+                "leaf": leaf,
+                "created_at": to_micros(note.created_at),
+                "created_by": by,
+                "sealed": papers.seal(self._keys, leaf, _KIND, note.id, {"text": note.text}),
+            }
+            await connection.execute(annotations.insert(), values)
+        return note
+
+    async def of(self, call: str) -> tuple[Annotation, ...]:
+        """Return the corrections of a call, oldest first."""
+        order = annotations.c.created_at, annotations.c.id
+        asked = sa.select(annotations).where(annotations.c.call == call).order_by(*order)
+        async with self._database.reading() as connection:
+            found = [self._open(record) for record in await connection.execute(asked)]
+        return tuple(note for note in found if note is not None)
+
+    def _open(self, record: Any) -> Annotation | None:
+        try:
+            told = papers.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
+        except Forgotten:
+            return None
+        made = from_micros(record.created_at)
+        return Annotation(record.id, record.call, made, record.created_by, str(told["text"]))

@@ -1,0 +1,327 @@
+"""Erasures: ask, approve, carry out, prove.
+
+For the API:
+    erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=… instead of calls
+        raises NoWaiver (409), Held (409, `ids`); `approval=True` where the customer wants a second person
+    erasure = await customer.erasures.approve(id, by=NAME)
+        raises NoErasure (404), OwnRequest (403), NoWaiver (409)
+    erasure = await customer.erasures.get(id)                                Erasure or None: id, state, receipt, …
+    rows    = await customer.erasures.open()                                 those that are not done
+For the daemon (recorder.retention_job):
+    await customer.erasures.work(stop_live)    carries out what can be; False if something has to be tried again
+    customer.erasures.wanted                   asyncio.Event: there is work
+
+Nothing is answered `done` before every step of every call is done, verified and written into a receipt. Each request
+is durable when `file` returns; whatever kills the process, `work` goes on where it stopped (storage.erasurerows).
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import erasurerows as rows
+from storage import papers, receipts, waivers
+from storage.audit import Audit
+from storage.audit_chain import Act
+from storage.callrows import DAY_SHIFT, Query
+from storage.calls import Calls
+from storage.database import Database
+from storage.erasurerows import Doomed, Erasure, State, Step, shown
+from storage.errors import StorageError
+from storage.forgetting import Forgetting
+from storage.instants import day_of, to_micros
+from storage.newid import is_id, new_id
+from storage.tables import erasures
+from storage.vault import Vault
+
+RECORDER = "recorder"
+_KIND = "erasure"
+
+StopLive = Callable[[str], Awaitable[None]]
+"""Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
+
+
+class NoWaiver(StorageError):
+    """There is no active waiver, so nothing may be erased before its time."""
+
+
+class Held(StorageError):
+    """Calls of the request are under legal hold; nothing was filed."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__("calls of this request are under legal hold")
+        self.ids = tuple(ids)
+
+
+class NoErasure(StorageError):
+    """There is no such erasure."""
+
+
+class OwnRequest(StorageError):
+    """Nobody approves what he asked for himself."""
+
+
+class Erasures:
+    """The erasures of one customer."""
+
+    def __init__(
+        self,
+        customer: str,
+        keys: papers.Keeper,
+        vault: Vault,
+        database: Database,
+        calls: Calls,
+        audit: Audit,
+        forgetting: Forgetting,
+        key: Ed25519PrivateKey,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.wanted = asyncio.Event()
+        self._customer = customer
+        self._keys = keys
+        self._vault = vault
+        self._database = database
+        self._calls = calls
+        self._audit = audit
+        self._forgetting = forgetting
+        self._key = key
+        self._now = now
+        self._random = random
+        self._working = asyncio.Lock()
+
+    # --- ask ---------------------------------------------------------------------------------------------------------
+
+    async def file(
+        self,
+        *,
+        calls: Sequence[str] | None = None,
+        party: str | None = None,
+        reason: str,
+        by: str,
+        approval: bool = False,
+    ) -> Erasure:
+        """File a request for exactly one of `calls` and `party`; raises NoWaiver, Held, ValueError."""
+        if (calls is None) == (party is None):
+            raise ValueError("an erasure is asked for by calls or by party")
+        ids = await self._meant(party) if calls is None else sorted({c for c in calls if is_id(c)})
+        stored = await self._unindexed(ids)
+        id, leaf = new_id(self._random), papers.new_leaf(self._keys)
+        told = {"reason": reason[: papers.MAX_TEXT], "party": party}
+        values = {
+            "id": id,
+            "state": (State.APPROVAL if approval else State.RUNNING).value,
+            "cause": rows.REQUEST,
+            "requested_at": to_micros(self._now()),
+            "requested_by": by,
+            "leaf": leaf,
+            "sealed": papers.seal(self._keys, leaf, _KIND, id, told),
+        }
+        async with self._database.writing() as connection:
+            await self._permit(connection)
+            held = await rows.held_of(connection, ids)
+            if held and party is None:
+                raise Held(held)
+            await rows.file(connection, values)
+            await self._add(connection, id, ids, stored)
+            made = shown(await rows.one(connection, id))
+        self.wanted.set()
+        return made
+
+    async def approve(self, id: str, *, by: str) -> Erasure:
+        """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
+
+        Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again: who called meanwhile is meant too.
+        """
+        asked = await self._asked(id, by)
+        ids = await self._meant(asked) if asked is not None else []
+        stored = await self._unindexed(ids)
+        async with self._database.writing() as connection:
+            record = await rows.one(connection, id)
+            if record is not None and record.state == State.APPROVAL:
+                if record.cause == rows.REQUEST:
+                    await self._permit(connection)
+                known = set(await rows.calls_of(connection, id))
+                await self._add(connection, id, [call for call in ids if call not in known], stored)
+                granted = {"state": State.RUNNING.value, "approved_at": to_micros(self._now()), "approved_by": by}
+                await connection.execute(erasures.update().where(erasures.c.id == id).values(**granted))
+            granted_record = await rows.one(connection, id)
+        self.wanted.set()
+        return shown(granted_record)
+
+    async def get(self, id: str) -> Erasure | None:
+        """Return an erasure, None if there is none."""
+        async with self._database.reading() as connection:
+            record = await rows.one(connection, id)
+        return None if record is None else shown(record)
+
+    async def open(self) -> tuple[Erasure, ...]:
+        """Return what is not done, oldest first; for approvers and for incidents."""
+        asked = erasures.select().where(erasures.c.state != State.DONE.value).order_by(erasures.c.requested_at)
+        async with self._database.reading() as connection:
+            return tuple(shown(record) for record in await connection.execute(asked))
+
+    async def _asked(self, id: str, by: str) -> str | None:
+        """Return the party of a request that waits for approval; raises NoErasure, OwnRequest."""
+        async with self._database.reading() as connection:
+            record = await rows.one(connection, id)
+        if record is None:
+            raise NoErasure("there is no such erasure")
+        if record.requested_by == by:
+            raise OwnRequest("a second person has to approve this")
+        if record.state != State.APPROVAL or record.sealed is None:
+            return None
+        party = papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed)["party"]
+        return None if party is None else str(party)
+
+    async def _permit(self, connection: AsyncConnection) -> None:
+        if not await waivers.permitted(connection, self._now()):
+            raise NoWaiver("immediate erasure needs an active waiver", "put one on file first")
+
+    async def _meant(self, party: str | None) -> list[str]:
+        query = Query(party=party, exact=True)
+        return sorted({row.id async for row in self._calls.every(query)}) if party is not None else []
+
+    async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
+        """Find recordings of the last days that the index does not know yet, by their files."""
+        async with self._database.reading() as connection:
+            unknown = set(ids) - set(await rows.leaves_of(connection, ids))
+        if not unknown:
+            return {}
+        today = day_of(self._now())
+
+        def look() -> dict[str, int]:
+            found = {ref.call: ref.leaf for day in (today - 1, today) for ref in self._vault.of_day(day)}
+            return {id: found[id] for id in unknown & set(found) if self._keys.keeps(found[id])}
+
+        return await asyncio.to_thread(look)
+
+    async def _add(self, connection: AsyncConnection, id: str, ids: Sequence[str], stored: dict[str, int]) -> None:
+        leaves = {**stored, **await rows.leaves_of(connection, ids)}
+        await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
+
+    # --- carry out ---------------------------------------------------------------------------------------------------
+
+    async def work(self, stop_live: StopLive | None = None) -> bool:
+        """Carry out everything that no hold and no approval stops; raises StorageError, and may then be called again.
+
+        Returns False if a live call could not be stopped: call it again soon.
+        """
+        async with self._working:
+            self.wanted.clear()
+            stopped = True
+            while True:
+                async with self._database.writing() as connection:
+                    going = await rows.begin(connection)
+                ready, failed = await self._stop(going, stop_live)
+                if ready:
+                    await self._forget(ready)
+                await self._conclude()
+                stopped = not failed
+                if not ready or failed:
+                    return stopped
+
+    async def _stop(
+        self, going: list[tuple[Doomed, Step]], stop_live: StopLive | None
+    ) -> tuple[list[tuple[Doomed, Step]], bool]:
+        """End the live ones; return those that can be erased now, and whether any could not be ended."""
+        begun = {d.call for d, step in going if step == Step.BEGUN}
+        if stop_live is None or not begun:
+            return going, False
+        writing = await asyncio.to_thread(lambda: {ref.call for ref in self._vault.left_open()})
+        live = sorted(begun & (writing | {id for id, _ in await self._calls.unfinished()}))
+        ended = await asyncio.gather(*(stop_live(call) for call in live), return_exceptions=True)
+        failed = {call for call, result in zip(live, ended, strict=True) if isinstance(result, BaseException)}
+        return [(d, step) for d, step in going if d.call not in failed], bool(failed)
+
+    async def _forget(self, going: list[tuple[Doomed, Step]]) -> None:
+        """Take all steps, each for all calls that need it at once: one cut, one new index of a day, one scrub."""
+
+        def behind(step: Step) -> list[Doomed]:
+            return [d for d, at in going if at < step]
+
+        fresh = behind(Step.UNLINKED)
+        if fresh:
+            await self._forgetting.cut(fresh, self._now())
+            await self._forgetting.unlink(fresh)
+            await self._note("erasure.cut", "", f"{len(fresh)} calls")
+            await self._mark(fresh, Step.UNLINKED)
+        removable = behind(Step.REMOVED)
+        await self._forgetting.remove([d.call for d in removable])
+        await self._forget_reasons()
+        await self._mark(removable, Step.REMOVED)
+        unindexed = behind(Step.INDEXED)
+        await self._forgetting.reindex(d.leaf >> DAY_SHIFT for d in unindexed)
+        await self._mark(unindexed, Step.INDEXED)
+        everything = [d for d, _ in going]
+        await self._forgetting.verify(everything)
+        await self._mark(everything, Step.VERIFIED)
+
+    async def _mark(self, doomed: Sequence[Doomed], step: Step) -> None:
+        if doomed:
+            async with self._database.writing() as connection:
+                await rows.mark(connection, [d.call for d in doomed], step)
+
+    async def _forget_reasons(self) -> None:
+        """Delete party and reason of erasures whose leaf is cut."""
+        open_ones = erasures.select().where(erasures.c.state.in_(rows.OPEN), erasures.c.sealed.is_not(None))
+        async with self._database.writing() as connection:
+            found = [r.id for r in await connection.execute(open_ones) if not self._keys.keeps(r.leaf)]
+            for part in rows.batches(found):
+                await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
+
+    async def _conclude(self) -> None:
+        """Sign for what is done, and say which erasures wait."""
+        async with self._database.reading() as connection:
+            found = await rows.progress(connection)
+        done = [record for record, _, left in found if not left]
+        cut = [record.leaf for record in done if record.leaf is not None and self._keys.keeps(record.leaf)]
+        if cut:
+            await asyncio.to_thread(self._keys.cut, *cut)
+        for record in done:
+            await self._sign(record)
+        for record, waiting, left in found:
+            state = State.WAITING if waiting else State.RUNNING
+            if left and record.state != state:
+                async with self._database.writing() as connection:
+                    await connection.execute(
+                        erasures.update().where(erasures.c.id == record.id).values(state=state.value)
+                    )
+                if waiting:
+                    await self._note("erasure.wait", record.id, f"{waiting} calls are under legal hold")
+
+    async def _sign(self, record: Any) -> None:
+        await self._note("erasure.done", record.id)
+        async with self._database.writing() as connection:
+            named = await rows.calls_of(connection, record.id)
+            now = self._now()
+            receipt = receipts.sign(self._key, _facts(self._customer, shown(record), named, now))
+            values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
+            packed = json.dumps(receipt, separators=(",", ":")).encode()
+            await connection.execute(
+                erasures.update().where(erasures.c.id == record.id).values(**values, receipt=packed)
+            )
+
+    async def _note(self, action: str, object: str, reason: str = "") -> None:
+        await asyncio.wrap_future(self._audit.append(Act(RECORDER, "system", action, object, "done", reason)))
+
+
+def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:
+    return receipts.Facts(
+        customer,
+        erasure.id,
+        erasure.cause,
+        erasure.rule,
+        calls,
+        erasure.requested_by,
+        erasure.requested_at,
+        erasure.approved_by,
+        erasure.approved_at,
+        done_at,
+    )

@@ -1,0 +1,229 @@
+"""Erasures as the database keeps them: states, steps, and the statements that move them; no policy of its own.
+
+    erasure    approval → running ⇄ waiting → done
+    call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
+
+BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
+later step is set when its work is done and durable; the work of every step may be repeated. A call whose id is unknown
+has no leaf and is VERIFIED from the start.
+"""
+
+import enum
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.instants import from_micros
+from storage.tables import calls, erasure_calls, erasures, export_calls, exports, holds
+
+BATCH = 500  # values of one IN list
+RETENTION = "retention"
+REQUEST = "request"
+RESTORED = "restored"
+
+
+class State(enum.StrEnum):
+    """How far an erasure is."""
+
+    APPROVAL = "approval"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+OPEN = (State.RUNNING.value, State.WAITING.value)
+
+
+class Step(enum.IntEnum):
+    """How far one call of an erasure is."""
+
+    FILED = 0
+    BEGUN = 1
+    UNLINKED = 2
+    REMOVED = 3
+    INDEXED = 4
+    VERIFIED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure, as the API shows it."""
+
+    id: str
+    """Random id."""
+    state: State
+    """approval, running, waiting (for a hold to go), or done."""
+    cause: str
+    """request, retention or restored."""
+    rule: str | None
+    """Id of the retention rule, None for the default and for requests."""
+    requested_at: datetime
+    """When it was asked for."""
+    requested_by: str
+    """Name of the token, or "recorder"."""
+    approved_at: datetime | None
+    """When it was approved, None if it was not or needed not."""
+    approved_by: str | None
+    """By which token."""
+    done_at: datetime | None
+    """When it was done."""
+    receipt: dict[str, Any] | None = field(repr=False)
+    """The signed receipt, None until it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A call that is being erased."""
+
+    call: str
+    """Its id."""
+    leaf: int
+    """Its leaf."""
+
+
+def shown(record: Any) -> Erasure:
+    """Turn a record of the table into what is shown."""
+    cause, _, rule = record.cause.partition(":")
+    return Erasure(
+        record.id,
+        State(record.state),
+        cause,
+        rule or None,
+        from_micros(record.requested_at),
+        record.requested_by,
+        None if record.approved_at is None else from_micros(record.approved_at),
+        record.approved_by,
+        None if record.done_at is None else from_micros(record.done_at),
+        None if record.receipt is None else json.loads(record.receipt),
+    )
+
+
+def batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Cut a sequence into what one statement takes."""
+    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
+
+
+async def one(connection: AsyncConnection, id: str) -> Any:
+    """Return the record of an erasure, None if there is none."""
+    return (await connection.execute(sa.select(erasures).where(erasures.c.id == id))).first()
+
+
+async def leaves_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """Find the leaves of calls: in the index, or in an erasure that has not ended with them."""
+    found: dict[str, int] = {}
+    for part in batches(ids):
+        going = sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(
+            erasure_calls.c.call.in_(part), erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.VERIFIED
+        )
+        known = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(part))
+        for asked in (going, known):
+            found.update((row[0], row[1]) for row in await connection.execute(asked))
+    return found
+
+
+async def held_of(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
+    """Return which of these calls are held."""
+    found: list[str] = []
+    for part in batches(ids):
+        found += await connection.scalars(sa.select(holds.c.call).where(holds.c.call.in_(part)))
+    return found
+
+
+async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
+    """Write an erasure without its calls."""
+    blank = {"approved_at": None, "approved_by": None, "done_at": None, "leaf": None, "sealed": None, "receipt": None}
+    await connection.execute(erasures.insert(), {**blank, **values})
+
+
+async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
+    """Write the calls of an erasure; those without a leaf have nothing to be erased."""
+    values = [
+        {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
+        for call, leaf in leaves.items()
+    ]
+    for part in batches(values):
+        await connection.execute(erasure_calls.insert(), part)
+
+
+async def begin(connection: AsyncConnection) -> list[tuple[Doomed, Step]]:
+    """Let no hold come in between any more; return every call that is to go on, with its lowest step.
+
+    Calls that retention filed and somebody held since are taken back: retention decides anew when the hold goes.
+    """
+    held = erasure_calls.c.call.in_(sa.select(holds.c.call))
+    filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))
+    running = erasures.c.state.in_(OPEN)
+    swept = sa.select(erasures.c.id).where(running, erasures.c.cause.startswith(RETENTION))
+    await connection.execute(erasure_calls.delete().where(filed, held, erasure_calls.c.erasure.in_(swept)))
+    going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
+    await connection.execute(erasure_calls.update().where(filed, ~held, going).values(step=Step.BEGUN))
+    lowest = sa.func.min(erasure_calls.c.step)
+    asked = (
+        sa.select(erasure_calls.c.call, erasure_calls.c.leaf, lowest)
+        .where(going, erasure_calls.c.leaf.is_not(None))
+        .where(erasure_calls.c.step >= Step.BEGUN, erasure_calls.c.step < Step.VERIFIED)
+        .group_by(erasure_calls.c.call, erasure_calls.c.leaf)
+    )
+    return [(Doomed(row[0], row[1]), Step(row[2])) for row in await connection.execute(asked)]
+
+
+async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> None:
+    """Note that a step is done and durable for these calls, in every erasure that had begun with them."""
+    for part in batches(ids):
+        wanted = sa.and_(erasure_calls.c.call.in_(part), erasure_calls.c.leaf.is_not(None))
+        behind = sa.and_(erasure_calls.c.step >= Step.BEGUN, erasure_calls.c.step < step)
+        await connection.execute(erasure_calls.update().where(wanted, behind).values(step=step))
+
+
+async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[str]]:
+    """Return which open erasures these calls belong to: id of the erasure → ids of calls that a request named."""
+    found: dict[str, list[str]] = {}
+    for part in batches(ids):
+        joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
+        asked = sa.select(erasures.c.id, erasures.c.cause, erasure_calls.c.call).select_from(joined)
+        mine = asked.where(erasures.c.state.in_(OPEN), erasure_calls.c.call.in_(part), erasure_calls.c.step > 0)
+        for id, cause, call in await connection.execute(mine):
+            found.setdefault(id, []).extend([] if cause.startswith(RETENTION) else [call])
+    return found
+
+
+async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[Doomed]:
+    """Return the exports that hold any of these calls."""
+    found: dict[str, int] = {}
+    for part in batches(ids):
+        joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
+        asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined).where(export_calls.c.call.in_(part))
+        found.update((row[0], row[1]) for row in await connection.execute(asked))
+    return [Doomed(id, leaf) for id, leaf in found.items()]
+
+
+async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
+    """Return every open erasure with the number of its calls that wait for a hold, and that are not verified."""
+    joined = erasures.outerjoin(erasure_calls, erasure_calls.c.erasure == erasures.c.id)
+    held = erasure_calls.c.call.in_(sa.select(holds.c.call))
+    waits = sa.func.sum(sa.case((sa.and_(erasure_calls.c.step == Step.FILED, held), 1), else_=0))
+    left = sa.func.sum(sa.case((erasure_calls.c.step < Step.VERIFIED, 1), else_=0))
+    asked = (
+        sa.select(erasures.c.id, sa.func.coalesce(waits, 0), sa.func.coalesce(left, 0))
+        .select_from(joined)
+        .where(erasures.c.state.in_(OPEN))
+        .group_by(erasures.c.id)
+    )
+    counted = list(await connection.execute(asked))
+    return [(await one(connection, row[0]), int(row[1]), int(row[2])) for row in counted]
+
+
+async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
+    """Return the ids of an erasure's calls."""
+    return list(await connection.scalars(sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id)))
+
+
+async def waits(connection: AsyncConnection, id: str) -> bool:
+    """Say whether a call of an erasure has not begun."""
+    filed = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, erasure_calls.c.step == Step.FILED)
+    return (await connection.scalar(filed.limit(1))) is not None

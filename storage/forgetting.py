@@ -1,0 +1,211 @@
+"""The steps of an erasure, each of which may be done again: cut, unlink, remove, index again, scrub, verify.
+
+The order is that of what helps most: once the keys are cut and the ledger says so, no copy anywhere opens; unlinking
+gives the space that the rest may need on a full disk.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import erasurerows as rows
+from storage.callrows import DAY_SHIFT
+from storage.calls import Calls
+from storage.database import Database
+from storage.erasurerows import Doomed
+from storage.errors import StorageError
+from storage.instants import day_of
+from storage.ledger import Entry, Ledger
+from storage.papers import Keeper
+from storage.tables import (
+    annotations,
+    attachments,
+    call_tokens,
+    calls,
+    days,
+    erasures,
+    export_calls,
+    exports,
+    holds,
+    retention_rules,
+    users,
+    waivers,
+)
+from storage.vault import Vault
+
+SETTLED_DAYS = 2  # a day this far back gets no new recordings: one that began before midnight keeps its leaf
+_BESIDE = (annotations, attachments, holds)  # what hangs on a call by its id
+
+
+class NotErased(StorageError):
+    """Something that was erased is still there; the erasure stays open and is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What one cut takes."""
+
+    leaves: tuple[int, ...]
+    """Single leaves."""
+    days: tuple[int, ...]
+    """Whole days."""
+
+
+class Forgetting:
+    """Erases calls of one customer step by step."""
+
+    def __init__(
+        self,
+        keys: Keeper,
+        vault: Vault,
+        database: Database,
+        calls: Calls,
+        ledger: Ledger,
+        room: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Take `room`, which owns disk space for the next writes of the database."""
+        self._keys = keys
+        self._vault = vault
+        self._database = database
+        self._calls = calls
+        self._ledger = ledger
+        self._room = room
+
+    def keep_room(self) -> None:
+        """Own the disk space that the next erasure needs, as far as there is any."""
+        self._room()
+        self._ledger.prepare()
+
+    async def cut(self, doomed: Sequence[Doomed], now: datetime) -> None:
+        """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports."""
+        ids = [d.call for d in doomed]
+        stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in doomed})
+        async with self._database.reading() as connection:
+            named = await rows.erasures_of(connection, ids)
+            own = [leaf for leaf in [await _own_leaf(connection, id) for id in named] if leaf is not None]
+            gone = await rows.exports_of(connection, ids)
+            cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
+        leaves = tuple({*cut.leaves, *own})
+        listed = tuple({call for part in named.values() for call in part})
+        entry = Entry(tuple(sorted(named)), now, leaves, cut.days, listed)
+        await asyncio.to_thread(self._forget, entry)
+
+    async def recut(self, entry: Entry) -> None:
+        """Do a cut of the ledger again."""
+        await asyncio.to_thread(self._forget, entry, known=True)
+
+    async def unlink(self, doomed: Sequence[Doomed]) -> None:
+        """Take the files of calls and of exports with them away."""
+        async with self._database.reading() as connection:
+            gone = await rows.exports_of(connection, [d.call for d in doomed])
+        files = [(d.call, d.leaf) for d in (*doomed, *gone)]
+        await asyncio.to_thread(self._vault.remove_all, files)
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Take rows, tokens, corrections, attachments and exports away."""
+        for part in rows.batches(ids):
+            await self._calls.remove(part)
+            async with self._database.writing() as connection:
+                for table in _BESIDE:
+                    await connection.execute(table.delete().where(table.c.call.in_(part)))
+                gone = [export.call for export in await rows.exports_of(connection, part)]
+                for some in rows.batches(gone):
+                    await connection.execute(export_calls.delete().where(export_calls.c.export.in_(some)))
+                    await connection.execute(exports.delete().where(exports.c.id.in_(some)))
+
+    async def reindex(self, wanted: Iterable[int]) -> None:
+        """Give the survivors of days search tokens under a fresh key, where the old one is forgotten."""
+        for day in sorted(set(wanted)):
+            leaf = await self._calls.index_leaf(day)
+            if leaf is not None and not self._keys.keeps(leaf):
+                await self._calls.reindex(day)
+
+    async def verify(self, doomed: Sequence[Doomed]) -> None:
+        """Empty the journals and look whether anything is left; raises NotErased."""
+        await self._database.scrub()
+        self._room()
+        if any(self._keys.keeps(d.leaf) for d in doomed):
+            raise NotErased("a key that was cut is still there", "look at keys/ and its disk")
+        if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in doomed]):
+            raise NotErased("files of an erased call were still there", "look at the disk")
+        async with self._database.reading() as connection:
+            for part in rows.batches(doomed):
+                await _expect_nothing(connection, part)
+
+    async def clear(self, wanted: Iterable[int]) -> int:
+        """Take away everything of these days whose key is forgotten: what a backup brought back. Count the calls."""
+        wanted = sorted(set(wanted))
+        found = await asyncio.to_thread(self._stored, set(wanted))
+        dead = [Doomed(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)]
+        async with self._database.reading() as connection:
+            for day in wanted:
+                asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.day == day)
+                dead += [Doomed(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])]
+        if dead:
+            await self.unlink(dead)
+            await self.remove([d.call for d in dead])
+        await self.reindex(wanted)
+        return len(dead)
+
+    def _forget(self, entry: Entry, *, known: bool = False) -> None:
+        if not known:
+            self._ledger.append(entry)
+        if entry.days:
+            self._keys.cut_days(*entry.days)
+        if entry.leaves:
+            self._keys.cut(*entry.leaves)
+
+    def _stored(self, wanted: set[int]) -> set[tuple[str, int]]:
+        """List the recordings of some days that have files, whether the index knows them or not."""
+        return {(ref.call, ref.leaf) for day in wanted for ref in self._vault.of_day(day)}
+
+    async def _plan(
+        self, connection: AsyncConnection, doomed: Sequence[Doomed], stored: set[tuple[str, int]], today: int
+    ) -> Cut:
+        """Find which days end whole: settled ones of which nothing outlives these calls."""
+        by_day: dict[int, set[int]] = {}
+        for d in doomed:
+            by_day.setdefault(d.leaf >> DAY_SHIFT, set()).add(d.leaf)
+        leaves: list[int] = []
+        whole: list[int] = []
+        for day, mine in by_day.items():
+            if day <= today - SETTLED_DAYS and not await self._survivor(connection, day, mine, stored):
+                whole.append(day)
+                continue
+            index = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
+            leaves += [*mine, *([] if index is None else [index])]
+        return Cut(tuple(leaves), tuple(whole))
+
+    async def _survivor(
+        self, connection: AsyncConnection, day: int, mine: set[int], stored: set[tuple[str, int]]
+    ) -> bool:
+        """Say whether anything sealed under a leaf of this day is to be kept."""
+        beside = {leaf for _, leaf in stored if leaf >> DAY_SHIFT == day}
+        for table in (calls, waivers, retention_rules, users, exports, erasures):
+            leaf = table.c.leaf
+            inside = leaf.between(day << DAY_SHIFT, ((day + 1) << DAY_SHIFT) - 1)
+            beside.update(await connection.scalars(sa.select(leaf).where(inside)))
+        return any(self._keys.keeps(leaf) for leaf in beside - mine)
+
+
+async def _own_leaf(connection: AsyncConnection, id: str) -> int | None:
+    """Return the leaf that party and reason of an erasure are under, once none of its calls waits any more."""
+    record = await rows.one(connection, id)
+    return None if record is None or await rows.waits(connection, id) else record.leaf
+
+
+async def _expect_nothing(connection: AsyncConnection, doomed: Sequence[Doomed]) -> None:
+    by_day: dict[int, list[int]] = {}
+    for d in doomed:
+        by_day.setdefault(d.leaf >> DAY_SHIFT, []).append(d.leaf)
+    left = await connection.scalar(sa.select(calls.c.id).where(calls.c.id.in_([d.call for d in doomed])).limit(1))
+    for day, leaves in by_day.items():
+        asked = sa.select(call_tokens.c.leaf).where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves))
+        left = left or await connection.scalar(asked.limit(1))
+    if left is not None:
+        raise NotErased("rows of an erased call are still there", "look at the database")
+

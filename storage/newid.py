@@ -1,0 +1,17 @@
+"""Random ids, and what an id of a call looks like."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+def new_id(random: Callable[[int], bytes]) -> str:
+    """Return a random id: a lower-case UUID version 4 (RFC 9562 section 5.4)."""
+    return str(uuid.UUID(bytes=random(16), version=4))
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text has the form of an id, so that it can say nothing about anybody."""
+    return _ID.fullmatch(text) is not None

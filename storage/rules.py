@@ -1,0 +1,220 @@
+"""Retention rules as a customer stored them.
+
+    stored = await customer.rules.get()                  Stored: default_days, wins, rules, changed_at, changed_by
+    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays as it was
+    policy = await customer.rules.policy()               for storage.policy.decide
+    policy = customer.rules.policy_of(wished, …)         the same for rules that are not stored: a preview
+
+A rule is `Wished(days, direction, source, party, name)`; party and name are sealed. Raises BadRule.
+"""
+
+import ipaddress
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import identity, papers
+from storage.database import Database
+from storage.errors import StorageError
+from storage.instants import from_micros, to_micros
+from storage.newid import new_id
+from storage.policy import MAX_DAYS, Direction, Policy, Rule, Wins
+from storage.tables import retention, retention_rules
+
+_KIND = "rule"
+_ROW = 1  # the table has one row
+MAX_RULES = 200  # each is tried on every call of a sweep
+_HOST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*"
+MAX_NAME = 200  # characters of a name, a party or a source
+
+
+class Unchanged(Enum):
+    """Says that a value is left as it is; None means for ever."""
+
+    YES = "unchanged"
+
+
+class BadRule(StorageError):
+    """A rule cannot be used as it is; the text names its place and holds nothing that was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """A rule as somebody wishes it."""
+
+    days: int | None
+    """Days from the end of the call, None for ever."""
+    direction: Direction | None = None
+    """Only calls that went this way."""
+    source: str | None = None
+    """Only calls from this address, network or certificate name."""
+    party: str | None = field(default=None, repr=False)
+    """Only calls with this party, in any spelling."""
+    name: str = field(default="", repr=False)
+    """What the customer calls the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRule:
+    """A rule with its id."""
+
+    id: str
+    """Random id; receipts and previews name it."""
+    wished: Wished
+    """What it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All that a customer stored about retention."""
+
+    default_days: int | None
+    """Days where no rule matches, None for ever."""
+    wins: Wins
+    """Which of several matching rules counts."""
+    rules: tuple[StoredRule, ...] = ()
+    """In the order in which they were given."""
+    changed_at: datetime | None = None
+    """When they were changed last, None if never."""
+    changed_by: str | None = None
+    """By which token."""
+
+
+class Rules:
+    """The retention rules of one customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: papers.Keeper,
+        country: str,
+        default_days: int | None,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Take what the configuration says as the default until somebody stores another one."""
+        self._database = database
+        self._keys = keys
+        self._country = country
+        self._default_days = default_days
+        self._now = now
+        self._random = random
+        self.changed: Callable[[], None] = lambda: None  # a sweep is due
+
+    async def get(self) -> Stored:
+        """Return what holds now."""
+        async with self._database.reading() as connection:
+            return await self._read(connection)
+
+    async def policy(self) -> Policy:
+        """Return what holds now, ready to decide with."""
+        stored = await self.get()
+        return self._policy(stored.rules, stored.default_days, stored.wins)
+
+    def policy_of(self, rules: Sequence[Wished], default_days: int | None, wins: Wins) -> Policy:
+        """Turn rules that are not stored into a policy; their ids are their places, from "1". Raises BadRule."""
+        check(rules, default_days)
+        return self._policy([StoredRule(str(n), r) for n, r in enumerate(rules, 1)], default_days, wins)
+
+    async def put(
+        self,
+        rules: Sequence[Wished],
+        *,
+        by: str,
+        default_days: int | Unchanged | None = Unchanged.YES,
+        wins: Wins | None = None,
+    ) -> Stored:
+        """Replace all rules; a rule that says the same as one before keeps its id. Raises BadRule."""
+        check(rules, None if default_days is Unchanged.YES else default_days)
+        async with self._database.writing() as connection:
+            before = await self._read(connection)
+            days = before.default_days if default_days is Unchanged.YES else default_days
+            after = Stored(days, wins or before.wins, self._name(rules, before.rules), self._now(), by)
+            old = await self._write(connection, after)
+        if old:
+            self._keys.cut(*old)  # names of rules that are no more are in old backups too
+        self.changed()
+        return after
+
+    def _name(self, rules: Sequence[Wished], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:
+        known = {rule.wished: rule.id for rule in before}
+        return tuple(StoredRule(known.pop(rule, "") or new_id(self._random), rule) for rule in rules)
+
+    async def _read(self, connection: AsyncConnection) -> Stored:
+        record: Any = (await connection.execute(sa.select(retention))).first()
+        if record is None:
+            return Stored(self._default_days, Wins.LONGEST)
+        asked = sa.select(retention_rules).order_by(retention_rules.c.position)
+        found = tuple(self._open(rule) for rule in await connection.execute(asked))
+        changed = from_micros(record.changed_at)
+        return Stored(record.default_days, Wins(record.wins), found, changed, record.changed_by)
+
+    def _open(self, record: Any) -> StoredRule:
+        told = papers.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
+        direction = None if record.direction is None else Direction(record.direction)
+        return StoredRule(record.id, Wished(record.days, direction, record.source, told["party"], told["name"]))
+
+    async def _write(self, connection: AsyncConnection, stored: Stored) -> list[int]:
+        """Write all rules; return the leaves of those that were there before."""
+        old = [int(leaf) for leaf in await connection.scalars(sa.select(retention_rules.c.leaf))]
+        await connection.execute(retention_rules.delete())
+        await connection.execute(retention.delete())
+        head = {"id": _ROW, "default_days": stored.default_days, "wins": stored.wins.value}
+        changed = {"changed_at": to_micros(stored.changed_at or self._now()), "changed_by": stored.changed_by}
+        await connection.execute(retention.insert(), {**head, **changed})
+        values = [self._row(position, rule) for position, rule in enumerate(stored.rules)]
+        if values:
+            await connection.execute(retention_rules.insert(), values)
+        return old
+
+    def _row(self, position: int, rule: StoredRule) -> dict[str, Any]:
+        leaf, wished = papers.new_leaf(self._keys), rule.wished
+        told = {"party": wished.party, "name": wished.name}
+        return {
+            "id": rule.id,
+            "position": position,
+            "days": wished.days,
+            "direction": None if wished.direction is None else wished.direction.value,
+            "source": wished.source,
+            "leaf": leaf,
+            "sealed": papers.seal(self._keys, leaf, _KIND, rule.id, told),
+        }
+
+    def _policy(self, rules: Sequence[StoredRule], default_days: int | None, wins: Wins) -> Policy:
+        made = []
+        for rule in rules:
+            w = rule.wished
+            needles = None if w.party is None else identity.asked(w.party, self._country, exact=True)
+            made.append(Rule(rule.id, w.days, w.direction, needles, w.source))
+        return Policy(default_days, tuple(made), wins)
+
+
+def check(rules: Sequence[Wished], default_days: int | None) -> None:
+    """Refuse what cannot be meant; raises BadRule."""
+    if len(rules) > MAX_RULES:
+        raise BadRule(f"there are more than {MAX_RULES} rules")
+    if default_days is not None and not 0 <= default_days <= MAX_DAYS:
+        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever")
+    for number, rule in enumerate(rules, 1):
+        if rule.days is not None and not 0 <= rule.days <= MAX_DAYS:
+            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever")
+        if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
+            raise BadRule(f"rule {number}: at most {MAX_NAME} characters in each field")
+        if rule.party is not None and not rule.party.strip():
+            raise BadRule(f"rule {number}: the party is empty")
+        if rule.source is not None and not _is_source(rule.source):
+            raise BadRule(f"rule {number}: the source must be an address, a network or a certificate's name")
+
+
+def _is_source(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return bool(text) and text.isascii() and not set(text) - set(_HOST)
+    return True

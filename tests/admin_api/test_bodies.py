@@ -1,0 +1,61 @@
+"""Bodies are bounded and hold nothing undeclared."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from admin_api import bodies
+from admin_api.errors import Problem
+
+
+def request(*chunks, ends=True):
+    """A request whose body arrives in these chunks."""
+    waiting = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
+    if ends:
+        waiting.append({"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive():
+        if not waiting:
+            await asyncio.Event().wait()
+        return waiting.pop(0)
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b" {} \r\n"])
+def test_nothing_is_taken(data):
+    asyncio.run(bodies.empty_body(request(data)))
+
+
+@pytest.mark.parametrize("data", [b'{"a":1}', b"[]", b"null", b"{", b"\xff", b"0", b"[" * 100_000])
+def test_anything_else_is_refused_without_repeating_it(data):
+    with pytest.raises(Problem) as raised:
+        asyncio.run(bodies.empty_body(request(data)))
+    assert raised.value.status == 422
+    assert '"a"' not in str(raised.value.document())
+
+
+@given(st.binary(min_size=1))
+def test_any_body_is_nothing_or_refused(data):
+    try:
+        asyncio.run(bodies.empty_body(request(data)))
+    except Problem as problem:
+        assert problem.status == 422
+
+
+def test_a_body_beyond_the_limit():
+    half = bytes(bodies.MAX_BODY // 2)
+    assert len(asyncio.run(bodies.body(request(half, half)))) == bodies.MAX_BODY
+    with pytest.raises(Problem) as raised:
+        asyncio.run(bodies.body(request(half, half, b"x", ends=False)))
+    assert raised.value.status == 413
+
+
+def test_a_body_that_never_ends(monkeypatch):
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.01)
+    with pytest.raises(Problem) as raised:
+        asyncio.run(bodies.body(request(b"x", ends=False)))
+    assert raised.value.status == 408

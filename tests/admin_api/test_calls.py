@@ -1,0 +1,124 @@
+"""Search, view, pause and resume as a client sees them."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+def live(service, call, **more):
+    service.desk.live[("acme", call)] = {"id": call, "state": "recording", "streams": [{"packets": 7}], **more}
+
+
+def test_all_calls_newest_first_page_by_page(service):
+    first = service.ask("/calls?limit=2").json()
+    second = service.ask(f"/calls?limit=2&cursor={first['next_cursor']}").json()
+    assert [c["id"] for c in first["items"] + second["items"]] == service.ids["acme"][::-1]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize("party", ["+49301234001", "0301234001", "sip:+49301234001@acme.example", "%2B49301234001"])
+def test_a_party_is_found_in_any_form(service, party):
+    found = service.ask(f"/calls?party={party}").json()["items"]
+    assert [c["id"] for c in found] == [service.ids["acme"][1]]
+
+
+def test_a_party_of_another_customer_is_not(service):
+    assert service.ask("/calls?party=Ada Beta").json()["items"] == []
+    assert len(service.ask("/calls?party=Ada Acme").json()["items"]) == 3
+
+
+def test_by_time_and_state(service):
+    since = service.ask("/calls?since=2026-02-16T09:01:00Z").json()["items"]
+    until = service.ask("/calls?until=2026-02-16T10:01:00%2B01:00").json()["items"]
+    assert [c["id"] for c in since] == service.ids["acme"][:0:-1]
+    assert [c["id"] for c in until] == service.ids["acme"][:1]
+    assert service.ask("/calls?state=recording").json()["items"] == []
+
+
+def test_a_call_has_what_the_contract_names(service):
+    call = service.ids["acme"][0]
+    shown = service.ask(f"/calls/{call}").json()
+    assert shown["id"] == call
+    assert shown["state"] == "complete"
+    assert shown["started_at"] == "2026-02-16T09:00:00.000Z"
+    assert shown["ended_at"] == "2026-02-16T09:00:30.000Z"
+    assert shown["duration_ms"] == 30_000
+    assert shown["size_bytes"] == 480_000
+    assert shown["hold"] is False
+    assert shown["erase_after"] is None
+    assert shown["parties"][0]["number"] == "+49301234000"
+    assert shown in service.ask("/calls").json()["items"]
+
+
+def test_a_live_call_is_current_in_both(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    assert service.ask(f"/calls/{call}").json()["streams"] == [{"packets": 7}]
+    listed = {c["id"]: c for c in service.ask("/calls").json()["items"]}
+    assert listed[call]["streams"] == [{"packets": 7}]
+
+
+def test_a_live_call_is_seen_before_it_is_in_the_index(service):
+    live(service, UNKNOWN)
+    assert service.ask(f"/calls/{UNKNOWN}").json()["hold"] is False
+
+
+@pytest.mark.parametrize("path", ["", "/media", "/pause", "/resume"])
+def test_unknown_foreign_and_malformed_ids_look_the_same(service, path):
+    method = "POST" if path in ("/pause", "/resume") else "GET"
+    answers = [
+        service.ask(f"/calls/{id}{path}", method=method)
+        for id in (UNKNOWN, service.ids["beta"][0], "x", "..%2f..", "é")
+    ]
+    headers = [{k: v for k, v in a.headers.items() if k != "date"} for a in answers]
+    assert {a.status_code for a in answers} == {404}
+    assert len({a.content for a in answers}) == 1
+    assert headers.count(headers[0]) == len(answers)
+    assert not service.desk.asked
+
+
+def test_pause_and_resume_of_a_live_call(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    assert service.ask(f"/calls/{call}/pause", method="POST").json() == {"id": call, "paused": True}
+    assert service.ask(f"/calls/{call}/resume", method="POST", json={}).json() == {"id": call, "paused": False}
+    assert service.desk.asked == [("pause", "acme", call), ("resume", "acme", call)]
+    assert [a["action"] for a in service.acts()[-2:]] == ["call.pause", "call.resume"]
+
+
+def test_a_call_that_is_over_cannot_be_paused(service):
+    call = service.ids["acme"][0]
+    assert service.ask(f"/calls/{call}/pause", method="POST").status_code == 409
+    assert service.acts()[-1]["outcome"] == "failed"
+
+
+def test_undeclared_members_of_a_body_are_refused(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    answer = service.ask(f"/calls/{call}/pause", method="POST", json={"secret": "Qz7"})
+    assert answer.status_code == 422
+    assert "Qz7" not in answer.text and "secret" not in answer.text
+    assert not service.desk.asked
+
+
+def test_nothing_of_the_question_stands_in_the_audit_log(service):
+    service.ask("/calls?party=%2B49301234001")
+    service.ask("/calls?party=Qz7planted&limit=nonsense")
+    service.ask("/calls/+49301234001")
+    log = str(service.acts())
+    assert "49301234001" not in log and "Qz7planted" not in log
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(["party", "since", "until", "state", "limit", "cursor", "other"]),
+        st.text(max_size=40) | st.sampled_from(["2026-01-01T00:00:00Z", "complete", "10", "+4930", "Ada", "sip:a@b"]),
+        max_size=3,
+    )
+)
+def test_any_query_is_answered_or_refused(service, query):
+    answer = service.ask("/calls", params=query)
+    assert answer.status_code in (200, 422, 429)

@@ -1,0 +1,90 @@
+"""Clients that speak no HTTP, too slowly, or not at all."""
+
+import socket
+import ssl
+
+import pytest
+
+from admin_api import connection
+
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def connect(service):
+    context = ssl.create_default_context(cafile=service.certificate)
+    context.check_hostname = False
+    raw = socket.create_connection(("127.0.0.1", service.port), timeout=5)
+    return context.wrap_socket(raw)
+
+
+def alive(client):
+    """Read one answer of /healthz."""
+    data = b""
+    while not data.endswith(b'"alive"}'):
+        data += client.recv(65536)
+    assert data.startswith(b"HTTP/1.1 200")
+
+
+def everything(client):
+    """Read until the server closes."""
+    data = b""
+    while chunk := client.recv(65536):
+        data += chunk
+    return data
+
+
+@pytest.mark.parametrize(
+    "data", [b"INVITE sip:x SIP/2.0\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET / HTTP/1.1\r\nA B: c\r\n\r\n"]
+)
+def test_what_is_no_http_gets_a_problem_document(service, data):
+    with connect(service) as client:
+        client.sendall(data)
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer and b"no-store" in answer
+    assert b"INVITE" not in answer
+
+
+def test_a_head_that_is_too_large(service):
+    with connect(service) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (connection.MAX_HEAD + 1))
+        assert everything(client).startswith(b"HTTP/1.1 4")
+
+
+def test_nothing_and_half_a_head_are_not_waited_for(service, monkeypatch):
+    monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+    for data in (b"", b"GET /healthz HTTP/1.1\r\n"):
+        with connect(service) as client:
+            client.sendall(data)
+            assert everything(client) == b""
+
+
+def test_half_a_second_head_is_not_waited_for(service, monkeypatch):
+    with connect(service) as client:
+        client.sendall(ALIVE)
+        alive(client)
+        monkeypatch.setattr(connection, "HEAD_SECONDS", 0.05)
+        client.sendall(b"GET ")
+        assert everything(client) == b""
+
+
+def test_a_connection_serves_many_requests(service):
+    with connect(service) as client:
+        for _ in range(3):
+            client.sendall(ALIVE)
+            alive(client)
+
+
+def test_requests_sent_at_once_are_all_answered(service):
+    with connect(service) as client:
+        client.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2
+            + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        assert everything(client).count(b"HTTP/1.1 200") == 3
+
+
+def test_websockets_are_not_spoken(service):
+    with connect(service) as client:
+        client.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+        assert everything(client).startswith(b"HTTP/1.1 404")

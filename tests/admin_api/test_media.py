@@ -1,0 +1,154 @@
+"""Playing a call: the whole, ranges, conditions; and nothing stays open."""
+
+import asyncio
+import os
+import time
+
+import pytest
+
+from admin_api import media
+
+
+def closed(service):
+    """Whether every descriptor that was handed out is closed once the server has had its turn."""
+    end = time.monotonic() + 5
+    while not _closed(service) and time.monotonic() < end:
+        service.run(asyncio.sleep(0.001))
+    return _closed(service)
+
+
+def _closed(service):
+    for descriptor in service.desk.descriptors:
+        try:
+            if "memfd:render" in os.readlink(f"/proc/self/fd/{descriptor}"):
+                return False
+        except FileNotFoundError:
+            continue
+    return True
+
+
+@pytest.fixture
+def path(service):
+    return f"/calls/{service.ids['acme'][0]}/media"
+
+
+def test_the_whole_file(service, path):
+    answer = service.ask(path)
+    assert answer.content == service.sound
+    assert answer.headers["content-type"] == "audio/wav"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{service.ids["acme"][0]}.wav"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert closed(service)
+
+
+def test_every_format_is_passed_on(service, path):
+    for form in ("wav", "flac", "opus", "mp3", "pcap"):
+        answer = service.ask(f"{path}?format={form}")
+        assert answer.headers["content-disposition"].endswith(f'.{form}"')
+    assert [asked[0] for asked in service.desk.asked] == ["wav", "flac", "opus", "mp3", "pcap"]
+    assert service.ask(f"{path}?format=exe").status_code == 422
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 0), (100, 299), (262_143, 262_145), (0, 1048575), (1048575, 1048575)])
+def test_a_range(service, path, begin, end):
+    answer = service.ask(path, headers={"Range": f"bytes={begin}-{end}"})
+    assert answer.status_code == 206
+    assert answer.content == service.sound[begin : end + 1]
+    assert answer.headers["content-range"] == f"bytes {begin}-{end}/{len(service.sound)}"
+    assert closed(service)
+
+
+def test_a_range_past_the_end(service, path):
+    answer = service.ask(path, headers={"Range": "bytes=9999999-"})
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{len(service.sound)}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert closed(service)
+
+
+def test_a_download_is_resumed_only_if_it_is_the_same_file(service, path):
+    tag = service.ask(path, method="HEAD").headers["etag"]
+    same = service.ask(path, headers={"Range": "bytes=10-", "If-Range": tag})
+    other = service.ask(path, headers={"Range": "bytes=10-", "If-Range": '"other"'})
+    assert (same.status_code, other.status_code) == (206, 200)
+    assert other.content == service.sound
+
+
+def test_head_tells_the_length_and_sends_nothing(service, path):
+    answer = service.ask(path, method="HEAD")
+    assert answer.headers["content-length"] == str(len(service.sound))
+    assert answer.content == b""
+    assert closed(service)
+
+
+def test_what_cannot_be_rendered(service, path):
+    service.desk.cannot = "No stream of this call has audio."
+    answer = service.ask(path)
+    assert answer.status_code == 409
+    assert answer.json()["detail"] == "No stream of this call has audio."
+    assert service.acts()[-1]["outcome"] == "failed"
+
+
+def test_a_fault_while_rendering(service, path):
+    service.desk.fault = RuntimeError("text with +4930123456")
+    answer = service.ask(path)
+    assert answer.status_code == 500
+    assert "4930123456" not in answer.text
+    assert [type(fault) for fault in service.faults] == [RuntimeError]
+    service.faults.clear()
+
+
+def test_the_play_is_written_down(service, path):
+    before = len(service.acts())
+    service.ask(path, "listener")
+    written = [(act["action"], act["role"], act["outcome"], act["object"]) for act in service.acts()[before:]]
+    assert written == [("call.media", "listener", "done", service.ids["acme"][0])]
+
+
+def test_a_client_that_goes_away_leaves_nothing_open(service, path):
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme{path}", headers=headers) as answer:
+        next(answer.iter_raw(1000))
+    assert service.ask(path).content == service.sound
+    assert closed(service)
+
+
+def test_a_client_that_stops_reading_is_left(service, path, monkeypatch):
+    monkeypatch.setattr(media, "SLOW_SECONDS", 0.05)
+    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme{path}", headers=headers) as answer:
+        assert answer.status_code == 200
+        assert closed(service)
+
+
+def test_only_so_many_at_once(service, path, monkeypatch):
+    monkeypatch.setattr(media, "MAX_PLAYS", 0)
+    answer = service.ask(path)
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "1"
+    monkeypatch.undo()
+    for _ in range(media.MAX_PLAYS + 1):
+        assert service.ask(path).status_code == 200
+
+
+def test_a_source_reads_nothing_once_closed():
+    descriptor = os.memfd_create("test")
+    os.write(descriptor, b"abc")
+    source = media.Source(descriptor, 3)
+    assert source.read(2, 1) == b"bc"
+    source.close()
+    source.close()
+    assert source.read(2, 1) == b""
+
+
+def test_the_validator_follows_the_content():
+    tags = []
+    for content in (b"abc", b"abd"):
+        descriptor = os.memfd_create("test")
+        os.write(descriptor, content)
+        source = media.Source(descriptor, 3)
+        tags.append(source.tag())
+        source.close()
+    assert tags[0] != tags[1] and all(tag.startswith('"') for tag in tags)

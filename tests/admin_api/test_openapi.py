@@ -1,0 +1,112 @@
+"""The description is true: schemathesis questions the API by it, as every role and as nobody."""
+
+import json
+
+import jsonschema_rs
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.specs.openapi import checks
+
+from admin_api.app import HANDLERS
+from admin_api.openapi import ANSWERS, SUMMARIES, document, text
+from admin_api.roles import RULES, Action, Role
+
+DONE = frozenset({*HANDLERS, Action.PLAY})
+CHECKS = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+MAX_EXAMPLES = 5  # for each of 30 operations and 7 askers
+
+
+def test_every_row_of_the_table_is_described(service):
+    shown = service.client.get("/openapi.json").json()
+    for rule in RULES:
+        operation = shown["paths"][f"/api/v1/customers/{{customer}}{rule.path}"][rule.method.lower()]
+        assert operation["summary"] == SUMMARIES[rule.action]
+        assert all(role in operation["description"] for role in rule.roles)
+        assert ("501" in operation["responses"]) == (rule.action not in DONE)
+
+
+def test_no_token_is_needed_for_it(service):
+    assert service.client.get("/openapi.json").status_code == 200
+
+
+def test_examples_are_there_and_fit_their_schemas():
+    shown = document(DONE)
+    seen = 0
+    for path in shown["paths"].values():
+        for operation in path.values():
+            for answer in operation["responses"].values():
+                for media in answer.get("content", {}).values():
+                    if "example" in media:
+                        schema = {**media["schema"], "components": shown["components"]}
+                        jsonschema_rs.validate(schema, media["example"])
+                        seen += 1
+    assert seen > 100
+
+
+@pytest.mark.parametrize(
+    ("action", "path", "role"),
+    [
+        (Action.SEARCH, "/calls", Role.PRIVACY),
+        (Action.VIEW, "/calls/{id}", Role.LISTENER),
+        (Action.AUDIT, "/audit", Role.AUDITOR),
+        (Action.INCIDENTS, "/incidents", Role.OPERATOR),
+    ],
+)
+def test_real_answers_fit_their_schemas(service, action, path, role):
+    service.desk.happened = [{"kind": "call.refused", "count": 2}]
+    service.ask("/calls", Role.OPERATOR)
+    answer = service.ask(path.replace("{id}", service.ids["acme"][0]), role).json()
+    schema = {"$ref": f"#/components/schemas/{ANSWERS[action]}", "components": document(DONE)["components"]}
+    jsonschema_rs.validate(schema, answer)
+    assert answer.get("items") != []
+
+
+def test_it_is_made_once():
+    assert text(DONE) is text(DONE)
+    assert json.loads(text(DONE))["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("role", [*Role, None])
+def test_the_api_is_as_described(service, role):
+    schema = schemathesis.openapi.from_dict(document(DONE))
+    schema.config.update(base_url=service.base)
+    token = service.tokens["acme"][role] if role else None
+    id = service.ids["acme"][0]
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @given(case=operation.as_strategy(), data=st.data())
+        @settings(
+            max_examples=MAX_EXAMPLES,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def questioned(case, data):
+            for name in case.path_parameters or {}:
+                known = "acme" if name == "customer" else id
+                if data.draw(st.integers(0, 9)):
+                    case.path_parameters[name] = known
+            question(service, case, token)
+
+        questioned()
+
+
+def question(service, case, token):
+    """Send a case; the answer is described, and no 5xx but 501."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy, no other authorities
+        response = case.call(session=session, headers=headers, verify=str(service.certificate))
+    assert response.status_code < 500 or response.status_code == 501
+    if response.status_code != 405:  # the only answer to what is no operation at all
+        case.validate_response(response, checks=CHECKS)

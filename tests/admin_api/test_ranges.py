@@ -1,0 +1,63 @@
+"""Ranges as RFC 9110 section 14 wants them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admin_api.errors import Problem
+from admin_api.ranges import span, wanted
+
+TAG = '"a"'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=0-9", (0, 10)),
+        ("bytes=5-", (5, 100)),
+        ("bytes=-10", (90, 100)),
+        ("bytes=-1000", (0, 100)),
+        ("bytes=90-1000", (90, 100)),
+        ("Bytes=1-1", (1, 2)),
+        ("bytes=9-5", None),
+        ("bytes=-", None),
+        ("bytes=0-1,3-4", None),
+        ("items=0-1", None),
+        ("bytes=a-b", None),
+        ("bytes=٣-٤", None),
+        ("bytes=" + "0" * 100 + "-1", None),
+    ],
+)
+def test_a_range_of_a_hundred_bytes(text, expected):
+    assert span(text, 100) == expected
+
+
+@pytest.mark.parametrize("text", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+def test_nothing_of_it_is_there(text):
+    with pytest.raises(Problem) as raised:
+        span(text, 100)
+    assert raised.value.status == 416
+    assert raised.value.headers == {"Content-Range": "bytes */100"}
+
+
+@given(st.text() | st.from_regex(r"bytes=[0-9]{0,20}-[0-9]{0,20}", fullmatch=True), st.integers(0, 10**6))
+def test_whatever_is_asked_lies_inside(text, size):
+    try:
+        found = span(text, size)
+    except Problem as problem:
+        assert problem.status == 416
+    else:
+        assert found is None or 0 <= found[0] < found[1] <= size
+
+
+def test_a_condition_that_holds_and_one_that_does_not():
+    assert wanted(["bytes=0-1"], [TAG], 10, TAG) == (0, 2)
+    assert wanted(["bytes=0-1"], ['"b"'], 10, TAG) is None
+    assert wanted(["bytes=0-1"], ['W/"a"'], 10, TAG) is None
+    assert wanted(["bytes=99-"], ['"b"'], 10, TAG) is None
+
+
+def test_no_range_and_two_are_the_whole():
+    assert wanted([], [], 10, TAG) is None
+    assert wanted(["bytes=0-1", "bytes=2-3"], [], 10, TAG) is None

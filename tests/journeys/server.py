@@ -1,0 +1,173 @@
+"""A real `recorder serve` in a process of its own, on free ports of this machine, with everything in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+CONFIG = """
+[node]
+data_dir = "{data}"
+runtime_dir = "{folder}/run"
+[log]
+level = "{level}"
+[sip]
+listen = ["udp:127.0.0.1:{udp}", "tcp:127.0.0.1:{udp}", "tls:127.0.0.1:{tls}"]
+certificate = "{folder}/tls.crt"
+private_key = "{folder}/tls.key"
+[media]
+bind = "127.0.0.1"
+ports = "{media}-{media_end}"
+workers = 1
+srtp = "{srtp}"
+[admin_api]
+listen = "127.0.0.1:{api}"
+[keys]
+root = "file:{folder}/root.key"
+[[customer]]
+name = "acme"
+sources = ["127.0.0.0/8"]
+country = "DE"
+"""
+_media = iter(range(20_000 + os.getpid() % 90 * 400, 60_000, 40))
+
+
+def free_port() -> int:
+    """A TCP and UDP port nobody uses now."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
+
+
+def command(*words: str | Path, timeout: float = 30.0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `recorder …` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "recorder", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@dataclass
+class Server:
+    """One place to serve from."""
+
+    folder: Path
+    data: Path
+    srtp: str = "preferred"
+    level: str = "debug"
+    udp: int = field(default_factory=free_port)
+    tls: int = field(default_factory=free_port)
+    api: int = field(default_factory=free_port)
+    media: int = field(default_factory=lambda: next(_media))
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.write()
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.folder / "recorder.toml"
+
+    @property
+    def log(self) -> Path:
+        """What it printed."""
+        return self.folder / "log"
+
+    def write(self) -> None:
+        """Write the configuration."""
+        names = {name: getattr(self, name) for name in ("folder", "data", "level", "udp", "tls", "api", "media", "srtp")}
+        self.config.write_text(CONFIG.format(**names, media_end=self.media + 39))
+
+    def init(self) -> str:
+        """Make keys and certificates; returns the first administrator's token."""
+        made = command("init", "--config", self.config, "--json")
+        if made.returncode:
+            raise RuntimeError(made.stderr)
+        return str(json.loads(made.stdout)["token"])
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command with this configuration."""
+        return command(*words, "--config", self.config)
+
+    def start(self) -> None:
+        """Start the daemon and wait until it serves."""
+        before = self.events().count("recorder.ready")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)], stdout=log, stderr=log
+            )
+        end = time.monotonic() + START_SECONDS
+        while self.events().count("recorder.ready") == before:
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"it did not start: {self.log.read_text()}")
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """End it and return its exit status."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self.process = None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log so far; what is no JSON comes as {"text": …}."""
+        out = []
+        for line in self.log.read_text().splitlines() if self.log.exists() else ():
+            try:
+                out.append(json.loads(line))
+            except ValueError:
+                out.append({"text": line})
+        return out
+
+    def events(self) -> list[str]:
+        """The events in the log so far."""
+        return [str(line.get("event")) for line in self.lines()]
+
+    def until(self, event: str, count: int = 1, seconds: float = 10.0) -> None:
+        """Wait for an event in the log."""
+        end = time.monotonic() + seconds
+        while self.events().count(event) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{event} never came: {self.log.read_text()[-3000:]}")
+            time.sleep(0.05)
+
+
+@contextmanager
+def server(folder: Path, data: Path | None = None, **settings: Any) -> Iterator[Server]:
+    """Prepare a place to serve from, and leave no process behind."""
+    one = Server(folder, data or folder / "data", **settings)
+    try:
+        yield one
+    finally:
+        if one.process is not None:
+            one.process.kill()
+            one.process.wait()

@@ -1,0 +1,105 @@
+"""A real daemon in a folder of its own, and the recorder's other commands as an operator runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORDER = Path(sys.executable).with_name("recorder")
+SECONDS = 30
+
+
+def free_ports(count: int) -> list[int]:
+    """Find TCP ports nobody uses at the moment."""
+    places = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [place.getsockname()[1] for place in places]
+    for place in places:
+        place.close()
+    return ports
+
+
+def command(*words: object, timeout: float = SECONDS) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run([str(RECORDER), *map(str, words)], capture_output=True, text=True, timeout=timeout)
+
+
+@dataclass
+class RunningNode:
+    """What a test needs to know of a running daemon."""
+
+    config: Path
+    sip: int
+    tls: int
+    api: str
+    token: str
+    process: subprocess.Popen[bytes]
+
+    def target(self, transport: str) -> str:
+        """URI for `recorder simulate --to`."""
+        return f"sip:rec@127.0.0.1:{self.tls if transport == 'tls' else self.sip};transport={transport}"
+
+    def ask(self, path: str) -> bytes:
+        """GET something of the customer from the API."""
+        request = urllib.request.Request(f"{self.api}/api/v1/customers/acme{path}", headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return bytes(answer.read())
+
+    def calls(self) -> list[dict[str, Any]]:
+        """List every call with `recorder calls`."""
+        listed = command("calls", "--config", self.config, "--limit", 10_000, "--json")
+        items: list[dict[str, Any]] = json.loads(listed.stdout)["items"]
+        return items
+
+
+def configure(folder: Path) -> tuple[Path, list[int]]:
+    """Let `recorder init` write a configuration and open it to this machine on free ports."""
+    config = folder / "recorder.toml"
+    made = command("init", "--config", config, "--json")
+    assert made.returncode == 0, made.stderr
+    ports = free_ports(3)
+    changes = (
+        (r'listen = \["udp.*', f'listen = ["udp:127.0.0.1:{ports[0]}", "tcp:127.0.0.1:{ports[0]}", "tls:127.0.0.1:{ports[1]}"]'),
+        (r'listen = "127.*', f'listen = "127.0.0.1:{ports[2]}"'),
+        (r"(certificate|private_key) = .*admin.*", ""),
+        (r"sources = .*", 'sources = ["127.0.0.0/8"]'),
+        (r"bind = .*", 'bind = "127.0.0.1"'),
+        (r"srtp = .*", 'srtp = "preferred"'),
+    )
+    text = config.read_text()
+    for pattern, line in changes:
+        text = re.sub(f"^{pattern}$", line, text, flags=re.MULTILINE)
+    config.write_text(text)
+    return config, ports
+
+
+@contextmanager
+def running_node(folder: Path) -> Iterator[RunningNode]:
+    """Start a daemon and wait until it says that it is ready; stop it in the end."""
+    config, ports = configure(folder)
+    made = command("token", "create", "--customer", "acme", "--role", "admin", "--name", "journey", "--config", config, "--json")
+    assert made.returncode == 0, made.stderr
+    token = json.loads(made.stdout)["token"]
+    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(f"{place}/notify")
+        notify.settimeout(SECONDS)
+        with open(folder / "log", "wb") as log:
+            environment = {**os.environ, "NOTIFY_SOCKET": f"{place}/notify"}
+            process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=log, stderr=log, env=environment)
+        try:
+            while b"READY=1" not in notify.recv(4096):
+                pass
+            yield RunningNode(config, ports[0], ports[1], f"http://127.0.0.1:{ports[2]}", token, process)
+        finally:
+            process.terminate()
+            process.wait(SECONDS)

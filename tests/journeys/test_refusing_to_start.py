@@ -1,0 +1,141 @@
+"""What keeps the daemon from starting is said in one sentence with what to do, exit status 2 or 3, no traceback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.server import Server, command, server
+
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Iterator[Server]:
+    """A place where everything is prepared."""
+    with server(tmp_path) as one:
+        one.init()
+        yield one
+
+
+def refused(one: Server, *, status: int) -> str:
+    """Start it; it must end with a clear sentence, which is returned."""
+    done = one.run("serve")
+    everything = done.stdout + done.stderr
+    assert done.returncode == status, everything
+    assert "Traceback" not in everything
+    said = [line for line in done.stderr.splitlines() if line]
+    assert said
+    assert said[0].startswith("recorder: ")
+    assert len(said) == 1 or status == 2  # a configuration may have several faults, one a line
+    return " ".join(said)
+
+
+def test_a_bad_configuration_names_every_fault(ready: Server) -> None:
+    ready.config.write_text(ready.config.read_text().replace('srtp = "preferred"', 'srtp = "sometimes"\nwokers = 1'))
+    said = refused(ready, status=2)
+    assert "media.srtp" in said
+    assert "media.wokers" in said
+
+
+def test_no_configuration_at_all(tmp_path: Path) -> None:
+    done = command("serve", "--config", tmp_path / "nothing.toml")
+    assert done.returncode == 2
+    assert "recorder init" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_key_file(ready: Server) -> None:
+    (ready.folder / "root.key").unlink()
+    assert "recorder init" in refused(ready, status=2)
+
+
+def test_a_key_file_that_others_may_read(ready: Server) -> None:
+    (ready.folder / "root.key").chmod(0o644)
+    assert "chmod 600" in refused(ready, status=2)
+
+
+def test_the_wrong_key(ready: Server) -> None:
+    (ready.folder / "root.key").write_bytes(bytes(32))
+    refused(ready, status=3)
+
+
+def test_a_missing_certificate(ready: Server) -> None:
+    (ready.folder / "tls.key").unlink()
+    assert "sip.private_key" in refused(ready, status=2)
+
+
+def test_keys_that_were_never_made(tmp_path: Path) -> None:
+    with server(tmp_path) as one:
+        one.init()
+        one.config.write_text(one.config.read_text() + '[[customer]]\nname = "newcomer"\nsources = ["10.0.0.0/8"]\n')
+        assert "init" in refused(one, status=3)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp", "api"])
+def test_a_port_in_use(ready: Server, transport: str) -> None:
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    port = ready.api if transport == "api" else ready.udp
+    with socket.socket(type=kind) as taken:
+        taken.bind(("127.0.0.1", port))
+        if transport != "udp":
+            taken.listen()
+        said = refused(ready, status=3)
+    assert str(port) in said
+    assert "another" in said.lower()
+
+
+def test_a_second_daemon_on_the_same_data(ready: Server) -> None:
+    ready.start()
+    said = refused(ready, status=3)
+    assert "Another recorder" in said
+    assert str(ready.data) in said
+    assert ready.process is not None
+    assert ready.process.poll() is None
+
+
+@pytest.mark.parametrize("which", ["data", "run"])
+def test_a_folder_that_cannot_be_written(ready: Server, which: str) -> None:
+    folder = ready.folder / which
+    if ROOT:  # root may write anywhere but where nobody can
+        folder.rename(ready.folder / "away")
+        folder.write_text("a file where a folder should be")
+    else:
+        folder.chmod(0o500)
+    said = refused(ready, status=3)
+    assert str(folder) in said
+    assert "cannot be written" in said
+    folder.chmod(0o700)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    with server(tmp_path, small_disk / "data") as one:
+        one.init()
+        with (small_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="space"):
+            while True:
+                filler.write(bytes(4096))
+                filler.flush()
+        said = refused(one, status=3)
+        assert "space" in said
+        (small_disk / "filler").unlink()
+        one.start()
+        assert one.stop() == 0

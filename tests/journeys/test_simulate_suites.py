@@ -1,0 +1,113 @@
+"""Calls of every suite over every transport, from the client's frames to the exported WAV: each frame once, in place, on its channel."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import wave
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.simulate.coded import SAMPLES, find
+from recorder.simulate.plan import SUITES
+from tests.journeys.simulated_node import RECORDER, RunningNode, command, running_node
+
+CALLS = 20
+"""Of each suite over each transport."""
+SECONDS, HOLD = 3, 0.6
+TRANSPORTS = ("udp", "tcp", "tls")
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningNode]:
+    with running_node(tmp_path_factory.mktemp("suites")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sent(node: RunningNode) -> dict[str, list[dict[str, Any]]]:
+    """Place all calls, three transports at a time; give the clients' own reports by transport."""
+    placed: dict[str, list[dict[str, Any]]] = {transport: [] for transport in TRANSPORTS}
+    for suites, count in (("all", CALLS * len(SUITES)), ("none", CALLS)):
+        clients = {t: simulate(node, t, suites, count) for t in TRANSPORTS}
+        for transport, client in clients.items():
+            output, problem = client.communicate(timeout=60)
+            assert client.returncode == 0, problem or output[-2000:]
+            placed[transport] += json.loads(output)["each"]
+    return placed
+
+
+def simulate(node: RunningNode, transport: str, suites: str, count: int) -> subprocess.Popen[str]:
+    words = ["--calls", count, "--duration", SECONDS, "--hold", HOLD, "--srtp", suites, "--rate", 40, "--insecure", "--json"]
+    line = [str(word) for word in (RECORDER, "simulate", "--to", node.target(transport), *words)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def recorded(node: RunningNode, sent: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    return {call["session_id"]: call for call in node.calls()}
+
+
+def channels(wav: bytes) -> list[bytes]:
+    with wave.open(io.BytesIO(wav)) as file:
+        assert (file.getframerate(), file.getsampwidth()) == (8000, 2)
+        whole = memoryview(file.readframes(file.getnframes())).cast("h")
+        return [whole[i :: file.getnchannels()].tobytes() for i in range(file.getnchannels())]
+
+
+def expected(call: dict[str, Any]) -> list[list[tuple[int, ...]]]:
+    """What each channel has to hold: position, run, call, stream and number of every frame."""
+    first = min(stream["sent"][0][0] for stream in call["streams"])
+    return [
+        [
+            (SAMPLES * (tick - first), stream["run"], stream["call"], stream["stream"], tick)
+            for begin, end in stream["sent"]
+            for tick in range(begin, end)
+        ]
+        for stream in call["streams"]
+    ]
+
+
+def found(wav: bytes) -> list[list[tuple[int, ...]]]:
+    return [[(f.position, f.run, f.call, f.stream, f.frame) for f in find(channel)] for channel in channels(wav)]
+
+
+@pytest.mark.parametrize("suite", [*SUITES, None])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_every_frame_in_its_place(
+    node: RunningNode, sent: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[str, Any]],
+    transport: str, suite: str | None, tmp_path: Path,
+) -> None:  # fmt: skip
+    mine = [call for call in sent[transport] if call["streams"][0]["suite"] == suite]
+    assert len(mine) == CALLS
+    with ThreadPoolExecutor(2) as pool:
+        one, *others = pool.map(lambda call: export(node, recorded[call["session_id"]]["id"], tmp_path, call is mine[0]), mine)
+    for call, wav in zip(mine, [one, *others], strict=True):
+        assert found(wav) == expected(call)
+
+
+def export(node: RunningNode, call: str, folder: Path, by_command: bool) -> bytes:
+    """Export one call of a combination by the command, the others by the API: the command costs a second to start."""
+    if not by_command:
+        return node.ask(f"/calls/{call}/media?format=wav")
+    done = command("export", call, "-o", folder / "call.wav", "--config", node.config)
+    assert done.returncode == 0, done.stderr
+    return (folder / "call.wav").read_bytes()
+
+
+def test_what_the_recorder_lists_is_what_was_sent(
+    sent: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[str, Any]]
+) -> None:
+    for call in (call for calls in sent.values() for call in calls):
+        listed = recorded[call["session_id"]]
+        assert listed["state"] == "complete"
+        assert [(s["srtp"], s["packets"], s["lost"], s["gap_ms"], len(s["pauses"])) for s in listed["streams"]] == [
+            (s["suite"], s["frames"], 0, 0, 1) for s in call["streams"]
+        ]
+        assert [(p["name"], p["uri"]) for p in listed["parties"]] == [(p["name"], p["aor"]) for p in call["parties"]]
+        assert [s["party"] for s in listed["streams"]] == [0, 1]

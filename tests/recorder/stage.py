@@ -1,0 +1,211 @@
+"""A node without listening sockets: real customers on SQLite, a real endpoint, real workers; SIP comes as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from media.ports import Ports
+from media.sockets import open_pair
+from recorder import logs, making, opening, settings
+from recorder.checkpoint import Checkpoints
+from recorder.incidents import Incidents
+from recorder.indexer import Indexer
+from recorder.live import Live, LiveCall
+from recorder.mending import Mending
+from recorder.metrics import Metrics
+from recorder.node import Node
+from recorder.notify import Notifier
+from recorder.runner import Runner
+from recorder.signalling import Signalling
+from recorder.tasks import Tasks
+from recorder.tenancy import Tenants
+from recorder.worker_events import WorkerEvents
+from recorder.workers import Workers
+from sip.endpoint import Endpoint
+from sip.events import Send
+from sip.message import Response, parse
+from sip.values import Flow
+from storage.sync import Syncer
+from tests.recorder.offers import sdp
+
+FLOW = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070), 0, 0, ())
+CONFIG = """
+[node]
+data_dir = "{folder}/data"
+runtime_dir = "{folder}/run"
+[sip]
+listen = ["udp:127.0.0.1:5060"]
+max_calls = 5
+[media]
+bind = "127.0.0.1"
+ports = "{first}-{last}"
+workers = 1
+tick_ms = 100
+[keys]
+root = "file:{folder}/root.key"
+[[customer]]
+name = "acme"
+sources = ["127.0.0.0/8"]
+country = "DE"
+"""
+_ranges = iter(range(41_000 + os.getpid() % 100 * 40, 60_000, 40))
+
+
+def configured(folder: Path, text: str = CONFIG) -> settings.Settings:
+    """A configuration whose customers have keys."""
+    first = next(_ranges)
+    read = settings.parse(text.format(folder=folder, first=first, last=first + 39).encode())
+    making.root_key(folder / "root.key")
+    for path in (read.node.data_dir, read.node.runtime_dir):
+        path.mkdir(parents=True, exist_ok=True)
+    for customer in read.customers:
+        if not opening.customer_exists(read, customer):
+            opening.create_customer(read, customer)
+    return read
+
+
+def sip_request(method: str, call: str, cseq: int, body: bytes = b"", to: str = "", branch: str = "") -> bytes:
+    """A request of an SBC."""
+    kind = "Content-Type: application/sdp\r\n" if body else ""
+    head = (
+        f"{method} sip:rec@127.0.0.1 SIP/2.0\r\n"
+        f"Via: SIP/2.0/UDP 127.0.0.1:5070;branch=z9hG4bK{call}{branch or f'{method}{cseq}'}\r\n"
+        f"Max-Forwards: 70\r\nFrom: <sip:sbc@127.0.0.1>;tag=t{call}\r\nTo: <sip:rec@127.0.0.1>{to}\r\n"
+        f"Call-ID: {call}\r\nCSeq: {cseq} {method}\r\nContact: <sip:sbc@127.0.0.1:5070>;+sip.src\r\n"
+        f"Require: siprec\r\n{kind}Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+@dataclass
+class Stage:
+    """The node and what it said."""
+
+    node: Node
+    live: Live
+    runner: Runner
+    signalling: Signalling
+    workers: WorkerEvents
+    mending: Mending
+    checkpoints: Checkpoints
+    faults: list[tuple[str, BaseException]]
+    said: list[bytes] = field(default_factory=list)
+
+    def flush(self) -> None:
+        """Turn the crank."""
+        while True:
+            busy = False
+            while (event := self.node.endpoint.next_event()) is not None:
+                self.signalling.on_event(event)
+                busy = True
+            for item in self.node.endpoint.data_to_send():
+                busy = True
+                if isinstance(item, Send):
+                    self.said.append(item.data)
+            if not busy:
+                return
+
+    def hear(self, *requests: bytes) -> None:
+        """Take what the SBC sends, all of it before any of it is handled."""
+        for data in requests:
+            self.node.endpoint.receive_datagram(data, FLOW, time.monotonic())
+        self.flush()
+
+    def statuses(self, method: str) -> list[int]:
+        """Every final status that was answered to a method, in order."""
+        answers = [parse(data) for data in self.said]
+        return [a.status for a in answers if isinstance(a, Response) and a.cseq.method == method and a.status >= 200]
+
+    def invite(self, call: str = "c1", offer: bytes | None = None) -> LiveCall:
+        """Place a call, acknowledge it and return it."""
+        self.hear(sip_request("INVITE", call, 1, sdp("sendonly", "sendonly") if offer is None else offer))
+        self.hear(sip_request("ACK", call, 1, to=self.tag()))
+        found = [one for one in self.live if one.recording.call_id == call]
+        if not found:
+            raise LookupError(b"\n".join(self.said).decode())
+        return found[0]
+
+    def tag(self) -> str:
+        """The tag of the newest answer."""
+        for data in reversed(self.said):
+            answer = parse(data)
+            if isinstance(answer, Response) and ";tag=" in (answer.headers.get("To") or ""):
+                return ";" + (answer.headers.get("To") or "").partition(";")[2]
+        return ""
+
+    def bye(self, call: str = "c1", cseq: int = 9) -> None:
+        """Hang up."""
+        self.hear(sip_request("BYE", call, cseq, to=self.tag()))
+
+    async def until(self, true: Callable[[], Any], seconds: float = 10.0) -> None:
+        """Let the node work until something holds."""
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError("it never came to that")
+            await asyncio.sleep(0.01)
+
+    def descriptors(self) -> int:
+        """How many descriptors this process has open."""
+        return len(os.listdir("/proc/self/fd"))
+
+
+@asynccontextmanager
+async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
+    """Build a node in a folder and take it down again."""
+    read = configured(folder, text)
+    customers = await opening.open_customers(read)
+    faults: list[tuple[str, BaseException]] = []
+    tasks = Tasks(lambda name, error: faults.append((name, error)))
+    syncer = Syncer(read.node.data_dir)
+    events: list[Any] = []
+    built: list[Stage] = []
+
+    def on_worker(event: Any) -> None:
+        (built[0].workers.on_event if built else events.append)(event)
+
+    media = read.media
+    node = Node(
+        settings=read,
+        customers=customers,
+        tenants=Tenants(read.customers),
+        endpoint=Endpoint(random=os.urandom),
+        ports=Ports(media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic),
+        workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),
+        syncer=syncer,
+        indexer=Indexer(time.monotonic, lambda call, error: faults.append((call, error))),
+        notify=Notifier(None),
+        tasks=tasks,
+        metrics=Metrics(),
+        log=logs.get(),
+        incidents=Incidents(lambda: datetime.now(UTC)),
+    )
+    live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
+    mending = Mending(node, checkpoints.remove)
+    runner = Runner(node, checkpoints, live, mending)
+    one = Stage(
+        node, live, runner, Signalling(node, runner, live), WorkerEvents(node, live, runner), mending, checkpoints, faults
+    )
+    node.flush = one.flush
+    built.append(one)
+    await node.workers.start()
+    tasks.start(node.indexer.run(), "indexer")
+    tasks.start(mending.run(), "mending")
+    try:
+        yield one
+    finally:
+        for call in live:
+            runner.finishing.abandon(call)
+        await node.workers.stop()
+        await tasks.close()
+        with suppress(OSError):
+            syncer.close()
+        await customers.close()

@@ -1,0 +1,75 @@
+"""Recordings that were not ended as they should be come into order, one at a time, as often as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recorder import mending
+from recorder.mending import Left
+from recorder.recovery import Found
+from storage.errors import Forgotten, NoSpace
+from tests.recorder.stage import Stage, stage
+
+
+def left(one: Stage, call: str = "11111111-2222-4333-8444-555555555555") -> Left:
+    customer = one.node.customers["acme"]
+    return Left(customer, call, customer.keys.allocate(20_000))
+
+
+def answers(patch: pytest.MonkeyPatch, *outcomes: Exception | None) -> list[str]:
+    """What repairing meets, one after the other; returns the calls that were tried."""
+    tried: list[str] = []
+    waiting = list(outcomes)
+
+    def repair(customer: object, call: str, leaf: int, document: object) -> Found:
+        tried.append(call)
+        problem = waiting.pop(0)
+        if problem:
+            raise problem
+        return Found(call, leaf, None, 0)
+
+    patch.setattr(mending, "repair", repair)
+    return tried
+
+
+def test_a_full_disk_is_tried_again_until_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tried = answers(monkeypatch, NoSpace("full"), NoSpace("full"), None)
+            here = mending.Mending(one.node, one.checkpoints.remove)
+            here.put(left(one))
+            assert [await here.round() for _ in range(3)] == [False, False, True]
+            assert len(tried) == 3
+            assert len(here) == 0
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("problem", [Forgotten("erased"), RuntimeError("a bug")])
+def test_what_cannot_be_mended_does_not_hold_up_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tried = answers(monkeypatch, problem, None)
+            here = mending.Mending(one.node, one.checkpoints.remove)
+            here.put(left(one))
+            here.put(left(one, "21111111-2222-4333-8444-555555555555"))
+            assert await here.round()
+            assert len(tried) == 2
+
+    asyncio.run(story())
+
+
+def test_the_same_call_is_queued_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = mending.Mending(one.node, one.checkpoints.remove)
+            here.put(left(one))
+            here.put(left(one))
+            assert len(here) == 1
+
+    asyncio.run(story())

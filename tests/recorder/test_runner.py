@@ -1,0 +1,201 @@
+"""The hands of the recordings: files, sockets and answers, and that nothing is left of what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from recorder import commands as c
+from recorder import events as e
+from recorder.runner import base36
+from recorder.recording import State
+from storage.errors import NoSpace
+from tests.recorder.offers import sdp
+from tests.recorder.stage import sip_request, stage
+
+
+def test_an_accepted_call_has_files_sockets_and_a_checkpoint(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            assert one.statuses("INVITE") == [200]
+            assert call.recording.state is State.RECORDING
+            assert sorted(ref.part for ref in call.customer.vault.left_open()) == ["c1", "m1"]
+            assert len(call.pairs) == 2
+            assert [outer.call for outer in one.checkpoints.left()] == [call.id]
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [200]
+            assert one.faults == []
+
+    asyncio.run(story())
+
+
+def test_a_finished_call_gives_every_descriptor_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            for name in ("c0", "c1", "c2"):
+                before = one.descriptors()
+                one.invite(name)
+                one.bye(name)
+                await one.until(lambda: not len(one.live))
+                await one.node.indexer.drain(5)
+            assert one.descriptors() == before
+
+    asyncio.run(story())
+
+
+def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            vault = one.node.customers["acme"].vault
+            create = type(vault).create
+
+            def full(self: object, call: str, leaf: int, part: str) -> object:
+                if part == "m1":
+                    raise NoSpace("no space left")
+                return create(vault, call, leaf, part)
+
+            monkeypatch.setattr(type(vault), "create", full)
+            before = one.descriptors()
+            one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+            assert one.statuses("INVITE") == [503]
+            assert len(one.live) == 0
+            assert one.descriptors() == before
+            assert one.node.storage_well is False
+            await one.until(lambda: not vault.left_open())
+            assert not list((one.node.runtime_dir / "spool").iterdir())
+            assert not list(one.checkpoints.left())
+
+    asyncio.run(story())
+
+
+def test_without_free_ports_it_is_503_and_every_socket_is_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            before = one.descriptors()
+            one.hear(sip_request("INVITE", "c1", 1, sdp(*["sendonly"] * 4) + sdp(*["sendonly"] * 4).partition(b"m=")[1] * 0))
+            assert one.statuses("INVITE") == [200]
+            taken = [one.node.ports.open() for _ in range(one.node.ports.free - 1)]
+            held = one.descriptors()
+            one.hear(sip_request("INVITE", "c2", 1, sdp("sendonly", "sendonly")))
+            assert one.statuses("INVITE") == [200, 503]
+            assert len(one.live) == 1
+            assert one.descriptors() == held
+            for pair in taken:
+                pair.close()
+            assert before < held
+
+    asyncio.run(story())
+
+
+def test_a_call_withdrawn_before_its_answer_is_never_stored(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            before = one.descriptors()
+            invite = sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly"), branch="same")
+            one.hear(invite, sip_request("CANCEL", "c1", 1, branch="same"))
+            assert one.statuses("INVITE") == [487]
+            assert len(one.live) == 0
+            vault = one.node.customers["acme"].vault
+            await one.until(lambda: not list(vault.walk()))
+            assert one.descriptors() == before
+            await one.node.indexer.drain(5)
+            assert await one.node.customers["acme"].calls.count() == 0
+
+    asyncio.run(story())
+
+
+def test_a_withdrawn_reoffer_leaves_the_call_as_it_was(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            before, document = one.descriptors(), call.recording.call_document(one.node.now())["streams"]
+            offer = sdp("gone", "sendonly", "sendonly", version=2)
+            again = sip_request("INVITE", "c1", 2, offer, to=one.tag(), branch="two")
+            one.hear(again, sip_request("CANCEL", "c1", 2, to=one.tag(), branch="two"))
+            assert one.statuses("INVITE") == [200, 487]
+            assert call.recording.call_document(one.node.now())["streams"] == document
+            assert sorted(call.pairs) == [0, 1]
+            assert one.descriptors() == before
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [200]
+
+    asyncio.run(story())
+
+
+def test_a_fault_in_one_call_is_answered_and_spares_the_others(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            spared, broken = one.invite("c1"), one.invite("c2")
+            broken.recording.streams = None  # type: ignore[assignment]  # as a bug would leave it
+            one.hear(sip_request("BYE", "c2", 2, to=one.tag()))
+            assert one.statuses("BYE") == [500]
+            assert [call.id for call in one.live] == [spared.id]
+            await one.until(lambda: not len(one.mending))
+            row = await one.node.customers["acme"].calls.get(broken.id)
+            assert row is not None
+            assert row.state.value == "interrupted"
+
+    asyncio.run(story())
+
+
+def test_a_part_that_a_killed_process_made_is_passed_over(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            os.close(call.customer.vault.create(call.id, call.leaf, "m2").fd)
+            assert one.runner.next_part(call).name == "m3"
+
+    asyncio.run(story())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            (tmp_path / "run/live").rename(tmp_path / "run/away")
+            one.runner.checkpoint(call)
+            assert call.dirty
+            assert one.node.storage_well is False
+            (tmp_path / "run/away").rename(tmp_path / "run/live")
+            one.runner.checkpoint(call)
+            assert not call.dirty
+
+    asyncio.run(story())
+
+
+def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            assert call.control
+            held, call.control._fd = call.control._fd, os.open("/dev/full", os.O_WRONLY)
+            one.runner.feed(call, e.PauseAsked())
+            assert one.node.storage_well is False
+            os.close(call.control._fd)
+            call.control._fd = held
+            one.runner.feed(call, e.ResumeAsked())
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [200]
+            kept = [d for ref in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(ref)]
+            assert kept == []
+
+    asyncio.run(story())
+
+
+def test_every_command_has_hands() -> None:
+    assert {kind.__name__ for kind in c.Command.__args__} == {
+        "Accept", "ChangeMedia", "CloseMedia", "CloseSockets", "Discard", "Finish", "HangUp", "Index", "Keep",
+        "OpenSockets", "PauseMedia", "Refuse", "ResumeMedia", "StartMedia",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0"), (35, "z"), (36, "10"), (20000, "ffk")])
+def test_base36(number: int, text: str) -> None:
+    assert base36(number) == text

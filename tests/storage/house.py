@@ -1,0 +1,117 @@
+"""A customer with recordings that have sound, names and search tokens, for the stories about keeping and forgetting."""
+
+import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from storage.callrows import CallRow, CallState
+from storage.container import Sealer
+from storage.customers import Customer, Customers, CustomerSettings
+from storage.identity import stored_of
+from storage.instants import day_of
+from storage.roots import RootSecret
+
+ROOT = RootSecret(bytes(range(32)))
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SHA = "00" * 32
+
+
+@dataclass
+class Watch:
+    """A clock that only moves when it is told to."""
+
+    at: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def wait(self, **span: float) -> None:
+        self.at += timedelta(**span)
+
+
+@dataclass
+class House:
+    """One data directory with one customer in it."""
+
+    data: Path
+    watch: Watch = field(default_factory=Watch)
+    settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
+
+    async def open(self) -> Customer:
+        customers = await Customers.open(
+            self.data, ROOT, [self.settings], database="sqlite", now=self.watch, create=not (self.data / "keys").exists()
+        )
+        return customers["acme"]
+
+    def backup(self, to: Path) -> None:
+        """Copy everything but the keys, as a backup does."""
+        shutil.copytree(self.data, to, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else [])
+
+    def raw(self) -> bytes:
+        """Return every byte of the data directory and every name in it."""
+        found = [p for p in sorted(self.data.rglob("*"))]
+        return b"\n".join([str(p).encode() for p in found] + [p.read_bytes() for p in found if p.is_file()])
+
+
+def story(tmp_path: Path, tell: Callable[[House, Customer], Awaitable[None]], **more: object) -> None:
+    """Open a house, tell what happens in it, close it."""
+
+    async def run() -> None:
+        house = House(tmp_path / "data", **more)  # type: ignore[arg-type]  # fields of House
+        acme = await house.open()
+        try:
+            await tell(house, acme)
+        finally:
+            await acme.close()
+
+    asyncio.run(run())
+
+
+async def record(
+    acme: Customer,
+    *,
+    name: str = "Mira Okafor",
+    number: str = "+4930123456",
+    ended: datetime = NOON,
+    state: CallState = CallState.COMPLETE,
+    **details: object,
+) -> CallRow:
+    """Record a call: two parts in the vault, a row and tokens in the index."""
+    id, leaf = str(uuid.uuid4()), acme.keys.allocate(day_of(ended))
+    for part in ("c1", "m1"):
+        made = acme.vault.create(id, leaf, part)
+        os.write(made.fd, Sealer(made.secret).finish(f"{name} speaks in {part}".encode() * 50))
+        os.close(made.fd)
+        if state != CallState.RECORDING:
+            acme.vault.finish(id, leaf, part)
+    parties = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    live = state == CallState.RECORDING
+    row = CallRow(
+        id, leaf, state, ended - timedelta(minutes=1), None if live else ended, 60_000, 5_000,
+        details={"parties": parties, "streams": [], **details},
+    )
+    await acme.calls.put([row], [stored_of(parties, "DE")])
+    return row
+
+
+async def permit(acme: Customer) -> None:
+    """Put an active waiver on file."""
+    await acme.waivers.put(
+        document_sha256=SHA, signed_by="Dr. Vera Stamm", signed_at=NOON, scope="all", expires_at=None, by="admin"
+    )
+
+
+def opens(acme: Customer, row: CallRow) -> bool:
+    """Say whether any part of a recording can be heard."""
+    heard = 0
+    for ref in acme.vault.parts(row.id, row.leaf):
+        try:
+            heard += len(b"".join(acme.vault.read(ref, live=True)))
+        except Exception:
+            continue
+    return heard > 0
