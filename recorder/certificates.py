@@ -29,6 +29,22 @@ def context(certificate: Path, private_key: Path, client_ca: Path | None) -> ssl
     return made
 
 
+def client_context(certificate: Path | None, private_key: Path | None, ca: Path | None) -> ssl.SSLContext:
+    """Return a context for a connection of ours to an SBC whose own is gone; raises OSError without a certificate.
+
+    SBCs are verified by the authority of their client certificates, if one is configured: then the names are compared
+    with those of the dialog (RFC 5923), not with the address. Else the system's authorities decide.
+    """
+    if certificate is None or private_key is None:
+        raise OSError("no certificate")
+    made = ssl.create_default_context(cafile=str(ca) if ca else None)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_ciphers(CIPHERS)
+    made.load_cert_chain(certificate, private_key)
+    made.check_hostname = ca is None
+    return made
+
+
 class Certificates:
     """The newest context; asked for at each new connection."""
 

@@ -10,17 +10,17 @@ import typer
 from recorder import output
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.document import rfc3339
-from recorder.errors import Negative
+from recorder.errors import Negative, WrongUse
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
-from storage.credentials import Credential
+from storage.credentials import ROLES, Credential
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("init")(init)
     app.command("check-config")(check_config)
-    tokens = typer.Typer(help="API tokens.", no_args_is_help=True, rich_markup_mode=None)
+    tokens = typer.Typer(help="API tokens. Example: recorder token list", no_args_is_help=True, rich_markup_mode=None)
     tokens.command("create")(create)
     tokens.command("list")(list_)
     tokens.command("revoke")(revoke)
@@ -66,13 +66,16 @@ def create(
         list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
     ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
-    days: Annotated[int | None, typer.Option(help="Days until it expires; never if left out.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires; never if left out.")] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name anna"""
     from recorder.opening import open_credentials
 
+    unknown = [r for r in role if r not in ROLES]
+    if unknown:
+        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
     token, made = open_credentials(load(config), customer).create(name, role, now, expires)

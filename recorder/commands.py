@@ -103,6 +103,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Reoffer:
+    """Send a re-INVITE with an offer of ours; answered by events.Agreed."""
+
+    sdp: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """Send BYE."""
 
@@ -138,6 +145,7 @@ Command = (
     | CloseMedia
     | Accept
     | Refuse
+    | Reoffer
     | HangUp
     | Index
     | Finish

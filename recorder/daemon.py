@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from media.ports import Ports
 from media.sockets import Pair, open_pair
-from recorder.certificates import Certificates
+from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
 from recorder.desk import Desk
 from recorder.events import StopAsked
@@ -34,7 +34,7 @@ from recorder.runner import Runner
 from recorder.serve import Crew
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
-from recorder.settings_values import Transport
+from recorder.settings_values import Siprec, Transport
 from recorder.signalling import Signalling
 from recorder.startup import Startup
 from recorder.surface import Surface
@@ -114,7 +114,7 @@ class Daemon:
             settings=settings,
             customers=customers,
             tenants=Tenants(settings.customers),
-            endpoint=Endpoint(SipSettings(max_dialogs=2 * settings.sip.max_calls + 100), random=os.urandom),
+            endpoint=Endpoint(_sip_settings(settings), random=os.urandom),
             ports=Ports(
                 media.ports.first,
                 media.ports.last,
@@ -148,6 +148,9 @@ class Daemon:
             signalling.on_event,
             lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
             clock=time.monotonic,
+            client_context=lambda: client_context(
+                settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca
+            ),
         )
         self.node.flush = self._server.flush
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
@@ -235,3 +238,9 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
+
+
+def _sip_settings(settings: Settings) -> SipSettings:
+    """Return the endpoint's knobs; calls without a SIPREC mark pass it where some customer takes them."""
+    plain = any(customer.siprec is Siprec.PLAIN for customer in settings.customers)
+    return SipSettings(max_dialogs=2 * settings.sip.max_calls + 100, plain_calls=plain)

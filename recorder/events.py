@@ -37,6 +37,24 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferWanted:
+    """The client sent its first INVITE without SDP and waits for an offer of ours (RFC 3261 section 13.2.1)."""
+
+    token: Token  # what the answer refers to
+    request: Request
+    metadata: bytes | None
+    secure: bool  # the signalling is TLS
+    address: str  # address of ours for the SDP
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """The client answered an offer of ours: the first one in its ACK, a later one in its 200."""
+
+    answer: bytes | None  # raw SDP
+
+
+@dataclass(frozen=True, slots=True)
 class Informed:
     """The client told something without offering media; it is answered already."""
 
@@ -121,6 +139,8 @@ class Resumed:
 
 Event = (
     Offered
+    | OfferWanted
+    | Agreed
     | Informed
     | Opened
     | OpenFailed

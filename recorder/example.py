@@ -62,6 +62,7 @@ _POSSIBLE: Mapping[str, str] = {
     "certificates": '["sbc1.acme.example"]',
     "domains": '["acme.rec.example"]',
     "country": '"DE"',
+    "digest": '"/etc/recorder/acme.digest"',
     "srtp": '"preferred"',
 }
 

@@ -28,10 +28,10 @@ from enum import Enum
 from typing import Any
 
 from recorder import commands as c
-from recorder import document
+from recorder import document, matching
 from recorder import events as e
-from recorder.stream import Stream, answer, own_key, plans_of
-from sip import metadata, negotiate
+from recorder.stream import Stream, answer, plans_of
+from sip import metadata, negotiate, offers
 from sip.callgroup import call_names
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
@@ -41,9 +41,6 @@ from sip.owners import Owner
 from sip.picture import Picture
 from sip.sdp import SessionDescription
 from sip.xmlfront import Damage
-
-MAX_STREAMS = 250
-"""Stream numbers are one byte in the records; 255 means all."""
 
 RETRY_AFTER = 30
 """Seconds an SBC should leave us alone when we cannot take its call; it fails over to another recorder meanwhile."""
@@ -68,8 +65,8 @@ class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "answer_sdp", "call_id", "client",
-        "ended", "id", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
+        "_answer_token", "_before", "_bye", "_first", "_ours", "_pending", "_random", "answer_sdp", "call_id",
+        "client", "ended", "id", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
         "sdp_session", "started", "state", "streams", "version",
     )  # fmt: skip
 
@@ -97,6 +94,7 @@ class Recording:
         self._answer_token: tuple[Token, str] | None = None
         self._pending: tuple[LinePlan, ...] = ()
         self._first = True  # the newest offer is the first one
+        self._ours = False  # the first offer is ours, and its answer has not come yet
         self._before: tuple[list[Stream], tuple[LinePlan, ...], bytes, bytes, int] = ([], (), b"", b"", 0)
 
     # ---- the one entrance ----
@@ -105,6 +103,10 @@ class Recording:
         match event:
             case e.Offered():
                 return self._offered(event, now)
+            case e.OfferWanted():
+                return self._offer_wanted(event, now)
+            case e.Agreed(sdp):
+                return self._agreed(sdp, now)
             case e.Opened(ports):
                 return self._opened(ports, now)
             case e.OpenFailed(reason):
@@ -134,6 +136,11 @@ class Recording:
                 return [self._event("resumed", now, part=part), c.Index()] if writable else []
 
     @property
+    def offers_first(self) -> bool:
+        """Whether the first offer is ours and its answer has not come yet."""
+        return self._ours
+
+    @property
     def alive(self) -> bool:
         """Whether the dialog lives and media are kept."""
         return self.state in (State.OPENING, State.RECORDING)
@@ -145,15 +152,28 @@ class Recording:
         try:
             offer = SessionDescription.parse(event.offer)
             plans = negotiate.plan(offer, replace(self.policy, secure=event.secure), self.lines)
-            plans = self._within_limit(plans)
+            matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
+        self.offer_sdp, before = event.offer, self.offer_sdp
+        return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, before, now)]
+
+    def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
+        """Offer a line of ours; media begin with the answer, which comes in the ACK."""
+        if self.state is not State.NEW:
+            return [c.Refuse(event.token, 488, "ending", ENDING)]
+        self._ours = True
+        return self._take_up(event, offers.invitation(replace(self.policy, secure=event.secure)), b"", now)
+
+    def _take_up(
+        self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], offer_before: bytes, now: e.Now
+    ) -> list[c.Command]:
+        """Let lines become streams, and have sockets opened for the new ones."""
         self._first = self.state is State.NEW
-        self._before = ([x.copy() for x in self.streams], self.lines, self.offer_sdp, self.answer_sdp, self.version)
-        self.offer_sdp = event.offer
-        done = [c.Keep(c.Kept.OFFER, event.offer), *self._learn(event.request, event.metadata, now)]
+        self._before = ([x.copy() for x in self.streams], self.lines, offer_before, self.answer_sdp, self.version)
+        done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
         self._answer_token, self._pending = (event.token, event.address), plans
         if self.state is State.NEW:
@@ -172,39 +192,13 @@ class Recording:
             return [refusal, c.Discard()]
         return [refusal]
 
-    def _within_limit(self, plans: tuple[LinePlan, ...]) -> tuple[LinePlan, ...]:
-        """Refuse an offer whose new streams would get numbers that the records cannot hold."""
-        fresh = sum(1 for plan in plans if plan.accepted and not self._goes_on(plan))
-        if len(self.streams) + fresh > MAX_STREAMS:
-            raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
-        return plans
-
-    def _goes_on(self, plan: LinePlan) -> Stream | None:
-        """Return the live stream that an offered line goes on with."""
-        known = self.stream_of(plan.index)
-        return known if known and plan.accepted and plan.media == known.line.media else None
-
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now) -> list[Stream]:
         """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
-        fresh = []
-        for plan in plans:
-            old, known = self.stream_of(plan.index), self._goes_on(plan)
-            if old and not known:
-                old.remove(now.wall)
-            if not plan.accepted:
-                continue
-            if known is None:
-                known = Stream(len(self.streams), plan, own_key(plan, self._random))
-                self.streams.append(known)
-                fresh.append(known)
-            else:
-                known.renew(plan, self._random)
+        fresh, fewer = matching.match(self.streams, plans, self._random, now.wall)
+        if fewer:
+            self.note("fewer-lines", now)
         self._holds(now)
         return fresh
-
-    def stream_of(self, index: int) -> Stream | None:
-        """Return the live stream of an m= line."""
-        return next((s for s in self.streams if s.line.index == index and not s.removed), None)
 
     def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:
         if not self.alive:
@@ -245,7 +239,7 @@ class Recording:
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]
         self.lines = self._pending
-        sdp = self._answer_body(address, live)
+        sdp = self._offer_body(address, live) if self._ours else self._answer_body(address, live)
         self.answer_sdp = sdp
         self.state = State.RECORDING
         plans = plans_of(live)
@@ -253,9 +247,36 @@ class Recording:
             if stream.removed:
                 stream.port = 0
         kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp)
+        if self._ours:
+            return [kept, accept, c.Index()]
         if first:  # what is accepted must be kept
             return [kept, c.StartMedia(plans), accept, c.Index()]
         return [kept, accept, c.ChangeMedia(plans, gone), c.Index()]  # what is withdrawn must not change the media
+
+    def _offer_body(self, address: str, live: list[Stream]) -> bytes:
+        ports, keys = [s.port for s in live], [s.own_key for s in live]
+        self.version = 1
+        return offers.write(self.lines, address=address, ports=ports, keys=keys, session_id=self.sdp_session)
+
+    def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
+        """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
+        if self.state is not State.RECORDING:
+            return []
+        ours, self._ours = self._ours, False
+        if sdp is None and not ours:
+            return []
+        try:
+            plans = offers.agreed(SessionDescription.parse(sdp or b""), self.policy, self.lines)
+        except SipError:
+            return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
+        self._match(plans, now)
+        self.lines, self.offer_sdp = plans, sdp or b""
+        gone = tuple(s.number for s in self.streams if s.removed and s.port)
+        live = plans_of([s for s in self.streams if not s.removed])
+        for stream in self.streams:
+            stream.port = 0 if stream.removed else stream.port
+        media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
+        return [c.Keep(c.Kept.OFFER, self.offer_sdp), media, c.Index()]
 
     def _answer_body(self, address: str, live: list[Stream]) -> bytes:
         """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
@@ -304,7 +325,7 @@ class Recording:
         self.paused = True
         for stream in self.streams:
             stream.pause(True, now.wall)
-        return [c.PauseMedia(), self._event("pause", now), c.Index()]
+        return [c.PauseMedia(), *self._tell(paused=True), self._event("pause", now), c.Index()]
 
     def _resume(self, now: e.Now) -> list[c.Command]:
         if self.state is not State.RECORDING or not self.paused:
@@ -312,7 +333,15 @@ class Recording:
         self.paused = False
         for stream in self.streams:
             stream.pause(False, now.wall)
-        return [c.ResumeMedia(), self._event("resume", now), c.Index()]
+        return [c.ResumeMedia(), *self._tell(paused=False), self._event("resume", now), c.Index()]
+
+    def _tell(self, *, paused: bool) -> list[c.Command]:
+        """Have the client stop sending or go on, where the customer's clients take that."""
+        if not self.policy.reoffers or not self.answer_sdp or self._ours:
+            return []
+        self.version += 1
+        self.answer_sdp = offers.turned(self.answer_sdp, paused=paused, version=self.version)
+        return [c.Reoffer(self.answer_sdp)]
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from recorder.document import rfc3339
 from recorder.events import Now
+from recorder.matching import stream_of
 from recorder.recording import Recording, State
 from recorder.rows import parse_time
 from recorder.stream import Stream
@@ -60,7 +61,7 @@ def _policy(policy: negotiate.Policy) -> dict[str, Any]:
 
 def _streamed(recording: Recording, line: negotiate.LinePlan) -> bool:
     """Tell whether a stream carries this very plan, so that it need not be written twice."""
-    stream = recording.stream_of(line.index)
+    stream = stream_of(recording.streams, line.index)
     return stream is not None and stream.line is line
 
 

@@ -22,8 +22,7 @@ class Reel:
 
     __slots__ = (
         "_aged", "_backlog", "_begun", "_dropped_from", "_fd", "_finished", "_padded", "_sealer", "_segment",
-        "_unwritten", "name",
-        "trouble",
+        "_parked", "_unwritten", "name", "trouble",
     )  # fmt: skip
 
     def __init__(self, part: Part, descriptor: int) -> None:
@@ -33,6 +32,8 @@ class Reel:
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
         #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
         self._begun = b""
+        #: Where both lie while nobody needs them: descriptor, offset, length in all, length of `begun`.
+        self._parked: tuple[int, int, int, int] | None = None
         #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
         self._unwritten = b""
         self._backlog = bytearray()
@@ -57,7 +58,28 @@ class Reel:
     @property
     def remainder(self) -> bytes:
         """Give the plaintext a successor would have to write anew, from the beginning of a record."""
-        return b"".join((self._begun, self._sealer.pending, self._backlog or b""))
+        self._fetch()
+        return b"".join((self._begun, self._sealer.pending, self._backlog))
+
+    def park(self, descriptor: int, at: int, length: int) -> None:
+        """Keep the remainder where it was just saved, not in memory: 4 KB a call. It lies there until the next save."""
+        if not length or self._unwritten or self._backlog:
+            return
+        self._parked = descriptor, at, length, len(self._begun)
+        self._begun = b""
+        self._sealer.put_aside()
+
+    def _fetch(self) -> None:
+        """Have the remainder in memory again."""
+        if self._parked is None:
+            return
+        descriptor, at, length, begun = self._parked
+        rest = os.pread(descriptor, length, at)
+        if len(rest) != length:
+            raise OSError(errno.EIO, "the spool of a call was cut")
+        self._parked = None
+        self._begun = rest[:begun]
+        self._sealer.take_back(rest[begun:])
 
     @property
     def committed(self) -> int:
@@ -89,6 +111,8 @@ class Reel:
         return bool(self._dropped_from)
 
     def _seal(self, data: bytes, now: int) -> None:
+        if self._parked is not None:
+            self._fetch()
         sealer = self._sealer
         pending = sealer.pending
         sealed = sealer.add(data)
@@ -141,6 +165,7 @@ class Reel:
 
     def finish(self, data: bytes, now: int) -> bool:
         """Seal the rest as the last segment; False if not all of it could be written, then `remainder` has it."""
+        self._fetch()
         if self._finished:
             return self.retry()
         self.write(data, now)

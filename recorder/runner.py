@@ -56,6 +56,7 @@ class Runner:
             c.CloseMedia: self._close_media,
             c.Accept: self._accept,
             c.Refuse: self._refuse,
+            c.Reoffer: lambda call, x: self.node.endpoint.reoffer(call.session, x.sdp, self.node.monotonic()),
             c.HangUp: self._hang_up,
             c.Index: self._index,
             c.Finish: self._finish,

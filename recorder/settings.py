@@ -22,6 +22,7 @@ from recorder.settings_values import (
     Network,
     PortRange,
     Reader,
+    Siprec,
     Srtp,
     Transport,
     Wrong,
@@ -197,6 +198,31 @@ class Customer:
         read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased then. More rules through the API."
     )
     srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
+    siprec: Siprec = option(
+        read.one_of(Siprec),
+        Siprec.TOLERANT,
+        "What an INVITE must carry. tolerant: any mark of a recording session; strict: Require: siprec and +sip.src, "
+        "as RFC 7866 has it; plain: nothing, for devices that record without SIPREC.",
+    )
+    late_offer: bool = option(
+        read.boolean, False, "Answer an INVITE without SDP by an offer of ours, as Cisco's built-in bridge wants it."
+    )
+    sdes_without_tls: bool = option(
+        read.boolean, True, "Take SRTP keys (a=crypto) that came over UDP or TCP, where others may have read them."
+    )
+    pause_by_reinvite: bool = option(
+        read.boolean,
+        False,
+        "Tell the client of a pause by a re-INVITE, so that it stops sending; not every client survives one. "
+        "What comes during a pause is thrown away in any case.",
+    )
+    digest: Path | None = option(
+        read.absolute,
+        None,
+        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs must then authenticate. "
+        "Most clients cannot; sources and certificates are the usual way.",
+        example=Path("/etc/recorder/acme.digest"),
+    )
     learn_source: bool = option(
         read.boolean,
         True,

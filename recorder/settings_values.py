@@ -55,6 +55,14 @@ class Srtp(enum.StrEnum):
     OFF = "off"
 
 
+class Siprec(enum.StrEnum):
+    """What makes an INVITE a recording session."""
+
+    STRICT = "strict"
+    TOLERANT = "tolerant"
+    PLAIN = "plain"
+
+
 class Level(enum.StrEnum):
     """How much is logged."""
 

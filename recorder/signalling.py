@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from recorder import events as e
+from recorder.errors import NotPossible
 from recorder.live import Live, LiveCall
 from recorder.node import Node
 from recorder.recording import Recording
 from recorder.runner import Runner
+from recorder.settings import Customer as Configured
+from recorder.settings_values import Siprec
+from sip import digest
 from sip import events as s
 from sip.errors import SipError
 from sip.negotiate import Policy
@@ -35,11 +39,14 @@ class Signalling:
         self._runner = runner
         self._live = live
         self._local: dict[str, str] = {}
+        self._realms = realms(node.settings.customers)
+        self._nonce_secret = os.urandom(32)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
-            s.Informed: lambda x: self._tell(x.session, e.Informed(x.request, x.metadata)),
-            s.Acknowledged: lambda x: self._touch(x.session),
+            s.Informed: self._informed,
+            s.Acknowledged: self._acknowledged,
+            s.Reanswered: lambda x: self._tell(x.session, e.Agreed(x.sdp)),
             s.HungUp: self._hung_up,
             s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
@@ -76,14 +83,14 @@ class Signalling:
         if customer is None:
             self._refuse(event.token, 403, "no-customer", None)
             return
-        if event.offer is None:
-            self._refuse(event.token, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+        configured = self._node.settings.customer(customer.name)
+        if configured is None or not self._welcome(event, customer, configured):
             return
         if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
             self._refuse(event.token, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
             return
         try:
-            offered = self._offered(event, event.offer)
+            offered = self._first(event)
             leaf = customer.keys.allocate(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         except StorageError as problem:
             self._node.storage_trouble(problem)
@@ -92,7 +99,8 @@ class Signalling:
         except OSError:
             self._refuse(event.token, 503, "no-route", customer, retry_after=30)
             return
-        recording = Recording(str(uuid.uuid4()), self._policy(customer, event.flow), os.urandom)
+        self._node.metrics.sip_marks.labels(event.marks).inc()
+        recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
         call = LiveCall(recording, customer, leaf, event.session)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -118,10 +126,50 @@ class Signalling:
         self._node.refused("INVITE", status, reason, customer.name if customer else None)
         self._node.endpoint.refuse(token, status, self._node.monotonic(), warning=warning, retry_after=retry_after)
 
-    def _policy(self, customer: Customer, flow: Flow) -> Policy:
-        configured = self._node.settings.customer(customer.name)
-        srtp = self._node.settings.srtp_of(configured) if configured else self._node.settings.media.srtp
-        return Policy(srtp=srtp.value, secure=flow.transport == "tls")
+    def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
+        """Refuse what this customer's clients must not do."""
+        marks, plain = event.marks, configured.siprec is Siprec.PLAIN
+        if not self._authentic(event, customer):
+            return False
+        if (marks == "none" and not plain) or (marks != "both" and configured.siprec is Siprec.STRICT):
+            self._node.refused("INVITE", 421, "not-siprec", customer.name)
+            self._node.endpoint.refuse(event.token, 421, self._node.monotonic(), headers=(("Require", "siprec"),))
+            return False
+        if event.offer is None and not configured.late_offer:
+            self._refuse(event.token, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+            return False
+        return True
+
+    def _authentic(self, event: s.Invited, customer: Customer) -> bool:
+        """Challenge an INVITE of a customer whose clients must authenticate (RFC 3261 section 22)."""
+        realm = self._realms.get(customer.name)
+        if realm is None:
+            return True
+        source, now = event.flow.remote[0], self._node.now().wall.timestamp()
+        outcome = digest.judge(event.request, realm, self._nonce_secret, source, now)
+        if outcome is digest.Outcome.RIGHT:
+            return True
+        if outcome is digest.Outcome.WRONG:
+            self._node.refused("INVITE", 401, "digest", customer.name)
+        stale = outcome is digest.Outcome.STALE
+        fields = digest.challenges(realm, self._nonce_secret, source, now, stale=stale)
+        self._node.endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
+        return False
+
+    def _policy(self, configured: Configured, flow: Flow) -> Policy:
+        srtp = self._node.settings.srtp_of(configured)
+        return Policy(
+            srtp=srtp.value,
+            secure=flow.transport == "tls",
+            sdes_without_tls=configured.sdes_without_tls,
+            reoffers=configured.pause_by_reinvite,
+        )
+
+    def _first(self, event: s.Invited) -> e.Offered | e.OfferWanted:
+        if event.offer is not None:
+            return self._offered(event, event.offer)
+        secure, address = event.flow.transport == "tls", self._address(event.flow)
+        return e.OfferWanted(event.token, event.request, event.metadata, secure, address)
 
     def _offered(self, event: s.Invited | s.Reoffered, offer: bytes) -> e.Offered:
         return e.Offered(
@@ -144,6 +192,27 @@ class Signalling:
         return self._local[remote]
 
     # ---- in the dialog ----
+    def _acknowledged(self, event: s.Acknowledged) -> None:
+        call = self._live.by_session(event.session)
+        if call is None:
+            return
+        if event.answer is not None or call.recording.offers_first:
+            self._feed(call, e.Agreed(event.answer))
+        self._mend(call)
+        self._touch(event.session)
+
+    def _informed(self, event: s.Informed) -> None:
+        self._tell(event.session, e.Informed(event.request, event.metadata))
+        call = self._live.by_session(event.session)
+        if call:
+            self._mend(call)
+
+    def _mend(self, call: LiveCall) -> None:
+        """Ask for the whole metadata where something is missing and the client takes such requests (RFC 7866 9.2)."""
+        wanting = call.recording.picture.wanting
+        if wanting and self._node.endpoint.ask_snapshot(call.session, f"metadata {wanting}", self._node.monotonic()):
+            call.recording.picture.wanting = None
+
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)
         if call is None or event.offer is None:
@@ -174,6 +243,21 @@ class Signalling:
         self._runner.guarded(call, event)
         if call.dirty and call.recording.alive:
             self._runner.checkpoint(call)
+
+
+def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
+    """Read the files of users; raises NotPossible with the line that is wrong."""
+    found = {}
+    for customer in customers:
+        if customer.digest is None:
+            continue
+        try:
+            found[customer.name] = digest.Realm.parse(customer.digest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            where = f", line {problem.args[0]}" if isinstance(problem, ValueError) and problem.args else ""
+            hint = "Each line is user:realm:HA1, all of one realm; HA1 as htdigest makes it."
+            raise NotPossible(f"the users of customer {customer.name} cannot be read{where}.", hint) from None
+    return found
 
 
 def _route_source(remote: str) -> str:

@@ -95,7 +95,7 @@ class Stream:
             "inferred": owner.inferred,
             "media": self.line.media,
             "codec": document.codec(self.line.formats),
-            "srtp": self.line.suite,
+            "srtp": self.line.protection,
             "removed": self.removed,
             "formats": [document.payload(f) for f in self.formats.values()],
             **document.figures(self.figures),

@@ -209,11 +209,14 @@ class Tape:
         self.generation += 1
         if self._head is None:
             self._head = self._encode_head()
+        reel, at = self._reel, spool.offset(self.generation)
+        rest = reel.remainder
         slot = spool.pack_parts(
-            self.generation, self._reel.committed, self._reel.number, self.closed, self._head,
-            state.pack([lanes.track for lanes in self.lanes.values()]), self._reel.remainder,
+            self.generation, reel.committed, reel.number, self.closed, self._head,
+            state.pack([lanes.track for lanes in self.lanes.values()]), rest,
         )  # fmt: skip
-        os.pwrite(self._spool_fd, slot, spool.offset(self.generation))
+        if os.pwrite(self._spool_fd, slot, at) == len(slot):
+            reel.park(self._spool_fd, at + len(slot) - len(rest), len(rest))
 
     def _encode_head(self) -> bytes:
         return json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()

@@ -1,9 +1,9 @@
-"""Which recordings belong to one call, and how surely: by the names that clients give a call, never by a guess.
+"""Which recordings belong to one call, and how surely: by the names clients give a call, never by a guess.
 
-Two dialogs are of one call if they share a name of it: an SBC that records to two recorders, a phone that sends its near
-and far end apart (`x-refci`), a transfer that begins a new dialog in the same group, both ends recorded by two SBCs that
-pass on a UCID or a Session-ID. Time, addresses and phone numbers are not looked at: who calls whom at the same moment
-is a guess. Values may be personal; whoever stores them puts them under a key first.
+Two dialogs are of one call if they share a name of it: an SBC that records to two recorders, a phone that sends its
+near and far end apart (`x-refci`), a transfer that begins a new dialog in the same group, both ends recorded by two
+SBCs that pass on a UCID or a Session-ID. Time, addresses and phone numbers are not looked at: who calls whom at the
+same moment is a guess. Values may be personal; whoever stores them puts them under a key first.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def call_names(correlations: Iterable[tuple[str, str]]) -> tuple[CallName, ...]:
 def call_group(names: Iterable[CallName]) -> CallName | None:
     """Give the name under which recordings of the same call are shown; None if the client named none.
 
-    It is stable while the client adds names of lesser weight. Recordings whose surest names differ may still be related.
+    It is stable while the client adds names of lesser weight. Recordings whose surest names differ may still be
+    related.
     """
     return next(iter(names), None)
 

@@ -20,7 +20,7 @@ from sip.values import MAGIC_COOKIE, Flow
 # Bytes of the key under which stateless To tags are made.
 SECRET_BYTES = 32
 # The timers of a session.
-SESSION_TIMERS = ("repeat", "no-ack", "confirm", "refresh", "expire", "retry")
+SESSION_TIMERS = ("repeat", "no-ack", "confirm", "refresh", "expire", "retry", "forget")
 
 
 @dataclass(frozen=True, slots=True)

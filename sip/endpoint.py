@@ -16,7 +16,7 @@ from sip.errors import MalformedMessage
 from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
 from sip.message import Request, parse, salvage
 from sip.responses import Fields
-from sip.session import Phase, Session
+from sip.session import Phase, Session, Turn
 from sip.settings import Settings
 from sip.snapshot import revive, snapshot
 from sip.streams import Streams
@@ -127,6 +127,11 @@ class Endpoint:
         if found:
             self._calling.reoffer(found, sdp, now)
 
+    def ask_snapshot(self, session: SessionKey, reason: str, now: float) -> bool:
+        """Ask the peer for its whole metadata, if it takes such requests; they come in a request of its own."""
+        found = self._context.sessions.get(session)
+        return found is not None and self._calling.ask_snapshot(found, reason, now)
+
     def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
         """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
         seconds = self._context.settings.retry_after if retry_after is None else retry_after
@@ -218,6 +223,8 @@ class Endpoint:
             self._calling.refresh(session, now)
         elif letter == "retry":
             self._calling.catch_up(session, now)
+        elif letter == "forget" and session.token is None and session.turn(Turn.CONFIRMED):
+            self._context.close(session)
         elif letter == "confirm" and session.token is not None:
             self._context.emit(Dropped(session.flow, "bye-unconfirmed"))
             self._verdicts.confirm(session.token, now)

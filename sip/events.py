@@ -35,6 +35,7 @@ class Invited:
     request: Request  # the whole INVITE
     offer: bytes | None  # the SDP, None if the peer waits for ours
     metadata: bytes | None  # the rs-metadata as sent
+    marks: str = "both"  # which signs of a recording session it carries (sip.recognise.marks)
 
 
 @dataclass(frozen=True, slots=True)

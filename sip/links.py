@@ -69,7 +69,7 @@ class Datagrams:
         self._stream = stream
         self._bound: Address = stream.sockname[:2]
         self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
-        self._family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
+        self.family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
         self._locals: dict[str, Address] = {}
         self._unsent: deque[tuple[bytes, Address]] = deque()
         self._wake = asyncio.Event()
@@ -131,7 +131,7 @@ class Datagrams:
         return known
 
     def _look_up(self, host: str) -> Address:
-        with contextlib.suppress(OSError), socket.socket(self._family, socket.SOCK_DGRAM) as probe:
+        with contextlib.suppress(OSError), socket.socket(self.family, socket.SOCK_DGRAM) as probe:
             probe.connect((host, NO_MATTER))
             return probe.getsockname()[0], self._bound[1]
         return self._bound

@@ -51,6 +51,7 @@ class Picture:
     """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
 
     __slots__ = (
+        "_based",
         "_extensions",
         "_identities",
         "_ids",
@@ -61,6 +62,7 @@ class Picture:
         "correlations",
         "damage",
         "session_id",
+        "wanting",
     )
 
     def __init__(self) -> None:
@@ -74,6 +76,9 @@ class Picture:
         """When the session began, by the client's clock."""
         self.client_ended_at: datetime | None = None
         """When it ended, by the client's clock."""
+        self.wanting: str | None = None
+        """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
+        self._based = False
         self._people = People()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
@@ -121,14 +126,30 @@ class Picture:
         """Merge a document that arrived at `now`; `final` is the metadata of a BYE, which never takes anything away."""
         self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
         if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
+            self.wanting = None if final else "damaged"
             return
         snapshot = not document.partial and not final and not document.damaged
+        self.wanting = None if final else self._wanting(document)
+        self._based = self._based or not document.partial
         self._apply_sessions(document)
         self._apply_participants(document, now, snapshot)
         self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, final=final)
         self._apply_hints(read_extensions(document), now)
         self._keep_extensions(document)
         self._name_known()
+
+    def _wanting(self, document: Document) -> str | None:
+        """Look for what a snapshot would mend."""
+        if document.damaged is Damage.CUT:
+            return "damaged"
+        if not document.partial:
+            return None
+        if not self._based:
+            return "no-base"
+        fresh = {participant.id for participant in document.participants}
+        named = {link.participant for link in document.stream_links}
+        named |= {link.participant for link in document.session_links}
+        return "unknown-ids" if named - fresh - set(self._ids) else None
 
     def apply_request(self, request: Request, now: datetime) -> None:
         """Merge what the headers of a request of the client say."""
@@ -347,6 +368,7 @@ class Picture:
             **self._tracks.to_state(),
             "identities": [list(pair) for pair in self._identities],
             "extensions": self._pieces(),
+            "based": self._based,
         }
 
     @classmethod
@@ -362,6 +384,7 @@ class Picture:
         picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
         picture._tracks = Tracks.from_state(state)
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
+        picture._based = bool(state.get("based", True))
         if state["extensions"]:
             picture._extensions = zlib.compress(json.dumps(state["extensions"]).encode(), 1)
         return picture

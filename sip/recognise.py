@@ -29,6 +29,16 @@ def has_feature_tag(headers: Headers) -> bool:
     return any(FEATURE.search(value) for value in headers.all("Contact"))
 
 
+def marks(headers: Headers, metadata: bytes | None) -> str:
+    """Name the marks an INVITE carries, for a counter: `both` is the letter of RFC 7866, `none` a plain call."""
+    option, feature = has_option_tag(headers), has_feature_tag(headers)
+    if option and feature:
+        return "both"
+    if option or feature:
+        return "option-tag" if option else "feature-tag"
+    return "metadata" if metadata is not None else "none"
+
+
 def is_recording(headers: Headers, metadata: bytes | None, *, strict: bool) -> bool:
     """Tell whether an INVITE begins a recording session: any mark, or in strict mode both of RFC 7866."""
     if strict:

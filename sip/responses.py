@@ -13,6 +13,7 @@ REASONS = {
     100: "Trying",
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",

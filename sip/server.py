@@ -20,6 +20,7 @@ import asyncio_dgram
 from sip.endpoint import Endpoint
 from sip.events import Close, Dropped, Event, Send
 from sip.links import Connection, Datagrams, Gate
+from sip.names import Names
 from sip.settings import Settings
 from sip.values import Flow
 
@@ -87,6 +88,7 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
         self._outgoing: dict[tuple[str, tuple[str, int]], Connection | list[Send]] = {}
+        self._names = Names()
         self._peers: Counter[str] = Counter()
         self._shaking: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -257,13 +259,29 @@ class Server:
             if connection:
                 connection.close()
         elif flow.transport == "udp":
-            datagrams = self._udp.get(flow.listener)
-            if datagrams:
-                datagrams.put(item.data, flow.remote)
+            self._send_datagram(item)
         elif connection:
             connection.write(item.data)
         elif not flow.connection:
             self._send_by_new(item)
+
+    def _send_datagram(self, item: Send) -> None:
+        datagrams = self._udp.get(item.flow.listener)
+        host, port = item.flow.remote
+        known = self._names.known(host)
+        if datagrams and known:
+            datagrams.put(item.data, (known, port))
+        elif datagrams:
+            self._own(self._look_up(item, datagrams))
+
+    async def _look_up(self, item: Send, datagrams: Datagrams) -> None:
+        """Send to a name; one that nobody knows is a way that is lost."""
+        host, port = item.flow.remote
+        try:
+            datagrams.put(item.data, (await self._names.look_up(host, port, datagrams.family), port))
+        except OSError:
+            self._endpoint.connection_lost(item.flow, self._clock())
+            self.flush()
 
     def _send_by_new(self, item: Send) -> None:
         """Send by a connection of our own, opened for the purpose if need be."""
@@ -288,8 +306,8 @@ class Server:
 
     async def _connect(self, flow: Flow) -> None:
         key = (flow.transport, flow.remote)
-        context = self._client_context() if flow.transport == "tls" and self._client_context else None
         try:
+            context = self._client_context() if flow.transport == "tls" and self._client_context else None
             if flow.transport == "tls" and context is None:
                 raise OSError("no client certificate")
             loop = asyncio.get_running_loop()
@@ -298,15 +316,24 @@ class Server:
             )
             _, connection = await asyncio.wait_for(opened, CONNECT_TIMEOUT)
         except (OSError, TimeoutError, ValueError):
-            failed = self._outgoing.pop(key, None)
-            for lost in {item.flow for item in failed} if isinstance(failed, list) else ():
-                self._endpoint.connection_lost(lost, self._clock())
-            self.flush()
+            self._lose(key)
+            return
+        if not _vouched(flow, connection.flow):
+            # Whoever listens there is not whom the dialog was with (RFC 5923 section 5.1).
+            connection.close()
+            self._lose(key)
             return
         waiting = self._outgoing.get(key)
         self._outgoing[key] = connection
         for item in waiting if isinstance(waiting, list) else ():
             connection.write(item.data)
+
+    def _lose(self, key: tuple[str, tuple[str, int]]) -> None:
+        """Tell the endpoint that a way it asked for cannot be had."""
+        failed = self._outgoing.pop(key, None)
+        for lost in {item.flow for item in failed} if isinstance(failed, list) else ():
+            self._endpoint.connection_lost(lost, self._clock())
+        self.flush()
 
     async def _listen(self, loop: asyncio.AbstractEventLoop, number: int, listener: Listener) -> asyncio.Server:
         if listener.ssl_context is None:
@@ -320,6 +347,12 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _vouched(asked: Flow, made: Flow) -> bool:
+    """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
+    wanted = set(asked.certificate_names)
+    return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))
 
 
 def _less(counter: Counter[str], key: str) -> None:

@@ -12,10 +12,14 @@ from enum import Enum
 
 from sip.dialog import Dialog
 from sip.events import SessionKey, Token
+from sip.headers import Headers
 from sip.message import Request
 from sip.session_timer import SessionTimer
 from sip.timers import T1
 from sip.values import Flow, NameAddr
+
+SNAPSHOT_REQUEST = "application/rs-metadata-request"
+"""Body in which a recorder asks for a snapshot of the metadata."""
 
 
 class Phase(Enum):
@@ -82,6 +86,10 @@ class Session:
     timer: SessionTimer | None = None
     # The peer's Allow names UPDATE.
     takes_update: bool = False
+    # The peer's Accept names requests for a snapshot of the metadata (RFC 7866 section 9.2).
+    takes_snapshot: bool = False
+    # Snapshots asked for so far.
+    snapshots: int = 0
     # A 200 that has not been acknowledged, as sent.
     unacked: bytes = b""
     # Name of its transaction, for retransmissions after a restart.
@@ -101,6 +109,14 @@ class Session:
         if phase is not None:
             self.phase = phase
         return phase is not None
+
+    def learn(self, headers: Headers) -> None:
+        """Take from a request or response of the peer what it can do; what it does not mention stays as it was."""
+        if "Allow" in headers:
+            self.takes_update = "update" in headers.tokens("Allow")
+        if "Accept" in headers:
+            kinds = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
+            self.takes_snapshot = SNAPSHOT_REQUEST in kinds
 
     def settle(self, sdp: bytes) -> None:
         """Note that an offer of either side has been answered; `sdp` is the last text of ours."""

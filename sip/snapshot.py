@@ -1,7 +1,8 @@
 """A session as a JSON-able dict, so that a restarted process goes on with its dialogs.
 
 Kept: tags, CSeqs, route, target, timer, and a 200 that was not acknowledged, with the name of its transaction, so that
-a retransmitted INVITE gets the same answer and begins nothing new.
+a retransmitted INVITE gets the same answer and begins nothing new. A session whose BYE was not answered yet waits for
+its repetition.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sip.timers import GIVE_UP, T1
 from sip.uac import Calling
 from sip.values import Flow
 
-VERSION = 1
+VERSION = 2
 ENCODING = "latin-1"  # bytes to text and back, one to one
 
 
@@ -42,13 +43,14 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "flow": [flow.transport, *flow.local, *flow.remote, flow.listener, list(flow.certificate_names)],
         "local_sdp": session.local_sdp.decode(ENCODING),
         "takes_update": session.takes_update,
+        "takes_snapshot": session.takes_snapshot,
         "timer": [timer.interval, timer.ours] if timer else None,
         "expires": None if expires is None else expires + shift,
         "unacked": session.unacked.decode(ENCODING),
         "unacked_cseq": session.unacked_cseq,
         "unacked_offer": bool(session.unacked) and session.offering is Offering.OURS,
         "transaction": list(session.unacked_key) if session.unacked else [],
-        "running": session.phase is not Phase.INVITED,
+        "phase": session.phase.value,
     }
 
 
@@ -57,6 +59,10 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
     try:
         session = _session(state)
         context.sessions.add(session)
+        if session.phase is Phase.LEAVING:
+            # Its BYE was not answered: the peer repeats it, and is asked about anew. After that nothing will come.
+            context.arm(session, "forget", now + GIVE_UP)
+            return session.key
         calling.restart_timer(session, now)
         if state["expires"] is not None and session.timer:
             # A refresh may have been lost while nobody listened: its retransmissions get their chance.
@@ -83,9 +89,11 @@ def _session(state: dict[str, Any]) -> Session:
         remote_cseq=state["remote_cseq"],
         local_cseq=state["local_cseq"],
     )
-    session = Session(key, dialog, _flow(state["flow"]), state["first_cseq"], phase=Phase.RUNNING)
+    ending = state["phase"] in (Phase.LEAVING.value, Phase.HANGING_UP.value)
+    phase = Phase.LEAVING if ending else Phase.RUNNING
+    session = Session(key, dialog, _flow(state["flow"]), state["first_cseq"], phase=phase)
     session.local_sdp = state["local_sdp"].encode(ENCODING)
-    session.takes_update = state["takes_update"]
+    session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
     session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
     return session
 

@@ -206,6 +206,9 @@ class ClientTransactions:
     def fire(self, key: ClientKey, letter: str, now: float) -> ClientTransaction | None:
         """Let a timer happen; return the transaction if it timed out."""
         transaction = self._all.get(key)
+        if transaction and letter == "RETRANSMIT" and transaction.interval >= T2 and transaction.fallbacks:
+            # Nothing heard for 3.5 s: this address may lead nowhere.
+            self._next_way(transaction)
         if transaction and self._happen(transaction, Input[letter], now, ""):
             return transaction
         return None
@@ -215,11 +218,14 @@ class ClientTransactions:
         for transaction in list(self._all.values()):
             unanswered = transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING)
             if transaction.flow == flow and unanswered and transaction.fallbacks:
-                old = transaction.flow.transport
-                transaction.flow, *rest = transaction.fallbacks
-                transaction.data = _over(transaction.data, old, transaction.flow.transport)
-                transaction.fallbacks = tuple(rest)
+                self._next_way(transaction)
                 self._transmit(transaction, now)
+
+    def _next_way(self, transaction: ClientTransaction) -> None:
+        old = transaction.flow.transport
+        transaction.flow, *rest = transaction.fallbacks
+        transaction.data = _over(transaction.data, old, transaction.flow.transport)
+        transaction.fallbacks = tuple(rest)
 
     def _transmit(self, transaction: ClientTransaction, now: float) -> None:
         self._send(transaction.flow, transaction.data)

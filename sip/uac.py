@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from sip.bodies import contents
 from sip.context import Context, contact
 from sip.errors import MalformedMessage
 from sip.events import Ending, Expired, Informed, Reanswered
 from sip.message import Request, Response
 from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
-from sip.session import Offering, Phase, Session, Turn
+from sip.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
 from sip.transactions import ClientTransaction
 from sip.uri import Uri, host_port
 from sip.values import Flow
@@ -19,7 +17,10 @@ from sip.values import Flow
 LONGEST_DATAGRAM = 1300
 # Longest wait before a re-INVITE that met another is repeated, seconds; we never own the Call-ID (section 14.1).
 GLARE_WAIT = 2.0
-NOTHING_HEARD = 408
+# Snapshots asked for in one dialog: a client whose metadata stay damaged would be asked for ever.
+MAX_SNAPSHOTS = 5
+# Boundary of our own multipart bodies; nothing we put into them holds it.
+BOUNDARY = b"srs-recorder-part"
 # The dialog is not known to the peer any more (section 12.2.1.2).
 GONE = frozenset({408, 481})
 # The peer does not take UPDATE after all.
@@ -47,7 +48,7 @@ class Calling:
             return
         self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
         session.unacked, session.wanted, session.parting = b"", b"", None
-        text = "".join(c for c in reason if c.isalnum() or c in " -_.")
+        text = _plain(reason)
         extra = f'Reason: SIP;cause=200;text="{text}"\r\n' if text else ""
         self._request(session, "BYE", extra, b"", now, with_contact=False)
 
@@ -81,6 +82,35 @@ class Calling:
             self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
         elif session.local_sdp and not session.wanted:
             self.reoffer(session, session.local_sdp, now)
+
+    def ask_snapshot(self, session: Session, reason: str, now: float) -> bool:
+        """Ask for the whole metadata (RFC 7866 section 9.2), only of a peer whose Accept names such requests.
+
+        Others would take the body for SDP. By UPDATE, else by re-INVITE with our last SDP; False if it cannot be now.
+        """
+        ready = session.phase is Phase.RUNNING and not session.unacked and session.offering is Offering.NONE
+        if not ready or not session.takes_snapshot or session.token is not None or session.wanted:
+            return False
+        if session.snapshots >= MAX_SNAPSHOTS or not (session.takes_update or session.local_sdp):
+            return False
+        session.snapshots += 1
+        text = f"SRS-Reason: {_plain(reason)}\r\n".encode()
+        lines = self._refresh_lines(session)
+        if session.takes_update:
+            lines += "Content-Disposition: recording-session\r\n"
+            self._request(session, "UPDATE", lines, text, now, kind=SNAPSHOT_REQUEST)
+            return True
+        body = b"".join(
+            b"--%s\r\nContent-Type: %s\r\n%s\r\n%s\r\n" % (BOUNDARY, kind.encode(), extra, part)
+            for kind, extra, part in (
+                ("application/sdp", b"", session.local_sdp),
+                (SNAPSHOT_REQUEST, b"Content-Disposition: recording-session\r\n", text),
+            )
+        )
+        session.offering, session.wanted = Offering.OURS, session.local_sdp
+        mixed = f"multipart/mixed;boundary={BOUNDARY.decode()}"
+        self._request(session, "INVITE", lines, body + b"--%s--\r\n" % BOUNDARY, now, kind=mixed)
+        return True
 
     def answered(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take a final response to a request of ours."""
@@ -164,10 +194,12 @@ class Calling:
             self.gone(session, now, bye=False)
         elif response.status in NO_UPDATE:
             session.takes_update = False
-            self.refresh(session, now)
+            if session.timer and session.timer.ours:
+                self.refresh(session, now)
 
     def _refreshed(self, session: Session, response: Response, now: float) -> None:
         session.dialog.retarget(Request("", "", headers=response.headers))
+        session.learn(response.headers)
         self.restart_timer(session, now)
 
     def _refresh_lines(self, session: Session) -> str:
@@ -177,25 +209,34 @@ class Calling:
         return f"Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n{expires}"
 
     def _request(
-        self, session: Session, method: str, extra: str, body: bytes, now: float, *, with_contact: bool = True
+        self,
+        session: Session,
+        method: str,
+        extra: str,
+        body: bytes,
+        now: float,
+        *,
+        with_contact: bool = True,
+        kind: str = "application/sdp",
     ) -> None:
         dialog = session.dialog
         dialog.local_cseq += 1
         branch = self._context.branch()
         flow, *others = self._ways(session)
         text = contact(session) if with_contact else ""
-        data = dialog.request(method, dialog.local_cseq, _via(flow, branch), text, extra, body, "application/sdp")
+        data = dialog.request(method, dialog.local_cseq, _via(flow, branch), text, extra, body, kind)
         if flow.transport == "udp" and len(data) > LONGEST_DATAGRAM:
             # The peer may not listen on TCP; then the datagram goes out after all.
             stream = Flow("tcp", flow.local, flow.remote, 0, flow.listener)
-            data = dialog.request(method, dialog.local_cseq, _via(stream, branch), text, extra, body, "application/sdp")
+            data = dialog.request(method, dialog.local_cseq, _via(stream, branch), text, extra, body, kind)
             flow, others = stream, [flow, *others]
         self._context.clients.begin((branch, method), flow, data, session.key, tuple(others), now)
 
     def _ways(self, session: Session) -> list[Flow]:
         """Give the ways to the peer: the living connection of the dialog, then route or Contact, then the last source.
 
-        On UDP a name cannot be looked up without a pause, so there only addresses are followed.
+        A name is looked up by whoever has the sockets. Behind NAT the Contact often leads nowhere; on UDP, where
+        nobody tells, the last source is tried as well when nothing is heard.
         """
         flow = session.flow
         target = _target(session.dialog.next_hop(), flow)
@@ -214,6 +255,11 @@ class Calling:
         return session.dialog.request("ACK", number, via, "", "", b"", "")
 
 
+def _plain(reason: str) -> str:
+    """Leave of a reason what needs no quoting and cannot end a line."""
+    return "".join(c for c in reason if c.isascii() and (c.isalnum() or c in " -_."))
+
+
 def _via(flow: Flow, branch: str) -> str:
     host, port = flow.local
     return f"SIP/2.0/{flow.transport.upper()} {host_port(host.partition('%')[0], port)};branch={branch};rport"
@@ -230,15 +276,6 @@ def _target(text: str, flow: Flow) -> Flow | None:
     transport = (uri.param("transport") or flow.transport).lower()
     # A peer that came by TLS is never answered in the clear.
     transport = flow.transport if flow.transport == "tls" or transport not in ("udp", "tcp", "tls") else transport
-    if not _is_address(uri.host) and transport == "udp":
-        return None
     port = uri.port or (TLS_PORT if transport == "tls" else UDP_PORT)
     return Flow(transport, flow.local, (uri.host, port), 0, flow.listener, flow.certificate_names)
 
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

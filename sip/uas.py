@@ -12,7 +12,7 @@ from sip.dialog import Dialog
 from sip.errors import MalformedMessage, RemoteError
 from sip.events import Dropped, Invited, Refused, SessionKey
 from sip.message import Request, check
-from sip.recognise import is_recording, unknown_tags
+from sip.recognise import is_recording, marks, unknown_tags
 from sip.responses import (
     ALLOW,
     CAPABILITIES,
@@ -186,12 +186,13 @@ class Answering:
         way = reply_flow(request, flow)
         dialog = Dialog.accept(request, reply.to, tag)
         session = Session(SessionKey(tag), dialog, way, dialog.remote_cseq)
-        session.takes_update = "update" in request.headers.tokens("Allow")
+        session.learn(request.headers)
         key = server_key(request, "INVITE")
         context.servers.begin(key, way, sent_by_port(request), reply, tag, now)
         context.sessions.add(session)
         token = context.ask(session, key, found.offer is not None, dialog.remote_cseq)
-        context.emit(Invited(session.key, token, flow, request, found.offer, found.metadata))
+        signs = marks(request.headers, found.metadata)
+        context.emit(Invited(session.key, token, flow, request, found.offer, found.metadata, signs))
         return session
 
     def _session_of(self, request: Request) -> Session | None:

@@ -38,7 +38,10 @@ class Within:
             self._answer(session, request, way, now, 500, "cseq")
             return
         session.flow = way
-        if session.phase is not Phase.RUNNING:
+        if session.phase is Phase.LEAVING and session.token is None and request.method == "BYE":
+            # Repeated after our restart.
+            self._ask_to_leave(session, request, way, now)
+        elif session.phase is not Phase.RUNNING:
             self._at_the_edge(session, request, way, now)
         elif request.method == "BYE":
             self._bye(session, request, way, now)
@@ -120,6 +123,9 @@ class Within:
         session.turn(Turn.BYE)
         session.unacked, session.unacked_key = b"", ()
         self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
+        self._ask_to_leave(session, request, way, now)
+
+    def _ask_to_leave(self, session: Session, request: Request, way: Flow, now: float) -> None:
         key = server_key(request, "BYE")
         reply = Reply.to_request(request, way, session.key)
         self._context.servers.begin(key, way, sent_by_port(request), reply, session.key, now)
@@ -148,6 +154,7 @@ class Within:
             self._answer(session, request, way, now, error.status, error.code, fields)
             return
         session.dialog.retarget(request)
+        session.learn(request.headers)
         session.timer = timer
         self._calling.restart_timer(session, now)
         self._changed(session, request, way, found, now)

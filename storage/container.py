@@ -120,6 +120,15 @@ class Sealer:
         self.sealed += len(ciphertext)
         return ciphertext
 
+    def put_aside(self) -> bytes:
+        """Give `pending` to a caller with a better place for it; `take_back` must be next."""
+        aside, self.pending = self.pending, b""
+        return aside
+
+    def take_back(self, pending: bytes) -> None:
+        """Take what `put_aside` gave."""
+        self.pending = pending
+
     def finish(self, data: bytes = b"") -> bytes:
         """Take the last `data`, seal everything left and mark the end; the sealer is used up."""
         before = self.add(data)

@@ -16,7 +16,7 @@ from storage.attachments import Attachments
 from storage.audit import Audit
 from storage.calls import Calls
 from storage.credentials import Credentials
-from storage.database import FILE_NAME, Database
+from storage.database import Database
 from storage.erasure import Erasures
 from storage.errors import KeysMissing
 from storage.forgetting import Forgetting
@@ -26,7 +26,7 @@ from storage.keytree import LAST_LEAF
 from storage.ledger import Ledger
 from storage.restored import reapply
 from storage.retention import Retention
-from storage.room import keep_database_room
+from storage.room import Room
 from storage.roots import RootSecret
 from storage.rules import Rules
 from storage.vault import Vault
@@ -172,7 +172,7 @@ async def _assemble(
     calls = Calls(index, keys, settings.country)
     audit = Audit(folder, data_dir / KEYS, name, signer, now)
     ledger = Ledger(data_dir / KEYS, name)
-    forgetting = Forgetting(keys, vault, index, calls, ledger, lambda: keep_database_room(folder / FILE_NAME))
+    forgetting = Forgetting(keys, vault, index, calls, ledger, Room(data_dir))
     await reapply(name, index, ledger, forgetting, signer, now)
     forgetting.keep_room()
     rules = Rules(index, keys, settings.country, settings.retention_days, now)

@@ -123,14 +123,18 @@ class Erasures:
             "leaf": leaf,
             "sealed": papers.seal(self._keys, leaf, _KIND, id, told),
         }
-        async with self._database.writing() as connection:
-            await self._permit(connection)
-            held = await rows.held_of(connection, ids)
-            if held and party is None:
-                raise Held(held)
-            await rows.file(connection, values)
-            await self._add(connection, id, ids, stored)
-            made = shown(await rows.one(connection, id))
+
+        async def write() -> Erasure:
+            async with self._database.writing() as connection:
+                await self._permit(connection)
+                held = await rows.held_of(connection, ids)
+                if held and party is None:
+                    raise Held(held)
+                await rows.file(connection, values)
+                await self._add(connection, id, ids, stored)
+                return shown(await rows.one(connection, id))
+
+        made = await self._forgetting.pressed(write)
         self.wanted.set()
         return made
 
@@ -215,17 +219,20 @@ class Erasures:
         """
         async with self._working:
             self.wanted.clear()
-            stopped = True
-            while True:
-                async with self._database.writing() as connection:
-                    going = await rows.begin(connection)
-                ready, failed = await self._stop(going, stop_live)
-                if ready:
-                    await self._forget(ready)
-                await self._conclude()
-                stopped = not failed
-                if not ready or failed:
-                    return stopped
+            well = await self._forgetting.pressed(lambda: self._work(stop_live))
+            await asyncio.to_thread(self._forgetting.keep_room)
+            return well
+
+    async def _work(self, stop_live: StopLive | None) -> bool:
+        while True:
+            async with self._database.writing() as connection:
+                going = await rows.begin(connection)
+            ready, failed = await self._stop(going, stop_live)
+            if ready:
+                await self._forget(ready)
+            await self._conclude()
+            if not ready or failed:
+                return not failed
 
     async def _stop(
         self, going: list[tuple[Doomed, Step]], stop_live: StopLive | None

@@ -5,9 +5,10 @@ gives the space that the rest may need on a full disk.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,12 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import erasurerows as rows
 from storage.callrows import DAY_SHIFT
 from storage.calls import Calls
-from storage.database import Database
+from storage.database import Database, DatabaseAway
 from storage.erasurerows import Doomed
-from storage.errors import StorageError
+from storage.errors import NoSpace, StorageError
 from storage.instants import day_of
 from storage.ledger import Entry, Ledger
 from storage.papers import Keeper
+from storage.room import Room
 from storage.tables import (
     annotations,
     attachments,
@@ -38,6 +40,7 @@ from storage.tables import (
 from storage.vault import Vault
 
 SETTLED_DAYS = 2  # a day this far back gets no new recordings: one that began before midnight keeps its leaf
+T = TypeVar("T")
 _BESIDE = (annotations, attachments, holds)  # what hangs on a call by its id
 
 
@@ -65,9 +68,8 @@ class Forgetting:
         database: Database,
         calls: Calls,
         ledger: Ledger,
-        room: Callable[[], object] = lambda: None,
+        room: Room,
     ) -> None:
-        """Take `room`, which owns disk space for the next writes of the database."""
         self._keys = keys
         self._vault = vault
         self._database = database
@@ -77,8 +79,17 @@ class Forgetting:
 
     def keep_room(self) -> None:
         """Own the disk space that the next erasure needs, as far as there is any."""
-        self._room()
+        self._room.keep()
         self._ledger.prepare()
+
+    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that has to work on a full disk too: with the space that is owned for it, if there is no other."""
+        try:
+            return await work()
+        except (DatabaseAway, NoSpace):
+            if not self._room.release():
+                raise
+        return await work()
 
     async def cut(self, doomed: Sequence[Doomed], now: datetime) -> None:
         """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports."""
@@ -127,7 +138,6 @@ class Forgetting:
     async def verify(self, doomed: Sequence[Doomed]) -> None:
         """Empty the journals and look whether anything is left; raises NotErased."""
         await self._database.scrub()
-        self._room()
         if any(self._keys.keeps(d.leaf) for d in doomed):
             raise NotErased("a key that was cut is still there", "look at keys/ and its disk")
         if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in doomed]):

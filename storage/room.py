@@ -1,17 +1,20 @@
 """Own disk space ahead of need, so that erasing works when none is left.
 
-Blocks are reserved behind the end of a file without changing its size (fallocate with FALLOC_FL_KEEP_SIZE); what is
-appended later goes into them. Where a file system cannot do that nothing is lost but the promise.
+Blocks are reserved behind the end of a file without changing its size (fallocate with FALLOC_FL_KEEP_SIZE). The ledger
+owns its next lines like that; the database cannot (SQLite cuts its files at every checkpoint), so a node owns an empty
+file with some blocks, which is given up when an erasure meets a full disk and made again when there is space. Where a
+file system cannot do that nothing is lost but the promise.
 """
 
 import ctypes
 import os
 from pathlib import Path
 
-# One erasure writes its request, the removal of a row with some thirty tokens, and its receipt: about 150 pages of
-# 4 KiB at most. Ten of them, and a file system too small for that gives a fiftieth.
-WRITE_AHEAD = 6 << 20
-LEAST_SHARE = 50
+FILE_NAME = ".room"
+# The write-ahead log may have grown to 4 MB before SQLite brings it into the database, which may grow by as much; then
+# one erasure writes its request, the removal of rows with some thirty tokens each, and its receipt.
+ROOM = 16 << 20
+LEAST_SHARE = 16  # a file system too small for that gives a sixteenth
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 
@@ -22,19 +25,39 @@ def keep_room(fd: int, offset: int, length: int) -> bool:
     return bool(call(fd, _KEEP_SIZE, offset, length) == 0)
 
 
-def keep_database_room(database: Path) -> bool:
-    """Reserve space for the write-ahead log of a SQLite database; emptying the log gives its space away.
+class Room:
+    """Space of a node that is given up when an erasure needs it."""
 
-    The database itself is not opened here: closing it would drop the locks that SQLite holds on it in this process.
-    Its pages find room in those that the erasure frees, or in the space of the files that it unlinked.
-    """
-    log = database.with_name(database.name + "-wal")
-    try:
-        status = os.statvfs(log)
-        fd = os.open(log, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return keep_room(fd, 0, min(WRITE_AHEAD, status.f_blocks * status.f_frsize // LEAST_SHARE))
-    finally:
-        os.close(fd)
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE_NAME
+
+    def keep(self) -> bool:
+        """Own the space, or half of what is left if there is less; return False if nothing is owned afterwards."""
+        try:
+            status, owned = os.statvfs(self._path.parent), self._owned()
+            wanted = min(ROOM, status.f_blocks * status.f_frsize // LEAST_SHARE)
+            size = min(wanted, owned + status.f_bavail * status.f_frsize // 2)
+            if owned >= size:
+                return owned > 0
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return False
+        try:
+            return keep_room(fd, 0, size)
+        finally:
+            os.close(fd)
+
+    def release(self) -> bool:
+        """Give the space up; return False if none was owned."""
+        try:
+            owned = self._owned() > 0
+            self._path.unlink()
+        except OSError:
+            return False
+        return owned
+
+    def _owned(self) -> int:
+        try:
+            return os.stat(self._path).st_blocks * 512
+        except FileNotFoundError:
+            return 0

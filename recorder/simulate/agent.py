@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-
 from typing import Protocol
 
 from recorder.simulate import dialog
@@ -50,7 +49,7 @@ class Agent:
         self._link = await open_link(self._plan, self._receive)
 
     async def greet(self) -> None:
-        """Ask OPTIONS (RFC 3261 section 11): over UDP the only way to learn at once that nobody listens; raise Unreachable.
+        """Ask OPTIONS (RFC 3261 section 11); raise Unreachable if nobody listens, which UDP does not tell otherwise.
 
         A recorder that leaves it unanswered gets its calls all the same.
         """
@@ -88,12 +87,14 @@ class Agent:
         return f"z9hG4bK{secrets.token_hex(10)}"
 
     async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
-        """Send a request and wait for its final answer; None after `setup_timeout`. The second value is the time in seconds."""
+        """Send a request and wait for its final answer, None if none came in time; and the seconds that it took."""
         key = (request.via.branch or "", request.method)
         queue = self._waiting[key] = asyncio.Queue()
         began = time.monotonic()
         try:
-            return await self._wait(request, queue, began + (timeout or self._plan.setup_timeout)), time.monotonic() - began
+            return await self._wait(
+                request, queue, began + (timeout or self._plan.setup_timeout)
+            ), time.monotonic() - began
         finally:
             del self._waiting[key]
 
@@ -155,5 +156,3 @@ class Agent:
             self.post(dialog.reply(request, 481, "Call/Transaction Does Not Exist", tag=secrets.token_hex(4)))
         else:
             self.post(owner.asked(request))
-
-

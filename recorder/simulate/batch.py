@@ -108,7 +108,7 @@ class Batch:
         self._buffer = bytearray(STRIDE * count)
         self._names = bytearray(b"".join(s.name.ljust(28, b"\0") for s in sources))
         self._vectors = bytearray(16 * count)
-        self._lengths = memoryview(self._vectors).cast("N")
+        self._lengths = memoryview(self._vectors).cast("L")
         self._messages = bytearray(_MESSAGE.size * count)
         addresses = [_address(b) for b in (self._buffer, self._names or bytearray(1), self._vectors, self._messages)]
         self._base = addresses[3]
@@ -123,7 +123,13 @@ class Batch:
 
     def send(self, tick: int, frame: int) -> None:
         """Send every stream's packet of this tick; `frame` is `coded.frame_mask(tick)`."""
-        buffer, lengths, size, pack, protect = self._buffer, self._lengths, self._size, _HEAD.pack_into, lib.srtp_protect
+        buffer, lengths, size, pack, protect = (
+            self._buffer,
+            self._lengths,
+            self._size,
+            _HEAD.pack_into,
+            lib.srtp_protect,
+        )
         for offset, at, head, sequence, timestamp, step, ssrc, session, pointer, mask, frames in self._places:
             pack(buffer, offset, head, tick + sequence & 0xFFFF, timestamp + tick * step & 0xFFFFFFFF, ssrc)
             payload = (mask ^ frame).to_bytes(160, "big") if mask else frames[tick % len(frames)]
@@ -139,7 +145,9 @@ class Batch:
     def _flush(self) -> None:
         done, count = 0, len(self._places)
         while done < count:
-            sent = _libc.sendmmsg(self._descriptor, self._base + _MESSAGE.size * done, min(count - done, _MAX_MESSAGES), 0)
+            sent = _libc.sendmmsg(
+                self._descriptor, self._base + _MESSAGE.size * done, min(count - done, _MAX_MESSAGES), 0
+            )
             if sent <= 0:  # the first message failed (no route, firewall): leave it out, the others go on
                 self.errors += 1
                 sent = 1

@@ -1,4 +1,4 @@
-"""What a recording client puts into its requests: SDP offer (RFC 7866 section 7.1.1), metadata (RFC 7865), both in one body."""
+"""What a recording client puts into its requests: SDP offer (RFC 7866 section 7.1.1) and metadata (RFC 7865)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,13 @@ class Target:
 def offer(lines: Sequence[Line], address: str, session: int, version: int, direction: str, *, mux: bool) -> bytes:
     """Write an SDP offer; `direction` is sendonly, or inactive while on hold."""
     family = "IP6" if ":" in address else "IP4"
-    text = ["v=0", f"o=recorder-simulate {session} {version} IN {family} {address}", "s=-", f"c=IN {family} {address}", "t=0 0"]
+    text = [
+        "v=0",
+        f"o=recorder-simulate {session} {version} IN {family} {address}",
+        "s=-",
+        f"c=IN {family} {address}",
+        "t=0 0",
+    ]
     for line in lines:
         payload_type, name, _, _ = CODECS[line.codec]
         text.append(f"m=audio {line.port} RTP/{'SAVP' if line.suite else 'AVP'} {payload_type}")
@@ -104,7 +110,9 @@ def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
         faults.append(f"An answer line is {media.direction} where {direction} was offered (RFC 3264 section 6.1).")
     crypto = [_CRYPTO.match(value) for value in media.all_attributes("crypto")]
     if line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
-        faults.append("An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2).")
+        faults.append(
+            "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
+        )
     if media.label != line.label:
         faults.append("An answer line does not echo its a=label.")
     if str(CODECS[line.codec][0]) not in media.payloads:
@@ -142,27 +150,35 @@ class Picture:
 
     def document(self, *, held: bool = False) -> bytes:
         """Write the metadata: complete, or while held a partial update in which nobody sends (RFC 7865 section 6)."""
-        inner = self._session() + "".join(map(self._person, range(len(self.parties)))) + "".join(map(self._stream, range(len(self.labels))))
-        inner += f"<sessionrecordingassoc session_id={quoteattr(self.session)}><associate-time>{self.began}</associate-time></sessionrecordingassoc>"
+        inner = (
+            self._session()
+            + "".join(map(self._person, range(len(self.parties))))
+            + "".join(map(self._stream, range(len(self.labels))))
+        )
+        inner += f"<sessionrecordingassoc session_id={quoteattr(self.session)}>{self._since()}</sessionrecordingassoc>"
         inner += "".join(self._association(i, held) for i in range(len(self.parties)))
         mode = "partial" if held else "complete"
         head = '<?xml version="1.0" encoding="UTF-8"?>\r\n<recording xmlns="urn:ietf:params:xml:ns:recording:1">'
         return f"{head}<datamode>{mode}</datamode>{inner}</recording>\r\n".encode()
 
     def _session(self) -> str:
-        group = f"<group group_id={quoteattr(self.group)}><associate-time>{self.began}</associate-time></group>"
-        return group + f"<session session_id={quoteattr(self.session)}><group-ref>{self.group}</group-ref><start-time>{self.began}</start-time></session>"
+        inner = f"<group-ref>{self.group}</group-ref><start-time>{self.began}</start-time>"
+        group = f"<group group_id={quoteattr(self.group)}>{self._since()}</group>"
+        return f"{group}<session session_id={quoteattr(self.session)}>{inner}</session>"
+
+    def _since(self) -> str:
+        return f"<associate-time>{self.began}</associate-time>"
 
     def _person(self, i: int) -> str:
-        name = f'<name xml:lang="en">{escape(self.parties[i].name)}</name>' if self.parties[i].name else ""
-        return (
-            f"<participant participant_id={quoteattr(self.people[i])}><nameID aor={quoteattr(self.parties[i].aor)}>{name}</nameID></participant>"
-            f"<participantsessionassoc participant_id={quoteattr(self.people[i])} session_id={quoteattr(self.session)}>"
-            f"<associate-time>{self.began}</associate-time></participantsessionassoc>"
-        )
+        party, who = self.parties[i], f"participant_id={quoteattr(self.people[i])}"
+        name = f'<name xml:lang="en">{escape(party.name)}</name>' if party.name else ""
+        person = f"<participant {who}><nameID aor={quoteattr(party.aor)}>{name}</nameID></participant>"
+        session = f"session_id={quoteattr(self.session)}"
+        return f"{person}<participantsessionassoc {who} {session}>{self._since()}</participantsessionassoc>"
 
     def _stream(self, i: int) -> str:
-        return f"<stream stream_id={quoteattr(self.tracks[i])} session_id={quoteattr(self.session)}><label>{escape(self.labels[i])}</label></stream>"
+        ids = f"stream_id={quoteattr(self.tracks[i])} session_id={quoteattr(self.session)}"
+        return f"<stream {ids}><label>{escape(self.labels[i])}</label></stream>"
 
     def _association(self, i: int, held: bool) -> str:
         heard = "".join(f"<recv>{track}</recv>" for j, track in enumerate(self.tracks) if j != i)
@@ -176,7 +192,18 @@ def combine(sdp: bytes | None, metadata: bytes | None) -> tuple[str, str | None,
         mark = f"recorder-{secrets.token_hex(8)}"
         part = f"\r\nContent-Type: {METADATA_TYPE}\r\nContent-Disposition: recording-session\r\n\r\n".encode()
         dash = f"--{mark}".encode()
-        body = dash + b"\r\nContent-Type: application/sdp\r\n\r\n" + sdp + b"\r\n" + dash + part + metadata + b"\r\n" + dash + b"--\r\n"
+        body = (
+            dash
+            + b"\r\nContent-Type: application/sdp\r\n\r\n"
+            + sdp
+            + b"\r\n"
+            + dash
+            + part
+            + metadata
+            + b"\r\n"
+            + dash
+            + b"--\r\n"
+        )
         return f'multipart/mixed;boundary="{mark}"', None, body
     if metadata is not None:
         return METADATA_TYPE, "recording-session", metadata

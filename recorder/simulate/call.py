@@ -21,18 +21,22 @@ from recorder.simulate.plan import SUITES, Plan
 from recorder.simulate.report import CallReport, StreamReport
 from sip.message import Request, Response
 
-_TICKS_OF_GRACE = 0.06
-"""Seconds between the last packet and what ends it (hold, BYE): a network does not let signalling overtake audio by more."""
+_GRACE = 0.06
+"""Seconds between the last packet and the hold or BYE behind it: signalling seldom overtakes audio by more."""
 
 
 class SimulatedCall:
     """Places one call and keeps its report."""
 
-    def __init__(self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any]) -> None:
+    def __init__(
+        self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any]
+    ) -> None:
         self._plan, self._number, self._agent, self._media, self._voices = plan, number, agent, media, voices
         suite, address = plan.suite_of(number), agent.link.address
         size = SUITES.get(suite or "", 0)
-        self._lines = [Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size)) for i in range(plan.streams)]
+        self._lines = [
+            Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size)) for i in range(plan.streams)
+        ]
         parties = plan.parties_of(number)
         self._picture = Picture(parties, [line.label for line in self._lines], datetime.now(UTC).isoformat())
         host = agent.me.host
@@ -81,7 +85,9 @@ class SimulatedCall:
         sdp = offer(self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux)
         return await self._ask(method, combine(sdp, metadata))
 
-    async def _ask(self, method: str, body: tuple[str, str | None, bytes] = ("", None, b"")) -> tuple[Response | None, float]:
+    async def _ask(
+        self, method: str, body: tuple[str, str | None, bytes] = ("", None, b"")
+    ) -> tuple[Response | None, float]:
         request = self._dialog.request(method, self._agent.me, self._agent.branch(), body)
         if method == "INVITE":
             self._invite, self._ack = request, None
@@ -107,7 +113,14 @@ class SimulatedCall:
             await self._media.do("add", streams=words)
 
     def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
-        who = {"id": number, "lane": i, "run": self._plan.run, "call": self._number, "stream": i, "ssrc": random_number(32)}
+        who = {
+            "id": number,
+            "lane": i,
+            "run": self._plan.run,
+            "call": self._number,
+            "stream": i,
+            "ssrc": random_number(32),
+        }
         where = {"host": target.host, "port": target.port, "rtcp_port": target.rtcp_port}
         how = {"codec": line.codec, "suite": line.suite, "key": line.key.hex(), "peer_key": target.key.hex()}
         return who | where | how | {"sound": self._voices[i][0] if self._voices else 0}
@@ -161,7 +174,7 @@ class SimulatedCall:
         self._direction = direction
         if held:
             await self._switch("off")
-            await asyncio.sleep(_TICKS_OF_GRACE)
+            await asyncio.sleep(_GRACE)
         response, _ = await self._offer("INVITE", self._picture.document(held=held))
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
@@ -176,7 +189,7 @@ class SimulatedCall:
             self.report.faults.append(f"A {what} was answered {response.status} {response.reason}.")
 
     async def _end(self) -> None:
-        await asyncio.sleep(_TICKS_OF_GRACE)
+        await asyncio.sleep(_GRACE)
         if not self._over.is_set():
             await self._bye()
         reply = await self._media.do("drop", ids=self._ids)
@@ -202,7 +215,9 @@ class SimulatedCall:
             body = b""
             if request.body or request.method == "INVITE":
                 self._version += 1
-                body = offer(self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux)
+                body = offer(
+                    self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux
+                )
             return dialog.reply(request, 200, "OK", extra=(("Contact", self._agent.me.contact),), body=body)
         return dialog.reply(request, 501, "Not Implemented", extra=(("Allow", dialog.ALLOW),))
 

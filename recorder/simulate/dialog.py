@@ -1,4 +1,4 @@
-"""A recording dialog from the client's side (RFC 3261 section 12): builds requests, ACKs and answers. No sockets, no clock."""
+"""A recording dialog from the client's side (RFC 3261 section 12): builds requests, ACKs and answers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Dialog:
     asks: int = 0
     """CSeq of the recorder's last request."""
 
-    def request(self, method: str, me: Self, branch: str, body: tuple[str, str | None, bytes] = ("", None, b"")) -> Request:
+    def request(
+        self, method: str, me: Self, branch: str, body: tuple[str, str | None, bytes] = ("", None, b"")
+    ) -> Request:
         """Build the next request of the dialog."""
         self.cseq += 1
         headers = self._head(method, me, branch, self.cseq)
@@ -75,7 +77,7 @@ class Dialog:
         return Request(method, self.target, headers=headers, body=content)
 
     def ack(self, response: Response, me: Self, branch: str, invite: Request) -> Request:
-        """Build the ACK: own branch behind a 2xx (section 13.2.2.4), the INVITE's behind a refusal (section 17.1.1.3)."""
+        """Build the ACK: own branch behind a 2xx (section 13.2.2.4), the INVITE's else (section 17.1.1.3)."""
         number = invite.cseq.number
         if 200 <= response.status < 300:
             return Request("ACK", self.target, headers=self._head("ACK", me, branch, number))
@@ -87,7 +89,12 @@ class Dialog:
         headers = Headers([("Via", me.via(branch)), ("Max-Forwards", "70")])
         for route in self.routes:
             headers.add("Route", route)
-        fields = (("From", self.sender), ("To", self.to_value or self.to), ("Call-ID", self.call_id), ("CSeq", f"{number} {method}"))
+        fields = (
+            ("From", self.sender),
+            ("To", self.to_value or self.to),
+            ("Call-ID", self.call_id),
+            ("CSeq", f"{number} {method}"),
+        )
         for name, value in fields:
             headers.add(name, value)
         return headers
@@ -107,7 +114,15 @@ class Dialog:
             return  # a damaged Contact leaves the old target
 
 
-def reply(request: Request, status: int, reason: str, *, extra: tuple[tuple[str, str], ...] = (), body: bytes = b"", tag: str = "") -> Response:
+def reply(
+    request: Request,
+    status: int,
+    reason: str,
+    *,
+    extra: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+    tag: str = "",
+) -> Response:
     """Build the answer to a request of the recorder (section 8.2.6)."""
     headers = Headers()
     for name in ("Via", "Record-Route"):
@@ -121,5 +136,3 @@ def reply(request: Request, status: int, reason: str, *, extra: tuple[tuple[str,
     if body:
         headers.add("Content-Type", "application/sdp")
     return Response(status, reason, headers, body)
-
-

@@ -103,7 +103,13 @@ class Engine:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         errors = sum(batch.errors for lane in self._batches for batch in lane)
         packets = self._packets + sum(stream.packets(self.tick) for stream in self.streams.values())
-        return {**self.figures, "cpu": usage.ru_utime + usage.ru_stime, "errors": errors, "packets": packets, "tick": self.tick}
+        return {
+            **self.figures,
+            "cpu": usage.ru_utime + usage.ru_stime,
+            "errors": errors,
+            "packets": packets,
+            "tick": self.tick,
+        }
 
     def _named(self, words: Words) -> Iterator[Outgoing]:
         for number in words["ids"]:

@@ -124,11 +124,15 @@ class StreamLink:
             opened = asyncio.open_connection(*self.remote, ssl=self._tls, server_hostname=name, local_addr=local)
             self._reader, self._writer = await asyncio.wait_for(opened, CONNECT_SECONDS)
         except ssl.SSLCertVerificationError as error:
-            raise Unreachable(f"The recorder's certificate is not trusted: {error.verify_message}. Give --ca FILE, or --insecure.") from None
+            raise Unreachable(
+                f"The recorder's certificate is not trusted: {error.verify_message}. Give --ca FILE, or --insecure."
+            ) from None
         except ssl.SSLError as error:
             raise Unreachable(f"TLS with {self.remote[0]}:{self.remote[1]} failed: {error.reason}.") from None
         except (OSError, TimeoutError):
-            raise Unreachable(f"Nobody answers at {self.remote[0]}:{self.remote[1]} over {self._plan.carrier.upper()}.") from None
+            raise Unreachable(
+                f"Nobody answers at {self.remote[0]}:{self.remote[1]} over {self._plan.carrier.upper()}."
+            ) from None
         address, port = self._writer.get_extra_info("sockname")[:2]
         self.address, self.me = address, Self(self._plan.carrier, _bracketed(address), port)
         self._up.set()

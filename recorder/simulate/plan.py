@@ -25,7 +25,7 @@ CODECS = {
     "G722": (9, "G722/8000", 16000, 160),
     "opus": (96, "opus/48000/2", 48000, 960),
 }
-"""Payload type, rtpmap, samples a second, RTP clock units a packet (RFC 3551: G.722 counts 8000 though it samples 16000)."""
+"""Payload type, rtpmap, samples a second, RTP clock units a packet (G.722 counts 8000 though it samples 16000)."""
 CHOICES = {
     "g711": ("PCMA", "PCMU"),
     "pcma": ("PCMA",),
@@ -109,7 +109,9 @@ class Plan:
         try:
             uri = Uri.parse(self.to)
         except SipError:
-            raise PlanError(f"{self.to!r} is no SIP URI. Write for example sip:rec@192.0.2.10:5061;transport=tls.") from None
+            raise PlanError(
+                f"{self.to!r} is no SIP URI. Write for example sip:rec@192.0.2.10:5061;transport=tls."
+            ) from None
         if uri.scheme not in ("sip", "sips") or not uri.host:
             raise PlanError(f"{self.to!r} is no SIP URI. Write for example sip:rec@192.0.2.10:5061;transport=tls.")
         return uri

@@ -85,8 +85,23 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for --json."""
-        names = ("label", "codec", "suite", "run", "call", "stream", "frames", "receiver_reports", "unreadable_reports", "lost_reported", "jitter_ms")
-        return {name: getattr(self, name) for name in names} | {"speaker": self.party.aor, "sent": [list(s) for s in self.sent]}
+        names = (
+            "label",
+            "codec",
+            "suite",
+            "run",
+            "call",
+            "stream",
+            "frames",
+            "receiver_reports",
+            "unreadable_reports",
+            "lost_reported",
+            "jitter_ms",
+        )
+        return {name: getattr(self, name) for name in names} | {
+            "speaker": self.party.aor,
+            "sent": [list(s) for s in self.sent],
+        }
 
 
 @dataclass(slots=True)
@@ -128,7 +143,18 @@ class CallReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it for --json."""
-        names = ("number", "call_id", "session_id", "answered", "status", "reason", "setup_ms", "bye_status", "ended_by_recorder", "faults")
+        names = (
+            "number",
+            "call_id",
+            "session_id",
+            "answered",
+            "status",
+            "reason",
+            "setup_ms",
+            "bye_status",
+            "ended_by_recorder",
+            "faults",
+        )
         plain = {name: getattr(self, name) for name in names}
         parties = [{"name": party.name, "aor": party.aor} for party in self.parties]
         return plain | {"parties": parties, "streams": [stream.as_dict() for stream in self.streams]}
@@ -218,8 +244,9 @@ class Report:
         """Return the lines that a person reads."""
         heard = sum(s.receiver_reports for c in self.calls for s in c.streams)
         lost = sum(max(0, s.lost_reported) for c in self.calls for s in c.streams)
+        answered, well = sum(c.answered for c in self.calls), sum(c.well for c in self.calls)
         lines: dict[str, object] = {
-            "calls": f"{sum(c.answered for c in self.calls)} of {len(self.calls)} answered, {sum(c.well for c in self.calls)} as told",
+            "calls": f"{answered} of {len(self.calls)} answered, {well} as told",
             "frames sent": f"{self.frames:,}",
             "reports heard": f"{heard} receiver reports, {lost} packets lost by them",
         }

@@ -42,7 +42,8 @@ def sender_report(ssrc: int, now: float, timestamp: int, packets: int, octets: i
 
 def heard(compound: bytes) -> list[Heard]:
     """Read the report blocks of a decrypted compound packet; what does not fit is left out."""
-    found, at = [], 0
+    found: list[Heard] = []
+    at = 0
     while at + 8 <= len(compound):
         first, kind, words, _ = _HEAD.unpack_from(compound, at)
         end = at + 4 + 4 * words

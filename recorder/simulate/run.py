@@ -67,7 +67,9 @@ async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress
     return Report(tuple(calls), sending, unreachable)
 
 
-async def _place_all(plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any]) -> list[CallReport]:
+async def _place_all(
+    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any]
+) -> list[CallReport]:
     """Place one call after the other at the rate of the plan; wait for all."""
     began, tasks, placed = time.monotonic(), [], []
     for number in range(plan.calls):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
 import sys
-import tempfile
+import time
+import http.client
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,9 +51,24 @@ class RunningNode:
         """URI for `recorder simulate --to`."""
         return f"sip:rec@127.0.0.1:{self.tls if transport == 'tls' else self.sip};transport={transport}"
 
+    def wait(self) -> None:
+        """Wait until the daemon takes calls."""
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            assert self.process.poll() is None, "the daemon ended by itself; its log is in the test's folder"
+            try:
+                with urllib.request.urlopen(f"{self.api}/readyz", timeout=1) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.05)  # it is starting
+        raise TimeoutError("the daemon does not become ready")
+
     def ask(self, path: str) -> bytes:
         """GET something of the customer from the API."""
-        request = urllib.request.Request(f"{self.api}/api/v1/customers/acme{path}", headers={"Authorization": f"Bearer {self.token}"})
+        request = urllib.request.Request(
+            f"{self.api}/api/v1/customers/acme{path}", headers={"Authorization": f"Bearer {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=SECONDS) as answer:
             return bytes(answer.read())
 
@@ -68,11 +85,16 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
     made = command("init", "--config", config, "--json")
     assert made.returncode == 0, made.stderr
     ports = free_ports(3)
+    first = 20_000 + 2_000 * random.randrange(6)  # another daemon of this machine may hold the usual ones
     changes = (
-        (r'listen = \["udp.*', f'listen = ["udp:127.0.0.1:{ports[0]}", "tcp:127.0.0.1:{ports[0]}", "tls:127.0.0.1:{ports[1]}"]'),
+        (
+            r'listen = \["udp.*',
+            f'listen = ["udp:127.0.0.1:{ports[0]}", "tcp:127.0.0.1:{ports[0]}", "tls:127.0.0.1:{ports[1]}"]',
+        ),
         (r'listen = "127.*', f'listen = "127.0.0.1:{ports[2]}"'),
         (r"(certificate|private_key) = .*admin.*", ""),
         (r"sources = .*", 'sources = ["127.0.0.0/8"]'),
+        (r"ports = .*", f'ports = "{first}-{first + 1_999}"'),
         (r"bind = .*", 'bind = "127.0.0.1"'),
         (r"srtp = .*", 'srtp = "preferred"'),
     )
@@ -87,19 +109,22 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
 def running_node(folder: Path) -> Iterator[RunningNode]:
     """Start a daemon and wait until it says that it is ready; stop it in the end."""
     config, ports = configure(folder)
-    made = command("token", "create", "--customer", "acme", "--role", "admin", "--name", "journey", "--config", config, "--json")
+    made = command(
+        "token", "create", "--customer", "acme", "--role", "admin", "--name", "journey", "--config", config, "--json"
+    )
     assert made.returncode == 0, made.stderr
     token = json.loads(made.stdout)["token"]
-    with tempfile.TemporaryDirectory() as place, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(f"{place}/notify")
-        notify.settimeout(SECONDS)
-        with open(folder / "log", "wb") as log:
-            environment = {**os.environ, "NOTIFY_SOCKET": f"{place}/notify"}
-            process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=log, stderr=log, env=environment)
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+    with open(folder / "log", "wb") as log:
+        process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=log, stderr=log, env=environment)
+    node = RunningNode(config, ports[0], ports[1], f"http://127.0.0.1:{ports[2]}", token, process)
+    try:
+        node.wait()
+        yield node
+    finally:
+        process.terminate()
         try:
-            while b"READY=1" not in notify.recv(4096):
-                pass
-            yield RunningNode(config, ports[0], ports[1], f"http://127.0.0.1:{ports[2]}", token, process)
-        finally:
-            process.terminate()
             process.wait(SECONDS)
+        finally:
+            process.kill()
+            process.wait()

@@ -130,10 +130,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     with server(tmp_path, small_disk / "data") as one:
         one.init()
-        with (small_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="space"):
+        with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="space"):
             while True:
                 filler.write(bytes(4096))
-                filler.flush()
         said = refused(one, status=3)
         assert "space" in said
         (small_disk / "filler").unlink()

@@ -145,6 +145,14 @@ class Stage:
         """Hang up."""
         self.hear(sip_request("BYE", call, cseq, to=self.tag()))
 
+    def forget(self, call: LiveCall) -> None:
+        """Drop a call as a killed process does: nothing is ended properly, its checkpoint and parts stay."""
+        self.node.workers.drop(call.id)
+        call.close_files()
+        for pair in call.pairs.values():
+            pair.close()
+        self.live.remove(call)
+
     async def until(self, true: Callable[[], Any], seconds: float = 10.0) -> None:
         """Let the node work until something holds."""
         end = time.monotonic() + seconds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from recorder import commands as c
 from recorder import events as e
 from recorder.recording import Recording, State
@@ -225,3 +227,61 @@ class TestTheEnd:
         refusal = only(one.handle(offered(9, sdp("sendonly", "sendonly"), cseq=5), now(7)), c.Refuse)
         assert isinstance(refusal, c.Refuse)
         assert refusal.status == 488
+
+
+class TestOffersThatComeToNothing:
+    def test_a_first_offer_that_is_withdrawn_never_was_a_call(self) -> None:
+        one = begun()
+        assert one.handle(e.Unwanted(), now(0)) == [c.Discard()]
+        assert one.state is State.OVER
+
+    def test_a_withdrawn_reoffer_changes_nothing_and_gives_its_sockets_back(self) -> None:
+        one = begun()
+        before, answer = one.call_document(now(1)), one.answer_sdp
+        one.handle(offered(2, sdp("gone", "inactive", "sendonly", version=2), cseq=2), now(1))
+        one.handle(e.Opened({2: 20004}), now(1))
+        assert one.handle(e.Unwanted(), now(1)) == [c.CloseSockets((2,))]
+        assert one.call_document(now(1)) == before
+        assert one.answer_sdp == answer
+
+    def test_a_reoffer_without_ports_keeps_streams_that_were_removed_before(self) -> None:
+        one = begun()
+        one.handle(offered(2, sdp("sendonly", "gone", version=2), cseq=2), now(1))
+        before = one.call_document(now(2))["streams"]
+        one.handle(offered(3, sdp("inactive", "gone", "sendonly", version=3), cseq=3), now(2))
+        (refusal,) = one.handle(e.OpenFailed("no-port"), now(2))
+        assert isinstance(refusal, c.Refuse)
+        assert refusal.status == 503
+        assert one.call_document(now(2))["streams"] == before
+
+    def test_a_reoffer_is_accepted_before_the_media_change(self) -> None:
+        done = begun().handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(1))
+        assert kinds(done)[-3:] == [c.Accept, c.ChangeMedia, c.Index]
+
+    @pytest.mark.parametrize("event", [e.StopAsked("shutdown", True), e.Lost("closed")])
+    def test_an_end_while_the_sockets_are_opened_is_a_refusal(self, event: e.Event) -> None:
+        one = recording()
+        one.handle(offered(1, sdp("sendonly")), now())
+        assert kinds(one.handle(event, now())) == [c.Refuse, c.Discard]
+        assert one.handle(e.Opened({0: 20000}), now()) == []
+        assert one.state is State.OVER
+
+    def test_streams_are_never_numbered_beyond_what_a_record_can_say(self) -> None:
+        one = begun()
+        number = 1
+        for media in ("text", "audio") * 200:
+            number += 1
+            done = one.handle(offered(number, sdp("sendonly", media=media, version=number), cseq=number), now(number))
+            opening = [x for x in done if isinstance(x, c.OpenSockets)]
+            if not opening:
+                break
+            one.handle(e.Opened({s.number: 30000 for s in opening[0].streams}), now(number))
+        assert len(one.streams) == 250
+        assert isinstance(done[0], c.Refuse)
+
+    def test_a_part_resumed_after_the_end_is_not_noted(self) -> None:
+        one = begun()
+        one.handle(e.HungUp(Token(4), request("BYE", 2), None), now(7))
+        assert one.handle(e.Resumed("m2"), now(7)) != []
+        one.handle(e.MediaClosed({}, True), now(8))
+        assert one.handle(e.Resumed("m3"), now(8)) == []

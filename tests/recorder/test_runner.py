@@ -192,7 +192,7 @@ def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> Non
 def test_every_command_has_hands() -> None:
     assert {kind.__name__ for kind in c.Command.__args__} == {
         "Accept", "ChangeMedia", "CloseMedia", "CloseSockets", "Discard", "Finish", "HangUp", "Index", "Keep",
-        "OpenSockets", "PauseMedia", "Refuse", "ResumeMedia", "StartMedia",
+        "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "ResumeMedia", "StartMedia",
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from sip.events import (
     Acknowledged,
+    Closed,
     HungUp,
     Reoffered,
 )
@@ -74,3 +75,30 @@ def test_strange_states_are_refused():
             Story().endpoint.restore(state, 0.0)
     with pytest.raises(KeyError):
         Story().endpoint.export("nobody")
+
+
+def test_a_bye_that_was_not_answered_before_the_restart_is_asked_about_anew():
+    story = Story()
+    event = story.established()
+    bye = story.request("BYE")
+    story.say(bye)
+    story.events()
+    after = revived(story, story.endpoint.export(event.session))
+    assert after.say(bye) == []
+    (hung,) = after.events()
+    assert isinstance(hung, HungUp)
+    assert after.endpoint.confirm(hung.token, after.now)
+    assert statuses(after.hear()) == [200]
+    assert after.events() == [Closed(event.session)]
+
+
+def test_a_session_that_was_ending_at_the_restart_is_forgotten_after_a_while():
+    story = Story()
+    event = story.established()
+    story.say(story.request("BYE"))
+    story.events()
+    after = revived(story, story.endpoint.export(event.session))
+    assert statuses(after.say(after.request("UPDATE"))) == [481]
+    after.wait(40)
+    assert after.events()[-1] == Closed(event.session)
+    assert after.endpoint.sessions() == []

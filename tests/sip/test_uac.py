@@ -10,6 +10,8 @@ from sip.events import (
     Expired,
     Reanswered,
 )
+from sip.multipart import parts_of
+from sip.uac import MAX_SNAPSHOTS
 from sip.values import Flow
 from tests.sip.story import ANSWER, OFFER, Story, methods, statuses
 
@@ -129,3 +131,75 @@ def test_a_short_interval_is_422():
     story = Story()
     (answer,) = story.say(story.invite("Supported: timer", "Session-Expires: 60"))
     assert (answer.status, answer.headers.get("Min-SE")) == (422, "90")
+
+
+ASKS = "Accept: application/sdp, application/rs-metadata-request"
+
+
+def test_a_snapshot_is_asked_for_by_update_where_the_client_takes_it_r20_r21():
+    story = Story()
+    event = story.established(ASKS, "Allow: INVITE, UPDATE")
+    assert story.endpoint.ask_snapshot(event.session, "metadata damaged\r\nX: y", story.now)
+    (update,) = story.hear()
+    assert (update.method, update.headers.get("Content-Type")) == ("UPDATE", "application/rs-metadata-request")
+    assert update.headers.get("Content-Disposition") == "recording-session"
+    assert update.body == b"SRS-Reason: metadata damagedX y\r\n"
+    assert "+sip.srs" in (update.headers.get("Contact") or "")
+    assert story.say(story.reply(update, 200)) == []
+    assert story.events() == []
+
+
+def test_a_snapshot_is_asked_for_by_reinvite_of_a_client_without_update():
+    story = Story()
+    event = story.established(ASKS)
+    assert story.endpoint.ask_snapshot(event.session, "no base", story.now)
+    (invite,) = story.hear()
+    found = parts_of(invite.headers, invite.body)
+    assert [f"{p.media_type.kind}/{p.media_type.subtype}" for p in found] == ["application/sdp", "application/rs-metadata-request"]
+    assert (found[0].body, found[1].disposition) == (ANSWER, "recording-session")
+    assert methods(story.say(story.reply(invite, 200, body=OFFER))) == ["ACK"]
+    assert not story.endpoint.ask_snapshot("unknown", "", story.now)
+
+
+def test_a_snapshot_is_never_asked_for_of_a_client_that_does_not_list_it_r20():
+    story = Story()
+    event = story.established("Accept: application/sdp", "Allow: INVITE, UPDATE")
+    assert not story.endpoint.ask_snapshot(event.session, "damaged", story.now)
+    assert story.hear() == []
+
+
+def test_a_snapshot_is_asked_for_a_few_times_only():
+    story = Story()
+    event = story.established(ASKS, "Allow: UPDATE")
+    asked = [story.endpoint.ask_snapshot(event.session, "damaged", story.now) for _ in range(20)]
+    assert sum(asked) == MAX_SNAPSHOTS
+
+
+def test_a_contact_behind_nat_gives_way_to_the_last_source_when_nothing_is_heard():
+    story = Story()
+    event = story.established(contact="<sip:sbc@10.0.0.1:5060>;+sip.src")
+    story.endpoint.hang_up(event.session, "", story.now)
+    story.hear()
+    first = [item.flow.remote for item in story.sent]
+    later = []
+    while not later or later[-1] != story.flow.remote:
+        before = story.endpoint.next_timer()
+        assert before is not None and before < story.now + 30
+        story.now = before
+        story.endpoint.handle_timer(story.now)
+        story.hear()
+        later += [item.flow.remote for item in story.sent]
+    assert set(first) == {("10.0.0.1", 5060)}
+    assert later[-2] == ("10.0.0.1", 5060)
+
+
+def test_a_name_in_the_contact_is_left_to_the_sockets_and_one_nobody_knows_to_the_last_source():
+    story = Story()
+    event = story.established(contact="<sip:sbc@sbc.example>;+sip.src")
+    story.endpoint.hang_up(event.session, "", story.now)
+    story.hear()
+    (sent,) = story.sent
+    assert sent.flow.remote == ("sbc.example", 5060)
+    story.endpoint.connection_lost(sent.flow, story.now)
+    story.hear()
+    assert [item.flow.remote for item in story.sent] == [story.flow.remote]

@@ -1,0 +1,126 @@
+"""Calls per core of the whole daemon: `python -m bench.capacity [--calls 200,500,1000] [--seconds 30] [--rtpengine]`.
+
+Starts the installed daemon, places N calls of two SRTP streams from processes of their own, waits until all are up and
+measures a steady stretch. See README.md beside this file for what each column means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import node, processes
+from recorder import output
+from recorder.simulate import Plan, Report, run
+from recorder.simulate.plan import SUITES
+
+RATE = 25.0
+"""New calls a second: set-up is measured elsewhere and shall not disturb here."""
+SETTLE = 3.0
+"""Seconds between the last call's set-up and the measurement."""
+HEADER = ("what", "calls", "us/packet", "calls/core", "sent", "stored", "lost", "KiB/call", "sender late")
+PACKETS_PER_CALL = 100
+"""Two streams of 50 packets a second."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    what: str
+    calls: int
+    micros: float
+    """CPU microseconds of all processes a packet."""
+    sent: int
+    stored: int
+    memory: float
+    """Bytes a call over idle."""
+    late: float
+    """Share of the sender's slots that were more than 5 ms late."""
+
+    @property
+    def per_core(self) -> float:
+        """Calls that one processor would carry."""
+        return 1e6 / (PACKETS_PER_CALL * self.micros)
+
+    def cells(self) -> tuple[object, ...]:
+        """Return what the table shows."""
+        rounded = (f"{self.micros:.2f}", f"{self.per_core:.0f}", self.sent, self.stored, self.sent - self.stored)
+        return (self.what, self.calls, *rounded, f"{self.memory / 1024:.1f}", f"{self.late:.2%}")
+
+
+async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
+    """Load a fresh daemon with so many calls."""
+    with node.running(workers) as running:
+        pid = running.process.pid
+        await run(Plan(running.target, calls=2, seconds=1, insecure=True, srtp=suite))  # imports, pools
+        await asyncio.sleep(1)
+        idle = processes.memory(pid)
+        length = seconds + 1.3 * calls / RATE + 2 * SETTLE
+        task = asyncio.create_task(
+            run(Plan(running.target, calls=calls, seconds=length, rate=RATE, insecure=True, srtp=suite))
+        )
+        await _all_up(running, calls, task)
+        await asyncio.sleep(SETTLE)
+        before, began = processes.cpu(pid), time.monotonic()
+        await asyncio.sleep(seconds)
+        used, wall = processes.cpu(pid) - before, time.monotonic() - began
+        memory = (processes.memory(pid) - idle) / calls
+        if await asyncio.to_thread(running.metric, "recorder_calls_active") != calls:
+            raise SystemExit("VOID: calls ended within the measurement.")
+        report = await task
+        return _row(report, running.calls(), calls, used / (wall * PACKETS_PER_CALL * calls), memory)
+
+
+async def _all_up(running: node.Node, calls: int, task: asyncio.Task[Report]) -> None:
+    while await asyncio.to_thread(running.metric, "recorder_calls_active") < calls:
+        if task.done():
+            raise SystemExit(f"VOID: the calls ended before all were up: {task.result().facts()}")
+        await asyncio.sleep(0.5)
+
+
+def _row(report: Report, listed: Sequence[dict[str, object]], calls: int, each: float, memory: float) -> Row:
+    """Compare call by call what was sent with what the recorder lists as stored."""
+    stored = {item["session_id"]: sum(s["packets"] for s in item["streams"]) for item in listed}  # type: ignore[attr-defined]  # JSON
+    kept = sum(min(stored.get(call.session_id, 0), sum(s.frames for s in call.streams)) for call in report.calls)
+    return Row("recorder", calls, each * 1e6, report.frames, kept, memory, report.sending.late_5ms)
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Calls per core of the whole daemon.")
+    parser.add_argument("--calls", default="200,500,1000", help="numbers of calls, with commas")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of a measurement")
+    parser.add_argument("--suite", default="AES_CM_128_HMAC_SHA1_80", choices=[*SUITES, "none"])
+    parser.add_argument("--workers", type=int, default=0, help="media workers, 0 as the daemon likes")
+    parser.add_argument("--rtpengine", action="store_true", help="the same load on rtpengine where it is installed")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print one table."""
+    given = arguments()
+    rows: list[Row] = []
+    print(f"{processes.machine()}\n{given.suite}, {given.seconds:.0f} s a row\n")
+    for calls in map(int, given.calls.split(",")):
+        rows.append(asyncio.run(measure(calls, given.seconds, given.suite, given.workers)))
+        if given.rtpengine:
+            from bench import rtpengine
+
+            other = asyncio.run(rtpengine.measure(calls, given.seconds, given.suite))
+            rows += [other] if other else []
+    output.table(HEADER, [row.cells() for row in rows])
+    for ours, theirs in (
+        (a, b) for a in rows for b in rows if (a.what, b.what, a.calls) == ("recorder", "rtpengine", b.calls)
+    ):
+        print(
+            f"\n{ours.calls} calls: {theirs.micros / ours.micros:.2f} times as many calls per core as rtpengine", end=""
+        )
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A daemon of its own for a bench: the installed `recorder`, in a temporary folder, on loopback."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RECORDER = Path(sys.executable).with_name("recorder")
+SIP, TLS, API = 25060, 25061, 25062
+READY_SECONDS = 30
+
+
+@dataclass
+class Node:
+    """A running daemon."""
+
+    config: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def target(self) -> str:
+        """URI for calls over TLS."""
+        return f"sip:rec@127.0.0.1:{TLS};transport=tls"
+
+    def metric(self, name: str) -> float:
+        """Read one value of /metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{API}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def calls(self) -> list[dict[str, Any]]:
+        """List all calls with `recorder calls`."""
+        words = [RECORDER, "calls", "--config", self.config, "--limit", "100000", "--json"]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+        items: list[dict[str, Any]] = json.loads(done.stdout)["items"]
+        return items
+
+
+@contextmanager
+def running(workers: int = 0) -> Iterator[Node]:
+    """Start a daemon, wait until it is ready, stop it in the end and remove its folders."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as place,
+        tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as fast,
+    ):
+        config = _configure(Path(place), Path(fast), workers)
+        log = Path(place, "log")
+        with log.open("wb") as sink:
+            process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=sink, stderr=sink)
+        try:
+            _wait(process, log)
+            yield Node(config, process)
+        finally:
+            process.terminate()
+            process.wait(60)
+            shutil.rmtree(Path(place, "data"), ignore_errors=True)
+
+
+def _configure(place: Path, fast: Path, workers: int) -> Path:
+    config = place / "recorder.toml"
+    subprocess.run([RECORDER, "init", "--config", config, "--json"], check=True, capture_output=True)
+    changes = {
+        r"runtime_dir = .*": f'runtime_dir = "{fast}"',
+        r'listen = \["udp.*': f'listen = ["udp:127.0.0.1:{SIP}", "tcp:127.0.0.1:{SIP}", "tls:127.0.0.1:{TLS}"]',
+        r'listen = "127.*': f'listen = "127.0.0.1:{API}"',
+        r"(certificate|private_key) = .*admin.*": "",
+        r"bind = .*": 'bind = "127.0.0.1"',
+        r"ports = .*": 'ports = "26000-39999"',
+        r"max_calls = .*": "max_calls = 5000",
+        r"workers = .*": f"workers = {workers}",
+        r"sources = .*": 'sources = ["127.0.0.0/8"]',
+        r"srtp = .*": 'srtp = "preferred"',
+    }
+    text = config.read_text()
+    for pattern, line in changes.items():
+        text = re.sub(f"^{pattern}$", line, text, flags=re.MULTILINE)
+    config.write_text(text)
+    return config
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + READY_SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{API}/readyz", timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"The daemon does not start: {log.read_text()[-1000:]}")

@@ -1,0 +1,54 @@
+"""Which stream an offered line goes on with; pure.
+
+A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream, and a line
+that is missing from a shorter offer, which no client may send and some do, is taken for one with port 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from recorder.stream import Stream, own_key
+from sip.errors import NotAcceptable
+from sip.lines import LinePlan
+
+MAX_STREAMS = 250
+"""Stream numbers are one byte in the records; 255 means all."""
+
+
+def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:
+    """Return the live stream of an m= line."""
+    return next((s for s in streams if s.line.index == index and not s.removed), None)
+
+
+def within_limit(streams: Sequence[Stream], plans: Sequence[LinePlan]) -> None:
+    """Refuse an offer whose new streams would get numbers that the records cannot hold; raises NotAcceptable."""
+    fresh = sum(1 for plan in plans if plan.accepted and not _goes_on(streams, plan))
+    if len(streams) + fresh > MAX_STREAMS:
+        raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
+
+
+def match(
+    streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime
+) -> tuple[list[Stream], bool]:
+    """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing."""
+    fresh = []
+    for plan in plans:
+        old, known = stream_of(streams, plan.index), _goes_on(streams, plan)
+        if old and not known:
+            old.remove(at)
+        if known:
+            known.renew(plan, random)
+        elif plan.accepted:
+            fresh.append(Stream(len(streams), plan, own_key(plan, random)))
+            streams.append(fresh[-1])
+    missing = [s for s in streams if not s.removed and s.line.index >= len(plans)]
+    for stream in missing:
+        stream.remove(at)
+    return fresh, bool(missing)
+
+
+def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
+    known = stream_of(streams, plan.index)
+    return known if known and plan.accepted and plan.media == known.line.media else None

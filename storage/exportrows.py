@@ -1,0 +1,106 @@
+"""An export as the database keeps it: values, and the sealed part of a row."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from storage import papers
+from storage.errors import Forgotten
+from storage.instants import from_micros
+
+_KIND = "export"
+
+
+class ExportState(StrEnum):
+    """How far an export is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for; sealed for as long as it is kept."""
+
+    format: str
+    """xlsx, csv or json."""
+    columns: tuple[str, ...]
+    """Names of columns in the order wanted."""
+    reason: str = field(repr=False)
+    """Why, as it was said."""
+    calls: tuple[str, ...] | None = None
+    """Ids of calls, or None."""
+    party: str | None = field(default=None, repr=False)
+    """Whose calls, or None."""
+    media: str | None = None
+    """Format of the media files, None for none."""
+    silence_others: bool = False
+    """Leave the streams of everybody but the party out of the media files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One export."""
+
+    id: str
+    """Random id."""
+    leaf: int = field(repr=False)
+    """Leaf that request and file are sealed under."""
+    state: ExportState
+    """Running, done, failed or cancelled."""
+    format: str
+    """xlsx, csv or json."""
+    created_at: datetime
+    """When it was asked for."""
+    created_by: str
+    """By which token."""
+    expires_at: datetime
+    """When it goes by itself."""
+    size_bytes: int | None
+    """Length of the file, None before it is done."""
+    request: Request | None = field(repr=False)
+    """What was asked for, None once it failed or was cancelled."""
+    tries: int = 0
+    """How often it was begun."""
+    problem: str | None = None
+    """Why it failed: a sentence without personal data."""
+
+
+def seal(keys: papers.Keeper, leaf: int, id: str, request: Request | None, tries: int, problem: str | None) -> bytes:
+    """Seal what is not to be read on the disk; raises Forgotten."""
+    asked = None
+    if request is not None:
+        asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
+    return papers.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem})
+
+
+def shown(keys: papers.Keeper, record: Any) -> Export | None:
+    """Open a row, None if its leaf was cut; raises SealBroken."""
+    try:
+        told = papers.unseal(keys, record.leaf, _KIND, record.id, record.sealed)
+    except Forgotten:
+        return None
+    return Export(
+        record.id,
+        record.leaf,
+        ExportState(record.state),
+        record.format,
+        from_micros(record.created_at),
+        record.created_by,
+        from_micros(record.expires_at),
+        record.size_bytes,
+        _request(told["request"]),
+        int(told["tries"]),
+        told["problem"],
+    )
+
+
+def _request(told: dict[str, Any] | None) -> Request | None:
+    if told is None:
+        return None
+    calls = told["calls"]
+    known = {name: value for name, value in told.items() if name in Request.__dataclass_fields__}
+    return Request(**{**known, "columns": tuple(told["columns"]), "calls": None if calls is None else tuple(calls)})

@@ -1,0 +1,50 @@
+"""TLS contexts: strong only, and renewed when the files are."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import pytest
+
+from recorder import making
+from recorder.certificates import Certificates, context
+from recorder.errors import NotPossible
+
+
+def pair(folder: Path) -> tuple[Path, Path]:
+    certificate, key = folder / "tls.crt", folder / "tls.key"
+    making.pair(certificate, key, ["localhost"])
+    return certificate, key
+
+
+def test_old_protocols_and_weak_suites_are_not_spoken(tmp_path: Path) -> None:
+    made = context(*pair(tmp_path), None)
+    assert made.minimum_version is ssl.TLSVersion.TLSv1_2
+    assert all("GCM" in c["name"] or "CHACHA20" in c["name"] for c in made.get_ciphers())
+
+
+def test_with_authorities_a_peer_needs_a_certificate(tmp_path: Path) -> None:
+    certificate, key = pair(tmp_path)
+    assert context(certificate, key, certificate).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_new_files_are_taken_and_broken_ones_are_not(tmp_path: Path) -> None:
+    certificate, key = pair(tmp_path)
+    one = Certificates(certificate, key, None)
+    first = one.current()
+    assert one.current() is first
+    certificate.write_text("broken")
+    os.utime(certificate, (1, 1))
+    assert one.current() is first
+    for path in (certificate, key):
+        path.unlink()
+    assert one.current() is first
+    pair(tmp_path)
+    assert one.current() is not first
+
+
+def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    with pytest.raises(NotPossible, match=r"tls\.crt"):
+        context(tmp_path / "tls.crt", tmp_path / "tls.key", None)

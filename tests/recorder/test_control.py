@@ -1,0 +1,125 @@
+"""The control part: genuine whatever the disk does, and whole up to the last flush after a crash."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import records
+from recorder import control
+from recorder.control import ControlPart, padding, record
+from recorder.errors import NotPossible
+from storage.container import CONTROL_SEGMENT, HEADER, PartSecret, Reader, new_part
+from storage.vault import NewPart
+
+
+class Tape:
+    """A control part and what can be read back of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "c1"
+        self.fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        header, self.secret = new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)
+        os.write(self.fd, header)
+        self.part = ControlPart("c1", NewPart(self.path, self.fd, self.secret))
+
+    def kept(self, *, live: bool = False) -> list[tuple[int, bytes]]:
+        data = self.path.read_bytes()
+        reader = Reader(self.secret, len(data), lambda at, length: data[at : at + length])
+        return [(r.kind, r.body) for r in records.read(reader.chunks(live)) if isinstance(r, records.Other)]
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Iterator[Tape]:
+    made = Tape(tmp_path)
+    yield made
+    made.part.abandon()
+
+
+def test_what_was_kept_is_read_back(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.keep(20, b"x" * 5000)
+    tape.part.finish()
+    assert tape.kept() == [(16, b"first"), (20, b"x" * 5000)]
+    assert tape.part.size == tape.path.stat().st_size
+
+
+def test_after_a_flush_a_crash_loses_nothing(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    assert tape.kept(live=True) == [(16, b"first")]
+
+
+def test_without_a_flush_a_short_record_is_not_on_disk_yet(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    assert tape.path.stat().st_size == HEADER
+
+
+def test_a_second_flush_writes_nothing(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    size = tape.path.stat().st_size
+    tape.part.flush()
+    assert tape.path.stat().st_size == size
+
+
+def test_what_a_full_disk_did_not_take_is_written_later(tape: Tape) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    tape.part._fd, ours = full, tape.part._fd
+    with pytest.raises(NotPossible, match="cannot be written"):
+        tape.part.keep(16, b"first" * 1000)
+    with pytest.raises(NotPossible):
+        tape.part.flush()
+    tape.part._fd = ours
+    os.close(full)
+    tape.part.keep(17, b"second")
+    tape.part.finish()
+    assert tape.kept() == [(16, b"first" * 1000), (17, b"second")]
+
+
+def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(
+    tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "MAX_BACKLOG", 10_000)
+    full = os.open("/dev/full", os.O_WRONLY)
+    tape.part._fd, ours = full, tape.part._fd
+    for _ in range(100):
+        with pytest.raises(NotPossible):
+            tape.part.keep(16, bytes(2000))
+    assert len(tape.part._backlog) < 20_000
+    tape.part._fd = ours
+    os.close(full)
+    tape.part.finish()
+    assert {kind for kind, _ in tape.kept()} == {16}
+
+
+def test_closing_twice_closes_once(tape: Tape) -> None:
+    tape.part.abandon()
+    tape.part.abandon()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(tape.fd)
+
+
+@given(st.lists(st.tuples(st.integers(16, 20), st.binary(max_size=3000), st.booleans()), max_size=12))
+def test_any_records_with_any_flushes_come_back(tmp_path_factory: pytest.TempPathFactory, kept: list[tuple[int, bytes, bool]]) -> None:
+    tape = Tape(tmp_path_factory.mktemp("fuzz"))
+    for kind, body, flush in kept:
+        tape.part.keep(kind, body)
+        if flush:
+            tape.part.flush()
+    tape.part.finish()
+    assert tape.kept() == [(kind, body) for kind, body, _ in kept]
+
+
+def test_a_record_beyond_the_format_is_cut() -> None:
+    assert len(record(16, bytes(1 << 24))) == control.MAX_RECORD + control.RECORD_HEAD
+
+
+def test_padding_is_at_least_its_own_head() -> None:
+    assert [len(padding(n)) for n in (1, 4, 5, 100)] == [4, 4, 5, 100]
+    assert PartSecret is not None

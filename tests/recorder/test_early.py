@@ -1,0 +1,47 @@
+"""The media ports of live calls are bound before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+from recorder.early import bind_again, stored_ports
+from recorder.ports_file import left_ports
+
+
+def checkpoint(folder: Path, name: str, ports: object) -> None:
+    (folder / "live").mkdir(exist_ok=True)
+    (folder / "live" / name).write_text(json.dumps({"ports": ports}))
+
+
+def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        busy = taken.getsockname()[1]
+        checkpoint(tmp_path, "a", [[47_310, True], [47_312, False], [busy, False], [47_314, False]])
+        bound = bind_again(tmp_path, "127.0.0.1", {47_314})
+        try:
+            assert sorted(bound) == [47_310, 47_312]
+            assert bound[47_310].rtcp is not None
+            assert bound[47_312].rtcp is None
+        finally:
+            for pair in bound.values():
+                pair.close()
+
+
+def test_damaged_checkpoints_are_passed_over(tmp_path: Path) -> None:
+    checkpoint(tmp_path, "a", "nonsense")
+    checkpoint(tmp_path, "b", [[1]])
+    (tmp_path / "live" / "c").write_bytes(b"\xff{")
+    checkpoint(tmp_path, "d", [[47_320, True]])
+    assert list(left_ports(tmp_path)) == [(47_320, True)]
+    assert list(left_ports(tmp_path / "nowhere")) == []
+
+
+def test_what_the_service_manager_kept_is_recognised_also_among_other_things(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as kept, (tmp_path / "file").open("wb") as file:
+        kept.bind(("127.0.0.1", 0))
+        assert stored_ports({"m1": [kept.fileno(), file.fileno()]}) == {kept.getsockname()[1]}
+        os.fstat(kept.fileno())

@@ -1,0 +1,100 @@
+"""Whether calls are accepted, and how the storage becomes well again."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recorder import housekeeping
+from recorder.housekeeping import Housekeeping, room
+from tests.recorder.stage import CONFIG, Stage, sip_request, stage
+
+
+def keeper(one: Stage, *chores: object) -> Housekeeping:
+    return Housekeeping(one.node, one.live, one.runner.checkpoint, chores)  # type: ignore[arg-type]  # callables
+
+
+def options(one: Stage, number: int) -> int:
+    one.hear(sip_request("OPTIONS", f"o{number}", number))
+    return one.statuses("OPTIONS")[-1]
+
+
+def test_calls_are_refused_while_the_storage_is_ill_and_taken_when_it_is_well(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = keeper(one)
+            one.node.load_changed = here.review
+            assert options(one, 1) == 200
+            one.node.storage_trouble(OSError(5, "broken"))
+            assert here.not_accepting() == "storage"
+            assert options(one, 2) == 503
+            here.beat()
+            assert here.not_accepting() is None
+            assert options(one, 3) == 200
+
+    asyncio.run(story())
+
+
+def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
+            here = keeper(one)
+            one.invite()
+            assert here.not_accepting() == "limit reached"
+            here.draining = True
+            assert here.not_accepting() == "draining"
+
+    asyncio.run(story())
+
+
+def test_what_changed_is_saved_at_the_next_beat(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            call.dirty = True
+            done: list[int] = []
+            keeper(one, lambda: done.append(1)).beat()
+            assert not call.dirty
+            assert done == [1]
+
+    asyncio.run(story())
+
+
+def test_a_bug_in_a_chore_does_not_stop_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            monkeypatch.setattr(housekeeping, "BEAT_SECONDS", 0.001)
+            beats: list[int] = []
+            one.node.tasks.start(keeper(one, lambda: beats.append(1 // 0)).run(), "beat")
+            other: list[int] = []
+            one.node.tasks.start(keeper(one, lambda: other.append(1)).run(), "other")
+            await one.until(lambda: len(other) > 3)
+            assert one.faults == []
+
+    asyncio.run(story())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_small_disk_is_full_at_a_twentieth(small_disk: Path) -> None:
+    assert room(small_disk, 64 << 20)
+    (small_disk / "filler").write_bytes(bytes(1_000_000))
+    assert not room(small_disk, 64 << 20)
+
+
+def test_a_disk_that_is_gone_has_no_room(tmp_path: Path) -> None:
+    assert not room(tmp_path / "nowhere", 1)

@@ -1,0 +1,105 @@
+"""The index: batched, newest first, retried, and one bad call holds up nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from recorder import indexer as module
+from recorder.indexer import Indexer
+from storage.callrows import CallRow, CallState
+from storage.errors import DiskFailed
+from tests.recorder.stage import Stage, stage
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def row(one: Stage, number: int, state: CallState = CallState.COMPLETE) -> CallRow:
+    leaf = one.node.customers["acme"].keys.allocate(20_513)
+    return CallRow(f"{number:08d}-2222-4333-8444-555555555555", leaf, state, NOON, NOON, 10, 0, False, None, {"parties": []})
+
+
+async def indexed(one: Stage, call: CallRow) -> CallState | None:
+    found = await one.node.customers["acme"].calls.get(call.id)
+    return found.state if found else None
+
+
+def test_the_newest_state_is_written_and_said(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            first, done = row(one, 1, CallState.RECORDING), []
+            customer = one.node.customers["acme"]
+            one.node.indexer.put(customer, first, ())
+            one.node.indexer.put(customer, replace(first, state=CallState.COMPLETE), (), lambda: done.append(1))
+            assert one.node.indexer.oldest() >= 0
+            await one.node.indexer.drain(5)
+            assert await indexed(one, first) is CallState.COMPLETE
+            assert done == [1]
+            assert one.node.indexer.oldest() == 0
+
+    asyncio.run(story())
+
+
+def test_a_call_that_cannot_be_written_is_told_and_the_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            bad, good = row(one, 1), row(one, 2)
+            put, told = type(customer.calls).put, []
+
+            async def spoilt(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+                if any(r.id == bad.id for r in rows):
+                    raise ValueError("a bug")
+                return await put(customer.calls, rows, forms)
+
+            monkeypatch.setattr(type(customer.calls), "put", spoilt)
+            here = Indexer(lambda: 0.0, lambda call, error: told.append((call, type(error))))
+            here.put(customer, bad, (), lambda: told.append(("done", str)))
+            here.put(customer, good, ())
+            assert await here._flush("acme")
+            assert told == [(bad.id, ValueError)]
+            assert await indexed(one, good) is CallState.COMPLETE
+            assert here.oldest() == 0
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            put, tries = type(customer.calls).put, []
+
+            async def away(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+                tries.append(len(rows))
+                if len(tries) < 3:
+                    raise DiskFailed("away")
+                return await put(customer.calls, rows, forms)
+
+            monkeypatch.setattr(type(customer.calls), "put", away)
+            monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+            call = row(one, 1)
+            one.node.indexer.put(customer, call, ())
+            await one.node.indexer.drain(5)
+            assert tries == [1, 1, 1]
+            assert await indexed(one, call) is CallState.COMPLETE
+
+    asyncio.run(story())
+
+
+def test_draining_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = Indexer(lambda: 0.0, lambda call, error: None)
+            here.put(one.node.customers["acme"], row(one, 1), ())
+            await here.drain(0.01)
+            assert not here._idle.is_set()
+
+    asyncio.run(story())

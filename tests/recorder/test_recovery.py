@@ -1,0 +1,102 @@
+"""What a crash left can be understood from the parts alone."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from recorder import recovery
+from recorder.recovery import Found, left_behind, rebuild, recover, repair
+from tests.recorder.stage import Stage, stage
+
+
+def crashed(one: Stage, name: str = "c1") -> tuple[str, int]:
+    """A call whose daemon died with it."""
+    call = one.invite(name)
+    one.forget(call)
+    return call.id, call.leaf
+
+
+def test_the_document_of_a_crashed_call_is_that_of_an_interrupted_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            call, leaf = crashed(one)
+            found = repair(customer, call, leaf)
+            assert found.repaired == 2
+            assert found.document
+            assert (found.document["state"], found.document["end_reason"]) == ("interrupted", "crash")
+            assert found.document["ended_at"]
+            assert found.document["size_bytes"] > 0
+            assert customer.vault.left_open() == []
+            assert repair(customer, call, leaf) == Found(call, leaf, found.document, 0)
+
+    asyncio.run(story())
+
+
+def test_living_calls_are_left_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            assert left_behind(one.node.customers["acme"], {call.id}) == []
+            assert left_behind(one.node.customers["acme"], ()) == [(call.id, call.leaf)]
+
+    asyncio.run(story())
+
+
+def test_a_document_that_is_known_is_kept_with_the_recording(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            call, leaf = crashed(one)
+            before = rebuild(customer, call, leaf)
+            assert before
+            known = {**before, "state": "complete", "end_reason": "bye"}
+            repair(customer, call, leaf, known)
+            after = rebuild(customer, call, leaf)
+            assert after
+            assert (after["state"], after["end_reason"]) == ("complete", "bye")
+
+    asyncio.run(story())
+
+
+def test_what_only_the_worker_knew_stays_as_last_known() -> None:
+    stream = {"packets": 5, "lost": 1, "gap_ms": 900, "gaps": [["a", "b", "loss"]], "pauses": [["p", None]], "jitter_ms": 2.5}
+    recovery._end_stream(stream, {"packets": 7, "lost": 1, "gap_ms": 20}, "end")
+    assert stream == {**stream, "packets": 7, "gap_ms": 900, "jitter_ms": 2.5, "pauses": [["p", "end"]]}
+    assert stream["gaps"] == [["a", "b", "loss"]]
+
+
+def test_a_part_that_is_damaged_costs_only_what_it_holds(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            call, leaf = crashed(one)
+            media = customer.vault.find(call, leaf, "m1")
+            assert media
+            media.path.write_bytes(os.urandom(5000))
+            assert rebuild(customer, call, leaf) is not None
+
+    asyncio.run(story())
+
+
+def test_by_hand_even_what_only_the_index_lacks_is_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            crashed(one, "c1")
+            call = one.invite("c2")
+            one.bye("c2")
+            await one.until(lambda: not len(one.live))
+            await one.node.indexer.drain(5)
+            await customer.calls.remove([call.id])
+            told: list[Found] = []
+            assert await recover(customer, (), told.append) == 2
+            assert {found.call for found in told} == {found.call for found in told if found.document}
+            row = await customer.calls.get(call.id)
+            assert row
+            assert row.state.value == "complete"
+            assert await recover(customer, (), told.append) == 0
+
+    asyncio.run(story())

@@ -1,0 +1,106 @@
+"""A successor goes on with the calls of a process that died; what it cannot take up is mended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from recorder.checkpoint import Mark
+from recorder.live import LiveCall
+from recorder.resume import Resume
+from tests.recorder.stage import Stage, sip_request, stage
+
+
+def leave(one: Stage, call: LiveCall) -> None:
+    """Forget a call as a killed process does: nothing is closed properly, the checkpoint stays."""
+    one.runner.checkpoint(call)
+    one.forget(call)
+    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # the endpoint of a new process knows nobody
+
+
+def resume(one: Stage) -> None:
+    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run({}, {})
+
+
+def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            tag, ports = one.tag(), [s.port for s in call.recording.streams]
+            leave(one, call)
+            resume(one)
+            (again,) = one.live
+            assert again.id == call.id
+            assert [again.pairs[n].port for n in (0, 1)] == ports
+            assert again.control
+            assert again.control.name == "c2"
+            await one.until(lambda: again.recording.alive and again.started)
+            one.hear(sip_request("BYE", "c1", 9, to=tag))
+            await one.until(lambda: one.statuses("BYE"))
+            assert one.statuses("BYE") == [200]
+            await one.until(lambda: not again.customer.vault.left_open())
+            assert len(again.customer.vault.parts(call.id, call.leaf)) == 4
+            defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
+            assert defects == []
+
+    asyncio.run(story())
+
+
+def test_a_finished_call_is_indexed_and_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            with monkeypatch.context() as away:
+                away.setattr(one.node.indexer, "put", lambda *given: None)
+                one.bye()
+                await one.until(lambda: not len(one.live))
+            resume(one)
+            assert not len(one.live)
+            await one.until(lambda: not len(one.mending))
+            row = await one.node.customers["acme"].calls.get(call.id)
+            assert row
+            assert row.state.value == "complete"
+            assert not list(one.checkpoints.left())
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("harm", ["dialog", "recording", "control"])
+def test_one_damaged_checkpoint_costs_one_call_only(tmp_path: Path, harm: str) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            spoilt, whole = one.invite("c1"), one.invite("c2")
+            for call in (spoilt, whole):
+                leave(one, call)
+            (outer,) = [o for o in one.checkpoints.left() if o.call == spoilt.id]
+            state = one.checkpoints.unseal(outer, spoilt.customer.keys)
+            assert state
+            mark = json.loads(outer.path.read_bytes())
+            one.checkpoints.save(
+                Mark(spoilt.id, "acme", spoilt.leaf, tuple(map(tuple, mark["ports"]))), spoilt.customer.keys, {**state, harm: 7}
+            )
+            before = one.descriptors()
+            resume(one)
+            assert [call.id for call in one.live] == [whole.id]
+            await one.until(lambda: not len(one.mending))
+            assert {r.call for r in whole.customer.vault.left_open()} == {whole.id}
+            assert one.descriptors() >= before
+
+    asyncio.run(story())
+
+
+def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            leave(one, call)
+            (outer,) = one.checkpoints.left()
+            outer.path.write_text(outer.path.read_text().replace('"acme"', '"gone"'))
+            resume(one)
+            assert not len(one.live)
+            assert not list(one.checkpoints.left())
+
+    asyncio.run(story())

@@ -1,0 +1,48 @@
+"""A start finds what a crash left, with calls being taken meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recorder import startup
+from recorder.startup import Startup
+from storage.errors import DiskFailed
+from tests.recorder.stage import stage
+
+
+def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            left, living = one.invite("c1"), one.invite("c2")
+            one.forget(left)
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            row = await one.node.customers["acme"].calls.get(left.id)
+            assert row
+            assert row.state.value == "interrupted"
+            assert {ref.call for ref in left.customer.vault.left_open()} == {living.id}
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            calls = type(one.node.customers["acme"].calls)
+            unfinished, tries = calls.unfinished, []
+
+            async def away(self: object) -> tuple[tuple[str, int], ...]:
+                tries.append(1)
+                if len(tries) == 1:
+                    raise DiskFailed("away")
+                return await unfinished(one.node.customers["acme"].calls)
+
+            monkeypatch.setattr(calls, "unfinished", away)
+            monkeypatch.setattr(startup, "AGAIN_SECONDS", 0.01)
+            await Startup(one.node, one.live, one.mending).run()
+            assert len(tries) == 2
+
+    asyncio.run(story())

@@ -1,0 +1,130 @@
+"""What workers report: figures once each, their death survived, a full disk outlasted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from recorder import wire
+from storage.errors import NoSpace
+from tests.recorder.stage import Stage, stage
+
+
+def counts(packets: int, stream: int = 0) -> wire.Counts:
+    return wire.Counts(stream, packets, 2, 0, 1, 0, 0, 40, 1000, 0)
+
+
+def pid(one: Stage) -> int:
+    return next(iter(one.node.workers._processes.values())).pid
+
+
+def test_figures_are_counted_once_however_often_they_are_reported(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            for packets in (10, 10, 25):
+                one.workers.on_event(wire.Stats({call.id: (counts(packets),)}))
+            page = one.node.metrics.page().decode()
+            assert 'recorder_rtp_packets_total{result="stored"} 25.0' in page
+            assert "recorder_gap_seconds_total 0.04" in page
+            assert call.recording.call_document(one.node.now())["streams"][0]["packets"] == 25
+
+    asyncio.run(story())
+
+
+def test_a_killed_worker_is_replaced_and_the_call_goes_on_in_a_new_part(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            await one.until(lambda: one.node.workers.well)
+            os.kill(pid(one), signal.SIGKILL)
+            await one.until(lambda: call.media_part == 2)
+            await one.until(lambda: call.customer.vault.find(call.id, call.leaf, "m1").finished)  # type: ignore[union-attr]  # it exists
+            assert call.recording.alive
+            one.bye()
+            await one.until(lambda: one.statuses("BYE"))
+            assert one.statuses("BYE") == [200]
+            assert call.customer.vault.left_open() == []
+            assert "worker-died" in [i["kind"] for i in one.node.incidents.of("acme")]
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_dies_while_the_disk_is_full_is_replaced_when_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            vault = type(call.customer.vault)
+            create, full = vault.create, [True]
+
+            def limited(self: object, *given: object) -> object:
+                if full:
+                    raise NoSpace("full")
+                return create(call.customer.vault, *given)  # type: ignore[arg-type]  # as given
+
+            monkeypatch.setattr(vault, "create", limited)
+            os.kill(pid(one), signal.SIGKILL)
+            await one.until(lambda: call.stranded)
+            assert one.node.storage_well is False
+            assert call.media_part == 1
+            one.workers.help_stranded()
+            assert call.stranded
+            full.clear()
+            one.workers.help_stranded()
+            assert not call.stranded
+            assert call.media_part == 2
+            one.bye()
+            await one.until(lambda: one.statuses("BYE"))
+            assert one.statuses("BYE") == [200]
+
+    asyncio.run(story())
+
+
+def test_a_fault_of_the_worker_ends_the_call_as_interrupted(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            one.node.workers.drop(call.id)
+            one.workers.on_event(wire.CallFault(call.id, "ValueError tape.py:1"))
+            await one.until(lambda: not len(one.live))
+            assert call.recording.shown_state() == "interrupted"
+            assert call.recording.reason == "media-fault"
+
+    asyncio.run(story())
+
+
+def test_trouble_with_the_disk_stops_new_calls(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            one.workers.on_event(wire.DiskTrouble("unknown", 28))
+            assert one.node.storage_well is False
+
+    asyncio.run(story())
+
+
+def test_a_bug_ends_one_call_and_no_event_after_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, other = one.invite("c1"), one.invite("c2")
+            call.recording.streams = None  # type: ignore[assignment]  # as a bug would leave it
+            one.workers.on_event(wire.Resumed(call.id, "m2", ()))
+            one.workers.on_event(wire.Stats({call.id: (counts(1),), other.id: (counts(3),)}))
+            assert [x.id for x in one.live] == [other.id]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("event", [wire.NeedPart("x"), wire.Resumed("x", "m2", ()), wire.Strangers("x", 0, 1, 2)])
+def test_events_of_calls_that_are_gone_are_nothing(tmp_path: Path, event: wire.WorkerEvent) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            one.workers.on_event(event)
+            assert one.faults == []
+
+    asyncio.run(story())

@@ -1,0 +1,344 @@
+"""An erasure is asked for, stopped by what may stop it, carried out whatever happens, and proven."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from storage import receipts
+from storage.callrows import CallState, Query
+from storage.customers import Customer
+from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
+from storage.erasurerows import State
+from tests.storage.house import NOON, House, opens, permit, record, story
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+async def finish(acme: Customer, **asked: object) -> receipts.Any:
+    """File an erasure, carry it out, return its receipt."""
+    filed = await acme.erasures.file(reason="she asked us to", by="paula", **asked)  # type: ignore[arg-type]  # as told
+    assert filed.state == State.RUNNING and filed.receipt is None
+    assert await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    assert done and done.state == State.DONE
+    return done.receipt
+
+
+def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+        await acme.annotations.add(gone.id, "Mira spells her name Mirah", "paula")
+        await acme.attachments.add(gone.id, "chat", "application/json", b"{}", "paula")
+        await permit(acme)
+        receipt = await finish(acme, calls=[gone.id])
+        data = json.dumps(receipt).encode()
+        assert receipts.verify(data, "acme", acme.audit.public_key)["calls"] == [gone.id]
+        assert not any(word in str(receipt) for word in ("she asked", "Mira", "30123456"))
+        assert await acme.calls.get(gone.id) is None and list(acme.vault.parts(gone.id, gone.leaf)) == []
+        assert await acme.annotations.of(gone.id) == () and await acme.attachments.of(gone.id) == ()
+        assert not acme.keys.keeps(gone.leaf)
+        assert [row.id for row in (await acme.calls.find(Query(party="Tove"))).items] == [stays.id]
+        assert opens(acme, stays)
+        actions = [entry["action"] for entry in acme.audit.read().items]
+        assert {"erasure.cut", "erasure.done"} <= set(actions)
+
+    story(tmp_path, tell)
+
+
+def test_without_an_active_waiver_nothing_is_filed(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        with pytest.raises(NoWaiver):
+            await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+        await acme.waivers.put(
+            document_sha256="0", signed_by="x", signed_at=NOON, scope="x", expires_at=NOON + timedelta(1), by="ada"
+        )
+        house.watch.wait(days=1)
+        with pytest.raises(NoWaiver):
+            await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")
+        assert await acme.erasures.open() == () and opens(acme, row)
+
+    story(tmp_path, tell)
+
+
+def test_a_held_id_stops_the_whole_request(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        held, free = await record(acme), await record(acme)
+        await permit(acme)
+        await acme.holds.put(held.id, "court", "paula")
+        with pytest.raises(Held) as stopped:
+            await acme.erasures.file(calls=[held.id, free.id], reason="x", by="paula")
+        assert stopped.value.ids == (held.id,)
+        await acme.erasures.work()
+        assert opens(acme, held) and opens(acme, free)
+
+    story(tmp_path, tell)
+
+
+def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
+        await permit(acme)
+        await acme.holds.put(held.id, "court", "paula")
+        filed = await acme.erasures.file(party="tel:+49-30-123456", reason="x", by="paula")
+        await acme.erasures.work()
+        await acme.erasures.work()
+        waiting = await acme.erasures.get(filed.id)
+        assert waiting and (waiting.state, waiting.receipt) == (State.WAITING, None)
+        assert opens(acme, held) and not acme.keys.keeps(free.leaf)
+        await acme.holds.remove(held.id)
+        assert acme.erasures.wanted.is_set()
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed.id)
+        assert done and done.state == State.DONE and done.receipt
+        assert done.receipt["calls"] == sorted([held.id, free.id]) and opens(acme, other)
+
+    story(tmp_path, tell)
+
+
+def test_a_hold_set_after_the_request_still_wins(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+        await acme.holds.put(row.id, "court", "anton")
+        await acme.erasures.work()
+        found = await acme.erasures.get(filed.id)
+        assert found and found.state == State.WAITING and opens(acme, row)
+
+    story(tmp_path, tell)
+
+
+def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        first = await finish(acme, calls=[row.id])
+        again = await finish(acme, calls=[row.id])
+        nobody = await finish(acme, calls=[NOBODY, "Mira Okafor"])
+        assert (again["calls"], again["counts"]) == (first["calls"], first["counts"])
+        assert nobody["calls"] == [NOBODY]
+        assert (await finish(acme, party="+49 30 999999"))["calls"] == []
+
+    story(tmp_path, tell)
+
+
+def test_a_hundred_at_once_are_all_done_with_the_same_proof(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+
+        async def ask() -> object:
+            filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+            await acme.erasures.work()
+            done = await acme.erasures.get(filed.id)
+            assert done and done.state == State.DONE and done.receipt
+            return json.dumps({k: done.receipt[k] for k in ("calls", "counts", "cause", "requested_by")})
+
+        assert len({await one for one in asyncio.as_completed([ask() for _ in range(100)])}) == 1
+        assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
+
+    story(tmp_path, tell)
+
+
+def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula", approval=True)
+        late = await record(acme)
+        await acme.erasures.work()
+        assert filed.state == State.APPROVAL and opens(acme, row)
+        with pytest.raises(OwnRequest):
+            await acme.erasures.approve(filed.id, by="paula")
+        with pytest.raises(NoErasure):
+            await acme.erasures.approve(NOBODY, by="anton")
+        assert (await acme.erasures.approve(filed.id, by="anton")).state == State.RUNNING
+        await acme.erasures.work()
+        done = await acme.erasures.approve(filed.id, by="anton")
+        assert done.state == State.DONE and done.receipt
+        assert done.receipt["calls"] == sorted([row.id, late.id]) and done.receipt["approved_by"] == "anton"
+
+    story(tmp_path, tell)
+
+
+def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        live, other = await record(acme, state=CallState.RECORDING), await record(acme)
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
+        asked: list[str] = []
+
+        async def stop(call: str) -> None:
+            asked.append(call)
+            if len(asked) == 1:
+                raise TimeoutError
+            acme.vault.finish(call, live.leaf, "m1")
+
+        assert not await acme.erasures.work(stop)
+        assert acme.keys.keeps(live.leaf) and not acme.keys.keeps(other.leaf)
+        running = await acme.erasures.get(filed.id)
+        assert running and running.state == State.RUNNING
+        assert await acme.erasures.work(stop)
+        assert asked == [live.id] * 2 and not acme.keys.keeps(live.leaf)
+        await acme.calls.put([live], [["w:mira"]])  # what its end still had to say
+        assert await acme.calls.get(live.id) is None
+
+    story(tmp_path, tell)
+
+
+def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme, state=CallState.RECORDING)
+        await acme.calls.remove([row.id])
+        await permit(acme)
+        assert (await finish(acme, calls=[row.id]))["calls"] == [row.id]
+        assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
+
+    story(tmp_path, tell)
+
+
+def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everything_else(tmp_path: Path) -> None:
+    kept = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), [await record(acme, name=f"Person {n}") for n in range(5)]
+        ended = [await record(acme, ended=NOON - timedelta(days=200)) for _ in range(3)]
+        await permit(acme)
+        house.backup(tmp_path / "old")
+        await finish(acme, calls=[gone.id])
+        await acme.retention.sweep(house.watch(), 100)
+        await acme.erasures.work()
+        kept.append((gone, stays, ended))
+
+    async def bring_back() -> None:
+        (tmp_path / "data" / "keys").rename(tmp_path / "old" / "keys")
+        gone, stays, ended = kept[0]
+        files = {path.name: path.read_bytes() for path in (tmp_path / "old").rglob("*.m1")}
+        acme = await House(tmp_path / "old").open()
+        for row in (gone, *ended):
+            for name in (f"{row.id}.{row.leaf:012x}.{part}" for part in ("c1", "m1")):
+                (folder := tmp_path / "old/customers/acme/vault" / str(row.day)).mkdir(exist_ok=True)
+                (folder / name).write_bytes(files.get(name, b""))  # as if nobody had cleared it away
+            assert not opens(acme, row) and await acme.calls.get(row.id) is None
+        assert (await acme.calls.find(Query(party="Mira Okafor"))).items == ()
+        for row in stays:
+            assert opens(acme, row) and await acme.calls.get(row.id) == row
+            assert len((await acme.calls.find(Query(party=row.details["parties"][0]["name"]))).items) == 1
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(bring_back())
+
+
+def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
+    planted = ("Quendrith", "4917655544433", "because of her divorce", "Notary Fettlewick")
+
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme, name="Zelda Quendrith", number="+4917655544433")
+        await permit(acme)
+        await acme.annotations.add(row.id, "Notary Fettlewick wrote", "paula")
+        filed = await acme.erasures.file(party="Zelda Quendrith", reason="because of her divorce", by="paula")
+        before = house.raw()
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed.id)
+        assert done and done.state == State.DONE
+        for raw in (before, house.raw()):
+            for text in planted:
+                for form in (text.encode(), text.encode("utf-16-le"), text.encode().hex().encode(), text[::-1].encode()):
+                    assert form.lower() not in raw.lower()
+
+    story(tmp_path, tell)
+
+
+CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from storage import erasure, forgetting
+from tests.storage.house import House
+
+point, count = int(sys.argv[2]), 0
+
+def dying(kind, name):
+    real = getattr(kind, name)
+    async def step(*given):
+        global count
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = await real(*given)
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(kind, name, step)
+
+for name in ("cut", "unlink", "remove", "reindex", "verify"):
+    dying(forgetting.Forgetting, name)
+for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
+    dying(erasure.Erasures, name)
+
+async def main():
+    acme = await House(Path(sys.argv[1])).open()
+    await acme.erasures.work()
+    await acme.close()
+
+asyncio.run(main())
+"""
+POINTS = range(1, 31)
+
+
+def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
+        known.append((gone, stays, filed.id))
+
+    story(tmp_path, tell)
+    gone, stays, id = known[0]
+    root = Path(__file__).parents[2]
+    copies = []
+    for point in POINTS:
+        copy = tmp_path / f"killed-{point}"
+        subprocess.run(["cp", "-a", tmp_path / "data", copy], check=True)
+        copies.append((point, copy))
+
+    async def look(copy: Path) -> bool:
+        acme = await House(copy).open()
+        try:
+            before = await acme.erasures.get(id)
+            assert before
+            if before.state == State.DONE:
+                assert not acme.keys.keeps(gone.leaf) and await acme.calls.get(gone.id) is None
+            assert await acme.erasures.work()
+            done = await acme.erasures.get(id)
+            assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
+            assert not acme.keys.keeps(gone.leaf) and not list(acme.vault.parts(gone.id, gone.leaf))
+            assert opens(acme, stays)
+            assert [r.id for r in (await acme.calls.find(Query(party="0 40 777888"))).items] == [stays.id]
+            return before.state == State.DONE
+        finally:
+            await acme.close()
+
+    killed = 0
+    for some in (copies[:15], copies[15:]):
+        running = [
+            (copy, subprocess.Popen([sys.executable, "-c", CHILD, copy, str(point)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}))
+            for point, copy in some
+        ]
+        for copy, child in running:
+            status = child.wait(60)
+            assert status in (0, -signal.SIGKILL)
+            killed += status != 0
+            asyncio.run(look(copy))
+    assert killed >= 18

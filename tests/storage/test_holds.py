@@ -1,0 +1,75 @@
+"""A hold is set, explained, lifted; and never set on what is going already."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.customers import Customer
+from storage.holds import NoCall
+from tests.storage.house import House, permit, record, story
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+def test_a_hold_is_shown_with_its_reason_and_lifted(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        assert await acme.holds.get(row.id) is None
+        await acme.holds.put(row.id, "case 4 U 12/26", "paula")
+        await acme.holds.put(row.id, "case 5 U 1/26", "paula")
+        hold = await acme.holds.get(row.id)
+        assert hold and (hold.reason, hold.set_by, hold.set_at) == ("case 5 U 1/26", "paula", house.watch())
+        assert (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
+        assert await acme.holds.remove(row.id)
+        assert not await acme.holds.remove(row.id)
+        assert not (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
+        assert b"case 5" not in house.raw()
+
+    story(tmp_path, tell)
+
+
+def test_lifting_a_hold_wakes_who_waits_for_it(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await acme.holds.put(row.id, "x", "paula")
+        assert not acme.erasures.wanted.is_set()
+        await acme.holds.remove(row.id)
+        assert acme.erasures.wanted.is_set()
+
+    story(tmp_path, tell)
+
+
+def test_an_unknown_or_erased_call_cannot_be_held(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+        await acme.erasures.work()
+        for call in (row.id, NOBODY):
+            with pytest.raises(NoCall):
+                await acme.holds.put(call, "x", "paula")
+            with pytest.raises(NoCall):
+                await acme.holds.remove(call)
+
+    story(tmp_path, tell)
+
+
+def test_a_call_whose_erasure_has_begun_cannot_be_held(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+
+        async def refuse(call: str) -> None:
+            with pytest.raises(NoCall):
+                await acme.holds.put(call, "too late", "paula")
+            raise TimeoutError
+
+        await record_live_files(acme, row.id, row.leaf)
+        assert not await acme.erasures.work(refuse)
+
+    story(tmp_path, tell)
+
+
+async def record_live_files(acme: Customer, call: str, leaf: int) -> None:
+    acme.vault.create(call, leaf, "m2")

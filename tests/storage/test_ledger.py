@@ -1,0 +1,54 @@
+"""The ledger keeps every cut, survives a torn line, and joins neighbours."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.ledger import Entry, Ledger, LedgerDamaged, spans
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ONE = Entry(("e1",), AT, (7, 8, 9, 20), (20513,), ("c1",))
+TWO = Entry(("e2", "e3"), AT, ())
+
+
+def test_entries_come_back_in_order(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "acme")
+    assert ledger.last() is None and list(ledger.entries()) == []
+    ledger.append(ONE)
+    ledger.append(TWO)
+    again = Ledger(tmp_path, "acme")
+    assert list(again.entries()) == [ONE, TWO] and again.last() == TWO
+    assert b"000000000007-000000000009" in (tmp_path / "acme.erasures").read_bytes()
+
+
+def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "acme")
+    ledger.append(ONE)
+    path = tmp_path / "acme.erasures"
+    whole = path.read_bytes()
+    for cut in range(1, len(whole)):
+        path.write_bytes(whole + whole[:cut])
+        assert Ledger(tmp_path, "acme").last() == ONE and list(ledger.entries()) == [ONE]
+    ledger.append(TWO)
+    assert list(ledger.entries()) == [ONE, TWO]
+
+
+def test_a_damaged_line_is_no_empty_ledger(tmp_path: Path) -> None:
+    (tmp_path / "acme.erasures").write_bytes(b'{"at":1}\n')
+    with pytest.raises(LedgerDamaged):
+        Ledger(tmp_path, "acme").last()
+
+
+def test_space_is_owned_before_the_first_line(tmp_path: Path) -> None:
+    Ledger(tmp_path, "acme").prepare()
+    status = (tmp_path / "acme.erasures").stat()
+    assert status.st_size == 0 and status.st_mode & 0o777 == 0o600
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_spans_hold_exactly_the_leaves(leaves: set[int]) -> None:
+    found = [leaf for first, last in spans(leaves) for leaf in range(first, last + 1)]
+    assert found == sorted(leaves)

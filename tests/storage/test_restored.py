@@ -1,0 +1,94 @@
+"""A backup that is brought back learns what was erased since, once, before anything is served."""
+
+import asyncio
+import json
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+from storage import receipts
+from storage.customers import Customer
+from storage.erasurerows import RESTORED, State
+from storage.ledger import Ledger
+from storage.restored import reapply
+from tests.storage.house import NOON, House, opens, permit, record, story
+
+
+async def erase(acme: Customer, call: str) -> str:
+    filed = await acme.erasures.file(calls=[call], reason="x", by="paula")
+    await acme.erasures.work()
+    return filed.id
+
+
+def restore(house: House, backup: Path) -> None:
+    """Put the backup in the place of everything but the keys."""
+    shutil.rmtree(house.data / "customers")
+    shutil.copytree(backup / "customers", house.data / "customers")
+
+
+def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme, name="Tove Lind")
+        old = await record(acme, ended=NOON - timedelta(days=200))
+        await permit(acme)
+        house.backup(tmp_path / "backup")
+        id = await erase(acme, gone.id)
+        await acme.retention.sweep(house.watch(), 100)
+        await acme.erasures.work()
+        known.append((house, gone, stays, old, id))
+
+    async def again() -> None:
+        house, gone, stays, old, id = known[0]
+        restore(house, tmp_path / "backup")
+        acme = await house.open()
+        assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
+        assert await acme.calls.count() == 1 and await acme.calls.get(old.id) is None
+        found = await acme.erasures.get(id)
+        assert found and (found.state, found.cause) == (State.DONE, RESTORED)
+        receipt = receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)
+        assert receipt["calls"] == [gone.id]
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
+
+
+def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone = await record(acme)
+        await permit(acme)
+        house.backup(tmp_path / "backup")
+        keys = tmp_path / "keys-before"
+        shutil.copytree(house.data / "keys", keys)
+        await erase(acme, gone.id)
+        shutil.copy(house.data / "keys" / "acme.erasures", keys)
+        known.append((house, gone, keys))
+
+    async def again() -> None:
+        house, gone, keys = known[0]
+        restore(house, tmp_path / "backup")
+        shutil.rmtree(house.data / "keys")
+        shutil.copytree(keys, house.data / "keys")
+        acme = await house.open()
+        assert not acme.keys.keeps(gone.leaf) and list(acme.vault.walk()) == []
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
+
+
+def test_where_nothing_was_brought_back_nothing_is_done(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        ledger = Ledger(house.data / "keys", "acme")
+        parts = (acme.database, ledger, acme.erasures._forgetting, acme.erasures._key, house.watch)
+        assert await reapply("acme", *parts) is None
+        row = await record(acme)
+        await permit(acme)
+        await erase(acme, row.id)
+        assert await reapply("acme", *parts) is None
+
+    story(tmp_path, tell)

@@ -1,0 +1,80 @@
+"""Rules are stored sealed, keep their ids while they say the same, and become a policy."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.customers import Customer
+from storage.policy import Direction, Wins
+from storage.rules import MAX_RULES, BadRule, Wished, check
+from storage.tables import retention_rules
+from tests.storage.house import House, story
+
+MIRA = Wished(30, party="030 123456", name="Mira's calls")
+SBC = Wished(None, Direction.INBOUND, "192.0.2.0/24")
+
+
+def test_the_configuration_holds_until_somebody_stores_rules(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert (await acme.rules.get()).default_days == 180
+        stored = await acme.rules.put([MIRA, SBC], by="ada", wins=Wins.SHORTEST)
+        again = await acme.rules.get()
+        assert again == stored and (again.default_days, again.wins) == (180, Wins.SHORTEST)
+        assert [rule.wished for rule in again.rules] == [MIRA, SBC]
+        assert b"Mira" not in house.raw() and b"123456" not in house.raw()
+        await acme.rules.put([], by="ada", default_days=None)
+        assert (await acme.rules.get()).default_days is None
+
+    story(tmp_path, tell)
+
+
+def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_copies(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        first = await acme.rules.put([MIRA, SBC], by="ada")
+        async with acme.database.reading() as connection:
+            leaves = list(await connection.scalars(retention_rules.select().with_only_columns(retention_rules.c.leaf)))
+        second = await acme.rules.put([SBC], by="ada")
+        assert second.rules[0].id == first.rules[1].id
+        assert not any(acme.keys.keeps(leaf) for leaf in leaves)
+
+    story(tmp_path, tell)
+
+
+def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await acme.rules.put([MIRA], by="ada")
+        policy = await acme.rules.policy()
+        assert policy.default_days == 180 and policy.rules[0].days == 30
+        needles = policy.rules[0].needles
+        assert needles and all(n.probe == "e:+4930123456" and not n.tail for n in needles)
+        wished = acme.rules.policy_of([MIRA, SBC], 7, Wins.LONGEST)
+        assert [rule.id for rule in wished.rules] == ["1", "2"] and wished.default_days == 7
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Wished(-1), Wished(36_501), Wished(1, party=" "), Wished(1, source="a b"), Wished(1, source=""), Wished(1, name="x" * 201)],
+)
+def test_what_cannot_be_meant_is_refused_without_repeating_it(rule: Wished) -> None:
+    with pytest.raises(BadRule) as refused:
+        check([Wished(1), rule], 180)
+    assert str(refused.value).startswith("rule 2: ")
+
+
+def test_too_many_rules_and_a_senseless_default_are_refused() -> None:
+    check([Wished(1, source="sbc1.acme.example")] * MAX_RULES, None)
+    for rules, days in ([Wished(1)] * (MAX_RULES + 1), 1), ([], -1):
+        with pytest.raises(BadRule):
+            check(rules, days)
+
+
+def test_a_change_is_told(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        told: list[int] = []
+        acme.rules.changed = lambda: told.append(1)
+        await acme.rules.put([], by="ada")
+        assert told == [1]
+
+    story(tmp_path, tell)
