@@ -70,7 +70,7 @@ async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
         used, wall = processes.cpu(pid) - before, time.monotonic() - began
         memory = (processes.memory(pid) - idle) / calls
         if await asyncio.to_thread(running.metric, "recorder_calls_active") != calls:
-            raise SystemExit("VOID: calls ended within the measurement.")
+            raise SystemExit(f"VOID: calls ended within the measurement.\n{running.warnings()}")
         report = await task
         return _row(report, running.calls(), calls, used / (wall * PACKETS_PER_CALL * calls), memory)
 
@@ -78,7 +78,7 @@ async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
 async def _all_up(running: node.Node, calls: int, task: asyncio.Task[Report]) -> None:
     while await asyncio.to_thread(running.metric, "recorder_calls_active") < calls:
         if task.done():
-            raise SystemExit(f"VOID: the calls ended before all were up: {task.result().facts()}")
+            raise SystemExit(f"VOID: the calls ended before all were up: {task.result().facts()}\n{running.warnings()}")
         await asyncio.sleep(0.5)
 
 
@@ -104,7 +104,7 @@ def main() -> None:
     """Measure and print one table."""
     given = arguments()
     rows: list[Row] = []
-    print(f"{processes.machine()}\n{given.suite}, {given.seconds:.0f} s a row\n")
+    print(f"{processes.machine()}\n{given.suite}, {given.seconds:.0f} s a row\n", flush=True)
     for calls in map(int, given.calls.split(",")):
         rows.append(asyncio.run(measure(calls, given.seconds, given.suite, given.workers)))
         if given.rtpengine:

@@ -33,6 +33,11 @@ class Node:
         """URI for calls over TLS."""
         return f"sip:rec@127.0.0.1:{TLS};transport=tls"
 
+    def warnings(self) -> str:
+        """Give the last warnings of its log."""
+        lines = self.config.with_name("log").read_text().splitlines()
+        return "\n".join([line for line in lines if '"level": "info"' not in line][-10:])
+
     def metric(self, name: str) -> float:
         """Read one value of /metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{API}/metrics", timeout=10) as answer:

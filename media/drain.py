@@ -3,6 +3,7 @@
 The region is a file on tmpfs, mapped:
 
     0      journal: magic, generation, lanes in use, call id, stream of each lane (bit 7: RTCP)
+    64     process id of the worker
     4096   LANES × media.batch.LANE
 
 Before a round the lanes are reset (every slot UNUSED), then the journal names the call and the generation its commit
@@ -44,6 +45,8 @@ LANES = 4
 JOURNAL = struct.Struct("=4sBxxxQ36s4B")
 PAGE = 4096
 SIZE = PAGE + LANES * LANE
+PID = struct.Struct("=I")
+PID_AT = 64
 RTCP = 0x80
 MSG_DONTWAIT = 0x40
 
@@ -94,6 +97,7 @@ class Region:
         os.ftruncate(fd, SIZE)
         # populated: a page fault inside recvmmsg is the one place where a kill could lose a packet
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+        PID.pack_into(self._map, PID_AT, os.getpid())
         self._memory = memoryview(self._map)
         self.workbench = Workbench()
         self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
@@ -137,10 +141,16 @@ class Relic:
         self.lanes = [Lane(_lane(memoryview(self._data), i), workbench) for i in range(LANES)]
 
 
-def wait_for_end(path: str) -> None:
-    """Wait until the process that drains into this region is gone."""
+def holder(path: str) -> int | None:
+    """Give the process id of the worker that may still drain into this region; None if it is gone for certain."""
     with open(path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(PID_AT)
+            data = file.read(PID.size)
+            return int(PID.unpack(data)[0]) if len(data) == PID.size else 0
+    return None
 
 
 def journal_of(path: str) -> Journal | None:

@@ -66,7 +66,7 @@ def create(
         list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
     ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
-    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days until it expires; never if left out.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:

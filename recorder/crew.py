@@ -3,16 +3,25 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from media.drain import journal_of
+from media.drain import holder, journal_of
 from media.sockets import Pair
 from recorder import wire
+
+TICKS = os.sysconf("SC_CLK_TCK")
+#: Seconds of processor time below which a silent worker that could run has not been let run.
+STARVED = 1.0
+#: Seconds a worker has to end after its main, and between two looks whether it has.
+PATIENCE = 1.0
+LOOK = 0.005
 
 
 @dataclass(slots=True)
@@ -25,10 +34,14 @@ class Process:
     raw: Path
     started: float
     last_beat: float
+    # seconds of processor time it had used at its last beat
+    used: float = 0.0
     busy: float = 0.0
     calls: set[str] = field(default_factory=set)
     outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    # silent because the disk or the processor keeps it waiting
+    waiting: bool = False
     hung: bool = False
     dead: bool = False
 
@@ -63,6 +76,50 @@ def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
 
 def unclean(call: str) -> wire.Final:
     return wire.Final(call, "", -1, (), (), False)
+
+
+def activity(pid: int) -> tuple[str, float]:
+    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return "X", 0.0
+    return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def excused(process: Process) -> bool:
+    """Tell whether a silent worker waits for a disk or for a processor, where killing it would not help.
+
+    One that loops uses its processor; one that sleeps or is stopped is stuck.
+    """
+    state, used = activity(process.pid)
+    return state == "D" or (state == "R" and used - process.used < STARVED)
+
+
+def wait_for_end(raw: str) -> None:
+    """Wait until nobody drains into a region any more; who is still at it long after its main's end is killed."""
+    for _ in range(int(PATIENCE / LOOK)):
+        if holder(raw) is None:
+            return
+        time.sleep(LOOK)
+    while pid := holder(raw):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(LOOK)
+
+
+def reap_soon(pid: int) -> None:
+    """Wait for a worker that was told to end; kill it if it does not."""
+    for _ in range(int(PATIENCE / LOOK)):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+        except ChildProcessError:
+            return
+        time.sleep(LOOK)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    reap(pid)
 
 
 def reap(pid: int) -> None:

@@ -17,6 +17,7 @@ from media.sockets import Pair, open_pair
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
 from recorder.desk import Desk
+from recorder.early_workers import Crew
 from recorder.events import StopAsked
 from recorder.housekeeping import Housekeeping
 from recorder.incidents import Incidents
@@ -31,7 +32,6 @@ from recorder.notify import Notifier
 from recorder.opening import open_customers
 from recorder.resume import Resume
 from recorder.runner import Runner
-from recorder.serve import Crew
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Siprec, Transport
@@ -109,18 +109,12 @@ class Daemon:
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
         syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
         metrics = Metrics()
-        media = settings.media
         self.node = Node(
             settings=settings,
             customers=customers,
             tenants=Tenants(settings.customers),
             endpoint=Endpoint(_sip_settings(settings), random=os.urandom),
-            ports=Ports(
-                media.ports.first,
-                media.ports.last,
-                lambda port, rtcp: open_pair(media.bind, port, rtcp),
-                time.monotonic,
-            ),
+            ports=_ports(settings),
             workers=self._crew.workers,
             syncer=syncer,
             indexer=Indexer(time.monotonic, lambda call, error: log.fault("index.fault", error, call=call)),
@@ -238,6 +232,13 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
+
+
+def _ports(settings: Settings) -> Ports[Pair]:
+    media = settings.media
+    return Ports(
+        media.ports.first, media.ports.last, lambda port, rtcp: open_pair(media.bind, port, rtcp), time.monotonic
+    )
 
 
 def _sip_settings(settings: Settings) -> SipSettings:

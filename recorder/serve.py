@@ -9,19 +9,17 @@ import asyncio
 import gc
 import os
 import resource
-from collections.abc import Callable
 from pathlib import Path
 
 from recorder import logs
 from recorder.early import bind_again, stored_ports
+from recorder.early_workers import Crew
 from recorder.errors import NotPossible
 from recorder.folders import make_folder
 from recorder.locking import node_lock
 from recorder.notify import listen_fds
 from recorder.settings import Settings
 from recorder.settings_files import load
-from recorder.wire import WorkerEvent
-from recorder.workers import Workers
 
 
 def serve(config: Path) -> int:
@@ -57,49 +55,6 @@ def _run(settings: Settings, pipeline: logs.Pipeline) -> None:
             await crew.stop()
 
     asyncio.run(run())
-
-
-class Crew:
-    """The media workers, started before the daemon that will command them is imported."""
-
-    def __init__(self, settings: Settings) -> None:
-        media = settings.media
-        self.workers = Workers(
-            worker_count(media.workers), settings.node.runtime_dir, self._hear, tick=media.tick_ms / 1000
-        )
-        self.listener: Callable[[WorkerEvent], None] | None = None
-        self._starting: asyncio.Future[None] | None = None
-
-    def _hear(self, event: WorkerEvent) -> None:
-        if self.listener:
-            self.listener(event)
-
-    async def begin(self) -> None:
-        """Start the processes and do not wait for them."""
-        self._starting = asyncio.ensure_future(self.workers.start())
-        await asyncio.sleep(0)
-
-    async def ready(self) -> None:
-        """Wait until all workers run; raise NotPossible if one does not."""
-        try:
-            if self._starting:
-                await self._starting
-        except (OSError, TimeoutError):
-            raise NotPossible(
-                "The media workers do not start.", "Is there memory left, and may processes be started?"
-            ) from None
-
-    async def stop(self) -> None:
-        """End the processes."""
-        if self._starting:
-            self._starting.cancel()
-            await asyncio.gather(self._starting, return_exceptions=True)
-        await self.workers.stop()
-
-
-def worker_count(asked: int) -> int:
-    """Return how many media workers to run: one per processor core but one, at least one, unless configured."""
-    return asked or max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def raise_descriptors() -> None:

@@ -291,7 +291,7 @@ def encode(message: Any) -> bytes:
     return data
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes | bytearray) -> Any:
     """Read a message; WireError if it is none."""
     try:
         message = _tuples(json.loads(data, object_hook=_decode))

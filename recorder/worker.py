@@ -1,7 +1,8 @@
 """A media worker: `python -m recorder.worker REGION TICK`, its control socket as descriptor 3.
 
 It drains the sockets of its calls once a tick and otherwise does what main tells it. It has no state of its own that
-would be missed: killed at any moment, what counts is in the spools and in its receive region. It ends when main does.
+would be missed: killed at any moment, what counts is in the spools and in its receive region. When main ends it empties
+its sockets once more, because nobody else may hold them, and ends too.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import socket
 import sys
 import time
 import traceback
+from array import array
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -23,8 +25,12 @@ from recorder import wire
 from recorder.tape import Tape
 
 CONTROL = 3
-#: prctl(2): have the kernel kill us when main's thread that started us ends.
+#: prctl(2): have the kernel tell us when main's thread that started us ends.
 PR_SET_PDEATHSIG = 1
+#: Seconds for the last round: less than the 0.2 s after which systemd starts a successor, who wants the ports.
+LAST_ROUND = 0.15
+#: Seconds after main's end at which we end whatever we are at.
+DEADLINE = 0.3
 #: Calls drained between two looks at the control socket: 1 ms of work, less than an SBC takes to follow an answer.
 CALLS_BETWEEN_LOOKS = 8
 #: Messages taken at once, so that a busy main cannot keep us from draining.
@@ -33,6 +39,7 @@ BEAT = 1.0
 STATS = 5.0
 #: Calls in one Stats message, so that it stays below wire.MAX_MESSAGE even with eight streams each.
 CALLS_PER_STATS = 64
+_ANCILLARY = socket.CMSG_SPACE(4 * wire.MAX_DESCRIPTORS)
 #: Events kept for a main that does not read; figures are left out before that.
 MAX_OUTBOX = 10_000
 
@@ -47,6 +54,8 @@ class Worker:
         self._tick = tick
         self._tapes: dict[str, Tape] = {}
         self._outbox: deque[bytes] = deque()
+        #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
+        self._inbox = bytearray(wire.MAX_MESSAGE)
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._busy = 0.0
         self._next_beat = self._next_stats = 0.0
@@ -85,6 +94,14 @@ class Worker:
                 due = max(due + self._tick, time.monotonic())
                 self._busy += time.monotonic() - now
             self._chores()
+
+    def last_round(self) -> None:
+        """Main is gone: take what the kernel has, so that only what comes from now on needs somebody to keep it."""
+        until = time.monotonic() + LAST_ROUND
+        for tape in list(self._tapes.values()):
+            if time.monotonic() > until:
+                return
+            self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
 
     def _chores(self) -> None:
         """Beat and report when it is time, also in the middle of a long round."""
@@ -136,16 +153,17 @@ class Worker:
         self._flush()
         for _ in range(MESSAGES_AT_ONCE):
             try:
-                data, descriptors, flags, _ = socket.recv_fds(self._control, wire.MAX_MESSAGE, wire.MAX_DESCRIPTORS)
+                length, ancillary, flags, _ = self._control.recvmsg_into([self._inbox], _ANCILLARY)
             except BlockingIOError:
                 return True
             except OSError:
                 return False
-            if not data:
+            if not length:
                 return False
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise wire.WireError("a message of main was cut: too many descriptors for this process?")
-            self._handle(wire.decode(data), descriptors)
+            descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
+            self._handle(wire.decode(self._inbox[:length]), descriptors)
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:
@@ -244,11 +262,14 @@ def _shared_out(sockets: wire.Sockets, descriptors: list[int]) -> dict[int, list
 
 def main() -> None:
     """Run a worker until main goes."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
+    signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
     control = socket.socket(fileno=CONTROL)
-    Worker(control, Region(sys.argv[1]), float(sys.argv[2])).run()
+    worker = Worker(control, Region(sys.argv[1]), float(sys.argv[2]))
+    worker.run()
+    worker.last_round()
     os._exit(0)
 
 

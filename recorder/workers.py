@@ -12,16 +12,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from media.drain import wait_for_end
 from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import wire
-from recorder.crew import Entry, Process, call_of, close_all, listed, reap, unclean
+from recorder.crew import (
+    Entry, Process, activity, call_of, close_all, excused, listed, reap, reap_soon, unclean, wait_for_end,
+)  # fmt: skip
 
-#: Seconds without a heartbeat after which a worker is stuck: above the 4 s a slow disk may take.
-HANG = 5.0
-WATCH = 1.0
+#: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
+HANG = 4.5
+#: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
+MAX_WAIT = 15.0
+WATCH = 0.25
+#: Seconds by which the watch itself may be late before it looks again: then main was away, not the workers.
+LATE = 1.0
 START = 10.0
+#: Seconds a worker has to live to be no failed start.
+YOUNG = 1.0
 TICK = 0.5
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
@@ -65,9 +72,11 @@ class Workers:
         self._stopping = True
         for task in self._tasks:
             task.cancel()
-        for process in list(self._processes.values()):
-            self._leave(process)
-            await asyncio.to_thread(reap, process.pid)
+        processes = list(self._processes.values())
+        for process in processes:
+            self._let_go(process)
+        for process in processes:
+            await asyncio.to_thread(reap_soon, process.pid)
             if not any(entry.process is process for entry in self._entries.values()):
                 process.raw.unlink(missing_ok=True)
         self._processes.clear()
@@ -82,7 +91,9 @@ class Workers:
         """Tell whether every worker runs and was heard of lately: what the service manager's watchdog is fed by."""
         now = time.monotonic()
         alive = [process for process in self._processes.values() if not process.dead]
-        return len(alive) == self._count and all(now - process.last_beat <= HANG for process in alive)
+        return len(alive) == self._count and all(
+            process.waiting or now - process.last_beat <= HANG + WATCH for process in alive
+        )
 
     def __contains__(self, call: str) -> bool:
         return call in self._entries
@@ -224,6 +235,7 @@ class Workers:
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, wire.Beat):
             process.last_beat, process.busy = time.monotonic(), event.busy
+            process.used, process.waiting = activity(process.pid)[1], False
         elif isinstance(event, wire.Ready):
             process.ready.set()
         elif isinstance(event, wire.Figures):
@@ -271,13 +283,17 @@ class Workers:
             self._task(self._replace(process))
 
     def _leave(self, process: Process) -> None:
+        self._let_go(process)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+    def _let_go(self, process: Process) -> None:
+        """Close the control socket: a worker that is well ends by that, after a last round."""
         process.dead = True
         loop = asyncio.get_running_loop()
         loop.remove_reader(process.control)
         loop.remove_writer(process.control)
         process.control.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
         for _, descriptors in process.outbox:
             close_all(descriptors)
         process.outbox.clear()
@@ -289,7 +305,7 @@ class Workers:
         for _, entry in orphans:
             entry.process = None
         self._keep_relic(process.raw)
-        young = time.monotonic() - process.started < WATCH
+        young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** self._fails[process.number]))
@@ -311,12 +327,23 @@ class Workers:
     async def _watch(self) -> None:
         """Kill workers that do not answer; their end is then noticed like any other."""
         while True:
+            before = time.monotonic()
             await asyncio.sleep(WATCH)
+            if time.monotonic() - before > WATCH + LATE:
+                continue  # it was us who were away; their beats wait to be read
             for process in list(self._processes.values()):
-                if not process.dead and time.monotonic() - process.last_beat > HANG:
-                    process.hung = True
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGKILL)
+                if not process.dead:
+                    self._look_at(process)
+
+    def _look_at(self, process: Process) -> None:
+        silent = time.monotonic() - process.last_beat
+        if silent <= HANG:
+            return
+        process.waiting = silent <= MAX_WAIT and excused(process)
+        if not process.waiting:
+            process.hung = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
     # ---- processes ----
     def _spawn(self, number: int) -> None:

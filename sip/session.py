@@ -100,6 +100,8 @@ class Session:
     interval: float = T1
     # The user's next offer, which has to wait.
     wanted: bytes = b""
+    # Our offer that waits for its answer.
+    offered: bytes = b""
     # Reason of a BYE that has to wait for the ACK.
     parting: str | None = None
 

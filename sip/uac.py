@@ -107,7 +107,7 @@ class Calling:
                 (SNAPSHOT_REQUEST, b"Content-Disposition: recording-session\r\n", text),
             )
         )
-        session.offering, session.wanted = Offering.OURS, session.local_sdp
+        session.offering, session.offered = Offering.OURS, session.local_sdp
         mixed = f"multipart/mixed;boundary={BOUNDARY.decode()}"
         self._request(session, "INVITE", lines, body + b"--%s--\r\n" % BOUNDARY, now, kind=mixed)
         return True
@@ -158,16 +158,16 @@ class Calling:
             self._context.close(session)
 
     def _reinvite(self, session: Session, sdp: bytes, now: float) -> None:
-        session.offering = Offering.OURS
+        session.offering, session.offered, session.wanted = Offering.OURS, sdp, b""
         self._request(session, "INVITE", self._refresh_lines(session), sdp, now)
 
     def _reinvite_answered(self, session: Session, response: Response, now: float) -> None:
         if session.phase is not Phase.RUNNING:
             return
-        sdp, session.wanted = session.wanted, b""
+        sdp, session.offered = session.offered, b""
         session.offering = Offering.NONE
         if response.status == 491:
-            session.wanted = sdp
+            session.wanted = session.wanted or sdp
             wait = GLARE_WAIT * self._context.random(1)[0] / 256
             self._context.arm(session, "retry", now + wait)
         elif response.status in GONE:
@@ -178,6 +178,7 @@ class Calling:
                 session.settle(sdp)
                 self._refreshed(session, response, now)
             answer = found.offer if response.status < 300 else None
+            self._told(session, "INVITE", response, found.metadata)
             self._context.emit(Reanswered(session.key, response.status, answer, found.metadata))
             self.catch_up(session, now)
 
@@ -187,15 +188,19 @@ class Calling:
         if response.status < 300:
             self._refreshed(session, response, now)
             found = contents(response.headers, response.body)
-            if found.metadata is not None:
-                request = Request("UPDATE", session.dialog.target, headers=response.headers, body=response.body)
-                self._context.emit(Informed(session.key, session.flow, request, found.metadata, "UPDATE"))
+            self._told(session, "UPDATE", response, found.metadata)
         elif response.status in GONE:
             self.gone(session, now, bye=False)
         elif response.status in NO_UPDATE:
             session.takes_update = False
             if session.timer and session.timer.ours:
                 self.refresh(session, now)
+
+    def _told(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
+        """Hand on metadata that came in a response as if they had come in a request (RFC 7866 section 9.1)."""
+        if metadata is not None:
+            request = Request(method, session.dialog.target, headers=response.headers, body=response.body)
+            self._context.emit(Informed(session.key, session.flow, request, metadata, method))
 
     def _refreshed(self, session: Session, response: Response, now: float) -> None:
         session.dialog.retarget(Request("", "", headers=response.headers))

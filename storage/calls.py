@@ -14,22 +14,51 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Query, columns, pack
+from storage import identity
+from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Query, columns, met, pack
 from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Keys, context, open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
-from storage.errors import Forgotten
-from storage.search import NEWEST, READ_COLUMNS, search
+from storage.errors import Forgotten, StorageError
+from storage.search import NEWEST, READ_COLUMNS, candidates, search
 from storage.tables import call_tokens, calls, days
 from storage.tokens import tokens
 
-__all__ = ["CallRow", "CallState", "Calls", "Page", "Query"]
+__all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
 BATCH = 500  # values of one IN list; both databases allow 32,000
 _KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
 
 V = TypeVar("V")
 Given = Mapping[str, tuple[CallRow, tuple[str, ...]]]
+
+
+class Batch:
+    """Some calls as they lie in the database."""
+
+    def __init__(
+        self, total: int, keys: Keys, records: Sequence[Any], needles: Sequence[identity.Needle] | None
+    ) -> None:
+        self.total = total
+        # calls of all batches, as far as that is known without opening them
+        self._keys = keys
+        self._records = records
+        self._needles = needles
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def open(self) -> list[CallRow]:
+        """Open them, from any thread; those that are erased, damaged or not meant are left out."""
+        found = []
+        for record in self._records:
+            try:
+                opened = open_row(self._keys, record)
+            except StorageError:
+                continue  # damaged: `recorder verify` names it
+            if opened and (self._needles is None or met(self._needles, opened[1])):
+                found.append(opened[0])
+        return found
 
 
 class Calls:
@@ -81,6 +110,20 @@ class Calls:
             if page.next_cursor is None:
                 return
             query = replace(query, cursor=page.next_cursor)
+
+    async def in_batches(self, query: Query, size: int) -> AsyncIterator[Batch]:
+        """Give all calls that a query finds in batches still sealed, newest first; open them away from the loop.
+
+        For exports of any length: nothing is asked for twice and the event loop opens nothing.
+        """
+        async with self._database.reading() as connection:
+            leaves = await candidates(connection, self._day_keys, query, self._country)
+        needles = None if query.party is None else identity.asked(query.party, self._country, exact=query.exact)
+        for start in range(0, len(leaves), size):
+            asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(leaves[start : start + size])).order_by(*NEWEST)
+            async with self._database.reading() as connection:
+                records = (await connection.execute(asked)).all()
+            yield Batch(len(leaves), self._keys, records, needles)
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
         """List id and leaf of the calls in state recording."""

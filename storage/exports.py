@@ -151,7 +151,7 @@ class Exports:
         await self._running(id)
         going: set[str] = set()
         async with self._database.writing() as connection:
-            known = set()
+            known: set[str] = set()
             for part in _batches(list(dict.fromkeys(calls))):
                 erasing = erasure_calls.c.leaf.is_not(None) & (erasure_calls.c.step > 0)
                 asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.call.in_(part), erasing)

@@ -76,6 +76,7 @@ class Forgetting:
         self._calls = calls
         self._ledger = ledger
         self._room = room
+        self.derived: Callable[[Sequence[str]], Awaitable[object]] = _nothing  # forgets what was made of these calls
 
     def keep_room(self) -> None:
         """Own the disk space that the next erasure needs, as far as there is any."""
@@ -83,7 +84,7 @@ class Forgetting:
         self._ledger.prepare()
 
     async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that has to work on a full disk too: with the space that is owned for it, if there is no other."""
+        """Do something that has to work on a full disk too, with the space that is owned for it if need be."""
         try:
             return await work()
         except (DatabaseAway, NoSpace):
@@ -115,6 +116,7 @@ class Forgetting:
             gone = await rows.exports_of(connection, [d.call for d in doomed])
         files = [(d.call, d.leaf) for d in (*doomed, *gone)]
         await asyncio.to_thread(self._vault.remove_all, files)
+        await self.derived([d.call for d in doomed])
 
     async def remove(self, ids: Sequence[str]) -> None:
         """Take rows, tokens, corrections, attachments and exports away."""
@@ -200,6 +202,10 @@ class Forgetting:
             inside = leaf.between(day << DAY_SHIFT, ((day + 1) << DAY_SHIFT) - 1)
             beside.update(await connection.scalars(sa.select(leaf).where(inside)))
         return any(self._keys.keeps(leaf) for leaf in beside - mine)
+
+
+async def _nothing(_: Sequence[str]) -> None:
+    """Stand for those who made nothing of any call."""
 
 
 async def _own_leaf(connection: AsyncConnection, id: str) -> int | None:

@@ -54,6 +54,27 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
     return Page(tuple(walk.found[:limit]), cursor, walk.unreadable)
 
 
+async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Query, country: str) -> list[int]:
+    """Return the leaves of all calls that a query may mean, newest first; what is opened decides.
+
+    One statement for everything: going page by page would look all of a person's tokens up again for each page.
+    """
+    conditions = _conditions(query, None)
+    if query.party is None:
+        asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
+        return list(await connection.scalars(asked))
+    forms = tuple(dict.fromkeys(needle.probe for needle in identity.asked(query.party, country, exact=query.exact)))
+    day_keys.refresh()
+    found: dict[int, None] = {}
+    for probes in _groups(day_keys, await _days(connection, query, None), forms):
+        table = _probe_table(connection.dialect.name, probes)
+        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+        source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
+        asked = sa.select(calls.c.leaf).select_from(source).where(*conditions).order_by(*_NEWEST_OF_FEW)
+        found.update(dict.fromkeys(await connection.scalars(asked)))
+    return list(found)
+
+
 class _Walk:
     """One search under way: fetches rows in order and keeps those that are really meant."""
 

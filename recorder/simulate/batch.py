@@ -103,7 +103,7 @@ class Batch:
 
     def arrange(self, sources: Iterable[Source]) -> None:
         """Lay out buffers, addresses and message headers for these streams."""
-        sources = list(sources)
+        self._sources = sources = list(sources)  # their sessions live as long as their places here
         count = max(1, len(sources))
         self._buffer = bytearray(STRIDE * count)
         self._names = bytearray(b"".join(s.name.ljust(28, b"\0") for s in sources))

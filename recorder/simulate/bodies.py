@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from recorder.simulate.plan import CODECS, Party
+from recorder.simulate.plan import CODECS, SUITES, Party
 from sip.errors import SipError
 from sip.sdp import MediaLine, SessionDescription
 
@@ -99,7 +100,11 @@ def _target(media: MediaLine, line: Line) -> Target | None:
 
 def _key(media: MediaLine, line: Line) -> bytes:
     found = _CRYPTO.match(media.attribute("crypto") or "") if line.suite else None
-    return base64.b64decode(found[3] + "==") if found else b""
+    try:
+        key = base64.b64decode(found[3] + "==") if found else b""
+    except binascii.Error:
+        return b""
+    return key if len(key) == SUITES.get(line.suite or "") else b""  # without it its reports stay unread, no more
 
 
 def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
@@ -113,6 +118,8 @@ def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
         faults.append(
             "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
         )
+    elif line.suite and not _key(media, line):
+        faults.append("An answer line's key has not the length of its suite (RFC 4568 section 6.1).")
     if media.label != line.label:
         faults.append("An answer line does not echo its a=label.")
     if str(CODECS[line.codec][0]) not in media.payloads:

@@ -49,6 +49,12 @@ class Engine:
         self._changed: set[tuple[int, int]] = set()
         self._packets = 0
 
+    def close(self) -> None:
+        """Close all ports."""
+        for pair in self._lanes:
+            for each in pair:
+                each.close()
+
     def do(self, words: Words) -> Words:
         """Do one command and give its reply."""
         return COMMANDS[words["do"]](self, words)

@@ -88,6 +88,7 @@ class UdpLink(asyncio.DatagramProtocol):
     async def close(self) -> None:
         """Close the socket."""
         self._transport.close()
+        await asyncio.sleep(0)  # asyncio closes it in the next turn of the loop
 
 
 async def _open_udp(plan: Plan, host: str, receive: Receive) -> UdpLink:
@@ -168,7 +169,12 @@ class StreamLink:
     async def close(self) -> None:
         """Close the connection."""
         self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
         self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            return  # it was broken before
 
 
 def _context(plan: Plan) -> ssl.SSLContext:

@@ -98,7 +98,9 @@ class Server:
 
     def write(self) -> None:
         """Write the configuration."""
-        names = {name: getattr(self, name) for name in ("folder", "data", "level", "udp", "tls", "api", "media", "srtp")}
+        names = {
+            name: getattr(self, name) for name in ("folder", "data", "level", "udp", "tls", "api", "media", "srtp")
+        }
         self.config.write_text(CONFIG.format(**names, media_end=self.media + 39))
 
     def init(self) -> str:

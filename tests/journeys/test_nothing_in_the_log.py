@@ -79,21 +79,25 @@ class Client:
     def __exit__(self, *why: object) -> None:
         self.socket.close()
 
-    def request(self, method: str, word: str, number: str, *, to: str = "", cseq: int = 1, bodies: bool = True) -> bytes:
+    def request(
+        self, method: str, word: str, number: str, *, to: str = "", cseq: int = 1, bodies: bool = True
+    ) -> bytes:
         """A request with everything planted in it."""
         host, port = self.socket.getsockname()[:2]
         names = {
-            "word": word, "number": number, "tag": "dGFn", "to": to, "key": KEYS[0], "other": KEYS[1], "end": "</recording>",
-            "host": host, "port": port, "transport": self.transport,
+            "word": word, "number": number, "tag": "dGFn", "to": to, "key": KEYS[0], "other": KEYS[1],
+            "end": "</recording>", "host": host, "port": port, "transport": self.transport,
         }  # fmt: skip
         sdp, xml = (text.format(**names).replace("\n", "\r\n") for text in (SDP, XML))
         body = (
             f"--b\r\nContent-Type: application/sdp\r\n\r\n{sdp}\r\n--b\r\n"
-            f"Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n{xml}\r\n--b--\r\n"
+            "Content-Type: application/rs-metadata+xml\r\nContent-Disposition: recording-session\r\n\r\n"
+            f"{xml}\r\n--b--\r\n"
         ).encode()
+        branch = f"z9hG4bK{self.transport}{self.count}{method}{cseq}"
         lines = [
             f"{method} sip:{number}@plantedhost.example;x={word.encode('ascii', 'ignore').decode()} SIP/2.0",
-            f"Via: SIP/2.0/{self.transport.upper()} {host}:{port};branch=z9hG4bK{self.transport}{self.count}{method}{cseq};rport",
+            f"Via: SIP/2.0/{self.transport.upper()} {host}:{port};branch={branch};rport",
             "Max-Forwards: 70",
             *(line.format(**names) for line in HEADERS),
             f"Call-ID: {number}-{self.transport}{self.count}@plantedhost.example",
@@ -181,7 +185,11 @@ def test_no_plant_grows_in_the_log(tmp_path: Path) -> None:
                     client.socket.settimeout(0.3)
                     client.say(data)
         api = http.client.HTTPConnection("127.0.0.1", one.api, timeout=5)
-        for path in ("/api/v1/customers/Zebrowskaja/calls?party=%2B4915198765432", "/%00Zebrowskaja", "/healthz?x=+4915198765432"):
+        for path in (
+            "/api/v1/customers/Zebrowskaja/calls?party=%2B4915198765432",
+            "/%00Zebrowskaja",
+            "/healthz?x=+4915198765432",
+        ):
             api.request("GET", path, headers={"Authorization": "Bearer PlantedBearerToken77aaXX", "Zebrowskaja": "x"})
             api.getresponse().read()
         api.close()

@@ -23,7 +23,17 @@ def test_running_calls_are_sealed_and_nobody_is_left_waiting(tmp_path: Path) -> 
     with server(tmp_path) as one:
         one.init()
         one.start()
-        words = ["--to", f"sip:rec@127.0.0.1:{one.udp}", "--calls", "3", "--duration", "20", "--transport", "udp", "--json"]
+        words = [
+            "--to",
+            f"sip:rec@127.0.0.1:{one.udp}",
+            "--calls",
+            "3",
+            "--duration",
+            "20",
+            "--transport",
+            "udp",
+            "--json",
+        ]
         client = subprocess.Popen(
             [sys.executable, "-m", "recorder", "simulate", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

@@ -27,7 +27,8 @@ def request(method: str = "INVITE", cseq: int = 1) -> Request:
     """A request as an SBC sends it."""
     text = (
         f"{method} sip:rec@recorder.example SIP/2.0\r\nVia: SIP/2.0/TLS sbc.example;branch=z9hG4bK{cseq}\r\n"
-        f"From: <sip:sbc@sbc.example>;tag=a\r\nTo: <sip:rec@recorder.example>\r\nCall-ID: call-1\r\nCSeq: {cseq} {method}\r\n"
+        f"From: <sip:sbc@sbc.example>;tag=a\r\nTo: <sip:rec@recorder.example>\r\nCall-ID: call-1\r\n"
+        f"CSeq: {cseq} {method}\r\n"
         "Contact: <sip:sbc@sbc.example>;+sip.src\r\nUser-Agent: Acme SBC\r\nContent-Length: 0\r\n\r\n"
     )
     message = parse(text.encode())
@@ -50,7 +51,8 @@ def sdp(*directions: str, version: int = 1, media: str = "audio", suite: str = "
 def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
     """A complete document: the n-th name speaks on label n."""
     people = "".join(
-        f'<participant participant_id="p{n}"><nameID aor="sip:+4930{n}00@pbx.example"><name>{name}</name></nameID></participant>'
+        f'<participant participant_id="p{n}"><nameID aor="sip:+4930{n}00@pbx.example"><name>{name}</name></nameID>'
+        "</participant>"
         f'<participantstreamassoc participant_id="p{n}"><send>s{n}</send></participantstreamassoc>'
         f'<stream stream_id="s{n}" session_id="{session}"><label>{n}</label></stream>'
         for n, name in enumerate(names, 1)

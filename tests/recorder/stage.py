@@ -186,7 +186,9 @@ async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
         customers=customers,
         tenants=Tenants(read.customers),
         endpoint=Endpoint(random=os.urandom),
-        ports=Ports(media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic),
+        ports=Ports(
+            media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic
+        ),
         workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),
         syncer=syncer,
         indexer=Indexer(time.monotonic, lambda call, error: faults.append((call, error))),
@@ -200,7 +202,14 @@ async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
     mending = Mending(node, checkpoints.remove)
     runner = Runner(node, checkpoints, live, mending)
     one = Stage(
-        node, live, runner, Signalling(node, runner, live), WorkerEvents(node, live, runner), mending, checkpoints, faults
+        node,
+        live,
+        runner,
+        Signalling(node, runner, live),
+        WorkerEvents(node, live, runner),
+        mending,
+        checkpoints,
+        faults,
     )
     node.flush = one.flush
     built.append(one)
@@ -211,7 +220,9 @@ async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
         yield one
     finally:
         for call in live:
-            runner.finishing.abandon(call)
+            one.forget(call)
+        await one.until(lambda: not len(mending))  # a cancelled question would leave its database connection open
+        await node.indexer.drain(5)
         await node.workers.stop()
         await tasks.close()
         with suppress(OSError):

@@ -58,7 +58,10 @@ def test_another_calls_checkpoint_does_not_open(tmp_path: Path, keys: CustomerKe
     assert here.unseal(outer, keys) is None
 
 
-@given(st.binary(max_size=200) | st.sampled_from([b"{}", b"[]", b'{"v":1}', b'{"v":1,"customer":1,"leaf":"x","sealed":"?"}']))
+@given(
+    st.binary(max_size=200)
+    | st.sampled_from([b"{}", b"[]", b'{"v":1}', b'{"v":1,"customer":1,"leaf":"x","sealed":"?"}'])
+)
 def test_any_bytes_are_removed_and_never_an_exception(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     here = Checkpoints(tmp_path_factory.mktemp("live"))
     (here._folder / "x").write_bytes(data)

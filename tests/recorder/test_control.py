@@ -82,9 +82,7 @@ def test_what_a_full_disk_did_not_take_is_written_later(tape: Tape) -> None:
     assert tape.kept() == [(16, b"first" * 1000), (17, b"second")]
 
 
-def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(
-    tape: Tape, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control, "MAX_BACKLOG", 10_000)
     full = os.open("/dev/full", os.O_WRONLY)
     tape.part._fd, ours = full, tape.part._fd
@@ -106,7 +104,9 @@ def test_closing_twice_closes_once(tape: Tape) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(16, 20), st.binary(max_size=3000), st.booleans()), max_size=12))
-def test_any_records_with_any_flushes_come_back(tmp_path_factory: pytest.TempPathFactory, kept: list[tuple[int, bytes, bool]]) -> None:
+def test_any_records_with_any_flushes_come_back(
+    tmp_path_factory: pytest.TempPathFactory, kept: list[tuple[int, bytes, bool]]
+) -> None:
     tape = Tape(tmp_path_factory.mktemp("fuzz"))
     for kind, body, flush in kept:
         tape.part.keep(kind, body)

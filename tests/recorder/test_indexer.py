@@ -21,7 +21,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def row(one: Stage, number: int, state: CallState = CallState.COMPLETE) -> CallRow:
     leaf = one.node.customers["acme"].keys.allocate(20_513)
-    return CallRow(f"{number:08d}-2222-4333-8444-555555555555", leaf, state, NOON, NOON, 10, 0, False, None, {"parties": []})
+    return CallRow(
+        f"{number:08d}-2222-4333-8444-555555555555", leaf, state, NOON, NOON, 10, 0, False, None, {"parties": []}
+    )
 
 
 async def indexed(one: Stage, call: CallRow) -> CallState | None:

@@ -62,7 +62,14 @@ def test_a_document_that_is_known_is_kept_with_the_recording(tmp_path: Path) -> 
 
 
 def test_what_only_the_worker_knew_stays_as_last_known() -> None:
-    stream = {"packets": 5, "lost": 1, "gap_ms": 900, "gaps": [["a", "b", "loss"]], "pauses": [["p", None]], "jitter_ms": 2.5}
+    stream = {
+        "packets": 5,
+        "lost": 1,
+        "gap_ms": 900,
+        "gaps": [["a", "b", "loss"]],
+        "pauses": [["p", None]],
+        "jitter_ms": 2.5,
+    }
     recovery._end_stream(stream, {"packets": 7, "lost": 1, "gap_ms": 20}, "end")
     assert stream == {**stream, "packets": 7, "gap_ms": 900, "jitter_ms": 2.5, "pauses": [["p", "end"]]}
     assert stream["gaps"] == [["a", "b", "loss"]]

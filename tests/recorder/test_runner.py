@@ -10,8 +10,8 @@ import pytest
 
 from recorder import commands as c
 from recorder import events as e
-from recorder.runner import base36
 from recorder.recording import State
+from recorder.runner import base36
 from storage.errors import NoSpace
 from tests.recorder.offers import sdp
 from tests.recorder.stage import sip_request, stage
@@ -77,7 +77,9 @@ def test_without_free_ports_it_is_503_and_every_socket_is_closed(tmp_path: Path)
     async def story() -> None:
         async with stage(tmp_path) as one:
             before = one.descriptors()
-            one.hear(sip_request("INVITE", "c1", 1, sdp(*["sendonly"] * 4) + sdp(*["sendonly"] * 4).partition(b"m=")[1] * 0))
+            one.hear(
+                sip_request("INVITE", "c1", 1, sdp(*["sendonly"] * 4) + sdp(*["sendonly"] * 4).partition(b"m=")[1] * 0)
+            )
             assert one.statuses("INVITE") == [200]
             taken = [one.node.ports.open() for _ in range(one.node.ports.free - 1)]
             held = one.descriptors()

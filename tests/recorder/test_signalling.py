@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from recorder import events as e
 from recorder import signalling
-from sip.message import Response, parse
+from recorder.errors import NotPossible
+from sip.message import Request, Response, parse
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, FLOW, sip_request, stage
+from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage
 
 OFFER = sdp("sendonly", "sendonly")
 
@@ -110,5 +113,125 @@ def test_a_bye_of_an_unknown_dialog_is_481(tmp_path: Path) -> None:
         async with stage(tmp_path) as one:
             one.hear(sip_request("BYE", "c1", 1, to=";tag=unknown"))
             assert one.statuses("BYE") == [481]
+
+    asyncio.run(story())
+
+
+def plain(text: bytes, *, require: bool = False) -> bytes:
+    """Take the marks of a recording session out of a request."""
+    text = text.replace(b";+sip.src", b"")
+    return text if require else text.replace(b"Require: siprec\r\n", b"")
+
+
+def refused(one: Stage) -> Response:
+    answer = parse(one.said[-1])
+    assert isinstance(answer, Response)
+    return answer
+
+
+def test_a_strict_customer_wants_both_marks_r2(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG + 'siprec = "strict"\n') as one:
+            one.hear(plain(sip_request("INVITE", "c1", 1, OFFER), require=True))
+            assert one.statuses("INVITE") == [421]
+            assert refused(one).headers.get("Require") == "siprec"
+            one.invite("c2")
+            assert one.statuses("INVITE") == [421, 200]
+
+    asyncio.run(story())
+
+
+def test_what_an_invite_carries_is_counted_r2(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            one.invite("c1")
+            one.hear(plain(sip_request("INVITE", "c2", 1, OFFER), require=True))
+            page = one.node.metrics.page().decode()
+            assert 'recorder_sip_marks_total{marks="both"} 1.0' in page
+            assert 'recorder_sip_marks_total{marks="option-tag"} 1.0' in page
+
+    asyncio.run(story())
+
+
+LATE = CONFIG + 'siprec = "plain"\nlate_offer = true\nsrtp = "off"\n'
+
+
+def test_an_invite_without_sdp_gets_an_offer_where_that_is_configured_o6(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, LATE) as one:
+            one.hear(sip_request("INVITE", "c1", 1))
+            (call,) = one.live
+            answer = refused(one)
+            assert (answer.status, b"a=recvonly" in answer.body, call.started) == (200, True, False)
+            theirs = b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 8\r\na=sendonly\r\n"
+            one.hear(sip_request("ACK", "c1", 1, theirs, to=one.tag()))
+            assert call.started
+            assert call.recording.streams[0].line.source == ("127.0.0.1", 4000)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+
+    asyncio.run(story())
+
+
+def test_an_ack_without_the_answer_ends_a_late_offer(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, LATE) as one:
+            one.hear(sip_request("INVITE", "c1", 1))
+            one.hear(sip_request("ACK", "c1", 1, to=one.tag()))
+            assert one.said[-1].startswith(b"BYE ")
+            await one.until(lambda: not len(one.live))
+
+    asyncio.run(story())
+
+
+def test_a_customer_with_digest_challenges_and_lets_in_who_knows_s28(tmp_path: Path) -> None:
+    secret = hashlib.sha256(b"sbc:rec:sesame").hexdigest()
+    (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
+
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG + f'digest = "{tmp_path}/users"\n') as one:
+            one.hear(sip_request("INVITE", "c1", 1, OFFER))
+            challenge = refused(one).headers.get("WWW-Authenticate") or ""
+            assert one.statuses("INVITE") == [401] and "SHA-256" in challenge
+            nonce = challenge.split('nonce="')[1].partition('"')[0]
+            uri = "sip:rec@127.0.0.1"
+            ha2 = hashlib.sha256(f"INVITE:{uri}".encode()).hexdigest()
+            right = hashlib.sha256(f"{secret}:{nonce}:1:x:auth:{ha2}".encode()).hexdigest()
+            for response in ("0" * 64, right):
+                value = f'Digest username="sbc", realm="rec", nonce="{nonce}", uri="{uri}", response="{response}", '
+                value += 'algorithm=SHA-256, qop=auth, nc=1, cnonce="x"'
+                cseq = 2 if response is right else 3
+                again = sip_request("INVITE", f"c{cseq}", cseq, OFFER)
+                one.hear(again.replace(b"Require:", f"Authorization: {value}\r\nRequire:".encode()))
+            assert one.statuses("INVITE") == [401, 401, 200]
+            listed = one.node.incidents.of("acme")
+            assert [(x["status"], x["count"]) for x in listed] == [(401, 1)]
+
+    asyncio.run(story())
+
+
+def test_users_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("nonsense\n")
+    text = CONFIG + f'digest = "{tmp_path}/users"\n'
+    with pytest.raises(NotPossible, match="line 1"):
+        signalling.realms(configured(tmp_path, text).customers)
+
+
+def test_a_pause_is_told_to_the_client_where_that_is_configured(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG + "pause_by_reinvite = true\n") as one:
+            call = one.invite("c1")
+            one.runner.guarded(call, e.PauseAsked())
+            one.flush()
+            invite = parse(one.said[-1])
+            assert isinstance(invite, Request) and invite.method == "INVITE"
+            assert invite.body.count(b"a=inactive") == 2
+            one.runner.guarded(call, e.ResumeAsked())
+            reply = [f"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: {len(OFFER)}\r\n"]
+            reply += [f"{n}: {invite.headers.get(n)}\r\n" for n in ("Via", "From", "To", "Call-ID", "CSeq")]
+            one.hear(("".join(reply) + "\r\n").encode() + OFFER)
+            assert one.said[-2].startswith(b"ACK ") and one.said[-1].startswith(b"INVITE ")
+            assert one.said[-1].count(b"a=recvonly") == 2
+            assert len(one.live) == 1
 
     asyncio.run(story())

@@ -363,3 +363,99 @@ def test_any_offer_gets_an_answer_of_its_own_shape_or_the_documented_error(lines
     ours = SessionDescription.parse(data).media
     assert [(m.kind or "audio") for m in ours] == [(m.kind or "audio") for m in offer.media]
     assert [m.port for m in ours] == [ports.get(line.index, 0) for line in plans]
+
+
+OURS = "sha-256 11:22"
+DTLS = Policy("required", dtls=True)
+
+
+def dtls_answer(*attributes: str, profile: str = "UDP/TLS/RTP/SAVPF") -> list[str]:
+    offer = offered(f"m=audio 4 {profile} 0", *attributes)
+    plans = plan(offer, DTLS)
+    data = answer(offer, plans, address="h", ports={0: 20_000}, keys={}, session_id=1, version=1, fingerprint=OURS)
+    return data.decode().split("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("actpass", "active"), ("active", "passive"), ("passive", "active"), ("holdconn", "holdconn"), (None, "active")],
+)
+@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP", "RTP/SAVPF"])
+def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
+    theirs: str | None, ours: str, profile: str
+) -> None:
+    setup = [f"a=setup:{theirs}"] if theirs else []
+    lines = dtls_answer(*setup, "a=fingerprint:SHA-256 AA:BB", profile=profile)
+    assert [f"m=audio 20000 {profile} 0", f"a=setup:{ours}", f"a=fingerprint:{OURS}"] == [
+        x for x in lines if x.startswith(("m=", "a=setup", "a=fingerprint"))
+    ]
+
+
+@pytest.mark.parametrize("prints", [(), ("a=fingerprint:md5 AA:BB",), ("a=fingerprint:",)])
+def test_a_dtls_offer_without_a_usable_fingerprint_is_not_acceptable_d2(prints: tuple[str, ...]) -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", *prints)
+    assert refusal(offer, DTLS).code == "dtls-fingerprint"
+
+
+def test_a_strange_role_is_not_acceptable() -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:whatever", "a=fingerprint:sha-256 AA:BB")
+    assert refusal(offer, DTLS).code == "dtls"
+
+
+def test_our_tls_id_changes_exactly_with_theirs_d6() -> None:
+    def ours(theirs: str) -> str:
+        lines = dtls_answer("a=setup:actpass", "a=fingerprint:sha-256 AA:BB", f"a=tls-id:{theirs}")
+        return next(line for line in lines if line.startswith("a=tls-id:"))
+
+    one = ours("abcdefghijklmnopqrst")
+    assert len(one) >= len("a=tls-id:") + 20
+    assert (one == ours("abcdefghijklmnopqrst"), one == ours("bbcdefghijklmnopqrst")) == (True, False)
+    assert not any("tls-id" in line for line in dtls_answer("a=fingerprint:sha-256 AA:BB"))
+
+
+def test_a_role_once_taken_stays_in_a_reoffer_d6() -> None:
+    first = plan(offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:active", "a=fingerprint:sha-256 AA:BB"), DTLS)
+    again = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB")
+    (line,) = plan(again, DTLS, first)
+    assert line.answer_setup == "passive"
+
+
+def test_sdes_beside_a_fingerprint_is_answered_by_sdes() -> None:
+    offer = offered("m=audio 4 RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", key_line())
+    (line,) = plan(offer, DTLS)
+    assert (line.suite, line.answer_setup) == (SDES, None)
+
+
+def test_a_dtls_line_without_a_certificate_of_ours_is_our_fault() -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 AA:BB")
+    with pytest.raises(LocalError):
+        answer(offer, plan(offer, DTLS), address="h", ports={0: 4}, keys={}, session_id=1, version=1)
+
+
+def test_packet_times_are_repeated_and_nonsense_is_not() -> None:
+    offer = offered("m=audio 4 RTP/AVP 0", "a=ptime:30", "a=maxptime:1e9")
+    lines = answered(offer, plan(offer, PREFERRED))
+    assert [line for line in lines if "ptime" in line] == ["a=ptime:30"]
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"),
+    [(" WSH=4096", "crypto-parameter"), (" KDR=1", "crypto-parameter"), (" FEC_ORDER=SRTP_FEC", "crypto-parameter")],
+)
+def test_the_refusal_says_what_ails_the_keys_c6(tail: str, code: str) -> None:
+    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line(tail=tail)), Policy()).code == code
+
+
+def test_a_number_of_ports_is_answered_with_one_o8() -> None:
+    offer = offered("m=audio 5000/2 RTP/AVP 0")
+    assert "m=audio 20000 RTP/AVP 0" in answered(offer, plan(offer, PREFERRED))
+
+
+def test_content_and_language_and_marks_of_the_recorded_call_are_left_alone_r8_o12_o14() -> None:
+    more = ("a=record:on", "a=recordpref:off", "a=content:main", "a=lang:de", "a=acap:1 crypto:1 x", "a=pcfg:1 t=1")
+    offer = offered("m=audio 4 RTP/AVP 0", *more)
+    lines = answered(offer, plan(offer, PREFERRED))
+    foreign = ("a=record", "a=content", "a=lang", "a=acap", "a=pcfg")
+    assert not any(line.startswith(foreign) for line in lines)
+    kept = [name for name, _ in offer.media[0].attributes]
+    assert "content" in kept and "lang" in kept

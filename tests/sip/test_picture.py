@@ -388,3 +388,26 @@ def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(st
         for owner in picture.owners(["1", "2", None, "1"]):
             assert all(0 <= index < len(parties) for index in owner.parties)
         assert Picture.from_state(json.loads(json.dumps(picture.to_state()))).parties() == parties
+
+
+def test_a_snapshot_is_wanted_where_one_would_mend_something_r21():
+    def document(text, mode):
+        return parse(f"<recording xmlns='urn:ietf:params:xml:ns:recording:1'><datamode>{mode}</datamode>{text}".encode()
+                     + b"</recording>")  # fmt: skip
+
+    person = "<participant participant_id='p1'><nameID aor='sip:a@b'/></participant>"
+    stranger = "<participantstreamassoc participant_id='p9'><send>s1</send></participantstreamassoc>"
+    picture = Picture()
+    picture.apply(document(person, "partial"), T0)
+    assert picture.wanting == "no-base"
+    picture.apply(document(person, "complete"), T0)
+    assert picture.wanting is None
+    picture.apply(document(stranger, "partial"), T0)
+    assert picture.wanting == "unknown-ids"
+    again = Picture.from_state(picture.to_state())
+    again.apply(document(person, "partial"), T0)
+    assert again.wanting is None
+    again.apply(parse(b"\0\1 no xml"), T0)
+    assert again.wanting == "damaged"
+    again.apply(parse(b"\0\1 no xml"), T0, final=True)
+    assert again.wanting is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sip.headers import Headers
-from sip.recognise import has_feature_tag, has_option_tag, is_recording, unknown_tags
+from sip.recognise import has_feature_tag, has_option_tag, is_recording, marks, unknown_tags
 
 
 def test_only_the_unknown_tags_are_listed_as_sent():
@@ -41,3 +41,18 @@ def test_strict_mode_wants_both_marks():
     assert not is_recording(Headers([("Require", "siprec")]), b"<recording/>", strict=True)
     assert is_recording(Headers(), b"<recording/>", strict=False)
     assert not is_recording(Headers(), None, strict=False)
+
+
+def test_the_marks_have_a_name_for_the_counter_r1_r2():
+    def named(require, contact, metadata=None):
+        headers = Headers()
+        if require:
+            headers.add("Require", require)
+        headers.add("Contact", contact)
+        return marks(headers, metadata)
+
+    assert named("siprec", "<sip:a@b>;+sip.src") == "both"
+    assert named("siprec", "<sip:a@b>") == "option-tag"
+    assert named("", "<sip:a@b>;src") == "feature-tag"
+    assert named("", "<sip:a@b>", b"<recording/>") == "metadata"
+    assert named("", "<sip:a@b>") == "none"

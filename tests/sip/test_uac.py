@@ -13,7 +13,7 @@ from sip.events import (
 from sip.multipart import parts_of
 from sip.uac import MAX_SNAPSHOTS
 from sip.values import Flow
-from tests.sip.story import ANSWER, OFFER, Story, methods, statuses
+from tests.sip.story import ANSWER, METADATA, OFFER, Story, methods, multipart, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
@@ -155,7 +155,8 @@ def test_a_snapshot_is_asked_for_by_reinvite_of_a_client_without_update():
     assert story.endpoint.ask_snapshot(event.session, "no base", story.now)
     (invite,) = story.hear()
     found = parts_of(invite.headers, invite.body)
-    assert [f"{p.media_type.kind}/{p.media_type.subtype}" for p in found] == ["application/sdp", "application/rs-metadata-request"]
+    kinds = [f"{part.media_type.kind}/{part.media_type.subtype}" for part in found]
+    assert kinds == ["application/sdp", "application/rs-metadata-request"]
     assert (found[0].body, found[1].disposition) == (ANSWER, "recording-session")
     assert methods(story.say(story.reply(invite, 200, body=OFFER))) == ["ACK"]
     assert not story.endpoint.ask_snapshot("unknown", "", story.now)
@@ -203,3 +204,27 @@ def test_a_name_in_the_contact_is_left_to_the_sockets_and_one_nobody_knows_to_th
     story.endpoint.connection_lost(sent.flow, story.now)
     story.hear()
     assert [item.flow.remote for item in story.sent] == [story.flow.remote]
+
+
+def test_metadata_in_the_answers_to_our_requests_is_handed_on_r17():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    (invite,) = story.hear()
+    body, kind = multipart()
+    head = story.reply(invite, 200, f"Content-Type: {kind}")
+    story.say(head.replace(b"Content-Length: 0", b"Content-Length: %d" % len(body)) + body)
+    informed, answered = story.events()
+    assert (informed.metadata, informed.method) == (METADATA, "INVITE")
+    assert (answered.sdp, answered.metadata) == (OFFER, METADATA)
+
+
+def test_an_offer_made_while_another_is_open_follows_it():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER + b"a=inactive\r\n", story.now)
+    (first,) = story.hear()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    assert story.hear() == []
+    ack, second = story.say(story.reply(first, 200, body=OFFER))
+    assert (ack.method, second.method, second.body) == ("ACK", "INVITE", ANSWER)

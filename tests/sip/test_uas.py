@@ -159,3 +159,31 @@ def test_keepalives_and_stun_get_silence_on_udp():
     for data in (b"", b"\r\n\r\n", b"\r\n", b"\0\0\0\0", b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)):
         assert story.say(data) == []
     assert story.events() == []
+
+
+def test_record_awareness_and_privacy_of_the_recorded_call_are_no_business_of_ours_r8():
+    story = Story()
+    event = story.invited("Supported: record-aware, timer", "Proxy-Require: privacy")
+    assert event.offer is not None
+
+
+def test_a_request_at_its_last_hop_is_answered_all_the_same_s13():
+    story = Story()
+    options = story.request("OPTIONS").replace(b"Max-Forwards: 70", b"Max-Forwards: 0")
+    (answer,) = story.say(options)
+    assert answer.status == 200 and answer.headers.get("Accept-Encoding") == "identity"
+    assert "Allow" in answer.headers and "Accept" in answer.headers and "Supported" in answer.headers
+
+
+def test_any_user_of_ours_is_called_and_a_foreign_scheme_is_not_s15():
+    story = Story()
+    assert statuses(story.say(story.request("OPTIONS", uri="sip:anybody@192.0.2.10"))) == [200]
+    assert statuses(story.say(story.request("OPTIONS", uri="tel:+4930"))) == [200]
+    assert statuses(story.say(story.request("OPTIONS", uri="http:x"))) == [416]
+
+
+def test_reliable_provisional_answers_are_never_needed_s25():
+    story = Story()
+    event = story.invited("Supported: 100rel", "Require: 100rel, siprec")
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    assert statuses(story.hear()) == [200]

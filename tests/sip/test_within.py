@@ -143,3 +143,22 @@ def test_all_three_parts_of_a_dialog_have_to_fit():
         story.established()
         setattr(story, name, value)
         assert statuses(story.say(story.request("BYE"))) == [481]
+
+
+def test_an_offer_while_ours_is_open_is_491_and_metadata_alone_are_not_s9_s26():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    story.hear()
+    assert statuses(story.say(story.invite())) == [491]
+    assert statuses(story.say(story.request("UPDATE", body=OFFER, kind="application/sdp"))) == [491]
+    assert statuses(story.say(story.request("UPDATE", body=METADATA, kind="application/rs-metadata+xml"))) == [200]
+
+
+def test_a_failed_target_refresh_keeps_the_target_and_a_good_one_moves_it_s8():
+    story = Story()
+    event = story.established()
+    story.say(story.request("UPDATE", contact="<sip:moved@192.0.2.1:5099>"))
+    story.endpoint.hang_up(event.session, "", story.now)
+    (bye,) = story.hear()
+    assert bye.uri == "sip:moved@192.0.2.1:5099"

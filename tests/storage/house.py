@@ -12,6 +12,7 @@ from pathlib import Path
 from storage.callrows import CallRow, CallState
 from storage.container import Sealer
 from storage.customers import Customer, Customers, CustomerSettings
+from storage.errors import StorageError
 from storage.identity import stored_of
 from storage.instants import day_of
 from storage.roots import RootSecret
@@ -43,8 +44,9 @@ class House:
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
 
     async def open(self) -> Customer:
+        create = not (self.data / "keys").exists()
         customers = await Customers.open(
-            self.data, ROOT, [self.settings], database="sqlite", now=self.watch, create=not (self.data / "keys").exists()
+            self.data, ROOT, [self.settings], database="sqlite", now=self.watch, create=create
         )
         return customers["acme"]
 
@@ -54,7 +56,7 @@ class House:
 
     def raw(self) -> bytes:
         """Return every byte of the data directory and every name in it."""
-        found = [p for p in sorted(self.data.rglob("*"))]
+        found = sorted(self.data.rglob("*"))
         return b"\n".join([str(p).encode() for p in found] + [p.read_bytes() for p in found if p.is_file()])
 
 
@@ -112,6 +114,6 @@ def opens(acme: Customer, row: CallRow) -> bool:
     for ref in acme.vault.parts(row.id, row.leaf):
         try:
             heard += len(b"".join(acme.vault.read(ref, live=True)))
-        except Exception:
+        except StorageError:  # the key is gone, or what lies there is not what was written
             continue
     return heard > 0

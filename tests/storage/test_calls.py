@@ -274,3 +274,24 @@ def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
         return min(taken)
 
     assert asyncio.run(story()) < 0.2  # 0.03 s on an idle machine
+
+
+def test_batches_give_every_call_once_and_none_that_is_not_meant(
+    tell: Callable[[Story], None], keys: CustomerKeys
+) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        mine = [call(keys, DAY - i % 3, i) for i in range(25)]
+        other = call(keys, second=99, details={"session_id": "s", "parties": [BODO], "streams": []})
+        await put(calls, *mine, other)
+        keys.cut(mine[4].leaf)
+        for query in (Query(party="+4930901820101"), Query(party="Mira Ößling"), Query(party="030 901820101", exact=True)):
+            seen = [batch async for batch in calls.in_batches(query, 10)]
+            assert [len(batch) for batch in seen] == [10, 10, 5]
+            found = [row for batch in seen for row in batch.open()]
+            assert found == list((await calls.find(query)).items)
+            assert {row.id for row in found} == {row.id for row in mine} - {mine[4].id}
+        everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
+        assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
+        assert [batch async for batch in calls.in_batches(Query(party="nobody at all"), 7)] == []
+
+    tell(story)

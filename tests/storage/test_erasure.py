@@ -252,7 +252,8 @@ def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
         assert done and done.state == State.DONE
         for raw in (before, house.raw()):
             for text in planted:
-                for form in (text.encode(), text.encode("utf-16-le"), text.encode().hex().encode(), text[::-1].encode()):
+                plain = text.encode()
+                for form in (plain, plain[::-1], plain.hex().encode(), text.encode("utf-16-le")):
                     assert form.lower() not in raw.lower()
 
     story(tmp_path, tell)
@@ -332,9 +333,9 @@ def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Pat
 
     killed = 0
     for some in (copies[:15], copies[15:]):
+        there = {"cwd": root, "env": {**os.environ, "PYTHONPATH": str(root)}}
         running = [
-            (copy, subprocess.Popen([sys.executable, "-c", CHILD, copy, str(point)], cwd=root, env={**os.environ, "PYTHONPATH": str(root)}))
-            for point, copy in some
+            (copy, subprocess.Popen([sys.executable, "-c", CHILD, copy, str(point)], **there)) for point, copy in some
         ]
         for copy, child in running:
             status = child.wait(60)

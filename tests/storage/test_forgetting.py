@@ -1,5 +1,6 @@
 """Each step does its part, may be done twice, and says so if something is left."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from storage.ledger import Ledger
 from storage.room import Room
 from tests.storage.house import NOON, House, opens, record, story
 
+EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
 LATER = NOON + timedelta(days=30)
 
 
@@ -49,8 +51,7 @@ def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Pat
         if survivor == "export":
             acme.vault.remove(stays.id, stays.leaf)
             async with acme.database.writing() as connection:
-                values = {"id": "x", "state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0}
-                await connection.execute(tables.exports.insert(), {**values, "leaf": stays.leaf, "sealed": b""})
+                await connection.execute(tables.exports.insert(), {**EXPORT, "id": "x", "leaf": stays.leaf})
         if survivor == "today":
             await acme.calls.remove([stays.id])
             acme.vault.remove(stays.id, stays.leaf)
@@ -68,12 +69,19 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
         gone, stays = await record(acme), await record(acme)
         leaf = acme.keys.allocate(gone.day)
         async with acme.database.writing() as connection:
-            values = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
             for id, its, call in ("e1", leaf, gone.id), ("e2", acme.keys.allocate(gone.day), stays.id):
-                await connection.execute(tables.exports.insert(), {**values, "id": id, "leaf": its})
+                await connection.execute(tables.exports.insert(), {**EXPORT, "id": id, "leaf": its})
                 await connection.execute(tables.export_calls.insert(), {"export": id, "call": call})
+        derived: list[str] = []
+
+        async def forget(ids: Sequence[str]) -> None:
+            derived.extend(ids)
+
+        work.derived = forget
         await work.cut([Doomed(gone.id, gone.leaf)], NOON)
+        await work.unlink([Doomed(gone.id, gone.leaf)])
         await work.remove([gone.id])
+        assert derived == [gone.id]
         assert not acme.keys.keeps(leaf)
         async with acme.database.reading() as connection:
             assert list(await connection.scalars(sa.select(tables.exports.c.id))) == ["e2"]
@@ -122,7 +130,8 @@ def test_the_request_of_an_erasure_is_forgotten_with_its_last_call(tmp_path: Pat
     async def tell(house: House, acme: Customer) -> None:
         work, ledger = steps(house, acme)
         row, leaf = await record(acme), acme.keys.allocate(65534)
-        values = {"id": "e", "state": "running", "cause": "request", "requested_at": to_micros(NOON), "requested_by": "p"}
+        asked = {"requested_at": to_micros(NOON), "requested_by": "paula"}
+        values = {"id": "e", "state": "running", "cause": "request", **asked}
         call = {"erasure": "e", "call": row.id, "leaf": row.leaf, "step": 1}
         async with acme.database.writing() as connection:
             await connection.execute(tables.erasures.insert(), {**values, "leaf": leaf, "sealed": b"x"})

@@ -199,3 +199,19 @@ def test_places_outside_the_tree_are_a_mistake_of_the_caller() -> None:
     with pytest.raises(ValueError):
         KeyTree.new(b"short")
     assert day_of(leaf_of(20_000, 7)) == 20_000
+
+
+def test_neighbours_have_the_secrets_that_a_fresh_tree_gives_them():
+    tree = KeyTree.new(ROOT)
+    leaves = [leaf_of(20_500, n) for n in (0, 1, 1023, 1024, 1025, 2, 1 << 31, 3)]
+    for leaf in leaves:
+        assert tree.derive(leaf) == KeyTree.new(ROOT).derive(leaf)
+
+
+def test_a_cut_neighbour_is_not_derived_from_what_was_remembered():
+    tree = KeyTree.new(ROOT)
+    kept = tree.derive(leaf_of(20_500, 7))
+    tree.cut(leaf_of(20_500, 8))
+    with pytest.raises(Forgotten):
+        tree.derive(leaf_of(20_500, 8))
+    assert tree.derive(leaf_of(20_500, 7)) == kept

@@ -55,7 +55,14 @@ def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [Wished(-1), Wished(36_501), Wished(1, party=" "), Wished(1, source="a b"), Wished(1, source=""), Wished(1, name="x" * 201)],
+    [
+        Wished(-1),
+        Wished(36_501),
+        Wished(1, party=" "),
+        Wished(1, source="a b"),
+        Wished(1, source=""),
+        Wished(1, name="x" * 201),
+    ],
 )
 def test_what_cannot_be_meant_is_refused_without_repeating_it(rule: Wished) -> None:
     with pytest.raises(BadRule) as refused:

@@ -13,9 +13,8 @@ def test_the_newest_waiver_counts_until_it_expires(tmp_path: Path) -> None:
         assert await acme.waivers.current() is None
         end = NOON + timedelta(days=2)
         for scope, expires in (("all", None), ("chats only", end)):
-            await acme.waivers.put(
-                document_sha256=SHA, signed_by="Dr. Vera Stamm", signed_at=NOON, scope=scope, expires_at=expires, by="ada"
-            )
+            signed = {"document_sha256": SHA, "signed_by": "Dr. Vera Stamm", "signed_at": NOON}
+            await acme.waivers.put(**signed, scope=scope, expires_at=expires, by="ada")  # type: ignore[arg-type]  # as told
         found = await acme.waivers.current()
         assert found and (found.scope, found.signed_by, found.put_by) == ("chats only", "Dr. Vera Stamm", "ada")
         assert found.active(end - timedelta(seconds=1)) and not found.active(end)

@@ -1,0 +1,89 @@
+import base64
+
+import pytest
+
+from recorder.simulate.bodies import Line, Picture, combine, offer, read_answer
+from recorder.simulate.plan import Party
+from sip import metadata
+from sip.headers import Headers
+from sip.multipart import parts_of
+from sip.sdp import SessionDescription
+
+SUITE = "AEAD_AES_128_GCM"
+LINES = [Line("1", "PCMA", 40000, SUITE, bytes(28)), Line("2", "opus", 40002, None)]
+PARTIES = (Party('Anna "<&> Berg', "sip:anna@x.example?a=1&b=2"), Party("", "tel:+4930123"))
+KEY = base64.b64encode(bytes(range(28))).decode()
+ANSWER = (
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    f"m=audio 20000 RTP/SAVP 8\r\na=recvonly\r\na=label:1\r\na=crypto:1 {SUITE} inline:{KEY}\r\n"
+    "m=audio 20002 RTP/AVP 96\r\na=recvonly\r\na=label:2\r\na=rtcp-mux\r\n"
+)
+
+
+def test_the_offer_says_what_is_sent_on_each_line() -> None:
+    made = SessionDescription.parse(offer(LINES, "192.0.2.9", 5, 2, "sendonly", mux=True))
+    first, second = made.media
+    assert (first.profile, first.label, first.direction, first.port) == ("RTP/SAVP", "1", "sendonly", 40000)
+    assert (first.attribute("crypto") or "").startswith(f"1 {SUITE} inline:")
+    assert [f.encoding for f in second.formats] == ["opus"] and second.attribute("crypto") is None
+    assert made.version == "2" and first.attribute("rtcp-mux") == ""
+
+
+def test_an_ipv6_address_stands_without_brackets() -> None:
+    assert b"c=IN IP6 2001:db8::1\r\n" in offer(LINES, "2001:db8::1", 5, 1, "inactive", mux=False)
+
+
+def test_a_good_answer_tells_where_everything_goes() -> None:
+    (first, second), faults = read_answer(ANSWER.encode(), LINES, "sendonly")
+    assert first and second and not faults
+    assert (first.host, first.port, first.rtcp_port, first.key) == ("192.0.2.1", 20000, 20001, bytes(range(28)))
+    assert second.rtcp_port == 20002
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("a=recvonly", "a=sendrecv", "sendrecv"),
+        ("a=crypto:1", "a=crypto:2", "crypto"),
+        (SUITE, "AEAD_AES_256_GCM", "crypto"),
+        (KEY, KEY[:8], "length"),
+        ("a=label:1", "a=label:9", "label"),
+        ("RTP/SAVP 8", "RTP/SAVP 0", "payload"),
+        ("m=audio 20002", "x=", "m-lines"),
+    ],
+)
+def test_what_breaks_the_rules_is_named(old: str, new: str, fault: str) -> None:
+    _, faults = read_answer(ANSWER.replace(old, new, 1).encode(), LINES, "sendonly")
+    assert any(fault in sentence for sentence in faults)
+
+
+def test_on_hold_only_inactive_is_right() -> None:
+    _, faults = read_answer(ANSWER.encode(), LINES, "inactive")
+    assert len(faults) == 2
+
+
+def test_a_refused_line_has_no_target_and_no_answer_has_none() -> None:
+    targets, _ = read_answer(ANSWER.replace("20002", "0").encode(), LINES, "sendonly")
+    assert targets[0] and targets[1] is None
+    assert read_answer(b"", LINES, "sendonly")[0] == [None, None]
+
+
+def test_metadata_tells_who_speaks_on_which_stream() -> None:
+    picture = Picture(PARTIES, ["1", "2"], "2026-01-01T00:00:00+00:00")
+    document = metadata.parse(picture.document())
+    assert not document.damaged
+    text = picture.document().decode()
+    assert f"<send>{picture.tracks[0]}</send>" in text and "&lt;&amp;&gt;" in text
+
+
+def test_while_held_an_update_is_partial_and_nobody_sends() -> None:
+    text = Picture(PARTIES, ["1", "2"], "2026-01-01T00:00:00+00:00").document(held=True).decode()
+    assert "<datamode>partial</datamode>" in text and "<send>" not in text
+
+
+def test_both_bodies_come_apart_again() -> None:
+    kind, disposition, body = combine(b"v=0\r\n", b"<recording/>")
+    sdp, about = parts_of(Headers([("Content-Type", kind)]), body)
+    assert disposition is None and sdp.is_sdp and sdp.body == b"v=0\r\n" and about.is_metadata and about.body == b"<recording/>"
+    assert combine(None, b"<recording/>")[1] == "recording-session"
+    assert combine(None, None)[2] == b""

@@ -1,0 +1,62 @@
+import struct
+import wave
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media import g711
+from recorder.simulate import coded
+
+WHO = (0xDEADBEEF, 77, 1)
+
+
+@pytest.mark.parametrize("codec", ["PCMA", "PCMU"])
+def test_a_frame_decodes_to_its_samples(codec: str) -> None:
+    plain = coded.samples(codec, *WHO, 5)
+    assert g711.decode(coded.payload(codec, *WHO, 5), {"PCMA": g711.ALAW, "PCMU": g711.ULAW}[codec]) == plain
+    assert list(coded.find(plain)) == [coded.Found(0, *WHO, 5)]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**24 - 1), st.integers(0, 255), st.integers(0, 2**32 - 1))
+def test_property_two_masks_make_the_whole_frame(run: int, call: int, stream: int, frame: int) -> None:
+    words = coded.payload("PCMU", run, call, stream, frame)
+    signs = int("".join("0" if word & 0x80 else "1" for word in words), 2)
+    assert signs == coded.bits(run, call, stream, frame)
+    assert {word & 0x7F for word in words} == {coded.LOUD["PCMU"][0] & 0x7F}
+
+
+def test_frames_are_found_at_any_offset_and_any_loudness() -> None:
+    sound = bytes(2 * 37) + coded.samples("PCMA", *WHO, 1) + bytes(2 * 5) + coded.samples("PCMA", *WHO, 2)
+    quiet = struct.pack(f"<{len(sound) // 2}h", *(value // 50 for (value,) in struct.iter_unpack("<h", sound)))
+    for each in (sound, quiet):
+        assert [(f.position, f.frame) for f in coded.find(each)] == [(37, 1), (202, 2)]
+
+
+def test_a_damaged_frame_is_not_found() -> None:
+    sound = bytearray(coded.samples("PCMA", *WHO, 1))
+    sound[2 * 100 + 1] ^= 0x80
+    assert list(coded.find(bytes(sound))) == []
+
+
+@given(st.binary(max_size=2000))
+def test_any_bytes_hold_no_frame(noise: bytes) -> None:
+    assert list(coded.find(noise)) == []
+
+
+def test_a_frame_cut_off_at_the_end_is_not_found() -> None:
+    sound = coded.samples("PCMA", *WHO, 1)
+    assert all(list(coded.find(sound[: 2 * length])) == [] for length in range(160))
+
+
+def test_channels_of_a_file_are_read_apart(tmp_path: Path) -> None:
+    left, right = coded.samples("PCMA", 1, 2, 0, 9), coded.samples("PCMU", 1, 2, 1, 9)
+    pairs = zip(struct.iter_unpack("<h", left), struct.iter_unpack("<h", right), strict=True)
+    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(b"".join(struct.pack("<hh", a, b) for (a,), (b,) in pairs))
+    found = coded.find_in_wav(tmp_path / "x.wav")
+    assert [[(f.stream, f.frame) for f in channel] for channel in found] == [[(0, 9)], [(1, 9)]]

@@ -1,0 +1,58 @@
+from recorder.simulate.dialog import Dialog, Self, reply
+from sip.headers import Headers
+from sip.message import Request, Response, parse
+
+ME = Self("tcp", "192.0.2.9", 40000)
+
+
+def dialog() -> Dialog:
+    return Dialog("sip:rec@192.0.2.1", "<sip:rec@192.0.2.1>", "<sip:us@192.0.2.9>;tag=ours", "id-1")
+
+
+def answered(status: int = 200) -> Response:
+    fields = [("To", "<sip:rec@192.0.2.1>;tag=theirs"), ("Contact", "<sip:srs@192.0.2.7:5099>;+sip.srs")]
+    routes = [("Record-Route", "<sip:p1.example;lr>, <sip:p2.example;lr>")]
+    return Response(status, "", Headers([*fields, *routes, ("CSeq", "1 INVITE")]))
+
+
+def test_an_invite_carries_both_marks_of_a_recording_client() -> None:
+    invite = parse(bytes(dialog().request("INVITE", ME, "z9hG4bKa", ("application/sdp", None, b"v=0\r\n"))))
+    assert isinstance(invite, Request)
+    assert invite.headers.tokens("Require") == ["siprec"]
+    assert (invite.headers.get("Contact") or "").endswith(">;+sip.src")
+    assert invite.body == b"v=0\r\n" and invite.headers.get("Content-Type") == "application/sdp"
+
+
+def test_requests_of_the_dialog_follow_contact_and_route() -> None:
+    ours = dialog()
+    ours.request("INVITE", ME, "z9hG4bKa")
+    ours.established(answered())
+    bye = ours.request("BYE", ME, "z9hG4bKb")
+    assert bye.uri == "sip:srs@192.0.2.7:5099" and bye.cseq.number == 2
+    assert bye.headers.all("Route") == ["<sip:p2.example;lr>", "<sip:p1.example;lr>"]
+    assert bye.headers.get("To") == "<sip:rec@192.0.2.1>;tag=theirs"
+
+
+def test_the_ack_of_a_2xx_has_its_own_branch_and_of_a_refusal_that_of_the_invite() -> None:
+    ours = dialog()
+    invite = ours.request("INVITE", ME, "z9hG4bKa")
+    refused = ours.ack(answered(486), ME, "z9hG4bKb", invite)
+    assert (refused.via.branch, refused.uri, refused.headers.get("To")) == (
+        "z9hG4bKa", "sip:rec@192.0.2.1", "<sip:rec@192.0.2.1>;tag=theirs",
+    )  # fmt: skip
+    ours.established(answered())
+    taken = ours.ack(answered(), ME, "z9hG4bKb", invite)
+    assert (taken.via.branch, taken.uri, taken.cseq.number) == ("z9hG4bKb", "sip:srs@192.0.2.7:5099", 1)
+
+
+def test_a_damaged_contact_leaves_the_old_target() -> None:
+    ours = dialog()
+    ours.refresh("<<>")
+    assert ours.target == "sip:rec@192.0.2.1"
+
+
+def test_an_answer_copies_what_it_must_and_adds_a_tag() -> None:
+    asked = Request("OPTIONS", "sip:us", headers=Headers([("Via", "SIP/2.0/TCP a;branch=z9hG4bKq"), ("From", "<sip:a>;tag=1"),
+        ("To", "<sip:us>"), ("Call-ID", "x"), ("CSeq", "4 OPTIONS")]))  # fmt: skip
+    made = reply(asked, 200, "OK", tag="t")
+    assert made.headers.get("To") == "<sip:us>;tag=t" and made.cseq.number == 4 and made.via.branch == "z9hG4bKq"

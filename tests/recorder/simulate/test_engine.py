@@ -1,0 +1,82 @@
+import socket
+
+from recorder.simulate import coded
+from recorder.simulate.engine import REPORT_TICKS, SLOTS, Engine
+
+
+def run_ticks(engine: Engine, count: int) -> None:
+    for _ in range(count):
+        engine.begin(engine.tick + 1)
+        for slot in range(SLOTS):
+            engine.send(slot, coded.frame_mask(engine.tick))
+
+
+def opened(places: list[socket.socket], streams: int = 4) -> Engine:
+    """An engine with streams to one sink a stream."""
+    engine = Engine()
+    assert len(engine.do({"do": "open", "address": "127.0.0.1", "lanes": 2})["ports"]) == 2
+    for i in range(streams):
+        places.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        places[-1].bind(("127.0.0.1", 0))
+    words = [
+        {
+            "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2, "ssrc": 100 + i,
+            "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "port": place.getsockname()[1],
+            "rtcp_port": place.getsockname()[1],
+        }
+        for i, place in enumerate(places)
+    ]  # fmt: skip
+    engine.do({"do": "add", "streams": words})
+    return engine
+
+
+def close(engine: Engine, places: list[socket.socket]) -> None:
+    engine.close()
+    for place in places:
+        place.close()
+
+
+def received(place: socket.socket) -> list[bytes]:
+    found = []
+    try:
+        while True:
+            found.append(place.recv(2048, socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return found
+
+
+def test_each_stream_sends_one_packet_a_tick_while_it_is_on() -> None:
+    places: list[socket.socket] = []
+    engine = opened(places)
+    run_ticks(engine, 3)
+    begun = engine.do({"do": "on", "ids": [0, 1]})["tick"]
+    run_ticks(engine, 5)
+    engine.do({"do": "off", "ids": [0]})
+    run_ticks(engine, 2)
+    counts = [len([p for p in received(place) if not 200 <= p[1] <= 204]) for place in places]
+    assert counts == [5, 7, 0, 0]
+    reply = engine.do({"do": "drop", "ids": [0, 1, 2]})["streams"]
+    assert [s["sent"] for s in reply] == [[(begun, begun + 5)], [(begun, begun + 7)], []]
+    close(engine, places)
+
+
+def test_sender_reports_go_out_every_five_seconds_and_a_goodbye_at_the_end() -> None:
+    places: list[socket.socket] = []
+    engine = opened(places, 2)
+    engine.do({"do": "on", "ids": [0, 1]})
+    run_ticks(engine, REPORT_TICKS + 2)
+    reports = [p for p in received(places[0]) if p[1] == 200]
+    assert 1 <= len(reports) <= 2
+    engine.do({"do": "drop", "ids": [0, 1]})
+    assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
+    close(engine, places)
+
+
+def test_figures_count_what_was_sent_also_by_streams_that_are_gone() -> None:
+    places: list[socket.socket] = []
+    engine = opened(places, 2)
+    engine.do({"do": "on", "ids": [0]})
+    run_ticks(engine, 10)
+    engine.do({"do": "drop", "ids": [0]})
+    assert engine.do({"do": "count"})["packets"] in (9, 10)
+    close(engine, places)

@@ -1,0 +1,64 @@
+import asyncio
+import socket
+
+import pytest
+
+from recorder.simulate.link import Unreachable, open_link, own_address
+from recorder.simulate.plan import Plan
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        return int(place.getsockname()[1])
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_nobody_there_is_said_in_a_sentence(transport: str) -> None:
+    plan = Plan(f"sip:127.0.0.1:{free_port()};transport={transport}", insecure=True)
+    with pytest.raises(Unreachable, match="Nobody answers"):
+        asyncio.run(open_link(plan, lambda data: None))
+
+
+def test_a_name_nobody_knows_is_said() -> None:
+    with pytest.raises(Unreachable, match="not known"):
+        asyncio.run(open_link(Plan("sip:no-such-name.invalid"), lambda data: None))
+
+
+def test_a_certificate_file_that_is_not_there_is_said() -> None:
+    from pathlib import Path
+
+    with pytest.raises(Unreachable, match="cannot be read"):
+        asyncio.run(open_link(Plan("sips:127.0.0.1", ca=Path("/nonexistent")), lambda data: None))
+
+
+def test_the_own_address_is_that_of_the_route() -> None:
+    assert own_address("127.0.0.1", 5060) == "127.0.0.1"
+
+
+def test_a_broken_connection_is_made_anew() -> None:
+    async def story() -> None:
+        heard: list[bytes] = []
+        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await accepted.put(writer)
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), heard.append)
+            first = await accepted.get()
+            first.write(message)
+            await first.drain()
+            first.close()
+            second = await asyncio.wait_for(accepted.get(), 5)
+            second.write(message)
+            while len(heard) < 2:
+                await asyncio.sleep(0.01)
+            await link.close()
+            second.close()
+        assert heard == [message, message] and link.losses == 1
+
+    asyncio.run(story())

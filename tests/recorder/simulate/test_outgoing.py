@@ -1,0 +1,60 @@
+import struct
+
+from pylibsrtp import Policy, Session
+
+from recorder.simulate.outgoing import Outgoing
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+KEY, PEER = bytes(range(30)), bytes(range(30, 60))
+
+
+def stream(suite: str | None = None) -> Outgoing:
+    words = {"id": 4, "lane": 1, "codec": "PCMA", "sound": 0, "run": 1, "call": 2, "stream": 1, "ssrc": 77, "suite": suite}
+    keys = {"key": KEY.hex() if suite else "", "peer_key": PEER.hex() if suite else ""}
+    return Outgoing(words | keys | {"host": "127.0.0.1", "port": 20000, "rtcp_port": 20001}, {})
+
+
+def report_about(ssrc: int) -> bytes:
+    block = struct.pack("!IB3sIIII", ssrc, 12, (3).to_bytes(3, "big"), 70_000, 8, 0, 0)
+    return struct.pack("!BBHI", 0x81, 201, 7, 9) + block
+
+
+def test_the_sequence_goes_on_where_it_stopped_and_the_clock_does_not_wait() -> None:
+    ours = stream()
+    ours.on(100)
+    first = ours.source.sequence + 100
+    ours.off(150)
+    ours.on(200)
+    assert ours.source.sequence + 200 == first + 50
+    ours.off(210)
+    assert ours.sent == [(100, 150), (200, 210)] and ours.packets(300) == 60
+
+
+def test_switching_twice_changes_nothing() -> None:
+    ours = stream()
+    ours.off(5)
+    ours.on(10)
+    ours.on(12)
+    assert ours.packets(20) == 10 and ours.sent == []
+
+
+def test_what_the_recorder_reports_is_kept() -> None:
+    ours = stream()
+    ours.hear(report_about(77))
+    ours.hear(report_about(78))
+    assert ours.figures == {"reports": 1, "unreadable": 0, "lost": 3, "fraction": 12, "jitter": 8}
+
+
+def test_reports_are_opened_with_the_recorder_s_key_and_others_counted() -> None:
+    theirs = Session(Policy(key=PEER, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    ours = stream(SUITE)
+    ours.hear(theirs.protect_rtcp(report_about(77)))
+    ours.hear(report_about(77))
+    assert (ours.figures["reports"], ours.figures["unreadable"]) == (1, 1)
+
+
+def test_our_reports_are_protected_with_our_key() -> None:
+    ours = stream(SUITE)
+    ours.on(0)
+    plain = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_INBOUND)).unprotect_rtcp(ours.report(50, 1.0))
+    assert plain[1] == 200 and struct.unpack_from("!II", plain, 20) == (50, 8000)

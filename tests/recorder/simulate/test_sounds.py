@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import math
+from array import array
+
+import av
+import pytest
+
+from recorder.simulate.plan import CODECS, LONGEST_TUNE
+from recorder.simulate.sounds import encode, tune
+
+
+def decoded(codec: str, frames: list[bytes]) -> array[int]:
+    """Decode with FFmpeg, which knows nothing of our encoders of G.711."""
+    names = {"PCMA": "pcm_alaw", "PCMU": "pcm_mulaw", "G722": "g722", "opus": "libopus"}
+    context = av.CodecContext.create(names[codec], "r")
+    context.sample_rate, context.layout = CODECS[codec][2], "mono"
+    heard = array("h")
+    for frame in frames:
+        for made in context.decode(av.Packet(frame)):
+            heard.frombytes(bytes(made.planes[0])[: 2 * made.samples])
+    return heard
+
+
+def snr(sent: array[int], heard: array[int], delay: int) -> float:
+    pairs = list(zip(sent, heard[delay:], strict=False))
+    noise = sum((a - b) ** 2 for a, b in pairs) or 1
+    return 10 * math.log10(sum(a * a for a, _ in pairs) / noise)
+
+
+@pytest.mark.parametrize(("codec", "delays", "least"), [("PCMA", [0], 33), ("PCMU", [0], 33), ("G722", range(10, 30), 15)])
+def test_what_is_encoded_sounds_like_the_voice(codec: str, delays: list[int], least: float) -> None:
+    sound = tune(1, codec, 1)
+    heard = decoded(codec, encode(codec, sound))
+    assert max(snr(sound, heard, delay) for delay in delays) > least
+
+
+@pytest.mark.parametrize("codec", ["PCMA", "PCMU", "G722", "opus"])
+def test_a_packet_is_made_of_every_20_ms(codec: str) -> None:
+    frames = encode(codec, tune(0, codec, 1))
+    assert 100 <= len(frames) <= 101  # Opus looks ahead: its end comes in one packet more
+    assert all(0 < len(frame) <= 400 for frame in frames)
+
+
+def test_the_laws_keep_the_extremes() -> None:
+    for codec in ("PCMA", "PCMU"):
+        heard = decoded(codec, encode(codec, array("h", [32767, -32768, 0, -1] * 40)))
+        assert heard[0] > 31_000 and heard[1] < -31_000 and abs(heard[2]) < 9 and abs(heard[3]) < 9
+
+
+def test_a_long_call_repeats_its_tune() -> None:
+    assert len(tune(0, "PCMA", 3600)) == 8000 * LONGEST_TUNE

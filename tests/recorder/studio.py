@@ -1,0 +1,139 @@
+"""A call in real workers under real packets, whose parts can be read back; for the tests of the media plane."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+from pathlib import Path
+
+from pylibsrtp import Policy, Session
+
+from media import records, rtp, sockets
+from media.spec import StreamSpec
+from recorder import wire
+from recorder.workers import Workers
+from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+CALL = "0a64dd1c-0000-4000-8000-000000000001"
+
+
+class Sender:
+    """An SBC's side of one stream."""
+
+    def __init__(self, key: bytes | None, ssrc: int, first: int = 100) -> None:
+        self.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND)) if key else None
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.ssrc, self.next, self.sent = ssrc, first, 0
+
+    def packet(self, skip: bool = False) -> bytes:
+        payload = self.sent.to_bytes(4, "big") * 40
+        packet = rtp.build(8, self.next, self.next * 160, self.ssrc, payload)
+        self.next, self.sent = self.next + 1, self.sent + 1
+        return self.session.protect(packet) if self.session else packet
+
+    def send(self, port: int, count: int = 1) -> None:
+        for _ in range(count):
+            self.socket.sendto(self.packet(), ("127.0.0.1", port))
+
+
+class Studio:
+    """A folder, workers, and one call whose parts can be read back."""
+
+    def __init__(
+        self, folder: Path, streams: int = 2, tick: float = 0.01, first: int = 65500, kept: bool = True
+    ) -> None:
+        self.folder, self.kept = folder, kept
+        self.events: list[object] = []
+        self.key = os.urandom(30)
+        self.workers = Workers(1, folder / "run", self._heard, tick)
+        self.pairs = {n: self._pair() for n in range(streams)}
+        self.senders = [Sender(self.key, 0x1000 + n, first) for n in range(streams)]
+        self.specs = tuple(
+            StreamSpec(n, SUITE, self.key, own_key=os.urandom(30), payloads=((8, "PCMA", 8000),))
+            for n in range(streams)
+        )
+        self.parts: list[tuple[str, PartSecret]] = []
+        (folder / "run/spool").mkdir(parents=True)
+        self.spool = os.open(folder / "run/spool" / CALL, os.O_CREAT | os.O_RDWR)
+
+    @staticmethod
+    def _pair() -> sockets.Pair:
+        while True:
+            port = random.randrange(30000, 60000, 2)
+            try:
+                return sockets.open_pair("127.0.0.1", port)
+            except sockets.SocketRefused:
+                continue
+
+    def new(self, **more: object) -> tuple[wire.NewCall, int]:
+        name = f"m{len(self.parts) + 1}"
+        header, secret = new_part(bytes(32), b"test", MEDIA_SEGMENT, os.urandom)
+        fd = os.open(self.folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        os.write(fd, header)
+        self.parts.append((name, secret))
+        part = wire.Part(name, secret.key, secret.prefix, secret.segment)
+        return wire.NewCall(CALL, part, self.specs, **more), fd  # type: ignore[arg-type]  # test shorthand
+
+    def begin(self) -> None:
+        new, fd = self.new()
+        self.workers.add(new, self.pairs, fd, self.spool)
+        os.close(fd)
+
+    def _heard(self, event: object) -> None:
+        self.events.append(event)
+        if isinstance(event, wire.NeedPart):
+            new, fd = self.new()
+            self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
+            os.close(fd)
+
+    async def heard(self, kind: type, count: int = 1) -> None:
+        async with asyncio.timeout(10):
+            while sum(isinstance(event, kind) for event in self.events) < count:
+                await asyncio.sleep(0.005)
+
+    def kill(self) -> None:
+        os.kill(self.workers._processes[0].pid, signal.SIGKILL)
+
+    def send(self, count: int = 1) -> None:
+        for n, sender in enumerate(self.senders):
+            sender.send(self.pairs[n].port, count)
+
+    def read(self, final: wire.Final) -> list[records.Record]:
+        """Read the parts as a player would: each one alone, up to what was committed."""
+        out: list[records.Record] = []
+        secrets = dict(self.parts)
+        for name, length in (*final.parts, (final.part, final.committed)):
+            data = (self.folder / name).read_bytes()[:length]
+            reader = Reader(secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]
+            if len(data) > HEADER:
+                out += records.read(reader.chunks(live=name != final.part))
+        return out
+
+    def frames(self, found: list[records.Record], stream: int) -> list[int]:
+        """Give the numbers of the frames of a stream, in the order of their sequence numbers."""
+        return [number for _, number in sorted(self.numbered(found, stream))]
+
+    @staticmethod
+    def numbered(found: list[records.Record], stream: int) -> list[tuple[int, int]]:
+        out = []
+        for record in found:
+            if isinstance(record, records.Run) and record.stream == stream:
+                out += [(ext, int.from_bytes(packet[12:16], "big")) for ext, _, packet in record.packets()]
+            elif isinstance(record, records.Packet) and record.stream == stream:
+                out.append((record.sequence, int.from_bytes(record.packet[12:16], "big")))
+        return out
+
+    async def end(self) -> None:
+        await self.workers.stop()
+        for pair in self.pairs.values():
+            pair.close()
+        for sender in self.senders:
+            sender.socket.close()
+        os.close(self.spool)
+
+
+def run(story: object) -> None:
+    asyncio.run(asyncio.wait_for(story, 30))  # type: ignore[arg-type]  # a coroutine

@@ -1,0 +1,43 @@
+"""Start order and stop order; the whole of it runs in tests/journeys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from recorder import logs
+from recorder.daemon import Daemon, adopt
+from recorder.early_workers import Crew
+from recorder.errors import NotPossible
+from tests.recorder.stage import CONFIG, configured
+
+
+def test_what_the_service_manager_kept_becomes_sockets_and_the_rest_is_closed(tmp_path: Path) -> None:
+    with socket.socket() as kept:
+        file = os.open(tmp_path, os.O_RDONLY)
+        found = adopt({"sip0": [os.dup(kept.fileno()), file]})
+        assert [len(group) for group in found.values()] == [1]
+        for each in found["sip0"]:
+            each.close()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(file)
+
+
+def test_a_used_port_is_said_before_any_process_is_started_and_everything_is_closed(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        settings = configured(tmp_path, CONFIG.replace("udp:127.0.0.1:5060", f"udp:127.0.0.1:{port}"))
+        before = len(os.listdir("/proc/self/fd"))
+
+        async def story() -> None:
+            with pytest.raises(NotPossible, match=str(port)):
+                await Daemon(settings, logs.get(), {}, {}, Crew(settings)).run()
+
+        asyncio.run(story())
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert not list((tmp_path / "run").glob("worker-*"))

@@ -1,0 +1,72 @@
+"""The daemon's side of the admin API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from admin_api.ports import CannotRender
+from recorder.desk import Desk
+from tests.recorder.stage import stage
+
+
+def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            shown = desk.document("acme", call.id)
+            assert shown
+            assert shown["state"] == "recording"
+            assert desk.document("other", call.id) is None
+            assert not desk.pause("other", call.id)
+            assert desk.pause("acme", call.id)
+            assert call.recording.paused
+            assert desk.resume("acme", call.id)
+            assert not call.recording.paused
+            one.bye()
+            assert not desk.pause("acme", call.id)
+            await one.until(lambda: not len(one.live))
+            waiting = desk.document("acme", call.id)
+            assert waiting is None or waiting["state"] == "complete"
+            await one.node.indexer.drain(5)
+            assert desk.document("acme", call.id) is None
+
+    asyncio.run(story())
+
+
+def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            await one.node.indexer.drain(5)
+            row = await call.customer.calls.get(call.id)
+            assert row
+            before = one.descriptors()
+            with pytest.raises(CannotRender):
+                await desk.render(call.customer, row, "doc")
+            assert one.descriptors() == before
+            rendered = await desk.render(call.customer, row, "wav")
+            assert rendered.content_type == "audio/wav"
+            assert os.pread(rendered.descriptor, 4, 0) == b"RIFF"
+            os.close(rendered.descriptor)
+            assert one.descriptors() == before
+
+    asyncio.run(story())
+
+
+def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            desk = Desk(one.node, one.live, one.runner)
+            assert desk.not_ready() is None
+            one.node.not_accepting = lambda: "draining"
+            assert desk.not_ready() == "draining"
+            assert b"recorder_calls_active" in desk.metrics()
+            assert desk.incidents("acme") == []
+
+    asyncio.run(story())

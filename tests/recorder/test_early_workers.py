@@ -1,0 +1,37 @@
+"""Workers are there when the daemon is, and gone with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from recorder.early_workers import Crew, worker_count
+from tests.recorder.stage import configured
+
+
+def test_one_worker_a_core_but_one_unless_told_otherwise() -> None:
+    assert worker_count(3) == 3
+    assert worker_count(0) == max(1, len(os.sched_getaffinity(0)) - 1)
+
+
+def test_they_run_after_ready_and_leave_nothing_after_stop(tmp_path: Path) -> None:
+    async def story() -> None:
+        crew = Crew(configured(tmp_path))
+        await crew.begin()
+        await crew.ready()
+        assert crew.workers.well
+        await crew.stop()
+        assert not list((tmp_path / "run").glob("worker-*"))
+
+    asyncio.run(story())
+
+
+def test_a_start_that_fails_before_they_run_leaves_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        crew = Crew(configured(tmp_path))
+        await crew.begin()
+        await crew.stop()
+        assert not list((tmp_path / "run").glob("worker-*"))
+
+    asyncio.run(story())

@@ -1,0 +1,39 @@
+"""Customers are opened with the configured root secret, and never made by accident."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recorder import opening
+from recorder.errors import WrongUse
+from storage.errors import StorageError
+from tests.recorder.stage import configured
+
+
+def test_an_existing_customer_is_opened(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+
+    async def story() -> None:
+        customer = await opening.open_customer(settings, settings.customers[0])
+        assert (customer.name, customer.settings.country) == ("acme", "DE")
+        await customer.close()
+
+    asyncio.run(story())
+    assert opening.customer_exists(settings, settings.customers[0])
+
+
+def test_missing_keys_are_never_made(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    (tmp_path / "data/keys/acme.forget").unlink()
+    with pytest.raises(StorageError) as told:
+        asyncio.run(opening.open_customers(settings))
+    assert told.value.hint
+    assert not opening.customer_exists(settings, settings.customers[0])
+
+
+def test_an_unknown_customer_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match="nobody"):
+        opening.open_credentials(configured(tmp_path), "nobody")

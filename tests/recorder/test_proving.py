@@ -1,0 +1,44 @@
+"""Logs and receipts are proven with the keys alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from recorder.proving import prove, prove_receipt
+from recorder.settings_files import load
+from storage import receipts
+from storage.audit_chain import Act
+from storage.customers import Customer, audit_key, open_keys
+from storage.roots import load_root
+from tests.recorder.test_cli_privacy import Place
+from tests.storage.house import NOON
+
+
+def test_a_log_that_lost_its_tail_is_found(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+
+    async def act(acme: Customer) -> None:
+        for number in range(3):
+            acme.audit.append(Act("ada", "admin", f"act.{number}")).result()
+
+    settings = load(place.config)
+    assert prove(settings, settings.customers[0])["ok"]
+    place.do(act)
+    log = tmp_path / "data/customers/acme/audit.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:2]))
+    assert (found := prove(settings, settings.customers[0]))["ok"] is False and found["bad"] == 3
+    log.unlink()
+    assert prove(settings, settings.customers[0])["bad"] == 1
+
+
+def test_a_receipt_is_checked_with_the_key_of_the_customer_it_names(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    settings = load(place.config)
+    key = audit_key(open_keys(tmp_path / "data", "acme", load_root(settings.keys.root)))
+    facts = receipts.Facts("acme", "e", "request", None, ["c"], "paula", NOON, None, None, NOON)
+    made = receipts.sign(key, facts)
+    found = prove_receipt(json.dumps(made).encode(), settings, settings.customers)
+    assert (found["ok"], found["calls"], found["erasure"]) == (True, 1, "e")
+    for data in (json.dumps({**made, "customer": "beta"}), json.dumps({**made, "cause": "x"}), "[]"):
+        assert prove_receipt(data.encode(), settings, settings.customers)["ok"] is False

@@ -1,0 +1,268 @@
+"""Main's side of the workers: their death, their hanging, a new main, and calls that end while nobody has them."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from media import records
+from recorder import wire
+from recorder.crew import activity
+from recorder.workers import HANG, Workers
+from tests.recorder.studio import CALL, Sender, Studio, run
+
+
+def all_of(studio: Studio, final: wire.Final) -> None:
+    """Every frame that was sent is there once."""
+    found = studio.read(final)
+    for stream, sender in enumerate(studio.senders):
+        assert studio.frames(found, stream) == list(range(sender.sent))
+        assert final.streams[stream]["lost"] == final.streams[stream]["gap_ms"] == 0
+
+
+def test_the_least_loaded_worker_gets_a_call(tmp_path: Path) -> None:
+    async def story() -> None:
+        workers = Workers(2, tmp_path, lambda _: None)
+        await workers.start()
+        assert workers.well
+        assert set(workers.load) == {0, 1}
+        workers._processes[0].calls.add("another")
+        assert workers._least() is workers._processes[1]
+        pids = [process.pid for process in workers._processes.values()]
+        await workers.stop()
+        assert [activity(pid)[0] for pid in pids] == ["X", "X"]
+        assert not list(tmp_path.glob("*.raw"))
+
+    run(story())
+
+
+def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(20)
+        await studio.workers.snapshot(CALL)
+        await studio.heard(wire.Beat)
+        os.kill(studio.workers._processes[0].pid, signal.SIGSTOP)
+        began = time.monotonic()
+        studio.send(30)
+        await studio.heard(wire.WorkerDied)
+        assert time.monotonic() - began < 5
+        (died,) = [event for event in studio.events if isinstance(event, wire.WorkerDied)]
+        assert (died.why, died.calls) == ("hang", 1)
+        await studio.heard(wire.Resumed)
+        studio.send(10)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        workers = Workers(1, tmp_path, lambda _: None)
+        await workers.start()
+        process = workers._processes[0]
+        for state, used, spared in (
+            ("D", 0.0, True), ("R", process.used + 0.2, True), ("R", process.used + 3.0, False), ("S", 0.0, False),
+        ):  # fmt: skip
+            killed: list[int] = []
+            process.last_beat, process.hung, process.waiting = time.monotonic() - HANG - 1, False, False
+            with monkeypatch.context() as patch:
+                patch.setattr("recorder.crew.activity", lambda _, said=(state, used): said)
+                patch.setattr("recorder.workers.os.kill", lambda pid, _, killed=killed: killed.append(pid))
+                workers._look_at(process)
+            assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
+        process.last_beat = time.monotonic()
+        await workers.stop()
+
+    run(story())
+
+
+def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(40)
+        await asyncio.sleep(0.03)
+        studio.kill()  # in the middle of it all, and main with it
+        studio.send(5)
+        studio.workers._stopping = True
+        await studio.workers.stop()
+        studio.send(7)
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(wire.NeedPart(CALL))
+        await studio.heard(wire.Resumed)
+        studio.send(9)
+        all_of(studio, await studio.workers.close(CALL))
+        assert not [raw for raw in (tmp_path / "run").glob("*.raw") if raw != studio.workers._processes[0].raw]
+        await studio.end()
+
+    run(story())
+
+
+def test_what_the_kernel_has_is_taken_when_main_ends(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=60.0, kept=False)
+        await studio.workers.start()
+        studio.begin()
+        await studio.workers.snapshot(CALL)
+        studio.send(50)
+        await studio.workers.stop()
+        for pair in studio.pairs.values():
+            pair.close()  # as without a descriptor store
+        studio.pairs = {n: studio._pair() for n in studio.pairs}
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(wire.NeedPart(CALL))
+        await studio.heard(wire.Resumed)
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        for stream in (0, 1):
+            assert studio.frames(found, stream) == list(range(50))
+            assert final.streams[stream]["gap_ms"] > 0  # what may have come in between cannot be known
+        await studio.end()
+
+    run(story())
+
+
+def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, kept=False)
+        await studio.workers.start()
+        studio.begin()
+        for _ in range(10):
+            studio.send()
+            await asyncio.sleep(0.02)
+        await studio.workers.snapshot(CALL)
+        studio.kill()
+        for sender in studio.senders:
+            for _ in range(15):
+                sender.packet()  # sent while nobody listened
+        await asyncio.sleep(0.3)
+        await studio.heard(wire.Resumed)
+        for _ in range(10):
+            studio.send()
+            await asyncio.sleep(0.02)
+        final = await studio.workers.close(CALL)
+        for stream in (0, 1):
+            assert studio.frames(studio.read(final), stream) == [*range(10), *range(25, 35)]
+            figures = final.streams[stream]
+            assert (figures["lost"], figures["packets"]) == (15, 20)
+            assert figures["gap_ms"] >= 15 * 20
+            assert {gap[2] for gap in figures["gaps"]} == {"restart"}
+        assert any(r.kind == records.Mark.RESTART for r in studio.read(final) if isinstance(r, records.Marked))
+        await studio.end()
+
+    run(story())
+
+
+def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(30)
+        await studio.workers.snapshot(CALL)
+        studio.kill()
+        studio.send(4)
+        closing = asyncio.create_task(studio.workers.close(CALL))
+        again = asyncio.create_task(studio.workers.close(CALL))
+        final = await closing
+        assert await again == final
+        assert CALL not in studio.workers
+        all_of(studio, final)
+        await studio.end()
+
+    run(story())
+
+
+def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(10)
+        await studio.workers.snapshot(CALL)
+        studio.kill()
+        while not studio.workers._processes[0].dead:
+            await asyncio.sleep(0.001)
+        studio.workers.pause(CALL)
+        studio.send(6)
+        studio.workers.resume_call(CALL)
+        studio.send(8)
+        figures = await studio.workers.snapshot(CALL)
+        assert figures.streams[0]["packets"] == 18
+        final = await studio.workers.close(CALL)
+        assert studio.frames(studio.read(final), 0) == [*range(10), *range(16, 24)]
+        assert final.streams[0]["gap_ms"] == 0
+        await studio.end()
+
+    run(story())
+
+
+def test_a_dropped_call_is_forgotten_and_its_sockets_are_ours_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(3)
+        await studio.workers.snapshot(CALL)
+        studio.workers.drop(CALL)
+        assert CALL not in studio.workers
+        assert await studio.workers.snapshot(CALL) == wire.Figures(CALL, 0, ())
+        assert not (await studio.workers.close(CALL)).clean
+        pid = studio.workers._processes[0].pid
+        async with asyncio.timeout(5):
+            while any(f"{CALL}" in os.readlink(link) for link in _links(pid)):
+                await asyncio.sleep(0.01)
+        await studio.end()
+
+    run(story())
+
+
+def _links(pid: int) -> list[str]:
+    folder = f"/proc/{pid}/fd"
+    return [link for name in os.listdir(folder) if os.path.lexists(link := f"{folder}/{name}")]
+
+
+def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        for kill in range(1, 4):
+            studio.kill()
+            await studio.heard(wire.WorkerDied, kill)
+            await studio.heard(wire.Resumed, kill)
+        studio.send(5)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        stranger = Sender(os.urandom(30), 0x1000)
+        began = time.monotonic()
+        while time.monotonic() - began < 2.2:
+            stranger.send(studio.pairs[0].port, 20)
+            await asyncio.sleep(0.01)
+        told = [event for event in studio.events if isinstance(event, wire.Strangers)]
+        assert 1 <= len(told) <= 3
+        stranger.socket.close()
+        await studio.end()
+
+    run(story())

@@ -1,0 +1,37 @@
+"""Plans as values: what they say of DTLS, and their way through a checkpoint (duty D6)."""
+
+from __future__ import annotations
+
+import json
+
+from sip.lines import LinePlan, Policy
+from sip.negotiate import plan
+from sip.sdp import SessionDescription
+
+DTLS = Policy("required", dtls=True)
+
+
+def line(fingerprint: str = "sha-256 AA:BB", *more: str, before: tuple[LinePlan, ...] = ()) -> LinePlan:
+    text = ["v=0", "c=IN IP4 192.0.2.1", "m=audio 4 UDP/TLS/RTP/SAVPF 0", "a=setup:actpass"]
+    text.append(f"a=fingerprint:{fingerprint}")
+    (found,) = plan(SessionDescription.parse("\n".join([*text, *more, ""]).encode()), DTLS, before)
+    return found
+
+
+def test_an_unchanged_fingerprint_goes_on_with_the_association_d6() -> None:
+    first = line()
+    assert line(before=(first,)).same_association(first)
+    assert not line("sha-256 CC:DD", before=(first,)).same_association(first)
+    assert not line("sha-256 AA:BB", "a=tls-id:abcdefghijklmnopqrst", before=(first,)).same_association(first)
+
+
+def test_plain_rtp_has_no_association_and_no_protection() -> None:
+    plain = LinePlan(0, "audio", accepted=True)
+    assert plain.protection is None and not plain.same_association(plain)
+    assert line().protection == "DTLS-SRTP"
+
+
+def test_a_plan_with_dtls_survives_a_checkpoint() -> None:
+    first = line()
+    again = LinePlan.from_state(json.loads(json.dumps(first.to_state())))
+    assert again == first and again.same_association(first)

@@ -1,0 +1,69 @@
+"""Offers of ours: a late one, and those that tell a pause (duty O6)."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from sip.errors import NotAcceptable
+from sip.lines import Policy
+from sip.negotiate import plan
+from sip.offers import SUITE, agreed, invitation, turned, write
+from sip.sdp import SessionDescription
+
+KEY = b"K" * 30
+
+
+def offered(policy: Policy) -> SessionDescription:
+    keys = [KEY if policy.srtp == "required" else b""]
+    text = write(invitation(policy), address="198.51.100.7", ports=[20000], keys=keys, session_id=7)
+    return SessionDescription.parse(text)
+
+
+def test_a_late_offer_asks_for_one_audio_line_that_we_only_receive_o6() -> None:
+    (line,) = offered(Policy("off")).media
+    assert (line.kind, line.port, line.profile, line.direction) == ("audio", 20000, "RTP/AVP", "recvonly")
+    assert [f.encoding for f in line.formats] == ["PCMU", "PCMA", "G722", "G729", "telephone-event"]
+
+
+def test_where_srtp_is_required_the_late_offer_has_keys_of_ours() -> None:
+    (line,) = offered(Policy("required")).media
+    assert line.profile == "RTP/SAVP"
+    assert line.attribute("crypto") == f"1 {SUITE} inline:{base64.b64encode(KEY).decode()}"
+
+
+def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
+    theirs = base64.b64encode(b"T" * 30).decode()
+    text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 8\r\na=sendonly\r\n"
+    text += f"a=crypto:1 {SUITE} inline:{theirs}\r\n"
+    (line,) = agreed(SessionDescription.parse(text.encode()), Policy("required"), invitation(Policy("required")))
+    assert line.crypto is not None and line.crypto.key == b"T" * 30
+    assert (line.accepted, line.source, line.suite) == (True, ("192.0.2.1", 4000), SUITE)
+
+
+def test_an_answer_that_takes_nothing_is_not_acceptable() -> None:
+    refusal = SessionDescription.parse(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 0 RTP/AVP 8\r\n")
+    with pytest.raises(NotAcceptable):
+        agreed(refusal, Policy("off"), ())
+
+
+def test_labels_stay_although_an_answer_does_not_repeat_them() -> None:
+    before = plan(SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\n"), Policy("off"))
+    again = SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=inactive\n")
+    (line,) = agreed(again, Policy("off"), before)
+    assert (line.label, line.held) == ("7", True)
+
+
+def test_a_pause_turns_every_line_and_its_end_turns_it_back() -> None:
+    ours = (
+        b"v=0\r\no=- 7 3 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n"
+        b"m=audio 20000 UDP/TLS/RTP/SAVP 0\r\na=recvonly\r\na=label:1\r\na=setup:active\r\n"
+        b"m=video 0 RTP/AVP 97\r\na=label:2\r\n"
+    )
+    paused = turned(ours, paused=True, version=4)
+    assert b"o=- 7 4 IN IP4 198.51.100.7\r\n" in paused
+    assert b"a=inactive\r\na=label:1\r\na=setup:actpass\r\n" in paused and b"recvonly" not in paused
+    assert b"m=video 0 RTP/AVP 97\r\na=label:2\r\n" in paused
+    again = turned(paused, paused=False, version=5)
+    assert b"a=recvonly\r\na=label:1\r\n" in again and b"inactive" not in again
