@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from admin_api import audit, calls, incidents, media, openapi
+from admin_api import audit, calls, exports, incidents, media, openapi
 from admin_api.auth import Report
 from admin_api.gate import Gate, Handler
 from admin_api.guard import Guard, unrouted
@@ -28,6 +28,10 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.VIEW: calls.view,
     Action.PAUSE: calls.switch,
     Action.RESUME: calls.switch,
+    Action.EXPORT: exports.create,
+    Action.EXPORT_STATE: exports.view,
+    Action.EXPORT_FILE: exports.file,
+    Action.EXPORT_CANCEL: exports.cancel,
     Action.AUDIT: audit.listed,
     Action.INCIDENTS: incidents.listed,
 }

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from admin_api import audit, calls, incidents, media, openapi_schemas
+from admin_api import audit, calls, exports, incidents, media, openapi_schemas
 from admin_api.roles import PREFIX, RULES, Action, Rule
 from admin_api.schemas import Parameter
 
@@ -27,6 +27,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.EXPORT: "Export many calls",
     Action.EXPORT_STATE: "How far an export is",
     Action.EXPORT_FILE: "The file of an export",
+    Action.EXPORT_CANCEL: "End an export, or give up its file",
     Action.RETENTION: "Rules of retention",
     Action.RETENTION_WRITE: "Change the rules of retention",
     Action.RETENTION_PREVIEW: "What rules would erase",
@@ -56,9 +57,42 @@ ANSWERS: Mapping[Action, str] = {
     Action.VIEW: "Call",
     Action.PAUSE: "Paused",
     Action.RESUME: "Paused",
+    Action.EXPORT: "Export",
+    Action.EXPORT_STATE: "Export",
+    Action.EXPORT_CANCEL: "Export",
+    Action.USERS: "UserPage",
+    Action.USER: "User",
+    Action.USER_EXPORT: "UserExport",
+    Action.USER_UNMAP: "User",
     Action.AUDIT: "AuditPage",
     Action.INCIDENTS: "IncidentPage",
 }
+
+BODIES: Mapping[Action, str | None] = {
+    Action.PAUSE: None,
+    Action.RESUME: None,
+    Action.USER_UNMAP: None,
+    Action.EXPORT: "ExportRequest",
+}
+"""Schema of the request body; None for one that is empty or {}."""
+
+SUCCESSES: Mapping[Action, str] = {Action.EXPORT: "202"}
+"""What success is answered with where it is not 200."""
+
+FILES: Mapping[Action, Sequence[str]] = {
+    Action.PLAY: media.CONTENT_TYPES,
+    Action.EXPORT_FILE: exports.CONTENT_TYPES,
+}
+"""Answers that are files, with their types."""
+
+CONFLICTS: Mapping[Action, str] = {
+    Action.PLAY: "The call is not in a state that allows it",
+    Action.PAUSE: "The call is not in a state that allows it",
+    Action.RESUME: "The call is not in a state that allows it",
+    Action.EXPORT_FILE: "The export is not done yet",
+    Action.USER_DELETE: "The user is still in the directory, or recordings refer to it",
+}
+"""What 409 means where it can be answered."""
 
 _STATUSES: Mapping[str, str] = {
     "401": "No token, or one that is not valid",
@@ -103,9 +137,8 @@ def operation(rule: Rule, done: bool) -> dict[str, Any]:
         "parameters": [*_in_path(rule), *(_in_query(each) for each in PARAMETERS.get(rule.action, ()))],
         "responses": responses(rule, done),
     }
-    if rule.action in (Action.PAUSE, Action.RESUME):
-        empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
-        shown["requestBody"] = {"required": False, "content": {"application/json": empty}}
+    if rule.action in BODIES:
+        shown["requestBody"] = _body(BODIES[rule.action])
     return shown
 
 
@@ -114,21 +147,38 @@ def responses(rule: Rule, done: bool) -> dict[str, Any]:
     found = {status: _problem(why) for status, why in _STATUSES.items()}
     if not done:
         return {"501": _problem("Not in this version"), **found}
-    if rule.action in (Action.PLAY, Action.PAUSE, Action.RESUME):
-        found["409"] = _problem("The call is not in a state that allows it")
+    if rule.action in CONFLICTS:
+        found["409"] = _problem(CONFLICTS[rule.action])
+    if rule.action in BODIES:
+        found["413"] = _problem("The body is too large")
     if rule.action is Action.PLAY:
-        whole: dict[str, Any] = {"content": {kind: {} for kind in media.CONTENT_TYPES}}
+        whole = _file(rule.action)
         return {
             "200": {"description": "The whole file", **whole},
             "206": {"description": "The range that was asked for", **whole},
             "416": _problem("Nothing of the range is there"),
             **found,
         }
-    if rule.action in (Action.PAUSE, Action.RESUME):
-        found["413"] = _problem("The body is too large")
-    name = ANSWERS[rule.action]
+    if rule.action in FILES:
+        return {"200": {"description": "The file", **_file(rule.action)}, **found}
+    status = SUCCESSES.get(rule.action, "200")
+    name = ANSWERS.get(rule.action)
+    if name is None:
+        return {status: {"description": "Done"}, **found}
     content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
-    return {"200": {"description": "Done", "content": {"application/json": content}}, **found}
+    return {status: {"description": "Done", "content": {"application/json": content}}, **found}
+
+
+def _file(action: Action) -> dict[str, Any]:
+    return {"content": {kind: {} for kind in FILES[action]}}
+
+
+def _body(name: str | None) -> dict[str, Any]:
+    if name is None:
+        empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
+        return {"required": False, "content": {"application/json": empty}}
+    content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
+    return {"required": True, "content": {"application/json": content}}
 
 
 def _in_path(rule: Rule) -> list[dict[str, Any]]:

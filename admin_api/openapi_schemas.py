@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from admin_api import columns, spreadsheet
 from storage.callrows import CallState
 
 DESCRIPTION = """\
@@ -106,12 +107,77 @@ _PROBLEM = _object(
     ("type", "title", "status", "detail"),
 )
 
+_EXPORT = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "state": {"enum": ["running", "done", "failed", "cancelled"]},
+        "format": {"enum": list(spreadsheet.TYPES)},
+        "media": _MAYBE_TEXT,
+        "columns": {"type": ["array", "null"], "items": _TEXT},
+        "created_at": _TIME,
+        "expires_at": _TIME,
+        "size_bytes": {"type": ["integer", "null"], "minimum": 0},
+        "problem": _MAYBE_TEXT,
+        "progress": {"type": ["object", "null"], "properties": {"done": _COUNT, "of": {"type": ["integer", "null"]}}},
+    },
+    ("id", "state"),
+)
+_EXPORT_REQUEST: dict[str, Any] = {
+    "type": "object",
+    "description": "Exactly one of `calls` and `party`. Without `columns` nothing of other people is exported.",
+    "properties": {
+        "calls": {"type": "array", "items": _TEXT, "minItems": 1},
+        "party": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},
+        "format": {"enum": list(spreadsheet.TYPES), "default": "xlsx"},
+        "columns": {
+            "type": "array",
+            "items": {"enum": list(columns.COLUMNS)},
+            "minItems": 1,
+            "maxItems": columns.MAX_COLUMNS,
+            "uniqueItems": True,
+        },
+        "media": {"enum": ["wav", "flac", "opus", "mp3", "pcap", "mkv", True, False, None]},
+        "silence_others": {"type": "boolean"},
+        "reason": {"type": "string", "minLength": 1, "maxLength": 4000, "pattern": r"\S"},
+    },
+    "required": ["reason"],
+    "oneOf": [{"required": ["calls"]}, {"required": ["party"]}],
+    "additionalProperties": False,
+}
+_USER = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "state": {"enum": ["active", "inactive"]},
+        "source": _TEXT,
+        "first_name": _MAYBE_TEXT,
+        "last_name": _MAYBE_TEXT,
+        "account_name": _MAYBE_TEXT,
+        "email": _MAYBE_TEXT,
+        "upn": _MAYBE_TEXT,
+        "object_id": _MAYBE_TEXT,
+        "numbers": {"type": "array", "items": _TEXT},
+        "addresses": {"type": "array", "items": _TEXT},
+        "former": {"type": "array", "items": _object({"kind": _TEXT, "value": _TEXT, "until": _TIME})},
+        "updated_at": _TIME,
+        "unmapped_at": _MAYBE_TIME,
+    },
+    ("id", "state", "source"),
+)
+
 SCHEMAS: Mapping[str, Any] = {
     "Call": _CALL,
     "Party": _PARTY,
     "Stream": _STREAM,
     "CallPage": _page("Call"),
     "Paused": _object({"id": _TEXT, "paused": {"type": "boolean"}}, ("id", "paused")),
+    "Export": _EXPORT,
+    "ExportRequest": _EXPORT_REQUEST,
+    "User": _USER,
+    "UserPage": _page("User"),
+    "UserExport": _object(
+        {"version": {"const": 1}, "created_at": _TIME, "user": _USER, "calls": {"type": "array", "items": _TEXT}},
+        ("version", "user", "calls"),
+    ),
     "AuditEntry": _AUDIT,
     "AuditPage": _page("AuditEntry"),
     "Incident": _INCIDENT,
@@ -160,7 +226,40 @@ _EXAMPLE_CALL = {
     "erase_after": "2026-07-14T09:34:12.480Z",
 }
 
+_EXAMPLE_USER = {
+    "id": CALL_ID,
+    "state": "active",
+    "source": "csv",
+    "first_name": "Ada",
+    "last_name": "Example",
+    "account_name": "ada",
+    "email": "ada@example.com",
+    "upn": "ada@example.com",
+    "object_id": None,
+    "numbers": ["+4930123456"],
+    "addresses": [],
+    "former": [],
+    "updated_at": "2026-01-15T09:30:00.000Z",
+    "unmapped_at": None,
+}
+
 EXAMPLES: Mapping[str, Any] = {
+    "Export": {
+        "id": CALL_ID,
+        "state": "done",
+        "format": "xlsx",
+        "media": None,
+        "columns": ["id", "started_at", "party_name"],
+        "created_at": "2026-01-15T09:30:00.000Z",
+        "expires_at": "2026-01-22T09:30:00.000Z",
+        "size_bytes": 18_231,
+        "problem": None,
+        "progress": None,
+    },
+    "ExportRequest": {"party": "+49 30 123456", "format": "xlsx", "media": "wav", "reason": "Art. 15 request 2026-17"},
+    "User": _EXAMPLE_USER,
+    "UserPage": {"items": [_EXAMPLE_USER], "next_cursor": None},
+    "UserExport": {"version": 1, "created_at": "2026-01-15T09:30:00.000Z", "user": _EXAMPLE_USER, "calls": [CALL_ID]},
     "Call": _EXAMPLE_CALL,
     "CallPage": {"items": [_EXAMPLE_CALL], "next_cursor": None},
     "Paused": {"id": CALL_ID, "paused": True},

@@ -36,6 +36,7 @@ class Action(enum.StrEnum):
     EXPORT = "export.create"
     EXPORT_STATE = "export.view"
     EXPORT_FILE = "export.file"
+    EXPORT_CANCEL = "export.cancel"
     RETENTION = "retention.view"
     RETENTION_WRITE = "retention.write"
     RETENTION_PREVIEW = "retention.preview"
@@ -86,6 +87,7 @@ RULES: tuple[Rule, ...] = (
     Rule("POST", "/exports", Action.EXPORT, _PRIVACY),
     Rule("GET", "/exports/{id}", Action.EXPORT_STATE, _PRIVACY),
     Rule("GET", "/exports/{id}/file", Action.EXPORT_FILE, _PRIVACY),
+    Rule("DELETE", "/exports/{id}", Action.EXPORT_CANCEL, _PRIVACY),
     Rule("GET", "/retention", Action.RETENTION, _PRIVACY),
     Rule("PUT", "/retention", Action.RETENTION_WRITE, _ADMIN),
     Rule("POST", "/retention/preview", Action.RETENTION_PREVIEW, _PRIVACY),

@@ -26,7 +26,7 @@ TYPES = {
 }
 _EVALUATED = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _NO_CHARACTERS = re.compile("[\ud800-\udfff\ufffe\uffff]")  # halves of pairs, and what XML cannot carry
-_MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # what must not stand in XML, or means something there
+_MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # what cannot stand in a cell as it is
 _WIDTH = 22  # of a column, in characters: a time in RFC 3339 fits
 
 Put = Callable[[bytes], object]
@@ -165,7 +165,7 @@ def _plain_sheet() -> Any:
     """
     from xlsxwriter.worksheet import Worksheet
 
-    class PlainSheet(Worksheet):
+    class PlainSheet(Worksheet):  # type: ignore[misc]  # the library has no types
         def _write_cell(self, row: int, col: int, cell: Any) -> None:
             if cell.format is not None:
                 super()._write_cell(row, col, cell)

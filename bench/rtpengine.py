@@ -95,7 +95,8 @@ def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Control]]:
     """Start rtpengine in userspace and wait until it answers."""
     words = [
         "rtpengine", "--foreground", "--table=-1", "--interface=127.0.0.1", f"--listen-ng={NG[0]}:{NG[1]}",
-        "--port-min=26000", "--port-max=39999", f"--recording-dir={folder}", "--recording-method=pcap", "--log-level=3", "--log-stderr",
+        "--port-min=26000", "--port-max=39999", f"--recording-dir={folder}", "--recording-method=pcap",
+        "--log-level=3", "--log-stderr",
         "--num-threads=2", f"--pidfile={folder}/pid",
     ]  # fmt: skip
     with open(folder / "log", "wb") as log:

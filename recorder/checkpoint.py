@@ -10,6 +10,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from storage.errors import StorageError
 from storage.keys import CustomerKeys
 
 VERSION = 1
+OVER = ".over"
+"""Ending of the name of a checkpoint whose call has ended."""
 MAX_BYTES = 8 << 20
 """A checkpoint beyond this is not ours."""
 
@@ -42,6 +45,7 @@ class Outer:
     leaf: int
     path: Path
     sealed: bytes
+    over: bool  # the call ended; it only has to be indexed
 
 
 class Checkpoints:
@@ -66,21 +70,29 @@ class Checkpoints:
             "ports": mark.ports,
             "sealed": base64.b64encode(sealed).decode(),
         }
-        path = self._folder / call
-        new = self._folder / f"{call}.new"
+        path = f"{self._folder}/{call}"
+        new = f"{path}.new"
         fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             write_all(fd, json.dumps(outer).encode(), 0)
         except OSError:
-            new.unlink()
+            os.unlink(new)
             raise
         finally:
             os.close(fd)
-        new.rename(path)
+        os.rename(new, path)
+
+    def mark_over(self, call: str) -> None:
+        """Note that a call is over: a successor does not go on with it, only sees that it is indexed."""
+        with suppress(FileNotFoundError):
+            os.rename(f"{self._folder}/{call}", f"{self._folder}/{call}{OVER}")
 
     def remove(self, call: str) -> None:
         """Forget a call's checkpoint."""
-        (self._folder / call).unlink(missing_ok=True)
+        for path in (f"{self._folder}/{call}{OVER}", f"{self._folder}/{call}"):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+                return
 
     def left(self) -> Iterator[Outer]:
         """Yield what a former life of the daemon left; unreadable ones are removed."""
@@ -102,7 +114,8 @@ class Checkpoints:
             raw = json.loads(path.read_bytes())
             if raw["v"] != VERSION:
                 return None
-            return Outer(path.name, str(raw["customer"]), int(raw["leaf"]), path, base64.b64decode(raw["sealed"]))
+            call, over = path.name.removesuffix(OVER), path.name.endswith(OVER)
+            return Outer(call, str(raw["customer"]), int(raw["leaf"]), path, base64.b64decode(raw["sealed"]), over)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

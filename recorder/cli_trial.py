@@ -20,7 +20,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    keep: Annotated[Path | None, typer.Option(help="Folder to keep everything in; the server goes on until Ctrl-C.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder to keep everything in; the server goes on until Ctrl-C.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> int:
     """Record real SIPREC calls to this very machine over TLS with SRTP, and play them back. Example: recorder demo"""
@@ -43,7 +45,7 @@ def simulate(
     audio_kind: Annotated[str, typer.Option(help="coded: frames can be found again (G.711); tone: to hear.")] = "coded",
     audio: Annotated[Path | None, typer.Option(help="Folder that gets what was sent, one WAV a stream.")] = None,
     source: Annotated[str | None, typer.Option(help="Own address; by default that of the route.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="Certificates that vouch for the recorder, else the system's.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificates that may vouch for it, else the system's.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate.")] = False,
     certificate: Annotated[Path | None, typer.Option(help="Own certificate, if the recorder asks for one.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
@@ -55,7 +57,7 @@ def simulate(
 
     Exit status: 0 all calls went as told, 1 some did not, 2 wrong use, 3 nobody answers.
 
-    Example: recorder simulate --to "sip:rec@192.0.2.10:5061;transport=tls" --calls 200 --duration 60 --srtp all --hold 5
+    Example: recorder simulate --to "sip:rec@192.0.2.10:5061;transport=tls" --calls 200 --duration 60 --srtp all
     """
     from recorder.simulate import Plan, PlanError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import shutil
 import signal
@@ -12,8 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +76,8 @@ class Stage:
             "customer.sources": ("127.0.0.0/8",),
         }
         if self.config.exists():
-            raise WrongUse(f"{self.folder} holds a recorder already.", f"Choose another folder, or: recorder serve --config {self.config}")
+            hint = f"Choose another folder, or: recorder serve --config {self.config}"
+            raise WrongUse(f"{self.folder} holds a recorder already.", hint)
         making.write_new(self.config, example.render(changes).encode())
         self.token = initialise(self.config).token or ""
 
@@ -88,22 +89,28 @@ class Stage:
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and self._daemon.poll() is None:
             with suppress(OSError):
-                if self.get("/readyz").status == 200:
+                if self.get("/readyz")[0] == 200:
                     return
             time.sleep(0.05)
         raise NotPossible("The demo's recorder did not start.", f"See {self.folder / 'recorder.log'}.")
 
-    def get(self, path: str) -> Any:
-        """Ask the admin API."""
-        unverified = ssl.create_default_context()
-        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE  # our own certificate, made a second ago
-        request = urllib.request.Request(self.api + path, headers={"Authorization": f"Bearer {self.token}"})
-        return urllib.request.urlopen(request, context=unverified, timeout=30)
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Ask the admin API, whose certificate was made a moment ago; return status and body."""
+        trust = ssl.create_default_context(cafile=self.folder / "admin.crt")
+        connection = http.client.HTTPSConnection("127.0.0.1", self.api_port, timeout=30, context=trust)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
-    def json(self, path: str) -> Any:
-        """Ask the admin API for a document."""
-        with self.get(path) as answer:
-            return json.load(answer)
+    def body(self, path: str) -> bytes:
+        """Ask the admin API for something that must be there."""
+        status, body = self.get(path)
+        if status != 200:
+            raise NotPossible(f"The demo's recorder answered {status}.", f"See {self.folder / 'recorder.log'}.")
+        return body
 
     def stop(self) -> None:
         """End the daemon in good order."""
@@ -150,9 +157,12 @@ async def place(stage: Stage) -> list[Report]:
     with progress(f"{len(SCENES)} calls of {SECONDS:.0f} s", float(len(SCENES))) as advance:
         done = [0.0] * len(SCENES)
 
-        def moved(number: int, share: float) -> None:
-            advance(share - done[number])
-            done[number] = share
+        def meter(number: int) -> Callable[[float], None]:
+            def moved(share: float) -> None:
+                advance(share - done[number])
+                done[number] = share
+
+            return moved
 
         plans = [
             Plan(
@@ -166,12 +176,12 @@ async def place(stage: Stage) -> list[Report]:
             )
             for scene in SCENES
         ]
-        return await asyncio.gather(*(run(p, lambda share, n=n: moved(n, share)) for n, p in enumerate(plans)))
+        return await asyncio.gather(*(run(p, meter(n)) for n, p in enumerate(plans)))
 
 
 def show(stage: Stage, reports: Sequence[Report]) -> bool:
     """List, play and compare the calls; True if every voice was heard as it was said."""
-    calls = {c["session_id"]: c for c in stage.json("/api/v1/customers/demo/calls")["items"]}
+    calls = {c["session_id"]: c for c in json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]}
     audio = stage.folder / "audio"
     audio.mkdir(exist_ok=True)
     good = True
@@ -183,15 +193,15 @@ def show(stage: Stage, reports: Sequence[Report]) -> bool:
             good = False
             continue
         names = " and ".join(p["name"] for p in found["parties"])
-        print(f"\n{scene.title}, {scene.srtp}: {names}, {found['duration_ms'] / 1000:.1f} s, {found['state']}, id {found['id']}")
+        length = f"{found['duration_ms'] / 1000:.1f} s"
+        print(f"\n{scene.title}, {scene.srtp}: {names}, {length}, {found['state']}, id {found['id']}")
         good &= listen(stage, scene, found, placed, audio)
     return good
 
 
 def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio: Path) -> bool:
     """Fetch a call's audio, keep it as a file, and compare each voice with what was said."""
-    with stage.get(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav") as answer:
-        data = answer.read()
+    data = stage.body(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav")
     path = audio / f"{scene.title.lower().replace('.', '')}.wav"
     path.write_bytes(data)
     print(f"  {path}  (one voice a channel)")
@@ -205,7 +215,8 @@ def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio
         well = ratio >= scene.least_snr_db and stream["packets"] == sent.frames
         good &= well
         who = found["parties"][stream["party"]]["name"]
-        print(f"  {'heard' if well else 'NOT HEARD'}: {who}, {stream['packets']} of {sent.frames} packets, {ratio:.1f} dB above the noise")
+        counted = f"{stream['packets']} of {sent.frames} packets"
+        print(f"  {'heard' if well else 'NOT HEARD'}: {who}, {counted}, {ratio:.1f} dB above the noise")
     return good
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from recorder import commands as c
 from recorder import events as e
-from recorder.checkpoint import Checkpoints, Mark
+from recorder.checkpoint import Checkpoints
 from recorder.document import encode
 from recorder.errors import NotPossible
 from recorder.live import Live, LiveCall
@@ -162,10 +162,9 @@ class Finishing:
 
     def _mark_over(self, call: LiveCall) -> None:
         """Keep a successor of this process from going on with the call; what is left is to be indexed."""
-        mark = Mark(call.id, call.customer.name, call.leaf, ())
         try:
-            self._checkpoints.save(mark, call.customer.keys, {"over": True})
-        except (StorageError, OSError):
+            self._checkpoints.mark_over(call.id)
+        except OSError:
             self._checkpoints.remove(call.id)
 
     def discard(self, call: LiveCall) -> None:

@@ -23,6 +23,9 @@ LEAST_FREE_SPOOL = 4 << 20
 LEAST_FREE_INODES = 1_000
 """A call needs two files."""
 
+SETTLED_SECONDS = 5.0
+"""Until then a successor repeats the 200 of the INVITE, which a client must acknowledge again (RFC 3261 13.2.2.4)."""
+
 BUSY_LIMIT = 0.85
 """Above this share of a core the workers would begin to lose packets at the next burst."""
 
@@ -89,8 +92,11 @@ class Housekeeping:
             self._node.notify.watchdog()
 
     def _checkpoints(self) -> None:
+        """Save what only an ACK or figures have changed: not at once, since a short call is over before it matters."""
+        settled = self._node.monotonic() - SETTLED_SECONDS
         for call in self._live:
-            if call.dirty and call.recording.alive and call.started:
+            started = call.recording.started
+            if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
                 self._save(call)
 
     def _measure(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
-from storage.calls import CallRow
+from storage.callrows import CallRow, CallState
 from storage.customers import Customer
 from storage.errors import StorageError
 
@@ -18,6 +19,9 @@ REST = 4
 
 MOST_SECONDS = 2.0
 """It never rests longer."""
+
+SETTLE_SECONDS = 2.0
+"""A live call waits so long for its first row: a short one is then written once, and the API knows it meanwhile."""
 
 RETRY_SECONDS = 1.0
 """A database that is away is asked again this often."""
@@ -102,7 +106,9 @@ class Indexer:
 
     async def _flush(self, name: str) -> bool:
         """Write what waits for one customer; False if the database does not take it now."""
-        batch = list(self._waiting[name].values())[:BATCH]
+        young = self._clock() - SETTLE_SECONDS
+        due = (w for w in self._waiting[name].values() if w.row.state is not CallState.RECORDING or w.since <= young)
+        batch = list(islice(due, BATCH))
         try:
             if batch:
                 await self._customers[name].calls.put([w.row for w in batch], [w.forms for w in batch])

@@ -14,6 +14,8 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
     """Yield (RTP port, whether it has an RTCP port above it) of every checkpoint that can be read."""
     folder = runtime_dir / LIVE
     for path in folder.iterdir() if folder.is_dir() else ():
+        if path.suffix:
+            continue  # of a call that is over, or half written
         try:
             ports = json.loads(path.read_bytes())["ports"]
             yield from ((int(port), bool(rtcp)) for port, rtcp in ports)

@@ -21,8 +21,19 @@ class Reel:
     """One media part being written; errors of the disk are noted in `trouble`, never raised."""
 
     __slots__ = (
-        "_aged", "_backlog", "_begun", "_dropped_from", "_fd", "_finished", "_padded", "_sealer", "_segment",
-        "_parked", "_unwritten", "name", "trouble",
+        "_aged",
+        "_backlog",
+        "_begun",
+        "_dropped_from",
+        "_fd",
+        "_finished",
+        "_padded",
+        "_parked",
+        "_sealer",
+        "_segment",
+        "_unwritten",
+        "name",
+        "trouble",
     )  # fmt: skip
 
     def __init__(self, part: Part, descriptor: int) -> None:

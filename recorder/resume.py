@@ -61,7 +61,7 @@ class Resume:
         unused: dict[str, list[socket.socket]],
         bound: dict[int, Pair],
     ) -> None:
-        if state["over"]:
+        if outer.over or state["over"]:
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             return
         recording = from_state(state["recording"], os.urandom)

@@ -221,7 +221,6 @@ class Customer:
         None,
         "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs must then authenticate. "
         "Most clients cannot; sources and certificates are the usual way.",
-        example=Path("/etc/recorder/acme.digest"),
     )
     learn_source: bool = option(
         read.boolean,

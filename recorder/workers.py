@@ -16,7 +16,17 @@ from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import wire
 from recorder.crew import (
-    Entry, Process, activity, call_of, close_all, excused, listed, reap, reap_soon, unclean, wait_for_end,
+    Entry,
+    Process,
+    activity,
+    call_of,
+    close_all,
+    excused,
+    listed,
+    reap,
+    reap_soon,
+    unclean,
+    wait_for_end,
 )  # fmt: skip
 
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
@@ -347,8 +357,7 @@ class Workers:
 
     # ---- processes ----
     def _spawn(self, number: int) -> None:
-        self._serial += 1
-        raw = self._folder / f"worker-{number}.{os.getpid()}.{self._serial}.raw"
+        raw = self._fresh(number)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         for end in (ours, theirs):
@@ -361,6 +370,14 @@ class Workers:
         now = time.monotonic()
         process = self._processes[number] = Process(number, pid, ours, raw, now, now + START)
         asyncio.get_running_loop().add_reader(ours, self._readable, process)
+
+    def _fresh(self, number: int) -> Path:
+        """Name a region that does not exist: a former main may have had our process id, in a container always."""
+        while True:
+            self._serial += 1
+            raw = self._folder / f"worker-{number}.{os.getpid()}.{self._serial}.raw"
+            if not raw.exists():
+                return raw
 
     def _find_relics(self) -> None:
         """Note regions that a former main's workers left; those of nobody go."""

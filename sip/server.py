@@ -318,7 +318,7 @@ class Server:
         except (OSError, TimeoutError, ValueError):
             self._lose(key)
             return
-        if not _vouched(flow, connection.flow):
+        if not vouched(flow, connection.flow):
             # Whoever listens there is not whom the dialog was with (RFC 5923 section 5.1).
             connection.close()
             self._lose(key)
@@ -349,7 +349,7 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
 
-def _vouched(asked: Flow, made: Flow) -> bool:
+def vouched(asked: Flow, made: Flow) -> bool:
     """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
     wanted = set(asked.certificate_names)
     return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))

@@ -19,6 +19,8 @@ from storage.credentials import Credentials
 from storage.database import Database
 from storage.erasure import Erasures
 from storage.errors import KeysMissing
+from storage.exports import FOLDER as EXPORTS
+from storage.exports import Exports
 from storage.forgetting import Forgetting
 from storage.holds import Holds
 from storage.keys import CustomerKeys
@@ -29,6 +31,7 @@ from storage.retention import Retention
 from storage.room import Room
 from storage.roots import RootSecret
 from storage.rules import Rules
+from storage.users import Users
 from storage.vault import Vault
 from storage.waivers import Waivers
 
@@ -89,6 +92,10 @@ class Customer:
     """Corrections beside calls."""
     attachments: Attachments
     """Transcripts and chats of calls."""
+    exports: Exports
+    """Exports that were asked for."""
+    users: Users
+    """Directory users."""
 
     async def close(self) -> None:
         """Write what waits and close everything."""
@@ -179,6 +186,8 @@ async def _assemble(
     erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, signer, now)
     holds = Holds(index, keys, now)
     holds.released = erasures.wanted.set
+    exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), now)
+    forgetting.derived = exports.unlink
     return Customer(
         name=name,
         settings=settings,
@@ -196,6 +205,8 @@ async def _assemble(
         retention=Retention(index, keys, calls, rules, erasures, now),
         annotations=Annotations(index, keys, now),
         attachments=Attachments(index, keys, vault, now),
+        exports=exports,
+        users=Users(index, keys, calls, now),
     )
 
 

@@ -9,6 +9,7 @@ For the daemon (recorder.export_job):
     exports.wanted, unfinished(), begin(id), admit(id, ids), sink(export), finish(id, size), fail(id, why), tidy()
 For an erasure:
     await customer.exports.forget(ids)                           exports that hold any of these calls
+    await customer.exports.unlink(ids)                           only their files, for storage.forgetting
 
 The file lies in a vault of its own (`exports/`, parts of the kind `a`) under the row's leaf, which belongs to no call;
 so forgetting is a cut, and no recording is ever mistaken for an export. A call is written down as held before its data
@@ -207,6 +208,22 @@ class Exports:
 
     async def forget(self, calls: Iterable[str]) -> int:
         """Forget every export that holds any of these calls; return how many. Safe to repeat."""
+        found = await self._holding(calls)
+        await self._forget(list(found.items()))
+        return len(found)
+
+    async def unlink(self, calls: Iterable[str]) -> None:
+        """Take the files of exports with any of these calls away, on a full disk too: no row is written.
+
+        What carries out an erasure cuts their keys before and removes their rows afterwards.
+        """
+        found = await self._holding(calls)
+        if found:
+            await asyncio.to_thread(self._vault.remove_all, list(found.items()))
+            self.wanted.set()
+
+    async def _holding(self, calls: Iterable[str]) -> dict[str, int]:
+        """Return id and leaf of the exports that hold any of these calls."""
         found: dict[str, int] = {}
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
         async with self._database.reading() as connection:
@@ -214,8 +231,7 @@ class Exports:
                 asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined)
                 rows = await connection.execute(asked.where(export_calls.c.call.in_(part)))
                 found.update((row[0], row[1]) for row in rows)
-        await self._forget(list(found.items()))
-        return len(found)
+        return found
 
     async def tidy(self) -> int:
         """Forget what has expired and take files away whose row is gone; return how many."""

@@ -17,6 +17,7 @@ POST /calls/{id}/annotations privacy admin
 POST /exports               privacy admin
 GET /exports/{id}           privacy admin
 GET /exports/{id}/file      privacy admin
+DELETE /exports/{id} privacy admin
 GET /retention              privacy admin
 PUT /retention              admin
 POST /retention/preview     privacy admin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import random
@@ -10,8 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import http.client
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ class RunningNode:
     config: Path
     sip: int
     tls: int
-    api: str
+    api: int
     token: str
     process: subprocess.Popen[bytes]
 
@@ -57,20 +56,26 @@ class RunningNode:
         while time.monotonic() < end:
             assert self.process.poll() is None, "the daemon ended by itself; its log is in the test's folder"
             try:
-                with urllib.request.urlopen(f"{self.api}/readyz", timeout=1) as answer:
-                    if answer.status == 200:
-                        return
+                if self._get("/readyz")[0] == 200:
+                    return
             except OSError:
                 time.sleep(0.05)  # it is starting
         raise TimeoutError("the daemon does not become ready")
 
     def ask(self, path: str) -> bytes:
         """GET something of the customer from the API."""
-        request = urllib.request.Request(
-            f"{self.api}/api/v1/customers/acme{path}", headers={"Authorization": f"Bearer {self.token}"}
-        )
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            return bytes(answer.read())
+        status, body = self._get(f"/api/v1/customers/acme{path}")
+        assert status == 200, body
+        return body
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.api, timeout=SECONDS)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
     def calls(self) -> list[dict[str, Any]]:
         """List every call with `recorder calls`."""
@@ -117,7 +122,7 @@ def running_node(folder: Path) -> Iterator[RunningNode]:
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=log, stderr=log, env=environment)
-    node = RunningNode(config, ports[0], ports[1], f"http://127.0.0.1:{ports[2]}", token, process)
+    node = RunningNode(config, ports[0], ports[1], ports[2], token, process)
     try:
         node.wait()
         yield node

@@ -29,6 +29,7 @@ def test_two_octet_aligned_frames_of_different_modes_are_cut_by_the_table() -> N
 
 
 def test_bandwidth_efficient_bits_move_to_the_front_of_their_bytes() -> None:
+    """Duty T10."""
     found = amr.frames(packed((0, 1, 95, (1 << 95) - 1)), wide=False, aligned=False)
     assert found == [b"\x04" + b"\xff" * 11 + b"\xfe"]
 

@@ -81,6 +81,7 @@ def test_g711_is_exact(name: str, oracle: str) -> None:
 
 
 def test_g722_is_heard_at_16_khz_though_its_clock_says_8() -> None:
+    """Duty T6."""
     sent = voice(1, 16_000)
     heard, errors = sound_of(Format("G722", 8000), encode("g722", sent, 16_000))
     ratio, delay = snr(sent, heard, 60)
@@ -92,6 +93,7 @@ def test_g722_is_heard_at_16_khz_though_its_clock_says_8() -> None:
 
 
 def test_opus_is_heard_at_48_khz() -> None:
+    """Duty T9."""
     sent = voice(1, 48_000)
     heard, errors = sound_of(Format("opus", 48_000, 2), encode("libopus", sent, 48_000))
     ratio, delay = snr(sent, heard, 400)
@@ -178,6 +180,7 @@ def test_a_sid_of_g729_annex_b_is_10_ms_of_silence_and_no_error() -> None:
     ],
 )
 def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate: int, samples: int) -> None:
+    """Duty T11."""
     first = 0xD0 if form.name == "GSM" else 0
     payload = b"".join(
         bytes([first | i & 15]) + bytes(range(i, i + (33 if first else size) - 1))
@@ -219,6 +222,7 @@ def test_unknown_encodings_and_what_is_no_sound_have_no_decoder(name: str) -> No
 
 @pytest.mark.parametrize("name", ["telephone-event", "CN", "cn"])
 def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
+    """Duties T7, T8."""
     assert not Known(Format(name, 8000)).sound
     assert Known(Format("EVS", 16_000)).sound
 

@@ -52,6 +52,7 @@ def shake(one: Association, two: Association, lose: frozenset[int] = frozenset()
 
 @pytest.mark.parametrize("active", [True, False])
 def test_a_handshake_gives_both_ends_the_same_keys_crosswise_d1_d3(active: bool) -> None:
+    """Duty D5."""
     ours, theirs = association(active), association(not active, PEER, US)
     shake(ours, theirs)
     assert ours.keys is not None and theirs.keys is not None

@@ -18,6 +18,7 @@ class Fake:
 
 
 def test_pairs_are_even_and_rest_before_they_come_again() -> None:
+    """Duty R27."""
     now = [0.0]
     ports = Ports(20001, 20007, lambda port, rtcp: Fake(port), lambda: now[0], cool_down=30)
     first, second, third = ports.open(), ports.open(), ports.open()

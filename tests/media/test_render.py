@@ -78,6 +78,7 @@ def test_digits_and_comfort_noise_are_never_sound() -> None:
 
 
 def test_an_unknown_codec_is_a_silent_channel_with_a_note() -> None:
+    """Duty T11."""
     stored = run(noise(1, 5)) + run([b"x" * 30] * 5, stream=1, ssrc=8, pt=96)
     channels, report, _ = listen(stored, stream(0), stream(1, (96, Format("EVS", 16_000))))
     assert channels == [expand(b"".join(noise(1, 5))), SILENCE * 800]

@@ -11,6 +11,7 @@ from media.errors import Malformed
 
 
 def test_a_report_is_a_compound_of_rr_and_sdes() -> None:
+    """Duties R22, T2."""
     block = rtcp.Report(ssrc=7, fraction=64, lost=-1, highest=70000, jitter=12, last_report=9, delay=65536)
     packets = list(rtcp.split(rtcp.receiver_report(5, b"recorder", block)))
     assert [kind for kind, _ in packets] == [rtcp.RECEIVER_REPORT, rtcp.SDES]

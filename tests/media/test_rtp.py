@@ -13,6 +13,7 @@ def test_a_plain_packet_is_read() -> None:
 
 
 def test_csrc_extension_and_padding_are_taken_off() -> None:
+    """Duty R24."""
     packet = bytearray(rtp.build(0, 1, 2, 3, bytes(4) + b"\xbe\xde\0\1" + bytes(4) + b"ab" + b"\0\0\3"))
     packet[0] |= 0x31
     assert rtp.parse(bytes(packet))[5:] == (24, 26)
@@ -22,6 +23,7 @@ def test_csrc_extension_and_padding_are_taken_off() -> None:
     ("first", "rest"), [(0x80, b""), (0x40, bytes(11)), (0x8F, bytes(11)), (0x90, bytes(13)), (0xA0, bytes(12))]
 )
 def test_what_does_not_fit_is_malformed(first: int, rest: bytes) -> None:
+    """Duty T1."""
     with pytest.raises(Malformed):
         rtp.parse(bytes([first]) + rest)
 

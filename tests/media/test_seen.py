@@ -14,6 +14,7 @@ def test_what_follows_is_fresh() -> None:
 
 
 def test_a_repeat_is_not_fresh() -> None:
+    """Duty C1."""
     seen = Seen()
     seen.fresh(5, 10)
     assert list(seen.fresh(7, 3)) == []

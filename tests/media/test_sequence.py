@@ -15,6 +15,7 @@ def test_loss_is_what_is_missing_and_late_packets_mend_it() -> None:
 
 
 def test_numbers_go_on_over_a_wrap() -> None:
+    """Duty T1."""
     source, _ = fed(65534, 65535, 0, 1)
     assert (source.highest, source.lost) == (65537, 0)
 

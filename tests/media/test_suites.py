@@ -23,6 +23,7 @@ def test_the_key_stream_of_rfc_3711_comes_out() -> None:
 
 
 def test_lengths_are_those_of_the_rfcs() -> None:
+    """Duty C3."""
     assert {name: suite.key + suite.salt for name, suite in SUITES.items()} == {
         "AES_CM_128_HMAC_SHA1_80": 30, "AES_CM_128_HMAC_SHA1_32": 30,
         "AES_256_CM_HMAC_SHA1_80": 46, "AES_256_CM_HMAC_SHA1_32": 46,

@@ -115,6 +115,7 @@ def sender_report(stream: int, ssrc: int, at: float, ntp_ms: float, timestamp: i
 
 
 def test_sender_reports_of_one_clock_take_the_delay_of_a_first_packet_out() -> None:
+    """Duty T3."""
     stored = talk((0, 0, 25)) + talk((400, 0, 25), stream=1, ssrc=8)
     # both were sent at once, by a clock that is 50 ms behind ours; the second stream's first packets stood in a queue
     reports = sender_report(0, 7, 500, 450, 4000) + sender_report(1, 8, 500, 450, 4000)

@@ -86,6 +86,7 @@ def test_both_roads_store_the_same_packets(order: list[int], first: int, srtp: b
 
 
 def test_an_even_batch_is_one_run_with_its_arrivals() -> None:
+    """Duty T5."""
     track, out = track_of(srtp=False, pure=True), []
     packets = stream_of(26, 65500)
     arrivals = [FIRST_ARRIVAL + i * 20_000_000 for i in range(26)]
@@ -121,6 +122,7 @@ def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
 
 
 def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
+    """Duty O15."""
     track, out = track_of(srtp=False, pure=False), []
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9)), 5, out)
     assert (track.foreign, track.packets, track.latched, out) == (5, 0, None, [])
@@ -130,6 +132,7 @@ def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
 
 
 def test_a_stream_joined_after_many_wraps_is_found() -> None:
+    """Duty C10."""
     track, out = track_of(srtp=True, pure=False), []
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     plain = stream_of(2, 3 * 65536 + 500)
@@ -140,6 +143,7 @@ def test_a_stream_joined_after_many_wraps_is_found() -> None:
 
 
 def test_a_changed_ssrc_is_a_new_source_in_the_same_stream() -> None:
+    """Duties R24, T4."""
     track, out = track_of(srtp=False, pure=True), []
     track.receive(lane_of(stream_of(10, 10), [FIRST_ARRIVAL] * 10), 10, out)
     track.receive(lane_of(stream_of(10, 40000, ssrc=9), [FIRST_ARRIVAL] * 10), 10, out)

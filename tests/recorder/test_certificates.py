@@ -20,12 +20,14 @@ def pair(folder: Path) -> tuple[Path, Path]:
 
 
 def test_old_protocols_and_weak_suites_are_not_spoken(tmp_path: Path) -> None:
+    """Duty S24."""
     made = context(*pair(tmp_path), None)
     assert made.minimum_version is ssl.TLSVersion.TLSv1_2
     assert all("GCM" in c["name"] or "CHACHA20" in c["name"] for c in made.get_ciphers())
 
 
 def test_with_authorities_a_peer_needs_a_certificate(tmp_path: Path) -> None:
+    """Duty S24."""
     certificate, key = pair(tmp_path)
     assert context(certificate, key, certificate).verify_mode is ssl.CERT_REQUIRED
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recorder import housekeeping
-from recorder.housekeeping import Housekeeping, room
+from recorder.housekeeping import SETTLED_SECONDS, Housekeeping, room
 from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 
 
@@ -51,15 +52,21 @@ def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_changed_is_saved_at_the_next_beat(tmp_path: Path) -> None:
+def test_what_changed_in_a_settled_call_is_saved_at_the_next_beat(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
             call.dirty = True
             done: list[int] = []
-            keeper(one, lambda: done.append(1)).beat()
+            beat = keeper(one, lambda: done.append(1)).beat
+            beat()
+            assert call.dirty  # a call that has just begun waits
+            begun = call.recording.started
+            assert begun is not None
+            call.recording.started = replace(begun, mono=begun.mono - SETTLED_SECONDS - 1)
+            beat()
             assert not call.dirty
-            assert done == [1]
+            assert done == [1, 1]
 
     asyncio.run(story())
 

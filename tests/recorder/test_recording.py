@@ -55,11 +55,13 @@ class TestTheBeginning:
         assert "QUFB" not in answer  # the offer's key, which begins with "AAA"
 
     def test_the_signalling_is_kept_sealed_with_the_call(self) -> None:
+        """Duties R34, S30."""
         one = recording()
         done = one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
         assert [x.kind for x in done if isinstance(x, c.Keep)] == [c.Kept.OFFER, c.Kept.EVENT, c.Kept.METADATA]
 
     def test_an_unreadable_offer_is_refused_and_leaves_nothing(self) -> None:
+        """Duty O5."""
         one = recording()
         done = one.handle(offered(1, b"nonsense"), now())
         refusal = only(done, c.Refuse)
@@ -69,6 +71,7 @@ class TestTheBeginning:
         assert one.state is State.OVER
 
     def test_without_a_port_it_is_503_with_retry_after(self) -> None:
+        """Duty 8.10."""
         one = recording()
         one.handle(offered(1, sdp("sendonly")), now())
         refusal = only(one.handle(e.OpenFailed("no-port"), now()), c.Refuse)
@@ -84,6 +87,7 @@ class TestParties:
         assert document["session_id"] == "c2Vzc2lvbi0xLS0tLS0tLQ=="
 
     def test_without_metadata_the_call_id_is_the_session(self) -> None:
+        """Duty R18."""
         one = recording()
         one.handle(offered(1, sdp("sendonly")), now())
         one.handle(e.Opened({0: 20000}), now())
@@ -133,6 +137,7 @@ class TestHoldAndPause:
 
 class TestReoffers:
     def test_ports_and_session_stay_and_the_version_rises_with_a_change(self) -> None:
+        """Duty O3."""
         one = begun()
         first = one.answer_sdp.decode()
         one.handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(1))
@@ -143,6 +148,7 @@ class TestReoffers:
         assert re.findall(r"m=audio (\d+)", second) == ["20000", "20002"]
 
     def test_a_refresh_gives_the_very_same_answer(self) -> None:
+        """Duty O3."""
         one = begun()
         first = one.answer_sdp
         one.handle(offered(2, sdp("sendonly", "sendonly"), cseq=2), now(1))
@@ -165,6 +171,7 @@ class TestReoffers:
         assert [s["removed"] for s in one.call_document(now(2))["streams"]] == [False, True]
 
     def test_an_offer_we_cannot_take_leaves_everything_as_it_was(self) -> None:
+        """Duty 8.12."""
         one = begun()
         before = one.call_document(now(1))
         refusal = only(one.handle(offered(2, b"v=0\r\n", cseq=2), now(1)), c.Refuse)

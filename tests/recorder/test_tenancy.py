@@ -78,6 +78,7 @@ def test_all_of_ipv6_is_not_all_of_ipv4() -> None:
 
 
 def test_an_address_has_one_spelling() -> None:
+    """Duty S32."""
     assert normal_address("::FFFF:192.0.2.1") == "192.0.2.1"
     assert normal_address("fe80::1%eth0") == "fe80::1"
     assert normal_address("::ffff:nonsense") == "::ffff:nonsense"

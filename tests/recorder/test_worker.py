@@ -12,6 +12,7 @@ from media.spec import StreamSpec
 from recorder import wire
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
 
+
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
     async def story() -> None:
@@ -66,6 +67,7 @@ def test_pause_keeps_nothing_of_what_arrives_in_between(tmp_path: Path) -> None:
 
 
 def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None:
+    """Duty C1."""
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()
@@ -117,6 +119,7 @@ def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> No
 
 
 def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> None:
+    """Duty C7."""
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()

@@ -192,9 +192,10 @@ def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path)
         studio.begin()
         studio.send(10)
         await studio.workers.snapshot(CALL)
+        process = studio.workers._processes[0]
         studio.kill()
-        while not studio.workers._processes[0].dead:
-            await asyncio.sleep(0.001)
+        while not process.dead:
+            await asyncio.sleep(0)
         studio.workers.pause(CALL)
         studio.send(6)
         studio.workers.resume_call(CALL)

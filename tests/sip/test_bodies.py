@@ -14,6 +14,7 @@ def found(kind, body, *fields):
 
 
 def test_both_parts_in_either_order():
+    """Duty R17."""
     body, kind = multipart()
     assert (found(kind, body).offer, found(kind, body).metadata) == (OFFER, METADATA)
     first, _ = multipart(offer=None)
@@ -31,6 +32,7 @@ def test_bare_metadata(kind):
 
 
 def test_a_disposition_is_enough():
+    """Duty R17."""
     assert found("application/xml", b"<x/>", ("Content-Disposition", "recording-session")).metadata == b"<x/>"
 
 
@@ -40,6 +42,7 @@ def test_no_body_is_nothing():
 
 
 def test_what_must_be_understood():
+    """Duty S16."""
     assert found("application/unknown", b"x").strange
     assert not found("application/gtd", b"x", ("Content-Disposition", "signal;handling=optional")).strange
     assert not found("application/pidf+xml", b"x", ("Content-Disposition", "by-reference")).strange

@@ -49,6 +49,7 @@ def test_one_tracking_id_in_header_and_metadata_is_one_name() -> None:
 
 
 def test_a_transfer_that_begins_a_new_dialog_stays_in_its_group() -> None:
+    """Duties F4, X3."""
     before = call_names([("session", "20260729201721000631"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")])
     after = call_names([("session", "20260729201733000777"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")])
     link = related(before, after)

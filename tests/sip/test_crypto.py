@@ -45,12 +45,14 @@ def test_a_plain_line() -> None:
     ],
 )
 def test_lifetime_and_key_identifier(tail: str, lifetime: int | None, mki: bytes | None) -> None:
+    """Duty C5."""
     offer = read(f"inline:{INLINE}{tail}")
     assert (offer.lifetime, offer.mki, offer.mki_length) == (lifetime, mki, len(mki or b""))
 
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_every_suite_has_its_key_length_with_and_without_padding(suite: str) -> None:
+    """Duty C3."""
     key = os.urandom(SUITES[suite])
     text = base64.b64encode(key).decode()
     assert read(f"inline:{text}", suite).key == read(f"inline:{text.rstrip('=')}", suite).key == key
@@ -59,6 +61,7 @@ def test_every_suite_has_its_key_length_with_and_without_padding(suite: str) -> 
 
 
 def test_the_answer_repeats_tag_and_suite_and_the_manner_of_padding() -> None:
+    """Duty C2."""
     theirs, ours = os.urandom(28), os.urandom(28)
     padded = base64.b64encode(theirs).decode()
     for text in (padded, padded.rstrip("=")):
@@ -79,6 +82,7 @@ def test_the_libsrtp_spelling_is_understood_and_echoed() -> None:
     "suite", ["NULL_HMAC_SHA1_80", "NULL_HMAC_SHA1_32", "F8_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_81", "X"]
 )
 def test_no_protection_and_unknown_suites_are_never_answered(suite: str) -> None:
+    """Duty C3."""
     with pytest.raises(UnusableCrypto, match="crypto-suite"):
         read(f"inline:{INLINE}", suite)
 
@@ -99,6 +103,7 @@ def test_no_protection_and_unknown_suites_are_never_answered(suite: str) -> None
     ],
 )
 def test_session_parameters_that_change_the_packets_make_a_line_unusable(parameter: str) -> None:
+    """Duty C6."""
     with pytest.raises(UnusableCrypto, match="crypto-parameter"):
         read(f"inline:{INLINE} {parameter}")
 
@@ -110,6 +115,7 @@ def test_harmless_session_parameters_are_let_through() -> None:
 
 
 def test_several_keys_need_identifiers_of_one_length() -> None:
+    """Duty C5."""
     offer = read(f"inline:{INLINE}|2^20|1:4;inline:{INLINE}|2:4")
     assert (offer.mki, [key.mki for key in offer.others]) == (b"\0\0\0\1", [b"\0\0\0\2"])
     for tail in (
@@ -137,6 +143,7 @@ def test_what_is_no_crypto_line_is_unusable(text: str) -> None:
 
 
 def test_the_order_of_preference() -> None:
+    """Duty C4."""
     order = sorted(SUITES, key=lambda suite: PREFERENCE[suite])
     assert order[:4] == ["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"]
     assert order[-1] == "AES_CM_128_HMAC_SHA1_32"

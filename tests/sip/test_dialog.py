@@ -37,6 +37,7 @@ def test_our_request_goes_to_the_contact_with_the_tags_turned_round():
 
 
 def test_loose_routes_are_kept_in_order():
+    """Duty S7."""
     dialog = made("Record-Route: <sip:p1.example;lr>, <sip:p2.example;lr>")
     assert sent(dialog).headers.all("Route") == ["<sip:p1.example;lr>", "<sip:p2.example;lr>"]
     assert dialog.next_hop() == "sip:p1.example;lr"
@@ -58,6 +59,7 @@ def test_a_damaged_contact_keeps_what_is_known():
 
 
 def test_sips_makes_the_dialog_secure():
+    """Duty S7."""
     assert made(uri="sips:rec@192.0.2.10").secure
     assert not made().secure
 

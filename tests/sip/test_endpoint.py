@@ -28,6 +28,7 @@ TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
 
 
 def test_a_call_from_invite_to_bye():
+    """Duties F1, R3, R30."""
     story = Story()
     event = story.invited()
     assert (event.offer, event.metadata) == (OFFER, METADATA)
@@ -50,6 +51,7 @@ def test_a_call_from_invite_to_bye():
 
 
 def test_the_tag_cannot_be_guessed_and_differs():
+    """Duty S6."""
     tags = set()
     for n in range(3):
         story = Story()
@@ -63,6 +65,7 @@ def test_the_tag_cannot_be_guessed_and_differs():
 
 
 def test_record_route_and_all_vias_come_back_in_order():
+    """Duty S6."""
     story = Story()
     vias = "Via: SIP/2.0/TCP b.example;branch=z9hG4bKb, SIP/2.0/UDP c.example"
     event = story.invited(vias, "Record-Route: <sip:p1;lr>,<sip:p2;lr>")
@@ -75,6 +78,7 @@ def test_record_route_and_all_vias_come_back_in_order():
 
 
 def test_a_slow_answer_is_preceded_by_100():
+    """Duty S1."""
     story = Story()
     event = story.invited()
     assert statuses(story.wait(0.3)) == [100]
@@ -105,6 +109,7 @@ def test_a_retransmitted_invite_gets_the_same_200_and_no_second_session():
 
 @pytest.mark.parametrize("flow", [Flow("udp", TCP.local, TCP.remote), TCP])
 def test_the_200_is_repeated_on_every_transport_until_the_ack(flow):
+    """Duty S2."""
     story = Story(flow)
     event = story.invited()
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -115,6 +120,7 @@ def test_the_200_is_repeated_on_every_transport_until_the_ack(flow):
 
 
 def test_never_acknowledged_means_bye_after_32_seconds():
+    """Duty S2."""
     story = Story()
     event = story.invited()
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -128,6 +134,7 @@ def test_never_acknowledged_means_bye_after_32_seconds():
 
 
 def test_a_repeated_bye_gets_the_stored_answer_long_after_the_end():
+    """Duty S3."""
     story = Story()
     story.established()
     bye = story.request("BYE")
@@ -142,6 +149,7 @@ def test_a_repeated_bye_gets_the_stored_answer_long_after_the_end():
 
 
 def test_a_bye_the_user_forgets_is_answered_all_the_same():
+    """Duty S35."""
     story = Story()
     event = story.established()
     story.say(story.request("BYE"))
@@ -152,6 +160,7 @@ def test_a_bye_the_user_forgets_is_answered_all_the_same():
 
 
 def test_a_bye_before_the_ack_ends_the_call():
+    """Duty S12."""
     story = Story()
     event = story.invited()
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -164,6 +173,7 @@ def test_a_bye_before_the_ack_ends_the_call():
 
 
 def test_a_merged_request_is_482_and_a_new_branch_begins_nothing():
+    """Duty S5."""
     story = Story()
     story.established()
     copy = story.invite(cseq=1, to="<sip:rec@192.0.2.10>")
@@ -185,6 +195,7 @@ def test_a_refused_invite_is_repeated_on_udp_until_its_ack():
 
 
 def test_a_retry_after_a_refusal_is_a_new_call():
+    """Duty F7."""
     story = Story()
     event = story.invited()
     story.endpoint.refuse(event.token, 503, story.now, retry_after=7)
@@ -196,6 +207,7 @@ def test_a_retry_after_a_refusal_is_a_new_call():
 
 
 def test_cancel_ends_an_unanswered_invite():
+    """Duty S11."""
     story = Story()
     event = story.invited(branch="z9hG4bKc")
     assert statuses(story.say(story.request("CANCEL", branch="z9hG4bKc"))) == [200, 487]
@@ -205,6 +217,7 @@ def test_cancel_ends_an_unanswered_invite():
 
 
 def test_cancel_after_the_200_changes_nothing():
+    """Duty S11."""
     story = Story()
     story.established(branch="z9hG4bKc")
     assert statuses(story.say(story.request("CANCEL", branch="z9hG4bKc"))) == [200]

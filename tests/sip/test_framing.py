@@ -46,6 +46,7 @@ def test_an_unfinished_message_waits_and_is_counted() -> None:
 
 
 def test_two_line_ends_are_a_ping_and_one_is_nothing() -> None:
+    """Duty S20."""
     assert Framer().feed(b"\r\n\r\n" + written() + b"\r\n\r\n\r\n") == [KEEPALIVE, written(), KEEPALIVE]
     assert Framer().feed(b"\r\n" + written()) == [written()]
     assert Framer().feed(b"\n\n\n" + written()) == [written()]
@@ -57,6 +58,7 @@ def test_a_folded_length_is_read_as_the_parser_reads_it() -> None:
 
 @pytest.mark.parametrize("length", ["-1", "4, 4", "4 4", "0x4", "+4", "", "4\r\nl: 5", "4a", "٤"])
 def test_a_length_that_can_be_read_in_two_ways_ends_the_stream(length: str) -> None:
+    """Duty S18."""
     with pytest.raises(FramingError) as caught:
         Framer().feed(written() + written(length) + written())
     assert (caught.value.code, caught.value.status) == ("content-length", 400)
@@ -89,6 +91,7 @@ def test_binary_is_given_up_at_the_first_byte(data: bytes) -> None:
 
 
 def test_limits_end_the_stream() -> None:
+    """Duty S36."""
     assert fed(b"A" * 9_000, 1_000)[1] == "start-line-size"
     assert fed(b"BYE sip:h SIP/2.0\r\n" + b"X: y\r\n" * 12_000, 1_000)[1] == "head-size"
     with pytest.raises(FramingError) as caught:
@@ -97,6 +100,7 @@ def test_limits_end_the_stream() -> None:
 
 
 def test_4_mib_of_metadata_pass() -> None:
+    """Duty 8.9."""
     body = b"x" * (4 << 20)
     assert fed(written(str(len(body)), body), 65_536) == ([written(str(len(body)), body)], None)
 

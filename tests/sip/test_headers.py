@@ -11,6 +11,7 @@ from sip.headers import Headers, full_name
 
 
 def test_names_are_compared_without_case_and_compact_forms_are_known() -> None:
+    """Duty S17."""
     headers = Headers([("v", "1"), ("VIA", "2"), ("i", "call"), ("X-Own", "x")])
     assert headers.all("Via") == ["1", "2"]
     assert headers.get("CALL-ID") == headers.get("i") == "call"

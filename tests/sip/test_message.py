@@ -58,6 +58,7 @@ def test_a_plain_request_is_read_and_written_back() -> None:
 
 
 def test_tabs_folds_compact_names_and_blanks_around_colons() -> None:
+    """Duty S17."""
     request = accepted(
         b"INVITE sip:rec@h;unknown SIP/2.0\r\nTO :\r\n sip:rec@h ;   tag    = 19\r\n"
         b'f:\t"J \\\\\\""  <sip:j@h>\r\n  ;\r\n  tag = 98\r\nMaX-fOrWaRdS: 0068\r\ni: x\r\nl   : 2\r\n'
@@ -76,6 +77,7 @@ def test_bytes_of_a_field_survive_being_echoed() -> None:
 
 
 def test_the_body_is_cut_by_bytes_before_any_line_end_is_touched() -> None:
+    """Duty S18."""
     body = b"--x\n\nv=0\no=- 1\n--x--\n"
     assert accepted(written(body=body + b"\r\nnext", Content_Length=str(len(body)))).body == body
 
@@ -89,6 +91,7 @@ def test_a_second_message_in_a_datagram_is_dropped() -> None:
 
 
 def test_line_ends_before_the_start_line_are_skipped() -> None:
+    """Duty S19."""
     assert accepted(b"\r\n\r\n" + written()).method == "INVITE"
 
 
@@ -163,6 +166,7 @@ def test_odd_contacts_of_real_clients_are_taken(contact: str) -> None:
     ],
 )
 def test_what_must_be_answered_400(changes: dict[str, str | None], code: str) -> None:
+    """Duty 8.2."""
     error = refusal(written(INVITE, b"", **changes))
     assert (error.status, error.code) == (400, code)
     assert error.request.via.host.startswith("192.0.2.1")
@@ -211,6 +215,7 @@ def test_a_method_is_kept_to_the_letter() -> None:
     [b"", b"\r\n\r\n", b"\x00\x01\x00\x00!\x12\xa4B", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", written(Via=None)],
 )
 def test_what_cannot_be_answered_is_dropped(data: bytes) -> None:
+    """Duty 8.2."""
     assert refusal(data).request is None
 
 
@@ -244,12 +249,14 @@ def test_a_cut_response_is_refused() -> None:
 
 
 def test_too_many_fields_and_too_long_start_lines_are_refused() -> None:
+    """Duty S36."""
     assert refusal(written().replace(b"Contact:", b"X: y\r\n" * 500 + b"Contact:")).code == "too-many-fields"
     assert refusal(written("INVITE sip:" + "a" * 9000 + "@h SIP/2.0")).code == "start-line-size"
     assert refusal(written(X="y" * 70_000)).status == 513
 
 
 def test_many_hops_are_fine() -> None:
+    """Duty S36."""
     hops = b"".join(b"Via: SIP/2.0/UDP h%d\r\n" % n for n in range(60))
     assert len(accepted(written().replace(b"Max-", hops + b"Max-")).headers.values("v")) == 61
 

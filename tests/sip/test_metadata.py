@@ -92,6 +92,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("family", EXPECTED)
 def test_each_dialect_says_the_same_things(family):
+    """Duties X1, X13."""
     damage, sessions, people, streams, sends = EXPECTED[family]
     found = parse(FAMILIES[family])
     assert found.damaged == damage
@@ -103,6 +104,7 @@ def test_each_dialect_says_the_same_things(family):
 
 
 def test_groups_ids_times_and_session_ids_are_read():
+    """Duties X3, X4."""
     found = parse(documents.NETSAPIENS)
     assert found.groups == (Group("ng"),)
     assert found.sessions[0].sip_session_ids == ("ng;remote=other",)
@@ -113,15 +115,18 @@ def test_groups_ids_times_and_session_ids_are_read():
 
 @pytest.mark.parametrize("mode", ["<datamode>partial</datamode>", "<dataMode> Partial </dataMode>"])
 def test_an_update_says_so_in_an_element(mode):
+    """Duty X2."""
     assert parse(f"<recording>{mode}</recording>".encode()).partial
 
 
 def test_an_update_says_so_in_an_attribute_and_silence_means_a_snapshot():
+    """Duty X2."""
     assert parse(b'<recording dataMode="partial"/>').partial
     assert not parse(b"<recording/>").partial
 
 
 def test_associations_and_times_of_leaving():
+    """Duty X7."""
     found = parse(rfc7865(left={"pA==": "2026-03-01T09:00:10"}))
     first, second = found.session_links
     assert first.left is not None
@@ -131,11 +136,13 @@ def test_associations_and_times_of_leaving():
 
 
 def test_several_addresses_of_one_participant_are_kept():
+    """Duty X6."""
     document = rfc7865().replace(b"</nameID></participant>", b'</nameID><nameID aor="tel:+49307"/></participant>', 1)
     assert parse(document).participants[0].identities[1] == Identity("tel:+49307", None)
 
 
 def test_a_participant_without_id_is_known_by_its_address():
+    """Duty X6."""
     assert (
         parse(b'<recording><participant><nameID aor="sip:a@b"/></participant></recording>').participants[0].id
         == "sip:a@b"
@@ -143,6 +150,7 @@ def test_a_participant_without_id_is_known_by_its_address():
 
 
 def test_extensions_are_kept_with_their_place_and_never_mixed_into_participants():
+    """Duty X12."""
     found = parse(documents.NETSAPIENS)
     space = "{http://schema.netsapiens.com/netsapiensSipRec}netsapiensExtension"
     assert Extension("recording", "", f"{space}/callingParty/nameID/name", "Not a participant") in found.extensions
@@ -199,6 +207,7 @@ def test_a_document_wrapped_into_another_element_and_an_unknown_namespace_are_re
 
 
 def test_a_document_that_was_cut_off_gives_what_it_has():
+    """Duty X14."""
     document = rfc7865()
     found = parse(document[: document.index(b"<participantstreamassoc")])
     assert found.damaged is Damage.REPAIRED

@@ -40,6 +40,7 @@ def test_offer_and_metadata_are_told_apart() -> None:
     ["----=_Part_1.2", "unique boundary 42", "a=b'c/d:e?f", "x" * 70, "(a),b", "--", "a--b"],
 )
 def test_boundaries_may_be_quoted_and_odd(boundary: str) -> None:
+    """Duty S33."""
     body = mixed(boundary, close=f"--{boundary}--")
     assert len(split(f'multipart/mixed; charset=x; Boundary="{boundary}"', body)) == 2
     assert len(split(f"Multipart/Mixed;boundary={boundary}", body)) == 2
@@ -47,6 +48,7 @@ def test_boundaries_may_be_quoted_and_odd(boundary: str) -> None:
 
 @pytest.mark.parametrize("close", ["--b--", "--b--\r\n", "--b--  \r\nepilogue\r\n--b\r\n\r\nx", "", "\r\n"])
 def test_the_end_may_be_missing_or_followed_by_anything(close: str) -> None:
+    """Duty S33."""
     parts = split("multipart/mixed;boundary=b", b"preamble\r\n" + mixed(close=close))
     assert [part.body.strip() for part in parts] == [OFFER.strip(), XML]
 
@@ -110,6 +112,7 @@ def test_metadata_under_a_general_type_is_recognised() -> None:
 
 
 def test_nested_parts_come_in_order() -> None:
+    """Duty S33."""
     inner = b"Content-Type: multipart/related;boundary=b\r\n\r\n" + mixed()
     body = b"--out\r\nContent-Type: text/plain\r\n\r\nhello\r\n--out\r\n" + inner + b"\r\n--out--"
     parts = split("multipart/mixed;boundary=out", body)
@@ -121,6 +124,7 @@ def test_nested_parts_come_in_order() -> None:
 
 
 def test_transfer_encodings_are_undone_and_broken_ones_left() -> None:
+    """Duty S33."""
     def one(encoding: str, content: bytes) -> bytes:
         return split("x/y", content, Headers([("Content-Transfer-Encoding", encoding)]))[0].body
 

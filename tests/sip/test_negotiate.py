@@ -44,6 +44,7 @@ def refusal(offer: SessionDescription, policy: Policy, previous: tuple[LinePlan,
 
 
 def test_two_labelled_srtp_streams_are_answered_to_the_letter() -> None:
+    """Duties C2, O1, O10, R9, R16."""
     offer = offered(
         "m=audio 40000 RTP/SAVP 8",
         "a=rtpmap:8 PCMA/8000",
@@ -98,6 +99,7 @@ def test_two_labelled_srtp_streams_are_answered_to_the_letter() -> None:
     ],
 )
 def test_the_direction_answers_this_offer_only(attribute: str, ours: str, held: bool) -> None:
+    """Duties F2, O2, R11, R12."""
     offer = offered("m=audio 4000 RTP/AVP 0", attribute)
     before = plan(offered("m=audio 4000 RTP/AVP 0", "a=inactive"), PREFERRED)
     (line,) = plan(offer, PREFERRED, before)
@@ -107,6 +109,7 @@ def test_the_direction_answers_this_offer_only(attribute: str, ours: str, held: 
 
 @pytest.mark.parametrize("address", ["IP4 0.0.0.0", "IP6 ::"])
 def test_the_zero_address_is_a_hold_that_keeps_the_port(address: str) -> None:
+    """Duties F3, O4."""
     offer = offered("m=audio 4000 RTP/AVP 0", f"c=IN {address}")
     (line,) = plan(offer, PREFERRED)
     assert (line.accepted, line.held, line.source, line.rtcp_source) == (True, True, None, None)
@@ -114,6 +117,7 @@ def test_the_zero_address_is_a_hold_that_keeps_the_port(address: str) -> None:
 
 
 def test_every_line_is_answered_in_order_and_the_unfit_ones_get_port_0() -> None:
+    """Duties O13, R13, R23, T13."""
     offer = offered(
         "m=message 2855 TCP/MSRP *",
         "a=label:9",
@@ -140,12 +144,14 @@ def test_every_line_is_answered_in_order_and_the_unfit_ones_get_port_0() -> None
 
 
 def test_only_chosen_kinds_and_a_limited_number_are_recorded() -> None:
+    """Duty R14."""
     offer = offered("m=video 4 RTP/AVP 97", "m=audio 6 RTP/AVP 0", "m=audio 8 RTP/AVP 0")
     policy = Policy("off", max_lines=2, kinds=frozenset({"audio"}))
     assert [line.reason for line in plan(offer, policy)] == ["kind", None, "too-many-lines"]
 
 
 def test_the_strongest_usable_suite_is_answered_with_its_tag() -> None:
+    """Duty C4."""
     names = list(SUITES)
     lines = [key_line(suite, tag) for tag, suite in enumerate(reversed(names), 1)]
     offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
@@ -178,6 +184,7 @@ def test_a_line_with_a_window_hint_is_the_last_choice() -> None:
 
 
 def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
+    """Duty C5."""
     key = base64.b64encode(bytes(30)).decode()
     offer = offered(
         "m=audio 4 RTP/SAVP 0",
@@ -191,6 +198,7 @@ def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
 
 @pytest.mark.parametrize("srtp", ["required", "preferred", "off"])
 def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
+    """Duties C8, R32."""
     for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
         error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
         assert error.code.startswith("crypto") and error.warning == 399
@@ -209,6 +217,7 @@ def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str)
     ],
 )
 def test_optional_srtp_follows_the_policy(srtp: str, lines: list[str], suite: str | None, reason: str | None) -> None:
+    """Duties C8, R32."""
     offer = offered("m=audio 4 RTP/AVP 0", *lines, "m=audio 6 RTP/SAVP 0", key_line())
     line = plan(offer, Policy(srtp))[0]  # type: ignore[arg-type]  # from the list above
     assert (line.suite, line.reason) == (suite, reason)
@@ -216,6 +225,7 @@ def test_optional_srtp_follows_the_policy(srtp: str, lines: list[str], suite: st
 
 
 def test_keys_that_came_unprotected_may_be_refused() -> None:
+    """Duties C9, R33."""
     policy = Policy("preferred", secure=False, sdes_without_tls=False)
     assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line()), policy).code == "sdes-without-tls"
     assert plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy(secure=False))[0].suite == SDES
@@ -238,6 +248,7 @@ def test_dtls_alone_is_not_acceptable_but_read(profile: str) -> None:
     ],
 )
 def test_an_offer_of_nothing_recordable_names_the_reason(line: str, warning: int) -> None:
+    """Duties 8.8, O5."""
     assert refusal(offered(line), PREFERRED).warning == warning
 
 
@@ -246,6 +257,7 @@ def test_an_offer_without_lines_is_not_acceptable() -> None:
 
 
 def test_streams_are_added_removed_and_their_slots_used_again() -> None:
+    """Duties F9, R15."""
     first = plan(offered("m=audio 4 RTP/AVP 0", "m=audio 6 RTP/AVP 0"), PREFERRED)
     without = offered("m=audio 0 RTP/AVP 0", "m=audio 6 RTP/AVP 0", "m=audio 8 RTP/AVP 0")
     second = plan(without, PREFERRED, first)
@@ -270,6 +282,7 @@ def test_streams_are_added_removed_and_their_slots_used_again() -> None:
     ],
 )
 def test_where_rtcp_comes_from(attribute: str, expected: tuple[str, int] | None) -> None:
+    """Duty O9."""
     assert plan(offered("m=audio 4000 RTP/AVP 0", attribute), PREFERRED)[0].rtcp_source == expected
 
 
@@ -287,6 +300,7 @@ def test_an_ipv6_answer_and_the_times_of_the_offer() -> None:
 
 
 def test_bundle_ice_and_unknown_attributes_are_left_out() -> None:
+    """Duty O11."""
     offer = offered(
         "a=group:BUNDLE 0",
         "m=audio 4 RTP/AVP 0",
@@ -384,6 +398,7 @@ def dtls_answer(*attributes: str, profile: str = "UDP/TLS/RTP/SAVPF") -> list[st
 def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
     theirs: str | None, ours: str, profile: str
 ) -> None:
+    """Duty R23."""
     setup = [f"a=setup:{theirs}"] if theirs else []
     lines = dtls_answer(*setup, "a=fingerprint:SHA-256 AA:BB", profile=profile)
     assert [f"m=audio 20000 {profile} 0", f"a=setup:{ours}", f"a=fingerprint:{OURS}"] == [

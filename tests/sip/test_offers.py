@@ -56,6 +56,7 @@ def test_labels_stay_although_an_answer_does_not_repeat_them() -> None:
 
 
 def test_a_pause_turns_every_line_and_its_end_turns_it_back() -> None:
+    """Duty F6."""
     ours = (
         b"v=0\r\no=- 7 3 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n"
         b"m=audio 20000 UDP/TLS/RTP/SAVP 0\r\na=recvonly\r\na=label:1\r\na=setup:active\r\n"

@@ -63,6 +63,7 @@ def test_rule_6_as_many_participants_as_streams():
 
 
 def test_a_single_mixed_stream_without_senders_is_everybodys():
+    """Duty R28."""
     assert assign(["1"], scene(track("1", mixed=True))) == (Owner((0, 1), True, 6),)
 
 
@@ -76,6 +77,7 @@ def test_nothing_known_is_said_to_be_unknown():
 
 @pytest.mark.parametrize("labels", [[None, None], ["5", "6"], [None, "2"]])
 def test_missing_or_foreign_labels_are_paired_by_order_and_marked(labels):
+    """Duty R10."""
     found = assign(labels, scene(track("1", (1,), 1, live=True), track("2", (0,), 1, live=True)))
     assert [owner.parties for owner in found] == [(1,), (0,)]
     assert found[0].inferred
@@ -83,6 +85,7 @@ def test_missing_or_foreign_labels_are_paired_by_order_and_marked(labels):
 
 
 def test_doubled_labels_are_paired_by_order_and_marked():
+    """Duty R10."""
     found = assign(["1", "1"], scene(track("1", (1,), 1, live=True), track("2", (0,), 1, live=True)))
     assert found == (Owner((1,), True, 1), Owner((0,), True, 1))
 

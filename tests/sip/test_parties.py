@@ -181,6 +181,7 @@ def test_the_built_in_bridge_names_both_ends_and_whose_audio_it_is():
     ],
 )
 def test_names_of_the_call_in_other_systems_are_collected(header, pair):
+    """Duty S30."""
     assert pair in read_headers(invite(*BASE, header)).correlations
 
 

@@ -105,6 +105,7 @@ OWNERS = {
 
 @pytest.mark.parametrize("family", OWNERS)
 def test_owners_of_each_family(family):
+    """Duties F5, R28."""
     labels, owners, rules = OWNERS[family]
     picture = seen(FAMILIES[family])
     assert heard(picture, *labels) == owners
@@ -115,6 +116,7 @@ def test_owners_of_each_family(family):
 
 
 def test_a_hold_that_removes_the_senders_keeps_the_owners():
+    """Duty F3."""
     picture = seen(rfc7865(), rfc7865(send={"pA==": (), "pB==": ()}))
     assert heard(picture, "1", "2") == [["sip:anna@example.org"], ["sip:+4930555@example.org"]]
     assert [owner.rule for owner in picture.owners(["1", "2"])] == [3, 3]
@@ -125,12 +127,14 @@ def test_a_hold_that_removes_the_senders_keeps_the_owners():
 
 
 def test_a_hold_in_an_update_of_one_association():
+    """Duty R19."""
     picture = seen(rfc7865(), rfc7865(mode="partial", people=(), streams=(), send={"pB==": ()}, session=""))
     assert (picture.holding("1"), picture.holding("2")) == (False, True)
     assert [party.left_at for party in picture.parties()] == [None, None]
 
 
 def test_a_transfer_within_a_session():
+    """Duties F4, X7."""
     after = rfc7865(
         people=(ANNA, BEN, CLEO),
         left={"pB==": "2026-03-01T09:00:29Z"},
@@ -144,6 +148,7 @@ def test_a_transfer_within_a_session():
 
 
 def test_a_transfer_by_new_ids_and_a_new_session():
+    """Duty F4."""
     after = rfc7865(
         people=(("qA", ANNA[1], "Anna"), ("qC", CLEO[1], "Cleo")),
         streams=(("t1", "1"), ("t2", "2")),
@@ -160,6 +165,7 @@ def test_a_transfer_by_new_ids_and_a_new_session():
 
 
 def test_somebody_who_comes_back_is_the_same_party():
+    """Duty X11."""
     gone = rfc7865(left={"pB==": "2026-03-01T09:00:29Z"})
     picture = seen(rfc7865(), gone, rfc7865())
     assert [party.left_at for party in picture.parties()] == [None, None]
@@ -172,11 +178,13 @@ def test_an_id_that_gets_another_address_is_another_person():
 
 
 def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
+    """Duty R19."""
     update = rfc7865(mode="partial", people=(("pB==", CLEO[1], "Cleo"),), streams=(), send={}, session="")
     assert [party.left_at for party in seen(rfc7865(), update).parties()] == [None, T1, None]
 
 
 def test_of_several_sessions_the_new_one_is_the_session_of_the_call():
+    """Duties R29, X5."""
     both = rfc7865(extra='<session session_id="new=="/>')
     assert seen(rfc7865(), both).session_id == "new=="
     assert seen(rfc7865(), both, both).session_id == "new=="
@@ -221,6 +229,7 @@ def test_the_end_of_the_call_keeps_what_was_concluded():
     ],
 )
 def test_documents_that_are_empty_or_damaged_take_nothing_away(harmless):
+    """Duty 8.9."""
     picture = seen(rfc7865(), harmless)
     assert [party.left_at for party in picture.parties()] == [None, None]
     assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]

@@ -9,11 +9,13 @@ from sip.recognise import has_feature_tag, has_option_tag, is_recording, marks, 
 
 
 def test_only_the_unknown_tags_are_listed_as_sent():
+    """Duties 8.5, R5."""
     headers = Headers([("Require", "SIPREC, Foo"), ("Require", "timer, 100rel, replaces, 100relsiprec, bar")])
     assert unknown_tags(headers) == ("Foo", "bar")
 
 
 def test_a_glued_option_tag_counts():
+    """Duty R6."""
     assert has_option_tag(Headers([("Require", "100relsiprec")]))
     assert not has_option_tag(Headers([("Supported", "siprec")]))
 
@@ -36,6 +38,7 @@ def test_the_feature_tag_in_all_its_spellings(contact, marked):
 
 
 def test_strict_mode_wants_both_marks():
+    """Duty R2."""
     both = Headers([("Require", "siprec"), ("Contact", "<sip:a@b>;+sip.src")])
     assert is_recording(both, None, strict=True)
     assert not is_recording(Headers([("Require", "siprec")]), b"<recording/>", strict=True)

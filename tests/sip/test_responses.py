@@ -25,6 +25,7 @@ def test_a_tag_is_only_added_where_there_is_none():
 
 
 def test_the_source_is_written_into_the_top_via_only():
+    """Duty S21."""
     flow = Flow("udp", ("2001:db8::1", 5060), ("2001:db8::9", 7000))
     request = parse(Story().request("OPTIONS", "Via: SIP/2.0/UDP second.example;rport"))
     lines = Reply.to_request(request, flow, "t").head.split("\r\n")
@@ -46,6 +47,7 @@ def test_a_damaged_request_gives_what_it_has():
 
 
 def test_the_way_back_is_the_source():
+    """Duty S21."""
     request = parse(Story().request("OPTIONS"))
     assert reply_flow(request, UDP) is UDP
     plain = parse(Story().request("OPTIONS").replace(b":5070;", b":6060;").replace(b";rport", b""))
@@ -63,5 +65,6 @@ def test_a_steady_tag_is_the_same_for_a_copy_and_unknown_to_others():
 
 
 def test_bytes_that_are_no_utf8_come_back_unchanged():
+    """Duty S31."""
     data = Story().request("OPTIONS").replace(b"<sip:sbc@", b'"J\xfcrgen" <sip:sbc@')
     assert b'"J\xfcrgen"' in Reply.to_request(parse(data), UDP, "t").compose(200)

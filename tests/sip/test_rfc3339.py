@@ -31,6 +31,7 @@ from sip.rfc3339 import parse_time, restore_time, store_time
     ],
 )
 def test_times_of_clients(text, expected):
+    """Duty X10."""
     assert parse_time(text) == expected
 
 

@@ -60,6 +60,7 @@ def test_an_offer_is_read_line_by_line_and_written_back() -> None:
 
 
 def test_the_session_level_lends_what_a_line_lacks() -> None:
+    """Duty O7."""
     audio, video = parse(OFFER).media
     assert (audio.direction, video.direction) == ("sendonly", "recvonly")
     assert audio.connection == Connection("IP4", "192.0.2.1")
@@ -76,6 +77,7 @@ def test_dtls_attributes_come_from_both_levels() -> None:
 
 
 def test_bare_line_feeds_blank_lines_byte_order_marks_and_junk_are_tolerated() -> None:
+    """Duty O7."""
     text = "\ufeff" + OFFER.replace("m=video", "\n\njunk\nq=odd\na=3gOoBTC\na=direction:both\n m=video")
     offer = SessionDescription.parse(text.encode())
     assert [media.label for media in offer.media] == ["1", "a_leg"]
@@ -107,6 +109,7 @@ def test_missing_lines_are_tolerated() -> None:
     ],
 )
 def test_formats_in_every_spelling(lines: str, expected: Format) -> None:
+    """Duties O7, T6."""
     assert only(lines).media[0].formats == (expected,)
 
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from sip.endpoint import Endpoint
 from sip.events import Closed, Dropped, HungUp, Invited
-from sip.server import Listener, Server, open_socket
+from sip.server import Listener, Server, open_socket, vouched
 from sip.settings import Settings
 from sip.values import Flow
 from tests.sip.story import ANSWER, Story
@@ -67,15 +67,15 @@ def certificate(folder, name):
 class Daemon:
     """A user of the server that accepts every call and confirms every BYE."""
 
-    def __init__(self, transport, *, context=None, admits=lambda flow: True, client=None, **settings):
+    def __init__(self, transport, *, host=HOST, context=None, admits=lambda flow: True, client=None, **settings):
         knobs = Settings(**settings)
         self.endpoint = Endpoint(knobs, random=os.urandom)
         self.events = []
         self.server = Server(
             self.endpoint, self.heard, admits, clock=time.monotonic, settings=knobs, client_context=client
         )
-        self.socket = open_socket(transport, HOST, 0)
-        self.address = self.socket.getsockname()
+        self.socket = open_socket(transport, host, 0)
+        self.address = self.socket.getsockname()[:2]
         self.listener = Listener(transport, self.socket, context)
         self.seen = asyncio.Event()
 
@@ -143,6 +143,7 @@ async def test_a_call_over_udp():
 
 @in_loop
 async def test_the_largest_datagram_is_taken():
+    """Duty S22."""
     async with running("udp") as daemon:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
@@ -188,6 +189,7 @@ async def test_a_stranger_on_tcp_is_closed_at_once():
 
 @in_loop
 async def test_one_source_cannot_take_all_connections():
+    """Duty S29."""
     async with running("tcp", max_connections_per_peer=1) as daemon:
         first = await asyncio.open_connection(*daemon.address)
         second = await asyncio.open_connection(*daemon.address)
@@ -199,6 +201,7 @@ async def test_one_source_cannot_take_all_connections():
 
 @in_loop
 async def test_a_call_over_tls_with_a_client_certificate(tmp_path):
+    """Duty R31."""
     ours, theirs = certificate(tmp_path, "recorder.example"), certificate(tmp_path, "sbc1.acme.example")
 
     def context():
@@ -221,6 +224,7 @@ async def test_a_call_over_tls_with_a_client_certificate(tmp_path):
 
 @in_loop
 async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
+    """Duty R31."""
     ours = certificate(tmp_path, "recorder.example")
 
     def context():
@@ -244,6 +248,7 @@ async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
 
 @in_loop
 async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
+    """Duty S23."""
     async with running("tcp") as daemon:
         heard = asyncio.get_running_loop().create_future()
 
@@ -300,3 +305,33 @@ async def test_the_clock_of_the_endpoint_is_followed():
         assert await asyncio.wait_for(reader.read(1), 5) == b""
         assert daemon.events[0].reason == "silent-connection"
         writer.close()
+
+
+@in_loop
+async def test_a_call_over_ipv6_s32():
+    async with running("tcp", host="::1") as daemon:
+        reader, writer = await asyncio.open_connection(*daemon.address)
+        story = Story(Flow("tcp", daemon.address, ("[::1]", writer.get_extra_info("sockname")[1]), 1))
+        writer.write(story.invite())
+        answer = await message(reader)
+        assert answer.startswith(b"SIP/2.0 200")
+        assert f"Contact: <sip:[::1]:{daemon.address[1]};transport=tcp>;+sip.srs\r\n".encode() in answer
+        assert b";received=::1" in answer
+        writer.close()
+    async with running("udp", host="::1") as daemon:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mine:
+            mine.setblocking(False)
+            mine.bind(("::1", 0))
+            story = Story(Flow("udp", daemon.address, ("[::1]", mine.getsockname()[1])))
+            mine.sendto(story.request("OPTIONS"), daemon.address)
+            assert (await asyncio.wait_for(loop.sock_recv(mine, 65535), 5)).startswith(b"SIP/2.0 200")
+
+
+def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
+    asked = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0, ("sbc1.example",))
+    right = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("other.example", "sbc1.example"))
+    wrong = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("evil.example",))
+    assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
+    nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
+    assert vouched(nameless, wrong)

@@ -78,6 +78,7 @@ def test_strange_states_are_refused():
 
 
 def test_a_bye_that_was_not_answered_before_the_restart_is_asked_about_anew():
+    """Duty S12."""
     story = Story()
     event = story.established()
     bye = story.request("BYE")

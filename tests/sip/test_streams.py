@@ -32,6 +32,7 @@ def test_a_broken_stream_is_answered_400_and_closed():
 
 
 def test_a_message_that_stays_unfinished_is_cut_off():
+    """Duty S36."""
     story = Story(TCP)
     story.say(b"INVITE sip:x SIP/2.0\r\nVia: ")
     story.wait(10)
@@ -43,6 +44,7 @@ def test_a_message_that_stays_unfinished_is_cut_off():
 
 
 def test_the_dialog_survives_its_connection():
+    """Duty F10."""
     story = Story(TCP)
     event = story.established()
     story.endpoint.connection_lost(TCP, story.now)
@@ -55,6 +57,7 @@ def test_the_dialog_survives_its_connection():
 
 
 def test_the_200_follows_a_client_to_its_new_connection():
+    """Duty S21."""
     story = Story(TCP)
     invite = story.invite()
     story.say(invite)
@@ -80,6 +83,7 @@ def test_without_a_connection_our_bye_goes_to_the_contact():
 
 
 def test_a_long_request_goes_by_tcp_and_falls_back_to_udp():
+    """Duty S22."""
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER + b"a=x:" + b"y" * 1300 + b"\r\n", story.now)

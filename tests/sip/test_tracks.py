@@ -40,6 +40,7 @@ def recorded() -> Tracks:
 
 
 def test_senders_become_owners():
+    """Duty X9."""
     assert state(recorded()) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
@@ -101,6 +102,7 @@ def test_an_association_stands_above_a_send_inside_the_participant():
 
 
 def test_of_two_senders_the_one_who_left_is_not_the_owner():
+    """Duty X9."""
     people = crowd()
     people[0].leave(T1, inferred=False)
     tracks = Tracks()
@@ -121,6 +123,7 @@ def test_a_participant_whose_streams_are_not_there_dangles():
 
 
 def test_streams_without_id_are_told_apart_by_their_label_and_forgotten_when_replaced():
+    """Duty X8."""
     tracks = Tracks()
     apply(tracks, streams=(Stream("s1", "1"), Stream("", "2")), stream_links=BOTH[:1])
     apply(tracks, streams=STREAMS, stream_links=BOTH)

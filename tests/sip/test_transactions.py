@@ -40,6 +40,7 @@ def key(data, method):
 
 
 def test_ack_and_cancel_find_their_invite_by_the_branch():
+    """Duty S4."""
     story = Story()
     invite = story.invite(branch="z9hG4bKq")
     assert key(story.request("CANCEL", branch="z9hG4bKq"), "INVITE") == key(invite, "INVITE")
@@ -49,6 +50,7 @@ def test_ack_and_cancel_find_their_invite_by_the_branch():
 
 @pytest.mark.parametrize("branch", ["old", "z9hG4bK"])
 def test_without_the_cookie_the_old_rules_hold(branch):
+    """Duty S4."""
     story = Story()
     invite = story.invite(branch=branch)
     assert key(story.request("ACK", branch=branch, to="<sip:r@x>;tag=9"), "INVITE") == key(invite, "INVITE")
@@ -56,6 +58,7 @@ def test_without_the_cookie_the_old_rules_hold(branch):
 
 
 def test_timer_g_doubles_up_to_four_seconds_and_h_ends_it():
+    """Duty S1."""
     wire = Wire()
     transaction = wire.servers.begin(("b", "h", "INVITE"), UDP, 5060, None, None, 0.0)
     wire.servers.respond(transaction, 486, b"final", 0.0)

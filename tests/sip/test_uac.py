@@ -20,6 +20,7 @@ TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
 
 
 def test_we_hang_up_and_any_answer_closes():
+    """Duty R30."""
     for status in (200, 405, 481):
         story = Story()
         event = story.established()
@@ -77,6 +78,7 @@ def test_our_reinvite_is_acknowledged_and_reported():
 
 
 def test_our_reinvite_backs_off_after_491():
+    """Duty S10."""
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -90,6 +92,7 @@ def test_our_reinvite_backs_off_after_491():
 
 @pytest.mark.parametrize("status", [408, 481])
 def test_a_peer_that_lost_the_dialog_ends_it(status):
+    """Duty S10."""
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -100,6 +103,7 @@ def test_a_peer_that_lost_the_dialog_ends_it(status):
 
 
 def test_a_session_that_is_not_refreshed_ends():
+    """Duties F10, R25, S27."""
     story = Story()
     event = story.established("Supported: timer", "Session-Expires: 1800")
     assert story.wait(1767) == []
@@ -128,6 +132,7 @@ def test_we_refresh_where_the_client_wants_it():
 
 
 def test_a_short_interval_is_422():
+    """Duty S27."""
     story = Story()
     (answer,) = story.say(story.invite("Supported: timer", "Session-Expires: 60"))
     assert (answer.status, answer.headers.get("Min-SE")) == (422, "90")
@@ -137,6 +142,7 @@ ASKS = "Accept: application/sdp, application/rs-metadata-request"
 
 
 def test_a_snapshot_is_asked_for_by_update_where_the_client_takes_it_r20_r21():
+    """Duties R3, X17."""
     story = Story()
     event = story.established(ASKS, "Allow: INVITE, UPDATE")
     assert story.endpoint.ask_snapshot(event.session, "metadata damaged\r\nX: y", story.now)

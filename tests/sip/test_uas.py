@@ -11,7 +11,7 @@ from sip.events import (
 )
 from sip.responses import ACCEPT
 from sip.values import Flow
-from tests.sip.story import METADATA, OFFER, Story, multipart, statuses
+from tests.sip.story import ANSWER, METADATA, OFFER, Story, multipart, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
@@ -30,6 +30,7 @@ TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
     ],
 )
 def test_the_first_fault_decides(lines, change, status, field):
+    """Duties 8.6, S16."""
     story = Story()
     (answer,) = story.say(story.invite(*lines, **change))
     assert answer.status == status
@@ -39,6 +40,7 @@ def test_the_first_fault_decides(lines, change, status, field):
 
 
 def test_a_wrong_version_comes_before_everything():
+    """Duty 8.1."""
     story = Story()
     data = story.invite("Require: foo").replace(b" SIP/2.0\r\n", b" SIP/7.0\r\n", 1)
     assert statuses(story.say(data)) == [505]
@@ -49,6 +51,7 @@ def test_a_wrong_version_comes_before_everything():
     [("REGISTER", 405), ("MESSAGE", 405), ("SUBSCRIBE", 405), ("NEWMETHOD", 501), ("invite", 501)],
 )
 def test_other_methods(method, status):
+    """Duty S14."""
     story = Story()
     (answer,) = story.say(story.request(method))
     assert (answer.status, "INVITE" in answer.headers.get("Allow")) == (status, True)
@@ -70,6 +73,7 @@ def test_other_methods(method, status):
     ],
 )
 def test_each_mark_alone_is_enough(lines, contact, with_metadata):
+    """Duty R1."""
     story = Story()
     body, kind = multipart(metadata=METADATA if with_metadata else None)
     story.say(story.request("INVITE", *lines, body=body, kind=kind, contact=contact))
@@ -77,6 +81,7 @@ def test_each_mark_alone_is_enough(lines, contact, with_metadata):
 
 
 def test_an_ordinary_call_is_421_unless_wanted():
+    """Duty 8.3."""
     story = Story()
     plain = {"body": OFFER, "kind": "application/sdp", "contact": "<sip:src@b>"}
     (answer,) = story.say(story.request("INVITE", **plain))
@@ -97,6 +102,7 @@ def test_an_optional_part_that_nobody_knows_is_ignored():
 
 
 def test_options_says_what_we_can_and_503_while_draining():
+    """Duties R7, S13."""
     story = Story()
     event = story.established()
     asked = {"to": "<sip:rec@192.0.2.10>"}
@@ -136,6 +142,7 @@ def test_an_ack_is_never_answered():
 
 
 def test_a_response_to_nobody_is_dropped():
+    """Duty 8.14."""
     story = Story()
     assert story.say(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nCSeq: 1 BYE\r\n\r\n") == []
     assert story.events() == [Dropped(story.flow, "response-unknown")]
@@ -155,6 +162,7 @@ def test_a_udp_answer_goes_to_the_source_address():
 
 
 def test_keepalives_and_stun_get_silence_on_udp():
+    """Duty S20."""
     story = Story()
     for data in (b"", b"\r\n\r\n", b"\r\n", b"\0\0\0\0", b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)):
         assert story.say(data) == []

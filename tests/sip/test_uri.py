@@ -30,6 +30,7 @@ def test_the_last_at_sign_ends_the_user_part() -> None:
 
 
 def test_odd_but_legal_user_parts_stay_as_they_are() -> None:
+    """Duty S31."""
     uri = Uri.parse("sip:1_odd.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d@example.com")
     assert uri.user == "1_odd.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"
     assert (uri.password, uri.host, uri.headers) == ("&it+has=1,weird!*pas$wo~d", "example.com", None)
@@ -49,6 +50,7 @@ def test_an_escaped_null_does_not_cut_the_user() -> None:
     ],
 )
 def test_ipv6_stands_in_brackets(text: str, host: str, port: int | None) -> None:
+    """Duty S32."""
     uri = Uri.parse(text)
     assert (uri.host, uri.port) == (host, port)
     assert str(uri) == text

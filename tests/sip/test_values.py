@@ -72,6 +72,7 @@ def test_a_tortured_via() -> None:
 
 @pytest.mark.parametrize("received", ["[2001:db8::9:255]", "2001:db8::9:255"])
 def test_via_with_ipv6(received: str) -> None:
+    """Duty S32."""
     via = Via.parse(f"SIP/2.0/UDP [2001:db8::9:1]:5070;received={received};branch=z9hG4bKas3-111")
     assert (via.host, via.port, via.param("received"), via.sent_by) == (
         "2001:db8::9:1",

@@ -33,6 +33,7 @@ def test_a_reinvite_asks_the_user_and_is_answered():
 
 
 def test_a_refused_reinvite_leaves_the_session_running():
+    """Duty 8.12."""
     story = Story()
     story.established()
     story.say(story.invite())
@@ -55,6 +56,7 @@ def test_a_reinvite_without_sdp_gets_our_last_answer_as_offer():
 
 
 def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
+    """Duty S9."""
     story = Story()
     story.established()
     story.say(story.invite())
@@ -64,6 +66,7 @@ def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
 
 
 def test_update_with_metadata_only_is_answered_at_once():
+    """Duties R17, S26."""
     story = Story()
     event = story.established()
     body, kind = multipart(offer=None)
@@ -85,6 +88,7 @@ def test_bare_metadata_without_a_type_is_found():
 
 
 def test_a_bye_with_metadata_hands_it_over():
+    """Duty R17."""
     story = Story()
     story.established()
     story.say(story.request("BYE", body=METADATA, kind="application/rs-metadata+xml"))
@@ -92,6 +96,7 @@ def test_a_bye_with_metadata_hands_it_over():
 
 
 def test_an_old_cseq_is_500_and_ends_nothing():
+    """Duty S8."""
     story = Story()
     story.established()
     assert statuses(story.say(story.request("UPDATE", cseq=9))) == [200]
@@ -103,12 +108,14 @@ def test_an_old_cseq_is_500_and_ends_nothing():
 
 @pytest.mark.parametrize("method", ["BYE", "UPDATE", "INVITE", "INFO", "OPTIONS", "PRACK"])
 def test_an_unknown_dialog_is_481(method):
+    """Duties 8.13, S8."""
     story = Story()
     story.established()
     assert statuses(story.say(story.request(method, to="<sip:rec@192.0.2.10>;tag=nosuchtag"))) == [481]
 
 
 def test_info_options_and_prack_in_the_dialog():
+    """Duty S25."""
     story = Story()
     story.established()
     assert statuses(story.say(story.request("INFO", body=b"Signal=1", kind="application/dtmf-relay"))) == [200]
@@ -118,6 +125,7 @@ def test_info_options_and_prack_in_the_dialog():
 
 
 def test_late_offer_the_answer_comes_in_the_ack():
+    """Duty S34."""
     story = Story()
     event = story.invited(body=b"", kind="")
     assert event.offer is None
@@ -128,6 +136,7 @@ def test_late_offer_the_answer_comes_in_the_ack():
 
 
 def test_a_bye_that_only_knows_our_100_cancels():
+    """Duty S12."""
     story = Story()
     event = story.invited()
     (trying,) = story.wait(0.3)

@@ -33,6 +33,7 @@ def test_a_sound_document_becomes_a_tree_with_namespaces_resolved():
 
 @pytest.mark.parametrize("before", [b"\r\n\r\n", b"\xef\xbb\xbf", b"\n\xef\xbb\xbf ", b"\0\0"])
 def test_blank_lines_and_byte_order_marks_before_the_declaration_do_no_harm(before):
+    """Duty X16."""
     assert reading(before + b'<?xml version="1.0"?><r/>').damage is Damage.NONE
 
 
@@ -52,6 +53,7 @@ def test_what_follows_the_root_element_takes_nothing_away():
     ],
 )
 def test_a_document_with_a_doctype_is_not_read_at_all(document):
+    """Duty X15."""
     assert reading(document) == Reading(None, Damage.REFUSED)
 
 
@@ -77,6 +79,7 @@ def test_entity_bombs_cost_nothing():
     ],
 )
 def test_other_encodings_are_read(raw, text):
+    """Duty X16."""
     found = reading(raw)
     assert found.root is not None
     assert found.root.text == text
@@ -104,6 +107,7 @@ def test_too_many_elements_and_too_many_bytes_are_cut():
 
 
 def test_attributes_and_texts_are_bounded():
+    """Duty X15."""
     attributes = b" ".join(b'a%d="1"' % i for i in range(3_000))
     found = reading(b"<r %s><t>%s</t></r>" % (attributes, b"y" * 50_000)).root
     assert found is not None

@@ -31,6 +31,7 @@ def outline(node: Node | None) -> object:
     ],
 )
 def test_what_is_a_tag_and_what_is_text(text, expected):
+    """Duty X14."""
     assert outline(repair(text)) == expected
 
 

@@ -54,6 +54,20 @@ def test_a_step_never_goes_back_and_the_lowest_of_two_counts(tmp_path: Path) -> 
     story(tmp_path, tell)
 
 
+def test_a_round_takes_whole_days_oldest_first(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        leaves = {day: [(day << 32) + n for n in range(4)] for day in (30, 10, 20)}
+        async with acme.database.writing() as connection:
+            await filed(connection, "r", {f"{leaf:x}": leaf for some in leaves.values() for leaf in some})
+            for round, days in ((1, [10]), (4, [10]), (7, [10]), (8, [10, 20]), (99, [10, 20, 30])):
+                taken = sorted(d.leaf for d, _ in await rows.begin(connection, round))
+                assert taken == [leaf for day in days for leaf in leaves[day]]
+            await rows.mark(connection, [f"{leaf:x}" for leaf in leaves[10]], Step.VERIFIED)
+            assert {d.leaf >> 32 for d, _ in await rows.begin(connection, 1)} == {20}
+
+    story(tmp_path, tell)
+
+
 def test_an_erasure_under_way_still_knows_the_leaf_of_a_row_that_is_gone(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         row = await record(acme)

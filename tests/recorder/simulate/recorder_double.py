@@ -88,7 +88,9 @@ class RecorderDouble:
     def _answer(self, request: Request) -> Response:
         if self.status != 200:
             return _reply(request, self.status)
-        offer = SessionDescription.parse(next(part.body for part in parts_of(request.headers, request.body) if part.is_sdp))
+        offer = SessionDescription.parse(
+            next(part.body for part in parts_of(request.headers, request.body) if part.is_sdp)
+        )
         lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
         while len(self.media) < len(offer.media):
             self.media.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
@@ -117,7 +119,9 @@ def _key(crypto: str) -> str:
 
 
 def _reply(request: Request, status: int, body: bytes = b"") -> Response:
-    headers = Headers([(name, value) for name, value in request.headers.items() if name in ("Via", "From", "Call-ID", "CSeq")])
+    headers = Headers(
+        [(name, value) for name, value in request.headers.items() if name in ("Via", "From", "Call-ID", "CSeq")]
+    )
     to = request.headers.get("To") or ""
     headers.add("To", to if ";tag=" in to else f"{to};tag=double")
     if body:

@@ -93,7 +93,12 @@ def test_requests_outside_our_dialogs_are_answered(method: str, status: int) -> 
     async def run() -> None:
         agent, link = Agent(Plan("sip:127.0.0.1")), Sent()
         agent._link = link  # type: ignore[assignment]  # a link that keeps what is sent
-        fields = [("Via", "SIP/2.0/UDP a;branch=z9hG4bKq"), ("From", "<sip:a>;tag=1"), ("To", "<sip:us>"), ("Call-ID", "x")]
+        fields = [
+            ("Via", "SIP/2.0/UDP a;branch=z9hG4bKq"),
+            ("From", "<sip:a>;tag=1"),
+            ("To", "<sip:us>"),
+            ("Call-ID", "x"),
+        ]
         agent._receive(bytes(Request(method, "sip:us", headers=Headers([*fields, ("CSeq", f"1 {method}")]))))
         agent._receive(b"noise")
         await agent.close()

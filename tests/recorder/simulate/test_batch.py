@@ -35,7 +35,9 @@ def test_each_stream_gets_its_own_packet(suite: str | None, places: list[socket.
     for tick in (535, 536):
         batch.send(tick, coded.frame_mask(tick))
     for i in range(2):
-        opener = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[suite])) if suite else None
+        opener = (
+            Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[suite])) if suite else None
+        )
         for tick in (535, 536):
             packet = places[1 + i].recv(2048)
             plain = opener.unprotect(packet) if opener else packet

@@ -84,6 +84,12 @@ def test_while_held_an_update_is_partial_and_nobody_sends() -> None:
 def test_both_bodies_come_apart_again() -> None:
     kind, disposition, body = combine(b"v=0\r\n", b"<recording/>")
     sdp, about = parts_of(Headers([("Content-Type", kind)]), body)
-    assert disposition is None and sdp.is_sdp and sdp.body == b"v=0\r\n" and about.is_metadata and about.body == b"<recording/>"
+    assert (
+        disposition is None
+        and sdp.is_sdp
+        and sdp.body == b"v=0\r\n"
+        and about.is_metadata
+        and about.body == b"<recording/>"
+    )
     assert combine(None, b"<recording/>")[1] == "recording-session"
     assert combine(None, None)[2] == b""

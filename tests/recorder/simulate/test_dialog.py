@@ -52,7 +52,7 @@ def test_a_damaged_contact_leaves_the_old_target() -> None:
 
 
 def test_an_answer_copies_what_it_must_and_adds_a_tag() -> None:
-    asked = Request("OPTIONS", "sip:us", headers=Headers([("Via", "SIP/2.0/TCP a;branch=z9hG4bKq"), ("From", "<sip:a>;tag=1"),
-        ("To", "<sip:us>"), ("Call-ID", "x"), ("CSeq", "4 OPTIONS")]))  # fmt: skip
+    fields = [("Via", "SIP/2.0/TCP a;branch=z9hG4bKq"), ("From", "<sip:a>;tag=1"), ("To", "<sip:us>"), ("Call-ID", "x")]
+    asked = Request("OPTIONS", "sip:us", headers=Headers([*fields, ("CSeq", "4 OPTIONS")]))
     made = reply(asked, 200, "OK", tag="t")
     assert made.headers.get("To") == "<sip:us>;tag=t" and made.cseq.number == 4 and made.via.branch == "z9hG4bKq"

@@ -15,13 +15,13 @@ def opened(places: list[socket.socket], streams: int = 4) -> Engine:
     """An engine with streams to one sink a stream."""
     engine = Engine()
     assert len(engine.do({"do": "open", "address": "127.0.0.1", "lanes": 2})["ports"]) == 2
-    for i in range(streams):
+    for _ in range(streams):
         places.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         places[-1].bind(("127.0.0.1", 0))
     words = [
         {
-            "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2, "ssrc": 100 + i,
-            "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "port": place.getsockname()[1],
+            "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2,
+            "ssrc": 100 + i, "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "port": place.getsockname()[1],
             "rtcp_port": place.getsockname()[1],
         }
         for i, place in enumerate(places)

@@ -9,7 +9,17 @@ KEY, PEER = bytes(range(30)), bytes(range(30, 60))
 
 
 def stream(suite: str | None = None) -> Outgoing:
-    words = {"id": 4, "lane": 1, "codec": "PCMA", "sound": 0, "run": 1, "call": 2, "stream": 1, "ssrc": 77, "suite": suite}
+    words = {
+        "id": 4,
+        "lane": 1,
+        "codec": "PCMA",
+        "sound": 0,
+        "run": 1,
+        "call": 2,
+        "stream": 1,
+        "ssrc": 77,
+        "suite": suite,
+    }
     keys = {"key": KEY.hex() if suite else "", "peer_key": PEER.hex() if suite else ""}
     return Outgoing(words | keys | {"host": "127.0.0.1", "port": 20000, "rtcp_port": 20001}, {})
 

@@ -18,8 +18,9 @@ def test_the_uri_says_how_to_reach_the_recorder() -> None:
 @pytest.mark.parametrize(
     "wish",
     [
-        {"to": "rec.example"}, {"to": "tel:+4930"}, {"to": "sip:"}, {"srtp": "NULL"}, {"transport": "sctp"}, {"codec": "amr"},
-        {"calls": 0}, {"calls": 20_001}, {"seconds": 0}, {"seconds": float("nan")}, {"rate": 0}, {"hold": 11}, {"streams": 9},
+        {"to": "rec.example"}, {"to": "tel:+4930"}, {"to": "sip:"}, {"srtp": "NULL"}, {"transport": "sctp"},
+        {"codec": "amr"}, {"calls": 0}, {"calls": 20_001}, {"seconds": 0}, {"seconds": float("nan")}, {"rate": 0},
+        {"hold": 11}, {"streams": 9},
         {"audio_kind": "noise"}, {"source": "here"},
     ],
 )  # fmt: skip

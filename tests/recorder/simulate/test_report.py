@@ -43,7 +43,9 @@ def test_the_exit_status_tells_how_it_went() -> None:
 
 
 def test_refusals_are_counted_by_reason() -> None:
-    report = Report((call(), call(503, reason="Service Unavailable"), call(503, reason="Service Unavailable")), Sending())
+    report = Report(
+        (call(), call(503, reason="Service Unavailable"), call(503, reason="Service Unavailable")), Sending()
+    )
     assert report.refusals() == {"503 Service Unavailable": 2}
     assert report.facts()["refused 2"] == "503 Service Unavailable"
     assert report.as_dict()["answered"] == 1
@@ -54,7 +56,15 @@ def test_a_percentile_is_a_value_that_occurred() -> None:
 
 
 def test_the_sender_s_cost_leaves_out_its_start() -> None:
-    figures = {"packets": 1000, "slots": 100, "errors": 0, "cpu": 1.005, "late_5ms": 1, "late_20ms": 0, "latest_us": 6000}
+    figures = {
+        "packets": 1000,
+        "slots": 100,
+        "errors": 0,
+        "cpu": 1.005,
+        "late_5ms": 1,
+        "late_20ms": 0,
+        "latest_us": 6000,
+    }
     sending = Sending.of(figures, 1.0)
     assert (sending.cpu_us, sending.late_5ms, sending.latest_ms) == (5.0, 0.01, 6.0)
 

@@ -34,7 +34,16 @@ def test_a_call_goes_as_told(transport: str) -> None:
 def test_hold_and_update_are_requests_of_the_same_dialog() -> None:
     double = RecorderDouble()
     report, _ = placed(double, seconds=1.2, hold=0.4, update=True)
-    assert [m.split()[1] for m in double.methods()[1:]] == ["INVITE", "ACK", "UPDATE", "INVITE", "ACK", "INVITE", "ACK", "BYE"]
+    assert [m.split()[1] for m in double.methods()[1:]] == [
+        "INVITE",
+        "ACK",
+        "UPDATE",
+        "INVITE",
+        "ACK",
+        "INVITE",
+        "ACK",
+        "BYE",
+    ]
     assert len({r.call_id for r in double.requests if r.method != "OPTIONS"}) == 1
     (before, after) = report.calls[0].streams[0].sent
     assert 15 <= after[0] - before[1] <= 40

@@ -28,7 +28,9 @@ def snr(sent: array[int], heard: array[int], delay: int) -> float:
     return 10 * math.log10(sum(a * a for a, _ in pairs) / noise)
 
 
-@pytest.mark.parametrize(("codec", "delays", "least"), [("PCMA", [0], 33), ("PCMU", [0], 33), ("G722", range(10, 30), 15)])
+@pytest.mark.parametrize(
+    ("codec", "delays", "least"), [("PCMA", [0], 33), ("PCMU", [0], 33), ("G722", range(10, 30), 15)]
+)
 def test_what_is_encoded_sounds_like_the_voice(codec: str, delays: list[int], least: float) -> None:
     sound = tune(1, codec, 1)
     heard = decoded(codec, encode(codec, sound))

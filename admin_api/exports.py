@@ -1,0 +1,208 @@
+"""Ask for an export, look how far it is, fetch the file, cancel it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api import answers, bodies, columns, schemas, spreadsheet
+from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
+from admin_api.media import Sent
+from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api.roles import is_id
+from storage.exports import Export, ExportState, Request, TooMany
+from storage.papers import MAX_TEXT
+
+FORMATS = ("xlsx", "csv", "json")
+MEDIA = (*schemas.FORMATS, "mkv")
+ZIP = "application/zip"
+CONTENT_TYPES = (*spreadsheet.TYPES.values(), ZIP)
+CHUNK = 256 << 10  # bytes sent at once
+_MEMBERS = ("calls", "party", "format", "columns", "media", "silence_others", "reason")
+
+
+async def create(asked: Asked) -> Response:
+    """Answer POST /exports; what is asked for is durable when the answer goes out."""
+    schemas.read((), asked.http.query_params.multi_items())
+    try:
+        wanted = read(await bodies.body(asked.http))
+    except Problem:
+        await asked.note(REFUSED, "not as described")
+        raise
+    try:
+        export = await asked.customer.exports.file(wanted, asked.principal.name)
+    except TooMany as problem:
+        await asked.note(FAILED, "too many exports wait")
+        raise unavailable(f"{problem}; {problem.hint}.") from None
+    try:
+        await asked.note(DONE, _told(wanted), export.id)
+    except Problem:  # what cannot be written down is not done
+        await asked.customer.exports.cancel(export.id)
+        raise
+    return answers.document(shown(export, None), 202)
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /exports/{id}."""
+    schemas.read((), asked.http.query_params.multi_items())
+    export = await _find(asked)
+    await asked.note(DONE)
+    return answers.document(shown(export, asked.customer.exports.progress.get(export.id)))
+
+
+async def cancel(asked: Asked) -> Response:
+    """Answer DELETE /exports/{id}: end it, or give up its file."""
+    schemas.read((), asked.http.query_params.multi_items())
+    await _find(asked)
+    await asked.note(DONE)
+    export = await asked.customer.exports.cancel(asked.object)
+    if export is None:
+        raise not_found()
+    return answers.document(shown(export, None))
+
+
+async def file(asked: Asked) -> Response:
+    """Answer GET /exports/{id}/file."""
+    schemas.read((), asked.http.query_params.multi_items())
+    export = await _find(asked)
+    if export.state is ExportState.RUNNING:
+        await asked.note(FAILED, "not done yet")
+        raise conflict("The export is not done yet; its state says when it is.")
+    if export.state is not ExportState.DONE or export.request is None:
+        await asked.note(REFUSED, "no file")
+        raise not_found()
+    await asked.note(DONE)
+    form = "zip" if export.request.media else export.format
+    headers = {
+        "Content-Type": ZIP if export.request.media else spreadsheet.TYPES[export.format],
+        "Content-Disposition": f'attachment; filename="export-{export.id}.{form}"',
+        "Content-Length": str(export.size_bytes or 0),
+    }
+    reading = asked.http.method == "GET"
+    chunks = asked.customer.exports.read(export) if reading else iter(())
+    return Sent(_away(chunks), 200, headers, lambda: None)
+
+
+def read(data: bytes) -> Request:
+    """Read the body of POST /exports; raises Problem 422."""
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise invalid([_wrong("", "must be a JSON object")])
+    errors: list[dict[str, str]] = []
+    if set(given) - set(_MEMBERS):
+        errors.append(_wrong("", f"there is an unknown member; known are {', '.join(_MEMBERS)}"))
+    reason, calls, party = given.get("reason"), given.get("calls"), given.get("party")
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_TEXT:
+        errors.append(_wrong("reason", f"must be a text of 1 to {MAX_TEXT} characters"))
+    if (calls is None) == (party is None):
+        errors.append(_wrong("calls", "exactly one of calls and party must be given"))
+    if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
+        errors.append(_wrong("calls", "must be a list of ids of calls"))
+    if party is not None and not _is_party(party):
+        errors.append(_wrong("party", f"must be {schemas.PARTY.right}"))
+    form, media, names = _form(given, errors), _media(given, errors), _columns(given, party is not None, errors)
+    silence = given.get("silence_others", False)
+    if not isinstance(silence, bool) or (silence and (party is None or not media)):
+        errors.append(_wrong("silence_others", "must be true or false, and true only with party and media"))
+    if errors:
+        raise invalid(errors)
+    ids = None if calls is None else tuple(dict.fromkeys(each for each in calls if is_id(each)))
+    return Request(form, names, str(reason), ids, party, media, bool(silence))
+
+
+def shown(export: Export, progress: tuple[int, int | None] | None) -> dict[str, Any]:
+    """Show an export; whom it is about is not said again."""
+    request = export.request
+    document: dict[str, Any] = {
+        "id": export.id,
+        "state": export.state.value,
+        "format": export.format,
+        "media": request.media if request else None,
+        "columns": list(request.columns) if request else None,
+        "created_at": schemas.rfc3339(export.created_at),
+        "expires_at": schemas.rfc3339(export.expires_at),
+        "size_bytes": export.size_bytes,
+        "problem": export.problem,
+        "progress": None,
+    }
+    if progress is not None and export.state is ExportState.RUNNING:
+        document["progress"] = {"done": progress[0], "of": progress[1]}
+    return document
+
+
+async def _find(asked: Asked) -> Export:
+    """Return the export of the path; raises Problem 404."""
+    export = await asked.customer.exports.get(asked.object) if is_id(asked.object) else None
+    if export is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    return export
+
+
+async def _away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read away from the loop, a chunk at a time."""
+
+    def some() -> bytes:
+        data = bytearray()
+        for chunk in chunks:
+            data += chunk
+            if len(data) >= CHUNK:
+                break
+        return bytes(data)
+
+    while data := await asyncio.to_thread(some):
+        yield data
+
+
+def _is_party(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= schemas.MAX_PARTY
+
+
+def _form(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str:
+    form = given.get("format", FORMATS[0])
+    if form not in FORMATS:
+        errors.append(_wrong("format", f"must be one of {', '.join(FORMATS)}"))
+    return str(form)
+
+
+def _media(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str | None:
+    media = given.get("media")
+    if media is None or media is False:
+        return None
+    if media is True:
+        return MEDIA[0]
+    if media not in MEDIA:
+        errors.append(_wrong("media", f"must be null, or one of {', '.join(MEDIA)}"))
+    return str(media)
+
+
+def _columns(given: Mapping[str, Any], by_party: bool, errors: list[dict[str, str]]) -> tuple[str, ...]:
+    names = given.get("columns")
+    if names is None:
+        return columns.usual(by_party)
+    well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
+    if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
+        errors.append(_wrong("columns", f"must be a list of names out of {', '.join(columns.COLUMNS)}"))
+        return ()
+    if len(set(names)) < len(names):
+        errors.append(_wrong("columns", "must name each column once"))
+    return tuple(names)
+
+
+def _told(request: Request) -> str:
+    """Say in the audit log what is asked for, but not about whom."""
+    whose = "party" if request.calls is None else f"{len(request.calls)} calls"
+    media = f", media {request.media}" if request.media else ""
+    others = any(columns.COLUMNS[name].about is columns.About.OTHERS for name in request.columns)
+    return f"{request.format}, {whose}{media}{', other parties' if others else ''}"
+
+
+def _wrong(name: str, reason: str) -> dict[str, str]:
+    return {"in": "body", **({"name": name} if name else {}), "reason": reason}

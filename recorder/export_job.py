@@ -1,0 +1,221 @@
+"""Makes the exports that were asked for, one at a time for each customer; a restart begins an unfinished one anew.
+
+    job = ExportJob(node); node.tasks.start(job.run(), "exports")
+
+Rows are read in batches, opened and written away from the event loop. What is written goes through
+storage.exports.Sink: plaintext exists in memory, in descriptors without a name, and for rows of xlsx in a private
+folder on tmpfs while the file is put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from typing import IO
+
+from admin_api import columns, spreadsheet
+from admin_api.schemas import call as shown
+from admin_api.subject import Subject
+from recorder.errors import RecorderError
+from recorder.export_media import Archive, add_media, add_table
+from recorder.node import Node
+from recorder.rendering import Renderer
+from recorder.scratch import Scratch
+from storage.audit_chain import Act
+from storage.calls import CallRow, Query
+from storage.customers import Customer
+from storage.errors import Forgotten, NoSpace, StorageError
+from storage.exportfile import Sink
+from storage.exports import Export, Gone, Request
+
+BATCH = 500  # rows opened and written between two looks whether the export is still wanted: 50 ms
+AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
+TIDY_SECONDS = 600.0  # how often expired exports are looked for
+LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
+LEAST_SHARE = 10  # or this fraction of a small disk
+_RECORDER = "recorder"
+
+
+class ExportJob:
+    """Works off the exports of every customer."""
+
+    def __init__(self, node: Node, renderer: Renderer | None = None) -> None:
+        self._node = node
+        self._renderer = renderer or Renderer(at_once=1)  # those who listen keep their own turns
+        self._scratch = Scratch(node.runtime_dir)
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.tasks."""
+        self._scratch.sweep()
+        for customer in self._node.customers.values():
+            self._node.tasks.start(self._serve(customer), "exports")
+
+    async def _serve(self, customer: Customer) -> None:
+        """Go round for ever: tidy, make what is asked for, wait."""
+        wanted = customer.exports.wanted
+        while True:
+            wanted.clear()
+            well = await self._round(customer)
+            try:
+                await asyncio.wait_for(wanted.wait(), TIDY_SECONDS if well else AGAIN_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _round(self, customer: Customer) -> bool:
+        """Make everything that waits; False if something has to be tried again."""
+        try:
+            await customer.exports.tidy()
+            for id in await customer.exports.unfinished():
+                await self.make(customer, id)
+        except StorageError as problem:
+            self._node.log.fault("export.storage", problem, customer=customer.name)
+            return False
+        return True
+
+    async def make(self, customer: Customer, id: str) -> None:
+        """Make one export, or say why it cannot be made; raises StorageError if it is to be tried again."""
+        exports = customer.exports
+        try:
+            export = await exports.begin(id)
+            count, size = await _Making(self, customer, export).run()
+            await exports.finish(id, size)
+        except (Gone, Forgotten):
+            await exports.tidy()
+            return
+        except NoSpace:
+            await self._failed(customer, id, "There is no room on the disk for it.")
+        except RecorderError as problem:
+            await self._failed(customer, id, problem.sentence())
+        except StorageError:
+            raise
+        except Exception as problem:  # a fault in one export ends that export
+            self._node.log.fault("export.fault", problem, customer=customer.name, export=id)
+            await self._failed(customer, id, "The recorder failed; the fault was logged.")
+        else:
+            await _note(customer, id, "export.done", "done", f"{count} calls")
+            self._node.log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
+        finally:
+            exports.progress.pop(id, None)
+
+    async def _failed(self, customer: Customer, id: str, why: str) -> None:
+        await customer.exports.fail(id, why)
+        await _note(customer, id, "export.fail", "failed", why)
+        self._node.log.info("export.failed", customer=customer.name, export=id)
+
+    def room(self) -> None:
+        """Say no while the disk is short of space; raises NoSpace."""
+        found = os.statvfs(self._node.settings.node.data_dir)
+        least = min(LEAST_FREE, found.f_blocks * found.f_frsize // LEAST_SHARE)
+        if found.f_bavail * found.f_frsize < least:
+            raise NoSpace("there is no room for an export")
+
+    @property
+    def scratch(self) -> Scratch:
+        """Return where rows may lie in the clear."""
+        return self._scratch
+
+    @property
+    def renderer(self) -> Renderer:
+        """Return what renders media."""
+        return self._renderer
+
+
+class _Making:
+    """One export under way."""
+
+    def __init__(self, job: ExportJob, customer: Customer, export: Export) -> None:
+        if export.request is None:
+            raise Gone("nothing is asked for any more")
+        self._job = job
+        self._customer = customer
+        self._export = export
+        self._asked: Request = export.request
+        self._columns = columns.named(export.request.columns)
+        self._subject = Subject(self._asked.party, customer.settings.country) if self._asked.party else None
+        self._held: list[str] = []
+
+    async def run(self) -> tuple[int, int]:
+        """Write the file; return how many calls it holds and its bytes."""
+        with self._customer.exports.sink(self._export, self._job.room) as sink:
+            if self._asked.media is None:
+                await self._table(sink.write)
+            else:
+                await self._archive(sink)
+            return len(self._held), await asyncio.to_thread(sink.finish)
+
+    async def _table(self, put: Callable[[bytes], object]) -> None:
+        """Write the rows; csv and JSON go straight to where they belong."""
+        if self._asked.format != "xlsx":
+            await self._rows(self._writer(put))
+            return
+        with self._job.scratch.folder() as room, _unnamed() as out:
+            await self._rows(spreadsheet.XlsxTable(out, self._asked.columns, room))
+            out.flush()
+            await asyncio.to_thread(_copy, out.fileno(), put)
+
+    def _writer(self, put: Callable[[bytes], object]) -> spreadsheet.Writer:
+        if self._asked.format == "csv":
+            return spreadsheet.CsvTable(put, self._asked.columns)
+        made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        about = {"customer": self._customer.name, "created_at": made, "columns": list(self._asked.columns)}
+        return spreadsheet.JsonTable(put, self._asked.columns, about)
+
+    async def _rows(self, writer: spreadsheet.Writer) -> None:
+        async for rows, total in self._batches():
+            fit = await self._customer.exports.admit(self._export.id, [row.id for row in rows])
+            chosen = [row for row in rows if row.id in fit]
+            self._held += [row.id for row in chosen]
+            await asyncio.to_thread(lambda rows: writer.add(map(self._values, rows)), chosen)
+            self._customer.exports.progress[self._export.id] = (len(self._held), total)
+        await asyncio.to_thread(writer.close)
+
+    def _values(self, row: CallRow) -> Sequence[object]:
+        document = shown(row, None)
+        subject = self._subject.of(document.get("parties") or ()) if self._subject else ()
+        return columns.values(self._columns, document, subject)
+
+    async def _batches(self) -> AsyncIterator[tuple[list[CallRow], int]]:
+        """Give the calls that are asked for, opened, and how many there may be in all."""
+        calls = self._customer.calls
+        if self._asked.calls is None:
+            async for batch in calls.in_batches(Query(party=self._asked.party, exact=True), BATCH):
+                yield await asyncio.to_thread(batch.open), batch.total
+            return
+        wanted = list(dict.fromkeys(self._asked.calls))
+        for start in range(0, len(wanted), BATCH):
+            found = [await calls.get(id) for id in wanted[start : start + BATCH]]
+            yield [row for row in found if row is not None], len(wanted)
+
+    async def _archive(self, sink: Sink) -> None:
+        """Write a zip: the table, a file for each call, and a list of those files."""
+        form = self._asked.media or ""
+        zip = Archive(sink)
+        with _unnamed() as table:
+            await self._table(table.write)
+            table.flush()
+            await asyncio.to_thread(add_table, zip, self._asked.format, table.fileno())
+        silent = self._subject if self._asked.silence_others else None
+        for done, id in enumerate(self._held):
+            await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
+            await add_media(zip, self._customer, id, form, self._job.renderer, silent)
+            self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
+        await asyncio.to_thread(zip.close)
+
+
+def _unnamed() -> IO[bytes]:
+    """Open an empty file that has no name on any file system."""
+    return os.fdopen(os.memfd_create("export", os.MFD_CLOEXEC), "w+b")
+
+
+async def _note(customer: Customer, id: str, action: str, outcome: str, reason: str) -> None:
+    await asyncio.wrap_future(customer.audit.append(Act(_RECORDER, "system", action, id, outcome, reason)))
+
+
+def _copy(fd: int, put: Callable[[bytes], object]) -> None:
+    """Pass a whole file on."""
+    at = 0
+    while data := os.pread(fd, 1 << 20, at):
+        put(data)
+        at += len(data)

@@ -1,0 +1,93 @@
+"""Requests of the recorder within a call, with a link and a media process that only keep what they get."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from recorder.simulate.call import SimulatedCall
+from recorder.simulate.dialog import Self
+from recorder.simulate.plan import Plan
+from sip.headers import Headers
+from sip.message import Request, Response
+from sip.sdp import SessionDescription
+
+
+class Kept:
+    """Both sides of a call: keeps requests and media commands, answers as told."""
+
+    def __init__(self, answer: Response | None = None) -> None:
+        self.me = Self("udp", "127.0.0.1", 5060)
+        self.link = SimpleNamespace(address="127.0.0.1", send=self._send)
+        self.owners: dict[str, Any] = {}
+        self.requests: list[Request] = []
+        self.commands: list[str] = []
+        self._answer = answer
+
+    @staticmethod
+    def branch() -> str:
+        return "z9hG4bKkept"
+
+    async def _send(self, data: bytes) -> None:
+        """Take an ACK."""
+
+    async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
+        self.requests.append(request)
+        return self._answer, 0.01
+
+    async def do(self, what: str, **words: Any) -> Any:
+        self.commands.append(what)
+        return {"tick": 0}
+
+
+def call(kept: Kept) -> SimulatedCall:
+    return SimulatedCall(Plan("sip:127.0.0.1", run=1), 0, kept, kept, [40000, 40002], [])  # type: ignore[arg-type]  # both
+
+
+def asked(method: str, body: bytes = b"") -> Request:
+    fields = [
+        ("Via", "SIP/2.0/UDP a;branch=z9hG4bKq"),
+        ("From", "<sip:a>;tag=1"),
+        ("To", "<sip:us>;tag=2"),
+        ("Call-ID", "x"),
+    ]
+    return Request(method, "sip:us", headers=Headers([*fields, ("CSeq", f"7 {method}")]), body=body)
+
+
+def test_nobody_answering_is_in_the_report() -> None:
+    kept = Kept()
+    one = call(kept)
+    asyncio.run(one.place())
+    assert (one.report.status, one.report.reason) == (0, "nobody answered") and kept.commands == []
+
+
+def test_an_answer_that_takes_no_stream_is_a_fault_and_ended() -> None:
+    body = b"v=0\r\nm=audio 0 RTP/SAVP 8\r\nm=audio 0 RTP/SAVP 0\r\n"
+    kept = Kept(Response(200, "OK", Headers([("To", "<sip:x>;tag=9"), ("CSeq", "1 INVITE")]), body))
+    one = call(kept)
+    asyncio.run(one.place())
+    assert [r.method for r in kept.requests] == ["INVITE", "BYE"]
+    assert any("none of its streams" in fault for fault in one.report.faults)
+
+
+def test_a_reinvite_of_the_recorder_gets_our_sdp_with_a_new_version() -> None:
+    one = call(Kept())
+    first = SessionDescription.parse(one.asked(asked("INVITE")).body)
+    second = SessionDescription.parse(one.asked(asked("UPDATE", b"v=0\r\n")).body)
+    assert len(first.media) == 2 and first.version != second.version
+    assert one.asked(asked("UPDATE")).body == b""
+
+
+def test_a_bye_of_the_recorder_is_answered_and_noted() -> None:
+    one = call(Kept())
+    assert one.asked(asked("BYE")).status == 200 and one.report.ended_by_recorder
+
+
+def test_what_we_do_not_know_is_501() -> None:
+    assert call(Kept()).asked(asked("REFER")).status == 501
+
+
+def test_a_2xx_of_another_invite_is_not_acknowledged() -> None:
+    one = call(Kept())
+    assert one.repeated(Response(200, "OK", Headers([("CSeq", "1 INVITE")]))) is None
