@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from admin_api import audit, calls, exports, incidents, media, openapi
+from admin_api import audit, calls, exports, incidents, media, openapi, users
 from admin_api.auth import Report
 from admin_api.gate import Gate, Handler
 from admin_api.guard import Guard, unrouted
@@ -32,6 +32,11 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.EXPORT_STATE: exports.view,
     Action.EXPORT_FILE: exports.file,
     Action.EXPORT_CANCEL: exports.cancel,
+    Action.USERS: users.listed,
+    Action.USER: users.view,
+    Action.USER_EXPORT: users.export,
+    Action.USER_UNMAP: users.unmap,
+    Action.USER_DELETE: users.delete,
     Action.AUDIT: audit.listed,
     Action.INCIDENTS: incidents.listed,
 }

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from admin_api import audit, calls, exports, incidents, media, openapi_schemas
+from admin_api import audit, calls, exports, incidents, media, openapi_schemas, users
 from admin_api.roles import PREFIX, RULES, Action, Rule
 from admin_api.schemas import Parameter
 
@@ -48,6 +48,7 @@ SUMMARIES: Mapping[Action, str] = {
 PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
     Action.SEARCH: calls.SEARCH,
     Action.PLAY: media.MEDIA,
+    Action.USERS: users.USERS,
     Action.AUDIT: audit.AUDIT,
     Action.INCIDENTS: incidents.INCIDENTS,
 }
@@ -76,7 +77,7 @@ BODIES: Mapping[Action, str | None] = {
 }
 """Schema of the request body; None for one that is empty or {}."""
 
-SUCCESSES: Mapping[Action, str] = {Action.EXPORT: "202"}
+SUCCESSES: Mapping[Action, str] = {Action.EXPORT: "202", Action.USER_DELETE: "204"}
 """What success is answered with where it is not 200."""
 
 FILES: Mapping[Action, Sequence[str]] = {

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bench import node, processes
 from recorder import output
@@ -100,11 +101,8 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    """Measure and print one table."""
-    given = arguments()
-    rows: list[Row] = []
-    print(f"{processes.machine()}\n{given.suite}, {given.seconds:.0f} s a row\n", flush=True)
+def measure_all(given: argparse.Namespace, rows: list[Row]) -> None:
+    """Append one row a load; what was measured before a void run stays."""
     for calls in map(int, given.calls.split(",")):
         rows.append(asyncio.run(measure(calls, given.seconds, given.suite, given.workers)))
         if given.rtpengine:
@@ -112,14 +110,25 @@ def main() -> None:
 
             other = asyncio.run(rtpengine.measure(calls, given.seconds, given.suite))
             rows += [other] if other else []
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table and how the two compare."""
     output.table(HEADER, [row.cells() for row in rows])
-    for ours, theirs in (
-        (a, b) for a in rows for b in rows if (a.what, b.what, a.calls) == ("recorder", "rtpengine", b.calls)
-    ):
-        print(
-            f"\n{ours.calls} calls: {theirs.micros / ours.micros:.2f} times as many calls per core as rtpengine", end=""
-        )
-    print()
+    for ours, theirs in pairwise(rows):
+        if (ours.what, theirs.what) == ("recorder", "rtpengine"):
+            print(f"\n{ours.calls} calls: {theirs.micros / ours.micros:.2f} times as many per core as rtpengine")
+
+
+def main() -> None:
+    """Measure and print one table."""
+    given = arguments()
+    rows: list[Row] = []
+    print(f"{processes.machine()}\n{given.suite}, {given.seconds:.0f} s a row\n", flush=True)
+    try:
+        measure_all(given, rows)
+    finally:
+        show(rows)
 
 
 if __name__ == "__main__":

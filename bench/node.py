@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 RECORDER = Path(sys.executable).with_name("recorder")
-SIP, TLS, API = 25060, 25061, 25062
 READY_SECONDS = 30
 
 
@@ -27,20 +27,24 @@ class Node:
 
     config: Path
     process: subprocess.Popen[bytes]
+    tls: int
+    """Port of SIP over TLS."""
+    api: int
+    """Port of the admin API."""
 
     @property
     def target(self) -> str:
         """URI for calls over TLS."""
-        return f"sip:rec@127.0.0.1:{TLS};transport=tls"
+        return f"sip:rec@127.0.0.1:{self.tls};transport=tls"
 
     def warnings(self) -> str:
         """Give the last warnings of its log."""
         lines = self.config.with_name("log").read_text().splitlines()
-        return "\n".join([line for line in lines if '"level": "info"' not in line][-10:])
+        return "\n".join([line for line in lines if '"level": "info"' not in line or "calls." in line][-10:])
 
     def metric(self, name: str) -> float:
         """Read one value of /metrics."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{API}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.api}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
@@ -60,29 +64,39 @@ def running(workers: int = 0) -> Iterator[Node]:
         tempfile.TemporaryDirectory(prefix="bench-") as place,
         tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as fast,
     ):
-        config = _configure(Path(place), Path(fast), workers)
+        ports = free_ports(3)
+        config = _configure(Path(place), Path(fast), workers, ports)
         log = Path(place, "log")
         with log.open("wb") as sink:
             process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=sink, stderr=sink)
         try:
-            _wait(process, log)
-            yield Node(config, process)
+            _wait(process, log, ports[2])
+            yield Node(config, process, ports[1], ports[2])
         finally:
             process.terminate()
             process.wait(60)
             shutil.rmtree(Path(place, "data"), ignore_errors=True)
 
 
-def _configure(place: Path, fast: Path, workers: int) -> Path:
+def free_ports(count: int) -> list[int]:
+    """Find TCP ports nobody uses at the moment."""
+    places = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [place.getsockname()[1] for place in places]
+    for place in places:
+        place.close()
+    return ports
+
+
+def _configure(place: Path, fast: Path, workers: int, ports: list[int]) -> Path:
     config = place / "recorder.toml"
     subprocess.run([RECORDER, "init", "--config", config, "--json"], check=True, capture_output=True)
     changes = {
         r"runtime_dir = .*": f'runtime_dir = "{fast}"',
-        r'listen = \["udp.*': f'listen = ["udp:127.0.0.1:{SIP}", "tcp:127.0.0.1:{SIP}", "tls:127.0.0.1:{TLS}"]',
-        r'listen = "127.*': f'listen = "127.0.0.1:{API}"',
+        r'listen = \["udp.*': f'listen = ["tcp:127.0.0.1:{ports[0]}", "tls:127.0.0.1:{ports[1]}"]',
+        r'listen = "127.*': f'listen = "127.0.0.1:{ports[2]}"',
         r"(certificate|private_key) = .*admin.*": "",
         r"bind = .*": 'bind = "127.0.0.1"',
-        r"ports = .*": 'ports = "26000-39999"',
+        r"ports = .*": 'ports = "20000-31999"',
         r"max_calls = .*": "max_calls = 5000",
         r"workers = .*": f"workers = {workers}",
         r"sources = .*": 'sources = ["127.0.0.0/8"]',
@@ -95,13 +109,13 @@ def _configure(place: Path, fast: Path, workers: int) -> Path:
     return config
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{API}/readyz", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
                 if answer.status == 200:
                     return
         except OSError:

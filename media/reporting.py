@@ -63,7 +63,7 @@ def report(track: Track, now: int, cname: bytes) -> bytes | None:
         highest=source.highest,
         jitter=int(track.jitter / track.unit),
         last_report=middle,
-        delay=(now - arrived) * 65536 // SECOND if middle else 0,
+        delay=max(0, now - arrived) * 65536 // SECOND if middle else 0,  # it may have come after the tick began
     )
     packet = rtcp.receiver_report(track.own_ssrc, cname, block)
     if track.keyring is None:

@@ -4,7 +4,6 @@ import hmac
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from pylibsrtp import Policy
 
 from media.errors import UnusableKey

@@ -9,11 +9,12 @@ records: `_evenly` for a batch in which everything is in order and equal, a hand
 from itertools import repeat
 from operator import floordiv, sub
 
-from media import records, reporting, rtp
+from media import holes, records, reporting, rtp
 from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, payloads, sizes
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
 from media.grouping import Item, group
+from media.holes import NEVER
 from media.keyring import Keyring
 from media.pauses import Pauses
 from media.quality import jitter_of, jitter_of_batch
@@ -33,9 +34,6 @@ _SECOND = 1_000_000_000
 MAX_SOURCES = 16
 #: A timestamp step above this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
-#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
-DEFAULT_PACKET_NS = 20_000_000
-NEVER = (1 << 63) - 1
 
 
 class Track:
@@ -266,14 +264,14 @@ class Track:
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source = self._source(ssrc, sequence, arrival)
         extended = source.extend(sequence)
-        if self.keyring is None and source.jumped(extended):
+        if self.keyring is None and source.jumped(extended) and not holes.agrees(self, source, extended, arrival):
             if source.arrival < self.resumed_at:
-                self._note(source.arrival + self.packet_ns(source), arrival, Reason.RESTART, source)
+                holes.note_time(self, source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
         elif self.keyring and self.keyring.switched:
             source.shift = self.keyring.rollover - (extended >> 16)
         if extended > source.highest + 1 and source.known:
-            self._hole(source, extended, arrival)
+            holes.note(self, source, extended, timestamp, arrival)
         followed = extended == source.highest + 1 and source.known
         verdict = source.accept(extended)
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
@@ -309,7 +307,7 @@ class Track:
             rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
             source = self.sources[ssrc] = Source(ssrc, rollover << 16 | sequence)
             if before is not None and before.arrival < self.resumed_at and not self.kept:
-                self._note(before.arrival + self.packet_ns(before), arrival, Reason.RESTART, before)
+                holes.note_time(self, before, arrival, Reason.RESTART)
             if len(self.sources) > MAX_SOURCES:
                 self._retire(next(iter(self.sources)))
         self.current = source
@@ -332,40 +330,6 @@ class Track:
                 source.step = step
         source.timestamp, source.arrival = timestamp, arrival
 
-    # ---- what is missing ----
-    def packet_ns(self, source: Source) -> int:
-        """Give what a packet of the source lasts."""
-        return int(source.step * self.unit) or DEFAULT_PACKET_NS
-
-    def _hole(self, source: Source, extended: int, arrival: int) -> None:
-        """Note the packets missing before `extended`, or excuse them if a hold or pause lies there."""
-        missing = extended - source.highest - 1
-        if self._excused(source.arrival, arrival):
-            source.excused += missing
-            return
-        reason = Reason.RESTART if source.arrival < self.resumed_at else Reason.LOSS
-        self.gaps.add(
-            arrival - missing * self.packet_ns(source), arrival, reason, source.ssrc, source.highest + 1, extended - 1
-        )
-
-    def _note(self, begin: int, end: int, reason: Reason, source: Source) -> None:
-        if not self._excused(source.arrival, end):
-            self.gaps.add(begin, end, reason)
-
-    def finish(self) -> None:
-        """At the end: what could have come while nobody listened is marked, if nothing came after."""
-        source = self.current
-        if source is not None and not self.kept and source.arrival < self.resumed_at:
-            self._note(source.arrival + self.packet_ns(source), self.resumed_at, Reason.RESTART, source)
-            self.cold = None
-
-    def forgive(self, begin: int, end: int) -> None:
-        """Excuse holes that reach into this time (ns; `end` = NEVER while it lasts): hold and pause."""
-        self.excused_from, self.excused_until, self.cold = begin, end, None
-
-    def _excused(self, begin: int, end: int) -> bool:
-        return begin < self.excused_until and end >= self.excused_from
-
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
         """Take the key of a re-offer whose other changes follow."""
@@ -379,7 +343,7 @@ class Track:
         if spec.held != before.held:
             out.append(records.mark(spec.stream, records.Mark.HOLD if spec.held else records.Mark.UNHOLD, at))
             lasts = spec.held or self.pauses.lasting
-            self.forgive(at if spec.held else self.excused_from, NEVER if lasts else at)
+            holes.forgive(self, at if spec.held else self.excused_from, NEVER if lasts else at)
         if self.payload_type >= 0:
             self.unit = _SECOND / spec.codec(self.payload_type)[1]
         self._rekey(spec, before)

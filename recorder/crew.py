@@ -108,6 +108,26 @@ def wait_for_end(raw: str) -> None:
         time.sleep(LOOK)
 
 
+def fresh_region(folder: Path, number: int, serial: int) -> Path:
+    """Name a region that does not exist: a former main may have had our process id, in a container always."""
+    while (raw := folder / f"worker-{number}.{os.getpid()}.{serial}.raw").exists():
+        serial += 1
+    return raw
+
+
+def find_relics(folder: Path) -> dict[str, Path]:
+    """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
+    relics: dict[str, Path] = {}
+    for raw in folder.glob("worker-*.raw"):
+        wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
+        call = call_of(raw)
+        if call and (folder / "spool" / call).exists():
+            relics[call] = raw
+        else:
+            raw.unlink(missing_ok=True)
+    return relics
+
+
 def reap_soon(pid: int) -> None:
     """Wait for a worker that was told to end; kill it if it does not."""
     for _ in range(int(PATIENCE / LOOK)):

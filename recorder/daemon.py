@@ -19,6 +19,7 @@ from recorder.checkpoint import Checkpoints
 from recorder.desk import Desk
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
+from recorder.export_job import ExportJob
 from recorder.housekeeping import Housekeeping
 from recorder.incidents import Incidents
 from recorder.indexer import Indexer
@@ -166,6 +167,7 @@ class Daemon:
         self._tasks.start(self._housekeeping.run(), "housekeeping")
         self._tasks.start(self._mending.run(), "mending")
         self._tasks.start(self._startup.run(), "startup")
+        self._tasks.start(ExportJob(self.node).run(), "exports")
         gc.freeze()  # what was imported stays: looking through it for garbage would take 50 ms each time
         gc.set_threshold(*COLLECT)
         gc.enable()

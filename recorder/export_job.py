@@ -28,7 +28,7 @@ from storage.calls import CallRow, Query
 from storage.customers import Customer
 from storage.errors import Forgotten, NoSpace, StorageError
 from storage.exportfile import Sink
-from storage.exports import Export, Gone, Request
+from storage.exports import Export, ExportState, Gone, Request
 
 BATCH = 500  # rows opened and written between two looks whether the export is still wanted: 50 ms
 AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
@@ -89,7 +89,10 @@ class ExportJob:
         except RecorderError as problem:
             await self._failed(customer, id, problem.sentence())
         except StorageError:
-            raise
+            found = await exports.get(id)
+            if found is not None and found.state is ExportState.RUNNING:
+                raise
+            await exports.tidy()  # its file went with a call that was erased
         except Exception as problem:  # a fault in one export ends that export
             self._node.log.fault("export.fault", problem, customer=customer.name, export=id)
             await self._failed(customer, id, "The recorder failed; the fault was logged.")

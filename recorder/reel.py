@@ -32,7 +32,7 @@ class Reel:
         "_sealer",
         "_segment",
         "_unwritten",
-        "name",
+        "name", "since",
         "trouble",
     )  # fmt: skip
 
@@ -53,8 +53,9 @@ class Reel:
         self._finished = False
         #: When the open segment got its first byte (ns), 0 = it is empty.
         self._aged = 0
-        #: errno of the last failed write, 0 = all is well.
+        #: errno of the last failed write, 0 = all is well; since when (ns) records wait.
         self.trouble = 0
+        self.since = 0
 
     @property
     def number(self) -> int:
@@ -101,6 +102,7 @@ class Reel:
     def write(self, data: bytes, now: int) -> int:
         """Take records; give since when (ns) some were dropped if they could be written again just now, else 0."""
         if not self.trouble:
+            self.since = now
             self._seal(data, now)
             return 0
         if self.retry():

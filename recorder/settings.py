@@ -120,7 +120,7 @@ class Media:
     )
     tick_ms: int = option(
         read.whole(100, 1000, "milliseconds"),
-        500,
+        1000,
         "How often sockets are emptied. Longer costs less processor time, shorter loses less at a power cut.",
     )
 

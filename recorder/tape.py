@@ -6,23 +6,25 @@ finds either the commit before (and replays the region) or this one.
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from media import records, spool, state
+from media import holes, records, spool, state
 from media.batch import SLOTS
 from media.drain import LANES, RTCP, Region, Relic
 from media.figures import figures, totals
 from media.gaps import Reason
+from media.holes import NEVER
 from media.pauses import Pauses
 from media.reporting import receive as receive_rtcp
 from media.reporting import report
 from media.rtcp import INTERVAL
 from media.sockets import connect, disconnect, send
 from media.spec import StreamSpec
-from media.track import NEVER, Track
+from media.track import Track
 from recorder.lanes import Lanes, close_all, read_slot
 from recorder.reel import Reel
 from recorder.wire import Counts, NewCall, Part
@@ -38,9 +40,21 @@ class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_call", "_head", "_next_rtcp", "_parts", "_pauses", "_random", "_reel", "_spool_fd", "_told", "clean",
+        "_call",
+        "_head",
+        "_next_rtcp",
+        "_parts",
+        "_pauses",
+        "_random",
+        "_reel",
+        "_spool_fd",
+        "_told",
+        "_unsaved",
+        "clean",
         "closed",
-        "generation", "id", "lanes",
+        "generation",
+        "id",
+        "lanes",
     )  # fmt: skip
 
     def __init__(self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes]) -> None:
@@ -52,6 +66,8 @@ class Tape:
         self._told = new.pauses is not None
         self.lanes: dict[int, Lanes] = {}
         self.generation = 0
+        #: errno of the last save, 0 = it went well.
+        self._unsaved = 0
         self._parts: list[tuple[str, int]] = []
         self._reel = Reel(new.part, part_fd)
         self._head: bytes | None = None
@@ -89,7 +105,7 @@ class Tape:
             lanes = self.lanes.get(number)
             if lanes:
                 out.append(records.mark(number, records.Mark.HOLD, at))
-                lanes.track.forgive(at, NEVER)
+                holes.forgive(lanes.track, at, NEVER)
                 self._silence(lanes)
         known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
         for spec in known:
@@ -137,7 +153,7 @@ class Tape:
     def _forgive(self, begin: int, end: int) -> None:
         for lanes in self.lanes.values():
             if not lanes.track.spec.held:
-                lanes.track.forgive(begin, end)
+                holes.forgive(lanes.track, begin, end)
         self._head = None
 
     def _mark(self, kind: records.Mark, at: int, value: int = 0) -> None:
@@ -197,25 +213,36 @@ class Tape:
         """Seal and write records, then the slot."""
         dropped_from = self._reel.write(b"".join(out), now)
         if dropped_from:
-            for lanes in self.lanes.values():
-                lanes.track.gaps.add(dropped_from, now, Reason.DISK)
-                lanes.track.cold = None
+            self._missed(dropped_from, now)
         if self._reel.dropping:
             self.clean = False
         self._save()
 
+    def _missed(self, begin: int, end: int) -> None:
+        """Mark what the disk has not taken in a time of every stream."""
+        for lanes in self.lanes.values():
+            lanes.track.gaps.add(begin, end, Reason.DISK)
+            lanes.track.cold = None
+
     def _save(self) -> None:
-        """Write the commit slot."""
-        self.generation += 1
+        """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
         if self._head is None:
             self._head = self._encode_head()
-        reel, at = self._reel, spool.offset(self.generation)
+        reel, generation = self._reel, self.generation + 1
+        at = spool.offset(generation)
         rest = reel.remainder
         slot = spool.pack_parts(
-            self.generation, reel.committed, reel.number, self.closed, self._head,
+            generation, reel.committed, reel.number, self.closed, self._head,
             state.pack([lanes.track for lanes in self.lanes.values()]), rest,
         )  # fmt: skip
-        if os.pwrite(self._spool_fd, slot, at) == len(slot):
+        try:
+            written = os.pwrite(self._spool_fd, slot, at)
+        except OSError as problem:
+            self._unsaved = problem.errno or errno.EIO
+            return
+        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
+        if not self._unsaved:
+            self.generation = generation
             reel.park(self._spool_fd, at + len(slot) - len(rest), len(rest))
 
     def _encode_head(self) -> bytes:
@@ -260,9 +287,11 @@ class Tape:
         """Drain for the last time and seal; the part's ciphertext length."""
         self.drain(region, at)
         for lanes in self.lanes.values():
-            lanes.track.finish()
+            holes.finish(lanes.track)
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
+        if not self.closed:
+            self._missed(self._reel.since, at)
         self._save()
         return self._reel.committed
 
@@ -321,8 +350,8 @@ class Tape:
 
     @property
     def trouble(self) -> int:
-        """Give the errno of the last failed write, 0 = all is well."""
-        return self._reel.trouble
+        """Give the errno of the last failed write of the part or the spool, 0 = all is well."""
+        return self._reel.trouble or self._unsaved
 
     @property
     def parts(self) -> tuple[tuple[str, int], ...]:

@@ -22,12 +22,13 @@ from recorder.crew import (
     call_of,
     close_all,
     excused,
+    find_relics,
+    fresh_region,
     listed,
     reap,
     reap_soon,
     unclean,
-    wait_for_end,
-)  # fmt: skip
+)
 
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
@@ -39,7 +40,7 @@ LATE = 1.0
 START = 10.0
 #: Seconds a worker has to live to be no failed start.
 YOUNG = 1.0
-TICK = 0.5
+TICK = 1.0
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -58,7 +59,8 @@ class Workers:
         self._tick = tick
         self._processes: dict[int, Process] = {}
         self._entries: dict[str, Entry] = {}
-        self._asked: dict[int, asyncio.Future[wire.Figures]] = {}
+        #: Questions that were not answered yet: token -> call and who waits.
+        self._asked: dict[int, tuple[str, asyncio.Future[wire.Figures]]] = {}
         self._token = 0
         self._serial = 0
         self._fails = [0] * self._count
@@ -70,7 +72,7 @@ class Workers:
     async def start(self) -> None:
         """Start the workers and wait until they run; TimeoutError if one does not."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._find_relics()
+        self._relics = find_relics(self._folder)
         for number in range(self._count):
             self._spawn(number)
         for process in list(self._processes.values()):
@@ -136,6 +138,9 @@ class Workers:
             self._send(new.call, entry, waiting, held)
             close_all(held)
         entry.waiting.clear()
+        for token, (asked, _) in self._asked.items():
+            if asked == new.call:
+                self._send(new.call, entry, wire.Ask(new.call, token), [])
         if entry.closing:
             self._send(new.call, entry, wire.Close(new.call, time.time_ns()), [])
 
@@ -185,10 +190,15 @@ class Workers:
         if call not in self._entries:
             return wire.Figures(call, 0, ())
         self._token += 1
-        future = self._asked[self._token] = asyncio.get_running_loop().create_future()
-        self._ask(call, wire.Ask(call, self._token))
-        figures: wire.Figures = await future
-        return figures
+        token, future = self._token, asyncio.get_running_loop().create_future()
+        self._asked[token] = call, future
+        try:
+            if self._entries[call].process:
+                self._ask(call, wire.Ask(call, token))  # else `resume` asks
+            figures: wire.Figures = await future
+            return figures
+        finally:
+            self._asked.pop(token, None)
 
     # ---- sending ----
     def _ask(self, call: str, message: Any, descriptors: Sequence[int] = ()) -> None:
@@ -249,7 +259,7 @@ class Workers:
         elif isinstance(event, wire.Ready):
             process.ready.set()
         elif isinstance(event, wire.Figures):
-            future = self._asked.pop(event.token, None)
+            _, future = self._asked.get(event.token, ("", None))
             if future and not future.done():
                 future.set_result(event)
             return
@@ -281,6 +291,9 @@ class Workers:
                 entry.relic.unlink(missing_ok=True)
             for _, held in entry.waiting:
                 close_all(held)
+            for asked, future in self._asked.values():
+                if asked == call and not future.done():
+                    future.set_result(wire.Figures(call, 0, ()))
         return entry
 
     # ---- death ----
@@ -290,7 +303,10 @@ class Workers:
             return
         self._leave(process)
         if not self._stopping:
-            self._task(self._replace(process))
+            orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+            for _, entry in orphans:
+                entry.process = None  # what is said from now on waits for the successor
+            self._task(self._replace(process, orphans))
 
     def _leave(self, process: Process) -> None:
         self._let_go(process)
@@ -308,12 +324,9 @@ class Workers:
             close_all(descriptors)
         process.outbox.clear()
 
-    async def _replace(self, process: Process) -> None:
+    async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
         # two processes must never drain one socket: wait until the old one is certainly gone
         await asyncio.to_thread(reap, process.pid)
-        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
-        for _, entry in orphans:
-            entry.process = None
         self._keep_relic(process.raw)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
@@ -357,7 +370,8 @@ class Workers:
 
     # ---- processes ----
     def _spawn(self, number: int) -> None:
-        raw = self._fresh(number)
+        raw = fresh_region(self._folder, number, self._serial)
+        self._serial += 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         for end in (ours, theirs):
@@ -370,24 +384,6 @@ class Workers:
         now = time.monotonic()
         process = self._processes[number] = Process(number, pid, ours, raw, now, now + START)
         asyncio.get_running_loop().add_reader(ours, self._readable, process)
-
-    def _fresh(self, number: int) -> Path:
-        """Name a region that does not exist: a former main may have had our process id, in a container always."""
-        while True:
-            self._serial += 1
-            raw = self._folder / f"worker-{number}.{os.getpid()}.{self._serial}.raw"
-            if not raw.exists():
-                return raw
-
-    def _find_relics(self) -> None:
-        """Note regions that a former main's workers left; those of nobody go."""
-        for raw in self._folder.glob("worker-*.raw"):
-            wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
-            call = call_of(raw)
-            if call and (self._folder / "spool" / call).exists():
-                self._relics[call] = raw
-            else:
-                raw.unlink(missing_ok=True)
 
     def _task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

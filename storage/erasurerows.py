@@ -155,7 +155,8 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
 async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[Doomed, Step]]:
     """Let no hold come in between any more; return calls that are to go on, with the lowest step of each.
 
-    The oldest days come first, each of them whole, and no more than make up a round. Calls that retention filed and somebody held since are taken back: retention decides anew when the hold goes.
+    The oldest days come first, each of them whole, and no more than make up a round. Calls that retention filed and
+    somebody held since are taken back: retention decides anew when the hold goes.
     """
     held = erasure_calls.c.call.in_(sa.select(holds.c.call))
     filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))

@@ -112,9 +112,8 @@ def told(person: Person, former: Sequence[Former]) -> dict[str, Any]:
 def shown(record: Any, sealed: Mapping[str, Any]) -> User:
     """Build a user from its row and the opened part of it."""
     kept = sealed["person"]
-    person = Person(
-        **{name: kept.get(name) or "" for name in SINGLE}, **{name: tuple(kept.get(name) or ()) for name in SEVERAL}
-    )
+    members: dict[str, Any] = {name: kept.get(name) or "" for name in SINGLE}
+    members.update((name, tuple(kept.get(name) or ())) for name in SEVERAL)
     return User(
         record.id,
         UserState(record.state),
@@ -123,7 +122,7 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
         from_micros(record.updated_at),
         None if record.unmapped_at is None else from_micros(record.unmapped_at),
         record.leaf,
-        person,
+        Person(**members),
         tuple(Former(*each) for each in sealed["former"]),
     )
 

@@ -13,6 +13,7 @@ refers to it. What a user is known by changes only in the directory; what it was
 the time until when, because recordings refer to people as they were then.
 """
 
+import asyncio
 import hashlib
 import hmac
 import os
@@ -132,7 +133,7 @@ class Users:
             raise Mapped("the directory still has this user", "take the user out of the directory first")
         if await self.calls_of(user, 1):
             raise Referred("recordings refer to this user", "the user can be deleted once they are gone")
-        self._keys.cut(user.leaf)
+        await asyncio.to_thread(self._keys.cut, user.leaf)
         async with self._database.writing() as connection:
             await connection.execute(users.delete().where(users.c.id == id, users.c.leaf == user.leaf))
         await self._database.scrub()
@@ -166,6 +167,7 @@ class Users:
         """Do what a plan says, all or nothing."""
         now = self._now()
         async with self._database.writing() as connection:
+            await self._sweep(connection)
             for person in plan.added:
                 await self._add(connection, plan.source, person, now)
             for user, person in plan.changed:
@@ -191,6 +193,12 @@ class Users:
             "sealed": papers.seal(self._keys, leaf, _KIND, id, told(person, ())),
         }
         await connection.execute(users.insert(), values)
+
+    async def _sweep(self, connection: AsyncConnection) -> None:
+        """Take rows away whose deletion was interrupted: their key in the directory may be needed again."""
+        for record in list(await connection.execute(sa.select(users.c.id, users.c.leaf))):
+            if not self._keys.keeps(record.leaf):
+                await connection.execute(users.delete().where(users.c.id == record.id))
 
     async def _of(self, source: str) -> Sequence[User]:
         async with self._database.reading() as connection:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_pause_keeps_nothing_of_what_arrives_in_between(tmp_path: Path) -> None:
 
 def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None:
     """Duty C1."""
+
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()
@@ -120,6 +122,7 @@ def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> No
 
 def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> None:
     """Duty C7."""
+
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()
@@ -137,6 +140,92 @@ def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> N
         found = studio.read(final)
         assert studio.frames(found, 0) == studio.frames(found, 1) == list(range(45))
         assert final.streams[0]["rejected"] == 0
+        await studio.end()
+
+    run(story())
+
+
+def test_reordered_repeated_and_late_packets_are_stored_in_place_and_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        chance = random.Random(5)
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(2)
+        for sender, pair in zip(studio.senders, studio.pairs.values(), strict=True):
+            packets = [sender.packet() for _ in range(400)]
+            order = sorted(range(400), key=lambda n: n + (chance.randrange(25) if chance.random() < 0.3 else 0))
+            late = order.pop(150)
+            for at, number in enumerate(order):
+                for _ in range(2 if chance.random() < 0.1 else 1):
+                    sender.socket.sendto(packets[number], ("127.0.0.1", pair.port))
+                if at % 25 == 0:
+                    await asyncio.sleep(0.005)
+                if at == 250:  # 100 packets later: 2 s
+                    sender.socket.sendto(packets[late], ("127.0.0.1", pair.port))
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        for stream in (0, 1):
+            assert studio.frames(found, stream) == list(range(402))
+            figures = final.streams[stream]
+            assert (figures["packets"], figures["lost"], figures["gap_ms"]) == (402, 0, 0)
+        await studio.end()
+
+    run(story())
+
+
+def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(3)
+        await studio.workers.snapshot(CALL)
+        genuine, stranger = studio.senders[0], Sender(os.urandom(30), 0x1000, 65503)
+        recorded = genuine.packet()
+        for _ in range(40):
+            studio.senders[1].send(studio.pairs[1].port, 5)
+            genuine.send(studio.pairs[0].port, 5)
+            for forged in (
+                recorded[:-1] + b"\0", recorded[:20], recorded[:11], b"\x80\xcb\0\1\0\0\x10\0", b"\0\1\0\0" + bytes(16),
+                b"\x16\xfe\xfd" + bytes(40), stranger.packet(), b"", os.urandom(3000),
+            ):  # fmt: skip
+                for port in (studio.pairs[0].port, studio.pairs[0].port + 1):
+                    genuine.socket.sendto(forged, ("127.0.0.1", port))  # even from the right address
+                    stranger.socket.sendto(forged, ("127.0.0.1", port))
+            await asyncio.sleep(0.01)
+        studio.send(5)
+        final = await studio.workers.close(CALL)
+        frames = studio.frames(studio.read(final), 0)
+        assert frames == [n for n in range(genuine.sent) if n != 3]  # 3 was only shown to the forger
+        assert len([event for event in studio.events if isinstance(event, wire.Strangers)]) <= 4
+        assert not [event for event in studio.events if isinstance(event, wire.CallFault)]
+        stranger.socket.close()
+        await studio.end()
+
+    run(story())
+
+
+def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(10)
+        first, second = studio.specs
+        studio.workers.change(CALL, (replace(first, held=True),), {0: studio.pairs[0]}, removed=(1,))
+        await studio.workers.snapshot(CALL)
+        third, pair, sender = replace(second, stream=2), studio._pair(), Sender(studio.key, 0x1002, 500)
+        studio.workers.change(CALL, (first, third), {0: studio.pairs[0], 2: pair})
+        await studio.workers.snapshot(CALL)
+        studio.senders[0].send(studio.pairs[0].port, 10)
+        sender.send(pair.port, 10)
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        assert [studio.frames(found, n) for n in (0, 1, 2)] == [list(range(20)), list(range(10)), list(range(10))]
+        assert [final.streams[n]["gap_ms"] for n in (0, 1, 2)] == [0, 0, 0]
+        pair.close()
+        sender.socket.close()
         await studio.end()
 
     run(story())

@@ -42,13 +42,14 @@ class House:
     data: Path
     watch: Watch = field(default_factory=Watch)
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
+    database: str = "sqlite"
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
         customers = await Customers.open(
-            self.data, ROOT, [self.settings], database="sqlite", now=self.watch, create=create
+            self.data, ROOT, [self.settings], database=self.database, now=self.watch, create=create
         )
-        return customers["acme"]
+        return customers[self.settings.name]
 
     def backup(self, to: Path) -> None:
         """Copy everything but the keys, as a backup does."""

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.attachments import BadAttachment, NoCall
+from storage.attachments import Attachments, BadAttachment, NoCall
 from storage.customers import Customer
 from storage.errors import PartMissing
+from storage.vault import PartRef
 from tests.storage.house import House, opens, record, story
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
@@ -47,5 +48,24 @@ def test_an_erased_call_takes_none_and_keeps_none(tmp_path: Path) -> None:
         assert await acme.attachments.of(row.id) == ()
         with pytest.raises(NoCall):
             await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
+
+    story(tmp_path, tell)
+
+
+def test_an_erasure_that_comes_in_between_leaves_no_file(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+
+        class Slow(Attachments):
+            def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
+                part = super()._store(call, leaf, data)
+                acme.keys.cut(leaf)
+                return part
+
+        with pytest.raises(NoCall):
+            await Slow(acme.database, acme.keys, acme.vault, house.watch).add(
+                row.id, "chat", "application/json", b"{}", "paula"
+            )
+        assert acme.vault.find(row.id, row.leaf, "a1") is None
 
     story(tmp_path, tell)

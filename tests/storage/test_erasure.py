@@ -13,7 +13,7 @@ import pytest
 
 from storage import receipts
 from storage.callrows import CallState, Query
-from storage.customers import Customer
+from storage.customers import Customer, CustomerSettings
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import State
 from tests.storage.house import NOON, House, opens, permit, record, story
@@ -257,6 +257,32 @@ def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
                     assert form.lower() not in raw.lower()
 
     story(tmp_path, tell)
+
+
+def test_postgresql_forgets_in_the_same_way(tmp_path: Path, postgresql: str) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        gone, held = await record(acme), await record(acme)
+        stays = await record(acme, name="Tove Lind", number="+4940777888")
+        old = await record(acme, ended=NOON - timedelta(days=200))
+        await permit(acme)
+        await acme.holds.put(held.id, "court", "paula")
+        await acme.rules.put([], by="ada", default_days=100)
+        await acme.retention.refresh()
+        assert (await acme.calls.get(stays.id)).erase_after == NOON + timedelta(100)  # type: ignore[union-attr]  # there
+        filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula")
+        await acme.retention.sweep(NOON, 100)
+        await acme.erasures.work()
+        assert [e.state for e in await acme.erasures.open()] == [State.WAITING]
+        await acme.holds.remove(held.id)
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed.id)
+        assert done and done.receipt and set(done.receipt["calls"]) >= {gone.id, held.id}
+        assert [row.id for row in (await acme.calls.find(Query())).items] == [stays.id]
+        assert not acme.keys.keeps(old.leaf) and opens(acme, stays)
+        await acme.annotations.add(stays.id, "x", "paula")
+        await acme.attachments.add(stays.id, "chat", "application/json", b"{}", "paula")
+
+    story(tmp_path, tell, database=postgresql, settings=CustomerSettings("forgetful"))
 
 
 CHILD = """

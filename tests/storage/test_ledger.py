@@ -32,8 +32,11 @@ def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
     for cut in range(1, len(whole)):
         path.write_bytes(whole + whole[:cut])
         assert Ledger(tmp_path, "acme").last() == ONE and list(ledger.entries()) == [ONE]
+    path.write_bytes(whole + bytes(5_000))
     ledger.append(TWO)
     assert list(ledger.entries()) == [ONE, TWO]
+    ledger.append(ONE)
+    assert list(ledger.entries()) == [ONE, TWO, ONE]
 
 
 def test_a_damaged_line_is_no_empty_ledger(tmp_path: Path) -> None:

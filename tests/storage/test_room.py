@@ -18,6 +18,8 @@ def test_space_is_owned_by_an_empty_file_and_given_up_once(tmp_path: Path) -> No
     assert room.keep() and Room(tmp_path).keep()
     assert room.release() and not room.release()
     assert not (tmp_path / FILE_NAME).exists()
+    (tmp_path / FILE_NAME).touch()
+    assert not room.release()
 
 
 def test_without_a_folder_nothing_is_owned(tmp_path: Path) -> None:

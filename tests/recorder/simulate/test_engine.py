@@ -21,8 +21,8 @@ def opened(places: list[socket.socket], streams: int = 4) -> Engine:
     words = [
         {
             "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2,
-            "ssrc": 100 + i, "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "port": place.getsockname()[1],
-            "rtcp_port": place.getsockname()[1],
+            "ssrc": 100 + i, "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1",
+            "port": place.getsockname()[1], "rtcp_port": place.getsockname()[1],
         }
         for i, place in enumerate(places)
     ]  # fmt: skip

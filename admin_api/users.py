@@ -1,0 +1,102 @@
+"""Directory users: list, view, export, unmap, delete. What they are called changes only in the directory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api import answers, bodies, schemas
+from admin_api.errors import conflict, invalid, not_found
+from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api.roles import is_id
+from storage.people import fields
+from storage.users import Mapped, Referred, User
+
+USERS = (schemas.LIMIT, schemas.CURSOR)
+EXPORT_VERSION = 1
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /users."""
+    given = schemas.read(USERS, asked.http.query_params.multi_items())
+    after = given["cursor"] or ""
+    if after and not is_id(after):
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}])
+    found, cursor = await asked.customer.users.listed(given["limit"], after)
+    await asked.note(DONE)
+    return answers.page([shown(user) for user in found], cursor)
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /users/{id}."""
+    schemas.read((), asked.http.query_params.multi_items())
+    user = await _find(asked)
+    await asked.note(DONE)
+    return answers.document(shown(user))
+
+
+async def export(asked: Asked) -> Response:
+    """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
+    schemas.read((), asked.http.query_params.multi_items())
+    user = await _find(asked)
+    calls = await asked.customer.users.calls_of(user)
+    await asked.note(DONE, f"{len(calls)} calls")
+    made = schemas.rfc3339(datetime.now(UTC))
+    document = {"version": EXPORT_VERSION, "created_at": made, "user": shown(user), "calls": list(calls)}
+    answer = answers.document(document)
+    answer.headers["Content-Disposition"] = f'attachment; filename="user-{user.id}.json"'
+    return answer
+
+
+async def unmap(asked: Asked) -> Response:
+    """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
+    schemas.read((), asked.http.query_params.multi_items())
+    await bodies.empty_body(asked.http)
+    await _find(asked)
+    await asked.note(DONE)
+    user = await asked.customer.users.unmap(asked.object)
+    if user is None:
+        raise not_found()
+    return answers.document(shown(user))
+
+
+async def delete(asked: Asked) -> Response:
+    """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
+    schemas.read((), asked.http.query_params.multi_items())
+    await _find(asked)
+    try:
+        gone = await asked.customer.users.delete(asked.object)
+    except Mapped:
+        await asked.note(FAILED, "still in the directory")
+        raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
+    except Referred:
+        await asked.note(FAILED, "recordings refer to it")
+        raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
+    await asked.note(DONE)
+    if not gone:
+        raise not_found()
+    return Response(status_code=204)
+
+
+def shown(user: User) -> dict[str, Any]:
+    """Show a user."""
+    return {
+        "id": user.id,
+        "state": user.state.value,
+        "source": user.source,
+        **fields(user.person),
+        "former": [{"kind": each.kind, "value": each.value, "until": each.until} for each in user.former],
+        "updated_at": schemas.rfc3339(user.updated_at),
+        "unmapped_at": schemas.rfc3339(user.unmapped_at),
+    }
+
+
+async def _find(asked: Asked) -> User:
+    """Return the user of the path; raises Problem 404."""
+    user = await asked.customer.users.get(asked.object) if is_id(asked.object) else None
+    if user is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    return user

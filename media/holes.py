@@ -1,0 +1,82 @@
+"""What is missing of one stream and why: numbers that did not come, and times in which nobody listened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from media.gaps import Reason
+from media.sequence import Source
+
+if TYPE_CHECKING:
+    from media.track import Track
+
+#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
+DEFAULT_PACKET_NS = 20_000_000
+#: The longest packet in use (RFC 6716: 120 ms of Opus); beyond, the sender was silent in between (DTX).
+MAX_PACKET_NS = 120_000_000
+#: An outage is told from a sender that starts anew by the clock: numbers and time have to agree to a quarter.
+AGREE = 4
+NEVER = (1 << 63) - 1
+
+
+def packet_ns(track: Track, source: Source) -> int:
+    """Give what a packet of the source lasts, by its smallest timestamp step."""
+    return int(source.step * track.unit) or DEFAULT_PACKET_NS
+
+
+def agrees(track: Track, source: Source, extended: int, arrival: int) -> bool:
+    """Tell whether a jump ahead is as long as the time that went by: then packets are missing, nothing began anew."""
+    elapsed = arrival - source.arrival
+    ahead = (extended - source.highest) * packet_ns(track, source)
+    return ahead > 0 and abs(ahead - elapsed) * AGREE <= elapsed
+
+
+def note(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> None:
+    """Note the packets missing before `extended`; as many as fit into a hold or pause are excused."""
+    missing = extended - source.highest - 1
+    each = _each(track, source, missing, timestamp)
+    shared = min(arrival, track.excused_until) - max(source.arrival, track.excused_from)
+    excused = min(missing, -(-shared // each)) if shared > 0 else 0
+    source.excused += excused
+    missing -= excused
+    reason = Reason.RESTART if source.arrival < track.resumed_at else Reason.LOSS
+    end = arrival if not excused or arrival > track.excused_until else source.arrival + (missing + 1) * each
+    track.gaps.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
+
+
+def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
+    """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
+    for begin, until in _outside(track, source.arrival + packet_ns(track, source), end):
+        track.gaps.add(begin, until, reason)
+
+
+def forgive(track: Track, begin: int, end: int) -> None:
+    """Excuse holes in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+    source = track.current
+    if track.excused_until and (source is None or source.arrival <= track.excused_from):
+        begin = min(begin, track.excused_from)  # nothing came since: one hole may span both
+    track.excused_from, track.excused_until, track.cold = begin, end, None
+
+
+def finish(track: Track) -> None:
+    """At the end: what could have come while nobody listened is marked, if nothing came after."""
+    source = track.current
+    if source is not None and not track.kept and source.arrival < track.resumed_at:
+        note_time(track, source, track.resumed_at, Reason.RESTART)
+        track.cold = None
+
+
+def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
+    """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
+    units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)
+    return int(units * track.unit) if 0 < units * track.unit <= MAX_PACKET_NS else packet_ns(track, source)
+
+
+def _outside(track: Track, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what of a time lies outside of the last hold or pause."""
+    if track.excused_until <= begin or track.excused_from >= end:
+        yield begin, end
+        return
+    yield begin, track.excused_from
+    yield track.excused_until, end

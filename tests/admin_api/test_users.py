@@ -1,0 +1,90 @@
+"""Directory users over the API: their life, their export, and nobody else's."""
+
+import pytest
+
+from storage.people import Person
+
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+ADA = Person(first_name="Ada", last_name="Acme", upn="ada@acme.example", numbers=("+49301234000",))
+EVE = Person(first_name="Eve", last_name="Gone", email="eve@acme.example")
+
+
+@pytest.fixture
+def people(service):
+    """Ada, whom a recording knows, and Eve, whom none does: their ids."""
+
+    async def work(customer, *who):
+        users = service.customers[customer].users
+        await users.carry_out(await users.plan(who, "csv", whole=True))
+        found, _ = await users.listed(100)
+        return {user.person.first_name: user.id for user in found}
+
+    service.run(work("beta", Person(first_name="Bea", upn="bea@beta.example")))
+    return {
+        **service.run(work("beta", Person(first_name="Bea", upn="bea@beta.example"))),
+        **service.run(work("acme", ADA, EVE)),
+    }
+
+
+def test_they_are_listed_page_by_page(service, people):
+    first = service.ask("/users?limit=1", "privacy").json()
+    second = service.ask(f"/users?limit=1&cursor={first['next_cursor']}", "privacy").json()
+    names = {each["first_name"] for page in (first, second) for each in page["items"]}
+    assert names == {"Ada", "Eve"} and second["next_cursor"] is None
+    assert service.ask("/users?cursor=abc", "privacy").status_code == 422
+
+
+def test_one_is_shown(service, people):
+    shown = service.ask(f"/users/{people['Ada']}", "privacy").json()
+    assert (shown["upn"], shown["state"], shown["numbers"]) == ("ada@acme.example", "active", ["+49301234000"])
+
+
+def test_everything_kept_of_one_is_a_file(service, people):
+    answer = service.ask(f"/users/{people['Ada']}/export", "privacy")
+    assert answer.headers["content-disposition"] == f'attachment; filename="user-{people["Ada"]}.json"'
+    document = answer.json()
+    assert document["user"]["first_name"] == "Ada" and document["calls"] == [service.ids["acme"][0]]
+
+
+def test_the_life_of_a_user(service, people):
+    for name in ("Ada", "Eve"):
+        mapped = service.ask(f"/users/{people[name]}", "privacy", method="DELETE")
+        assert mapped.status_code == 409 and "directory" in mapped.json()["detail"]
+        answer = service.ask(f"/users/{people[name]}/unmap", "privacy", method="POST", json={})
+        assert (answer.status_code, answer.json()["state"]) == (200, "inactive")
+    referred = service.ask(f"/users/{people['Ada']}", "privacy", method="DELETE")
+    assert referred.status_code == 409 and "Recordings" in referred.json()["detail"]
+    assert service.ask(f"/users/{people['Eve']}", "privacy", method="DELETE").status_code == 204
+    assert service.ask(f"/users/{people['Eve']}", "privacy").status_code == 404
+
+
+def test_fields_change_only_in_the_directory(service, people):
+    for method in ("PUT", "PATCH", "POST"):
+        answer = service.ask(f"/users/{people['Ada']}", "privacy", method=method, json={"first_name": "X"})
+        assert answer.status_code == 405
+
+
+def test_another_customers_user_is_a_random_one(service, people):
+    for method, path in (("GET", ""), ("GET", "/export"), ("POST", "/unmap"), ("DELETE", "")):
+        answers = [
+            service.ask(f"/users/{id}{path}", "privacy", method=method) for id in (people["Bea"], NOBODY, "none")
+        ]
+        assert {(a.status_code, a.text) for a in answers} == {(404, answers[1].text)}
+
+
+def test_each_act_is_written_down(service, people):
+    before = len(service.acts())
+    service.ask("/users", "privacy")
+    service.ask(f"/users/{people['Ada']}", "privacy")
+    service.ask(f"/users/{people['Ada']}/export", "admin")
+    service.ask(f"/users/{people['Ada']}", "privacy", method="DELETE")
+    service.ask("/users", "listener")
+    acts = [(act["action"], act["outcome"]) for act in service.acts()[before:]]
+    assert acts == [
+        ("users.list", "done"),
+        ("user.view", "done"),
+        ("user.export", "done"),
+        ("user.delete", "failed"),
+        ("users.list", "refused"),
+    ]
+    assert "Ada" not in str(service.acts()[before:])

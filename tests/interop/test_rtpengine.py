@@ -1,0 +1,170 @@
+"""The offer that rtpengine makes for OpenSIPS' siprec module, recorded: a call relayed by it, forked to the daemon."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from sip.message import Response, parse
+from sip.negotiate import Policy, plan
+from sip.sdp import SessionDescription
+from tests.interop import rtpengine
+from tests.journeys.server import Server, server
+
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.skipif(not rtpengine.available(), reason="rtpengine is not installed (apt-get install rtpengine)"),
+]
+HOST = "127.0.0.1"
+PACKETS = 60
+
+
+@pytest.fixture(scope="module")
+def relay() -> Iterator[rtpengine.Relay]:
+    with rtpengine.relay(38_100) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("rtpengine")) as one:
+        one.init()
+        one.start()
+        yield one
+
+
+Phones = list[tuple[socket.socket, int]]
+"""Each phone's socket and the port of the relay it sends to."""
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """Close what a story opens."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def phone(number: int, opened: ExitStack) -> tuple[socket.socket, str]:
+    """Open the media socket of a phone and describe it."""
+    mine = opened.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+    mine.bind((HOST, 0))
+    port = mine.getsockname()[1]
+    lines = f"v=0\r\no=- {number} 1 IN IP4 {HOST}\r\ns=-\r\nc=IN IP4 {HOST}\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
+    return mine, lines + "a=rtpmap:8 PCMA/8000\r\na=sendrecv\r\n"
+
+
+def forked(relay: rtpengine.Relay, opened: ExitStack, call: str, **how: object) -> tuple[dict[str, object], Phones]:
+    """Set a call up through the relay and ask for the recorder's copy; give the offer, and where each phone sends."""
+    (one, offer), (two, answer) = phone(1, opened), phone(2, opened)
+    to_two = relay.ask("offer", call_id=call, from_tag="a", sdp=offer, replace=["origin"])
+    to_one = relay.ask("answer", call_id=call, from_tag="a", to_tag="b", sdp=answer, replace=["origin"])
+    assert (to_two["result"], to_one["result"]) == ("ok", "ok")
+    ports = [int(re.search(r"m=audio (\d+)", str(text["sdp"]))[1]) for text in (to_one, to_two)]  # type: ignore[index]  # an answer without it fails the test
+    made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], **how)
+    assert made["result"] == "ok", made
+    return made, [(one, ports[0]), (two, ports[1])]
+
+
+def talk(phones: Phones) -> None:
+    """Let both phones send a second of audio."""
+    for n in range(PACKETS):
+        for who, (mine, port) in enumerate(phones):
+            header = bytes((0x80, 8)) + (1000 + n).to_bytes(2, "big") + (160 * n).to_bytes(4, "big")
+            mine.sendto(header + (0xABC0 + who).to_bytes(4, "big") + bytes([0x55 + who]) * 160, (HOST, port))
+        time.sleep(0.02)
+
+
+class Client:
+    """What OpenSIPS does with the offer."""
+
+    def __init__(self, daemon: Server, call: str) -> None:
+        self.connection = socket.create_connection((HOST, daemon.udp), timeout=5)
+        self.call, self.to, self.cseq = call, "", 0
+
+    def request(self, method: str, body: bytes = b"") -> Response | None:
+        """Send a request; give the final answer, None for ACK."""
+        self.cseq += method != "ACK"
+        port = self.connection.getsockname()[1]
+        kind = "Content-Type: application/sdp\r\n" if body else ""
+        head = (
+            f"{method} sip:rec@{HOST} SIP/2.0\r\nVia: SIP/2.0/TCP {HOST}:{port};branch=z9hG4bK{self.call}{method}\r\n"
+            f"From: <sip:rec@{HOST}>;tag=t\r\nTo: <sip:rec@{HOST}>{self.to}\r\nCall-ID: {self.call}\r\n"
+            f"CSeq: {self.cseq} {method}\r\nContact: <sip:{HOST}:{port};transport=tcp>;+sip.src\r\n"
+            f"Require: siprec\r\n{kind}Content-Length: {len(body)}\r\n\r\n"
+        )
+        self.connection.sendall(head.encode() + body)
+        while method != "ACK":
+            answer = self._read()
+            if answer.status >= 200:
+                self.to = ";tag=" + (answer.headers.get("To") or "").partition(";tag=")[2]
+                return answer
+        return None
+
+    def _read(self) -> Response:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self.connection.recv(65_535)
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = int(re.search(rb"Content-Length: (\d+)", head)[1])  # type: ignore[index]  # ours always has one
+        while len(body) < length:
+            body += self.connection.recv(65_535)
+        answer = parse(head + b"\r\n\r\n" + body)
+        assert isinstance(answer, Response)
+        return answer
+
+
+@pytest.mark.parametrize("protocol", ["RTP/AVP", "RTP/SAVP", "RTP/SAVPF"])
+def test_a_forked_call_is_recorded_packet_by_packet(
+    relay: rtpengine.Relay, daemon: Server, opened: ExitStack, protocol: str
+) -> None:
+    call = f"fork-{protocol.replace('/', '-')}"
+    made, phones = forked(relay, opened, call, transport_protocol=protocol)
+    offer = SessionDescription.parse(str(made["sdp"]).encode())
+    assert [media.direction for media in offer.media] == ["sendonly"] * 2
+    assert all(media.label for media in offer.media)
+    client = Client(daemon, call)
+    opened.enter_context(client.connection)
+    answer = client.request("INVITE", str(made["sdp"]).encode())
+    assert answer is not None and answer.status == 200
+    client.request("ACK")
+    taken = relay.ask(
+        "subscribe answer", call_id=call, to_tag=made["to-tag"], sdp=answer.body.decode(), flags=["allow-transcoding"]
+    )
+    assert taken["result"] == "ok", taken
+    talk(phones)
+    ended = client.request("BYE")
+    assert ended is not None and ended.status == 200
+    (found,) = [each for each in calls(daemon) if each["session_id"] == call]
+    streams = found["streams"]
+    assert [stream["packets"] for stream in streams] == [PACKETS, PACKETS]
+    assert {stream["srtp"] for stream in streams} == ({"AEAD_AES_256_GCM"} if "SAVP" in protocol else {None})
+    assert {stream["rejected"] for stream in streams} == {0}
+
+
+def test_its_offers_with_dtls_are_read_d1_d2(relay: rtpengine.Relay, opened: ExitStack) -> None:
+    made, _ = forked(relay, opened, "fork-dtls", transport_protocol="UDP/TLS/RTP/SAVPF", DTLS="active", SDES=["off"])
+    offer = SessionDescription.parse(str(made["sdp"]).encode())
+    plans = plan(offer, Policy("required", dtls=True))
+    assert [line.accepted for line in plans] == [True, True]
+    assert all(line.answer_setup in ("active", "passive") and line.fingerprints for line in plans)
+
+
+def calls(daemon: Server) -> list[dict[str, object]]:
+    """Every finished call the daemon knows."""
+    end = time.monotonic() + 10
+    while True:
+        listed = json.loads(daemon.run("calls", "--json").stdout)["items"]
+        if all(call["state"] == "complete" for call in listed) or time.monotonic() > end:
+            found: list[dict[str, object]] = listed
+            return found
+
+
+def test_bencode_comes_back() -> None:
+    value = {"a": [1, "b", {"c": "ü"}], "d": "e"}
+    assert rtpengine.decode(rtpengine.encode(value), 0)[0] == value

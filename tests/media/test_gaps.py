@@ -1,0 +1,40 @@
+"""Gaps: a sum that is exact, a list that is bounded, late packets that go back to their place."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.gaps import MAX_GAPS, Gaps, Reason
+
+
+def test_touching_gaps_of_one_reason_are_told_as_one() -> None:
+    gaps = Gaps()
+    gaps.add(10, 20, Reason.LOSS)
+    gaps.add(20, 30, Reason.LOSS)
+    gaps.add(30, 40, Reason.RESTART)
+    assert gaps.listed() == [(10, 30, "loss"), (30, 40, "restart")]
+    assert gaps.missing_ns == 30
+
+
+def test_no_time_is_no_gap() -> None:
+    gaps = Gaps()
+    gaps.add(20, 20, Reason.LOSS)
+    assert (gaps.items, gaps.missing_ns) == ([], 0)
+
+
+def test_beyond_the_limit_the_oldest_become_one_and_the_sum_stays() -> None:
+    gaps = Gaps()
+    for n in range(3 * MAX_GAPS):
+        gaps.add(100 * n, 100 * n + 10, Reason.DISK if n == 1 else Reason.LOSS)
+    assert len(gaps.items) <= MAX_GAPS
+    assert gaps.missing_ns == 3 * MAX_GAPS * 10
+    assert gaps.listed()[0][2] == "disk"  # our own fault is never hidden
+
+
+@given(st.integers(1, 60), st.lists(st.integers(-5, 70)))
+def test_property_filling_in_any_order_takes_each_number_out_once(count: int, late: list[int]) -> None:
+    gaps = Gaps()
+    gaps.add(0, 20 * count, Reason.LOSS, 7, 0, count - 1)
+    filled = [number for number in late if gaps.fill(7, number)]
+    assert sorted(filled) == sorted({number for number in late if 0 <= number < count})
+    assert gaps.missing_ns == 20 * (count - len(filled))
+    assert not gaps.fill(8, 0)

@@ -1,0 +1,134 @@
+"""What is missing is marked in full: losses, outages, restarts; what a hold or pause explains is not."""
+
+from media import holes
+from media.figures import totals
+from media.pauses import Pauses
+from media.sequence import Source
+from media.spec import StreamSpec
+from media.track import Track
+
+MS = 1_000_000
+BEGIN = 1_700_000_000_000_000_000
+PAYLOADS = ((8, "PCMA", 8000), (111, "opus", 48000))
+
+
+class Heard:
+    """A stream of which each packet is told one by one; numbers count from 1, 20 ms apart unless said."""
+
+    def __init__(self) -> None:
+        self.track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+        self.source = self.track._source(7, 1, BEGIN)
+        for number in range(1, 11):
+            self.hear(number)
+
+    def hear(self, number: int, at: float | None = None, timestamp: int | None = None) -> None:
+        arrival = BEGIN + int((20 * number if at is None else at) * MS)
+        timestamp = 160 * number if timestamp is None else timestamp
+        header = (False, 8, number & 0xFFFF, timestamp, 7, 12, 172)
+        self.track._place(header, bytes(172), arrival)
+
+    @property
+    def gap_ms(self) -> float:
+        return self.track.gaps.missing_ns / MS
+
+    @property
+    def reasons(self) -> set[str]:
+        return {gap[2] for gap in self.track.gaps.listed()}
+
+
+def test_a_loss_is_as_long_as_its_packets() -> None:
+    heard = Heard()
+    heard.hear(16)
+    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (100, {"loss"}, 5)
+
+
+def test_silence_of_the_sender_is_no_gap_and_no_loss() -> None:
+    heard = Heard()
+    heard.hear(11, at=20 * 150, timestamp=160 * 150)
+    heard.hear(13, at=20 * 400, timestamp=160 * 400)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (20, 1)
+
+
+def test_longer_packets_are_counted_with_their_true_length() -> None:
+    heard = Heard()
+    for number in range(11, 20):
+        heard.hear(number, at=200 + 60 * (number - 10), timestamp=1600 + 480 * (number - 10))
+    before = heard.gap_ms
+    heard.hear(25, at=200 + 60 * 15, timestamp=1600 + 480 * 15)
+    assert heard.gap_ms - before == 5 * 60
+
+
+def test_a_late_packet_fills_its_place_once() -> None:
+    heard = Heard()
+    heard.hear(14, at=280)
+    heard.hear(12, at=281)
+    heard.hear(12, at=282)
+    assert (heard.gap_ms, totals(heard.track)[0], heard.track.duplicates) == (40, 2, 1)
+    heard.hear(11, at=283)
+    heard.hear(13, at=284)
+    assert (heard.gap_ms, totals(heard.track)[0], heard.track.gaps.listed()) == (0, 0, [])
+
+
+def test_numbers_that_pass_during_a_hold_are_excused() -> None:
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 1200 * MS)
+    heard.hear(61, at=1220)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+
+
+def test_a_loss_before_a_hold_is_not_excused_by_it() -> None:
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 1200 * MS, BEGIN + 1400 * MS)
+    heard.hear(71, at=1420)  # 60 missing, 10 of them in the hold
+    assert (heard.gap_ms, totals(heard.track)[0]) == (50 * 20, 50)
+
+
+def test_two_holds_with_nothing_in_between_are_one() -> None:
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 600 * MS)
+    holes.forgive(heard.track, BEGIN + 610 * MS, BEGIN + 1200 * MS)
+    heard.hear(61, at=1220)
+    assert heard.gap_ms == 0
+
+
+def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 1000 * MS, BEGIN + 2000 * MS)
+    heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, False
+    holes.finish(heard.track)
+    assert (heard.gap_ms, heard.reasons) == (1000 - 220 + 1000, {"restart"})
+
+
+def test_a_restart_with_all_sockets_kept_is_no_gap() -> None:
+    heard = Heard()
+    heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, True
+    holes.finish(heard.track)
+    assert heard.gap_ms == 0
+
+
+def test_numbers_missing_over_a_restart_are_its_fault() -> None:
+    heard = Heard()
+    heard.track.resumed_at, heard.track.kept = BEGIN + 900 * MS, False
+    heard.hear(51, at=1020)
+    holes.finish(heard.track)
+    assert (heard.gap_ms, heard.reasons) == (800, {"restart"})
+
+
+def test_another_source_after_a_restart_leaves_the_time_between_marked() -> None:
+    heard = Heard()
+    heard.track.resumed_at, heard.track.kept = BEGIN + 900 * MS, False
+    heard.track._place((False, 8, 5, 5, 9, 12, 172), bytes(172), BEGIN + 1000 * MS)
+    assert (heard.gap_ms, heard.reasons) == (1000 - 220, {"restart"})
+
+
+def test_an_outage_of_more_than_a_minute_is_a_loss_but_a_jump_is_a_new_beginning() -> None:
+    heard = Heard()
+    heard.hear(4011)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+    heard.hear(30_000, at=4012 * 20)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+
+
+def test_a_source_without_a_step_counts_20_ms_a_packet() -> None:
+    heard = Heard()
+    assert holes.packet_ns(heard.track, Source(1, 1)) == holes.DEFAULT_PACKET_NS

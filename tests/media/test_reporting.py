@@ -1,0 +1,105 @@
+"""Receiver reports as an SBC reads them, and sender reports that come; read here by RFC 3550 alone."""
+
+import struct
+
+from pylibsrtp import Policy, Session
+
+from media import records, reporting, rtp
+from media.pauses import Pauses
+from media.rtcp import goodbye
+from media.spec import StreamSpec
+from media.track import Track
+
+SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
+AT = 1_700_000_000_000_000_000
+SENDER = (b"\x7f\0\0\1", 4001)
+PAYLOADS = ((8, "PCMA", 8000),)
+
+
+def plain() -> Track:
+    return Track(StreamSpec(0, payloads=PAYLOADS, source=("127.0.0.1", 4000)), Pauses(), 0xABCD)
+
+
+def hear(track: Track, *numbers: int) -> None:
+    for number in numbers:
+        packet = rtp.build(8, number, number * 160, 7, bytes(160))
+        track._place(rtp.parse(packet), packet, AT + number * 20_000_000)
+
+
+def sender_report(ntp: int = 0x1122_3344_5566_7788) -> bytes:
+    return struct.pack("!BBHIQIII", 0x80, 200, 6, 7, ntp, 160, 10, 1600)
+
+
+def read(compound: bytes) -> dict[str, int]:
+    """Read RR + SDES by the figures of RFC 3550 sections 6.4.2 and 6.5."""
+    first, kind, words, own = struct.unpack_from("!BBHI", compound)
+    assert (first, kind, words) == (0x81, 201, 7)
+    ssrc, lost, highest, jitter, last, delay = struct.unpack_from("!IIIIII", compound, 8)
+    first, kind, words, of = struct.unpack_from("!BBHI", compound, 32)
+    assert (first, kind, of, 32 + 4 + 4 * words) == (0x81, 202, own, len(compound))
+    assert compound[40:42] == b"\1\x08"
+    return {
+        "own": own, "ssrc": ssrc, "fraction": lost >> 24, "lost": lost & 0xFFFFFF, "highest": highest,
+        "jitter": jitter, "last": last, "delay": delay,
+    }  # fmt: skip
+
+
+def test_nothing_is_reported_before_the_first_packet() -> None:
+    assert reporting.report(plain(), AT, b"recorder") is None
+
+
+def test_a_report_says_what_was_lost_since_the_last_one() -> None:
+    track = plain()
+    hear(track, *range(1, 11), *range(16, 21))
+    said = read(reporting.report(track, AT, b"recorder") or b"")
+    assert (said["own"], said["ssrc"], said["lost"], said["highest"]) == (0xABCD, 7, 5, 20)
+    assert said["fraction"] == 256 * 5 // 20
+    hear(track, *range(21, 41))
+    said = read(reporting.report(track, AT, b"recorder") or b"")
+    assert (said["lost"], said["fraction"], said["highest"], said["jitter"]) == (5, 0, 40, 0)
+
+
+def test_round_trip_times_can_be_made_of_it() -> None:
+    track, out = plain(), []
+    hear(track, 1, 2)
+    reporting.take(track, sender_report(), SENDER, AT, out)
+    said = read(reporting.report(track, AT + 1_500_000_000, b"recorder") or b"")
+    assert (said["last"], said["delay"]) == (0x3344_5566, 3 * 32768)
+    (kept,) = records.read(out)
+    assert kept == records.Rtcp(0, AT, sender_report())
+
+
+def test_a_protected_report_opens_under_our_key_alone() -> None:
+    spec = StreamSpec(0, SUITE, KEY, own_key=OWN, payloads=PAYLOADS)
+    track = Track(spec, Pauses(), 0xABCD)
+    hear(track, 1, 2, 3)
+    opener = Session(Policy(key=OWN, ssrc_type=Policy.SSRC_ANY_INBOUND))
+    reports = [reporting.report(track, AT, b"recorder") or b"" for _ in range(3)]
+    assert [read(opener.unprotect_rtcp(each))["highest"] for each in reports] == [3, 3, 3]
+    assert track.reports == 3
+
+
+def test_what_is_forged_foreign_or_no_rtcp_changes_nothing() -> None:
+    track, out = Track(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
+    reporting.take(track, sender_report(), SENDER, AT, out)
+    reporting.take(track, goodbye(7) + bytes(14), SENDER, AT, out)
+    assert (track.rejected, track.sender_report, out) == (2, (0, 0), [])
+    other = plain()
+    reporting.take(other, sender_report(), (b"\xc6\x33\x64\x09", 4001), AT, out)
+    reporting.take(other, b"\x80\xc8\xff\xff" + bytes(24), SENDER, AT, out)
+    assert (other.foreign, other.rejected, other.sender_report, out) == (1, 1, (0, 0), [])
+
+
+def test_a_goodbye_ends_nothing() -> None:
+    track, out = plain(), []
+    hear(track, 1)
+    reporting.take(track, goodbye(7), SENDER, AT, out)
+    hear(track, 2)
+    assert (track.packets, out) == (2, [])
+
+
+def test_nothing_of_a_pause_is_stored() -> None:
+    track, out = plain(), []
+    track.pauses.begin(AT)
+    reporting.take(track, sender_report(), SENDER, AT, out)
+    assert out == []

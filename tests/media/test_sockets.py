@@ -1,0 +1,90 @@
+"""Sockets of a stream: pairs of ports, arrival times from the kernel, and connections that are made and dissolved."""
+
+import os
+import random
+import socket
+import struct
+
+import pytest
+
+from media import sockets
+from media.errors import SocketRefused
+
+
+def opened(host: str = "127.0.0.1", rtcp: bool = True) -> sockets.Pair:
+    while True:
+        try:
+            return sockets.open_pair(host, random.randrange(30000, 60000, 2), rtcp)
+        except SocketRefused:
+            continue
+
+
+def peer() -> socket.socket:
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("127.0.0.1", 0))
+    return sender
+
+
+def name(sender: socket.socket) -> bytes:
+    host, port = sender.getsockname()
+    return struct.pack("=H", socket.AF_INET) + port.to_bytes(2, "big") + socket.inet_aton(host) + bytes(8)
+
+
+def heard(pair: sockets.Pair) -> list[bytes]:
+    out = []
+    try:
+        while True:
+            out.append(pair.rtp.recv(100))
+    except BlockingIOError:
+        return out
+
+
+def test_a_pair_is_two_neighbours_and_a_taken_one_is_refused_whole() -> None:
+    pair = opened()
+    assert pair.rtcp is not None
+    assert pair.rtcp.getsockname()[1] == pair.port + 1
+    with pytest.raises(SocketRefused):
+        sockets.open_pair("127.0.0.1", pair.port)
+    port = pair.port
+    pair.rtp.close()
+    with pytest.raises(SocketRefused):
+        sockets.open_pair("127.0.0.1", port)  # the upper one is still taken
+    pair.rtcp.close()
+    sockets.open_pair("127.0.0.1", port).close()
+
+
+def test_a_connected_socket_hears_one_sender_until_it_is_dissolved() -> None:
+    pair, friend, stranger = opened(), peer(), peer()
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    for sender in (stranger, friend):
+        sender.sendto((sender is friend and b"friend") or b"stranger", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"friend"]
+    sockets.disconnect(pair.rtp.fileno())
+    stranger.sendto(b"stranger", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"stranger"]
+    for each in (pair, friend, stranger):
+        each.close()
+
+
+def test_the_kernel_holds_five_seconds_at_least_and_stamps_each_packet() -> None:
+    pair, friend = opened(), peer()
+    for number in range(250):
+        friend.sendto(number.to_bytes(2, "big") + bytes(180), ("127.0.0.1", pair.port))
+    _, ancillary, _, _ = pair.rtp.recvmsg(300, 100)
+    assert [(level, kind) for level, kind, _ in ancillary] == [(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS)]
+    assert len(heard(pair)) == 249
+    pair.close()
+    friend.close()
+
+
+def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> None:
+    pair = opened()
+    taken = sockets.Pair.adopt([os.dup(fd) for fd in pair.filenos()])
+    assert (taken.port, len(taken.filenos()), taken.buffer) == (pair.port, 2, pair.buffer)
+    taken.close()
+    pair.close()
+    read, write = os.pipe()
+    with pytest.raises(SocketRefused):
+        sockets.Pair.adopt([read])
+    os.close(read)
+    os.close(write)

@@ -1,0 +1,35 @@
+"""Where plain RTP may come from, and what a payload type is."""
+
+import pytest
+
+from media.spec import Allowed, StreamSpec, pack_ip
+
+
+@pytest.mark.parametrize(
+    ("source", "networks", "address", "allowed"),
+    [
+        (("192.0.2.1", 4000), (), "192.0.2.1", True),
+        (("192.0.2.1", 4000), (), "192.0.2.2", False),
+        (("192.0.2.1", 4000), (), "::ffff:192.0.2.1", True),
+        (None, (), "192.0.2.1", False),
+        (("192.0.2.1", 4000), ("198.51.100.0/24",), "198.51.100.9", True),
+        (("192.0.2.1", 4000), ("198.51.100.0/24",), "198.51.101.9", False),
+        (("2001:db8::1", 4000), ("2001:db8:1::/48",), "2001:db8:1::9", True),
+        (("2001:db8::1", 4000), ("10.0.0.0/8",), "2001:db8::2", False),
+        (("[2001:db8::1]", 4000), (), "2001:db8::1", True),
+    ],
+)
+def test_only_the_offers_address_and_the_customers_networks_are_allowed(
+    source: tuple[str, int] | None, networks: tuple[str, ...], address: str, allowed: bool
+) -> None:
+    assert (pack_ip(address) in Allowed(StreamSpec(0, source=source, networks=networks))) is allowed
+
+
+def test_an_unknown_payload_type_counts_8000_a_second() -> None:
+    spec = StreamSpec(0, payloads=((111, "opus", 48000), (9, "G722", 0)))
+    assert [spec.codec(n) for n in (111, 9, 77)] == [("opus", 48000), ("G722", 8000), ("", 8000)]
+
+
+def test_equal_codec_lists_are_kept_once() -> None:
+    one, two = (StreamSpec(n, payloads=tuple((8, name, 8000) for name in ("PCMA",))) for n in (0, 1))
+    assert one.payloads is two.payloads

@@ -1,0 +1,84 @@
+"""`recorder directory import`: what would change is shown, a broken filter is stopped, everything is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.cli import run
+from recorder.opening import open_customer
+from recorder.settings_files import load
+from tests.recorder.test_cli_privacy import Place
+
+HEAD = "upn,first_name,numbers\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def imported(place: Place, text: str, *more: str) -> int:
+    file = place.folder / "people.csv"
+    file.write_text(HEAD + text)
+    where = ["--customer", "acme", "--config", str(place.config)]
+    return run(["directory", "import", str(file), *where, *more])
+
+
+def kept(place: Place) -> dict[str, str]:
+    """Return the users and their states, and check that nobody is named in the audit log."""
+
+    async def look() -> dict[str, str]:
+        settings = load(place.config)
+        acme = await open_customer(settings, settings.customers[0])
+        users, _ = await acme.users.listed(100)
+        assert "Mira" not in str(acme.audit.read().items) and "m@x" not in str(acme.audit.read().items)
+        await acme.close()
+        return {user.person.upn: user.state.value for user in users}
+
+    return asyncio.run(look())
+
+
+def test_people_are_taken_over(place: Place, capsys: Any) -> None:
+    assert imported(place, "m@x,Mira,+491\nt@x,Tove,\n") == 0
+    assert "added      2" in capsys.readouterr().out
+    assert kept(place) == {"m@x": "active", "t@x": "active"}
+    assert imported(place, "m@x,Maria,+491\nt@x,Tove,\n", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "customer": "acme",
+        "done": True,
+        "added": 0,
+        "changed": 1,
+        "unmapped": 0,
+        "unchanged": 1,
+    }
+
+
+def test_a_dry_run_changes_nothing(place: Place) -> None:
+    assert imported(place, "m@x,Mira,\n", "--dry-run") == 0
+    assert kept(place) == {}
+
+
+def test_a_broken_filter_is_stopped(place: Place, capsys: Any) -> None:
+    imported(place, "m@x,Mira,\nt@x,Tove,\n")
+    assert imported(place, "t@x,Tove,\n") == 1
+    assert "1 of 2 users" in capsys.readouterr().err
+    assert kept(place)["m@x"] == "active"
+    assert imported(place, "t@x,Tove,\n", "--partial") == 0
+    assert kept(place)["m@x"] == "active"
+    assert imported(place, "t@x,Tove,\n", "--yes") == 0
+    assert kept(place) == {"m@x": "inactive", "t@x": "active"}
+
+
+def test_what_cannot_be_read(place: Place, capsys: Any) -> None:
+    assert imported(place, ",Mira,\n") == 2
+    assert (
+        run(["directory", "import", str(place.folder / "none"), "--customer", "acme", "--config", str(place.config)])
+        == 3
+    )
+    assert run(["directory", "import", str(place.config), "--customer", "beta", "--config", str(place.config)]) == 2
+    assert "Mira" not in capsys.readouterr().err

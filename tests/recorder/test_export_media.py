@@ -1,0 +1,89 @@
+"""The zip of an export: written from front to back, and unpacked by somebody else's program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from admin_api.subject import Subject
+from recorder.export_media import Archive, add_table, chosen
+
+PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
+STREAMS = [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]
+
+
+class OneWay:
+    """A file that can only be written."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self.data += data
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def descriptor(content: bytes) -> int:
+    fd = os.memfd_create("test")
+    os.write(fd, content)
+    return fd
+
+
+def zipped(folder: Path) -> Path:
+    out = OneWay()
+    zip = Archive(out)  # type: ignore[arg-type]  # a sink without a vault
+    table, sound = descriptor(b"id\r\n" * 1000), descriptor(bytes(range(256)) * 9000)
+    add_table(zip, "csv", table)
+    zip.add("media/a.wav", sound, packed=False)
+    zip.told("a", "media/a.wav", None)
+    zip.told("b", None, "no audio")
+    zip.close()
+    for fd in (table, sound):
+        os.close(fd)
+    (folder / "out.zip").write_bytes(out.data)
+    return folder / "out.zip"
+
+
+def test_what_is_in_it(tmp_path: Path) -> None:
+    with ZipFile(zipped(tmp_path)) as zip:
+        assert zip.testzip() is None
+        assert zip.read("calls.csv") == b"id\r\n" * 1000
+        assert zip.getinfo("calls.csv").compress_size < 200
+        assert zip.read("media/a.wav") == bytes(range(256)) * 9000
+        told = json.loads(zip.read("media.json"))
+        assert {info.date_time for info in zip.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert told["media"] == [
+        {"call": "a", "file": "media/a.wav", "problem": None},
+        {"call": "b", "file": None, "problem": "no audio"},
+    ]
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed (Debian: apt-get install unzip)")
+def test_unzip_takes_it(tmp_path: Path) -> None:
+    done = subprocess.run(["unzip", "-q", "-d", tmp_path / "to", zipped(tmp_path)], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "to/media/a.wav").read_bytes() == bytes(range(256)) * 9000
+
+
+def test_everybody_is_heard_unless_somebody_is_meant() -> None:
+    call = {"parties": PARTIES, "streams": STREAMS}
+    assert [s.index for s in chosen(call, None)[0]] == [0, 1]
+    mine, problem = chosen(call, Subject("Tove Lind", "DE"))
+    assert [s.index for s in mine] == [1] and problem is None
+
+
+def test_a_mixture_is_left_out_and_said() -> None:
+    call = {"parties": PARTIES, "streams": [{**STREAMS[0], "party": [0, 1]}, {**STREAMS[1], "party": None}]}
+    mine, problem = chosen(call, Subject("Mira Okafor", "DE"))
+    assert mine == [] and problem and "cannot be separated" in problem
+    assert chosen({}, Subject("Mira", "DE")) == ([], None)
