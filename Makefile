@@ -67,7 +67,8 @@ fuzz: dev
 torture: dev
 	$(BIN)/python -m pytest -k 'torture or malformed or hostile' $(ARGS)
 
-interop: dev debian
+interop: dev
+	@sh .ci/debian interop
 	$(BIN)/python -m pytest -m interop $(ARGS)
 
 package: setup

@@ -14,7 +14,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from admin_api import audit, calls, exports, incidents, media, openapi, users
+from admin_api import annotations as corrections
+from admin_api import (
+    attachments,
+    audit,
+    calls,
+    erasures,
+    exports,
+    holds,
+    incidents,
+    media,
+    openapi,
+    retention,
+    users,
+    waiver,
+)
 from admin_api.auth import Report
 from admin_api.gate import Gate, Handler
 from admin_api.guard import Guard, unrouted
@@ -28,10 +42,24 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.VIEW: calls.view,
     Action.PAUSE: calls.switch,
     Action.RESUME: calls.switch,
+    Action.HOLD: holds.put,
+    Action.RELEASE: holds.remove,
+    Action.ANNOTATE: corrections.add,
+    Action.ATTACH: attachments.add,
+    Action.ATTACHMENT: attachments.file,
     Action.EXPORT: exports.create,
     Action.EXPORT_STATE: exports.view,
     Action.EXPORT_FILE: exports.file,
     Action.EXPORT_CANCEL: exports.cancel,
+    Action.RETENTION: retention.view,
+    Action.RETENTION_WRITE: retention.put,
+    Action.RETENTION_PREVIEW: retention.preview,
+    Action.ERASE: erasures.create,
+    Action.ERASURES: erasures.listed,
+    Action.ERASURE_STATE: erasures.view,
+    Action.ERASURE_APPROVE: erasures.approve,
+    Action.WAIVER: waiver.view,
+    Action.WAIVER_WRITE: waiver.put,
     Action.USERS: users.listed,
     Action.USER: users.view,
     Action.USER_EXPORT: users.export,

@@ -26,15 +26,15 @@ async def empty_body(request: Request) -> None:
         raise invalid([{"in": "body", "reason": "must be empty or {}: no member is known here"}])
 
 
-async def body(request: Request) -> bytes:
+async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
     """Read the body of a request; raises Problem 408 or 413."""
     data = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > MAX_BODY:
-                    raise too_large(MAX_BODY)
+                if len(data) > most:
+                    raise too_large(most)
     except TimeoutError:
         raise too_slow() from None
     return bytes(data)

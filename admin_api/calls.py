@@ -7,9 +7,9 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api import answers, bodies, schemas
-from admin_api.errors import conflict, invalid, not_found
+from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
-from admin_api.roles import Action, is_id
+from admin_api.roles import HOLDERS, Action, is_id
 from storage.callrows import BadCursor
 from storage.calls import CallRow, Query
 
@@ -32,8 +32,9 @@ async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}."""
     schemas.read((), asked.http.query_params.multi_items())
     row, live = await find(asked)
+    beside = await _beside(asked, held=row is not None and row.hold)
     await asked.note(DONE)
-    return answers.document(schemas.call(row, live))
+    return answers.document({**schemas.call(row, live), **beside})
 
 
 async def switch(asked: Asked) -> Response:
@@ -65,3 +66,32 @@ async def find(asked: Asked) -> tuple[CallRow | None, dict[str, Any] | None]:
             return row, live
     await asked.note(REFUSED, "not found")
     raise not_found()
+
+
+async def settled(asked: Asked) -> None:
+    """Have a call in the index, so that something can be put beside it; a live one may not be there yet.
+
+    Raises Problem 404, or 503 if the index does not take it now.
+    """
+    row, _ = await find(asked)
+    if row is None and not await asked.desk.settle(asked.customer.name, asked.object):
+        await asked.note(FAILED, "not in the index yet")
+        raise unavailable("The call is not in the index yet.")
+
+
+async def missing(asked: Asked) -> Problem:
+    """Note and return that a call went while it was asked for."""
+    await asked.note(REFUSED, "not found")
+    return not_found()
+
+
+async def _beside(asked: Asked, *, held: bool) -> dict[str, Any]:
+    """Return what people put beside a call."""
+    customer, call = asked.customer, asked.object
+    hold = await customer.holds.get(call) if held else None
+    whole = asked.principal.role(HOLDERS) is not None
+    return {
+        **(schemas.hold(hold, whole=whole) if hold else {}),
+        "annotations": [schemas.annotation(note) for note in await customer.annotations.of(call)],
+        "attachments": [schemas.attachment(one) for one in await customer.attachments.of(call)],
+    }

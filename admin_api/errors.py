@@ -59,6 +59,13 @@ def forbidden(roles: Sequence[str]) -> Problem:
     return Problem(403, "forbidden", "This token may not do that", f"It needs one of these roles: {', '.join(roles)}.")
 
 
+def own_request() -> Problem:
+    """Four eyes: whoever asked cannot approve."""
+    return Problem(
+        403, "own-request", "This token may not do that", "Nobody approves an erasure that the same token asked for."
+    )
+
+
 def not_found() -> Problem:
     """Nothing is here: unknown, of another customer and erased are not told apart."""
     return Problem(404, "not-found", "Nothing is here", "There is no such thing, or it is not for this token.")

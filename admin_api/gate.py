@@ -85,7 +85,7 @@ class Gate:
         role = principal.role(rule.roles)
         if role is None:
             raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
-        asked = Asked(request, principal, rule.action, role, place.object, self._desk)
+        asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part)
         handler = self._handlers.get(rule.action)
         if handler is None:
             await asked.note(FAILED, "not in this version")

@@ -7,9 +7,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from admin_api import audit, calls, exports, incidents, media, openapi_schemas, users
+from admin_api import attachments, audit, calls, exports, incidents, media, openapi_schemas, users
 from admin_api.roles import PREFIX, RULES, Action, Rule
 from admin_api.schemas import Parameter
+from storage.attachments import MEDIA_TYPES
 
 TITLE = "SIPREC recorder"
 VERSION = "1"
@@ -24,6 +25,8 @@ SUMMARIES: Mapping[Action, str] = {
     Action.HOLD: "Put a call under legal hold",
     Action.RELEASE: "Release a call from legal hold",
     Action.ANNOTATE: "Put a correction beside the unchanged original",
+    Action.ATTACH: "Attach a transcript or a chat to a call; the body is the file",
+    Action.ATTACHMENT: "A transcript or chat of a call",
     Action.EXPORT: "Export many calls",
     Action.EXPORT_STATE: "How far an export is",
     Action.EXPORT_FILE: "The file of an export",
@@ -32,6 +35,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.RETENTION_WRITE: "Change the rules of retention",
     Action.RETENTION_PREVIEW: "What rules would erase",
     Action.ERASE: "Ask for an erasure",
+    Action.ERASURES: "Erasures that are not done yet, oldest first",
     Action.ERASURE_STATE: "How far an erasure is, and its receipt",
     Action.ERASURE_APPROVE: "Approve an erasure that somebody else asked for",
     Action.WAIVER: "The waiver that immediate erasure needs",
@@ -48,6 +52,7 @@ SUMMARIES: Mapping[Action, str] = {
 PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
     Action.SEARCH: calls.SEARCH,
     Action.PLAY: media.MEDIA,
+    Action.ATTACH: attachments.ATTACH,
     Action.USERS: users.USERS,
     Action.AUDIT: audit.AUDIT,
     Action.INCIDENTS: incidents.INCIDENTS,
@@ -58,6 +63,18 @@ ANSWERS: Mapping[Action, str] = {
     Action.VIEW: "Call",
     Action.PAUSE: "Paused",
     Action.RESUME: "Paused",
+    Action.HOLD: "Hold",
+    Action.ANNOTATE: "Annotation",
+    Action.ATTACH: "Attachment",
+    Action.RETENTION: "Retention",
+    Action.RETENTION_WRITE: "Retention",
+    Action.RETENTION_PREVIEW: "RetentionPreview",
+    Action.ERASE: "Erasure",
+    Action.ERASURES: "ErasurePage",
+    Action.ERASURE_STATE: "Erasure",
+    Action.ERASURE_APPROVE: "Erasure",
+    Action.WAIVER: "Waiver",
+    Action.WAIVER_WRITE: "Waiver",
     Action.EXPORT: "Export",
     Action.EXPORT_STATE: "Export",
     Action.EXPORT_CANCEL: "Export",
@@ -73,16 +90,35 @@ BODIES: Mapping[Action, str | None] = {
     Action.PAUSE: None,
     Action.RESUME: None,
     Action.USER_UNMAP: None,
+    Action.ERASURE_APPROVE: None,
+    Action.HOLD: "HoldRequest",
+    Action.ANNOTATE: "AnnotationRequest",
+    Action.ATTACH: "AttachmentRequest",
+    Action.RETENTION_WRITE: "RetentionRequest",
+    Action.RETENTION_PREVIEW: "RetentionPreviewRequest",
+    Action.ERASE: "ErasureRequest",
+    Action.WAIVER_WRITE: "WaiverRequest",
     Action.EXPORT: "ExportRequest",
 }
 """Schema of the request body; None for one that is empty or {}."""
 
-SUCCESSES: Mapping[Action, str] = {Action.EXPORT: "202", Action.USER_DELETE: "204"}
+OPTIONAL = frozenset({"RetentionPreviewRequest"})
+"""Bodies that may be left out."""
+
+SUCCESSES: Mapping[Action, str] = {
+    Action.RELEASE: "204",
+    Action.ANNOTATE: "201",
+    Action.ATTACH: "201",
+    Action.EXPORT: "202",
+    Action.ERASE: "202",
+    Action.USER_DELETE: "204",
+}
 """What success is answered with where it is not 200."""
 
 FILES: Mapping[Action, Sequence[str]] = {
     Action.PLAY: media.CONTENT_TYPES,
     Action.EXPORT_FILE: exports.CONTENT_TYPES,
+    Action.ATTACHMENT: MEDIA_TYPES,
 }
 """Answers that are files, with their types."""
 
@@ -91,6 +127,8 @@ CONFLICTS: Mapping[Action, str] = {
     Action.PAUSE: "The call is not in a state that allows it",
     Action.RESUME: "The call is not in a state that allows it",
     Action.EXPORT_FILE: "The export is not done yet",
+    Action.ERASE: "No active waiver, or calls under legal hold; nothing was filed",
+    Action.ERASURE_APPROVE: "No active waiver",
     Action.USER_DELETE: "The user is still in the directory, or recordings refer to it",
 }
 """What 409 means where it can be answered."""
@@ -179,11 +217,16 @@ def _body(name: str | None) -> dict[str, Any]:
         empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
         return {"required": False, "content": {"application/json": empty}}
     content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
-    return {"required": True, "content": {"application/json": content}}
+    if name == "AttachmentRequest":
+        text = {"schema": {"type": "string", "pattern": "^WEBVTT"}, "example": "WEBVTT\n"}
+        return {"required": True, "content": {"application/json": content, "text/vtt": text}}
+    return {"required": name not in OPTIONAL, "content": {"application/json": content}}
 
 
 def _in_path(rule: Rule) -> list[dict[str, Any]]:
-    names = {"customer": "acme"} | ({"id": openapi_schemas.CALL_ID} if "{id}" in rule.path else {})
+    names = {"customer": "acme"} | {
+        name: openapi_schemas.CALL_ID for name in ("id", "part") if f"{{{name}}}" in rule.path
+    }
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
         for name, example in names.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from admin_api import columns, spreadsheet
+from admin_api import columns, forgetting_schemas, spreadsheet
 from storage.callrows import CallState
 
 DESCRIPTION = """\
@@ -14,7 +14,7 @@ Calls of one customer lie below `/api/v1/customers/{customer}`. Every request th
 does not exist. Everything that is shown, done or refused stands in the audit log first. Times are RFC 3339 in UTC.
 Lists are `{"items": [...], "next_cursor": null | "..."}`: pass `next_cursor` as `cursor` for the next page."""
 
-CALL_ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
+CALL_ID = forgetting_schemas.ID
 
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
@@ -75,6 +75,9 @@ _CALL = _object(
         "size_bytes": _COUNT,
         "hold": {"type": "boolean"},
         "erase_after": _MAYBE_TIME,
+        **forgetting_schemas.HELD,
+        "annotations": {"type": "array", "items": {"$ref": "#/components/schemas/Annotation"}},
+        "attachments": {"type": "array", "items": {"$ref": "#/components/schemas/Attachment"}},
     },
     ("id", "state", "started_at", "ended_at", "duration_ms", "size_bytes", "hold", "erase_after"),
 )
@@ -165,6 +168,7 @@ _USER = _object(
 )
 
 SCHEMAS: Mapping[str, Any] = {
+    **forgetting_schemas.SCHEMAS,
     "Call": _CALL,
     "Party": _PARTY,
     "Stream": _STREAM,
@@ -244,6 +248,7 @@ _EXAMPLE_USER = {
 }
 
 EXAMPLES: Mapping[str, Any] = {
+    **forgetting_schemas.EXAMPLES,
     "Export": {
         "id": CALL_ID,
         "state": "done",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from storage.calls import CallRow
@@ -37,6 +38,12 @@ class Desk(Protocol):
 
     async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
         """Decrypt and render a call; raises CannotRender."""
+
+    async def settle(self, customer: str, call: str) -> bool:
+        """Have a live call written to the index now; False if that does not work at the moment."""
+
+    def sweep_terms(self) -> tuple[datetime, float]:
+        """Return the time that retention decides by, and the percentage above which a sweep asks first."""
 
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, None while they are."""

@@ -36,6 +36,8 @@ class Asked:
     """The id in the path as sent, "" if there is none."""
     desk: Desk
     """The running daemon."""
+    part: str = ""
+    """The id in the path of something that belongs to the object, as sent, "" if there is none."""
 
     @property
     def customer(self) -> Customer:

@@ -33,6 +33,8 @@ class Action(enum.StrEnum):
     HOLD = "call.hold"
     RELEASE = "call.release"
     ANNOTATE = "call.annotate"
+    ATTACH = "call.attach"
+    ATTACHMENT = "call.attachment"
     EXPORT = "export.create"
     EXPORT_STATE = "export.view"
     EXPORT_FILE = "export.file"
@@ -41,6 +43,7 @@ class Action(enum.StrEnum):
     RETENTION_WRITE = "retention.write"
     RETENTION_PREVIEW = "retention.preview"
     ERASE = "erasure.create"
+    ERASURES = "erasures.list"
     ERASURE_STATE = "erasure.view"
     ERASURE_APPROVE = "erasure.approve"
     WAIVER = "waiver.view"
@@ -62,7 +65,7 @@ class Rule:
     method: str
     """HTTP method; HEAD counts as GET."""
     path: str
-    """Path below the customer; {id} stands for one segment."""
+    """Path below the customer; {id} and {part} stand for one segment each."""
     action: Action
     """What it does."""
     roles: tuple[Role, ...]
@@ -72,7 +75,7 @@ class Rule:
 _SEEKERS = (Role.LISTENER, Role.PRIVACY, Role.ADMIN)
 _HEARERS = (Role.LISTENER, Role.ADMIN)
 _ADMIN = (Role.ADMIN,)
-_PRIVACY = (Role.PRIVACY, Role.ADMIN)
+_PRIVACY = HOLDERS = (Role.PRIVACY, Role.ADMIN)
 _FOLLOWERS = (Role.PRIVACY, Role.APPROVER, Role.ADMIN)
 
 RULES: tuple[Rule, ...] = (
@@ -84,6 +87,8 @@ RULES: tuple[Rule, ...] = (
     Rule("PUT", "/calls/{id}/hold", Action.HOLD, _PRIVACY),
     Rule("DELETE", "/calls/{id}/hold", Action.RELEASE, _PRIVACY),
     Rule("POST", "/calls/{id}/annotations", Action.ANNOTATE, _PRIVACY),
+    Rule("POST", "/calls/{id}/attachments", Action.ATTACH, _PRIVACY),
+    Rule("GET", "/calls/{id}/attachments/{part}", Action.ATTACHMENT, _HEARERS),
     Rule("POST", "/exports", Action.EXPORT, _PRIVACY),
     Rule("GET", "/exports/{id}", Action.EXPORT_STATE, _PRIVACY),
     Rule("GET", "/exports/{id}/file", Action.EXPORT_FILE, _PRIVACY),
@@ -92,6 +97,7 @@ RULES: tuple[Rule, ...] = (
     Rule("PUT", "/retention", Action.RETENTION_WRITE, _ADMIN),
     Rule("POST", "/retention/preview", Action.RETENTION_PREVIEW, _PRIVACY),
     Rule("POST", "/erasures", Action.ERASE, _PRIVACY),
+    Rule("GET", "/erasures", Action.ERASURES, _FOLLOWERS),
     Rule("GET", "/erasures/{id}", Action.ERASURE_STATE, _FOLLOWERS),
     Rule("POST", "/erasures/{id}/approve", Action.ERASURE_APPROVE, (Role.APPROVER,)),
     Rule("GET", "/waiver", Action.WAIVER, _FOLLOWERS),
@@ -118,6 +124,8 @@ class Wanted:
     """What can be done there by method, empty if it is no path of ours."""
     object: str
     """The {id} of the path as sent, "" if there is none."""
+    part: str = ""
+    """The {part} of the path as sent, "" if there is none."""
 
     def rule(self, method: str) -> Rule | None:
         """Return what this method does here."""
@@ -137,11 +145,14 @@ def wanted(path: str) -> Wanted:
     customer, _, rest = path[len(PREFIX) :].partition("/")
     segments = rest.split("/")
     object = segments[1] if len(segments) > 1 else ""
-    shape = (segments[0], "{id}", *segments[2:]) if object else tuple(segments)
+    part = segments[3] if object and len(segments) == 4 else ""
+    shape = (
+        (segments[0], "{id}", *segments[2:3], *(["{part}"] if part else segments[3:])) if object else tuple(segments)
+    )
     exact = _BY_SHAPE.get(tuple(segments))
     if exact:
         return Wanted(customer, exact, "")
-    return Wanted(customer, _BY_SHAPE.get(shape, {}), object)
+    return Wanted(customer, _BY_SHAPE.get(shape, {}), object, part)
 
 
 def is_id(text: str) -> bool:

@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from admin_api.errors import invalid
+from storage.annotations import Annotation
+from storage.attachments import Attachment
 from storage.callrows import MAX_LIMIT, CallRow, CallState
+from storage.holds import Hold
 
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_CURSOR = 256  # characters; ours have up to 80
@@ -168,4 +171,31 @@ def _indexed(row: CallRow) -> dict[str, Any]:
         "ended_at": rfc3339(row.ended_at),
         "duration_ms": row.duration_ms,
         "size_bytes": row.size_bytes,
+    }
+
+
+def hold(hold: Hold, *, whole: bool) -> dict[str, Any]:
+    """Show a hold; its reason only as a `whole`, to those who may hold calls themselves."""
+    shown = {"held_since": rfc3339(hold.set_at), "held_by": hold.set_by}
+    return {**shown, "hold_reason": hold.reason} if whole else shown
+
+
+def annotation(note: Annotation) -> dict[str, Any]:
+    """Show a correction."""
+    made = rfc3339(note.created_at)
+    return {"id": note.id, "created_at": made, "created_by": note.created_by, "text": note.text}
+
+
+def attachment(one: Attachment) -> dict[str, Any]:
+    """Show what is attached to a call, without its bytes."""
+    return {
+        "id": one.id,
+        "kind": one.kind,
+        "media_type": one.media_type,
+        "title": one.title,
+        "language": one.language or None,
+        "size_bytes": one.size_bytes,
+        "sha256": one.sha256,
+        "created_at": rfc3339(one.created_at),
+        "created_by": one.created_by,
     }

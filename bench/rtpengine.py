@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import processes
-from bench.capacity import HEADER, PACKETS_PER_CALL, SETTLE, Row
+from bench.capacity import HEADER, SETTLE, Row, stretch
 from recorder import output
 from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import SUITES
@@ -176,17 +176,14 @@ async def _measure(media: MediaLink, pid: int, control: Control, calls: int, sec
         await media.do("add", streams=streams)
         await media.do("on", ids=[stream["id"] for stream in streams])
     await asyncio.sleep(SETTLE)
-    before, began = processes.cpu(pid), time.monotonic()
-    await asyncio.sleep(seconds)
-    used, wall = processes.cpu(pid) - before, time.monotonic() - began
+    cost = await stretch(pid, media, seconds)
     memory = (processes.memory(pid) - idle) / calls
     await media.do("off", ids=list(range(2 * calls)))
     await asyncio.sleep(1)
     figures = await media.do("count")
     totals = [control.ask("query", call_id=f"bench-{number}")["totals"]["RTP"] for number in range(calls)]
     stored = sum(total["packets"] - total["errors"] for total in totals)
-    each = used / (wall * PACKETS_PER_CALL * calls) * 1e6
-    return Row("rtpengine", calls, each, figures["packets"], stored, memory, figures["late_5ms"] / figures["slots"])
+    return Row("rtpengine", calls, cost.micros, figures["packets"], stored, memory, cost.late)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from media.errors import PortsExhausted, SocketRefused
 #: seen in practice: 5).
 COOL_DOWN = 30.0
 #: Pairs that other programs hold are passed over, but not for ever.
-MAX_TRIES = 50
+MAX_TRIES = 500
 
 NoPortLeft = PortsExhausted
 

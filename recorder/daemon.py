@@ -32,6 +32,7 @@ from recorder.node import Node
 from recorder.notify import Notifier
 from recorder.opening import open_customers
 from recorder.resume import Resume
+from recorder.retention_job import RetentionJob, stopper
 from recorder.runner import Runner
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
@@ -150,7 +151,8 @@ class Daemon:
         self.node.flush = self._server.flush
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
         self._startup = Startup(self.node, self._live, self._mending)
-        self._surface = Surface(self.node, Desk(self.node, self._live, self._runner))
+        self._retention = RetentionJob(self.node, stopper(self.node, self._live, self._runner))
+        self._surface = Surface(self.node, Desk(self.node, self._live, self._runner, self._retention.now))
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
@@ -168,6 +170,7 @@ class Daemon:
         self._tasks.start(self._mending.run(), "mending")
         self._tasks.start(self._startup.run(), "startup")
         self._tasks.start(ExportJob(self.node).run(), "exports")
+        self._tasks.start(self._retention.run(), "retention")
         gc.freeze()  # what was imported stays: looking through it for garbage would take 50 ms each time
         gc.set_threshold(*COLLECT)
         gc.enable()

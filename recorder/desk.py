@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from admin_api.ports import CannotRender, Rendered
@@ -25,11 +26,16 @@ CONTENT_TYPES = {
     "pcap": "application/vnd.tcpdump.pcap",
 }
 
+SETTLE_SECONDS = 5.0
+"""A request waits so long for the database to take a call that began a moment ago."""
+
 
 class Desk:
     """The daemon's side of the admin API."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Runner, clock: Callable[[], datetime] | None = None) -> None:
+        """`clock` gives the time that retention decides by."""
+        self._clock = clock or (lambda: node.now().wall)
         self._node = node
         self._live = live
         self._runner = runner
@@ -42,7 +48,9 @@ class Desk:
         if found is not None:
             return found.recording.call_document(self._node.now()) if found.customer.name == customer else None
         row = self._node.indexer.pending(customer, call)
-        return item(customer, row) if row else None
+        if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
+            return None  # what was erased a moment ago may wait to be written; it never will be
+        return item(customer, row)
 
     def pause(self, customer: str, call: str) -> bool:
         """Stop keeping what is said; False if there is no such live call."""
@@ -51,6 +59,14 @@ class Desk:
     def resume(self, customer: str, call: str) -> bool:
         """Keep again; False if there is no such live call."""
         return self._ask(customer, call, e.ResumeAsked())
+
+    async def settle(self, customer: str, call: str) -> bool:
+        """Have a live call written to the index now; False if the database does not take it."""
+        return await self._node.indexer.hurry(customer, call, SETTLE_SECONDS)
+
+    def sweep_terms(self) -> tuple[datetime, float]:
+        """Return the time that retention decides by, and the percentage above which a sweep asks first."""
+        return self._clock(), self._node.settings.retention.brake_percent
 
     def _ask(self, customer: str, call: str, event: e.Event) -> bool:
         found = self._live.by_id(call)

@@ -10,6 +10,7 @@ from itertools import islice
 from storage.callrows import CallRow, CallState
 from storage.customers import Customer
 from storage.errors import StorageError
+from storage.retention import with_erase_after
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
@@ -36,6 +37,7 @@ class _Waiting:
     forms: tuple[str, ...]
     since: float
     done: list[Callable[[], None]]
+    urgent: bool = False
 
 
 class Indexer:
@@ -59,7 +61,9 @@ class Indexer:
         self._customers[customer.name] = customer
         queue = self._waiting.setdefault(customer.name, {})
         before = queue.get(row.id)
-        entry = _Waiting(row, forms, before.since if before else self._clock(), before.done if before else [])
+        entry = _Waiting(row, forms, self._clock(), [])
+        if before:
+            entry.since, entry.done, entry.urgent = before.since, before.done, before.urgent
         if done:
             entry.done.append(done)
         queue[row.id] = entry
@@ -70,6 +74,21 @@ class Indexer:
         """Return the newest state of a call that the database does not have yet."""
         entry = self._waiting.get(customer, {}).get(call)
         return entry.row if entry else None
+
+    async def hurry(self, customer: str, call: str, seconds: float) -> bool:
+        """Have what waits of a call written now; False if the database does not take it in time."""
+        entry = self._waiting.get(customer, {}).get(call)
+        if entry is None:
+            return True
+        written = asyncio.Event()
+        entry.urgent = True
+        entry.done.append(written.set)
+        self._wake.set()
+        try:
+            await asyncio.wait_for(written.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     def oldest(self) -> float:
         """Return the age in seconds of the oldest change that is not indexed."""
@@ -107,11 +126,12 @@ class Indexer:
     async def _flush(self, name: str) -> bool:
         """Write what waits for one customer; False if the database does not take it now."""
         young = self._clock() - SETTLE_SECONDS
-        due = (w for w in self._waiting[name].values() if w.row.state is not CallState.RECORDING or w.since <= young)
+        waiting = self._waiting[name].values()
+        due = (w for w in waiting if w.urgent or w.row.state is not CallState.RECORDING or w.since <= young)
         batch = list(islice(due, BATCH))
         try:
             if batch:
-                await self._customers[name].calls.put([w.row for w in batch], [w.forms for w in batch])
+                await self._put(name, batch)
         except StorageError:
             return False
         except Exception as problem:
@@ -119,6 +139,13 @@ class Indexer:
         for entry in batch:
             self._written(name, entry)
         return True
+
+    async def _put(self, name: str, batch: list[_Waiting]) -> None:
+        """Write some calls, finished ones with the end of their time as the rules say now."""
+        customer = self._customers[name]
+        policy = await customer.rules.policy() if any(w.row.ended_at for w in batch) else None
+        rows = [w.row if policy is None else with_erase_after(w.row, w.forms, policy) for w in batch]
+        await customer.calls.put(rows, [w.forms for w in batch])
 
     async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
         """Find the call that spoils the batch and give it up: its recording is whole, and a later start indexes it."""
@@ -128,7 +155,7 @@ class Indexer:
             return True
         for entry in batch:
             try:
-                await self._customers[name].calls.put([entry.row], [entry.forms])
+                await self._put(name, [entry])
             except StorageError:
                 return False
             except Exception as own:

@@ -19,7 +19,8 @@ DEFAULT_COUNTRY = "DE"
 
 def storage_settings(configured: Configured) -> CustomerSettings:
     """Return what storage needs to know of a customer."""
-    return CustomerSettings(configured.name, configured.country or DEFAULT_COUNTRY, configured.retention_days)
+    country = configured.country or DEFAULT_COUNTRY
+    return CustomerSettings(configured.name, country, configured.retention_days, configured.approve_erasures)
 
 
 def _now() -> datetime:

@@ -28,11 +28,10 @@ from enum import Enum
 from typing import Any
 
 from recorder import commands as c
-from recorder import document, matching
+from recorder import document, matching, telling
 from recorder import events as e
 from recorder.stream import Stream, answer, plans_of
 from sip import metadata, negotiate, offers
-from sip.callgroup import call_names
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
 from sip.message import Request
@@ -67,7 +66,7 @@ class Recording:
     __slots__ = (
         "_answer_token", "_before", "_bye", "_first", "_ours", "_pending", "_random", "answer_sdp", "call_id",
         "client", "ended", "id", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
-        "sdp_session", "started", "state", "streams", "version",
+        "sdp_session", "source", "started", "state", "streams", "version",
     )  # fmt: skip
 
     def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
@@ -85,6 +84,7 @@ class Recording:
         self.reason: str | None = None
         self.call_id = ""
         self.client: str | None = None
+        self.source: str | None = None
         self.offer_sdp = b""
         self.answer_sdp = b""
         self.sdp_session = int.from_bytes(random(6), "big")
@@ -406,29 +406,6 @@ class Recording:
             return "interrupted" if self.interrupted else "complete"
         return "recording"
 
-    def duration_ms(self, now: e.Now) -> int:
-        """Return how long the recording lasts by the monotonic clock."""
-        if self.started is None:
-            return 0
-        return max(0, round(1000 * ((self.ended or now).mono - self.started.mono)))
-
     def call_document(self, now: e.Now) -> dict[str, Any]:
         """Return everything known of the call, as the API shows it, without what the database adds."""
-        return {
-            "id": self.id,
-            "state": self.shown_state(),
-            "started_at": document.rfc3339(self.started.wall if self.started else None),
-            "ended_at": document.rfc3339(self.ended.wall if self.ended else None),
-            "duration_ms": self.duration_ms(now),
-            "session_id": self.session_id,
-            "sip_call_id": self.call_id,
-            "client": self.client,
-            "end_reason": self.reason,
-            "paused": self.paused,
-            "parties": [document.party(p) for p in self.picture.parties()],
-            "streams": [s.document(o) for s, o in zip(self.streams, self._owners(), strict=True)],
-            "groups": list(self.picture.groups),
-            "correlations": [list(x) for x in self.picture.correlations],
-            **document.belonging(call_names(self.picture.correlations)),
-            "notes": list(self.notes),
-        }
+        return telling.call_document(self, self._owners(), now)

@@ -31,6 +31,7 @@ def to_state(recording: Recording) -> dict[str, Any]:
         "streams": [s.to_state() for s in recording.streams],
         "offer": base64.b64encode(recording.offer_sdp).decode(),
         "answer": base64.b64encode(recording.answer_sdp).decode(),
+        "source": recording.source,
         **{name: getattr(recording, name) for name in FIELDS},
     }
 
@@ -50,6 +51,7 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
     recording.answer_sdp = base64.b64decode(state["answer"])
     for name in FIELDS:
         setattr(recording, name, state[name])
+    recording.source = state.get("source")  # a version before this one did not know it
     recording.state = State.RECORDING
     return recording
 

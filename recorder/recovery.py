@@ -21,6 +21,7 @@ from recorder.document import encode, from_ns
 from recorder.rows import forms_of, parse_time, row_of
 from storage.customers import Customer
 from storage.errors import Forgotten, StorageError
+from storage.retention import with_erase_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +148,5 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
 async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
     """Write a rebuilt document to the database."""
     row = row_of(document, leaf, customer.settings.retention_days)
-    await customer.calls.put([row], [forms_of(document, customer.settings.country)])
+    forms = forms_of(document, customer.settings.country)
+    await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

@@ -197,6 +197,9 @@ class Customer:
     retention_days: int = option(
         read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased then. More rules through the API."
     )
+    approve_erasures: bool = option(
+        read.boolean, False, "A second person, with the role approver, has to approve every request for erasure."
+    )
     srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
     siprec: Siprec = option(
         read.one_of(Siprec),

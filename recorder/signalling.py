@@ -16,6 +16,7 @@ from recorder.recording import Recording
 from recorder.runner import Runner
 from recorder.settings import Customer as Configured
 from recorder.settings_values import Siprec
+from recorder.tenancy import normal_address
 from sip import digest
 from sip import events as s
 from sip.errors import SipError
@@ -101,6 +102,7 @@ class Signalling:
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
+        recording.source = normal_address(event.flow.remote[0])
         call = LiveCall(recording, customer, leaf, event.session)
         self._live.add(call)
         self._runner.guarded(call, offered)

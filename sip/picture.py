@@ -61,6 +61,7 @@ class Picture:
         "client_started_at",
         "correlations",
         "damage",
+        "direction",
         "session_id",
         "wanting",
     )
@@ -72,6 +73,8 @@ class Picture:
         """The worst that was wrong with a document so far."""
         self.correlations: tuple[tuple[str, str], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
+        self.direction: str | None = None
+        """inbound or outbound, seen from whose recording it is; None unless a vendor's extension says so."""
         self.client_started_at: datetime | None = None
         """When the session began, by the client's clock."""
         self.client_ended_at: datetime | None = None
@@ -291,6 +294,7 @@ class Picture:
 
     def _apply_hints(self, hints: Hints, now: datetime) -> None:
         self._correlate(hints.correlations)
+        self.direction = hints.direction or self.direction
         for participant, role in hints.roles.items():
             if participant in self._ids:
                 self._people[self._ids[participant]].set_role(role, VENDOR)
@@ -360,6 +364,7 @@ class Picture:
             "version": 1,
             "session_id": self.session_id,
             "damage": self.damage.value,
+            "direction": self.direction,
             "correlations": [list(pair) for pair in self.correlations],
             "started": store_time(self.client_started_at),
             "ended": store_time(self.client_ended_at),
@@ -377,10 +382,9 @@ class Picture:
         picture = cls()
         picture.session_id, picture.damage = state["session_id"], Damage(state["damage"])
         picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
-        picture.client_started_at, picture.client_ended_at = (
-            restore_time(state["started"]),
-            restore_time(state["ended"]),
-        )
+        picture.direction = state.get("direction")
+        picture.client_started_at = restore_time(state["started"])
+        picture.client_ended_at = restore_time(state["ended"])
         picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
         picture._tracks = Tracks.from_state(state)
         picture._identities = tuple((uri, name) for uri, name in state["identities"])

@@ -82,6 +82,15 @@ class Hints:
     correlations: list[tuple[str, str]] = field(default_factory=list)
     """Names of the call in other systems."""
 
+    @property
+    def direction(self) -> str | None:
+        """Which way the call went, seen from the user who is recorded: inbound, outbound, None if nothing says so."""
+        if self.side in (Role.CALLER, Role.CALLEE):
+            return "outbound" if self.side is Role.CALLER else "inbound"
+        if "inbound" in self.tracks:
+            return "inbound" if self.tracks["inbound"] is Role.CALLER else "outbound"
+        return None
+
 
 def read_extensions(document: Document) -> Hints:
     """Read the extensions of a document."""

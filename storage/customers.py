@@ -54,6 +54,8 @@ class CustomerSettings:
     """How national numbers are read, ISO 3166."""
     retention_days: int | None = 180
     """Default rule of retention, None for ever."""
+    approval: bool = False
+    """A second person has to approve every request for erasure."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,13 @@ _STEP = 0.2
 """Seconds between reports of progress."""
 
 
-async def run(plan: Plan, on_progress: Progress | None = None) -> Report:
-    """Place the calls of a plan; raise PlanError for a plan that cannot be."""
+async def run(
+    plan: Plan, on_progress: Progress | None = None, on_media: Callable[[MediaLink], None] | None = None
+) -> Report:
+    """Place the calls of a plan; raise PlanError for a plan that cannot be.
+
+    `on_media` gets the media process as soon as it runs: a bench asks it for its count within the run.
+    """
     plan.check()
     plan = replace(plan, run=plan.run if plan.run is not None else secrets.randbits(32))
     agent, media = Agent(plan), MediaLink()
@@ -38,6 +43,8 @@ async def run(plan: Plan, on_progress: Progress | None = None) -> Report:
         await agent.close()
         return Report((), Sending(), str(problem))
     await media.start()
+    if on_media:
+        on_media(media)
     try:
         return await _run(plan, agent, media, on_progress or _nobody)
     except MediaLost as problem:

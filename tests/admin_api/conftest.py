@@ -8,7 +8,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -51,6 +51,8 @@ class FakeDesk:
     fault: Exception | None = None
     sound: bytes = SOUND
     happened: list[dict[str, Any]] = field(default_factory=list)
+    at: datetime = T0 + timedelta(days=181)
+    settles: Callable[[str, str], Awaitable[None]] | None = None
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         return self.live.get((customer, call))
@@ -73,6 +75,15 @@ class FakeDesk:
         os.write(made, self.sound)
         self.descriptors.append(made)
         return Rendered(made, len(self.sound), "audio/wav")
+
+    async def settle(self, customer: str, call: str) -> bool:
+        self.asked.append(("settle", customer, call))
+        if self.settles is not None:
+            await self.settles(customer, call)
+        return self.settles is not None
+
+    def sweep_terms(self) -> tuple[datetime, float]:
+        return self.at, 5.0
 
     def not_ready(self) -> str | None:
         return self.why

@@ -46,6 +46,10 @@ def test_a_bug_is_answered_without_its_text(service, monkeypatch):
     service.faults.clear()
 
 
+def test_every_row_of_the_table_has_a_handler():
+    assert {*HANDLERS, Action.PLAY} == {rule.action for rule in RULES}
+
+
 def test_without_a_reporter_failures_go_to_the_logger(caplog):
     with caplog.at_level(logging.ERROR):
         _log(KeyError("x"))

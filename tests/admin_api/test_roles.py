@@ -14,6 +14,8 @@ POST /calls/{id}/resume     admin
 PUT /calls/{id}/hold        privacy admin
 DELETE /calls/{id}/hold     privacy admin
 POST /calls/{id}/annotations privacy admin
+POST /calls/{id}/attachments privacy admin
+GET /calls/{id}/attachments/{part} listener admin
 POST /exports               privacy admin
 GET /exports/{id}           privacy admin
 GET /exports/{id}/file      privacy admin
@@ -22,6 +24,7 @@ GET /retention              privacy admin
 PUT /retention              admin
 POST /retention/preview     privacy admin
 POST /erasures              privacy admin
+GET /erasures               privacy approver admin
 GET /erasures/{id}          privacy approver admin
 POST /erasures/{id}/approve approver
 GET /waiver                 privacy approver admin

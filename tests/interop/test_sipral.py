@@ -1,6 +1,6 @@
 """A call of sipral, a phone library that records by SIPREC over TCP, at a real daemon.
 
-It is no dependency: SIPRAL_PYTHON names a Python that has it (`pip install sipral==1.2.0` in an environment of its own).
+It is no dependency: SIPRAL_PYTHON names a Python that has it (`pip install sipral==1.2.0`, in its own environment).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder import making
-from recorder.certificates import Certificates, context
+from recorder.certificates import Certificates, client_context, context
 from recorder.errors import NotPossible
 
 
@@ -50,3 +50,13 @@ def test_new_files_are_taken_and_broken_ones_are_not(tmp_path: Path) -> None:
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotPossible, match=r"tls\.crt"):
         context(tmp_path / "tls.crt", tmp_path / "tls.key", None)
+
+
+def test_a_connection_of_ours_shows_our_certificate_and_verifies_theirs(tmp_path: Path) -> None:
+    """Duty S23."""
+    certificate, key = pair(tmp_path)
+    made = client_context(certificate, key, certificate)
+    assert (made.verify_mode, made.check_hostname) == (ssl.CERT_REQUIRED, False)  # names are compared with the dialog's
+    assert client_context(certificate, key, None).check_hostname
+    with pytest.raises(OSError, match="no certificate"):
+        client_context(None, None, None)

@@ -212,6 +212,7 @@ def test_a_cut_neighbour_is_not_derived_from_what_was_remembered():
     tree = KeyTree.new(ROOT)
     kept = tree.derive(leaf_of(20_500, 7))
     tree.cut(leaf_of(20_500, 8))
+    assert tree._near == keytree._NOWHERE, "a node that leads to it is still in memory"
     with pytest.raises(Forgotten):
         tree.derive(leaf_of(20_500, 8))
     assert tree.derive(leaf_of(20_500, 7)) == kept

@@ -1,0 +1,44 @@
+"""What is told of a recording: the call's document of this moment; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recorder import document
+from recorder import events as e
+from sip.callgroup import call_names
+from sip.owners import Owner
+
+if TYPE_CHECKING:
+    from recorder.recording import Recording
+
+
+def duration_ms(recording: Recording, now: e.Now) -> int:
+    """Return how long the recording lasts by the monotonic clock."""
+    if recording.started is None:
+        return 0
+    return max(0, round(1000 * ((recording.ended or now).mono - recording.started.mono)))
+
+
+def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> dict[str, Any]:
+    """Return everything known of the call, as the API shows it, without what the database adds."""
+    picture = recording.picture
+    return {
+        "id": recording.id,
+        "state": recording.shown_state(),
+        "started_at": document.rfc3339(recording.started.wall if recording.started else None),
+        "ended_at": document.rfc3339(recording.ended.wall if recording.ended else None),
+        "duration_ms": duration_ms(recording, now),
+        "session_id": recording.session_id,
+        "sip_call_id": recording.call_id,
+        "client": recording.client,
+        "end_reason": recording.reason,
+        "paused": recording.paused,
+        "parties": [document.party(p) for p in picture.parties()],
+        "streams": [s.document(o) for s, o in zip(recording.streams, owners, strict=True)],
+        "groups": list(picture.groups),
+        "correlations": [list(x) for x in picture.correlations],
+        **document.belonging(call_names(picture.correlations)),
+        "notes": list(recording.notes),
+    }
