@@ -29,6 +29,9 @@ SETTLED_SECONDS = 5.0
 BUSY_LIMIT = 0.85
 """Above this share of a core the workers would begin to lose packets at the next burst."""
 
+BUSY_SECONDS = 5.0
+"""So long all workers must be that busy: a burst of new calls, or a neighbour on the machine, is over before."""
+
 RETRY_AFTER = 30
 """Seconds an SBC should leave us alone; it fails over to another recorder meanwhile."""
 
@@ -46,6 +49,7 @@ class Housekeeping:
         self._save = save
         self.draining = False
         self._accepting = True
+        self._busy_since: float | None = None
 
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
@@ -55,8 +59,7 @@ class Housekeeping:
             return "storage"
         if len(self._live) >= self._node.settings.sip.max_calls:
             return "limit reached"
-        load = self._node.workers.load
-        if load and min(load.values()) > BUSY_LIMIT:
+        if self._busy_since is not None and self._node.monotonic() - self._busy_since >= BUSY_SECONDS:
             return "workers busy"
         return None
 
@@ -100,8 +103,13 @@ class Housekeeping:
                 self._save(call)
 
     def _measure(self) -> None:
-        for worker, busy in self._node.workers.load.items():
+        load = self._node.workers.load
+        for worker, busy in load.items():
             self._node.metrics.worker_busy.labels(str(worker)).set(busy)
+        if not load or min(load.values()) <= BUSY_LIMIT:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = self._node.monotonic()
 
     def _storage(self) -> None:
         """Look whether there is room and whether a file can be written; refuse calls until there is."""

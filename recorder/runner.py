@@ -66,6 +66,7 @@ class Runner:
     # ---- the crank of one recording ----
     def feed(self, call: LiveCall, event: e.Event) -> None:
         """Give a recording an event and carry out everything that follows from it, in order."""
+        call.dirty = call.dirty or not isinstance(event, e.Measured)  # a successor counts anew from the spool
         todo: deque[e.Event] = deque([event])
         while todo:
             for command in call.recording.handle(todo.popleft(), self.node.now()):
@@ -74,7 +75,6 @@ class Runner:
                     todo.append(answer)
                 if isinstance(answer, e.Unwanted):
                     break
-        call.dirty = True
 
     def guarded(self, call: LiveCall, event: e.Event) -> None:
         """Feed a recording; whatever goes wrong ends this call alone, and every question gets an answer."""

@@ -105,3 +105,22 @@ def test_a_small_disk_is_full_at_a_twentieth(small_disk: Path) -> None:
 
 def test_a_disk_that_is_gone_has_no_room(tmp_path: Path) -> None:
     assert not room(tmp_path / "nowhere", 1)
+
+
+def test_a_burst_refuses_nobody_but_lasting_work_does(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = keeper(one)
+            (process,) = one.node.workers._processes.values()
+            process.busy = 0.99
+            here.beat()
+            assert here.not_accepting() is None
+            begun = here._busy_since
+            assert begun is not None
+            here._busy_since = begun - housekeeping.BUSY_SECONDS
+            assert here.not_accepting() == "workers busy"
+            process.busy = 0.5
+            here.beat()
+            assert here.not_accepting() is None
+
+    asyncio.run(story())

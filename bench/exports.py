@@ -1,0 +1,93 @@
+"""How long an export of many calls takes, and how much memory: `python -m bench.exports [CALLS]`, on a quiet machine."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from admin_api import columns
+from recorder.daemon import COLLECT
+from recorder.export_job import ExportJob
+from storage.callrows import CallRow, CallState
+from storage.customers import Customer, Customers, CustomerSettings
+from storage.exports import Request
+from storage.identity import stored
+from storage.roots import RootSecret
+
+PARTY = {"role": "caller", "name": "=Jörg 😀", "number": "+4930123456", "uri": "sip:+4930123456@example.com"}
+FIRST = datetime(2026, 1, 15, tzinfo=UTC)
+A_DAY = 5_000  # calls
+
+
+@dataclass
+class Node:
+    """What the job needs of a daemon."""
+
+    customers: Mapping[str, Customer]
+    runtime_dir: Path
+    settings: Any
+    log: Any
+
+
+def row(customer: Customer, number: int) -> CallRow:
+    """Make a call of one person with somebody else."""
+    other = {**PARTY, "role": "callee", "number": f"+4989{number:07}", "uri": f"sip:+4989{number:07}@example.com"}
+    stream = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 1, "lost": 0, "gap_ms": 0}
+    begin = FIRST + timedelta(seconds=number * 86_400 // A_DAY)
+    details = {"session_id": "s", "parties": [PARTY, other], "streams": [stream, {**stream, "party": 1}]}
+    leaf = customer.keys.allocate((begin - datetime(1970, 1, 1, tzinfo=UTC)).days)
+    return CallRow(str(uuid.uuid4()), leaf, CallState.COMPLETE, begin, begin, 1, 1, details=details)
+
+
+async def measure(folder: Path, count: int) -> None:
+    """Fill a customer, export everything in each format, print the figures."""
+    opened = await Customers.open(
+        folder, RootSecret(bytes(32)), [CustomerSettings("acme")], database="sqlite", now=lambda: datetime.now(UTC)
+    )
+    acme, forms = opened["acme"], stored(PARTY, "DE")
+    for start in range(0, count, 1000):
+        rows = [row(acme, number) for number in range(start, min(count, start + 1000))]
+        await acme.calls.put(rows, [forms] * len(rows))
+    quiet = SimpleNamespace(info=lambda *_, **__: None, fault=lambda *_, **__: None)
+    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]
+    gc.freeze()  # as the daemon does
+    gc.set_threshold(*COLLECT)
+    for form in ("xlsx", "csv", "json"):
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        began = time.monotonic()
+        asked = Request(form, columns.usual(True), "bench", None, PARTY["number"])
+        export = await acme.exports.file(asked, "bench")
+        await job.make(acme, export.id)
+        done = await acme.exports.get(export.id)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        print(
+            f"{form}: {done.state if done else 'gone'}, {done.size_bytes if done else 0:,} bytes, "
+            f"{time.monotonic() - began:.1f} s, {after.ru_utime - before.ru_utime:.1f} s user, "
+            f"{after.ru_stime - before.ru_stime:.1f} s system, {(after.ru_maxrss - before.ru_maxrss) / 1024:.0f} MB more"
+        )
+    await opened.close()
+
+
+def main() -> None:
+    """Measure with as many calls as asked for."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-exports-"))
+    try:
+        asyncio.run(measure(folder, int(sys.argv[1]) if len(sys.argv) > 1 else 100_000))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
