@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ TAIL = 6  # digits that tell parties apart before they are looked at closely
 _MEMBERS = ("name", "number", "uri", "user_id", "email", "upn")
 _CACHED = 4096  # parties; the person asked for comes again in every call
 _OTHER = re.compile(r"[^0-9]")
+_ODD_DIGIT = re.compile(r"(?![0-9])\d")
 
 
 class Subject:
@@ -38,7 +40,9 @@ class Subject:
         if self._tails is None:
             return True
         written = " ".join(value for value in values if value)
-        if not written.isascii() or "%" in written:
+        if not written.isascii():
+            written = unicodedata.normalize("NFKC", written)
+        if "%" in written or _ODD_DIGIT.search(written):
             return True  # digits can be written in many ways
         digits = _OTHER.sub("", written)
         return any(_OTHER.sub("", tail) in digits for tail in self._tails)

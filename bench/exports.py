@@ -1,4 +1,4 @@
-"""How long an export of many calls takes, and how much memory: `python -m bench.exports [CALLS]`, on a quiet machine."""
+"""How long an export of many calls takes, and how much memory: `python -m bench.exports [CALLS]`."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ async def measure(folder: Path, count: int) -> None:
         done = await acme.exports.get(export.id)
         after = resource.getrusage(resource.RUSAGE_SELF)
         print(
-            f"{form}: {done.state if done else 'gone'}, {done.size_bytes if done else 0:,} bytes, "
+            f"{form}: {done.size_bytes if done else 0:,} bytes, "
             f"{time.monotonic() - began:.1f} s, {after.ru_utime - before.ru_utime:.1f} s user, "
-            f"{after.ru_stime - before.ru_stime:.1f} s system, {(after.ru_maxrss - before.ru_maxrss) / 1024:.0f} MB more"
+            f"{after.ru_stime - before.ru_stime:.1f} s system, {(after.ru_maxrss - before.ru_maxrss) >> 10} MB more"
         )
     await opened.close()
 

@@ -30,7 +30,7 @@ from storage.errors import Forgotten, NoSpace, StorageError
 from storage.exportfile import Sink
 from storage.exports import Export, ExportState, Gone, Request
 
-BATCH = 500  # rows opened and written between two looks whether the export is still wanted: 50 ms
+BATCH = 2_000  # rows between two commits and two looks whether the export is still wanted: 0.2 s
 AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
 TIDY_SECONDS = 600.0  # how often expired exports are looked for
 LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need

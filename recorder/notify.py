@@ -17,6 +17,9 @@ FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
 
+PATIENCE_SECONDS = 1.0
+"""For a manager that does not read its socket: the calls matter more. Until it reads again it is not waited for."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,255}")  # no colon: it separates the names in LISTEN_FDNAMES
 
 
@@ -26,6 +29,7 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty for nobody."""
         self._address = address or None
+        self._patience = PATIENCE_SECONDS
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
@@ -80,9 +84,13 @@ class Notifier:
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+                channel.settimeout(self._patience)
                 channel.sendmsg(["\n".join(lines).encode()], rights, 0, address)
-        except OSError:
+        except OSError as problem:
+            if isinstance(problem, TimeoutError | BlockingIOError):
+                pass
             return False
+        self._patience = PATIENCE_SECONDS
         return True
 
 

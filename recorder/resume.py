@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from media.sockets import Pair
@@ -16,6 +17,7 @@ from recorder.node import Node
 from recorder.recording_state import from_state
 from recorder.runner import Runner
 from recorder.worker_events import WorkerEvents
+from sip.session import Phase
 from storage.customers import Customer
 
 
@@ -79,6 +81,11 @@ class Resume:
             self._node.endpoint.hang_up(session, "internal", now)
             self._runner.finishing.abandon(call)
             raise
+
+    def _await_bye(self, dialog: Mapping[str, Any]) -> None:
+        """Let a BYE whose answer was lost be answered when it comes again: all that it ends is durable."""
+        with suppress(ValueError):  # a damaged dialog costs the repetition a 481
+            self._node.endpoint.restore({**dialog, "phase": Phase.LEAVING.value}, self._node.monotonic())
 
     def _sockets(self, call: LiveCall, stored: Sequence[socket.socket], bound: dict[int, Pair]) -> bool:
         """Take the sockets of before, or bind the same ports again; tell whether all are those of before."""

@@ -33,6 +33,8 @@ def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> 
         "session_id": recording.session_id,
         "sip_call_id": recording.call_id,
         "client": recording.client,
+        "source": recording.source,
+        "direction": picture.direction,
         "end_reason": recording.reason,
         "paused": recording.paused,
         "parties": [document.party(p) for p in picture.parties()],

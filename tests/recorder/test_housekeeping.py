@@ -60,7 +60,8 @@ def test_what_changed_in_a_settled_call_is_saved_at_the_next_beat(tmp_path: Path
             done: list[int] = []
             beat = keeper(one, lambda: done.append(1)).beat
             beat()
-            assert call.dirty  # a call that has just begun waits
+            waits = call.dirty
+            assert waits  # a call that has just begun
             begun = call.recording.started
             assert begun is not None
             call.recording.started = replace(begun, mono=begun.mono - SETTLED_SECONDS - 1)

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +142,20 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_bites() -> None:
     assert watchdog_seconds({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "8"}, 7) is None
     assert watchdog_seconds({"WATCHDOG_USEC": "0"}, 7) is None
     assert watchdog_seconds({}, 7) is None
+
+
+def test_a_manager_that_does_not_read_costs_one_second_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.notify.PATIENCE_SECONDS", 0.05)
+    deaf = Manager(str(tmp_path / "notify"))
+    notifier = Notifier(deaf.address)
+    taken = 0
+    while notifier.watchdog():
+        taken += 1
+        assert taken < 100_000
+    began = time.monotonic()
+    assert not any([notifier.ready(), notifier.store("sip0", [0]), notifier.remove("sip0"), notifier.stopping()])
+    assert time.monotonic() - began < 0.05
+    for _ in range(taken):
+        deaf.hear()
+    assert notifier.ready()
+    deaf.socket.close()

@@ -62,6 +62,7 @@ def test_a_finished_call_is_indexed_and_not_taken_up(tmp_path: Path, monkeypatch
                 away.setattr(one.node.indexer, "put", lambda *given: None)
                 one.bye()
                 await one.until(lambda: not len(one.live))
+            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
             resume(one)
             assert not len(one.live)
             await one.until(lambda: not len(one.mending))
@@ -109,5 +110,24 @@ def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(tmp_path: Path) -> N
             resume(one)
             assert not len(one.live)
             assert not list(one.checkpoints.left())
+
+    asyncio.run(story())
+
+
+def test_a_bye_that_comes_again_after_the_restart_is_answered_200(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            one.invite()
+            tag = one.tag()
+            monkeypatch.setattr(one.node.indexer, "put", lambda *given: None)  # it is killed before it is indexed
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
+            resume(one)
+            one.hear(sip_request("BYE", "c1", 9, to=tag, branch="again"))
+            one.hear(sip_request("BYE", "c1", 10, to=tag))
+            assert one.statuses("BYE") == [200, 200, 481]
 
     asyncio.run(story())
