@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from admin_api import answers, bodies, calls, schemas
 from admin_api.errors import Problem, invalid, not_found
-from admin_api.request import DONE, REFUSED, Asked
+from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
 from admin_api.schemas import Parameter
 from storage.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
@@ -82,7 +82,8 @@ async def add(asked: Asked) -> Response:
         )
     except NoCall:
         raise await calls.missing(asked) from None
-    except BadAttachment as problem:
+    except BadAttachment as problem:  # the call has as many as it may
+        await asked.note(FAILED, "not taken")
         raise invalid([{"in": "body", "reason": str(problem)}]) from None
     return answers.document(schemas.attachment(made), 201)
 

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from media.errors import SocketRefused
 
@@ -35,7 +36,7 @@ class Pair:
     # receive buffer the kernel really gave, bytes
     buffer: int
 
-    @property
+    @cached_property
     def port(self) -> int:
         """Give the RTP port."""
         number: int = self.rtp.getsockname()[1]

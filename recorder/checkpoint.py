@@ -26,6 +26,9 @@ MAX_BYTES = 8 << 20
 """A checkpoint beyond this is not ours."""
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """What stands outside the seal."""
@@ -61,7 +64,7 @@ class Checkpoints:
         Raises OSError or StorageError, and the old one stays.
         """
         call = mark.call
-        inner = json.dumps(state, separators=(",", ":")).encode()
+        inner = _JSON.encode(state).encode()
         sealed = keys.seal(mark.leaf, "checkpoint", inner, call.encode())
         outer = {
             "v": VERSION,
@@ -74,7 +77,7 @@ class Checkpoints:
         new = f"{path}.new"
         fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
-            write_all(fd, json.dumps(outer).encode(), 0)
+            write_all(fd, _JSON.encode(outer).encode(), 0)
         except OSError:
             os.unlink(new)
             raise

@@ -30,8 +30,7 @@ def run(arguments: list[str]) -> int:
             return _serve(arguments[1:])  # without the 0.2 s that the command line's help costs at every restart
         return _others(arguments)
     except (RecorderError, StorageError) as problem:
-        hint = getattr(problem, "hint", "")
-        print(f"recorder: {problem} {hint}".strip(), file=sys.stderr)
+        print(f"recorder: {sentence(problem)}", file=sys.stderr)
         return getattr(problem, "status", 3)
     except KeyboardInterrupt:
         return 130
@@ -54,6 +53,15 @@ def run(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 3
+
+
+def sentence(problem: Exception) -> str:
+    """Return what is wrong and what to do about it as one sentence or two."""
+    hint = str(getattr(problem, "hint", ""))
+    said = str(problem)
+    if not hint:
+        return said
+    return f"{said} {hint}" if said.endswith((".", "!", "?")) else f"{said}: {hint}"
 
 
 def _serve(arguments: list[str]) -> int:

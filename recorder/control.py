@@ -17,6 +17,9 @@ MAX_RECORD = (1 << 24) - 1
 MAX_BACKLOG = 1 << 20
 """Sealed bytes kept for a disk that takes none; a busy call writes some KB a minute, so this is hours."""
 
+MAX_HELD = 64 << 10
+"""Bytes of records that wait for the next flush, which every answer brings; a call's beginning has 10 KB."""
+
 
 def record(kind: int, body: bytes) -> bytes:
     """Return one framed record; a longer body is cut at the limit of the format."""
@@ -30,13 +33,13 @@ def padding(size: int) -> bytes:
 
 
 class ControlPart:
-    """An open control part; what `flush` returned from is in the kernel.
+    """An open control part; what `flush` returned from is in the kernel, in one write for all records since the last.
 
     What the disk does not take is kept and tried again before the next record, so that the file stays genuine: a
     segment that is left out would make everything behind it unreadable.
     """
 
-    __slots__ = ("_backlog", "_fd", "_fresh", "_sealer", "name", "size")
+    __slots__ = ("_backlog", "_fd", "_fresh", "_held", "_sealer", "name", "size")
 
     def __init__(self, name: str, part: NewPart) -> None:
         self.name = name
@@ -44,14 +47,17 @@ class ControlPart:
         self._sealer = Sealer(part.secret)
         self.size = HEADER  # bytes in the file
         self._backlog = bytearray()
+        self._held = b""  # records that are not sealed yet
         self._fresh = False
 
     def keep(self, kind: int, body: bytes) -> None:
-        """Append a record; after NotPossible it is written later, unless too much waits already."""
+        """Append a record, to be written by the next flush; NotPossible and not kept if too much waits already."""
         if len(self._backlog) > MAX_BACKLOG:
             self._write(b"")
         self._fresh = True
-        self._write(self._sealer.add(record(kind, body)))
+        self._held += record(kind, body)
+        if len(self._held) > MAX_HELD:
+            self._write(self._sealer.add(self._take()))
 
     def flush(self) -> None:
         """Seal what is buffered, so that a crash of the process loses nothing of it.
@@ -59,15 +65,15 @@ class ControlPart:
         A segment is sealed when more follows, so the padding reaches one byte into the next one: a crash may cut that
         byte off, and with it nothing but padding.
         """
-        data = b""
+        data = self._take()
         if self._fresh:
             self._fresh = False
-            data = self._sealer.add(padding(self._sealer.room + 1))
+            data = self._sealer.add(data + padding(self._sealer.room_after(len(data)) + 1))
         self._write(data)
 
     def finish(self) -> None:
         """Seal the last segment and close the file; after NotPossible only `abandon` is left."""
-        self._write(self._sealer.finish())
+        self._write(self._sealer.finish(self._take()))
         self.abandon()
 
     def abandon(self) -> None:
@@ -75,6 +81,10 @@ class ControlPart:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _take(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
 
     def _write(self, data: bytes) -> None:
         self._backlog += data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import random
 import shutil
 import signal
 import socket
@@ -71,6 +72,7 @@ class Stage:
             **trial_places(self.folder),
             "sip.listen": (f"tls:127.0.0.1:{self.sip_port}",),
             "media.bind": "127.0.0.1",
+            "media.ports": media_ports(),
             "admin_api.listen": f"127.0.0.1:{self.api_port}",
             "customer.name": "demo",
             "customer.sources": ("127.0.0.0/8",),
@@ -228,9 +230,22 @@ def tell_next(stage: Stage, *, kept: bool) -> None:
         print(f"The recorder goes on until Ctrl-C. Its calls: {stage.api}/api/v1/customers/demo/calls")
         print(f"Token (send it as Authorization: Bearer): {stage.token}")
     else:
-        print(f"Look around: recorder calls --config {stage.config}")
-        print(f"Start it again: recorder serve --config {stage.config}   Remove it: rm -r {stage.folder}")
-    print("Your own: recorder init --config recorder.toml   then point an SBC at it; see docs/.")
+        print(f"Look around:    {executable()} calls --config {stage.config}")
+        print(f"Start it again: {executable()} serve --config {stage.config}")
+        print(f"Remove it:      rm -r {stage.folder}")
+    print(f"Your own:       {executable()} init --config recorder.toml, then point an SBC at it; see docs/.")
+
+
+def executable() -> str:
+    """Return how this program was called, so that what is shown can be typed."""
+    called = sys.argv[0]
+    return called if Path(called).name == "recorder" else f"{sys.executable} -m recorder"
+
+
+def media_ports() -> str:
+    """Return a range of its own, so that a recorder that runs on this machine is not disturbed."""
+    begin = 40_000 + 2 * random.SystemRandom().randrange(9_000)
+    return f"{begin}-{begin + 99}"
 
 
 def free_port() -> int:

@@ -29,16 +29,21 @@ NOT_SHOWN = frozenset({"stream", "sources", "codec", "srtp", "first_arrival", "l
 """Figures that only the recorder itself needs, or that the negotiation says better."""
 
 
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def rfc3339(at: datetime | None) -> str | None:
     """Return an aware time as RFC 3339 UTC with milliseconds."""
     if at is None:
         return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
     """Return a document as the body of a control record."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return _JSON.encode(value).encode("utf-8", "surrogateescape")
 
 
 def message(request: Request, at: datetime) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from recorder import commands as c
@@ -38,6 +40,7 @@ class Finishing:
         self._live = live
         self._mending = mending
         self._feed = feed
+        self._spools = str(node.runtime_dir / "spool")
 
     async def close_media(self, call: LiveCall) -> None:
         """Have the worker seal the media part, then tell the recording."""
@@ -83,7 +86,8 @@ class Finishing:
 
     def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            return {**document, "size_bytes": call.customer.vault.size(call.id, call.leaf)}
+            size = call.customer.vault.size(call.id, call.leaf, call.parts)  # what was attached meanwhile is no part of it
+            return {**document, "size_bytes": size}
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.size_unknown", problem, call=call.id)
             return dict(document)
@@ -107,7 +111,7 @@ class Finishing:
             vault.finish(call.id, call.leaf, call.control.name)
         if call.media_part and sealed:
             vault.finish(call.id, call.leaf, f"m{call.media_part}")
-        for number in range(1, call.media_part + 1):
+        for number in range(1, call.media_part + (not sealed)):
             self.end_part(call, f"m{number}")
 
     def end_part(self, call: LiveCall, part: str, committed: int | None = None) -> None:
@@ -156,7 +160,8 @@ class Finishing:
         call.pairs.clear()
         if call.fd_name:
             self.node.notify.remove(call.fd_name)
-        (self.node.runtime_dir / "spool" / call.id).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._spools}/{call.id}")
         call.recording.state = State.OVER
         self._live.remove(call)
 

@@ -44,6 +44,12 @@ class LiveCall:
         """Return the call id."""
         return self.recording.id
 
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of all parts, control first."""
+        control = int(self.control.name[1:]) if self.control else 0
+        return [*(f"c{n + 1}" for n in range(control)), *(f"m{n + 1}" for n in range(self.media_part))]
+
     def close_files(self) -> None:
         """Close the descriptors of parts and spool as they are; a second time does nothing."""
         if self.control:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 
 from media.spec import StreamSpec
 from recorder.commands import StreamPlan
@@ -10,6 +12,10 @@ from recorder.settings import Customer
 from recorder.wire import NewCall, Part
 from sip.sdp import Format
 from storage.vault import NewPart
+
+
+MAX_CUSTOMERS = 1_000
+"""Customers whose networks are written out once, not for each stream."""
 
 
 def stream_spec(plan: StreamPlan, customer: Customer) -> StreamSpec:
@@ -23,11 +29,16 @@ def stream_spec(plan: StreamPlan, customer: Customer) -> StreamSpec:
         own_key=plan.own_key,
         payloads=tuple(_payload(f) for f in line.formats),
         source=line.source,
-        networks=tuple(str(n) for n in customer.sources),
+        networks=_written(customer.sources),
         rtcp_source=line.rtcp_source,
         rtcp_mux=line.rtcp_mux,
         held=plan.held,
     )
+
+
+@lru_cache(MAX_CUSTOMERS)
+def _written(networks: tuple[IPv4Network | IPv6Network, ...]) -> tuple[str, ...]:
+    return tuple(str(network) for network in networks)
 
 
 def _payload(entry: Format) -> tuple[int, str, int]:

@@ -84,4 +84,4 @@ class Node:
         self.metrics.calls.labels(state).inc()
         if state == "interrupted":
             self.incidents.add("call-interrupted", customer, call=recording.id, reason=recording.reason or "")
-        self.metrics.inferred_owners.inc(recording.inferred_owners())
+        self.metrics.inferred_owners.inc(recording.inferred)

@@ -88,7 +88,7 @@ class Notifier:
                 channel.sendmsg(["\n".join(lines).encode()], rights, 0, address)
         except OSError as problem:
             if isinstance(problem, TimeoutError | BlockingIOError):
-                pass
+                self._patience = 0.0
             return False
         self._patience = PATIENCE_SECONDS
         return True

@@ -64,8 +64,8 @@ class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token", "_before", "_bye", "_first", "_ours", "_pending", "_random", "answer_sdp", "call_id",
-        "client", "ended", "id", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
+        "_answer_token", "_before", "_bye", "_first", "_offer", "_ours", "_pending", "_random", "answer_sdp", "call_id",
+        "client", "ended", "id", "inferred", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
         "sdp_session", "source", "started", "state", "streams", "version",
     )  # fmt: skip
 
@@ -89,10 +89,12 @@ class Recording:
         self.answer_sdp = b""
         self.sdp_session = int.from_bytes(random(6), "big")
         self.version = 0
+        self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
         self._random = random
         self._bye: Token | None = None
         self._answer_token: tuple[Token, str] | None = None
         self._pending: tuple[LinePlan, ...] = ()
+        self._offer: SessionDescription | None = None  # the newest offer until it is answered
         self._first = True  # the newest offer is the first one
         self._ours = False  # the first offer is ours, and its answer has not come yet
         self._before: tuple[list[Stream], tuple[LinePlan, ...], bytes, bytes, int] = ([], (), b"", b"", 0)
@@ -151,12 +153,13 @@ class Recording:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
-            plans = negotiate.plan(offer, replace(self.policy, secure=event.secure), self.lines)
+            plans = negotiate.plan(offer, self._policy(event.secure), self.lines)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
+        self._offer = offer
         self.offer_sdp, before = event.offer, self.offer_sdp
         return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, before, now)]
 
@@ -165,7 +168,10 @@ class Recording:
         if self.state is not State.NEW:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         self._ours = True
-        return self._take_up(event, offers.invitation(replace(self.policy, secure=event.secure)), b"", now)
+        return self._take_up(event, offers.invitation(self._policy(event.secure)), b"", now)
+
+    def _policy(self, secure: bool) -> negotiate.Policy:
+        return self.policy if self.policy.secure == secure else replace(self.policy, secure=secure)
 
     def _take_up(
         self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], offer_before: bytes, now: e.Now
@@ -280,9 +286,10 @@ class Recording:
 
     def _answer_body(self, address: str, live: list[Stream]) -> bytes:
         """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
+        offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
 
         def body() -> bytes:
-            return answer(self.offer_sdp, self.lines, live, address, self.sdp_session, self.version)
+            return answer(offer, self.lines, live, address, self.sdp_session, self.version)
 
         if self.version and body() == self.answer_sdp:
             return self.answer_sdp
@@ -381,10 +388,6 @@ class Recording:
         token, self._bye = self._bye, None
         return token
 
-    def inferred_owners(self) -> int:
-        """Count the streams whose owner was inferred instead of told."""
-        return sum(1 for o in self._owners() if o.inferred)
-
     def _owners(self) -> list[Owner]:
         """Return the owner of each stream; all m= lines are asked about: some clients count refused ones too."""
         of_line = self.picture.owners([line.label for line in self.lines])
@@ -408,4 +411,6 @@ class Recording:
 
     def call_document(self, now: e.Now) -> dict[str, Any]:
         """Return everything known of the call, as the API shows it, without what the database adds."""
-        return telling.call_document(self, self._owners(), now)
+        owners = self._owners()
+        self.inferred = sum(owner.inferred for owner in owners)
+        return telling.call_document(self, owners, now)

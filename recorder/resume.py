@@ -65,6 +65,7 @@ class Resume:
     ) -> None:
         if outer.over or state["over"]:
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
+            self._await_bye(state["dialog"])
             return
         recording = from_state(state["recording"], os.urandom)
         now = self._node.monotonic()

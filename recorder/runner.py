@@ -216,7 +216,7 @@ class Runner:
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
-        self._flush(call)
+        """Let the endpoint answer; nothing is sent before Index, which follows, has written what was kept."""
         if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
             return e.Unwanted()
         self.checkpoint(call)

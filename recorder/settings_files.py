@@ -51,7 +51,7 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     if scheme == "file":
         yield from _root_file(Path(rest))
     elif not os.environ.get("CREDENTIALS_DIRECTORY"):
-        right = "this needs systemd (LoadCredential=); without it use file:PATH"
+        right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
         yield Fault("keys.root", f'"{settings.keys.root}"', right)
 
 

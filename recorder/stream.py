@@ -144,11 +144,11 @@ def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
 
 
 def answer(
-    offer: bytes, lines: Sequence[LinePlan], live: Sequence[Stream], address: str, session: int, version: int
+    offer: SessionDescription, lines: Sequence[LinePlan], live: Sequence[Stream], address: str, session: int, version: int
 ) -> bytes:
     """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
     return negotiate.answer(
-        SessionDescription.parse(offer),
+        offer,
         tuple(lines),
         address=address,
         ports={s.line.index: s.port for s in live},

@@ -11,11 +11,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from recorder.settings import Customer
 
 _MAPPED = "::ffff:"
 _MAPPED_BITS = 0xFFFF  # the upper 96 bits of an IPv4 address written as IPv6
+MAX_NUMBERS = 10_000  # addresses read once for all their datagrams; a node has some dozens of SBCs, a flood any number
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,6 +116,7 @@ def _index(customers: Iterable[Customer]) -> dict[tuple[int, int], tuple[str, ..
     return networks
 
 
+@lru_cache(MAX_NUMBERS)
 def _number(source: str) -> int | None:
     """Return an address as 128 bits, IPv4 as `::ffff:a.b.c.d`; None if it is none."""
     try:

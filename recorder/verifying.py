@@ -13,8 +13,8 @@ from storage.customers import Customer
 from storage.errors import StorageError
 from storage.vault import PartRef
 
-GRACE_SECONDS = 1.0
-"""A running daemon indexes a call within a few tenths of a second."""
+GRACE_SECONDS = 5.0
+"""A running daemon indexes a call within this: it lets a new one settle for two seconds first."""
 
 
 @dataclass(slots=True)

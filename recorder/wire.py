@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from media.spec import StreamSpec
@@ -283,9 +283,12 @@ _CLASSES: dict[str, type] = {
 }  # fmt: skip
 
 
+_FIELDS = {each: tuple(item.name for item in fields(each)) for each in _CLASSES.values()}
+
+
 def encode(message: Any) -> bytes:
     """Serialise a message; WireError if it is too long."""
-    data = json.dumps(message, default=_encode, separators=(",", ":")).encode()
+    data = _JSON.encode(message).encode()
     if len(data) > MAX_MESSAGE:
         raise WireError("a message between main and a worker is too long")
     return data
@@ -305,9 +308,13 @@ def decode(data: bytes | bytearray) -> Any:
 def _encode(value: Any) -> Any:
     if isinstance(value, (bytes, bytearray)):
         return {"$b": base64.b64encode(value).decode()}
-    if is_dataclass(value):
-        return {"$t": type(value).__name__} | {f.name: getattr(value, f.name) for f in fields(value)}
-    raise TypeError(type(value).__name__)
+    names = _FIELDS.get(type(value))
+    if names is None:
+        raise TypeError(type(value).__name__)
+    return {"$t": type(value).__name__} | {name: getattr(value, name) for name in names}
+
+
+_JSON = json.JSONEncoder(default=_encode, separators=(",", ":"))
 
 
 def _decode(raw: dict[str, Any]) -> Any:

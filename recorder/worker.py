@@ -135,7 +135,7 @@ class Worker:
             act()
         except Exception as problem:
             place = traceback.extract_tb(problem.__traceback__)[-1]
-            where = f"{type(problem).__name__} {os.path.basename(place.filename)}:{place.lineno}"
+            where = f"{os.path.basename(place.filename)}:{place.lineno} {type(problem).__name__}"
             self._forget(call)
             self._tell(wire.CallFault(call, where))
 

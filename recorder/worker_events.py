@@ -120,7 +120,7 @@ class WorkerEvents:
         self._node.storage_trouble(OSError(event.errno, "a media part cannot be written"))
 
     def _fault(self, event: wire.CallFault) -> None:
-        self._node.log.error("media.call_fault", call=event.call)
+        self._node.log.error("media.call_fault", call=event.call, at=event.where)
         call = self._live.by_id(event.call)
         if call:
             self._runner.guarded(call, e.StopAsked("media-fault", interrupted=True))

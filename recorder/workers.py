@@ -215,24 +215,30 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        process.outbox.append((wire.encode(message), [os.dup(fd) for fd in descriptors]))
-        self._flush(process)
+        data = wire.encode(message)
+        if process.outbox or process.dead or not self._sent(process, data, descriptors):
+            process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
+
+    def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
+        """Try to send; a full socket is tried again when it has room, a worker that died is the reader's business."""
+        try:
+            socket.send_fds(process.control, [data], descriptors)
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(process.control, self._flush, process)
+            return False
+        except OSError:
+            return False
+        return True
 
     def _flush(self, process: Process) -> None:
-        loop = asyncio.get_running_loop()
         while process.outbox and not process.dead:
             data, descriptors = process.outbox[0]
-            try:
-                socket.send_fds(process.control, [data], descriptors)
-            except BlockingIOError:
-                loop.add_writer(process.control, self._flush, process)
+            if not self._sent(process, data, descriptors):
                 return
-            except OSError:
-                return  # it died: the reader is told and hands the calls on
             process.outbox.popleft()
             close_all(descriptors)
         if not process.dead:
-            loop.remove_writer(process.control)
+            asyncio.get_running_loop().remove_writer(process.control)
 
     def _least(self) -> Process | None:
         alive = [process for process in self._processes.values() if not process.dead]

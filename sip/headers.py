@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from sip.errors import UnsafeOutput
 from sip.grammar import MAX_LIST, cut
+
+V = TypeVar("V")
 
 _FULL_NAMES = (
     "Accept|Accept-Contact:a|Accept-Encoding|Accept-Language|Alert-Info|Allow|Allow-Events:u|Authorization|Call-ID:i|Call-Info|"
@@ -33,11 +36,12 @@ def full_name(name: str) -> str:
 class Headers:
     """Header fields in their order; the names are compared without case and compact forms are known."""
 
-    __slots__ = ("_fields", "_index")
+    __slots__ = ("_fields", "_index", "_once")
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
         self._fields: list[tuple[str, str]] = []
         self._index: dict[str, list[str]] | None = None
+        self._once: dict[Callable[[Headers], Any], Any] = {}
         for name, value in fields:
             self.add(name, value)
 
@@ -73,12 +77,19 @@ class Headers:
         """Give the list elements in lower case, for Require, Supported, Allow-Events and their like."""
         return [element.lower() for element in self.values(name)]
 
+    def once(self, read: Callable[[Headers], V]) -> V:
+        """Give what `read` makes of the fields, read anew only after a change; what it raises is raised each time."""
+        found: V | None = self._once.get(read)
+        if found is None:
+            found = self._once[read] = read(self)
+        return found
+
     def add(self, name: str, value: str) -> None:
         """Append a field; raise UnsafeOutput if it would break the line."""
         if any(c in text for text in (name, value) for c in "\r\n"):
             raise UnsafeOutput("line end in a header field")
         self._fields.append((full_name(name), value))
-        self._index = None
+        self._changed()
 
     def set(self, name: str, value: str) -> None:
         """Replace all fields of that name by one, at the place of the first."""
@@ -92,7 +103,11 @@ class Headers:
         """Drop all fields of that name."""
         key = full_name(name).lower()
         self._fields = [field for field in self._fields if field[0].lower() != key]
+        self._changed()
+
+    def _changed(self) -> None:
         self._index = None
+        self._once = {}
 
     def items(self) -> Iterator[tuple[str, str]]:
         """Walk over all fields in order."""

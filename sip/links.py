@@ -62,11 +62,12 @@ class Owner(Protocol):
 class Datagrams:
     """One UDP listener."""
 
-    def __init__(self, owner: Owner, number: int, stream: Any) -> None:
-        # Any: asyncio-dgram carries no types.
+    def __init__(self, owner: Owner, number: int, stream: Any, own: socket.socket) -> None:
+        # Any: asyncio-dgram carries no types. `own` is the socket below it.
         self._owner = owner
         self._number = number
         self._stream = stream
+        self._socket = own
         self._bound: Address = stream.sockname[:2]
         self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
         self.family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
@@ -87,14 +88,30 @@ class Datagrams:
             remote: Address = address[:2]
             flow = Flow("udp", self._bound, remote, 0, self._number)
             if self._owner.admits(flow):
-                local = self._local(remote[0]) if self._anywhere else self._bound
-                self._owner.received(data, Flow("udp", local, remote, 0, self._number))
+                if self._anywhere:
+                    flow = Flow("udp", self._local(remote[0]), remote, 0, self._number)
+                self._owner.received(data, flow)
 
     def put(self, data: bytes, remote: Address) -> None:
-        """Send a datagram soon."""
+        """Send a datagram, at once if the kernel has room for it and nothing waits."""
+        if not self._unsent and self._sent(data, remote):
+            return
         if len(self._unsent) < MAX_UNSENT:
             self._unsent.append((data, remote))
             self._wake.set()
+
+    def _sent(self, data: bytes, remote: Address) -> bool:
+        """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
+        # The first try may only bring the news of an earlier datagram's failure.
+        for _ in range(2):
+            try:
+                self._socket.sendto(data, remote)
+                return True
+            except BlockingIOError:
+                return False
+            except (OSError, ValueError, OverflowError):
+                continue
+        return True
 
     async def transmit(self) -> None:
         """Send what `put` was given, for ever."""

@@ -55,12 +55,12 @@ class Request:
     @property
     def via(self) -> Via:
         """Top Via; raise MalformedValue."""
-        return _top_via(self.headers)
+        return self.headers.once(_top_via)
 
     @property
     def cseq(self) -> CSeq:
         """CSeq; raise MalformedValue."""
-        return CSeq.parse(self.headers.get("CSeq") or "")
+        return self.headers.once(_cseq)
 
     @property
     def call_id(self) -> str:
@@ -70,12 +70,12 @@ class Request:
     @property
     def sender(self) -> NameAddr:
         """From; raise MalformedValue."""
-        return NameAddr.parse(self.headers.get("From") or "")
+        return self.headers.once(_sender)
 
     @property
     def recipient(self) -> NameAddr:
         """To; raise MalformedValue."""
-        return NameAddr.parse(self.headers.get("To") or "")
+        return self.headers.once(_recipient)
 
     def __bytes__(self) -> bytes:
         return _write(f"{self.method} {self.uri} {self.version}", self.headers, self.body)
@@ -99,12 +99,12 @@ class Response:
     @property
     def via(self) -> Via:
         """Top Via; raise MalformedValue."""
-        return _top_via(self.headers)
+        return self.headers.once(_top_via)
 
     @property
     def cseq(self) -> CSeq:
         """CSeq; raise MalformedValue."""
-        return CSeq.parse(self.headers.get("CSeq") or "")
+        return self.headers.once(_cseq)
 
     @property
     def call_id(self) -> str:
@@ -120,6 +120,18 @@ def _top_via(headers: Headers) -> Via:
     if not elements:
         raise MalformedValue("via")
     return Via.parse(elements[0])
+
+
+def _cseq(headers: Headers) -> CSeq:
+    return CSeq.parse(headers.get("CSeq") or "")
+
+
+def _sender(headers: Headers) -> NameAddr:
+    return NameAddr.parse(headers.get("From") or "")
+
+
+def _recipient(headers: Headers) -> NameAddr:
+    return NameAddr.parse(headers.get("To") or "")
 
 
 def _write(start: str, headers: Headers, body: bytes) -> bytes:
@@ -287,7 +299,7 @@ def _check_uri(text: str) -> None:
 def _check_via(headers: Headers) -> None:
     if has_empty_element(headers.get("Via") or ""):
         raise MalformedValue("via")
-    via = _top_via(headers)
+    via = headers.once(_top_via)
     if via.protocol != VERSION:
         raise MalformedValue("via-version")
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from sip.errors import MalformedMessage
 from sip.message import Request
-from sip.values import Flow, NameAddr, Via
+from sip.values import Flow, NameAddr
 
 REASONS = {
     100: "Trying",
@@ -96,13 +96,13 @@ def tagged(to: str, tag: str) -> str:
 
 def _vias(request: Request, flow: Flow) -> list[str]:
     values = request.headers.values("Via")
-    return [_stamped(values[0], flow), *values[1:]] if values else []
+    return [_stamped(values[0], request, flow), *values[1:]] if values else []
 
 
-def _stamped(text: str, flow: Flow) -> str:
+def _stamped(text: str, request: Request, flow: Flow) -> str:
     """Write the source into the top Via (RFC 3261 section 18.2.1, RFC 3581 section 4)."""
     try:
-        via = Via.parse(text)
+        via = request.via
     except MalformedMessage:
         return text
     host, port = flow.remote

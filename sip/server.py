@@ -105,7 +105,7 @@ class Server:
                 with contextlib.suppress(OSError):
                     listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
                 stream = await asyncio_dgram.from_socket(listener.socket)
-                self._udp[number] = datagrams = Datagrams(self, number, stream)
+                self._udp[number] = datagrams = Datagrams(self, number, stream, listener.socket)
                 self._own(datagrams.receive())
                 self._own(datagrams.transmit())
             else:

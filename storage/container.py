@@ -120,6 +120,10 @@ class Sealer:
         self.sealed += len(ciphertext)
         return ciphertext
 
+    def room_after(self, size: int) -> int:
+        """Return what `room` will be once `size` more bytes are added."""
+        return self.room - size if size <= self.room else (self.room - size) % (self._segment - TAG)
+
     def put_aside(self) -> bytes:
         """Give `pending` to a caller with a better place for it; `take_back` must be next."""
         aside, self.pending = self.pending, b""

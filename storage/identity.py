@@ -64,6 +64,8 @@ class Needle:
 
 def fold(text: str) -> str:
     """Fold case, width, marks and invisible characters away: `Ößling` becomes `ossling`."""
+    if text.isascii():
+        return text[:MAX_TEXT].lower()
     flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_PLAIN)
     parts = unicodedata.normalize("NFKD", flat)
     return unicodedata.normalize("NFC", "".join(c for c in parts if unicodedata.category(c) not in ("Mn", "Cf")))
@@ -71,6 +73,8 @@ def fold(text: str) -> str:
 
 def spell(text: str) -> str:
     """Fold like `fold`, with umlauts written as two letters: `Ößling` becomes `oessling`."""
+    if text.isascii():
+        return text[:MAX_TEXT].lower()
     return fold(unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_SPELT))
 
 
@@ -94,10 +98,11 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
 def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     """List the forms under which one party of a call can be found; reads name, number, uri, user_id, email, upn."""
     forms: list[str] = []
+    number = party.get("number")
     for key in ("number", "uri", "email", "upn", "user_id"):
         value = party.get(key)
         if isinstance(value, str) and value.strip():
-            forms += _of_value(value[:MAX_TEXT].strip(), country)
+            forms += _of_value(value[:MAX_TEXT].strip(), country, number if key != "number" else None)
     name = party.get("name")
     if isinstance(name, str):
         forms += _of_number(name, country) if is_number(name) else _of_name(name)
@@ -140,6 +145,8 @@ def address(text: str) -> str:
 
 def _plain_number(text: str) -> str:
     """Write full-width and Arabic digits as ASCII ones and take invisible marks away."""
+    if text.isascii():
+        return text[:MAX_TEXT].strip()
     flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).strip()
     return "".join(
         str(unicodedata.digit(c)) if c.isdecimal() else c for c in flat if unicodedata.category(c) != "Cf"
@@ -203,14 +210,15 @@ def _of_number(text: str, country: str) -> list[str]:
     return found + [f"t:{f[-TAIL_DIGITS:]}" for f in found if len(f) >= TAIL_DIGITS + 2]
 
 
-def _of_value(text: str, country: str) -> list[str]:
+def _of_value(text: str, country: str, known: object = None) -> list[str]:
+    """List the forms of one value; those of the number that is `known` already are left out."""
     if is_number(text):
         return _of_number(text, country)
     if _scheme(text)[0] == "tel":
         return _of_number(_telephone(text) or "", country)
     forms = [f"u:{address(text)}"]
     if number := _telephone(text):
-        return forms + _of_number(number, country)
+        return forms if number == known else forms + _of_number(number, country)
     user = unquote(_scheme(text)[1].partition("@")[0])
     return forms if _UUID.search(user.lower()) else forms + _of_name(user)
 

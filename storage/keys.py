@@ -265,6 +265,7 @@ class KeyFiles:
     def __init__(self, keys_dir: Path, customer_dir: Path, customer: str) -> None:
         self._customer = customer
         self._customer_dir = customer_dir
+        self._watched = str(keys_dir / f"{customer}.forget")
         self.forgets = (keys_dir / f"{customer}.forget", keys_dir / f"{customer}.forget.new")
         self.slots = (keys_dir / f"{customer}.tree.0", keys_dir / f"{customer}.tree.1")
         self.leaves = keys_dir / f"{customer}.leaves"
@@ -283,7 +284,7 @@ class KeyFiles:
     def signature(self) -> tuple[int, int]:
         """Return what changes with every cut, at the cost of one system call."""
         try:
-            status = os.stat(self.forgets[0])
+            status = os.stat(self._watched)
         except OSError as error:
             hint = "bring back `keys/` of this installation; for a new customer run `recorder init`"
             raise KeysMissing(f"the forget secret of {self._customer} is not in keys/", hint) from error

@@ -20,7 +20,6 @@ LAST_LEAF = (1 << LEAF_BITS) - 1
 MAX_NODES = 1 << 24  # 650 MB of state; 10,000 scattered erasures take about 200,000
 CACHED_DAYS = 4096  # a search probes one leaf per day: eleven years
 CACHED_LEAVES = 4096  # live calls ask for several labels of one leaf
-BLOCK_BITS = 10  # neighbours that share a remembered node: 10 steps instead of 32 for each call of a list
 LABEL_PREFIX = b"siprec-recorder/1 label "
 
 _MAGIC = b"SRKT\x01"
@@ -28,7 +27,7 @@ _HEAD = struct.Struct(">5sBI")  # magic and version, depth of the tree, number o
 _NODE = struct.Struct(">BHI32s")  # depth, prefix (16 + 32 bits), secret
 _BITS = (b"\0", b"\1")
 
-_NOWHERE = (-1, b"")
+_NOWHERE: tuple[int, list[bytes]] = (-1, [])
 
 _digest = hmac.digest
 
@@ -57,7 +56,9 @@ class KeyTree:
         self._nodes = nodes
         self._days: dict[int, bytes] = {}
         self._leaves: dict[int, bytes] = {}
-        self._near: tuple[int, bytes] = _NOWHERE  # the block derived from last: calls of one list are neighbours
+        # The leaf derived last and the nodes from its day down to it: calls of one list, and new ones, are neighbours,
+        # and share all but two of 32 steps.
+        self._near = _NOWHERE
 
     @classmethod
     def new(cls, root: bytes) -> "KeyTree":
@@ -104,11 +105,7 @@ class KeyTree:
                 raise Forgotten("this recording was erased: its key no longer exists")
             secret = _walk(self._nodes[depth, leaf >> (LEAF_BITS - depth)], leaf, LEAF_BITS - depth)
         else:
-            near = self._near
-            if near[0] != leaf >> BLOCK_BITS:
-                near = leaf >> BLOCK_BITS, _walk(node, leaf >> BLOCK_BITS, NUMBER_BITS - BLOCK_BITS)
-                self._near = near
-            secret = _walk(near[1], leaf, BLOCK_BITS)
+            secret = self._from_near(node, leaf)
         if len(self._leaves) >= CACHED_LEAVES:
             self._leaves.clear()
         self._leaves[leaf] = secret
@@ -154,6 +151,18 @@ class KeyTree:
         if count > MAX_NODES or len(data) != _HEAD.size + count * _NODE.size:
             raise KeysWrong("the key tree has not the length it says")
         return cls(_nodes(data))
+
+    def _from_near(self, day: bytes, leaf: int) -> bytes:
+        """Walk from where the paths of this leaf and the one before part; a path is never changed once it is shared."""
+        before, path = self._near
+        levels = (before ^ leaf).bit_length()
+        if before < 0 or levels > NUMBER_BITS:
+            levels, path = NUMBER_BITS, [day]
+        path = path[: NUMBER_BITS - levels + 1]
+        for shift in range(levels - 1, -1, -1):
+            path.append(_digest(path[-1], _BITS[leaf >> shift & 1], "sha256"))
+        self._near = leaf, path
+        return path[-1]
 
     def _day(self, day: int) -> bytes | None:
         """Return and remember the node of a day, None if it is cut or has been cut into."""

@@ -57,10 +57,11 @@ class Vault:
 
     def create(self, call: str, leaf: int, part: str) -> NewPart:
         """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
-        path = self._open / file_name(call, leaf, part)
+        name = file_name(call, leaf, part)
         header, secret = self._new(call, leaf, part)
-        if os.path.lexists(f"{self._folder}/{day_of(leaf)}/{path.name}"):
+        if os.path.lexists(f"{self._folder}/{day_of(leaf)}/{name}"):
             raise PartExists("this part is finished already", "take the next number")
+        path = f"{self._open}/{name}"
         with disk_errors("create a part of a recording"):
             fd = self._make(path)
             try:
@@ -68,26 +69,27 @@ class Vault:
                 os.lseek(fd, len(header), os.SEEK_SET)
             except OSError:
                 os.close(fd)
-                path.unlink()
+                os.unlink(path)
                 raise
-        return NewPart(path, fd, secret)
+        return NewPart(Path(path), fd, secret)
 
     def finish(self, call: str, leaf: int, part: str) -> PartRef:
         """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""
-        source = self._open / file_name(call, leaf, part)
-        target = self._final(source.name, leaf)
+        name = file_name(call, leaf, part)
+        source, folder = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}"
+        target = f"{folder}/{name}"
         with disk_errors("finish a part of a recording"):
             try:
                 os.rename(source, target)
             except FileNotFoundError:
-                if source.exists():
-                    target.parent.mkdir(PRIVATE_FOLDER, exist_ok=True)
+                if os.path.lexists(source):
+                    Path(folder).mkdir(PRIVATE_FOLDER, exist_ok=True)
                     os.rename(source, target)
-                elif not target.exists():
+                elif not os.path.lexists(target):
                     raise PartMissing("there is no such part to finish") from None
-        return PartRef(call, leaf, part, target)
+        return PartRef(call, leaf, part, Path(target))
 
-    def _make(self, path: Path) -> int:
+    def _make(self, path: str) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             return os.open(path, flags, PRIVATE_FILE)
@@ -135,12 +137,16 @@ class Vault:
                 return PartRef(call, leaf, part, Path(path))
         return None
 
-    def size(self, call: str, leaf: int) -> int:
-        """Return the bytes that the parts of a recording take."""
+    def size(self, call: str, leaf: int, parts: Iterable[str] | None = None) -> int:
+        """Return the bytes that the parts of a recording take: of those named, which must be finished, or of all."""
+        if parts is None:
+            paths = [str(ref.path) for ref in self.parts(call, leaf)]
+        else:
+            paths = [f"{self._folder}/{day_of(leaf)}/{file_name(call, leaf, part)}" for part in parts]
         total = 0
-        for ref in self.parts(call, leaf):
+        for path in paths:
             with suppress(FileNotFoundError):
-                total += ref.path.stat().st_size
+                total += os.stat(path).st_size
         return total
 
     def left_open(self) -> list[PartRef]:

@@ -3,7 +3,7 @@
 import logging
 
 from admin_api.app import HANDLERS, _log
-from admin_api.roles import Action
+from admin_api.roles import RULES, Action
 
 
 def test_every_answer_has_the_same_protection(service):

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.journeys.descriptor_store import DescriptorStore
+
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 
@@ -81,6 +83,8 @@ class Server:
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
     media: int = field(default_factory=lambda: next(_media))
+    ports: int = 40  # of media
+    store: DescriptorStore | None = None  # in whose care it runs
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -101,7 +105,7 @@ class Server:
         names = {
             name: getattr(self, name) for name in ("folder", "data", "level", "udp", "tls", "api", "media", "srtp")
         }
-        self.config.write_text(CONFIG.format(**names, media_end=self.media + 39))
+        self.config.write_text(CONFIG.format(**names, media_end=self.media + self.ports - 1))
 
     def init(self) -> str:
         """Make keys and certificates; returns the first administrator's token."""
@@ -118,9 +122,11 @@ class Server:
         """Start the daemon and wait until it serves."""
         before = self.events().count("recorder.ready")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)], stdout=log, stderr=log
-            )
+            line = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
+            if self.store:
+                self.process = self.store.start(line, log)
+            else:
+                self.process = subprocess.Popen(line, stdout=log, stderr=log)
         end = time.monotonic() + START_SECONDS
         while self.events().count("recorder.ready") == before:
             if self.process.poll() is not None or time.monotonic() > end:

@@ -106,6 +106,18 @@ def sound(api: Api, call: str) -> bytes:
     return api.ask("GET", f"/calls/{call}/media?format=wav").content
 
 
+def export(api: Api, calls: list[str]) -> str:
+    """Have calls exported; return the id of the export."""
+    asked = {"calls": calls, "format": "csv", "reason": "x"}
+    id = str(api.ask("POST", "/exports", "privacy", json=asked).json()["id"])
+    end = time.monotonic() + SECONDS
+    while api.ask("GET", f"/exports/{id}").json()["state"] == "running":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert api.ask("GET", f"/exports/{id}/file").status_code == 200
+    return id
+
+
 def genuine(one: Server, receipt: Path) -> subprocess.CompletedProcess[str]:
     """Check a receipt with the command."""
     return one.run("audit", "verify", "--receipt", receipt, "--json")
@@ -126,8 +138,10 @@ def test_an_old_copy_with_the_keys_of_today_opens_only_what_was_not_erased(tmp_p
         assert refused.headers["content-type"] == "application/problem+json"
         assert api.ask("GET", "/waiver", "approver").json()["active"] is False
         assert api.ask("PUT", "/waiver", json=WAIVER).json()["active"] is True
+        exported = export(api, [erased, kept])
         done = api.erase(calls=[erased])
         assert api.gone(erased) and sound(api, kept) == heard
+        assert {api.ask("GET", f"/exports/{exported}{path}").status_code for path in ("", "/file")} == {404}
         assert done["receipt"]["calls"] == [erased]
         assert "Planted" not in json.dumps(done)
         assert not [path for path in one.data.rglob("*") if erased in path.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -68,5 +69,45 @@ def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
             assert desk.not_ready() == "draining"
             assert b"recorder_calls_active" in desk.metrics()
             assert desk.incidents("acme") == []
+
+    asyncio.run(story())
+
+
+def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            assert await desk.settle("acme", call.id)
+            hold = await call.customer.holds.put(call.id, "case 7", "test")
+            assert hold.call == call.id
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            await one.node.indexer.drain(5)
+            row = await call.customer.calls.get(call.id)
+            assert row and row.hold
+
+    asyncio.run(story())
+
+
+def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            call.customer.keys.cut(call.leaf)
+            assert desk.document("acme", call.id) is None
+            await one.node.indexer.drain(5)
+            assert await call.customer.calls.get(call.id) is None
+
+    asyncio.run(story())
+
+
+def test_the_terms_of_a_sweep_are_those_of_the_daemon(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            then = datetime(2026, 3, 1, tzinfo=UTC)
+            assert Desk(one.node, one.live, one.runner, lambda: then).sweep_terms() == (then, 5)
+            assert Desk(one.node, one.live, one.runner).sweep_terms()[0] > then
 
     asyncio.run(story())

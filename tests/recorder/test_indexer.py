@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,46 @@ def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pyt
             await one.node.indexer.drain(5)
             assert tries == [1, 1, 1]
             assert await indexed(one, call) is CallState.COMPLETE
+
+    asyncio.run(story())
+
+
+def test_a_live_call_that_is_wanted_now_is_written_now(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, here = one.node.customers["acme"], one.node.indexer
+            call = replace(row(one, 1, CallState.RECORDING), ended_at=None)
+            here.put(customer, call, ())
+            waiting = asyncio.create_task(here.hurry("acme", call.id, 5))
+            await asyncio.sleep(0)
+            here.put(customer, replace(call, duration_ms=20), ())
+            assert await waiting
+            assert await indexed(one, call) is CallState.RECORDING
+            assert await here.hurry("acme", call.id, 5)
+
+    asyncio.run(story())
+
+
+def test_hurrying_ends_where_the_database_does_not_answer(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = Indexer(lambda: 0.0, lambda call, error: None)  # nobody runs it
+            call = row(one, 1)
+            here.put(one.node.customers["acme"], call, ())
+            assert not await here.hurry("acme", call.id, 0.01)
+
+    asyncio.run(story())
+
+
+def test_a_finished_call_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, call = one.node.customers["acme"], row(one, 1)
+            await customer.rules.put([], by="test", default_days=3)
+            one.node.indexer.put(customer, call, ())
+            await one.node.indexer.drain(5)
+            found = await customer.calls.get(call.id)
+            assert found and found.erase_after == NOON + timedelta(days=3)
 
     asyncio.run(story())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,9 @@ def test_missing_keys_are_never_made(tmp_path: Path) -> None:
 def test_an_unknown_customer_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(WrongUse, match="nobody"):
         opening.open_credentials(configured(tmp_path), "nobody")
+
+
+def test_storage_learns_how_erasures_are_approved(tmp_path: Path) -> None:
+    (customer,) = configured(tmp_path).customers
+    assert not opening.storage_settings(customer).approval
+    assert opening.storage_settings(replace(customer, approve_erasures=True)).approval

@@ -40,3 +40,12 @@ def test_a_hold_goes_on_over_the_restart() -> None:
     assert other.call_document(now(9))["streams"][0]["pauses"] == [
         ["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]
     ]
+
+
+def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> None:
+    one = living()
+    one.source = "192.0.2.7"
+    state = json.loads(json.dumps(to_state(one)))
+    assert from_state(state, random).call_document(now(9))["source"] == "192.0.2.7"
+    del state["source"]
+    assert from_state(state, random).source is None

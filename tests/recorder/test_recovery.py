@@ -107,3 +107,16 @@ def test_by_hand_even_what_only_the_index_lacks_is_found(tmp_path: Path) -> None
             assert await recover(customer, (), told.append) == 0
 
     asyncio.run(story())
+
+
+def test_what_was_recovered_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            await customer.rules.put([], by="test", default_days=None)
+            call, _ = crashed(one)
+            await recover(customer, (), lambda found: None)
+            row = await customer.calls.get(call)
+            assert row and row.erase_after is None
+
+    asyncio.run(story())

@@ -22,6 +22,7 @@ OFFER = sdp("sendonly", "sendonly")
 
 def test_a_call_of_nobody_is_refused_with_403(tmp_path: Path) -> None:
     """Duty 8.4."""
+
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("127.0.0.0/8", "192.0.2.0/24")) as one:
             one.hear(sip_request("INVITE", "c1", 1, OFFER))
@@ -31,8 +32,18 @@ def test_a_call_of_nobody_is_refused_with_403(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_call_knows_where_it_came_from(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            shown = one.invite().recording.call_document(one.node.now())
+            assert (shown["source"], shown["direction"]) == ("127.0.0.1", None)
+
+    asyncio.run(story())
+
+
 def test_an_invite_without_an_offer_is_refused_with_488(tmp_path: Path) -> None:
     """Duty 8.7."""
+
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.hear(sip_request("INVITE", "c1", 1))
@@ -43,6 +54,7 @@ def test_an_invite_without_an_offer_is_refused_with_488(tmp_path: Path) -> None:
 
 def test_beyond_the_limit_it_is_503_with_retry_after(tmp_path: Path) -> None:
     """Duty S29."""
+
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
             one.invite("c1")
@@ -57,6 +69,7 @@ def test_beyond_the_limit_it_is_503_with_retry_after(tmp_path: Path) -> None:
 
 def test_ill_storage_is_503(tmp_path: Path) -> None:
     """Duty 8.10."""
+
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.node.storage_trouble(OSError(28, "full"))
@@ -84,6 +97,7 @@ def test_a_peer_without_a_way_back_is_refused_and_forgotten(tmp_path: Path, monk
 
 def test_a_bug_on_the_way_is_answered_500(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Duty 8.11."""
+
     async def story() -> None:
         async with stage(tmp_path) as one:
             monkeypatch.setattr(one.signalling, "_customer", lambda event: 1 / 0)
@@ -224,6 +238,7 @@ def test_users_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
 
 def test_a_pause_is_told_to_the_client_where_that_is_configured(tmp_path: Path) -> None:
     """Duty F6."""
+
     async def story() -> None:
         async with stage(tmp_path, CONFIG + "pause_by_reinvite = true\n") as one:
             call = one.invite("c1")

@@ -76,6 +76,6 @@ def test_only_what_goes_on_is_planned_and_answered() -> None:
     gone.remove(at(1))
     live.port = 20002
     assert [p.number for p in plans_of([gone, live])] == [0]
-    body = answer(sdp("sendonly"), [line()], [live], "198.51.100.7", 5, 1).decode()
+    body = answer(SessionDescription.parse(sdp("sendonly")), [line()], [live], "198.51.100.7", 5, 1).decode()
     assert "o=- 5 1 IN IP4 198.51.100.7" in body
     assert "m=audio 20002" in body

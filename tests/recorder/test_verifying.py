@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder import verifying
+from recorder import indexer, verifying
 from recorder.verifying import verify_customer
 from tests.recorder.stage import Stage, stage
 
@@ -15,6 +15,7 @@ from tests.recorder.stage import Stage, stage
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(indexer, "SETTLE_SECONDS", 0.0)
 
 
 async def defects(one: Stage, *wanted: str) -> list[tuple[str, str]]:

@@ -45,7 +45,7 @@ def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
     async def story():
         notes = Notes()
         listening = open_socket("udp", "0.0.0.0", 0)
-        links = Datagrams(notes, 4, await asyncio_dgram.from_socket(listening))
+        links = Datagrams(notes, 4, await asyncio_dgram.from_socket(listening), listening)
         task = asyncio.create_task(links.receive())
         port = listening.getsockname()[1]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:

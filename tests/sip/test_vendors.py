@@ -70,6 +70,13 @@ def test_twilio_names_tracks_and_people_by_parameters():
     assert found.names == {Role.CALLER: "Karla K", Role.CALLEE: "Ole O"}
 
 
+def test_the_direction_is_that_of_the_recorded_user_and_never_guessed():
+    assert hints(documents.BROADWORKS).direction == "inbound"
+    assert hints(documents.METASWITCH).direction == "outbound"
+    assert hints(documents.TWILIO).direction in ("inbound", "outbound")
+    assert hints(documents.ORACLE).direction is None
+
+
 def test_audiocodes_copies_call_ids():
     assert hints(documents.AUDIOCODES).correlations == [("ucid", "0017001A2B3C4D5E")]
 

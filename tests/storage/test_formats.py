@@ -1,6 +1,7 @@
 """What docs/formats says is true: its vectors, and its stand-alone reader, which shares no code with us."""
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -8,11 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage import receipts
 from storage.container import CONTROL_SEGMENT, Sealer, new_part
 from storage.keys import CustomerKeys, RootSecret
 from storage.keystate import ForgetSecret, pack_forget, seal_tree
 from storage.keytree import KeyTree, label, leaf_of
+from storage.ledger import Ledger
 from storage.parts import PartRef, associated_data
 from storage.vault import Vault
 
@@ -140,3 +144,28 @@ def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(house: Hous
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"erased" in done.stderr
     assert house.read(ref.path).returncode == 2
+
+
+def block(page: str) -> str:
+    return re.findall(r"```json\n(.*?)```", (FORMATS / page).read_text(), re.S)[0]
+
+
+def test_the_receipt_of_the_page_is_genuine_and_signs_what_the_page_says():
+    key = Ed25519PrivateKey.from_private_bytes(count(0, 32)).public_key()
+    receipt = receipts.verify(block("receipt.md").encode(), "acme", key)
+    signed = json.dumps({k: v for k, v in receipt.items() if k != "signature"}, sort_keys=True, separators=(",", ":"))
+    statement = b"siprec-recorder/1 erasure receipt\0" + signed.encode()
+    key.verify(bytes.fromhex(receipt["signature"]), statement)
+    found = vectors("receipt.md")
+    assert found["SHA-256 of the statement"] == hashlib.sha256(statement).hexdigest()
+    assert found["public key"] == receipt["public_key"] == key.public_bytes_raw().hex()
+
+
+def test_the_line_of_the_ledger_on_the_page_is_read_and_written_so(tmp_path):
+    (tmp_path / "acme.erasures").write_text(block("ledger.md"))
+    entry = Ledger(tmp_path, "acme").last()
+    assert entry is not None
+    assert entry.leaves == tuple(leaf_of(20_485, number) for number in (7, 8, 0x400))
+    assert (entry.days, len(entry.calls)) == ((20_300,), 1)
+    Ledger(tmp_path, "beta").append(entry)
+    assert (tmp_path / "beta.erasures").read_text() == block("ledger.md")

@@ -1,0 +1,69 @@
+"""Transcripts and chats: taken, shown with the call, handed out to those who may hear."""
+
+import pytest
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n"
+
+
+def attach(service, data, kind="text/vtt", call=None, query="", role="admin"):
+    path = f"/calls/{call or service.ids['acme'][0]}/attachments{query}"
+    return service.ask(path, role, method="POST", content=data, headers={"Content-Type": kind})
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "query"),
+    [
+        (VTT, "text/vtt; charset=utf-8", "?title=Minutes&language=en"),
+        (b"\xef\xbb\xbf" + VTT, "text/vtt", ""),
+        (b'[{"text": "Hello"}]', "application/json", "?kind=chat"),
+    ],
+)
+def test_what_was_attached_comes_back(service, data, kind, query):
+    made = attach(service, data, kind, query=query)
+    assert made.status_code == 201
+    shown = service.ask(f"/calls/{service.ids['acme'][0]}").json()["attachments"]
+    assert made.json() in shown
+    file = service.ask(f"/calls/{service.ids['acme'][0]}/attachments/{made.json()['id']}", "listener")
+    assert file.content == data
+    assert file.headers["content-type"].startswith(made.json()["media_type"])
+    assert file.headers["content-disposition"].startswith("attachment")
+
+
+def test_privacy_may_attach_but_reads_none(service):
+    made = attach(service, VTT, role="privacy")
+    path = f"/calls/{service.ids['acme'][0]}/attachments/{made.json()['id']}"
+    assert service.ask(path, "privacy").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "query"),
+    [
+        (b"hello", "text/vtt", ""),
+        (b"{", "application/json", ""),
+        (b"[" * 100_000, "application/json", ""),
+        (b"\xff", "application/json", ""),
+        (VTT, "text/plain", ""),
+        (VTT, "text/vtt", "?kind=song"),
+        (VTT, "text/vtt", "?language=x_y"),
+        (VTT, "text/vtt", f"?title={'x' * 201}"),
+        (VTT, "text/vtt", "?other=1"),
+    ],
+)
+def test_what_is_no_attachment_is_refused(service, data, kind, query):
+    answer = attach(service, data, kind, query=query)
+    assert answer.status_code == 422
+    assert service.acts()[-1]["outcome"] == "refused"
+
+
+def test_of_no_such_call_and_no_such_attachment(service):
+    assert attach(service, VTT, call=UNKNOWN).status_code == 404
+    assert attach(service, VTT, call=service.ids["beta"][0]).status_code == 404
+    for part in (UNKNOWN, "x"):
+        assert service.ask(f"/calls/{service.ids['acme'][0]}/attachments/{part}").status_code == 404
+        assert service.ask(f"/calls/{UNKNOWN}/attachments/{part}").status_code == 404
+
+
+def test_an_attachment_is_found_with_its_own_call_only(service):
+    made = attach(service, VTT).json()["id"]
+    assert service.ask(f"/calls/{service.ids['acme'][1]}/attachments/{made}").status_code == 404

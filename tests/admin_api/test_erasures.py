@@ -1,0 +1,114 @@
+"""Erasure as a client sees it: refused without a waiver, stopped by a hold, ended with a receipt."""
+
+import pytest
+
+from tests.admin_api.test_waiver import put as permit
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+def erase(service, role="privacy", **wanted):
+    return service.ask("/erasures", role, method="POST", json={"reason": "Art. 17", **wanted})
+
+
+def work(service):
+    assert service.run(service.customers["acme"].erasures.work())
+
+
+def test_without_an_active_waiver_nothing_is_filed(service):
+    permit(service, expires_at="2026-01-02T00:00:00Z")
+    answer = erase(service, calls=[service.ids["acme"][0]])
+    assert answer.status_code == 409 and "waiver" in answer.json()["detail"]
+    assert service.acts()[-1]["reason"] == "no active waiver"
+    assert service.ask("/erasures").json()["items"] == []
+
+
+def test_a_held_call_stops_the_whole_request(service):
+    permit(service)
+    held, other, _ = service.ids["acme"]
+    service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "x"})
+    answer = erase(service, calls=[held, other])
+    assert answer.status_code == 409 and "1 of these calls" in answer.json()["detail"]
+    assert held not in answer.text and service.ask("/erasures").json()["items"] == []
+    service.ask(f"/calls/{held}/hold", method="DELETE")
+
+
+def test_unknown_and_foreign_ids_are_simply_done(service):
+    permit(service)
+    for id in (UNKNOWN, service.ids["beta"][0], "Qz7"):
+        made = erase(service, calls=[id])
+        assert made.status_code == 202
+        work(service)
+        done = service.ask(f"/erasures/{made.json()['id']}").json()
+        assert done["state"] == "done" and done["receipt"]["signature"]
+    assert service.ask(f"/calls/{service.ids['beta'][0]}", customer="beta").status_code == 200
+    assert "Qz7" not in str(service.acts())
+
+
+def test_by_party_with_one_held_it_waits_and_says_so(service):
+    permit(service)
+    call = service.ids["acme"][2]
+    service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "x"})
+    made = erase(service, party="+49301234002")
+    assert made.status_code == 202
+    work(service)
+    assert service.ask(f"/erasures/{made.json()['id']}", "approver").json()["state"] == "waiting"
+    (open_one,) = service.ask("/erasures", "approver").json()["items"]
+    assert open_one["id"] == made.json()["id"]
+    service.ask(f"/calls/{call}/hold", method="DELETE")
+    work(service)
+    done = service.ask(f"/erasures/{made.json()['id']}").json()
+    assert (done["state"], done["receipt"]["calls"]) == ("done", [call])
+    assert service.ask(f"/calls/{call}").status_code == 404
+    assert service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "x"}).status_code == 404
+    assert "49301234002" not in str(service.acts()) + str(done)
+
+
+def test_no_state_of_no_erasure(service):
+    for id in (UNKNOWN, "x"):
+        assert service.ask(f"/erasures/{id}").status_code == 404
+        assert service.ask(f"/erasures/{id}/approve", "approver", method="POST").status_code == 404
+
+
+def test_nobody_approves_his_own_request(service):
+    permit(service)
+    token = service.token(["privacy", "approver"], name="both")
+    asked = service.ask("/erasures", token=token, method="POST", json={"reason": "x", "calls": [UNKNOWN]}).json()
+    own = service.ask(f"/erasures/{asked['id']}/approve", token=token, method="POST")
+    assert own.status_code == 403 and own.json()["type"].endswith("own-request")
+    assert service.acts()[-1]["reason"] == "own request"
+    again = service.ask(f"/erasures/{asked['id']}/approve", "approver", method="POST")
+    assert again.status_code == 200, "what needs no approval stays as it is"
+    work(service)
+
+
+def test_an_approval_needs_the_waiver_still(service):
+    permit(service)
+    acme = service.customers["acme"]
+    filed = service.run(acme.erasures.file(calls=[UNKNOWN], reason="x", by="somebody", approval=True))
+    permit(service, expires_at="2026-01-02T00:00:00Z")
+    assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").status_code == 409
+    permit(service)
+    granted = service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").json()
+    assert granted["state"] == "running" and granted["approved_by"]
+    work(service)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"calls": [UNKNOWN]},
+        {"reason": "x"},
+        {"reason": "x", "calls": []},
+        {"reason": "x", "calls": [1]},
+        {"reason": "x", "calls": UNKNOWN},
+        {"reason": "x", "calls": [UNKNOWN], "party": "Ada"},
+        {"reason": "x", "party": " "},
+        {"reason": "x", "party": "x" * 513},
+        {"reason": "x", "party": "Ada", "all": True},
+    ],
+)
+def test_what_is_no_request_is_refused(service, body):
+    assert service.ask("/erasures", method="POST", json=body).status_code == 422
+    assert service.acts()[-1]["outcome"] == "refused"

@@ -1,0 +1,189 @@
+"""Calls whose every frame can be found again: place them, find their recordings, say which frames are missing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from media import records
+from recorder.opening import open_customers
+from recorder.settings_files import load
+from recorder.simulate.coded import SAMPLES, Found, find_in_wav
+from recorder.simulate.compare import difference
+from recorder.simulate.plan import Plan
+from recorder.simulate.report import CallReport, StreamReport
+from recorder.simulate.run import run
+from tests.journeys.server import Server
+
+SECONDS = 30.0
+"""How long anything may take that a busy machine does late."""
+
+
+@dataclass
+class Watched:
+    """A server, and somebody who asks it."""
+
+    one: Server
+    token: str
+
+    def ask(self, path: str) -> httpx2.Response:
+        """GET something of the customer."""
+        base = f"http://127.0.0.1:{self.one.api}/api/v1/customers/acme"
+        return httpx2.get(base + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=SECONDS)
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every call; none while nobody answers."""
+        try:
+            return list(self.ask("/calls?limit=500").json()["items"])
+        except httpx2.TransportError:
+            return []
+
+    def figure(self, name: str) -> float:
+        """Return one value of the metrics; 0 while nobody answers."""
+        try:
+            page = httpx2.get(f"http://127.0.0.1:{self.one.api}/metrics", timeout=SECONDS).text
+        except httpx2.TransportError:
+            return 0
+        return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))
+
+    async def until(self, true: Callable[[], Any], seconds: float = SECONDS) -> None:
+        """Wait until something holds, whatever the calls do meanwhile."""
+        end = time.monotonic() + seconds
+        while not await asyncio.to_thread(true):
+            if time.monotonic() > end:
+                raise TimeoutError(f"it never came to that: {self.one.log.read_text()[-3000:]}")
+            await asyncio.sleep(0.05)
+
+    async def talking(self, calls: int, packets: int) -> None:
+        """Wait until so many calls run and so many of their packets are stored."""
+        await self.until(lambda: self.figure("recorder_calls_active") >= calls)
+        await self.until(lambda: self.figure('recorder_rtp_packets_total{result="stored"}') >= packets)
+
+    def over(self, calls: Sequence[CallReport]) -> dict[str, dict[str, Any]]:
+        """Wait until every call was recorded and ended; give its recording by session, of which there is one."""
+        wanted, end = {call.session_id for call in calls}, time.monotonic() + SECONDS
+        while True:
+            found = [call for call in self.calls() if call["session_id"] in wanted]
+            if len(found) >= len(wanted) and not any(call["state"] == "recording" for call in found):
+                break
+            assert time.monotonic() < end, Counter(call["state"] for call in found)
+            time.sleep(0.1)
+        assert Counter(call["session_id"] for call in found) == dict.fromkeys(wanted, 1)
+        return {call["session_id"]: call for call in found}
+
+    def channels(self, call: str) -> list[list[Found]]:
+        """Return the frames of a recording by channel."""
+        path = self.one.folder / f"{call}.wav"
+        path.write_bytes(self.ask(f"/calls/{call}/media?format=wav").raise_for_status().content)
+        return find_in_wav(path)
+
+    def prints(self, calls: Sequence[str]) -> dict[str, Any]:
+        """Return what of finished calls must never change: the bytes of their parts, their audio, what is said."""
+        vault = self.one.data / "customers/acme/vault"
+        parts = [path for path in vault.rglob("*") if path.is_file() and path.name.split(".")[0] in calls]
+        return {
+            "parts": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in parts},
+            "audio": {c: hashlib.sha256(self.ask(f"/calls/{c}/media?format=wav").content).hexdigest() for c in calls},
+            "facts": {c: self.ask(f"/calls/{c}").json() for c in calls},
+        }
+
+
+def wishes(one: Server, calls: int, seconds: float, hold: float = 0.0) -> list[Plan]:
+    """Return what to place: half over UDP, half over TLS, each with every suite in turn."""
+    udp = Plan(to=f"sip:rec@127.0.0.1:{one.udp};transport=udp", calls=calls - calls // 2)
+    tls = Plan(to=f"sip:rec@127.0.0.1:{one.tls};transport=tls", calls=calls // 2, insecure=True)
+    return [
+        Plan(to=p.to, calls=p.calls, insecure=p.insecure, seconds=seconds, hold=hold, srtp="all", rate=25)
+        for p in (udp, tls)
+    ]
+
+
+def place(plans: Sequence[Plan], meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[CallReport]:
+    """Place calls and do something in their middle; give what the clients say of them."""
+
+    async def story() -> list[CallReport]:
+        running = [asyncio.create_task(run(plan)) for plan in plans]
+        try:
+            if meanwhile:
+                await meanwhile()
+            return [call for report in await asyncio.gather(*running) for call in report.calls]
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    return asyncio.run(story())
+
+
+def missing(stream: StreamReport, found: Sequence[Found]) -> tuple[int, ...]:
+    """Return the frames that a channel lacks; everything else about it must be as it was sent."""
+    seen = difference(stream, found, 0)
+    assert seen.foreign == 0
+    assert seen.doubled == ()
+    assert len({frame.position - SAMPLES * frame.frame for frame in found}) <= 1
+    return seen.missing
+
+
+def stored_twice(one: Server) -> list[tuple[str, int, int]]:
+    """Look into the parts of a stopped server for packets that are there more than once: call, source, sequence."""
+
+    async def story() -> list[tuple[str, int, int]]:
+        customers = await open_customers(load(one.config))
+        counts: Counter[tuple[str, int, int]] = Counter()
+        try:
+            for ref in customers["acme"].vault.walk():
+                for record in records.read(customers["acme"].vault.read(ref)):
+                    if isinstance(record, records.Run):
+                        counts.update((ref.call, record.ssrc, record.sequence + i) for i in range(len(record.payloads)))
+                    elif isinstance(record, records.Packet):
+                        ssrc = int.from_bytes(record.packet[8:12])
+                        counts[ref.call, ssrc, record.sequence] += 1
+        finally:
+            await customers.close()
+        return [key for key, count in counts.items() if count > 1]
+
+    return asyncio.run(story())
+
+
+def verified(one: Server) -> list[Any]:
+    """Return the defects that `recorder verify` finds; its exit status must agree."""
+    done = one.run("verify", "--json")
+    defects: list[Any] = json.loads(done.stdout)["defects"]
+    assert done.returncode == (1 if defects else 0), done.stderr
+    return defects
+
+
+def block_of_ports(count: int) -> int:
+    """Return the first of so many ports that nobody uses, below those that the kernel gives to clients.
+
+    A port of a server that was killed is free for a moment; it must not become a client's meanwhile.
+    """
+    import random
+    import socket
+
+    while True:
+        first = random.randrange(10_000, 19_900 - count, 2)
+        try:
+            for port in range(first, first + count):
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    with socket.socket(type=kind) as probe:
+                        probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+
+
+def room_for(folder: Path, calls: int) -> dict[str, Any]:
+    """Return settings of a server that takes so many calls on ports that stay its own."""
+    media = 4 * calls + 20
+    first = block_of_ports(media + 4)
+    return {"media": first, "ports": media, "udp": first + media, "tls": first + media + 1, "api": first + media + 2}

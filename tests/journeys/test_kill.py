@@ -1,0 +1,248 @@
+"""Any process may die at any time: its calls go on in the same recordings, and every frame is accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.simulate.report import CallReport
+from tests.journeys.coded_calls import Watched, missing, place, room_for, stored_twice, verified, wishes
+from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
+from tests.journeys.server import server
+
+CALLS, FEWER = 50, 16
+LENGTH, HOLD = 5.5, 0.8
+FRAME_MS = 20
+SECOND = 50
+"""Frames that a kill may cost where nobody keeps the sockets."""
+RESTART = 0.2
+"""Seconds between the end of a service and its next start (RestartSec)."""
+NOTICED = 5.0
+"""Seconds in which a stuck worker is noticed, and some for the machine."""
+
+
+@contextmanager
+def watched(folder: Path, calls: int, store: DescriptorStore | None = None) -> Iterator[Watched]:
+    with server(folder, store=store, level="info", **room_for(folder, calls)) as one:
+        token = one.init()
+        one.start()
+        yield Watched(one, token)
+
+
+def worker_of(it: Watched) -> int:
+    """The process that records."""
+    assert it.one.process
+    mine = Path(f"/proc/{it.one.process.pid}/task/{it.one.process.pid}/children").read_text().split()
+    return next(int(pid) for pid in mine if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+async def kill_main(it: Watched) -> None:
+    """Kill main; a worker is left to find out by itself."""
+    assert it.one.process
+    it.one.process.kill()
+    await asyncio.to_thread(it.one.process.wait)
+    await asyncio.sleep(RESTART)
+
+
+def held(it: Watched, calls: Sequence[CallReport]) -> list[tuple[CallReport, dict[str, Any], list[int]]]:
+    """Every call with its recording and the count of missing frames by stream; all dialogs must have gone on."""
+    assert [(call.number, call.faults) for call in calls if not call.well] == []
+    out = []
+    recorded = it.over(calls)
+    for call in calls:
+        mine = recorded[call.session_id]
+        channels = it.channels(mine["id"])
+        lacks = [len(missing(s, found)) for s, found in zip(call.streams, channels, strict=True)]
+        assert [s["packets"] for s in mine["streams"]] == [
+            s.frames - lack for s, lack in zip(call.streams, lacks, strict=True)
+        ]
+        assert [len(s["pauses"]) for s in mine["streams"]] == [1, 1]
+        out.append((call, mine, lacks))
+    return out
+
+
+def nothing_lost(it: Watched, calls: Sequence[CallReport]) -> None:
+    for _, mine, lacks in held(it, calls):
+        assert lacks == [0, 0]
+        assert [(s["lost"], s["gap_ms"], s["gaps"]) for s in mine["streams"]] == [(0, 0, [])] * 2
+        assert (mine["state"], mine["end_reason"]) == ("complete", "bye")
+
+
+def in_order(it: Watched) -> None:
+    """What lies on the disk after the stop is whole, and nothing is there twice."""
+    assert "Traceback" not in it.one.log.read_text()
+    assert it.one.stop() == 0
+    assert verified(it.one) == []
+    assert stored_twice(it.one) == []
+
+
+def a_worker_that_is_killed_loses_nothing_of_fifty_calls(tmp_path: Path) -> None:
+    with watched(tmp_path, CALLS) as it:
+
+        async def meanwhile() -> None:
+            await it.talking(CALLS, CALLS * 50)
+            kill(worker_of(it))
+            await it.until(lambda: it.one.events().count("media.resumed") == CALLS)
+
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
+        assert it.one.events().count("media.worker_died") == 1
+        in_order(it)
+
+
+def a_worker_that_stands_still_is_replaced_and_loses_nothing(tmp_path: Path) -> None:
+    with watched(tmp_path, FEWER) as it:
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER, FEWER * 50)
+            stuck, began = worker_of(it), time.monotonic()
+            os.kill(stuck, signal.SIGSTOP)
+            await it.until(lambda: "media.worker_died" in it.one.events())
+            assert time.monotonic() - began < NOTICED + 2
+            assert worker_of(it) != stuck
+
+        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH + 2.5, HOLD), meanwhile))
+        (died,) = [line for line in it.one.lines() if line.get("event") == "media.worker_died"]
+        assert died["reason"] == "hang"
+        in_order(it)
+
+
+def with_a_descriptor_store_main_may_die_and_nothing_is_lost(tmp_path: Path) -> None:
+    with descriptor_store(tmp_path) as store, watched(tmp_path, FEWER, store) as it:
+        finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
+        before = it.prints(finished)
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER, FEWER * 50)
+            await kill_main(it)
+            await asyncio.to_thread(it.one.start)
+
+        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        assert it.prints(finished) == before
+        assert store.heard("READY=1") == 2
+        assert sorted(store.names()) == ["api0", "sip0", "sip1", "sip2"]
+        in_order(it)
+
+
+def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path) -> None:
+    with watched(tmp_path, FEWER) as it:
+        finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
+        before = it.prints(finished)
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER, FEWER * 50)
+            await kill_main(it)
+            await asyncio.to_thread(it.one.start)
+
+        seen = held(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        for _, mine, lacks in seen:
+            for stream, lack in zip(mine["streams"], lacks, strict=True):
+                assert lack <= SECOND
+                assert stream["gap_ms"] >= FRAME_MS * lack
+                assert not lack or [reason for _, _, reason in stream["gaps"]] == ["restart"]
+            assert mine["state"] == ("interrupted" if any(lacks) else "complete")
+        assert sum(sum(lacks) for _, _, lacks in seen) > 0
+        assert it.prints(finished) == before
+        in_order(it)
+
+
+def what_was_recorded_outlives_the_runtime_directory(tmp_path: Path) -> None:
+    with watched(tmp_path, FEWER) as it:
+        stored = 0.0
+
+        async def meanwhile() -> None:
+            nonlocal stored
+            await it.talking(FEWER, FEWER * 2 * 100)
+            worker = worker_of(it)
+            stored = it.figure('recorder_rtp_packets_total{result="stored"}')
+            await kill_main(it)
+            with suppress(ProcessLookupError):  # it may have ended with its main
+                kill(worker)
+            shutil.rmtree(it.one.folder / "run")  # as a reboot does
+            await asyncio.to_thread(it.one.start)
+
+        calls = place(wishes(it.one, FEWER, 5.0), meanwhile)
+        recorded, kept = it.over(calls), 0
+        for call in calls:
+            mine = recorded[call.session_id]
+            assert (mine["state"], mine["end_reason"]) == ("interrupted", "crash")
+            for stream, found in zip(call.streams, it.channels(mine["id"]), strict=True):
+                lack = missing(stream, found)
+                assert lack == tuple(stream.ticks()[-len(lack) :])  # the end is missing and nothing before
+                kept += len(found)
+        assert kept >= stored / 2
+        in_order(it)
+
+
+SCENES = (
+    a_worker_that_is_killed_loses_nothing_of_fifty_calls,
+    a_worker_that_stands_still_is_replaced_and_loses_nothing,
+    with_a_descriptor_store_main_may_die_and_nothing_is_lost,
+    what_was_recorded_outlives_the_runtime_directory,
+    without_a_store_a_kill_of_main_costs_a_second_that_is_marked,
+)
+
+
+@pytest.fixture(scope="module")
+def playing(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[Callable[[Path], None], Future[None]]]:
+    """Play every scene that is asked for, two at a time: they mostly wait."""
+    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    asked = [item.callspec.params.get("scene") for item in here]
+    with ThreadPoolExecutor(2) as pool:
+        yield {s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20])) for s in SCENES if s in asked}
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_the_calls_go_on(scene: Callable[[Path], None], playing: dict[Callable[[Path], None], Future[None]]) -> None:
+    playing[scene].result()
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+def test_torture_of_twenty_kills_at_random(tmp_path: Path) -> None:
+    seed = int(os.environ.get("KILL_SEED", random.randrange(1 << 32)))
+    print(f"KILL_SEED={seed}")
+    chance = random.Random(seed)
+    with descriptor_store(tmp_path) as store, watched(tmp_path, CALLS, store) as it:
+
+        async def main() -> None:
+            await kill_main(it)
+            await asyncio.to_thread(it.one.start)
+
+        async def worker() -> None:
+            kill(worker_of(it))
+
+        async def both() -> None:
+            kill(worker_of(it))
+            await kill_main(it)
+            await asyncio.to_thread(it.one.start)
+
+        async def stop() -> None:
+            stuck = worker_of(it)
+            os.kill(stuck, signal.SIGSTOP)
+            await it.until(lambda: not Path(f"/proc/{stuck}").exists())
+
+        async def meanwhile() -> None:
+            await it.talking(CALLS, 0)
+            for _ in range(20):
+                await asyncio.sleep(chance.uniform(0.2, 3.0))
+                await chance.choice((main, worker, both, stop))()
+
+        nothing_lost(it, place(wishes(it.one, CALLS, 120.0, HOLD), meanwhile))
+        in_order(it)
