@@ -10,6 +10,7 @@ from media.errors import Malformed
 from media.spec import Address
 
 if TYPE_CHECKING:
+    from media.keyring import Keyring
     from media.track import Track
 
 SECOND = 1_000_000_000
@@ -19,21 +20,26 @@ def receive(track: Track, lane: Lane, count: int, out: list[bytes]) -> None:
     """Take the packets of the RTCP socket."""
     for slot in range(count):
         packet = lane.packet(slot)
-        if packet is None or not rtp.is_rtcp(packet):
+        if packet is None:
             track.foreign += 1
+        elif not rtp.is_rtcp(packet):
+            track.stranger(True, lane, slot, packet)
         else:
-            take(track, packet, lane.address(slot), lane.arrival(slot), out)
+            keyring = track.control_keys or track.keyring
+            take(track, packet, lane.address(slot), lane.arrival(slot), out, keyring)
 
 
-def take(track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes]) -> None:
-    """Check, decrypt and store one RTCP compound."""
-    if track.keyring is not None:
-        opened = track.keyring.open_rtcp(packet)
+def take(
+    track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes], keyring: Keyring | None
+) -> None:
+    """Check, decrypt with the keys of the port it came to and store one RTCP compound."""
+    if keyring is not None:
+        opened = keyring.open_rtcp(packet)
         if isinstance(opened, int):
             track.rejected += 1
             return
         packet = opened
-    elif address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0]):
+    elif track.spec.dtls or address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0]):
         track.foreign += 1
         return
     try:
@@ -66,7 +72,7 @@ def report(track: Track, now: int, cname: bytes) -> bytes | None:
         delay=max(0, now - arrived) * 65536 // SECOND if middle else 0,  # it may have come after the tick began
     )
     packet = rtcp.receiver_report(track.own_ssrc, cname, block)
-    if track.keyring is None:
+    if track.keyring is None and track.spec.dtls is None:
         return packet
     if track.outgoing is None:
         return None

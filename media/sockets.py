@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ RTCP_BUFFER = 16 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 #: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
 _NOBODY = bytes(16)
+#: The int 1 as setsockopt(2) wants it.
+_ON = (1).to_bytes(4, sys.byteorder)
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUF
 
 def stamp_arrivals(descriptor: int) -> None:
     """Have the kernel note the arrival of each packet in ns (socket(7), SO_TIMESTAMPNS)."""
-    with socket.socket(fileno=os.dup(descriptor)) as same:
-        same.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    if _libc.setsockopt(descriptor, socket.SOL_SOCKET, SO_TIMESTAMPNS, _ON, len(_ON)):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool) -> None:

@@ -18,6 +18,27 @@ Payloads = tuple[tuple[int, str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Dtls:
+    """How the keys of a stream come about that are agreed on the media ports (RFC 5763)."""
+
+    # a=fingerprint values and a=tls-id of the peer: with the role they name the association
+    fingerprints: tuple[str, ...] = ()
+    tls_id: str | None = None
+    # we begin the handshake
+    active: bool = True
+    # our certificate and its key, as media.dtls.Identity gives them
+    identity: bytes = field(default=b"", repr=False)
+    # handshakes still to be made: on the RTP port, on the RTCP port
+    rtp: bool = True
+    rtcp: bool = False
+
+    def same(self, other: "Dtls") -> bool:
+        """Tell whether two offers name one association (RFC 8842 section 4)."""
+        ours = (self.tls_id, self.active, frozenset(self.fingerprints))
+        return ours == (other.tls_id, other.active, frozenset(other.fingerprints))
+
+
+@dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream: its key, its codecs, where it comes from."""
 
@@ -42,6 +63,16 @@ class StreamSpec:
     rtcp_mux: bool = False
     # the offer says that nothing will come
     held: bool = False
+    # keys by DTLS: nothing is kept before they are there; None = keys by SDES, or plain RTP
+    dtls: Dtls | None = None
+    # crypto suite and key‖salt of the RTCP port, where it has keys of its own (DTLS without rtcp-mux)
+    rtcp_suite: str | None = None
+    rtcp_key: bytes = field(default=b"", repr=False)
+
+    @property
+    def own_suite(self) -> str | None:
+        """Give the suite that goes with our own key."""
+        return self.rtcp_suite or self.suite
 
     def codec(self, payload_type: int) -> tuple[str, int]:
         """Give encoding name and clock rate of a payload type; unknown ones count 8000 a second."""

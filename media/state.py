@@ -147,10 +147,10 @@ def _restore_keys(track: Track, check: bytes) -> None:
             if s.known
         ]
         track.keyring.walk(check, indexes)
-    if track.outgoing and track.spec.suite:
+    if track.outgoing and track.spec.own_suite:
         # the last reports may have been sent after the commit
         track.reports += 2
-        track.outgoing = Srtcp(track.spec.suite, track.spec.own_key, track.reports)
+        track.outgoing = Srtcp(track.spec.own_suite, track.spec.own_key, track.reports)
 
 
 def _source(values: list[int]) -> Source:

@@ -6,6 +6,7 @@ records: `_evenly` for a batch in which everything is in order and equal, a hand
 `_singly` for everything else.
 """
 
+from collections.abc import Callable
 from itertools import repeat
 from operator import floordiv, sub
 
@@ -44,6 +45,7 @@ class Track:
         "clean_from",
         "cold",
         "connected",
+        "control_keys",
         "current",
         "duplicates",
         "excused_from",
@@ -51,6 +53,7 @@ class Track:
         "first_arrival",
         "foreign",
         "gaps",
+        "greet",
         "jitter",
         "kept",
         "keyring",
@@ -83,7 +86,11 @@ class Track:
         self.pauses = pauses
         self.own_ssrc = own_ssrc
         self.keyring = Keyring(spec.suite, spec.key, spec.mki) if spec.suite else None
-        self.outgoing = Srtcp(spec.suite, spec.own_key) if spec.suite and spec.own_key else None
+        #: Keys of the RTCP port where it has its own.
+        self.control_keys = Keyring(spec.rtcp_suite, spec.rtcp_key) if spec.rtcp_suite else None
+        self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
+        #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
+        self.greet: Callable[[bool, bytes, Address], bool] | None = None
         self.allowed = Allowed(spec)
         #: The address that was chosen, its sockaddr, and the sockaddr the shell is asked to connect to.
         self.latched: Address | None = None
@@ -207,9 +214,9 @@ class Track:
             if packet is None:
                 self.rejected += 1
             elif not rtp.is_media(packet):
-                self.foreign += 1
+                self.stranger(False, lane, slot, packet)
             elif rtp.is_rtcp(packet):
-                reporting.take(self, packet, lane.address(slot), arrival, out)
+                reporting.take(self, packet, lane.address(slot), arrival, out, self.keyring)
             else:
                 self._take(lane, slot, packet, arrival, statuses, tried, items, out)
         out.extend(group(self.spec.stream, items))
@@ -220,7 +227,7 @@ class Track:
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
         if self.keyring is None:
-            if not self.pure and not self._admits(lane.address(slot)):
+            if self.spec.dtls or (not self.pure and not self._admits(lane.address(slot))):
                 self.foreign += 1
                 return
         elif statuses is not None and not statuses[slot]:
@@ -245,6 +252,14 @@ class Track:
         item = self._place(header, packet, arrival)
         if item is not None:
             items.append(item)
+
+    def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
+        """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
+        if self.greet is not None:
+            sender = self.latched if self.pure and not rtcp and self.latched else lane.address(slot)
+            if self.greet(rtcp, packet, sender):
+                return
+        self.foreign += 1
 
     # ---- where it comes from ----
     def _admits(self, address: Address) -> bool:
@@ -352,16 +367,30 @@ class Track:
         self.latched, self.latch_wish, self.connected, self.pure = None, None, False, False
         return True
 
+    def rekey(self, spec: StreamSpec) -> None:
+        """Take keys that a handshake gave."""
+        before, self.spec, self.cold = self.spec, spec, None
+        self._rekey(spec, before)
+
     def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
-        if not spec.suite:
-            self.keyring = self.outgoing = None
-            return
-        if self.keyring is None:
-            self.keyring = Keyring(spec.suite, spec.key, spec.mki)
-        else:
-            self.keyring.add(spec.suite, spec.key, spec.mki)
-        if spec.own_key and (before.suite, before.own_key) != (spec.suite, spec.own_key):
-            self.outgoing, self.reports = Srtcp(spec.suite, spec.own_key), 0
+        """Take new keys; those of an association that is being replaced serve until its successor has some."""
+        if spec.suite or spec.dtls is None:
+            self.keyring = _renewed(self.keyring, spec.suite, spec.key, spec.mki)
+        if spec.rtcp_suite or spec.dtls is None:
+            self.control_keys = _renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
+        suite = spec.own_suite
+        if suite is None and spec.dtls is None:
+            self.outgoing = None
+        elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
+            self.outgoing, self.reports = Srtcp(suite, spec.own_key), 0
+
+
+def _renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -> Keyring | None:
+    """Add a key to those known, or begin or end a ring."""
+    if suite is None or keyring is None:
+        return Keyring(suite, key, mki) if suite else None
+    keyring.add(suite, key, mki)
+    return keyring
 
 
 def _signed(value: int) -> int:

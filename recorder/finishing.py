@@ -86,7 +86,7 @@ class Finishing:
 
     def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            size = call.customer.vault.size(call.id, call.leaf, call.parts)  # what was attached meanwhile is no part of it
+            size = call.customer.vault.size(call.id, call.leaf, call.parts)  # without what was attached meanwhile
             return {**document, "size_bytes": size}
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.size_unknown", problem, call=call.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -66,6 +67,7 @@ class Live:
     def __init__(self) -> None:
         self._by_id: dict[str, LiveCall] = {}
         self._by_session: dict[SessionKey, LiveCall] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -75,13 +77,27 @@ class Live:
 
     def add(self, call: LiveCall) -> None:
         """Enter a call."""
+        if call.id not in self._by_id:
+            self._counts.update(_counted(call))
         self._by_id[call.id] = call
         self._by_session[call.session] = call
 
     def remove(self, call: LiveCall) -> None:
         """Take a call out; a second time does nothing."""
-        self._by_id.pop(call.id, None)
+        if self._by_id.pop(call.id, None):
+            self._counts.subtract(_counted(call))
+            for key in _counted(call):
+                if not self._counts[key]:
+                    del self._counts[key]
         self._by_session.pop(call.session, None)
+
+    def of_source(self, address: str) -> int:
+        """Return how many calls came from an address, in its normal form."""
+        return self._counts["source", address]
+
+    def of_customer(self, name: str) -> int:
+        """Return how many calls a customer has."""
+        return self._counts["customer", name]
 
     def by_session(self, session: SessionKey) -> LiveCall | None:
         """Return the call of a SIP session."""
@@ -90,3 +106,7 @@ class Live:
     def by_id(self, call: str) -> LiveCall | None:
         """Return a call by its id."""
         return self._by_id.get(call)
+
+
+def _counted(call: LiveCall) -> tuple[tuple[str, str], ...]:
+    return ("source", call.recording.source or ""), ("customer", call.customer.name)

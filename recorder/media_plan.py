@@ -13,7 +13,6 @@ from recorder.wire import NewCall, Part
 from sip.sdp import Format
 from storage.vault import NewPart
 
-
 MAX_CUSTOMERS = 1_000
 """Customers whose networks are written out once, not for each stream."""
 

@@ -32,7 +32,9 @@ class Reel:
         "_sealer",
         "_segment",
         "_unwritten",
-        "name", "since",
+        "_written_at",
+        "_written_before",
+        "name",
         "trouble",
     )  # fmt: skip
 
@@ -53,9 +55,10 @@ class Reel:
         self._finished = False
         #: When the open segment got its first byte (ns), 0 = it is empty.
         self._aged = 0
-        #: errno of the last failed write, 0 = all is well; since when (ns) records wait.
+        #: When (ns) records were given last, and when before that: what a round brings arrived since the one before.
+        self._written_at = self._written_before = 0
+        #: errno of the last failed write, 0 = all is well.
         self.trouble = 0
-        self.since = 0
 
     @property
     def number(self) -> int:
@@ -101,8 +104,9 @@ class Reel:
 
     def write(self, data: bytes, now: int) -> int:
         """Take records; give since when (ns) some were dropped if they could be written again just now, else 0."""
+        if now > self._written_at:
+            self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
-            self.since = now
             self._seal(data, now)
             return 0
         if self.retry():
@@ -115,7 +119,7 @@ class Reel:
         if len(self._backlog) + len(data) <= MAX_BACKLOG:
             self._backlog += data
         elif data:
-            self._dropped_from = self._dropped_from or now
+            self._dropped_from = self._dropped_from or self._written_before
         return 0
 
     @property

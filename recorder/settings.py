@@ -96,6 +96,17 @@ class Sip:
     max_calls: int = option(
         read.whole(1, 100_000, "calls"), 2000, "Calls recorded at once; beyond: 503 with Retry-After."
     )
+    source_calls: int = option(
+        read.whole(0, 100_000, "calls"),
+        0,
+        "Calls recorded at once that come from one address; 0 = as many as max_calls. Beyond: 503 with Retry-After.",
+    )
+    source_invites: int = option(
+        read.whole(0, 100_000, "INVITEs a second"),
+        1000,
+        "INVITEs a second that one address may send, twice as many in one go; 0 = any number. Beyond: 503 with "
+        "Retry-After. The default stops a flood; a value a little above what your SBC sends stops a loop as well.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +210,14 @@ class Customer:
     )
     approve_erasures: bool = option(
         read.boolean, False, "A second person, with the role approver, has to approve every request for erasure."
+    )
+    max_calls: int = option(
+        read.whole(0, 100_000, "calls"), 0, "Calls recorded at once for this customer; 0 = as many as [sip] max_calls."
+    )
+    max_invites: int = option(
+        read.whole(0, 100_000, "INVITEs a second"),
+        0,
+        "INVITEs a second for this customer from all its addresses together; 0 = no limit but that of each address.",
     )
     srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
     siprec: Siprec = option(

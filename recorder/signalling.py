@@ -10,6 +10,7 @@ from typing import Any
 
 from recorder import events as e
 from recorder.errors import NotPossible
+from recorder.limits import Rates, within
 from recorder.live import Live, LiveCall
 from recorder.node import Node
 from recorder.recording import Recording
@@ -28,6 +29,12 @@ from storage.errors import StorageError
 
 DAY_SECONDS = 86_400
 
+FULL = 30
+"""Seconds until another try makes sense where a call has to end first."""
+
+SLOW_DOWN = 5
+"""Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
+
 MAX_ROUTES = 10_000
 """Remembered addresses of ours by peer; a node has some dozens of SBCs, a flood has any number of sources."""
 
@@ -40,6 +47,7 @@ class Signalling:
         self._runner = runner
         self._live = live
         self._local: dict[str, str] = {}
+        self._by_source, self._by_customer = Rates(), Rates()
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._take: Mapping[type, Callable[[Any], None]] = {
@@ -85,7 +93,9 @@ class Signalling:
             self._refuse(event.token, 403, "no-customer", None)
             return
         configured = self._node.settings.customer(customer.name)
-        if configured is None or not self._welcome(event, customer, configured):
+        if configured is None or not self._in_bounds(event, customer, configured):
+            return
+        if not self._welcome(event, customer, configured):
             return
         if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
             self._refuse(event.token, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
@@ -107,6 +117,22 @@ class Signalling:
         self._live.add(call)
         self._runner.guarded(call, offered)
         self._node.load_changed()
+
+    def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
+        """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed."""
+        sip, source, now = self._node.settings.sip, normal_address(event.flow.remote[0]), self._node.monotonic()
+        if not self._by_source.admit(source, sip.source_invites, now):
+            reason = "source-rate"
+        elif not self._by_customer.admit(customer.name, configured.max_invites, now):
+            reason = "customer-rate"
+        elif not within(self._live.of_source(source), sip.source_calls):
+            reason = "source-full"
+        elif not within(self._live.of_customer(customer.name), configured.max_calls):
+            reason = "customer-full"
+        else:
+            return True
+        self._refuse(event.token, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else FULL)
+        return False
 
     def _customer(self, event: s.Invited) -> Customer | None:
         try:

@@ -144,7 +144,12 @@ def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
 
 
 def answer(
-    offer: SessionDescription, lines: Sequence[LinePlan], live: Sequence[Stream], address: str, session: int, version: int
+    offer: SessionDescription,
+    lines: Sequence[LinePlan],
+    live: Sequence[Stream],
+    address: str,
+    session: int,
+    version: int,
 ) -> bytes:
     """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
     return negotiate.answer(

@@ -297,7 +297,7 @@ def encode(message: Any) -> bytes:
 def decode(data: bytes | bytearray) -> Any:
     """Read a message; WireError if it is none."""
     try:
-        message = _tuples(json.loads(data, object_hook=_decode))
+        message = _tuples(_PARSER.decode(data.decode()))
     except (ValueError, TypeError, KeyError, RecursionError):
         raise WireError("not a message between main and a worker") from None
     if type(message).__name__ not in _CLASSES:
@@ -323,6 +323,9 @@ def _decode(raw: dict[str, Any]) -> Any:
     if "$t" in raw:
         return _CLASSES[raw.pop("$t")](**{name: _tuples(value) for name, value in raw.items()})
     return raw
+
+
+_PARSER = json.JSONDecoder(object_hook=_decode)
 
 
 def _tuples(value: Any) -> Any:

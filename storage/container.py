@@ -8,14 +8,13 @@ A `Sealer` never seals the same index twice for different plaintext, because an 
 whether more follows. After a crash nobody continues a part: `storage.recovery` ends it and a new part begins.
 """
 
+import hmac
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from storage.errors import BadEnd, Forged, PartFull, Torn
 
@@ -66,9 +65,10 @@ def seal_segment(secret: PartSecret, index: int, plain: bytes, *, last: bool) ->
 
 
 def _derive(key: bytes, salt: bytes, aad: bytes) -> bytes:
+    """Derive the key of a part: HKDF-SHA-256 (RFC 5869), whose output of one hash is two HMACs."""
     if len(key) != KEY:
         raise ValueError("the input key of a part has 32 bytes")
-    return HKDF(hashes.SHA256(), KEY, salt, aad).derive(key)
+    return hmac.digest(hmac.digest(salt, key, "sha256"), aad + b"\x01", "sha256")
 
 
 class Sealer:

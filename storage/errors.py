@@ -67,6 +67,10 @@ class KeysWrong(KeysError):
     """A secret is there but does not fit: wrong root secret, another customer's file, or damage."""
 
 
+class KeysOutdated(KeysWrong):
+    """The keys are older than the data beside them: they would open again what was erased since."""
+
+
 class KeysExposed(KeysError):
     """A secret may be read by others than its owner."""
 

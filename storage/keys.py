@@ -9,7 +9,8 @@ What lies in `keys/` (all 0600, made by `create`, overwritten in place: forgetti
 
 A cut: 1. new secret over `.forget.new`; 2. tree under it over the older slot — from here on the new state counts;
 3. new secret over `.forget`: the old one is destroyed. Each step is durable before the next begins, and `settle` ends
-what a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery; nothing hangs on it.
+what a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery; it also shows keys that are
+older than the data, which are refused, because they would open what was erased since.
 
 Everything but a cut and the numbering only reads. Another process' cut is noticed at the next use (one `stat`).
 """
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.durable import Disk, disk_errors
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
-from storage.keystate import SECRET, ForgetSecret, KeyState, choose, is_forget, pack_forget, seal_tree, trim
+from storage.keystate import SECRET, ForgetSecret, KeyState, check_age, choose, is_forget, pack_forget, seal_tree, trim
 from storage.keytree import DAY_BITS, KeyTree, label
 from storage.leaves import Leaves, create_leaves
 from storage.roots import RootSecret, load_root
@@ -42,8 +43,15 @@ class CustomerKeys:
     """The keys of one customer, as they are now; safe between threads and processes."""
 
     def __init__(
-        self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret,
-        *, node: int, disk: Disk, random: Callable[[int], bytes],
+        self,
+        keys_dir: Path,
+        customer_dir: Path,
+        customer: str,
+        root: RootSecret,
+        *,
+        node: int,
+        disk: Disk,
+        random: Callable[[int], bytes],
     ) -> None:
         """Do not call this: `open` and `create` do."""
         self.customer = customer
@@ -57,16 +65,30 @@ class CustomerKeys:
 
     @classmethod
     def open(
-        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret,
-        *, node: int = 0, disk: Disk | None = None, random: Callable[[int], bytes] = os.urandom,
+        cls,
+        keys_dir: Path,
+        customer_dir: Path,
+        customer: str,
+        root: RootSecret,
+        *,
+        node: int = 0,
+        disk: Disk | None = None,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> "CustomerKeys":
         """Open existing keys without writing anything; raise KeysError with a hint if they do not fit."""
         return cls(keys_dir, customer_dir, customer, root, node=node, disk=disk or Disk(), random=random)
 
     @classmethod
     def create(
-        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret,
-        *, node: int = 0, disk: Disk | None = None, random: Callable[[int], bytes] = os.urandom,
+        cls,
+        keys_dir: Path,
+        customer_dir: Path,
+        customer: str,
+        root: RootSecret,
+        *,
+        node: int = 0,
+        disk: Disk | None = None,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> "CustomerKeys":
         """Make keys for a new customer; raise KeysExist if anything of this customer exists already."""
         disk = disk or Disk()
@@ -175,6 +197,12 @@ class CustomerKeys:
     def files(self) -> tuple[Path, ...]:
         """Name the files that a backup of the keys must hold, and nothing else."""
         return (*self._files.forgets, *self._files.slots, self._files.leaves)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Read every file that a backup of the keys holds, by name, while nobody cuts."""
+        with _locked(self._files.lock):
+            self._settle()
+            return {path.name: self._disk.read(path) or b"" for path in self.files()}
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -293,7 +321,10 @@ class KeyFiles:
     def read(self, disk: Disk, root: bytes) -> KeyState:
         """Return the newest state that opens."""
         forgets = [disk.read(path) for path in self.forgets]
-        return choose(root, self._customer, forgets, [disk.read(path) for path in (*self.slots, self.copy)])
+        trees = [disk.read(path) for path in (*self.slots, self.copy)]
+        state = choose(root, self._customer, forgets, trees)
+        check_age(self._customer, state, trees[-1])
+        return state
 
     def sealed(self, disk: Disk, slot: int) -> bytes:
         """Return the sealed tree of a slot without what lies behind it."""

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from storage.errors import KeysMissing, KeysWrong
+from storage.errors import KeysMissing, KeysOutdated, KeysWrong
 from storage.keytree import KeyTree
 
 SECRET = 32
@@ -140,6 +140,26 @@ def _check(root: bytes, customer: str, body: bytes) -> bytes:
 def _tree_key(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
     info = b"siprec-recorder/1 tree " + customer.encode()
     return HKDF(hashes.SHA256(), SECRET, None, info).derive(root + forget.secret)
+
+
+def generation_of(data: bytes) -> int:
+    """Read the generation in the clear head of a sealed tree, without any key; 0 if this is none."""
+    if len(data) < _TREE.size or not data.startswith(_TREE_MAGIC):
+        return 0
+    return int(_TREE.unpack_from(data)[1])
+
+
+def check_age(customer: str, state: KeyState, copy: bytes | None) -> None:
+    """Raise KeysOutdated if the copy beside the vault is of a later cut than the newest state of `keys/`.
+
+    The copy is written last in a cut, so it is never ahead of the keys that belong to it; one that is older is an old
+    backup of the data, which goes on working. The head is not authenticated before the copy opens: who alters it can
+    only cause a refusal.
+    """
+    if generation_of(copy or b"") <= state.forget.generation:
+        return
+    hint = "bring back the newest `keys/`; these would open what was erased since. If no newer ones are left, "
+    raise KeysOutdated(f"the keys of {customer} are older than its data", hint + "`recorder keys restore --older`")
 
 
 def trim(data: bytes) -> bytes:

@@ -95,7 +95,7 @@ def a_worker_that_is_killed_loses_nothing_of_fifty_calls(tmp_path: Path) -> None
     with watched(tmp_path, CALLS) as it:
 
         async def meanwhile() -> None:
-            await it.talking(CALLS, CALLS * 50)
+            await it.talking(CALLS)
             kill(worker_of(it))
             await it.until(lambda: it.one.events().count("media.resumed") == CALLS)
 
@@ -108,7 +108,7 @@ def a_worker_that_stands_still_is_replaced_and_loses_nothing(tmp_path: Path) -> 
     with watched(tmp_path, FEWER) as it:
 
         async def meanwhile() -> None:
-            await it.talking(FEWER, FEWER * 50)
+            await it.talking(FEWER)
             stuck, began = worker_of(it), time.monotonic()
             os.kill(stuck, signal.SIGSTOP)
             await it.until(lambda: "media.worker_died" in it.one.events())
@@ -127,7 +127,7 @@ def with_a_descriptor_store_main_may_die_and_nothing_is_lost(tmp_path: Path) -> 
         before = it.prints(finished)
 
         async def meanwhile() -> None:
-            await it.talking(FEWER, FEWER * 50)
+            await it.talking(FEWER)
             await kill_main(it)
             await asyncio.to_thread(it.one.start)
 
@@ -144,7 +144,7 @@ def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path)
         before = it.prints(finished)
 
         async def meanwhile() -> None:
-            await it.talking(FEWER, FEWER * 50)
+            await it.talking(FEWER)
             await kill_main(it)
             await asyncio.to_thread(it.one.start)
 
@@ -239,7 +239,7 @@ def test_torture_of_twenty_kills_at_random(tmp_path: Path) -> None:
             await it.until(lambda: not Path(f"/proc/{stuck}").exists())
 
         async def meanwhile() -> None:
-            await it.talking(CALLS, 0)
+            await it.talking(CALLS)
             for _ in range(20):
                 await asyncio.sleep(chance.uniform(0.2, 3.0))
                 await chance.choice((main, worker, both, stop))()

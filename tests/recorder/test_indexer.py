@@ -102,7 +102,7 @@ def test_a_live_call_that_is_wanted_now_is_written_now(tmp_path: Path) -> None:
             customer, here = one.node.customers["acme"], one.node.indexer
             call = replace(row(one, 1, CallState.RECORDING), ended_at=None)
             here.put(customer, call, ())
-            waiting = asyncio.create_task(here.hurry("acme", call.id, 5))
+            waiting = asyncio.create_task(here.hurry("acme", call.id, 1))  # it would settle for 2 s
             await asyncio.sleep(0)
             here.put(customer, replace(call, duration_ms=20), ())
             assert await waiting

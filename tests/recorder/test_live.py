@@ -15,12 +15,14 @@ def test_a_call_is_found_by_id_and_session_until_it_is_gone(tmp_path: Path) -> N
             call = one.invite()
             assert one.live.by_id(call.id) is call
             assert one.live.by_session(call.session) is call
+            assert one.live.of_source("127.0.0.1") == one.live.of_customer("acme") == 1
             assert one.live.by_session(SessionKey("other")) is None
             one.forget(call)
             one.live.remove(call)
             assert one.live.by_id(call.id) is None
             assert one.live.by_session(call.session) is None
             assert len(one.live) == 0
+            assert one.live.of_source("127.0.0.1") == one.live.of_customer("acme") == 0
 
     asyncio.run(story())
 

@@ -67,6 +67,46 @@ def test_beyond_the_limit_it_is_503_with_retry_after(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("where", "line", "reason", "wait"),
+    [
+        ("[sip]", "source_invites = 1", "source-rate", "5"),
+        ("[[customer]]", "max_invites = 1", "customer-rate", "5"),
+        ("[sip]", "source_calls = 2", "source-full", "30"),
+        ("[[customer]]", "max_calls = 2", "customer-full", "30"),
+    ],
+)
+def test_a_source_or_customer_beyond_its_limits_gets_503_before_anything_is_opened(
+    tmp_path: Path, where: str, line: str, reason: str, wait: str
+) -> None:
+    """Duty S29."""
+
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace(where, f"{where}\n{line}")) as one:
+            one.invite("c1")
+            one.invite("c2")
+            opened = one.descriptors()
+            one.hear(sip_request("INVITE", "c3", 1, OFFER))
+            assert one.statuses("INVITE") == [200, 200, 503]
+            refusal = parse(one.said[-1])
+            assert isinstance(refusal, Response) and refusal.headers.get("Retry-After") == wait
+            assert one.descriptors() == opened and len(one.live) == 2
+            assert [(x["kind"], x["reason"]) for x in one.node.incidents.of("acme")] == [("call-refused", reason)]
+            assert f'reason="{reason}",status="503"' in one.node.metrics.page().decode()
+
+    asyncio.run(story())
+
+
+def test_a_call_that_ended_makes_room_for_its_source(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace("[sip]", "[sip]\nsource_calls = 1")) as one:
+            one.forget(one.invite("c1"))
+            one.invite("c2")
+            assert one.statuses("INVITE") == [200, 200]
+
+    asyncio.run(story())
+
+
 def test_ill_storage_is_503(tmp_path: Path) -> None:
     """Duty 8.10."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +116,31 @@ def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> No
         final = await studio.workers.close(CALL)
         found = studio.read(wire.Final(CALL, final.part, final.committed, (), (), True))
         assert studio.frames(found, 0) == studio.frames(found, 1) == list(range(180))
+        await studio.end()
+
+    run(story())
+
+
+def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        new, fd = studio.new()
+        os.close(fd)
+        full = os.open("/dev/full", os.O_WRONLY)
+        studio.workers.add(new, studio.pairs, full, studio.spool)
+        os.close(full)
+        studio.send(3)  # fills no segment, so the disk is not asked yet
+        while {figures["packets"] for figures in (await studio.workers.snapshot(CALL)).streams.values()} != {3}:
+            continue
+        arrived = time.monotonic()
+        await asyncio.sleep(0.3)
+        studio.send(60)
+        await studio.heard(wire.DiskTrouble)
+        least = (time.monotonic() - arrived) * 1000
+        final = await studio.workers.close(CALL)
+        assert not final.clean
+        assert [figures["gap_ms"] >= least for figures in final.streams.values()] == [True, True]
         await studio.end()
 
     run(story())

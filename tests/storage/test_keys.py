@@ -10,7 +10,7 @@ import pytest
 
 from storage.container import Sealer
 from storage.durable import Disk
-from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
+from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOutdated, KeysWrong, NoSpace, SealBroken
 from storage.keys import CustomerKeys, RootSecret
 from storage.keytree import day_of, label, leaf_of
 from storage.vault import Vault
@@ -268,6 +268,34 @@ def test_an_old_backup_beside_todays_keys_opens_everything_but_the_erased(
     with pytest.raises(Forgotten):
         read_part(backup, restored, erased)
     assert restored.copy_current
+
+
+def test_older_keys_beside_newer_data_are_refused(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+    """They would open again what was erased since; that they are older shows without opening anything."""
+    erased = keys.allocate(DAY)
+    older = data.copy(tmp_path / "older")
+    keys.cut(erased)
+    for name in ("keys", "again"):
+        shutil.copytree(data.keys_dir, tmp_path / name)
+    shutil.rmtree(data.keys_dir)
+    shutil.copytree(older.keys_dir, data.keys_dir)
+    with pytest.raises(KeysOutdated, match="older than its data") as caught:
+        data.open()
+    assert "newest" in caught.value.hint
+    with pytest.raises(KeysExist):
+        data.create()
+    shutil.rmtree(data.keys_dir)
+    shutil.copytree(tmp_path / "keys", data.keys_dir)
+    assert not data.open().keeps(erased)
+
+
+def test_older_keys_are_noticed_while_running(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+    older = data.copy(tmp_path / "older")
+    keys.cut(keys.allocate(DAY))
+    for path in older.keys_dir.iterdir():
+        shutil.copy(path, data.keys_dir / path.name)
+    with pytest.raises(KeysOutdated):
+        keys.cut(7)
 
 
 def test_no_byte_of_todays_keys_opens_an_older_tree(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import KeysMissing, KeysWrong
+from storage.errors import KeysMissing, KeysOutdated, KeysWrong
 from storage.keystate import (
     FORGET_BYTES,
     ForgetSecret,
+    check_age,
     choose,
+    generation_of,
     is_forget,
     open_tree,
     pack_forget,
@@ -109,6 +111,20 @@ def test_a_change_of_the_root_secret_is_old_or_new() -> None:
     trees = [sealed(OLD, 1), sealed(NEW, 2, other)]
     assert choose(ROOT, "acme", forgets, trees).forget == OLD
     assert choose(other, "acme", forgets, trees).forget == NEW
+
+
+def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:
+    state = choose(ROOT, "acme", [packed(OLD), packed(OLD)], [sealed(OLD, 1)])
+    for copy in (None, b"", os.urandom(1000), sealed(OLD, 1), sealed(ForgetSecret(1, bytes(32)), 1)):
+        check_age("acme", state, copy)
+    with pytest.raises(KeysOutdated, match="older than its data"):
+        check_age("acme", state, sealed(NEW, 2, bytes(32)))
+
+
+@given(st.binary(max_size=200))
+def test_anything_has_a_generation_or_none(data: bytes) -> None:
+    assert generation_of(data) == 0
+    assert generation_of(sealed(NEW, 2)[:32] + data) == NEW.generation
 
 
 def test_what_is_missing_or_wrong_is_said() -> None:

@@ -1,0 +1,193 @@
+"""The life of the keys beyond a cut: another root secret, a backup, and what brings it back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from recorder import key_backup, making
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.settings import Settings
+from recorder.shell_acts import note
+from storage import customers
+from storage.durable import Disk, disk_errors
+from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong
+from storage.exports import FOLDER as EXPORTS
+from storage.roots import RootSecret, load_root
+from storage.vault import Vault
+
+PROOFS = ("erasures", "audit", "audit.broken")
+"""Files of `keys/` that are no keys: they only grow, so one that is there is never replaced by an older one."""
+
+COUNTER = "leaves"
+LAST = "forget"
+"""Written last: without it the keys do not open, and the restore is repeated."""
+
+
+def rotate(settings: Settings, before: RootSecret, after: RootSecret) -> list[str]:
+    """Move every customer's keys under another root secret; returns whose were moved. Safe to repeat after a crash."""
+    if before.secret == after.secret:
+        raise WrongUse("Both root secrets are the same.", "Give the old one with --from or the new one with --to.")
+    names = [customer.name for customer in settings.customers]
+    opened = [_under(settings, name, before, after) for name in names]
+    moved = []
+    for name, keys in zip(names, opened, strict=True):
+        if keys is None:
+            continue
+        note(settings, name, "keys.rotate", root=before)
+        keys.rotate(after)
+        moved.append(name)
+    return moved
+
+
+def _under(
+    settings: Settings, name: str, before: RootSecret, after: RootSecret
+) -> customers.CustomerKeys | None:
+    """Open keys under the old root secret; None if they are under the new one already."""
+    data = settings.node.data_dir
+    try:
+        return customers.open_keys(data, name, before)
+    except KeysOutdated:
+        raise
+    except KeysWrong:
+        customers.open_keys(data, name, after).settle()
+        return None
+
+
+def gather(settings: Settings, root: RootSecret) -> dict[str, bytes]:
+    """Read the keys of all customers, each at one moment, and what else lies beside them."""
+    folder = settings.node.data_dir / customers.KEYS
+    found: dict[str, bytes] = {}
+    for customer in settings.customers:
+        found.update(customers.open_keys(settings.node.data_dir, customer.name, root).snapshot())
+        for kind in PROOFS:
+            with suppress(FileNotFoundError):
+                found[f"{customer.name}.{kind}"] = (folder / f"{customer.name}.{kind}").read_bytes()
+    return found
+
+
+def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> list[str]:
+    """Write the keys of all customers and the root secret, encrypted; returns whose. The daemon may run."""
+    if to.exists():
+        raise WrongUse(f"{to} exists already.", "Choose another file.")
+    key_backup.encrypt(b"", recipients)  # a wrong recipient is said before anything is told or read
+    root = load_root(settings.keys.root)
+    for customer in settings.customers:
+        note(settings, customer.name, "keys.backup", reason=f"{len(recipients)} recipients", root=root)
+    data = key_backup.encrypt(key_backup.pack(root.secret, gather(settings, root), at), recipients)
+    if not making.write_new(to, data):
+        raise WrongUse(f"{to} exists already.", "Choose another file.")
+    return [customer.name for customer in settings.customers]
+
+
+def restore(settings: Settings, data: bytes, *, older: bool) -> tuple[list[str], list[str]]:
+    """Bring back the keys that do not open; returns (whose were brought back, whose opened and were left alone).
+
+    `older`: take keys that are older than the data if nothing newer is left. Raises Negative, NotPossible, KeysError.
+    """
+    secret, files = key_backup.unpack(data)
+    root = RootSecret(secret, "the backup")
+    configured = _configured(settings, root)
+    done, kept = [], []
+    for customer in settings.customers:
+        if _opens(settings, customer.name, configured):
+            kept.append(customer.name)
+            continue
+        mine = {name: data for name, data in files.items() if name.rpartition("/")[2].split(".")[0] == customer.name}
+        if not mine:
+            raise Negative(f"The backup has no keys of customer {customer.name}.", "Look for a newer one.")
+        _bring_back(settings, customer.name, mine, root, configured, older=older)
+        done.append(customer.name)
+    return done, kept
+
+
+def _configured(settings: Settings, root: RootSecret) -> RootSecret:
+    """Return the configured root secret; one that is lost is written from the backup where it was a file."""
+    source = settings.keys.root
+    kind, _, path = source.partition(":")
+    try:
+        return load_root(source)
+    except KeysMissing:
+        if kind != "file":
+            hint = 'Set root = "file:PATH" in [keys]: it is written there; systemd-creds encrypt makes a credential of it.'
+            raise NotPossible("The configured root secret is not there.", hint) from None
+        making.write_new(Path(path), root.secret)
+        return load_root(source)
+
+
+def _opens(settings: Settings, name: str, root: RootSecret) -> bool:
+    try:
+        customers.open_keys(settings.node.data_dir, name, root)
+    except KeysError:
+        return False
+    return True
+
+
+def _bring_back(
+    settings: Settings,
+    name: str,
+    files: Mapping[str, bytes],
+    root: RootSecret,
+    configured: RootSecret,
+    *,
+    older: bool,
+) -> None:
+    """Try the keys aside, put them in place, and see that no recording number is given twice."""
+    data = settings.node.data_dir
+    folder, copy = data / customers.KEYS, customers.customer_folder(data, name) / "tree.state"
+    Disk().make_folder(folder)
+    Disk().make_folder(copy.parent)
+    with disk_errors("restore the keys"):
+        stage = Path(tempfile.mkdtemp(prefix=".restore-", dir=data))
+    try:
+        _try(stage, name, files, root, None if older else copy)
+        if older:
+            Disk().remove(copy)  # of a cut that these keys do not know; `settle` makes it anew
+        _place(folder, name, files)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    keys = customers.open_keys(data, name, root)
+    keys.settle()
+    for each in (customers.VAULT, EXPORTS):
+        keys.skip(ref.leaf for ref in Vault(copy.parent / each, name, keys).walk())
+    note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
+    if root.secret != configured.secret:
+        keys.rotate(configured)
+
+
+def _try(stage: Path, name: str, files: Mapping[str, bytes], root: RootSecret, copy: Path | None) -> None:
+    """Open the keys of a backup in a folder of their own; raises KeysError if they do not fit the data."""
+    (stage / customers.KEYS).mkdir(mode=0o700)
+    beside = customers.customer_folder(stage, name)
+    beside.mkdir(mode=0o700, parents=True)
+    for file, content in files.items():
+        making.write_new(stage / customers.KEYS / file, content)
+    if copy is not None and copy.exists():
+        making.write_new(beside / copy.name, copy.read_bytes())
+    customers.open_keys(stage, name, root)
+
+
+def _place(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Put files in place, each whole, the forget secret last."""
+    disk = Disk()
+    for file in sorted(files, key=lambda f: f == f"{name}.{LAST}"):
+        path, kind = folder / file, file.removeprefix(f"{name}.")
+        if kind in PROOFS and path.exists():
+            continue
+        if kind == COUNTER and _counts(path, files[file]):
+            continue
+        disk.replace(path, files[file])
+        os.chmod(path, 0o600)
+
+
+def _counts(path: Path, other: bytes) -> bool:
+    """Say whether the counter of recordings that is there can go on: it is newer than that of any backup."""
+    try:
+        there = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return len(there) == len(other) and there[:8] == other[:8]

@@ -1,0 +1,61 @@
+"""What is done from a shell, for the audit log: the same acts as through the API, told before they are done."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from datetime import UTC, datetime
+
+from recorder.settings import Settings
+from storage import customers
+from storage.audit import Audit
+from storage.audit_chain import Act
+from storage.newid import is_id
+from storage.roots import RootSecret, load_root
+
+ROLE = "operator"
+
+
+def actor() -> str:
+    """Name the user of the operating system whose process this is."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"cli:{name}"
+
+
+def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
+    """Append an act and wait until it is durable; `object` is an id, nothing of a party. Raises StorageError."""
+    audit.append(Act(actor(), ROLE, action, object, outcome, reason)).result()
+
+
+def note(
+    settings: Settings,
+    customer: str,
+    action: str,
+    object: str = "",
+    outcome: str = "done",
+    reason: str = "",
+    *,
+    root: RootSecret | None = None,
+) -> None:
+    """Append an act to the log of a customer that is not open; its database is not needed. Raises StorageError."""
+    data = settings.node.data_dir
+    keys = customers.open_keys(data, customer, root or load_root(settings.keys.root))
+    audit = Audit(
+        customers.customer_folder(data, customer),
+        data / customers.KEYS,
+        customer,
+        customers.audit_key(keys),
+        lambda: datetime.now(UTC),
+    )
+    try:
+        tell(audit, action, object, outcome, reason)
+    finally:
+        audit.close()
+
+
+def shown(call: str) -> str:
+    """Return an id that somebody typed if it is one: anything else might be a name or a number."""
+    return call if is_id(call) else ""
