@@ -10,7 +10,6 @@ from media.errors import Malformed
 from media.spec import Address
 
 if TYPE_CHECKING:
-    from media.keyring import Keyring
     from media.track import Track
 
 SECOND = 1_000_000_000
@@ -25,21 +24,23 @@ def receive(track: Track, lane: Lane, count: int, out: list[bytes]) -> None:
         elif not rtp.is_rtcp(packet):
             track.stranger(True, lane, slot, packet)
         else:
-            keyring = track.control_keys or track.keyring
-            take(track, packet, lane.address(slot), lane.arrival(slot), out, keyring)
+            take(track, packet, lane.address(slot), lane.arrival(slot), out, own_port=True)
 
 
 def take(
-    track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes], keyring: Keyring | None
+    track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes], *, own_port: bool = False
 ) -> None:
-    """Check, decrypt with the keys of the port it came to and store one RTCP compound."""
+    """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port."""
+    keyring = (track.control_keys if own_port else None) or track.keyring
     if keyring is not None:
         opened = keyring.open_rtcp(packet)
         if isinstance(opened, int):
             track.rejected += 1
             return
         packet = opened
-    elif track.spec.dtls or address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0]):
+    elif track.spec.dtls or (
+        address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0])
+    ):
         track.foreign += 1
         return
     try:

@@ -216,7 +216,7 @@ class Track:
             elif not rtp.is_media(packet):
                 self.stranger(False, lane, slot, packet)
             elif rtp.is_rtcp(packet):
-                reporting.take(self, packet, lane.address(slot), arrival, out, self.keyring)
+                reporting.take(self, packet, lane.address(slot), arrival, out)
             else:
                 self._take(lane, slot, packet, arrival, statuses, tried, items, out)
         out.extend(group(self.spec.stream, items))

@@ -18,6 +18,7 @@ from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.progress import progress
 from recorder.settings import Settings
 from recorder.settings_files import load
+from recorder.shell_acts import shown, tell
 from storage.callrows import CallState
 
 FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
@@ -85,7 +86,12 @@ def calls(
     if state not in (None, *(s.value for s in CallState)):
         raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
     asked = {"party": party, "since": moment(since), "until": moment(until), "state": state}
-    found = with_customers(load(config), customer, lambda c: find(c, asked, limit))
+
+    async def search(one: Any) -> list[Any]:
+        tell(one.audit, "calls.search")
+        return await find(one, asked, limit)
+
+    found = with_customers(load(config), customer, search)
     items = [item for part in found for item in part][:limit]
     if json:
         output.document({"items": items})
@@ -117,7 +123,16 @@ def export(
         raise WrongUse(f"The format {form!r} is not known.", f"Choose one of {', '.join(FORMATS)}.")
     if to.exists():
         raise WrongUse(f"{to} exists already.", "Choose another file.")
-    reports = [r for r in with_customers(load(config), customer, lambda c: export_call(c, call, form, to)) if r]
+
+    async def play(one: Any) -> dict[str, Any] | None:
+        if await one.calls.get(call) is None:
+            if customer:
+                tell(one.audit, "call.media", shown(call), "failed")
+            return None
+        tell(one.audit, "call.media", call)
+        return await export_call(one, call, form, to)
+
+    reports = [r for r in with_customers(load(config), customer, play) if r]
     if not reports:
         raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
     if json:

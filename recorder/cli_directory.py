@@ -13,14 +13,13 @@ from recorder.cli_calls import with_customers
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.errors import Negative, NotPossible
 from recorder.settings_files import load
+from recorder.shell_acts import ROLE, actor
 
 if TYPE_CHECKING:
     from storage.users import Plan
 
 BRAKE_PERCENT = 5
 """An import that would make more of the active users inactive asks first: a broken filter looks like that."""
-
-ACTOR = "recorder directory import"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -92,5 +91,5 @@ async def _note(customer: Any, plan: Plan) -> None:
     from storage.audit_chain import Act
 
     told = ", ".join(f"{count} {name}" for name, count in _counts(plan).items())
-    act = Act(ACTOR, "shell", "users.import", "", "done", told)
+    act = Act(actor(), ROLE, "users.import", "", "done", told)
     await asyncio.wrap_future(customer.audit.append(act))

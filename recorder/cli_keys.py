@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def rotate(
-    old: Annotated[str | None, typer.Option("--from", help="The root secret until now; default: the configured.")] = None,
+    old: Annotated[
+        str | None, typer.Option("--from", help="The root secret until now; default: the configured.")
+    ] = None,
     new: Annotated[
         str | None, typer.Option("--to", help="The new one; default: the configured. A file: that is missing is made.")
     ] = None,

@@ -11,9 +11,12 @@ from recorder import output
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.document import rfc3339
 from recorder.errors import Negative, WrongUse
+from recorder.settings import Settings
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
+from recorder.shell_acts import note
 from storage.credentials import ROLES, Credential
+from storage.errors import StorageError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -78,7 +81,14 @@ def create(
         raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
-    token, made = open_credentials(load(config), customer).create(name, role, now, expires)
+    settings = load(config)
+    credentials = open_credentials(settings, customer)
+    token, made = credentials.create(name, role, now, expires)
+    try:
+        note(settings, customer, "token.create", made.id, reason=", ".join(made.roles))
+    except StorageError:
+        credentials.revoke(made.id)  # what nobody can prove must not open anything
+        raise
     if json:
         output.document({"token": token, **_shown(made)})
     else:
@@ -120,12 +130,21 @@ def revoke(
     config: Config = DEFAULT_CONFIG,
 ) -> int:
     """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
-    from recorder.opening import open_credentials
-
     settings = load(config)
     names = [customer] if customer else [c.name for c in settings.customers]
-    gone = [n for n in names if open_credentials(settings, n).revoke(name)]
+    gone = [n for n in names if _revoke(settings, n, name)]
     if not gone:
         raise Negative(f"There is no token named {name!r}.", "recorder token list shows what there is.")
     print(f"Revoked for {', '.join(gone)}.")
     return 0
+
+
+def _revoke(settings: Settings, customer: str, name: str) -> int:
+    """Tell the audit log, then revoke the tokens of this name or id; returns how many there were."""
+    from recorder.opening import open_credentials
+
+    credentials = open_credentials(settings, customer)
+    for entry in credentials.list():
+        if name in (entry.name, entry.id):
+            note(settings, customer, "token.revoke", entry.id)
+    return credentials.revoke(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -22,6 +22,24 @@ class Kept(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PortKeys:
+    """Keys of one port from a DTLS handshake."""
+
+    suite: str
+    theirs: bytes = field(repr=False)
+    ours: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DtlsKeys:
+    """What the handshakes of one stream gave."""
+
+    rtp: PortKeys | None = None
+    rtcp: PortKeys | None = None  # of the RTCP port without rtcp-mux
+    stale: bool = False  # they are those of an association that a re-offer replaced
+
+
+@dataclass(frozen=True, slots=True)
 class StreamPlan:
     """What the media plane has to know of one stream."""
 
@@ -29,6 +47,7 @@ class StreamPlan:
     line: LinePlan  # its m= line as negotiated
     own_key: bytes  # our key and salt, protects what we send (RTCP); empty without SRTP
     held: bool  # the client says that nothing will come
+    keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from media.ports import Ports
 from media.sockets import Pair, open_pair
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
+from recorder.databases import Databases
 from recorder.desk import Desk
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
@@ -82,7 +83,7 @@ class Daemon:
         with ExitStack() as opened:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
-            customers = await open_customers(self._settings)
+            customers = await open_customers(self._settings, later=True)
             try:
                 self._wire(opened, customers)
             except BaseException:
@@ -126,6 +127,7 @@ class Daemon:
             log=log,
             incidents=Incidents(lambda: datetime.now(UTC)),
         )
+        self._databases = Databases(self.node)
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         self._mending = Mending(self.node, checkpoints.remove)
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
@@ -156,6 +158,7 @@ class Daemon:
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
+        self._databases.start()
         await self._crew.ready()
         for each in listening:
             if not each.adopted:
@@ -164,6 +167,7 @@ class Daemon:
         self._tasks.start(self.node.indexer.run(), "indexer")
         *sip, api = listening
         await self._server.start(self._listeners(sip))
+        await self._databases.settled()
         await self._surface.start(api.socket)
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")

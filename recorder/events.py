@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -123,6 +123,26 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """A DTLS handshake of the media worker gave keys."""
+
+    stream: int
+    rtcp: bool  # they are those of the RTCP port
+    suite: str
+    theirs: bytes = field(repr=False)
+    ours: bytes = field(repr=False)
+    fingerprints: tuple[str, ...] = ()  # of the certificate that was asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Unkeyed:
+    """A DTLS handshake came to nothing: nothing of this stream can be kept."""
+
+    stream: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MediaClosed:
     """The media worker has sealed the last part."""
 
@@ -151,6 +171,8 @@ Event = (
     | PauseAsked
     | ResumeAsked
     | Measured
+    | Keyed
+    | Unkeyed
     | MediaClosed
     | Resumed
 )

@@ -12,6 +12,7 @@ from recorder import example, making
 from recorder.opening import create_customer, customer_exists, open_credentials
 from recorder.settings import Settings
 from recorder.settings_files import load
+from recorder.shell_acts import note
 
 SYSTEM_FOLDER = Path("/etc")
 """A configuration below it belongs to the machine and uses the usual places of the system."""
@@ -115,6 +116,7 @@ def _first_token(settings: Settings, made: Made) -> None:
     if credentials.list():
         return
     now = datetime.now(UTC)
-    token, _ = credentials.create(FIRST_TOKEN, ["admin"], now)
+    token, kept = credentials.create(FIRST_TOKEN, ["admin"], now)
+    note(settings, first, "token.create", kept.id, reason="admin")
     made.token, made.customer = token, first
     made.note(f"token {FIRST_TOKEN} of customer {first}", True)

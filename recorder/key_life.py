@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recorder import key_backup, making
 from recorder.errors import Negative, NotPossible, WrongUse
@@ -19,6 +20,9 @@ from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong
 from storage.exports import FOLDER as EXPORTS
 from storage.roots import RootSecret, load_root
 from storage.vault import Vault
+
+if TYPE_CHECKING:
+    from storage.keys import CustomerKeys
 
 PROOFS = ("erasures", "audit", "audit.broken")
 """Files of `keys/` that are no keys: they only grow, so one that is there is never replaced by an older one."""
@@ -44,9 +48,7 @@ def rotate(settings: Settings, before: RootSecret, after: RootSecret) -> list[st
     return moved
 
 
-def _under(
-    settings: Settings, name: str, before: RootSecret, after: RootSecret
-) -> customers.CustomerKeys | None:
+def _under(settings: Settings, name: str, before: RootSecret, after: RootSecret) -> CustomerKeys | None:
     """Open keys under the old root secret; None if they are under the new one already."""
     data = settings.node.data_dir
     try:
@@ -97,10 +99,12 @@ def restore(settings: Settings, data: bytes, *, older: bool) -> tuple[list[str],
         if _opens(settings, customer.name, configured):
             kept.append(customer.name)
             continue
-        mine = {name: data for name, data in files.items() if name.rpartition("/")[2].split(".")[0] == customer.name}
+        mine = {name: content for name, content in files.items() if name.split(".")[0] == customer.name}
         if not mine:
             raise Negative(f"The backup has no keys of customer {customer.name}.", "Look for a newer one.")
-        _bring_back(settings, customer.name, mine, root, configured, older=older)
+        if not _opens(settings, customer.name, root):  # else a restore was interrupted, or the root secret is new
+            _bring_back(settings, customer.name, mine, root, older=older)
+        _finish(settings, customer.name, root, configured, older=older)
         done.append(customer.name)
     return done, kept
 
@@ -113,7 +117,7 @@ def _configured(settings: Settings, root: RootSecret) -> RootSecret:
         return load_root(source)
     except KeysMissing:
         if kind != "file":
-            hint = 'Set root = "file:PATH" in [keys]: it is written there; systemd-creds encrypt makes a credential of it.'
+            hint = 'Set root = "file:PATH" in [keys]: it is written there, and systemd-creds makes a credential of it.'
             raise NotPossible("The configured root secret is not there.", hint) from None
         making.write_new(Path(path), root.secret)
         return load_root(source)
@@ -127,16 +131,8 @@ def _opens(settings: Settings, name: str, root: RootSecret) -> bool:
     return True
 
 
-def _bring_back(
-    settings: Settings,
-    name: str,
-    files: Mapping[str, bytes],
-    root: RootSecret,
-    configured: RootSecret,
-    *,
-    older: bool,
-) -> None:
-    """Try the keys aside, put them in place, and see that no recording number is given twice."""
+def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root: RootSecret, *, older: bool) -> None:
+    """Try the keys aside, then put them in place."""
     data = settings.node.data_dir
     folder, copy = data / customers.KEYS, customers.customer_folder(data, name) / "tree.state"
     Disk().make_folder(folder)
@@ -150,10 +146,16 @@ def _bring_back(
         _place(folder, name, files)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:
+    """See that no recording number is given twice, and that the configured root secret is the one that counts."""
+    data = settings.node.data_dir
     keys = customers.open_keys(data, name, root)
     keys.settle()
     for each in (customers.VAULT, EXPORTS):
-        keys.skip(ref.leaf for ref in Vault(copy.parent / each, name, keys).walk())
+        vault = Vault(customers.customer_folder(data, name) / each, name, keys)
+        keys.skip(ref.leaf for ref in vault.walk())
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from recorder.commands import PortKeys
+from recorder.events import Keyed
 from recorder.stream import Stream, own_key
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan
@@ -47,6 +49,13 @@ def match(
     for stream in missing:
         stream.remove(at)
     return fresh, bool(missing)
+
+
+def keyed(streams: Sequence[Stream], event: Keyed) -> None:
+    """Give a stream the keys of its handshake, which a successor of this process cannot make again."""
+    stream = next((s for s in streams if s.number == event.stream), None)
+    if stream is not None:
+        stream.keyed(event.rtcp, PortKeys(event.suite, event.theirs, event.ours), event.fingerprints)
 
 
 def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
-from media.spec import StreamSpec
-from recorder.commands import StreamPlan
+from media.spec import Dtls, StreamSpec
+from recorder.commands import DtlsKeys, StreamPlan
 from recorder.settings import Customer
 from recorder.wire import NewCall, Part
 from sip.sdp import Format
@@ -17,10 +18,10 @@ MAX_CUSTOMERS = 1_000
 """Customers whose networks are written out once, not for each stream."""
 
 
-def stream_spec(plan: StreamPlan, customer: Customer) -> StreamSpec:
-    """Return the worker's view of one stream."""
+def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> StreamSpec:
+    """Return the worker's view of one stream; `identity` is our certificate for DTLS-SRTP and its key."""
     line, crypto = plan.line, plan.line.crypto
-    return StreamSpec(
+    spec = StreamSpec(
         stream=plan.number,
         suite=line.suite,
         key=crypto.key if crypto else b"",
@@ -33,6 +34,30 @@ def stream_spec(plan: StreamPlan, customer: Customer) -> StreamSpec:
         rtcp_mux=line.rtcp_mux,
         held=plan.held,
     )
+    return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity)
+
+
+def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: bytes) -> StreamSpec:
+    """Add the keys there are, and which handshakes are still to be made (RFC 5764 section 3)."""
+    line, rtp, rtcp = plan.line, keys.rtp, None if plan.line.rtcp_mux else keys.rtcp
+    own = rtp if line.rtcp_mux else rtcp
+    waits = line.answer_setup == "holdconn"  # the peer asks for no association yet
+    return replace(
+        spec,
+        dtls=Dtls(
+            line.fingerprints,
+            line.tls_id,
+            line.answer_setup == "active",
+            identity,
+            rtp=not waits and (keys.stale or rtp is None),
+            rtcp=not waits and not line.rtcp_mux and (keys.stale or rtcp is None),
+        ),
+        suite=rtp.suite if rtp else None,
+        key=rtp.theirs if rtp else b"",
+        own_key=own.ours if own else b"",
+        rtcp_suite=rtcp.suite if rtcp else None,
+        rtcp_key=rtcp.theirs if rtcp else b"",
+    )
 
 
 @lru_cache(MAX_CUSTOMERS)
@@ -44,9 +69,9 @@ def _payload(entry: Format) -> tuple[int, str, int]:
     return (entry.payload_type, entry.encoding or "", entry.clock or 8000)
 
 
-def stream_specs(plans: Sequence[StreamPlan], customer: Customer) -> tuple[StreamSpec, ...]:
+def stream_specs(plans: Sequence[StreamPlan], customer: Customer, identity: bytes = b"") -> tuple[StreamSpec, ...]:
     """Return the worker's view of all streams."""
-    return tuple(stream_spec(p, customer) for p in plans)
+    return tuple(stream_spec(p, customer, identity) for p in plans)
 
 
 def part_of(name: str, part: NewPart) -> Part:

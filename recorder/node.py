@@ -18,6 +18,7 @@ from recorder.metrics import Metrics
 from recorder.notify import Notifier
 from recorder.recording import Recording
 from recorder.settings import Settings
+from recorder.stream import Certificate
 from recorder.tasks import Tasks
 from recorder.tenancy import Tenants
 from recorder.workers import Workers
@@ -47,6 +48,7 @@ class Node:
     load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
     not_accepting: Callable[[], str | None] = field(default=lambda: None)  # why no calls are accepted
     storage_well: bool = True
+    certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
 
     @property
     def runtime_dir(self) -> Path:
@@ -62,6 +64,15 @@ class Node:
     def now() -> Now:
         """Return this moment on both clocks."""
         return Now(datetime.now(UTC), time.monotonic())
+
+    def certify(self) -> Certificate:
+        """Return the certificate of this process for DTLS-SRTP, made for the first call that wants one."""
+        if self.certificate is None:
+            from media.dtls import Identity  # 50 ms that a start without such calls need not take
+
+            identity = Identity.create(datetime.now(UTC))
+            self.certificate = Certificate(identity.fingerprint, bytes(identity))
+        return self.certificate
 
     def storage_trouble(self, problem: Exception) -> None:
         """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again."""

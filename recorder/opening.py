@@ -27,8 +27,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def open_customers(settings: Settings, wanted: Sequence[Configured] | None = None) -> Customers:
-    """Open customers; never makes keys. Raises StorageError with a hint."""
+async def open_customers(
+    settings: Settings, wanted: Sequence[Configured] | None = None, *, later: bool = False
+) -> Customers:
+    """Open customers; never makes keys. Raises StorageError with a hint. `later`: their databases stay closed."""
     chosen = settings.customers if wanted is None else wanted
     return await Customers.open(
         settings.node.data_dir,
@@ -37,6 +39,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         database=settings.storage.database,
         now=_now,
         create=False,
+        later=later,
     )
 
 

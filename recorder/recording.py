@@ -30,7 +30,7 @@ from typing import Any
 from recorder import commands as c
 from recorder import document, matching, telling
 from recorder import events as e
-from recorder.stream import Stream, answer, plans_of
+from recorder.stream import Certificate, Stream, answer, plans_of
 from sip import metadata, negotiate, offers
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
@@ -65,8 +65,8 @@ class Recording:
 
     __slots__ = (
         "_answer_token", "_before", "_bye", "_first", "_offer", "_ours", "_pending", "_random", "answer_sdp", "call_id",
-        "client", "ended", "id", "inferred", "interrupted", "lines", "notes", "offer_sdp", "paused", "picture", "policy", "reason",
-        "sdp_session", "source", "started", "state", "streams", "version",
+        "certificate", "certify", "client", "ended", "id", "inferred", "interrupted", "lines", "notes", "offer_sdp",
+        "paused", "picture", "policy", "reason", "sdp_session", "source", "started", "state", "streams", "version",
     )  # fmt: skip
 
     def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
@@ -89,6 +89,8 @@ class Recording:
         self.answer_sdp = b""
         self.sdp_session = int.from_bytes(random(6), "big")
         self.version = 0
+        self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
+        self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
         self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
         self._random = random
         self._bye: Token | None = None
@@ -131,6 +133,12 @@ class Recording:
             case e.Measured(figures):
                 self.measured(figures)
                 return []
+            case e.Keyed():
+                matching.keyed(self.streams, event)
+                return []
+            case e.Unkeyed(_, reason):
+                self.note(f"dtls-{reason}", now)
+                return [c.Index()] if self.alive else []
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
             case e.Resumed(part):
@@ -288,8 +296,12 @@ class Recording:
         """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
         offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
 
+        if self.certificate is None and self.certify and any(s.keys for s in live):
+            self.certificate = self.certify()
+        fingerprint = self.certificate.fingerprint if self.certificate else ""
+
         def body() -> bytes:
-            return answer(offer, self.lines, live, address, self.sdp_session, self.version)
+            return answer(offer, self.lines, live, address, self.sdp_session, self.version, fingerprint)
 
         if self.version and body() == self.answer_sdp:
             return self.answer_sdp

@@ -12,7 +12,7 @@ from recorder.events import Now
 from recorder.matching import stream_of
 from recorder.recording import Recording, State
 from recorder.rows import parse_time
-from recorder.stream import Stream
+from recorder.stream import Certificate, Stream
 from sip import negotiate
 from sip.picture import Picture
 
@@ -32,6 +32,7 @@ def to_state(recording: Recording) -> dict[str, Any]:
         "offer": base64.b64encode(recording.offer_sdp).decode(),
         "answer": base64.b64encode(recording.answer_sdp).decode(),
         "source": recording.source,
+        "certificate": _certificate(recording),
         **{name: getattr(recording, name) for name in FIELDS},
     }
 
@@ -52,8 +53,16 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
     for name in FIELDS:
         setattr(recording, name, state[name])
     recording.source = state.get("source")  # a version before this one did not know it
+    own = state.get("certificate")
+    recording.certificate = Certificate(own[0], base64.b64decode(own[1])) if own else None
     recording.state = State.RECORDING
     return recording
+
+
+def _certificate(recording: Recording) -> list[str] | None:
+    """Return our certificate where an answer named it; a successor has to go on with it (RFC 8842 section 4)."""
+    own = recording.certificate
+    return [own.fingerprint, base64.b64encode(own.identity).decode()] if own else None
 
 
 def _policy(policy: negotiate.Policy) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class Resume:
             self._await_bye(state["dialog"])
             return
         recording = from_state(state["recording"], os.urandom)
+        recording.certify = self._node.certify
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         call = LiveCall(recording, customer, outer.leaf, session)

@@ -197,7 +197,8 @@ class Runner:
         configured = self.node.settings.customer(call.customer.name)
         if configured is None:
             raise NotPossible("the customer is not configured any more")
-        return stream_specs(plans, configured)
+        certificate = call.recording.certificate
+        return stream_specs(plans, configured, certificate.identity if certificate else b"")
 
     def spool(self, call: str) -> Path:
         """Return where a call's spool lies."""

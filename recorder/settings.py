@@ -232,6 +232,11 @@ class Customer:
     sdes_without_tls: bool = option(
         read.boolean, True, "Take SRTP keys (a=crypto) that came over UDP or TCP, where others may have read them."
     )
+    dtls: bool = option(
+        read.boolean,
+        True,
+        "Take lines whose SRTP keys come from a handshake on the media ports (DTLS-SRTP); false: they are refused.",
+    )
     pause_by_reinvite: bool = option(
         read.boolean,
         False,

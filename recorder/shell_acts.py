@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import pwd
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from recorder.settings import Settings
-from storage import customers
-from storage.audit import Audit
-from storage.audit_chain import Act
 from storage.newid import is_id
-from storage.roots import RootSecret, load_root
+
+if TYPE_CHECKING:  # a command that only explains itself does without all of storage
+    from recorder.settings import Settings
+    from storage.audit import Audit
+    from storage.roots import RootSecret
 
 ROLE = "operator"
 
@@ -27,6 +28,8 @@ def actor() -> str:
 
 def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
     """Append an act and wait until it is durable; `object` is an id, nothing of a party. Raises StorageError."""
+    from storage.audit_chain import Act
+
     audit.append(Act(actor(), ROLE, action, object, outcome, reason)).result()
 
 
@@ -41,6 +44,10 @@ def note(
     root: RootSecret | None = None,
 ) -> None:
     """Append an act to the log of a customer that is not open; its database is not needed. Raises StorageError."""
+    from storage import customers
+    from storage.audit import Audit
+    from storage.roots import load_root
+
     data = settings.node.data_dir
     keys = customers.open_keys(data, customer, root or load_root(settings.keys.root))
     audit = Audit(

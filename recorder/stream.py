@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from recorder import document
-from recorder.commands import StreamPlan
+from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from sip import negotiate
 from sip.crypto import SUITES
 from sip.negotiate import LinePlan
@@ -15,10 +16,20 @@ from sip.owners import Owner
 from sip.sdp import Format, SessionDescription
 
 
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Our certificate for DTLS-SRTP: one for the answers of a recording from its first to its last."""
+
+    fingerprint: str  # value of a=fingerprint
+    identity: bytes = field(repr=False)  # certificate and key, media.dtls.Identity
+
+
 class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
-    __slots__ = ("figures", "formats", "held", "line", "number", "own_key", "paused", "pauses", "port", "removed")
+    __slots__ = (
+        "figures", "formats", "held", "keys", "line", "number", "own_key", "paused", "pauses", "port", "removed",
+    )  # fmt: skip
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes) -> None:
         self.number = number
@@ -26,6 +37,7 @@ class Stream:
         self.formats: dict[int, Format] = {}  # every payload type that was ever offered, the newest meaning of each
         self._remember(line)
         self.own_key = own_key
+        self.keys: DtlsKeys | None = DtlsKeys() if line.answer_setup else None
         self.port = 0
         self.held = False
         self.paused = False
@@ -40,14 +52,27 @@ class Stream:
 
     def plan(self) -> StreamPlan:
         """Return what the media plane has to know."""
-        return StreamPlan(self.number, self.line, self.own_key, self.held)
+        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys)
 
     def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
         """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
         if line.suite != self.line.suite:
             self.own_key = own_key(line, random)
         self._remember(line)
+        if not line.answer_setup:
+            self.keys = None
+        elif self.keys is None:
+            self.keys = DtlsKeys()
+        elif not line.same_association(self.line):
+            self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
         self.line = line
+
+    def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
+        """Take the keys of a handshake, unless a re-offer has asked for another certificate meanwhile."""
+        if self.keys is None or frozenset(fingerprints) != frozenset(self.line.fingerprints):
+            return
+        before = DtlsKeys() if self.keys.stale else self.keys
+        self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
     def _remember(self, line: LinePlan) -> None:
         for entry in line.formats:
@@ -72,7 +97,7 @@ class Stream:
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""
         other = Stream(self.number, self.line, self.own_key)
-        other.formats, other.pauses = dict(self.formats), list(self.pauses)
+        other.formats, other.pauses, other.keys = dict(self.formats), list(self.pauses), self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.figures = self.figures
         return other
@@ -109,6 +134,7 @@ class Stream:
             "line": self.line.to_state(),
             "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats.values()],
             "own_key": self.own_key.hex(),
+            "keys": self.keys and _keys_to_state(self.keys),
             "port": self.port,
             "held": self.held,
             "paused": self.paused,
@@ -121,6 +147,8 @@ class Stream:
     def from_state(cls, state: Mapping[str, Any]) -> Stream:
         """Read a stream of a checkpoint back."""
         self = cls(state["number"], LinePlan.from_state(state["line"]), bytes.fromhex(state["own_key"]))
+        known = state.get("keys")  # a version before this one did not know DTLS-SRTP
+        self.keys = _keys_from_state(known) if known else self.keys
         self.formats = {f[0]: Format(*f) for f in state["formats"]}
         self.port, self.held, self.paused, self.removed = (
             state["port"],
@@ -150,6 +178,7 @@ def answer(
     address: str,
     session: int,
     version: int,
+    fingerprint: str = "",
 ) -> bytes:
     """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
     return negotiate.answer(
@@ -160,7 +189,23 @@ def answer(
         keys={s.line.index: s.own_key for s in live},
         session_id=session,
         version=version,
+        fingerprint=fingerprint,
     )
+
+
+def _keys_to_state(keys: DtlsKeys) -> dict[str, Any]:
+    ports = {"rtp": keys.rtp, "rtcp": keys.rtcp}
+    return {"stale": keys.stale} | {
+        name: port and [port.suite, port.theirs.hex(), port.ours.hex()] for name, port in ports.items()
+    }
+
+
+def _keys_from_state(state: Mapping[str, Any]) -> DtlsKeys:
+    rtp, rtcp = (
+        PortKeys(port[0], bytes.fromhex(port[1]), bytes.fromhex(port[2])) if port else None
+        for port in (state["rtp"], state["rtcp"])
+    )
+    return DtlsKeys(rtp, rtcp, state["stale"])
 
 
 def _time(text: str) -> datetime:

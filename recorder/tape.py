@@ -10,7 +10,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from media import holes, records, spool, state
 from media.batch import SLOTS
@@ -29,6 +29,9 @@ from recorder.lanes import Lanes, close_all, read_slot
 from recorder.reel import Reel
 from recorder.wire import Counts, NewCall, Part
 
+if TYPE_CHECKING:
+    from recorder.handshakes import Handshakes
+
 #: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
 #: next tick.
 MAX_ROUNDS = 16
@@ -40,24 +43,14 @@ class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_call",
-        "_head",
-        "_next_rtcp",
-        "_parts",
-        "_pauses",
-        "_random",
-        "_reel",
-        "_spool_fd",
-        "_told",
-        "_unsaved",
-        "clean",
-        "closed",
-        "generation",
-        "id",
-        "lanes",
+        "_call", "_head", "_next_rtcp", "_parts", "_pauses", "_random", "_reel", "_spool_fd", "_tell", "_told",
+        "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
-    def __init__(self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes],
+        tell: Callable[[Any], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self.id = new.call
         self._call = new.call.encode()
         self._random = random
@@ -65,6 +58,9 @@ class Tape:
         self._pauses = Pauses(new.pauses or ())
         self._told = new.pauses is not None
         self.lanes: dict[int, Lanes] = {}
+        #: With DTLS-SRTP only.
+        self.handshakes: Handshakes | None = None
+        self._tell = tell
         self.generation = 0
         #: errno of the last save, 0 = it went well.
         self._unsaved = 0
@@ -83,16 +79,14 @@ class Tape:
             if spec.stream in descriptors:
                 track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
                 self.lanes[spec.stream] = Lanes(track, descriptors[spec.stream])
+                if spec.dtls:
+                    self._associate(self.lanes[spec.stream])
         self._head = None
 
     def change(
-        self,
-        region: Region,
-        streams: Iterable[StreamSpec],
-        descriptors: Mapping[int, list[int]],
-        removed: Iterable[int],
-        at: int,
-    ) -> None:
+        self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
+        removed: Iterable[int], at: int,
+    ) -> None:  # fmt: skip
         """Take a re-offer: its keys at once, because packets under them may wait already; the rest after what
         came before.
         """
@@ -100,6 +94,8 @@ class Tape:
             if spec.stream in self.lanes:
                 self.lanes[spec.stream].track.expect(spec)
         self.drain(region, at)
+        if self.handshakes is not None:
+            streams = [self.handshakes.keyed(spec) for spec in streams]
         out: list[bytes] = []
         for number in removed:
             lanes = self.lanes.get(number)
@@ -112,6 +108,8 @@ class Tape:
             lanes = self.lanes[spec.stream]
             if lanes.track.change(spec, at, out):
                 disconnect(lanes.rtp)
+            if spec.dtls or lanes.track.greet:
+                self._associate(lanes)
         fresh = {number: fds for number, fds in descriptors.items() if number not in {spec.stream for spec in known}}
         self._renew(streams, fresh)
         for number, fds in descriptors.items():
@@ -126,11 +124,35 @@ class Tape:
             if lanes is not None and spec.stream in fresh:
                 lanes.track.change(spec, 0, [])
                 self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
+                if spec.dtls:
+                    self._associate(self.lanes[spec.stream])
         self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh)
 
     def _silence(self, lanes: Lanes) -> None:
         lanes.close()
         lanes.rtp = lanes.rtcp = -1
+        if self.handshakes is not None:
+            self.handshakes.end(lanes)
+
+    # ---- DTLS ----
+    @property
+    def shaking(self) -> bool:
+        """Tell whether a handshake is under way, so that a tick is too long to wait."""
+        return self.handshakes is not None and self.handshakes.pending
+
+    def shake(self, region: Region, now: int) -> None:
+        """Take what came and say what is due in the handshakes under way."""
+        self.drain(region, now)
+        if self.handshakes is not None:
+            self.handshakes.turn()
+
+    def _associate(self, lanes: Lanes) -> None:
+        """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
+        if self.handshakes is None:
+            from recorder.handshakes import Handshakes  # 50 ms and 8 MB that a node without DTLS-SRTP need not spend
+
+            self.handshakes = Handshakes(self.id, self._random, self._tell)
+        self.handshakes.begin(lanes)
 
     # ---- pauses ----
     @property
@@ -166,7 +188,9 @@ class Tape:
         """
         sources = [(lanes, False) for lanes in self.lanes.values() if lanes.rtp >= 0]
         reports = now >= self._next_rtcp
-        if reports:
+        if self.handshakes is not None:
+            self.handshakes.now = now
+        if reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
@@ -327,6 +351,8 @@ class Tape:
             state.restore(slot.state, {number: lanes.track for number, lanes in self.lanes.items()})
             self.generation = slot.generation
             out.append(slot.remainder)
+        if self.handshakes is not None:
+            self.handshakes.now = at
         if raw:
             self._replay(Relic(raw, region.workbench), out)
         last = max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from media.spec import StreamSpec
+from media.spec import Dtls, StreamSpec
 from recorder.errors import RecorderError
 
 #: A message with all streams and keys of a call of 64 lines has 40 KiB; a batch of figures is cut to stay below.
@@ -242,6 +242,31 @@ class Strangers:
 
 
 @dataclass(frozen=True)
+class Keyed:
+    """A handshake is complete and the peer's certificate the offered one: the keys, for the checkpoint."""
+
+    call: str
+    stream: int
+    # they are those of the RTCP port
+    rtcp: bool
+    suite: str
+    theirs: bytes = field(repr=False)
+    ours: bytes = field(repr=False)
+    # of which association
+    fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unkeyed:
+    """A handshake came to nothing; nothing of this stream can be kept."""
+
+    call: str
+    stream: int
+    # "timeout", "handshake", "fingerprint", "profile"
+    reason: str
+
+
+@dataclass(frozen=True)
 class NeedPart:
     """From recorder.workers, not a worker: create the next media part of this call and call Workers.resume."""
 
@@ -270,6 +295,8 @@ WorkerEvent = (
     | DiskWell
     | CallFault
     | Strangers
+    | Keyed
+    | Unkeyed
     | NeedPart
     | WorkerDied
 )
@@ -277,8 +304,9 @@ WorkerEvent = (
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
-        StreamSpec, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
+        StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
         Ready, Beat, Counts, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
+        Keyed, Unkeyed,
     )
 }  # fmt: skip
 

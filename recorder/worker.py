@@ -36,6 +36,10 @@ CALLS_BETWEEN_LOOKS = 8
 #: Messages taken at once, so that a busy main cannot keep us from draining.
 MESSAGES_AT_ONCE = 64
 BEAT = 1.0
+#: Seconds between two looks at the sockets of a call whose DTLS handshake is under way, which is some four flights
+#: long; and how many times as long as such a look took at least, so that audio is not made to wait.
+SHAKE = 0.02
+SHAKE_SHARE = 4
 STATS = 5.0
 #: Calls in one Stats message, so that it stays below wire.MAX_MESSAGE even with eight streams each.
 CALLS_PER_STATS = 64
@@ -60,6 +64,8 @@ class Worker:
         self._busy = 0.0
         self._next_beat = self._next_stats = 0.0
         self._troubled: set[str] = set()
+        self._shaking: set[str] = set()
+        self._next_shake = 0.0
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
             wire.Add: self._add,
             wire.Adopt: self._adopt,
@@ -82,7 +88,8 @@ class Worker:
         due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
         while True:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
-            if poll.poll(max(0.0, due - time.monotonic()) * 1000):
+            wake = min(due, self._next_shake) if self._shaking else due
+            if poll.poll(max(0.0, wake - time.monotonic()) * 1000):
                 began = time.monotonic()
                 if not self._listen():
                     return
@@ -104,14 +111,29 @@ class Worker:
             self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
 
     def _chores(self) -> None:
-        """Beat and report when it is time, also in the middle of a long round."""
+        """Shake hands, beat and report when it is time, also in the middle of a long round."""
         now = time.monotonic()
+        if self._shaking and now >= self._next_shake:
+            self._shake()
         if now >= self._next_beat:
             self._beat(now - self._next_beat + BEAT)
             self._next_beat = now + BEAT
         if now >= self._next_stats:
             self._next_stats = now + STATS
             self._report()
+
+    def _shake(self) -> None:
+        """Go on with the handshakes under way."""
+        began = time.monotonic()
+        for call in tuple(self._shaking):
+            tape = self._tapes.get(call)
+            if tape is not None:
+                self._guard(call, partial(tape.shake, self._region, time.time_ns()))
+            if tape is None or call not in self._tapes or not tape.shaking:
+                self._shaking.discard(call)
+        took = time.monotonic() - began
+        self._busy += took
+        self._next_shake = began + took + max(SHAKE, SHAKE_SHARE * took)
 
     def _work(self) -> bool:
         """Drain every call once; False if main is gone."""
@@ -176,19 +198,27 @@ class Worker:
 
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom)
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
+        self._await_keys(tape)
 
     def _adopt(self, message: wire.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom)
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
+        self._await_keys(tape)
 
     def _change(self, message: wire.Change, descriptors: list[int]) -> None:
         sockets = _shared_out(message.sockets, descriptors)
-        self._tapes[message.call].change(self._region, message.streams, sockets, message.removed, message.at)
+        tape = self._tapes[message.call]
+        tape.change(self._region, message.streams, sockets, message.removed, message.at)
+        self._await_keys(tape)
+
+    def _await_keys(self, tape: Tape) -> None:
+        if tape.shaking:
+            self._shaking.add(tape.id)
 
     def _close(self, message: wire.Close, _: list[int]) -> None:
         tape = self._tapes[message.call]

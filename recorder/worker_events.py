@@ -40,6 +40,8 @@ class WorkerEvents:
             wire.DiskTrouble: self._disk_trouble,
             wire.CallFault: self._fault,
             wire.Strangers: self._strangers,
+            wire.Keyed: self._keyed,
+            wire.Unkeyed: self._unkeyed,
             wire.WorkerDied: self._died,
         }
 
@@ -125,6 +127,26 @@ class WorkerEvents:
         if call:
             self._runner.guarded(call, e.StopAsked("media-fault", interrupted=True))
             self._node.flush()
+
+    def _keyed(self, event: wire.Keyed) -> None:
+        """Save keys of a handshake at once: the peer would not make another one for our successor."""
+        call = self._live.by_id(event.call)
+        if call is None:
+            return
+        keys = e.Keyed(event.stream, event.rtcp, event.suite, event.theirs, event.ours, event.fingerprints)
+        self._runner.guarded(call, keys)
+        if call.recording.alive:
+            self._runner.checkpoint(call)
+        self._node.log.info("media.keyed", call=event.call, stream=event.stream)
+
+    def _unkeyed(self, event: wire.Unkeyed) -> None:
+        """Alarm: the call goes on, and nothing of this stream can be kept."""
+        call = self._live.by_id(event.call)
+        if call is None:
+            return
+        self._node.incidents.add("dtls-failed", call.customer.name, call=event.call, reason=event.reason)
+        self._node.log.error("media.unkeyed", call=event.call, stream=event.stream, reason=event.reason)
+        self._runner.guarded(call, e.Unkeyed(event.stream, event.reason))
 
     def _strangers(self, event: wire.Strangers) -> None:
         self._node.log.warning(

@@ -106,15 +106,18 @@ def _flow(values: list[Any]) -> Flow:
 
 
 def _await_ack(context: Context, session: Session, state: dict[str, Any], now: float) -> None:
-    """Go on repeating a 200 until its ACK."""
+    """Go on repeating a 200 until its ACK, where that can reach the peer."""
     data = state["unacked"].encode(ENCODING)
     if not data:
         return
-    session.unacked, session.unacked_cseq = data, state["unacked_cseq"]
-    if state["unacked_offer"]:
-        session.offering = Offering.OURS
-    context.arm(session, "repeat", now + T1)
-    context.arm(session, "no-ack", now + GIVE_UP)
+    if session.flow.transport == "udp" or state["unacked_offer"]:
+        session.unacked, session.unacked_cseq = data, state["unacked_cseq"]
+        if state["unacked_offer"]:
+            session.offering = Offering.OURS
+        context.arm(session, "repeat", now + T1)
+        context.arm(session, "no-ack", now + GIVE_UP)
+    # On a stream there is no way to repeat it: the connection went with the process. The ACK may have come after the
+    # state was kept, so its absence ends no call.
     if state["transaction"]:
         key = tuple(str(word) for word in state["transaction"])
         context.servers.adopt(key, session.flow, data, session.key, now)

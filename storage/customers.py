@@ -4,9 +4,10 @@
 newest audit checkpoints.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -98,6 +99,20 @@ class Customer:
     """Exports that were asked for."""
     users: Users
     """Directory users."""
+    catch_up: Callable[[], Awaitable[object]]
+    """Does again what was erased since the backup that the database may be."""
+    now: Callable[[], datetime]
+    """The wall clock."""
+
+    async def open_database(self) -> None:
+        """Bring the database up, and up to the ledger of erasures, before anybody is served from it.
+
+        Raises StorageError if it is away or damaged; may be tried again.
+        """
+        await self.database.prepare(self.now())
+        with self.database.opening():
+            await self.catch_up()
+        self.database.serve()
 
     async def close(self) -> None:
         """Write what waits and close everything."""
@@ -122,14 +137,19 @@ class Customers(Mapping[str, Customer]):
         now: Callable[[], datetime],
         node: int = 0,
         create: bool = True,
+        later: bool = False,
     ) -> "Customers":
-        """Open every customer, and make what a new one needs if `create`; all or none. Raises StorageError."""
+        """Open every customer, and make what a new one needs if `create`; all or none. Raises StorageError.
+
+        `later`: the databases stay closed; `Customer.open_database` opens each.
+        """
         opened: list[Customer] = []
         try:
             for one in settings:
-                opened.append(
-                    await open_customer(data_dir, root, one, database=database, now=now, node=node, create=create)
+                customer = await open_customer(
+                    data_dir, root, one, database=database, now=now, node=node, create=create, later=later
                 )
+                opened.append(customer)
         except BaseException:
             await cls(opened).close()
             raise
@@ -159,30 +179,33 @@ async def open_customer(
     now: Callable[[], datetime],
     node: int = 0,
     create: bool = True,
+    later: bool = False,
 ) -> Customer:
     """Open one customer; raises StorageError, and never makes new keys where anything of the customer exists."""
     name = settings.name
     folder = customer_folder(data_dir, name)
     keys = open_keys(data_dir, name, root, node=node, create=create)
-    index = await Database.open(database, name, folder, now())
+    index = Database(database, name, folder)
     try:
-        return await _assemble(data_dir, settings, keys, index, now)
+        customer = _assemble(data_dir, settings, keys, index, now)
+        if not later:
+            await customer.open_database()
     except BaseException:
         await index.close()
         raise
+    return customer
 
 
-async def _assemble(
+def _assemble(
     data_dir: Path, settings: CustomerSettings, keys: CustomerKeys, index: Database, now: Callable[[], datetime]
 ) -> Customer:
-    """Put a customer together, and do again what was erased since the backup that this may be."""
+    """Put a customer together; nothing of the database is touched."""
     name, folder, signer = settings.name, customer_folder(data_dir, settings.name), audit_key(keys)
     vault = Vault(folder / VAULT, name, keys)
     calls = Calls(index, keys, settings.country)
     audit = Audit(folder, data_dir / KEYS, name, signer, now)
     ledger = Ledger(data_dir / KEYS, name)
     forgetting = Forgetting(keys, vault, index, calls, ledger, Room(data_dir))
-    await reapply(name, index, ledger, forgetting, signer, now)
     forgetting.keep_room()
     rules = Rules(index, keys, settings.country, settings.retention_days, now)
     erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, signer, now)
@@ -209,6 +232,8 @@ async def _assemble(
         attachments=Attachments(index, keys, vault, now),
         exports=exports,
         users=Users(index, keys, calls, now),
+        catch_up=partial(reapply, name, index, ledger, forgetting, signer, now),
+        now=now,
     )
 
 

@@ -12,8 +12,9 @@ through asyncpg.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ _STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
 _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 
 
+_OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
+
+
 class DatabaseAway(StorageError):
     """The database cannot be reached or cannot write now; the same call later may succeed."""
 
@@ -72,36 +76,67 @@ class DatabaseFault(StorageError):
 class Database:
     """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
 
-    def __init__(self, engine: AsyncEngine, customer: str) -> None:
+    def __init__(self, url: str, customer: str, folder: Path) -> None:
+        """Name the database `url` ("sqlite", or a URL in which {customer} stands for the name); it may be away.
+
+        Everything raises DatabaseAway until `prepare` and `serve`.
+        """
         self.customer = customer
-        self.dialect = engine.dialect.name
-        self._engine = engine
+        self._file = folder / FILE_NAME if url == "sqlite" else None
+        self._place = _place(url, customer, folder)
+        self._engine = _engine(self._place)
+        self.dialect = self._engine.dialect.name
         self._writer = asyncio.Lock()
+        self._served = False
 
     @classmethod
     async def open(cls, url: str, customer: str, folder: Path, now: datetime) -> "Database":
-        """Open or create the database `url` ("sqlite", or a URL in which {customer} stands for the name).
-
-        Raises DatabaseAway, DatabaseDamaged.
-        """
-        place = _place(url, customer, folder)
-        database = cls(_engine(place), customer)
-        try:
-            await database._prepare(place, now)
-        except BaseException:
-            await database.close()
-            raise
+        """Open or create a database that has to be there now; raises DatabaseAway, DatabaseDamaged."""
+        database = cls(url, customer, folder)
+        await database.prepare(now)
+        database.serve()
         return database
+
+    async def prepare(self, now: datetime) -> None:
+        """Create the database or bring it up to date; raises DatabaseAway, DatabaseDamaged. May be tried again."""
+        try:
+            if self._file:
+                _touch(self._file, self.customer)
+            with self.opening():
+                await self._prepare(now)
+        except BaseException:
+            await self.close()  # the next try connects afresh: the file may be another one by then
+            raise
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Let this task work with the database before it is served."""
+        token = _OPENING.set(self.customer)
+        try:
+            yield
+        finally:
+            _OPENING.reset(token)
+
+    def serve(self) -> None:
+        """Let everybody work with it."""
+        self._served = True
+
+    @property
+    def served(self) -> bool:
+        """Say whether it was opened; it may be away again nevertheless."""
+        return self._served
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection in a transaction that sees one state of the database."""
+        self._admit()
         async with _translated(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Give the only writing connection; commits durably at the end, or changes nothing."""
+        self._admit()
         async with _translated(), self._writer, self._engine.connect() as connection:
             await connection.execution_options(writing=True)
             async with connection.begin():
@@ -114,6 +149,7 @@ class Database:
         """
         if self.dialect != "sqlite":
             return
+        self._admit()
         async with _translated(), self._writer, self._engine.connect() as connection:
             driver = await connection.get_raw_connection()
             raw: Any = driver.driver_connection
@@ -126,13 +162,17 @@ class Database:
         async with _translated():
             await self._engine.dispose()
 
-    async def _prepare(self, place: URL, now: datetime) -> None:
+    def _admit(self) -> None:
+        if not self._served and _OPENING.get() != self.customer:
+            raise DatabaseAway("the database is not open yet", "recording goes on; the index catches up")
+
+    async def _prepare(self, now: datetime) -> None:
         try:
             await self._bring_up(now)
         except DatabaseAway as error:
             if not isinstance(error, _NoSuchDatabase):
                 raise
-            await _create_database(place)
+            await _create_database(self._place)
             await self._bring_up(now)
 
     async def _bring_up(self, now: datetime) -> None:
@@ -149,14 +189,17 @@ class _NoSuchDatabase(DatabaseAway):
 def _place(url: str, customer: str, folder: Path) -> URL:
     if url != "sqlite":
         return make_url(url.replace("{customer}", customer))
-    path = folder / FILE_NAME
+    return URL.create("sqlite+aiosqlite", database=str(folder / FILE_NAME))
+
+
+def _touch(path: Path, customer: str) -> None:
+    """Make the file where it is missing: SQLite would take the umask's mode."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would take the umask's mode
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise DatabaseAway(
             f"the database of customer {customer} cannot be opened: {error.strerror}", str(path)
         ) from None
-    return URL.create("sqlite+aiosqlite", database=str(path))
 
 
 def _engine(place: URL) -> AsyncEngine:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import random
 import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -38,7 +38,7 @@ class Watched:
 
     def ask(self, path: str) -> httpx2.Response:
         """GET something of the customer."""
-        base = f"http://127.0.0.1:{self.one.api}/api/v1/customers/acme"
+        base = f"http://{self.one.host}:{self.one.api}/api/v1/customers/acme"
         return httpx2.get(base + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=SECONDS)
 
     def calls(self) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Watched:
     def figure(self, name: str) -> float:
         """Return one value of the metrics; 0 while nobody answers."""
         try:
-            page = httpx2.get(f"http://127.0.0.1:{self.one.api}/metrics", timeout=SECONDS).text
+            page = httpx2.get(f"http://{self.one.host}:{self.one.api}/metrics", timeout=SECONDS).text
         except httpx2.TransportError:
             return 0
         return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))
@@ -105,8 +105,8 @@ class Watched:
 
 def wishes(one: Server, calls: int, seconds: float, hold: float = 0.0) -> list[Plan]:
     """Return what to place: half over UDP, half over TLS, each with every suite in turn."""
-    udp = Plan(to=f"sip:rec@127.0.0.1:{one.udp};transport=udp", calls=calls - calls // 2)
-    tls = Plan(to=f"sip:rec@127.0.0.1:{one.tls};transport=tls", calls=calls // 2, insecure=True)
+    udp = Plan(to=f"sip:rec@{one.host}:{one.udp};transport=udp", calls=calls - calls // 2)
+    tls = Plan(to=f"sip:rec@{one.host}:{one.tls};transport=tls", calls=calls // 2, insecure=True)
     return [
         Plan(to=p.to, calls=p.calls, insecure=p.insecure, seconds=seconds, hold=hold, srtp="all", rate=25)
         for p in (udp, tls)
@@ -168,28 +168,10 @@ def verified(one: Server) -> list[Any]:
     return defects
 
 
-def block_of_ports(count: int) -> int:
-    """Return the first of so many ports that nobody uses, below those that the kernel gives to clients.
+def own_place(calls: int) -> dict[str, Any]:
+    """Return settings of a server that takes so many calls, at an address of its own.
 
-    A port of a server that was killed is free for a moment; it must not become a client's meanwhile.
+    While it is down nobody else, not even the client that comes back, can be given one of its ports.
     """
-    import random
-    import socket
-
-    while True:
-        first = random.randrange(10_000, 19_900 - count, 2)
-        try:
-            for port in range(first, first + count):
-                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                    with socket.socket(type=kind) as probe:
-                        probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
-
-
-def room_for(folder: Path, calls: int) -> dict[str, Any]:
-    """Return settings of a server that takes so many calls on ports that stay its own."""
-    media = 4 * calls + 20
-    first = block_of_ports(media + 4)
-    return {"media": first, "ports": media, "udp": first + media, "tls": first + media + 1, "api": first + media + 2}
+    host = ".".join(["127", *(str(random.randrange(1, 255)) for _ in range(3))])
+    return {"host": host, "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 4 * calls + 20}

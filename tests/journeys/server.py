@@ -27,16 +27,16 @@ runtime_dir = "{folder}/run"
 [log]
 level = "{level}"
 [sip]
-listen = ["udp:127.0.0.1:{udp}", "tcp:127.0.0.1:{udp}", "tls:127.0.0.1:{tls}"]
+listen = ["udp:{host}:{udp}", "tcp:{host}:{udp}", "tls:{host}:{tls}"]
 certificate = "{folder}/tls.crt"
 private_key = "{folder}/tls.key"
 [media]
-bind = "127.0.0.1"
+bind = "{host}"
 ports = "{media}-{media_end}"
 workers = 1
 srtp = "{srtp}"
 [admin_api]
-listen = "127.0.0.1:{api}"
+listen = "{host}:{api}"
 [keys]
 root = "file:{folder}/root.key"
 [[customer]]
@@ -79,6 +79,7 @@ class Server:
     data: Path
     srtp: str = "preferred"
     level: str = "debug"
+    host: str = "127.0.0.1"
     udp: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
@@ -103,7 +104,8 @@ class Server:
     def write(self) -> None:
         """Write the configuration."""
         names = {
-            name: getattr(self, name) for name in ("folder", "data", "level", "udp", "tls", "api", "media", "srtp")
+            name: getattr(self, name)
+            for name in ("folder", "data", "level", "host", "udp", "tls", "api", "media", "srtp")
         }
         self.config.write_text(CONFIG.format(**names, media_end=self.media + self.ports - 1))
 

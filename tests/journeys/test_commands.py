@@ -13,6 +13,7 @@ from tests.journeys.server import Server, command, server
 COMMANDS = [
     (), ("demo",), ("init",), ("serve",), ("check-config",), ("token",), ("token", "create"), ("token", "list"),
     ("token", "revoke"), ("calls",), ("export",), ("verify",), ("recover",), ("simulate",),
+    ("keys",), ("keys", "rotate"), ("keys", "backup"), ("keys", "restore"),
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import pytest
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
 from sip.message import Response, parse
-from tests.journeys.coded_calls import Watched, missing, place, room_for, verified, wishes
+from tests.journeys.coded_calls import Watched, missing, own_place, place, verified, wishes
 from tests.journeys.server import server
 from tests.recorder.offers import sdp
 
@@ -62,7 +62,7 @@ def fill(folder: Path) -> None:
 class Asker:
     """Somebody who sends one request at a time over UDP."""
 
-    port: int
+    host: str
     count: int = field(default=0)
 
     def ask(self, method: str, body: bytes = b"") -> tuple[Response, float]:
@@ -71,7 +71,7 @@ class Asker:
         with socket.socket(type=socket.SOCK_DGRAM) as own:
             own.bind(("127.0.0.1", 0))
             own.settimeout(IN_TIME)
-            own.connect(("127.0.0.1", self.port))
+            own.connect((self.host, 5060))
             began = time.monotonic()
             own.send(self._request(method, body, own.getsockname()[1]))
             while True:
@@ -92,7 +92,7 @@ class Asker:
 
 
 def health(it: Watched, path: str) -> int:
-    return httpx2.get(f"http://127.0.0.1:{it.one.api}{path}", timeout=IN_TIME).status_code
+    return httpx2.get(f"http://{it.one.host}:{it.one.api}{path}", timeout=IN_TIME).status_code
 
 
 def lasting(it: Watched) -> list[Plan]:
@@ -115,8 +115,8 @@ def whole_or_marked(it: Watched, calls: list[CallReport]) -> list[str]:
 
 
 def test_a_full_disk_refuses_new_calls_and_harms_no_recording(small_disk: Path, tmp_path: Path) -> None:
-    with server(tmp_path, small_disk, level="info", **room_for(tmp_path, 20)) as one:
-        it, asker = Watched(one, one.init()), Asker(one.udp)
+    with server(tmp_path, small_disk, level="info", **own_place(20)) as one:
+        it, asker = Watched(one, one.init()), Asker(one.host)
         one.start()
         finished = [call["id"] for call in it.over(place(wishes(one, 4, 1.0))).values()]
         before = it.prints(finished)

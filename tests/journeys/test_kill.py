@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from recorder.simulate.report import CallReport
-from tests.journeys.coded_calls import Watched, missing, place, room_for, stored_twice, verified, wishes
+from tests.journeys.coded_calls import Watched, missing, own_place, place, stored_twice, verified, wishes
 from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
 from tests.journeys.server import server
 
@@ -34,7 +34,7 @@ NOTICED = 5.0
 
 @contextmanager
 def watched(folder: Path, calls: int, store: DescriptorStore | None = None) -> Iterator[Watched]:
-    with server(folder, store=store, level="info", **room_for(folder, calls)) as one:
+    with server(folder, store=store, level="info", **own_place(calls)) as one:
         token = one.init()
         one.start()
         yield Watched(one, token)
@@ -201,10 +201,10 @@ SCENES = (
 def playing(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[Callable[[Path], None], Future[None]]]:
-    """Play every scene that is asked for, two at a time: they mostly wait."""
+    """Play every scene that is asked for, three at a time: they mostly wait."""
     here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     asked = [item.callspec.params.get("scene") for item in here]
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(3) as pool:
         yield {s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20])) for s in SCENES if s in asked}
 
 

@@ -1,8 +1,10 @@
 """Where plain RTP may come from, and what a payload type is."""
 
+from dataclasses import replace
+
 import pytest
 
-from media.spec import Allowed, StreamSpec, pack_ip
+from media.spec import Allowed, Dtls, StreamSpec, pack_ip
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,12 @@ def test_an_unknown_payload_type_counts_8000_a_second() -> None:
 def test_equal_codec_lists_are_kept_once() -> None:
     one, two = (StreamSpec(n, payloads=tuple((8, name, 8000) for name in ("PCMA",))) for n in (0, 1))
     assert one.payloads is two.payloads
+
+
+def test_an_association_is_told_by_fingerprints_name_and_role_d6() -> None:
+    one = Dtls(("sha-256 AA", "sha-1 BB"), "x", True)
+    assert one.same(replace(one, fingerprints=("sha-1 BB", "sha-256 AA"), rtp=False, identity=b"key"))
+    assert not one.same(replace(one, tls_id="y"))
+    assert not one.same(replace(one, active=False))
+    assert not one.same(replace(one, fingerprints=("sha-256 AA",)))
+    assert "secret" not in repr(replace(one, identity=b"secret"))

@@ -1,6 +1,7 @@
 """Batches to records: both roads lead to the same packets, whatever order they come in."""
 
 import struct
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from media import batch, records, rtp
 from media.batch import Lane, Workbench
 from media.figures import totals
 from media.pauses import Pauses
-from media.spec import StreamSpec
+from media.spec import Dtls, StreamSpec
 from media.track import Track
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
@@ -148,3 +149,56 @@ def test_a_changed_ssrc_is_a_new_source_in_the_same_stream() -> None:
     track.receive(lane_of(stream_of(10, 10), [FIRST_ARRIVAL] * 10), 10, out)
     track.receive(lane_of(stream_of(10, 40000, ssrc=9), [FIRST_ARRIVAL] * 10), 10, out)
     assert (track.packets, totals(track), len(track.sources)) == (20, (0, 20), 2)
+
+
+def plain(number: int) -> bytes:
+    return rtp.build(8, number, number * 160, 7, bytes(160))
+
+
+def test_without_keys_of_its_handshake_a_dtls_stream_keeps_nothing_d2() -> None:
+    spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
+    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    track.receive(lane_of([plain(1), plain(2)], [FIRST_ARRIVAL, FIRST_ARRIVAL + 1]), 2, out)
+    assert (stored(out), track.foreign, track.latched) == ([], 2, None)
+
+
+def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> None:
+    spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
+    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    session = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    greetings: list[tuple[bool, bytes, object]] = []
+
+    def greet(rtcp: bool, datagram: bytes, sender: object) -> bool:
+        greetings.append((rtcp, datagram, sender))
+        track.rekey(replace(spec, suite=SUITE, key=KEY, own_key=KEY))
+        return datagram[0] == 22
+
+    track.greet = greet
+    packets = [plain(1), b"\x16" + bytes(20), session.protect(plain(2)), session.protect(plain(3)), b"\0\1" + bytes(18)]
+    track.receive(lane_of(packets, [FIRST_ARRIVAL + n for n in range(5)]), 5, out)
+    assert [sequence for sequence, _ in stored(out)] == [2, 3]
+    assert greetings[0] == (False, b"\x16" + bytes(20), (bytes([192, 0, 2, 1]), 4000))
+    assert track.foreign == 2  # what came before, and the datagram that was for nobody
+    assert track.outgoing is not None
+
+
+def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None:
+    before = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls(rtp=False))
+    track = Track(before, Pauses(), 1)
+    track.change(replace(before, suite=None, key=b"", dtls=Dtls(tls_id="new")), 0, [])
+    assert track.keyring is not None
+    track.rekey(replace(before, key=bytes(30)))
+    assert [context.key for context in track.keyring.contexts] == [KEY, bytes(30)]
+    track.change(replace(before, suite=None, key=b"", dtls=None), 0, [])
+    assert track.keyring is None and track.outgoing is None
+
+
+def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
+    spec = StreamSpec(
+        0, SUITE, KEY, dtls=Dtls(rtp=False), rtcp_suite="AEAD_AES_128_GCM", rtcp_key=bytes(28), own_key=KEY
+    )
+    spec = replace(spec, own_key=bytes(28))
+    track = Track(spec, Pauses(), 1)
+    assert track.control_keys is not None and track.outgoing is not None
+    track.rekey(replace(spec, rtcp_suite=None, rtcp_key=b"", dtls=None, own_key=b""))
+    assert track.control_keys is None and track.keyring is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,11 @@ from recorder import cli
 from recorder.cli_calls import moment
 from recorder.errors import WrongUse
 from recorder.locking import node_lock
+from recorder.opening import open_customer
 from recorder.settings_files import load
+from recorder.shell_acts import actor
+from tests.recorder.shell_place import Place
+from tests.storage.house import record
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 
@@ -55,3 +60,33 @@ def test_times_in_every_spelling() -> None:
     for wrong in ("yesterday", "", "99999999999999d"):
         with pytest.raises(WrongUse):
             moment(wrong)
+
+
+def test_searches_and_copies_stand_in_the_audit_log_without_what_was_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(tmp_path)
+    call = asyncio.run(one_call(place))
+    assert place.run("calls", "--party", "Mira Okafor", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["items"][0]["id"] == call
+    assert place.run("export", call, "-o", str(tmp_path / "call.wav")) in (0, 1, 3)
+    assert place.run("export", NOBODY, "--customer", "acme", "-o", str(tmp_path / "x.wav")) == 1
+    assert place.run("export", "Mira Okafor", "--customer", "acme", "-o", str(tmp_path / "x.wav")) == 1
+    acts = place.acts()
+    assert {(act["actor"], act["role"]) for act in acts} == {(actor(), "operator")}
+    assert [(act["action"], act["object"], act["outcome"]) for act in acts] == [
+        ("calls.search", "", "done"),
+        ("call.media", call, "done"),
+        ("call.media", NOBODY, "failed"),
+        ("call.media", "", "failed"),
+    ]
+    assert "Okafor" not in json.dumps(acts)
+    assert place.run("audit", "verify") == 0
+
+
+async def one_call(place: Place) -> str:
+    acme = await open_customer(place.settings(), place.settings().customers[0])
+    try:
+        return (await record(acme)).id
+    finally:
+        await acme.close()

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from recorder import cli
+from recorder.shell_acts import actor
+from tests.recorder.shell_place import Place
 
 
 @pytest.fixture
@@ -40,3 +42,31 @@ def test_faults_of_a_configuration_as_one_document(config: str, capsys: pytest.C
     assert cli.run(["check-config", "--config", config, "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert [fault["key"] for fault in told["faults"]] == ["sip.max_calls"]
+
+
+def test_tokens_made_and_revoked_stand_in_the_audit_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(tmp_path)
+    create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", "Mira Ößling", "--json"]
+    assert place.run(*create) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert place.run("token", "revoke", "Mira Ößling") == 0
+    assert place.run("token", "revoke", "Mira Ößling") == 1
+    shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
+    assert shown == [
+        (actor(), "operator", "token.create", made["id"], "listener"),
+        (actor(), "operator", "token.revoke", made["id"], ""),
+    ]
+
+
+def test_a_token_that_cannot_be_told_is_not_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "root.key").write_bytes(bytes(32))
+    assert place.run("token", "create", "--customer", "acme", "--role", "admin", "--name", "anna") == 3
+    assert "rec_" not in capsys.readouterr().out
+    assert place.run("token", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"items": []}
+
+
+def test_the_first_token_stands_in_the_audit_log(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["audit", "verify", "--json", "--config", config]) == 0
+    assert json.loads(capsys.readouterr().out)["customers"][0]["entries"] == 1

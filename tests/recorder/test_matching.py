@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from recorder.matching import MAX_STREAMS, match, stream_of, within_limit
+from recorder.commands import DtlsKeys, PortKeys
+from recorder.events import Keyed
+from recorder.matching import MAX_STREAMS, keyed, match, stream_of, within_limit
 from recorder.stream import Stream
 from sip.errors import NotAcceptable
 from sip.negotiate import LinePlan, Policy, plan
@@ -44,3 +48,12 @@ def test_more_streams_than_a_record_can_number_are_refused() -> None:
     within_limit(streams, lines("sendonly"))
     with pytest.raises(NotAcceptable):
         within_limit(streams[:], lines("sendonly", "sendonly"))
+
+
+def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:
+    dtls = replace(lines("sendonly")[0], suite=None, crypto=None, fingerprints=("sha-256 AA",), answer_setup="active")
+    streams = [Stream(0, lines("sendonly")[0], b""), Stream(1, dtls, b"")]
+    for number in (0, 1, 7):
+        keyed(streams, Keyed(number, False, "AEAD_AES_128_GCM", b"t", b"o", ("sha-256 AA",)))
+    assert streams[0].keys is None
+    assert streams[1].keys == DtlsKeys(PortKeys("AEAD_AES_128_GCM", b"t", b"o"))

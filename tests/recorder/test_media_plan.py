@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from recorder.commands import StreamPlan
+from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.media_plan import stream_specs
 from tests.recorder.stage import configured
 from tests.recorder.test_stream import line
@@ -18,3 +19,42 @@ def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
     assert spec.own_key == b"o" * 30
     assert spec.payloads == ((8, "PCMA", 8000),)
     assert spec.networks == ("127.0.0.0/8",)
+
+
+def dtls_plan(keys: DtlsKeys, *, mux: bool = True, answer: str = "active") -> StreamPlan:
+    found = replace(
+        line(), suite=None, crypto=None, fingerprints=("sha-256 AA",), tls_id="x", answer_setup=answer, rtcp_mux=mux
+    )
+    return StreamPlan(0, found, b"", False, keys)
+
+
+RTP_KEYS, RTCP_KEYS = (
+    PortKeys("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28),
+    PortKeys("AEAD_AES_256_GCM", b"T" * 44, b"O" * 44),
+)
+
+
+def test_a_dtls_line_asks_for_the_handshakes_that_are_missing_d5(tmp_path: Path) -> None:
+    customer = configured(tmp_path).customers[0]
+    for mux, keys, wanted in (
+        (True, DtlsKeys(), (True, False)),
+        (False, DtlsKeys(), (True, True)),
+        (False, DtlsKeys(RTP_KEYS), (False, True)),
+        (True, DtlsKeys(RTP_KEYS), (False, False)),
+        (True, DtlsKeys(RTP_KEYS, stale=True), (True, False)),
+    ):
+        (spec,) = stream_specs([dtls_plan(keys, mux=mux)], customer, b"identity")
+        assert spec.dtls is not None
+        assert (spec.dtls.rtp, spec.dtls.rtcp, spec.dtls.active) == (*wanted, True)
+        assert (spec.dtls.identity, spec.dtls.fingerprints, spec.dtls.tls_id) == (b"identity", ("sha-256 AA",), "x")
+    (spec,) = stream_specs([dtls_plan(DtlsKeys(), answer="holdconn")], customer)
+    assert spec.dtls is not None and not (spec.dtls.rtp or spec.dtls.rtcp)
+
+
+def test_keys_of_the_handshakes_go_to_their_ports(tmp_path: Path) -> None:
+    customer = configured(tmp_path).customers[0]
+    (spec,) = stream_specs([dtls_plan(DtlsKeys(RTP_KEYS))], customer)
+    assert (spec.suite, spec.key, spec.own_key, spec.rtcp_suite) == ("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, None)
+    (spec,) = stream_specs([dtls_plan(DtlsKeys(RTP_KEYS, RTCP_KEYS), mux=False)], customer)
+    assert (spec.suite, spec.rtcp_suite, spec.own_suite) == ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AEAD_AES_256_GCM")
+    assert (spec.key, spec.rtcp_key, spec.own_key) == (b"t" * 28, b"T" * 44, b"O" * 44)

@@ -7,6 +7,7 @@ import json
 from recorder import events as e
 from recorder.recording import Recording, State
 from recorder.recording_state import from_state, to_state
+from recorder.stream import Certificate
 from sip.negotiate import Policy
 from tests.recorder.offers import metadata, now, offered, random, sdp
 
@@ -49,3 +50,25 @@ def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> No
     assert from_state(state, random).call_document(now(9))["source"] == "192.0.2.7"
     del state["source"]
     assert from_state(state, random).source is None
+
+
+def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same_one_d6() -> None:
+    offer = (
+        b"v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 30000 UDP/TLS/RTP/SAVP 8\r\n"
+        b"a=setup:actpass\r\na=fingerprint:sha-256 AA\r\na=rtcp-mux\r\na=sendonly\r\n"
+    )
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", dtls=True), random)
+    one.certify = lambda: Certificate("sha-256 BB", b"certificate and key")
+    one.handle(offered(1, offer), now())
+    one.handle(e.Opened({0: 20000}), now())
+    assert b"a=setup:active\r\na=fingerprint:sha-256 BB\r\n" in one.answer_sdp
+    one.handle(e.Keyed(0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, ("sha-256 AA",)), now(1))
+    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other.certify = lambda: Certificate("sha-256 CC", b"another")
+    assert other.streams[0].keys == one.streams[0].keys and other.streams[0].keys is not None
+    other.handle(offered(2, offer, cseq=2), now(2))
+    assert other.answer_sdp == one.answer_sdp
+    assert other.certificate == one.certificate
+    assert other.call_document(now(3))["streams"][0]["srtp"] == "DTLS-SRTP"
+    other.handle(e.Unkeyed(0, "timeout"), now(70))
+    assert "dtls-timeout" in [note["kind"] for note in other.notes]

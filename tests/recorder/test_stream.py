@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from recorder.commands import DtlsKeys, PortKeys
 from recorder.stream import Stream, answer, own_key, plans_of
 from sip.negotiate import LinePlan, Policy, plan
 from sip.owners import Owner
@@ -79,3 +80,52 @@ def test_only_what_goes_on_is_planned_and_answered() -> None:
     body = answer(SessionDescription.parse(sdp("sendonly")), [line()], [live], "198.51.100.7", 5, 1).decode()
     assert "o=- 5 1 IN IP4 198.51.100.7" in body
     assert "m=audio 20002" in body
+
+
+def dtls_line(fingerprint: str = "sha-256 AA", answer: str = "active") -> LinePlan:
+    return replace(line(), suite=None, crypto=None, setup="actpass", fingerprints=(fingerprint,), answer_setup=answer)
+
+
+RTP_KEYS, RTCP_KEYS = (
+    PortKeys("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28),
+    PortKeys("AEAD_AES_128_GCM", b"T" * 28, b"O" * 28),
+)
+
+
+def test_keys_of_a_handshake_stay_over_a_reoffer_and_a_checkpoint_d6() -> None:
+    one = Stream(0, dtls_line(), b"")
+    one.keyed(False, RTP_KEYS, ("sha-256 AA",))
+    one.keyed(True, RTCP_KEYS, ("sha-256 AA",))
+    one.renew(dtls_line(), random)
+    assert one.keys == DtlsKeys(RTP_KEYS, RTCP_KEYS)
+    assert Stream.from_state(json.loads(json.dumps(one.to_state()))).plan() == one.plan()
+    assert one.copy().keys == one.keys
+    assert "t" * 28 not in repr(one.plan()) and RTP_KEYS.theirs.hex() not in repr(one.keys)
+
+
+def test_another_certificate_makes_the_keys_stale_until_its_own_come_d6() -> None:
+    one = Stream(0, dtls_line(), b"")
+    one.keyed(False, RTP_KEYS, ("sha-256 AA",))
+    one.renew(dtls_line("sha-256 BB"), random)
+    assert one.keys == DtlsKeys(RTP_KEYS, stale=True)
+    one.keyed(False, RTCP_KEYS, ("sha-256 AA",))  # of the handshake that was under way
+    assert one.keys == DtlsKeys(RTP_KEYS, stale=True)
+    one.keyed(False, RTCP_KEYS, ("sha-256 BB",))
+    assert one.keys == DtlsKeys(RTCP_KEYS)
+
+
+def test_a_change_between_sdes_and_dtls_forgets_the_keys_of_before() -> None:
+    one = Stream(0, dtls_line(), b"")
+    one.keyed(False, RTP_KEYS, ("sha-256 AA",))
+    one.renew(line(), random)
+    assert one.keys is None and len(one.own_key) == 30
+    one.keyed(False, RTP_KEYS, ("sha-256 AA",))
+    assert one.keys is None
+    one.renew(dtls_line(), random)
+    assert one.keys == DtlsKeys() and one.own_key == b""
+
+
+def test_a_checkpoint_of_a_version_without_dtls_can_be_read() -> None:
+    state = stream().to_state()
+    del state["keys"]
+    assert Stream.from_state(state).keys is None

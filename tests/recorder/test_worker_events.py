@@ -11,6 +11,7 @@ import pytest
 
 from recorder import wire
 from storage.errors import NoSpace
+from tests.recorder.dtls_peer import Peer, offer
 from tests.recorder.stage import Stage, stage
 
 
@@ -126,5 +127,31 @@ def test_events_of_calls_that_are_gone_are_nothing(tmp_path: Path, event: wire.W
         async with stage(tmp_path) as one:
             one.workers.on_event(event)
             assert one.faults == []
+
+    asyncio.run(story())
+
+
+def test_keys_of_a_handshake_are_saved_sealed_at_once_and_a_failed_one_is_an_incident(tmp_path: Path) -> None:
+    """Duty D2."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            peer = Peer(1)
+            call = one.invite(offer=offer(peer))
+            asked = call.recording.lines[0].fingerprints
+            one.workers.on_event(wire.Keyed(call.id, 0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, asked))
+            (outer,) = one.checkpoints.left()
+            assert (b"t" * 28).hex().encode() not in outer.path.read_bytes()
+            state = one.checkpoints.unseal(outer, call.customer.keys)
+            assert state and state["recording"]["streams"][0]["keys"]["rtp"][1] == (b"t" * 28).hex()
+            one.workers.on_event(wire.Unkeyed(call.id, 0, "fingerprint"))
+            assert ("dtls-failed", "fingerprint") in [
+                (x["kind"], x.get("reason")) for x in one.node.incidents.of("acme")
+            ]
+            assert call.recording.alive
+            for gone in (wire.Keyed("gone", 0, False, "x", b"", b""), wire.Unkeyed("gone", 0, "timeout")):
+                one.workers.on_event(gone)
+            peer.close()
+            peer.socket.close()
 
     asyncio.run(story())

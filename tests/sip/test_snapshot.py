@@ -103,3 +103,22 @@ def test_a_session_that_was_ending_at_the_restart_is_forgotten_after_a_while():
     after.wait(40)
     assert after.events()[-1] == Closed(event.session)
     assert after.endpoint.sessions() == []
+
+
+def test_a_200_that_no_connection_can_repeat_ends_no_call():
+    story = Story(TCP)
+    invite = story.invite()
+    story.say(invite)
+    (event,) = story.events()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    (first,) = story.hear()
+    story.learn(first)
+    after = revived(story, story.endpoint.export(event.session), TCP2)
+    assert statuses(after.say(after.request("UPDATE"))) == [200]
+    after.events()
+    assert after.wait(60) == []
+    assert after.events() == []
+    after.say(after.request("BYE"))
+    assert isinstance(after.events()[-1], HungUp)
+    again = revived(story, story.endpoint.export(event.session), TCP2)
+    assert again.say(invite) == [first]

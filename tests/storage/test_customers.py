@@ -1,7 +1,10 @@
 """A customer is opened as one thing, kept apart from all others, and never given new keys by accident."""
 
 import asyncio
+import os
 import shutil
+from contextvars import copy_context
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from storage.audit_chain import Act
 from storage.callrows import CallRow, CallState, Query
 from storage.customers import Customers, CustomerSettings, audit_key, open_keys
+from storage.database import DatabaseAway, DatabaseDamaged
 from storage.errors import KeysError, StorageError
 from storage.roots import RootSecret
 
@@ -123,5 +127,52 @@ def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
         (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
         with pytest.raises(StorageError):
             await opened(tmp_path, ACME, BETA)
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_away_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME)).close()
+        file = tmp_path / "customers" / "acme" / "index.sqlite3"
+        whole = file.read_bytes()
+        file.write_bytes(b"no database" * 999)
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
+        acme = customers["acme"]
+        for _ in range(2):
+            with pytest.raises(DatabaseDamaged):
+                await acme.open_database()
+        with pytest.raises(DatabaseAway):
+            await acme.calls.find(Query())
+        leaf = acme.keys.allocate(20513)
+        os.close(acme.vault.create(ID, leaf, "c1").fd)
+        assert acme.credentials.create("alice", ["admin"], now()).token
+        assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
+        file.write_bytes(whole)
+        await acme.open_database()
+        await acme.calls.put([row(leaf)], [()])
+        assert (await acme.calls.find(Query())).items[0].id == ID
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        acme = customers["acme"]
+
+        async def stranger() -> None:
+            await acme.calls.find(Query())
+
+        async def catch_up() -> None:
+            await acme.calls.find(Query())
+            with pytest.raises(DatabaseAway, match="not open yet"):
+                await asyncio.get_running_loop().create_task(stranger(), context=outside)
+
+        outside = copy_context()
+        await replace(acme, catch_up=catch_up).open_database()
+        await stranger()
+        await customers.close()
 
     asyncio.run(story())

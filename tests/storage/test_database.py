@@ -219,3 +219,40 @@ def test_a_deleted_value_is_in_no_file_after_scrubbing(tmp_path: Path) -> None:
 def test_opening_needs_no_alembic() -> None:
     code = "import sys, storage.customers; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_database_that_was_named_only_is_away_until_it_is_prepared_and_served(tmp_path: Path) -> None:
+    async def story() -> None:
+        database = Database("sqlite", "acme", tmp_path)
+        assert not (tmp_path / FILE_NAME).exists()
+        for _ in range(2):
+            for use in (database.reading, database.writing):
+                with pytest.raises(DatabaseAway, match="not open yet"):
+                    async with use():
+                        pass
+            with pytest.raises(DatabaseAway):
+                await database.scrub()
+            await database.prepare(NOW)
+            with database.opening():
+                async with database.reading() as connection:
+                    assert await connection.scalar(sa.text("SELECT 1")) == 1
+        assert not database.served
+        database.serve()
+        async with database.reading() as connection:
+            assert await connection.scalar(sa.text("SELECT 1")) == 1
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_a_file_that_was_replaced_is_found_at_the_next_try(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / FILE_NAME).write_bytes(b"no database" * 999)
+        database = Database("sqlite", "acme", tmp_path)
+        with pytest.raises(DatabaseDamaged):
+            await database.prepare(NOW)
+        (tmp_path / FILE_NAME).unlink()
+        await database.prepare(NOW)
+        await database.close()
+
+    asyncio.run(story())

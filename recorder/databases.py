@@ -1,0 +1,50 @@
+"""Opens the customers' databases behind the running service: one that is away keeps nobody from recording."""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.node import Node
+from storage.customers import Customer
+from storage.errors import StorageError
+
+AGAIN_SECONDS = 1.0
+"""A database that is away is tried again this often, so that the index catches up within seconds of its return."""
+
+FIRST_SECONDS = 0.5
+"""A start waits so long for the databases: one that is there takes a tenth of it, one that is away must not delay."""
+
+
+class Databases:
+    """Opens every database once; until then the API answers 503 for its customer and the index waits."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._opening: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin with all of them at once."""
+        for customer in self._node.customers.values():
+            self._opening.append(self._node.tasks.start(self._open(customer), "database"))
+
+    async def settled(self, seconds: float = FIRST_SECONDS) -> None:
+        """Wait until all are open, for a moment only."""
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=seconds)
+
+    async def _open(self, customer: Customer) -> None:
+        """Try until it is open; the first failure is told, and so is its end."""
+        away = False
+        while True:
+            try:
+                await customer.open_database()
+            except StorageError as problem:
+                if not away:
+                    self._node.log.fault("database.away", problem, customer=customer.name)
+                    self._node.incidents.add("database-away", customer.name)
+                away = True
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if away:
+                self._node.log.info("database.back", customer=customer.name)
+            return

@@ -1,0 +1,118 @@
+"""A call with DTLS-SRTP through the whole daemon: answer, handshake, audio, kills of worker and main, recording."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from pathlib import Path
+
+from sip.message import Response, parse
+from sip.sdp import SessionDescription
+from tests.journeys.coded_calls import Watched
+from tests.journeys.server import server
+from tests.journeys.test_kill import kill_main, worker_of
+from tests.recorder.dtls_peer import Peer, offer
+from tests.recorder.stage import sip_request
+
+
+class Sbc:
+    """Just enough of an SBC's signalling, over UDP."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.settimeout(5)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.connect(("127.0.0.1", port))
+        self.tag = ""
+
+    def ask(self, method: str, cseq: int, body: bytes = b"") -> Response:
+        """Send a request and return its final answer."""
+        own = str(self.socket.getsockname()[1]).encode()
+        request = sip_request(method, "dtls-call", cseq, body, self.tag).replace(b":5070", b":" + own)
+        self.socket.send(request)
+        while method != "ACK":
+            answer = parse(self.socket.recv(65536))
+            if isinstance(answer, Response) and answer.status >= 200 and answer.cseq.method == method:
+                self.tag = ";" + (answer.headers.get("To") or "").partition(";")[2]
+                return answer
+        return Response(200, "OK")
+
+
+async def talk(peers: list[Peer], ports: list[int], frames: int) -> None:
+    for _ in range(frames):
+        for peer, port in zip(peers, ports, strict=True):
+            peer.send(port)
+        await asyncio.sleep(0.02)
+
+
+def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_another_handshake(tmp_path: Path) -> None:
+    """Duties D1, D2, D4, D6."""
+
+    async def story() -> None:
+        with server(tmp_path, srtp="required") as one:
+            token = one.init()
+            one.start()
+            it, sbc = Watched(one, token), Sbc(one.udp)
+            peers = [Peer(1), Peer(2, server=False)]
+            invited = sbc.ask("INVITE", 1, offer(*peers))
+            assert invited.status == 200
+            answered = SessionDescription.parse(invited.body)
+            ports = [media.port for media in answered.media]
+            assert [media.setup for media in answered.media] == ["active", "passive"]
+            assert [media.profile for media in answered.media] == ["UDP/TLS/RTP/SAVPF"] * 2
+            sbc.ask("ACK", 1)
+            peers[1].begin(ports[1])
+            async with asyncio.timeout(5):
+                for peer in peers:
+                    await peer.ready.wait()
+            flights = [peer.flights for peer in peers]
+            # the SBC sees the certificate that the answer named
+            certificate = peers[0].connection.get_peer_certificate(as_cryptography=True)
+            assert certificate is not None
+            shown = answered.media[0].fingerprints[0].split()[1].replace(":", "").lower()
+            from cryptography.hazmat.primitives.hashes import SHA256
+
+            assert certificate.fingerprint(SHA256()).hex() == shown
+            await talk(peers, ports, 60)
+            os.kill(worker_of(it), signal.SIGKILL)
+            await talk(peers, ports, 60)
+            await kill_main(it)
+            await asyncio.to_thread(one.start)
+            await talk(peers, ports, 60)
+            again = sbc.ask("INVITE", 2, offer(*peers, version=2))
+            sbc.ask("ACK", 2)
+            assert SessionDescription.parse(again.body).media[0].fingerprints == answered.media[0].fingerprints
+            await talk(peers, ports, 30)
+            assert [peer.flights for peer in peers] == flights
+            assert (await asyncio.to_thread(sbc.ask, "BYE", 3)).status == 200
+            sbc.socket.close()
+            for peer in peers:
+                peer.close()
+                peer.socket.close()
+            (call,) = it.calls()
+            assert [stream["srtp"] for stream in call["streams"]] == ["DTLS-SRTP"] * 2
+            assert [stream["rejected"] for stream in call["streams"]] == [0, 0]
+            assert [stream["packets"] + stream["lost"] for stream in call["streams"]] == [210, 210]
+            assert all(stream["packets"] >= 200 for stream in call["streams"])
+            log = one.log.read_text()
+            assert "Traceback" not in log and not re.search("PRIVATE", log)
+
+    asyncio.run(asyncio.wait_for(story(), 40))
+
+
+def test_a_customer_that_switched_it_off_refuses_with_488(tmp_path: Path) -> None:
+    async def story() -> None:
+        with server(tmp_path, srtp="required") as one:
+            one.init()
+            one.config.write_text(one.config.read_text().replace("[[customer]]", "[[customer]]\ndtls = false"))
+            one.start()
+            sbc, peer = Sbc(one.udp), Peer(1)
+            assert sbc.ask("INVITE", 1, offer(peer)).status == 488
+            sbc.socket.close()
+            peer.close()
+            peer.socket.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))

@@ -1,0 +1,72 @@
+"""A configuration with a customer in it, for the tests of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from recorder.cli import run
+from recorder.settings import Settings
+from recorder.settings_files import load
+from storage.audit_files import AuditFiles
+from storage.customers import KEYS, customer_folder, open_keys
+from storage.roots import load_root
+
+CONFIG = """
+[node]
+data_dir = "{folder}/data"
+runtime_dir = "{folder}/run"
+[keys]
+root = "file:{folder}/{root}"
+[sip]
+listen = ["udp:127.0.0.1:5999"]
+[media]
+srtp = "off"
+"""
+CUSTOMER = """
+[[customer]]
+name = "{name}"
+domains = ["{name}.example"]
+"""
+
+
+class Place:
+    """A data directory with customers and their keys, and the command line for it."""
+
+    def __init__(self, folder: Path, customers: tuple[str, ...] = ("acme",)) -> None:
+        self.folder, self.data, self.keys = folder, folder / "data", folder / "data" / KEYS
+        self.customers = customers
+        self.config = folder / "recorder.toml"
+        for name in ("data", "run"):
+            (folder / name).mkdir()
+        (folder / "root.key").write_bytes(bytes(range(32)))
+        (folder / "root.key").chmod(0o600)
+        self.configure("root.key")
+        for name in customers:
+            open_keys(self.data, name, self.root(), create=True)
+
+    def configure(self, root: str) -> None:
+        """Name the file of the root secret."""
+        text = CONFIG.format(folder=self.folder, root=root)
+        self.config.write_text(text + "".join(CUSTOMER.format(name=name) for name in self.customers))
+
+    def settings(self) -> Settings:
+        return load(self.config)
+
+    def settings_unchecked(self) -> Settings:
+        """Load the configuration though files that it names are not there."""
+        return load(self.config, files=False)
+
+    def root(self, name: str = "root.key") -> Any:
+        return load_root(f"file:{self.folder / name}")
+
+    def open(self, customer: str = "acme", root: str = "root.key") -> Any:
+        return open_keys(self.data, customer, self.root(root))
+
+    def run(self, *words: str) -> int:
+        return run([*words, "--config", str(self.config)])
+
+    def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
+        """Give the entries of the audit log, oldest first."""
+        files = AuditFiles(customer_folder(self.data, customer), self.keys, customer)
+        return list(reversed(files.read(None, None, 1000).items))

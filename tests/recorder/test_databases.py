@@ -1,0 +1,58 @@
+"""Databases are opened behind the service; one that is away is told once and tried until it is back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from recorder import databases
+from recorder.databases import Databases
+from storage.database import DatabaseAway
+from tests.recorder.stage import Stage, stage
+
+
+def opens_after(one: Stage, failures: int) -> list[int]:
+    """Let the database of acme be away so many times; gives the tries."""
+    tries: list[int] = []
+
+    async def catch_up() -> None:
+        tries.append(1)
+        if len(tries) <= failures:
+            raise DatabaseAway("away")
+
+    acme = one.node.customers["acme"]
+    one.node.customers = {"acme": replace(acme, catch_up=catch_up)}
+    return tries
+
+
+def test_a_database_that_is_there_is_open_when_a_start_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tries = opens_after(one, 0)
+            opening = Databases(one.node)
+            opening.start()
+            await opening.settled()
+            assert len(tries) == 1
+            assert not one.node.incidents.of("acme")
+
+    asyncio.run(story())
+
+
+def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tries = opens_after(one, 3)
+            opening = Databases(one.node)
+            opening.start()
+            await opening.settled(0.0)
+            await one.until(lambda: len(tries) == 4)
+            await opening.settled()
+            kinds = [incident["kind"] for incident in one.node.incidents.of("acme")]
+            assert kinds == ["database-away"]
+
+    asyncio.run(story())

@@ -1,0 +1,194 @@
+"""The handshakes of one stream without sockets: who is heard, what is begun again, which keys go where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.dtls import GIVE_UP, MAX_TRIES, Association, Identity
+from media.spec import Dtls, StreamSpec
+from recorder.handshake import RETRY_DELAY, START_DELAY, Handshake, begin
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+US, SBC, OTHER = (Identity.create(NOW) for _ in range(3))
+THERE = (bytes([192, 0, 2, 1]), 4000)
+ELSEWHERE = (bytes([192, 0, 2, 77]), 5000)
+STRANGER = (bytes([203, 0, 113, 5]), 6000)
+SECRET = bytes(32)
+
+
+def spec(*, active: bool = True, mux: bool = True, networks: tuple[str, ...] = ("192.0.2.0/24",)) -> StreamSpec:
+    dtls = Dtls((SBC.fingerprint,), None, active, bytes(US), rtp=True, rtcp=not mux)
+    return StreamSpec(
+        0, source=("192.0.2.1", 4000), rtcp_source=("192.0.2.1", 4001), networks=networks, rtcp_mux=mux, dtls=dtls
+    )
+
+
+def made(**more: object) -> Handshake:
+    found = begin(spec(**more), SECRET)  # type: ignore[arg-type]  # test shorthand
+    assert found is not None
+    return found
+
+
+def peer(active: bool, who: Identity = SBC) -> Association:
+    return Association(who, [US.fingerprint], active=active, secret=bytes(32))
+
+
+def shake(
+    ours: Handshake, theirs: Association, now: float, rtcp: bool = False, sender: tuple[bytes, int] = THERE
+) -> None:
+    """Carry datagrams to and fro on one port until nobody has anything to say."""
+    for _ in range(12):
+        for port, datagram, _ in ours.data_to_send():
+            if port == rtcp:
+                theirs.receive(datagram, ("192.0.2.10", 20000), now)
+        for datagram in theirs.data_to_send():
+            ours.receive(rtcp, datagram, sender, now)
+
+
+def test_our_first_flight_waits_for_our_answer_to_arrive() -> None:
+    one = made()
+    one.turn(100.0)
+    one.turn(100.0 + START_DELAY / 2)
+    assert one.data_to_send() == []
+    one.turn(100.0 + START_DELAY)
+    ((rtcp, datagram, target),) = one.data_to_send()
+    assert (rtcp, datagram[0], target) == (False, 22, ("192.0.2.1", 4000))
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_keys_go_into_the_spec_both_ways_d3(active: bool) -> None:
+    one, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    shake(one, theirs, 1.0)
+    assert not one.waits() and theirs.keys is not None
+    keyed = one.keyed(spec(active=active))
+    assert (keyed.suite, keyed.key, keyed.own_key) == (theirs.keys.suite, theirs.keys.ours, theirs.keys.theirs)
+    assert keyed.rtcp_suite is None
+
+
+def test_without_mux_each_port_has_its_own_keys_d5() -> None:
+    one, rtp, rtcp = made(mux=False), peer(False), peer(False)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    flights = one.data_to_send()
+    assert [(port, target) for port, _, target in flights] == [
+        (False, ("192.0.2.1", 4000)),
+        (True, ("192.0.2.1", 4001)),
+    ]
+    for port, association in ((False, rtp), (True, rtcp)):
+        association.start(1.0)
+        for which, datagram, _ in flights:
+            if which == port:
+                association.receive(datagram, ("192.0.2.10", 20000), 1.0)
+        assert one.waits()
+        shake(one, association, 1.0, port)
+    assert not one.waits() and rtp.keys and rtcp.keys
+    keyed = one.keyed(spec(mux=False))
+    assert (keyed.key, keyed.rtcp_key, keyed.own_key) == (rtp.keys.ours, rtcp.keys.ours, rtcp.keys.theirs)
+
+
+def test_nobody_outside_the_customers_networks_is_heard() -> None:
+    one, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    one.turn(0.0)
+    shake(one, theirs, 0.0, sender=STRANGER)
+    assert one.data_to_send() == [] and one.waits()
+
+
+def test_a_client_that_answers_from_elsewhere_in_its_network_is_answered_there() -> None:
+    one = made(active=False)
+    one.turn(0.0)
+    theirs = peer(True)
+    theirs.start(0.0)
+    for datagram in theirs.data_to_send():
+        one.receive(False, datagram, ELSEWHERE, 0.0)
+    assert [target for _, _, target in one.data_to_send()] == [("192.0.2.77", 5000)]
+
+
+def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himself() -> None:
+    one = made(networks=())
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.data_to_send()
+    one.receive(False, b"\x16\xfe\xfd" + bytes(10) + b"\2" + bytes(20), STRANGER, 1.0)
+    for now in (2.0, 3.0):
+        one.turn(now)
+    assert {target for _, _, target in one.data_to_send()} <= {("192.0.2.1", 4000)}
+
+
+def test_a_client_hello_to_the_client_is_not_looked_at() -> None:
+    one, wrong = made(), peer(True, OTHER)
+    wrong.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    for datagram in wrong.data_to_send():
+        one.receive(False, datagram, THERE, 1.0)
+    theirs = peer(False)
+    theirs.start(1.0)
+    shake(one, theirs, 1.0)
+    assert not one.waits() and one.failed is None
+
+
+def test_as_the_client_a_wrong_certificate_ends_it_after_some_tries_d2() -> None:
+    one, now = made(), 0.0
+    for _ in range(MAX_TRIES + 1):
+        one.turn(now)
+        now += RETRY_DELAY + START_DELAY
+        one.turn(now)
+        wrong = peer(False, OTHER)
+        wrong.start(now)
+        shake(one, wrong, now)
+        one.turn(now)
+    assert (one.failed, one.waits(), one.keys) == ("fingerprint", False, {})
+
+
+def test_as_the_server_any_number_of_strangers_leaves_room_for_the_genuine_one() -> None:
+    one, now = made(active=False), 0.0
+    for _ in range(3 * MAX_TRIES):
+        one.turn(now)
+        wrong = peer(True, OTHER)
+        wrong.start(now)
+        shake(one, wrong, now)
+        now += 0.02
+    one.turn(now)
+    theirs = peer(True)
+    theirs.start(now)
+    shake(one, theirs, now)
+    assert one.keys and not one.waits()
+
+
+def test_it_is_given_up_some_time() -> None:
+    one = made(active=False)
+    one.turn(5.0)
+    one.turn(5.0 + GIVE_UP - 1)
+    assert one.waits()
+    one.turn(5.0 + GIVE_UP)
+    assert (one.failed, one.waits()) == ("timeout", False)
+
+
+def test_what_wants_no_handshake_or_names_no_certificate_gets_none() -> None:
+    plain = spec()
+    assert plain.dtls is not None
+    assert begin(replace(plain, dtls=None), SECRET) is None
+    assert begin(replace(plain, dtls=replace(plain.dtls, rtp=False)), SECRET) is None
+    assert begin(replace(plain, dtls=replace(plain.dtls, fingerprints=("md5 00",))), SECRET) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=8), st.booleans())
+def test_fuzz_any_bytes_from_a_neighbour_do_no_harm(datagrams: list[bytes], active: bool) -> None:
+    one = made(active=active)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.data_to_send()
+    for datagram in datagrams:
+        one.receive(False, b"\x16\xfe\xfd" + datagram, THERE, 1.0)
+        one.turn(1.0)
+    assert one.keys == {} and one.waits()

@@ -1,0 +1,143 @@
+"""Keys move under another root secret, go into a backup and come back; never older ones without being asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.key_backup import pack, unpack
+from recorder.key_life import gather, restore, rotate
+from storage.audit_files import AuditFiles
+from storage.customers import audit_key, customer_folder
+from storage.errors import KeysOutdated, KeysWrong
+from storage.keytree import leaf_of
+from storage.roots import RootSecret
+from tests.recorder.shell_place import Place
+
+DAY = 20_000
+LEAF = leaf_of(DAY, 7)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path, ("acme", "beta"))
+    (tmp_path / "new.key").write_bytes(bytes(range(100, 132)))
+    (tmp_path / "new.key").chmod(0o600)
+    return made
+
+
+def archive(place: Place) -> bytes:
+    root = place.root()
+    return pack(root.secret, gather(place.settings(), root), 0)
+
+
+def chain_holds(place: Place, customer: str, root: str) -> bool:
+    files = AuditFiles(customer_folder(place.data, customer), place.keys, customer)
+    return files.verify(audit_key(place.open(customer, root)).public_key()).good
+
+
+def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
+    secrets = {name: place.open(name).secret(LEAF, "media") for name in place.customers}
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == ["acme", "beta"]
+    for name, secret in secrets.items():
+        assert place.open(name, "new.key").secret(LEAF, "media") == secret
+        with pytest.raises(KeysWrong, match="root secret"):
+            place.open(name)
+        assert [act["action"] for act in place.acts(name)] == ["keys.rotate"]
+        assert chain_holds(place, name, "new.key")
+
+
+def test_a_rotation_that_stopped_half_way_is_completed(place: Place) -> None:
+    place.open("acme").rotate(place.root("new.key"))
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == ["beta"]
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == []
+
+
+def test_a_third_root_secret_moves_nothing(place: Place) -> None:
+    with pytest.raises(WrongUse, match="same"):
+        rotate(place.settings(), place.root(), place.root())
+    with pytest.raises(KeysWrong):
+        rotate(place.settings(), RootSecret(bytes(32)), place.root("new.key"))
+    assert place.open("acme").keeps(LEAF)
+    assert not place.acts("acme")
+
+
+def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> None:
+    secret = place.open().secret(LEAF, "media")
+    place.open().cut(5)
+    rotate(place.settings(), place.root(), place.root("new.key"))  # so that there is a log
+    place.configure("new.key")
+    root = place.root("new.key")
+    data = pack(root.secret, gather(place.settings(), root), 0)
+    shutil.rmtree(place.keys)
+    (place.folder / "new.key").unlink()
+    assert restore(place.settings_unchecked(), data, older=False) == (["acme", "beta"], [])
+    back = place.open(root="new.key")
+    assert back.secret(LEAF, "media") == secret
+    assert not back.keeps(5)
+    assert [act["action"] for act in place.acts()] == ["keys.rotate", "keys.restore"]
+    assert chain_holds(place, "acme", "new.key")
+    assert {path.stat().st_mode & 0o777 for path in place.keys.iterdir()} == {0o600}
+    assert not list(place.data.glob(".restore-*"))
+
+
+def test_keys_that_open_are_left_alone(place: Place) -> None:
+    data = archive(place)
+    place.open("acme").cut(5)
+    for path in place.keys.glob("beta.*"):
+        path.unlink()
+    assert restore(place.settings(), data, older=False) == (["beta"], ["acme"])
+    assert not place.open("acme").keeps(5)
+
+
+def test_a_backup_older_than_the_data_is_taken_only_when_asked_for(place: Place) -> None:
+    data = archive(place)
+    place.open("acme").cut(5)
+    shutil.rmtree(place.keys)
+    with pytest.raises(KeysOutdated):
+        restore(place.settings(), data, older=False)
+    assert not list(place.keys.glob("acme.*"))
+    assert restore(place.settings(), data, older=True)[0] == ["acme", "beta"]
+    assert place.open("acme").copy_current
+    assert place.acts()[-1]["reason"] == "older than the data"
+
+
+def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
+    from storage.vault import Vault
+
+    data = archive(place)
+    keys = place.open()
+    used = [keys.allocate(DAY) for _ in range(3)]
+    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
+    for number, leaf in enumerate(used):
+        vault.create(f"0123456{number}-89ab-4cde-8f01-23456789abcd", leaf, "c1")
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(DAY) not in used
+
+
+def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one(place: Place) -> None:
+    data = archive(place)
+    place.configure("new.key")
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open(root="new.key").keeps(LEAF)
+    with pytest.raises(KeysWrong):
+        place.open()
+
+
+def test_what_cannot_be_restored_is_said(place: Place) -> None:
+    data = archive(place)
+    with pytest.raises(Negative, match="no backup"):
+        restore(place.settings(), data[:100], older=False)
+    shutil.rmtree(place.keys)
+    with pytest.raises(Negative, match="customer beta"):
+        only = {name: content for name, content in unpack(data)[1].items() if name.startswith("acme.")}
+        restore(place.settings(), pack(place.root().secret, only, 0), older=False)
+    text = place.config.read_text().replace(f"file:{place.folder}/root.key", "credential:lost")
+    place.config.write_text(text)
+    with pytest.raises(NotPossible, match="configured root secret"):
+        restore(place.settings_unchecked(), data, older=False)
