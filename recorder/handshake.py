@@ -39,6 +39,7 @@ class _Port:
     until: float | None = None  # when to give up, whoever was in the way
     begun: bool = False
     tries: int = 0  # that came to nothing
+    why: str = "timeout"  # the last one came to nothing
     lost: str | None = None  # why it was given up
 
 
@@ -71,11 +72,13 @@ class Handshake:
         for port in self._ports.values():
             if port.lost or port.association.keys:
                 continue
-            failed = port.association.failed
+            if port.association.failed:
+                port.why, port.tries = port.association.failed, port.tries + 1
             if port.until is not None and (now >= port.until or (self.dtls.active and port.tries >= MAX_TRIES)):
-                port.lost = failed or "timeout"
-            elif failed:
-                port.association, port.begun, port.tries = self._fresh(), False, port.tries + 1
+                port.lost = port.why
+                continue
+            if port.association.failed:
+                port.association, port.begun = self._fresh(), False
                 port.begin_at = now + RETRY_DELAY if self.dtls.active else now
             due = port.association.next_timer()
             if not port.begun:

@@ -37,6 +37,10 @@ class Metrics:
         self.inferred_owners = Counter(
             "recorder_inferred_owners", "Streams whose owner was inferred, not told", registry=registry
         )
+        self.dtls = Counter(
+            "recorder_dtls_handshakes", "DTLS-SRTP handshakes by what they gave", ["result"], registry=registry
+        )
+        self.dtls.labels("keyed")
         self.worker_restarts = Counter("recorder_worker_restarts", "Media workers replaced", registry=registry)
         self.log_suppressed = Counter(
             "recorder_log_suppressed", "Log lines held back by the rate limit", registry=registry

@@ -133,6 +133,7 @@ class WorkerEvents:
         call = self._live.by_id(event.call)
         if call is None:
             return
+        self._node.metrics.dtls.labels("keyed").inc()
         keys = e.Keyed(event.stream, event.rtcp, event.suite, event.theirs, event.ours, event.fingerprints)
         self._runner.guarded(call, keys)
         if call.recording.alive:
@@ -144,6 +145,7 @@ class WorkerEvents:
         call = self._live.by_id(event.call)
         if call is None:
             return
+        self._node.metrics.dtls.labels(event.reason).inc()
         self._node.incidents.add("dtls-failed", call.customer.name, call=event.call, reason=event.reason)
         self._node.log.error("media.unkeyed", call=event.call, stream=event.stream, reason=event.reason)
         self._runner.guarded(call, e.Unkeyed(event.stream, event.reason))

@@ -103,7 +103,7 @@ class Connection:
     @property
     def on_hold(self) -> bool:
         """Tell whether it is 0.0.0.0 or ::, the old way to say hold (RFC 3264 section 8.4)."""
-        return self.ip in ("0.0.0.0", "::")
+        return self.ip in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def ip_of(text: str) -> str | None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import httpx2
 import pytest
 
 from sip.message import Response, parse
@@ -148,12 +149,46 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     assert {stream["rejected"] for stream in streams} == {0}
 
 
+@pytest.mark.parametrize("role", ["active", "passive"])
+@pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"])
+def test_a_call_forked_with_dtls_is_recorded_packet_by_packet_d1_d7(
+    relay: rtpengine.Relay, daemon: Server, opened: ExitStack, protocol: str, role: str
+) -> None:
+    call = f"fork-{protocol.replace('/', '-')}-{role}"
+    made, phones = forked(relay, opened, call, transport_protocol=protocol, DTLS=role, SDES=["off"])
+    client = Client(daemon, call)
+    opened.enter_context(client.connection)
+    before = handshakes(daemon)
+    answer = client.request("INVITE", str(made["sdp"]).encode())
+    assert answer is not None and answer.status == 200
+    client.request("ACK")
+    taken = relay.ask(
+        "subscribe answer", call_id=call, to_tag=made["to-tag"], sdp=answer.body.decode(), flags=["allow-transcoding"]
+    )
+    assert taken["result"] == "ok", taken
+    ports = 1 if b"a=rtcp-mux" in answer.body else 2
+    end = time.monotonic() + 5
+    while handshakes(daemon) < before + 2 * ports and time.monotonic() < end:
+        time.sleep(0.05)
+    talk(phones)
+    ended = client.request("BYE")
+    assert ended is not None and ended.status == 200
+    (found,) = [each for each in calls(daemon) if each["session_id"] == call]
+    assert [(s["srtp"], s["packets"], s["rejected"]) for s in found["streams"]] == [("DTLS-SRTP", PACKETS, 0)] * 2
+
+
 def test_its_offers_with_dtls_are_read_d1_d2(relay: rtpengine.Relay, opened: ExitStack) -> None:
     made, _ = forked(relay, opened, "fork-dtls", transport_protocol="UDP/TLS/RTP/SAVPF", DTLS="active", SDES=["off"])
     offer = SessionDescription.parse(str(made["sdp"]).encode())
     plans = plan(offer, Policy("required", dtls=True))
     assert [line.accepted for line in plans] == [True, True]
     assert all(line.answer_setup in ("active", "passive") and line.fingerprints for line in plans)
+
+
+def handshakes(daemon: Server) -> float:
+    """How many gave keys so far."""
+    page = httpx2.get(f"http://{HOST}:{daemon.api}/metrics").text
+    return float(re.search(r'recorder_dtls_handshakes_total{result="keyed"} (\S+)', page)[1])  # type: ignore[index]  # it is always there
 
 
 def calls(daemon: Server) -> list[dict[str, object]]:

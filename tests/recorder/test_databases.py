@@ -52,7 +52,7 @@ def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkey
             await opening.settled(0.0)
             await one.until(lambda: len(tries) == 4)
             await opening.settled()
-            kinds = [incident["kind"] for incident in one.node.incidents.of("acme")]
-            assert kinds == ["database-away"]
+            told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
+            assert told == [("database-away", 1)]
 
     asyncio.run(story())
