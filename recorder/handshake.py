@@ -67,6 +67,13 @@ class Handshake:
         """Give the reason why keys will not come."""
         return next((port.lost for port in self._ports.values() if port.lost), None)
 
+    def aim(self, spec: StreamSpec) -> None:
+        """Take where the peer is after a re-offer that goes on with this association."""
+        for rtcp, target in ((False, spec.source), (True, spec.rtcp_source)):
+            port = self._ports.get(rtcp)
+            if port is not None and target is not None and not port.association.keys:
+                port.target = target
+
     def turn(self, now: float) -> None:
         """Begin what is due, repeat flights, begin again what failed."""
         for port in self._ports.values():

@@ -40,6 +40,7 @@ class Handshakes:
         before = self._all.get(number)
         same = before is not None and dtls is not None and before[0].dtls.same(dtls)
         if before is not None and same and (before[0].waits() or not before[0].failed):
+            before[0].aim(track.spec)
             self._all[number] = before[0], lanes
             return
         self.end(lanes)

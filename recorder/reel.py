@@ -197,6 +197,16 @@ class Reel:
         self._begun, self._aged = b"", 0
         return True
 
+    def oldest(self, at: int) -> int:
+        """Give the arrival of the first packet that the disk did not take, `at` if it took all."""
+        arrivals = [at]
+        for record in records.read([self.remainder]):
+            if isinstance(record, records.Run):
+                arrivals.append(record.arrivals[0])
+            elif isinstance(record, records.Packet):
+                arrivals.append(record.arrival)
+        return min(arrivals)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._fd)

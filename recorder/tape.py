@@ -315,19 +315,9 @@ class Tape:
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:
-            self._missed(self._oldest_unwritten(at), at)
+            self._missed(self._reel.oldest(at), at)
         self._save()
         return self._reel.committed
-
-    def _oldest_unwritten(self, at: int) -> int:
-        """Give the arrival of the first packet that the disk did not take."""
-        arrivals = [at]
-        for record in records.read([self._reel.remainder]):
-            if isinstance(record, records.Run):
-                arrivals.append(record.arrivals[0])
-            elif isinstance(record, records.Packet):
-                arrivals.append(record.arrival)
-        return min(arrivals)
 
     def release(self) -> None:
         """Close all descriptors of ours."""

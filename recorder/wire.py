@@ -9,7 +9,8 @@ from typing import Any
 from media.spec import Dtls, StreamSpec
 from recorder.errors import RecorderError
 
-#: A message with all streams and keys of a call of 64 lines has 40 KiB; a batch of figures is cut to stay below.
+#: A message with all streams and keys of a call of 64 lines has 40 KiB, with DTLS 160 KiB; a batch of figures is cut
+#: to stay below.
 MAX_MESSAGE = 192 * 1024
 #: Descriptors of one message: the kernel takes 253 (SCM_MAX_FD).
 MAX_DESCRIPTORS = 253

@@ -123,6 +123,20 @@ def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himse
     assert {target for _, _, target in one.data_to_send()} <= {("192.0.2.1", 4000)}
 
 
+def test_a_reoffer_may_say_where_the_peer_is_only_then() -> None:
+    held = begin(replace(spec(), source=None), SECRET)
+    assert held is not None
+    for now in (0.0, 1.0):
+        held.turn(now)
+    assert held.data_to_send() == []  # c=0.0.0.0: nowhere to send it
+    one = made()
+    one.aim(replace(spec(), source=("192.0.2.9", 4100)))
+    one.aim(replace(spec(), source=None))
+    for now in (0.0, 1.0):
+        one.turn(now)
+    assert [target for _, _, target in one.data_to_send()] == [("192.0.2.9", 4100)]
+
+
 def test_a_client_hello_to_the_client_is_not_looked_at() -> None:
     one, wrong = made(), peer(True, OTHER)
     wrong.start(0.0)

@@ -180,6 +180,7 @@ def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) 
             one.begin()
             one.peers[1].begin(one.pairs[1].port)
             await one.shaken()
+            await one.heard(wire.Keyed, 2)  # the peer is ready a moment before
             flights = [peer.flights for peer in one.peers]
             for kill in range(1, 5):
                 for _ in range(chance.randrange(3, 30)):
