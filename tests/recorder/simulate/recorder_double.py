@@ -32,11 +32,19 @@ class RecorderDouble:
     media: list[socket.socket] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Listen on one port over UDP and TCP."""
+        """Listen on one port over UDP and TCP: another one if a neighbour has it over UDP."""
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=("127.0.0.1", 0))
-        self.port: int = self._udp.get_extra_info("sockname")[1]
-        self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", self.port)
+        while True:
+            self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", 0)
+            self.port: int = self._tcp.sockets[0].getsockname()[1]
+            try:
+                self._udp, _ = await loop.create_datagram_endpoint(
+                    lambda: _Datagrams(self), local_addr=("127.0.0.1", self.port)
+                )
+            except OSError:
+                self._tcp.close()
+                continue
+            return
 
     async def stop(self) -> None:
         """Close everything."""
