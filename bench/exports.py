@@ -61,7 +61,7 @@ async def measure(folder: Path, count: int) -> None:
         rows = [row(acme, number) for number in range(start, min(count, start + 1000))]
         await acme.calls.put(rows, [forms] * len(rows))
     quiet = SimpleNamespace(info=lambda *_, **__: None, fault=lambda *_, **__: None)
-    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]
+    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]  # a daemon of paper
     gc.freeze()  # as the daemon does
     gc.set_threshold(*COLLECT)
     for form in ("xlsx", "csv", "json"):

@@ -107,7 +107,7 @@ class Studio:
         secrets = dict(self.parts)
         for name, length in (*final.parts, (final.part, final.committed)):
             data = (self.folder / name).read_bytes()[:length]
-            reader = Reader(secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]
+            reader = Reader(secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]  # mypy infers no lambda with a default
             if len(data) > HEADER:
                 out += records.read(reader.chunks(live=name != final.part))
         return out

@@ -17,7 +17,7 @@ TEXT = b"Mira Okafor,+4930123456\r\n" * 100_000  # several blocks
 
 
 def asked(*calls: str, **more: object) -> Request:
-    return Request("csv", ("id", "party_name"), "she asked for it", calls or (NOBODY,), **more)  # type: ignore[arg-type]
+    return Request("csv", ("id", "party_name"), "she asked for it", calls or (NOBODY,), **more)  # type: ignore[arg-type]  # fields of the request
 
 
 async def made(acme: Customer, *calls: str) -> Export:

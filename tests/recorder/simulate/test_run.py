@@ -13,7 +13,7 @@ def placed(double: RecorderDouble, *, transport: str = "udp", **wish: object) ->
     async def story() -> tuple[Report, list[bytes]]:
         await double.start()
         fields = {"calls": 1, "seconds": 0.5, "srtp": "none", "setup_timeout": 3, "rate": 1000} | wish
-        report = await run(Plan(f"sip:rec@127.0.0.1:{double.port};transport={transport}", **fields))  # type: ignore[arg-type]
+        report = await run(Plan(f"sip:rec@127.0.0.1:{double.port};transport={transport}", **fields))  # type: ignore[arg-type]  # wishes of one kind each
         packets = double.packets()
         await double.stop()
         return report, packets
