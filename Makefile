@@ -18,7 +18,7 @@ help:
 	@echo 'make test     install what the tests need and run them'
 	@echo 'make lint     ruff, mypy, import contracts'
 	@echo 'make bench    calls per core, CPU a packet, memory a call'
-	@echo 'make fuzz     property tests for SECONDS=60 or longer'
+	@echo 'make fuzz     random and damaged input for SECONDS=60 or longer'
 	@echo 'make torture  malformed and hostile messages, and many kills'
 	@echo 'make interop  against foreign implementations only'
 	@echo 'make package  wheel and source archive in dist/'
@@ -62,13 +62,14 @@ bench: dev
 	$(BIN)/python -m bench.capacity $(ARGS)
 
 fuzz: dev
-	HYPOTHESIS_PROFILE=long FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -k 'fuzz or property or any_bytes' --timeout=0 $(ARGS)
+	@.ci/fuzz $(SECONDS) $(ARGS)
 
 torture: dev
 	$(BIN)/python -m pytest -m '' -k 'torture or malformed or hostile' $(ARGS)
 
 interop: dev
 	@sh .ci/debian interop
+	@sh .ci/peers
 	$(BIN)/python -m pytest -m interop $(ARGS)
 
 package: setup

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -13,6 +15,10 @@ from admin_api.roles import HOLDERS, Action, is_id
 from storage.callrows import BadCursor
 from storage.calls import CallRow, Query
 
+SAME_CALL = timedelta(days=1)
+"""How far apart recordings of one call may begin: a transfer within a working day."""
+MOST_RECORDINGS = 50
+"""Recordings of one call that are named."""
 SEARCH = (schemas.PARTY, schemas.SINCE, schemas.UNTIL, schemas.STATE, schemas.LIMIT, schemas.CURSOR)
 
 
@@ -32,9 +38,28 @@ async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}."""
     schemas.read((), asked.http.query_params.multi_items())
     row, live = await find(asked)
+    shown = schemas.call(row, live)
     beside = await _beside(asked, held=row is not None and row.hold)
+    beside["recordings"] = await _recordings(asked, shown)
     await asked.note(DONE)
-    return answers.document({**schemas.call(row, live), **beside})
+    return answers.document({**shown, **beside})
+
+
+async def _recordings(asked: Asked, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the other recordings of the same call: those that share a name of it, and how much that proves."""
+    names = {str(name["key"]): name["sure"] for name in shown.get("related", ())}
+    began = shown.get("started_at")
+    if not names or began is None:
+        return []
+    around = datetime.fromisoformat(began)
+    query = Query(related=tuple(names), since=around - SAME_CALL, until=around + SAME_CALL, limit=MOST_RECORDINGS)
+    found = []
+    for row in (await asked.customer.calls.find(query)).items:
+        theirs = [str(name["key"]) for name in row.details.get("related", ())]
+        shared = next((key for key in names if key in theirs), None)
+        if row.id != asked.object and shared is not None:
+            found.append({"id": row.id, "key": shared, "sure": names[shared]})
+    return found
 
 
 async def switch(asked: Asked) -> Response:

@@ -1,4 +1,7 @@
-"""Ask for an erasure (Art. 17), look how far it is, approve what somebody else asked for."""
+"""Ask for an erasure (Art. 17), look how far it is, approve what somebody else asked for.
+
+The audit log is written inside the transaction that files or grants: what cannot be written down does not happen.
+"""
 
 from __future__ import annotations
 
@@ -8,54 +11,68 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api import answers, bodies, members, schemas
-from admin_api.errors import conflict, not_found, own_request
-from admin_api.request import DONE, REFUSED, Asked
+from admin_api.errors import conflict, not_found, own_request, unavailable
+from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
+from storage.callrows import CallState, Query
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import Erasure
 from storage.papers import MAX_TEXT
 
+WAYS = ("calls", "party", "query")
+CONDITIONS = ("party", "since", "until", "state")
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody wants to be erased: exactly one of calls and party is given."""
+    """What somebody wants to be erased: exactly one of calls, party and query is given."""
 
     calls: tuple[str, ...] | None
     """Ids of calls."""
     party: str | None = field(repr=False)
     """Everything of one person."""
+    query: Query | None
+    """Everything that a search finds."""
     reason: str = field(repr=False)
     """Why."""
 
     @property
     def told(self) -> str:
         """Say in the audit log what is asked for, but not about whom."""
+        if self.query is not None:
+            return "query"
         return "party" if self.calls is None else f"{len(self.calls)} calls"
 
 
 async def create(asked: Asked) -> Response:
     """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
     wanted = await members.given(asked, read)
+    if wanted.calls is None:
+        await _settle(asked)
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, wanted.told, id)
+
     try:
         erasure = await asked.customer.erasures.file(
             calls=wanted.calls,
             party=wanted.party,
+            query=wanted.query,
             reason=wanted.reason,
             by=asked.principal.name,
             approval=asked.customer.settings.approval,
+            told=told,
         )
     except NoWaiver:
         await asked.note(REFUSED, "no active waiver")
         raise conflict(_NO_WAIVER) from None
     except Held as problem:
         await asked.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
-        told = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
+        said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
         raise conflict(
-            f"{told} Release them first, or leave them out; `hold` of a call says whether it is held."
+            f"{said} Release them first, or leave them out; `hold` of a call says whether it is held."
         ) from None
-    await asked.note(DONE, wanted.told, erasure.id)
     return answers.document(shown(erasure), 202)
 
 
@@ -82,10 +99,15 @@ async def approve(asked: Asked) -> Response:
     """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
     schemas.read((), asked.http.query_params.multi_items())
     await bodies.empty_body(asked.http)
+    await _settle(asked)
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, object=id)
+
     try:
         if not is_id(asked.object):
             raise NoErasure("there is no such erasure")
-        erasure = await asked.customer.erasures.approve(asked.object, by=asked.principal.name)
+        erasure = await asked.customer.erasures.approve(asked.object, by=asked.principal.name, told=told)
     except NoErasure:
         await asked.note(REFUSED, "not found")
         raise not_found() from None
@@ -95,22 +117,45 @@ async def approve(asked: Asked) -> Response:
     except NoWaiver:
         await asked.note(REFUSED, "no active waiver")
         raise conflict(_NO_WAIVER) from None
-    await asked.note(DONE)
     return answers.document(shown(erasure))
+
+
+async def _settle(asked: Asked) -> None:
+    """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
+    if not await asked.desk.settle_all(asked.customer.name):
+        await asked.note(FAILED, "not in the index yet")
+        raise unavailable("Calls that just began are not in the index yet. Ask again.")
 
 
 def read(data: bytes) -> Wanted:
     """Read the body of POST /erasures; raises Problem 422."""
-    body = members.parse(data, ("calls", "party", "reason"))
-    reason, calls, party = body.text("reason", MAX_TEXT), body.raw("calls"), body.raw("party")
-    if ("calls" in body) == ("party" in body):
-        body.wrong("calls", "exactly one of calls and party must be given")
+    body = members.parse(data, (*WAYS, "reason"))
+    reason, calls, party, query = body.text("reason", MAX_TEXT), body.raw("calls"), body.raw("party"), None
+    if sum(way in body for way in WAYS) != 1:
+        body.wrong("calls", "exactly one of calls, party and query must be given")
     elif "party" in body:
         party = body.text("party", schemas.MAX_PARTY)
+    elif "query" in body:
+        query = _query(body)
     elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
         body.wrong("calls", "must be a list of ids of calls")
     body.done()
-    return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, reason)
+    return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, query, reason)
+
+
+def _query(body: members.Members) -> Query:
+    """Read what to look for; one condition at least, so that nobody erases everything by leaving something out."""
+    wanted = members.Members(body.raw("query"), CONDITIONS, "query")
+    if not wanted.errors and not any(name in wanted for name in CONDITIONS):
+        wanted.wrong("", "needs at least one condition")
+    party = wanted.text("party", schemas.MAX_PARTY) if "party" in wanted else None
+    since, until = (wanted.moment(name) if name in wanted else None for name in ("since", "until"))
+    state = wanted.raw("state")
+    if "state" in wanted and state not in list(CallState):
+        wanted.wrong("state", f"must be {schemas.STATE.right}")
+        state = None
+    body.errors += wanted.errors
+    return Query(party=party, since=since, until=until, state=None if state is None else CallState(state))
 
 
 def shown(erasure: Erasure) -> dict[str, Any]:

@@ -154,12 +154,25 @@ SCHEMAS: Mapping[str, Any] = {
             {
                 "calls": {"type": "array", "items": _TEXT, "minItems": 1},
                 "party": _said(512),
+                "query": {
+                    **_asked(
+                        {
+                            "party": _said(512),
+                            "since": _TIME,
+                            "until": _TIME,
+                            "state": {"type": "string", "enum": ["recording", "complete", "interrupted"]},
+                        },
+                        (),
+                    ),
+                    "minProperties": 1,
+                    "description": "Everything that GET /calls finds with these; last digits alone mean nobody.",
+                },
                 "reason": _said(),
             },
             ("reason",),
         ),
-        "description": "Exactly one of `calls` and `party`.",
-        "oneOf": [{"required": ["calls"]}, {"required": ["party"]}],
+        "description": "Exactly one of `calls`, `party` and `query`.",
+        "oneOf": [{"required": ["calls"]}, {"required": ["party"]}, {"required": ["query"]}],
     },
     "Waiver": _shown(
         {

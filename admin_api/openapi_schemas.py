@@ -78,6 +78,12 @@ _CALL = _object(
         **forgetting_schemas.HELD,
         "annotations": {"type": "array", "items": {"$ref": "#/components/schemas/Annotation"}},
         "attachments": {"type": "array", "items": {"$ref": "#/components/schemas/Attachment"}},
+        "recordings": {
+            "type": "array",
+            "items": _object(
+                {"id": _TEXT, "key": _TEXT, "sure": {"enum": ["stated", "likely"]}}, ("id", "key", "sure")
+            ),
+        },
     },
     ("id", "state", "started_at", "ended_at", "duration_ms", "size_bytes", "hold", "erase_after"),
 )

@@ -42,6 +42,9 @@ class Desk(Protocol):
     async def settle(self, customer: str, call: str) -> bool:
         """Have a live call written to the index now; False if that does not work at the moment."""
 
+    async def settle_all(self, customer: str) -> bool:
+        """Have all calls of a customer in the index, so that a search misses none; False if that does not work now."""
+
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention decides by, and the percentage above which a sweep asks first."""
 

@@ -67,14 +67,13 @@ async def delete(asked: Asked) -> Response:
     schemas.read((), asked.http.query_params.multi_items())
     await _find(asked)
     try:
-        gone = await asked.customer.users.delete(asked.object)
+        gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
     except Mapped:
         await asked.note(FAILED, "still in the directory")
         raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
     except Referred:
         await asked.note(FAILED, "recordings refer to it")
         raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
-    await asked.note(DONE)
     if not gone:
         raise not_found()
     return Response(status_code=204)

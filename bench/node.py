@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +58,19 @@ class Node:
 
 
 @contextmanager
-def running(workers: int = 0) -> Iterator[Node]:
-    """Start a daemon, wait until it is ready, stop it in the end and remove its folders."""
+def running(workers: int = 0, prepare: Callable[[Path], object] | None = None) -> Iterator[Node]:
+    """Start a daemon, wait until it is ready, stop it in the end and remove its folders.
+
+    `prepare` gets the configuration file after its keys were made and before the start.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as place,
         tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as fast,
     ):
         ports = free_ports(3)
         config = _configure(Path(place), Path(fast), workers, ports)
+        if prepare is not None:
+            prepare(config)
         log = Path(place, "log")
         with log.open("wb") as sink:
             process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=sink, stderr=sink)

@@ -9,7 +9,7 @@ from media.track import Track
 def totals(track: Track) -> tuple[int, int]:
     """Give (lost, expected) over all sources."""
     expected, _, lost = track.retired
-    for source in track.sources.values():
+    for source in track.sources:
         expected += source.expected - source.excused
         lost += source.lost
     return lost, expected
@@ -37,5 +37,5 @@ def figures(track: Track) -> dict[str, Any]:
         "mos": mos(codec, lost, expected),
         "first_arrival": track.first_arrival,
         "last_arrival": track.last_arrival,
-        "sources": [[source.ssrc, source.first, source.highest] for source in track.sources.values()],
+        "sources": [[source.ssrc, source.first, source.highest] for source in track.sources],
     }

@@ -54,8 +54,11 @@ def take(
             out.append(records.rtcp(track.spec.stream, arrival, packet))
 
 
-def report(track: Track, now: int, cname: bytes) -> bytes | None:
-    """Make the receiver report that is due (ns since the epoch); None before the first packet."""
+def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
+    """Make the receiver report that is due (ns since the epoch); None before the first packet.
+
+    `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
+    """
     source = track.current
     if source is None:
         return None
@@ -72,7 +75,7 @@ def report(track: Track, now: int, cname: bytes) -> bytes | None:
         last_report=middle,
         delay=max(0, now - arrived) * 65536 // SECOND if middle else 0,  # it may have come after the tick began
     )
-    packet = rtcp.receiver_report(track.own_ssrc, cname, block)
+    packet = rtcp.receiver_report(track.own_ssrc, cname, block) + more
     if track.keyring is None and track.spec.dtls is None:
         return packet
     if track.outgoing is None:

@@ -7,13 +7,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from media.errors import SocketRefused
 
 #: linux/asm-generic/socket.h; the socket module has no names for them.
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
+SO_MEMINFO = 55
+#: linux/sock_diag.h.
+SK_MEMINFO_VARS, SK_MEMINFO_DROPS = 9, 8
 
 #: A 200-byte packet costs the kernel 768 bytes of buffer, and half of the asked size is doubled again: 256 packets
 #: are the default's 5 s.
@@ -21,6 +23,8 @@ BYTES_PER_PACKET = 768
 #: 20 s of a 50 packets/s stream: what a worker may be away. The kernel only takes memory for packets that really wait.
 RECEIVE_BUFFER = 20 * 50 * BYTES_PER_PACKET
 RTCP_BUFFER = 16 * 1024
+#: 10,000 packets of a flood; the kernel doubles what it is asked for.
+FLOOD_BUFFER = 10_000 * BYTES_PER_PACKET // 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
@@ -29,7 +33,7 @@ _NOBODY = bytes(16)
 _ON = (1).to_bytes(4, sys.byteorder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """The sockets of one stream."""
 
@@ -38,12 +42,8 @@ class Pair:
     rtcp: socket.socket | None
     # receive buffer the kernel really gave, bytes
     buffer: int
-
-    @cached_property
-    def port(self) -> int:
-        """Give the RTP port."""
-        number: int = self.rtp.getsockname()[1]
-        return number
+    # of the RTP socket
+    port: int
 
     def filenos(self) -> list[int]:
         """Give the descriptors, RTP first."""
@@ -64,7 +64,7 @@ class Pair:
             raise SocketRefused(f"not a socket: {os.strerror(problem.errno or 0)}") from None
         for each in sockets:
             each.setblocking(False)
-        return cls(sockets[0], sockets[1] if len(sockets) > 1 else None, _granted(sockets[0]))
+        return cls(sockets[0], sockets[1] if len(sockets) > 1 else None, _granted(sockets[0]), _port(sockets[0]))
 
 
 def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUFFER) -> Pair:
@@ -75,7 +75,7 @@ def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUF
     except SocketRefused:
         rtp.close()
         raise
-    return Pair(rtp, above, _granted(rtp))
+    return Pair(rtp, above, _granted(rtp), port or _port(rtp))
 
 
 def stamp_arrivals(descriptor: int) -> None:
@@ -90,8 +90,11 @@ def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: boo
     with socket.socket(fileno=os.dup(descriptor)) as same:
         if connected:
             same.send(packet, socket.MSG_DONTWAIT)
-        else:
-            same.sendto(packet, socket.MSG_DONTWAIT, target)
+            return
+        host, port = target
+        if same.family == socket.AF_INET6 and ":" not in host:
+            host = f"::ffff:{host}"
+        same.sendto(packet, socket.MSG_DONTWAIT, (host, port))
 
 
 def connect(descriptor: int, name: bytes) -> bool:
@@ -106,12 +109,30 @@ def disconnect(descriptor: int) -> None:
     _libc.connect(descriptor, _NOBODY, len(_NOBODY))
 
 
+def dropped(descriptor: int) -> int:
+    """Give how many packets the kernel threw away for want of buffer (sock_diag(7), SK_MEMINFO_DROPS); 0: unknown."""
+    words = (ctypes.c_uint32 * SK_MEMINFO_VARS)()
+    size = ctypes.c_uint32(ctypes.sizeof(words))
+    if _libc.getsockopt(descriptor, socket.SOL_SOCKET, SO_MEMINFO, words, ctypes.byref(size)):
+        return 0
+    return int(words[SK_MEMINFO_DROPS])
+
+
+def widen(descriptor: int) -> None:
+    """Give a socket that is flooded room for half a second of 20,000 packets/s, as far as we may."""
+    size = ctypes.c_int(FLOOD_BUFFER)
+    for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        if not _libc.setsockopt(descriptor, socket.SOL_SOCKET, option, ctypes.byref(size), ctypes.sizeof(size)):
+            return
+
+
 def _open(host: str, port: int, buffer: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # all addresses means those of IPv4 as well, which then look like ::ffff:192.0.2.1
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         _enlarge(opened, buffer)
         opened.bind((host, port))
@@ -128,6 +149,11 @@ def _enlarge(opened: socket.socket, size: int) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def _port(opened: socket.socket) -> int:
+    name = opened.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else 0
 
 
 def _granted(opened: socket.socket) -> int:

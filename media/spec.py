@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from sys import intern
 from typing import Any
 
 DEFAULT_CLOCK = 8000
@@ -63,6 +64,10 @@ class StreamSpec:
     rtcp_mux: bool = False
     # the offer says that nothing will come
     held: bool = False
+    # encrypted media may come from another address than the offered one, as behind NAT
+    learn: bool = True
+    # requests for a picture that the offer takes: pli, fir
+    feedback: tuple[str, ...] = ()
     # keys by DTLS: nothing is kept before they are there; None = keys by SDES, or plain RTP
     dtls: Dtls | None = None
     # crypto suite and key‖salt of the RTCP port, where it has keys of its own (DTLS without rtcp-mux)
@@ -85,6 +90,15 @@ class StreamSpec:
         # thousands of calls offer the same: one copy of it serves all of them
         object.__setattr__(self, "payloads", _shared(self.payloads))
         object.__setattr__(self, "networks", _shared(self.networks))
+        for name in ("suite", "rtcp_suite"):
+            object.__setattr__(self, name, _interned(getattr(self, name)))
+        for name in ("source", "rtcp_source"):
+            place: tuple[str, int] | None = getattr(self, name)
+            object.__setattr__(self, name, place and (intern(place[0]), place[1]))
+
+
+def _interned(text: str | None) -> str | None:
+    return text and intern(text)
 
 
 @lru_cache(MAX_SHARED)
@@ -115,6 +129,7 @@ class Allowed:
         return any(address in network for network in self._networks if network.version == address.version)
 
 
+@lru_cache(MAX_SHARED)
 def pack_ip(text: str) -> bytes:
     """Give the packed form of an IP address, IPv4 in IPv6 unwrapped; ValueError if it is none."""
     return unwrap(ip_address(text.strip("[]").partition("%")[0]).packed)

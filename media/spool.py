@@ -2,7 +2,7 @@
 
     slot    = magic u32, crc32 u32 of what follows, length u32 of what follows, generation u64, committed u64,
               part number u32, flags u32, head length u32, state length u32, head (JSON), state, remainder
-    file    = slot A at 0, slot B at SLOT; written in turn, the newest whole one counts
+    file    = slot A at FIRST, slot B behind it at a distance of SLOT; written in turn, the newest whole one counts
 
 `committed` is the ciphertext length of the part that is certainly written; `remainder` the plaintext behind it, from
 the
@@ -19,6 +19,8 @@ from media.errors import Damaged
 MAGIC = 0x53504F31
 #: Distance of the two slots; pages that were never written take no memory.
 SLOT = 4 << 20
+#: Where the first slot lies in the file of a call; before it main keeps what it needs itself (recorder.slots).
+FIRST = 16 << 20
 CLOSED = 1
 
 _HEAD = struct.Struct("!IIIQQIIII")
@@ -74,7 +76,7 @@ def pack_parts(
 
 def offset(generation: int) -> int:
     """Give where the slot of a generation lies."""
-    return (generation & 1) * SLOT
+    return FIRST + (generation & 1) * SLOT
 
 
 def length(prefix: bytes) -> int:

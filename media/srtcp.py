@@ -25,13 +25,14 @@ MAX_SOURCES = 16
 class Srtcp:
     """One direction of one key."""
 
-    __slots__ = ("_key", "_keys", "_seen", "_suite", "index")
+    __slots__ = ("_key", "_keys", "_newest", "_seen", "_ssrc", "_suite", "index")
 
     def __init__(self, suite: str, key: bytes, index: int = 0) -> None:
         self._suite = suite_of(suite, key)
         self._key = key
         self._keys: SessionKeys | None = None
-        #: SSRC -> highest index that was genuine.
+        #: The source that reported last and its highest genuine index; those of others, if there ever were any.
+        self._ssrc, self._newest = -1, -1
         self._seen: dict[int, int] | None = None
         #: Of the last packet that was protected; none may be used twice, also not after a restart.
         self.index = index
@@ -62,12 +63,20 @@ class Srtcp:
             return AUTHENTICATION
         index, plain = opened
         ssrc = int.from_bytes(packet[4:CLEAR], "big")
-        if self._seen is None or len(self._seen) >= MAX_SOURCES:
-            self._seen = {}
-        if index <= self._seen.get(ssrc, -1):
+        if ssrc != self._ssrc:
+            self._turn_to(ssrc)
+        if index <= self._newest:
             return REPLAYED
-        self._seen[ssrc] = index
+        self._newest = index
         return plain
+
+    def _turn_to(self, ssrc: int) -> None:
+        """Remember the source that reported until now, and look up this one."""
+        if self._newest >= 0:
+            if self._seen is None or len(self._seen) >= MAX_SOURCES:
+                self._seen = {}
+            self._seen[self._ssrc] = self._newest
+        self._ssrc, self._newest = ssrc, (self._seen or {}).get(ssrc, -1)
 
     def _open(self, packet: bytes) -> tuple[int, bytes] | None:
         size, keys = self._suite.rtcp_tag, self._session

@@ -1,8 +1,9 @@
 """SRTP contexts of RFC 3711, 4568, 6188 and 7714: one key in, plaintext packets out.
 
-libsrtp (through pylibsrtp) does the work. Three things it lacks are done here with its public calls: the MKI is cut
-out (it is outside of the authenticated part), a fresh context is walked forward to a rollover counter with packets that
-never leave the process, and AES_256_CM has a class of its own.
+libsrtp (through pylibsrtp) does the work. Three things it lacks are done here: the MKI is cut out (it is outside of the
+authenticated part), a fresh context is walked forward to a rollover counter with packets that never leave the process,
+and AES_256_CM, which libsrtp can do and pylibsrtp has no profile for, is asked for in the policy's own fields; where
+those cannot be trusted a class of our own does it at twice the price.
 """
 
 import hmac
@@ -15,7 +16,7 @@ from pylibsrtp import _binding as binding
 from media.errors import UnusableKey
 from media.sequence import WINDOW
 from media.srtcp import AUTHENTICATION, Srtcp
-from media.suites import SUITES, SessionKeys, Suite, suite_of
+from media.suites import AUTHENTICATION_KEY, SUITES, SessionKeys, Suite, suite_of
 
 __all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "Suite", "WideEngine", "ffi", "lib"]
 
@@ -39,6 +40,10 @@ _POLICY = struct.Struct("=IiIiii")
 _NO_RTCP = _POLICY.pack(0, 30, 0, 0, 0, 0)
 #: AES_CM_128_HMAC_SHA1_80 as that struct, by which its layout is recognised.
 _KNOWN_POLICY = (1, 30, 3, 20, 10, 3)
+#: SRTP_AES_ICM_256 of srtp.h, for a suite without a profile, by bytes of its key. AES_192_CM is not for libsrtp: it
+#: derives the session keys of that with AES-256, unlike RFC 6188 section 3.2.
+_CIPHERS = {32: 5}
+_HMAC_SHA1, _BOTH_SERVICES = 3, 3
 
 
 class Engine(Protocol):
@@ -69,13 +74,18 @@ class LibEngine:
 
     __slots__ = ("_owner", "session")
 
-    def __init__(self, profile: int, key: bytes, inbound: bool) -> None:
+    def __init__(self, suite: Suite, key: bytes, inbound: bool) -> None:
         kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
-        policy = Policy(key=key, ssrc_type=kind, srtp_profile=profile)
+        policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
         policy.window_size = WINDOW
         policy.allow_repeat_tx = True
+        if suite.profile is None:
+            cipher = (_CIPHERS[suite.key], suite.key + suite.salt, _HMAC_SHA1, AUTHENTICATION_KEY, suite.tag)
+            ffi.buffer(ffi.addressof(policy._policy.rtp))[:] = _POLICY.pack(*cipher, _BOTH_SERVICES)
         if _LAYOUT_KNOWN:
             ffi.buffer(ffi.addressof(policy._policy.rtcp))[:] = _NO_RTCP
+        secret = ffi.new("unsigned char[]", key)  # libsrtp copies it; Policy.key would want a profile's length
+        policy._policy.key = secret
         owner = ffi.new("srtp_t *")
         if lib.srtp_create(owner, policy._policy):
             raise UnusableKey("libsrtp refused the key")
@@ -113,9 +123,7 @@ lib.srtp_init()
 
 
 class WideEngine:
-    """AES_192_CM and AES_256_CM with HMAC-SHA1 (RFC 6188), which pylibsrtp does not offer; replays are the
-    caller's to find.
-    """
+    """AES_192_CM and AES_256_CM with HMAC-SHA1 (RFC 6188) without libsrtp; replays are the caller's to find."""
 
     __slots__ = ("_highest", "_keys", "_tag")
     session = None
@@ -237,6 +245,6 @@ class _Walk:
 
 
 def _engine(suite: Suite, key: bytes, inbound: bool) -> Engine:
-    if suite.profile is None:
+    if suite.profile is None and not (_LAYOUT_KNOWN and suite.key in _CIPHERS):
         return WideEngine(suite, key)
-    return LibEngine(suite.profile, key, inbound)
+    return LibEngine(suite, key, inbound)

@@ -21,6 +21,8 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 _COUNT = struct.Struct("!B")
 _FULL = FULL.to_bytes(WINDOW // 8, "big")
 NO_CHECK = bytes(8)
+#: The rare state of nearly every stream: one object for all of them.
+_USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"current":true}'
 
 
 def pack(tracks: Iterable[Track]) -> bytes:
@@ -68,7 +70,7 @@ def _cold(track: Track) -> bytes:
             s.arrival,
             f"{s.window:x}",
         ]
-        for s in track.sources.values()
+        for s in track.sources
         if s is not track.current
     ]
     rare = {
@@ -78,7 +80,8 @@ def _cold(track: Track) -> bytes:
         "excused": [track.excused_from, track.excused_until],
         "current": track.current is not None,
     }
-    return json.dumps(rare, separators=(",", ":")).encode()
+    encoded = json.dumps(rare, separators=(",", ":")).encode()
+    return _USUAL if encoded == _USUAL else encoded
 
 
 def restore(state: bytes, tracks: dict[int, Track]) -> None:
@@ -130,7 +133,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         track.current = _source([*numbers, int.from_bytes(window, "big")])
         sources.append(track.current)
         track.last_arrival = track.current.arrival
-    track.sources = {source.ssrc: source for source in sources}
+    track.sources = sources
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
     track.gaps = Gaps()
@@ -143,7 +146,7 @@ def _restore_keys(track: Track, check: bytes) -> None:
     if track.keyring:
         indexes = [
             (s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF)
-            for s in track.sources.values()
+            for s in track.sources
             if s.known
         ]
         track.keyring.walk(check, indexes)

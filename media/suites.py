@@ -17,7 +17,7 @@ SALT = 14
 class Suite:
     """What a crypto suite fixes."""
 
-    # libsrtp's profile; None = it is not built with it
+    # profile of pylibsrtp; None = it has none
     profile: int | None
     # bytes of master key and salt
     key: int
@@ -54,7 +54,8 @@ def suite_of(name: str, key: bytes) -> Suite:
 class SessionKeys:
     """Session keys of one protocol (RFC 3711 section 4.3.1), derivation rate 0; label 0 is RTP's, 3 RTCP's."""
 
-    __slots__ = ("_authentication", "_salt", "key")
+    # one object for all three: a key in an object of its own takes as much again in overhead, thousands of times
+    __slots__ = ("_cut", "_keys")
 
     def __init__(self, suite: Suite, master: bytes, label: int) -> None:
         key = master[: suite.key]
@@ -65,13 +66,21 @@ class SessionKeys:
             start = (salt ^ number << 48) << 16
             return _counter(key, start, bytes(size))
 
-        self.key = derive(label, suite.key)
-        self._authentication = derive(label + 1, AUTHENTICATION_KEY)
-        self._salt = int.from_bytes(derive(label + 2, suite.salt), "big")
+        self._cut = suite.key
+        self._keys = derive(label, suite.key) + derive(label + 1, AUTHENTICATION_KEY) + derive(label + 2, suite.salt)
+
+    @property
+    def key(self) -> bytes:
+        """Give the key of the cipher."""
+        return self._keys[: self._cut]
+
+    @property
+    def _salt(self) -> int:
+        return int.from_bytes(self._keys[self._cut + AUTHENTICATION_KEY :], "big")
 
     def tag(self, data: bytes, size: int) -> bytes:
         """Authenticate with HMAC-SHA1, cut to `size` bytes."""
-        return hmac.digest(self._authentication, data, "sha1")[:size]
+        return hmac.digest(self._keys[self._cut : self._cut + AUTHENTICATION_KEY], data, "sha1")[:size]
 
     def crypt(self, ssrc: int, index: int, data: bytes) -> bytes:
         """Encrypt or decrypt in counter mode (RFC 3711 section 4.1.1)."""

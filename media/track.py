@@ -99,7 +99,8 @@ class Track:
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
         self.connected = False
         self.pure = False
-        self.sources: dict[int, Source] = {}
+        #: In the order of their first packets; nearly always one, for which a dict would take three times the memory.
+        self.sources: list[Source] = []
         self.current: Source | None = None
         #: (expected, received, lost) of sources that were forgotten.
         self.retired = (0, 0, 0)
@@ -174,14 +175,8 @@ class Track:
         if (first >> 32 & 0xFFFF) != (source.highest + 1) & 0xFFFF:
             return False
         times = TIMES[count](lane.control, 0)
-        nanos = times[1::2]
-        deltas = list(map(sub, nanos[1:], nanos))
-        least, crossed = min(deltas), times[-2] - times[0]
-        if crossed == 1 and least < 0:
-            deltas[deltas.index(least)] += _SECOND
-        elif crossed or least < 0:
-            return False
-        if min(deltas) < 0:
+        deltas = _deltas(times)
+        if deltas is None:
             return False
         arrival = times[0] * _SECOND + times[1]
         length = size - rtp.HEADER
@@ -226,8 +221,11 @@ class Track:
         items: list[Item], out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
+        if not (self.pure or (self.keyring and self.spec.learn)) and not self._admits(lane.address(slot)):
+            self.foreign += 1
+            return
         if self.keyring is None:
-            if self.spec.dtls or (not self.pure and not self._admits(lane.address(slot))):
+            if self.spec.dtls:
                 self.foreign += 1
                 return
         elif statuses is not None and not statuses[slot]:
@@ -235,7 +233,7 @@ class Track:
             packet = bytes(lane.workbench.near[slot * NEAR : slot * NEAR + length])
             self.keyring.switched = False
         else:
-            opened = self.keyring.open(packet, arrival, self.sources, tried)
+            opened = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], tried)
             if isinstance(opened, int):
                 self.rejected += 1
                 return
@@ -316,20 +314,22 @@ class Track:
 
     def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
         """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
-        source = self.sources.get(ssrc)
+        if self.current is not None and self.current.ssrc == ssrc:
+            return self.current
+        source = next((each for each in self.sources if each.ssrc == ssrc), None)
         if source is None:
             before = self.current
             rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
-            source = self.sources[ssrc] = Source(ssrc, rollover << 16 | sequence)
+            source = Source(ssrc, rollover << 16 | sequence)
+            self.sources.append(source)
             if before is not None and before.arrival < self.resumed_at and not self.kept:
                 holes.note_time(self, before, arrival, Reason.RESTART)
             if len(self.sources) > MAX_SOURCES:
-                self._retire(next(iter(self.sources)))
+                self._retire(self.sources.pop(0))
         self.current = source
         return source
 
-    def _retire(self, ssrc: int) -> None:
-        old = self.sources.pop(ssrc)
+    def _retire(self, old: Source) -> None:
         expected, received, lost = self.retired
         self.retired = expected + old.expected, received + old.received, lost + old.lost
 
@@ -391,6 +391,18 @@ def _renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -
         return Keyring(suite, key, mki) if suite else None
     keyring.add(suite, key, mki)
     return keyring
+
+
+def _deltas(times: tuple[int, ...]) -> list[int] | None:
+    """Give the ns between arrivals, from seconds and ns in turn; None if they go backward or cross two seconds."""
+    nanos = times[1::2]
+    deltas = list(map(sub, nanos[1:], nanos))
+    least, crossed = min(deltas), times[-2] - times[0]
+    if crossed == 1 and least < 0:
+        deltas[deltas.index(least)] += _SECOND
+    elif crossed or least < 0:
+        return None
+    return deltas if min(deltas) >= 0 else None
 
 
 def _signed(value: int) -> int:

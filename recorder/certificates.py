@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 
 from recorder.errors import NotPossible
@@ -11,17 +12,23 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
 
 
-def context(certificate: Path, private_key: Path, client_ca: Path | None) -> ssl.SSLContext:
-    """Return a server context; with `client_ca` a peer must present a certificate of that authority."""
+def context(
+    certificate: Path, private_key: Path, client_ca: Path | None, authorities: Iterable[Path] = ()
+) -> ssl.SSLContext:
+    """Return a server context; with `client_ca` a peer must present a certificate of that authority.
+
+    `authorities` are those of single customers: a certificate of theirs is taken as well, and where there is no
+    `client_ca` none at all.
+    """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_ciphers(CIPHERS)
     made.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
         made.load_cert_chain(certificate, private_key)
-        if client_ca:
-            made.load_verify_locations(client_ca)
-            made.verify_mode = ssl.CERT_REQUIRED
+        for file in (*([client_ca] if client_ca else []), *authorities):
+            made.load_verify_locations(file)
+            made.verify_mode = ssl.CERT_REQUIRED if client_ca else ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError):
         raise NotPossible(
             f"the certificate {certificate} cannot be loaded.", "recorder check-config says why."
@@ -29,7 +36,9 @@ def context(certificate: Path, private_key: Path, client_ca: Path | None) -> ssl
     return made
 
 
-def client_context(certificate: Path | None, private_key: Path | None, ca: Path | None) -> ssl.SSLContext:
+def client_context(
+    certificate: Path | None, private_key: Path | None, ca: Path | None, authorities: Iterable[Path] = ()
+) -> ssl.SSLContext:
     """Return a context for a connection of ours to an SBC whose own is gone; raises OSError without a certificate.
 
     SBCs are verified by the authority of their client certificates, if one is configured: then the names are compared
@@ -37,28 +46,34 @@ def client_context(certificate: Path | None, private_key: Path | None, ca: Path 
     """
     if certificate is None or private_key is None:
         raise OSError("no certificate")
-    made = ssl.create_default_context(cafile=str(ca) if ca else None)
+    files = [str(file) for file in (ca, *authorities) if file]
+    made = ssl.create_default_context(cafile=files[0] if files else None)
+    for file in files[1:]:
+        made.load_verify_locations(file)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_ciphers(CIPHERS)
     made.load_cert_chain(certificate, private_key)
-    made.check_hostname = ca is None
+    made.check_hostname = not files
     return made
 
 
 class Certificates:
     """The newest context; asked for at each new connection."""
 
-    def __init__(self, certificate: Path, private_key: Path, client_ca: Path | None) -> None:
+    def __init__(
+        self, certificate: Path, private_key: Path, client_ca: Path | None, authorities: Iterable[Path] = ()
+    ) -> None:
         self._files = (certificate, private_key, client_ca)
+        self._authorities = tuple(authorities)
         self._stamp = self._times()
-        self._context = context(*self._files)
+        self._context = context(*self._files, self._authorities)
 
     def current(self) -> ssl.SSLContext:
         """Return the context, a new one if the files changed; a broken new file leaves the old one in force."""
         stamp = self._times()
         if stamp != self._stamp:
             try:
-                self._context = context(*self._files)
+                self._context = context(*self._files, self._authorities)
             except NotPossible:
                 return self._context
             self._stamp = stamp
@@ -66,6 +81,6 @@ class Certificates:
 
     def _times(self) -> tuple[int, ...]:
         try:
-            return tuple(f.stat().st_mtime_ns for f in self._files if f)
+            return tuple(f.stat().st_mtime_ns for f in (*self._files, *self._authorities) if f)
         except OSError:
             return ()

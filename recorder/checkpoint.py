@@ -1,30 +1,25 @@
-"""What main must know to go on with a live call after it died: one sealed file a call in the runtime directory.
+"""What main must know to go on with a live call after it died: in the call's file of the runtime directory.
 
-The outer JSON names the customer, the leaf and the parts; everything else (parties, keys, dialog) is sealed under the
-recording's own leaf, so an erased call's checkpoint is as dead as its audio.
+The outer JSON names the call, the customer, the leaf and the ports; everything else (parties, keys, dialog) is sealed
+under the recording's own leaf, so an erased call's checkpoint is as dead as its audio.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.durable import write_all
+from recorder.slots import VERSION, Slot, Slots
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
 
-VERSION = 1
-OVER = ".over"
-"""Ending of the name of a checkpoint whose call has ended."""
-MAX_BYTES = 8 << 20
-"""A checkpoint beyond this is not ours."""
-
+OLD_SPOOLS = "spool"
+"""Folder beside ours in which versions before the first release kept the spools."""
 
 _JSON = json.JSONEncoder(separators=(",", ":"))
 
@@ -52,11 +47,31 @@ class Outer:
 
 
 class Checkpoints:
-    """The folder of checkpoints; on tmpfs, so that a reboot forgets it together with the calls."""
+    """The files of the live calls; on tmpfs, so that a reboot forgets them together with the calls."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._slots = Slots(folder)
+        self._of: dict[str, Slot] = {}
+        for stray in folder.iterdir():  # from before there were numbers; their recordings are mended
+            if not stray.name.isdecimal():
+                stray.unlink()
+        shutil.rmtree(folder.with_name(OLD_SPOOLS), ignore_errors=True)
+
+    def begin(self, call: str) -> int:
+        """Give a call its file; returns the descriptor, for its worker's spool. Raises OSError."""
+        slot = self._of.get(call)
+        if slot is None:
+            slot = self._of[call] = self._slots.take()
+        return slot.fd
+
+    def lend(self, call: str) -> None:
+        """Note that a media worker has the descriptor: the file is of no use to others until `returned`."""
+        self._of[call].lent = True
+
+    def returned(self, call: str) -> None:
+        """Note that no worker writes to the file any more."""
+        if call in self._of:
+            self._of[call].lent = False
 
     def save(self, mark: Mark, keys: CustomerKeys, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint of a call; after a `kill -9` either the old or the new one is there.
@@ -64,69 +79,46 @@ class Checkpoints:
         Raises OSError or StorageError, and the old one stays.
         """
         call = mark.call
-        inner = _JSON.encode(state).encode()
-        sealed = keys.seal(mark.leaf, "checkpoint", inner, call.encode())
-        outer = {
-            "v": VERSION,
-            "customer": mark.customer,
-            "leaf": mark.leaf,
-            "ports": mark.ports,
-            "sealed": base64.b64encode(sealed).decode(),
-        }
-        path = f"{self._folder}/{call}"
-        new = f"{path}.new"
-        fd = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            write_all(fd, _JSON.encode(outer).encode(), 0)
-        except OSError:
-            os.unlink(new)
-            raise
-        finally:
-            os.close(fd)
-        os.rename(new, path)
+        self.begin(call)
+        sealed = keys.seal(mark.leaf, "checkpoint", _JSON.encode(state).encode(), call.encode())
+        outer = {"v": VERSION, "call": call, "customer": mark.customer, "leaf": mark.leaf, "ports": mark.ports}
+        self._of[call].write(_JSON.encode(outer).encode(), sealed)
 
     def mark_over(self, call: str) -> None:
         """Note that a call is over: a successor does not go on with it, only sees that it is indexed."""
-        with suppress(FileNotFoundError):
-            os.rename(f"{self._folder}/{call}", f"{self._folder}/{call}{OVER}")
+        slot = self._of.get(call)
+        if slot:
+            slot.end()
 
     def remove(self, call: str) -> None:
-        """Forget a call's checkpoint."""
-        for path in (f"{self._folder}/{call}{OVER}", f"{self._folder}/{call}"):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-                return
+        """Forget a call's checkpoint; the next call may have its file."""
+        slot = self._of.pop(call, None)
+        if slot:
+            self._slots.give_back(slot)
 
     def left(self) -> Iterator[Outer]:
-        """Yield what a former life of the daemon left; unreadable ones are removed."""
-        for path in sorted(self._folder.iterdir()):
-            if path.name.endswith(".new"):
-                path.unlink(missing_ok=True)
+        """Yield what a former life of the daemon left; unreadable ones are emptied."""
+        for slot, state in self._slots.left():
+            said = state.outer
+            try:
+                outer = Outer(
+                    str(said["call"]), str(said["customer"]), int(said["leaf"]), slot.path, state.sealed, state.over
+                )
+            except (KeyError, TypeError, ValueError):
+                self._slots.give_back(slot)
                 continue
-            outer = self._read(path)
-            if outer is None:
-                path.unlink(missing_ok=True)
-            else:
-                yield outer
+            self._of[outer.call] = slot
+            yield outer
 
-    @staticmethod
-    def _read(path: Path) -> Outer | None:
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                return None
-            raw = json.loads(path.read_bytes())
-            if raw["v"] != VERSION:
-                return None
-            call, over = path.name.removesuffix(OVER), path.name.endswith(OVER)
-            return Outer(call, str(raw["customer"]), int(raw["leaf"]), path, base64.b64decode(raw["sealed"]), over)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def close(self) -> None:
+        """Close the files; those of calls that go on stay for a successor."""
+        self._slots.close()
+        self._of.clear()
 
     @staticmethod
     def unseal(outer: Outer, keys: CustomerKeys) -> dict[str, Any] | None:
         """Return the sealed state, or nothing if its leaf was cut or it is damaged."""
-        try:
+        with suppress(StorageError, ValueError):
             state = json.loads(keys.unseal(outer.leaf, "checkpoint", outer.sealed, outer.call.encode()))
-        except (StorageError, ValueError):
-            return None
-        return state if isinstance(state, dict) else None
+            return state if isinstance(state, dict) else None
+        return None

@@ -69,10 +69,11 @@ def _serve(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="recorder serve", add_help=False)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    parser.add_argument("--drain", action="store_true")
     given = parser.parse_args(arguments)
     from recorder.serve import serve
 
-    return serve(given.config)
+    return serve(given.config, drain=given.drain)
 
 
 def _others(arguments: list[str]) -> int:
@@ -113,6 +114,10 @@ def _usage(problem: Exception) -> int | None:
 
 def serve_help(
     config: Annotated[Path, "typer.Option"] = DEFAULT_CONFIG,
+    drain: Annotated[bool, "typer.Option"] = False,
 ) -> int:
-    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml"""
-    return _serve(["--config", str(config)])
+    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
+
+    --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; nobody is expected to go on.
+    """
+    return _serve(["--config", str(config), *(["--drain"] if drain else [])])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,14 @@ import typer
 from recorder import output
 from recorder.cli_calls import with_customers
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
-from recorder.errors import Negative, NotPossible
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.progress import watched
 from recorder.settings_files import load
 from recorder.shell_acts import ROLE, actor
 
 if TYPE_CHECKING:
+    from recorder.settings import Settings
+    from recorder.settings_directory import Directory
     from storage.users import Plan
 
 BRAKE_PERCENT = 5
@@ -24,15 +28,17 @@ BRAKE_PERCENT = 5
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Directory users. Example: recorder directory import people.csv --customer acme"
+    help = "Directory users. Example: recorder directory sync --customer acme"
     directory = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     directory.callback()(_directory)
+    directory.command("sync")(sync)
+    directory.command("check")(check)
     directory.command("import")(import_file)
     app.add_typer(directory, name="directory")
 
 
 def _directory() -> None:
-    """Directory users. Example: recorder directory import people.csv --customer acme"""
+    """Directory users. Example: recorder directory sync --customer acme"""
 
 
 def import_file(
@@ -57,7 +63,7 @@ def import_file(
         raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
     people = read(data)
 
-    async def work(one: Any) -> dict[str, Any]:
+    async def work(one: Any) -> dict[str, int]:
         plan = await one.users.plan(people, "csv", whole=not partial)
         if plan.unmapped_percent > BRAKE_PERCENT and not (yes or dry_run):
             raise Negative(
@@ -65,9 +71,10 @@ def import_file(
                 "Look at the file; --yes does it, --partial keeps them, --dry-run counts.",
             )
         if not dry_run:
-            await _note(one, plan)
+            await _noted(one, plan, actor(), ROLE)
             await one.users.carry_out(plan)
-        return _counts(plan)
+        counts: dict[str, int] = plan.counts
+        return counts
 
     found = with_customers(load(config), customer, work)[0]
     if json:
@@ -77,19 +84,95 @@ def import_file(
     return 0
 
 
-def _counts(plan: Plan) -> dict[str, int]:
-    return {
-        "added": len(plan.added),
-        "changed": len(plan.changed),
-        "unmapped": len(plan.unmapped),
-        "unchanged": plan.same,
-    }
+def sync(
+    customer: Annotated[str, typer.Option(help="Whose directory it is.")],
+    whole: Annotated[bool, typer.Option("--whole", help="Ask for everything, not only for what has changed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Also if the brake would hold.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+    unattended: Annotated[bool, typer.Option("--unattended", hidden=True)] = False,
+) -> int:
+    """Take over what has changed in Microsoft Entra ID, with the daemon running or not.
+
+    Example: recorder directory sync --customer acme --dry-run
+    """
+    from recorder import directory_client
+    from recorder.directory_sync import SOURCE, Report, synchronise
+    from storage.directorylink import DirectoryLink
+    from storage.erasure import RECORDER
+
+    settings = load(config)
+    directory = _configured(settings, customer)
+    credential = directory_client.credential_of(directory)
+    by = (RECORDER, "system") if unattended else (actor(), ROLE)
+
+    async def work(one: Any) -> Report:
+        link = DirectoryLink(one.folder, one.keys, SOURCE)
+        with link.alone() as alone, watched("users") as shown:
+            if not alone:
+                raise NotPossible("The directory is being synchronised already.", "Try again in a minute.")
+            async with directory_client.client_of(directory, credential) as graph:
+                return await synchronise(
+                    one.users,
+                    link,
+                    graph,
+                    one.now,
+                    whole=whole,
+                    brake=None if yes or dry_run else directory.brake_percent,
+                    told=None if dry_run else lambda plan: _noted(one, plan, *by),
+                    progress=shown,
+                )
+
+    report: Report = with_customers(settings, customer, work)[0]
+    if json:
+        output.document({"customer": customer, "done": not dry_run, "whole": report.whole, **report.counts})
+    else:
+        output.facts(dict(report.counts))
+    return 0
 
 
-async def _note(customer: Any, plan: Plan) -> None:
-    """Write the import into the audit log before it is done."""
+def check(
+    customer: Annotated[str, typer.Option(help="Whose directory it is.")],
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """See whether the recorder can sign in to Microsoft Entra ID and read users, and say what is missing.
+
+    Example: recorder directory check --customer acme
+    """
+    from recorder import directory_client
+
+    directory = _configured(load(config), customer)
+    credential = directory_client.credential_of(directory)
+    warning = directory_client.warning(credential, datetime.now(UTC))
+
+    async def ask() -> None:
+        async with directory_client.client_of(directory, credential) as graph:
+            await graph.check()
+
+    asyncio.run(ask())
+    expires = credential.expires.date().isoformat() if credential.expires else None
+    if json:
+        output.document({"customer": customer, "readable": True, "credential_expires": expires, "warning": warning})
+    else:
+        unknown = "unknown; secret_expires in the configuration says it"
+        output.facts({"users": "can be read", "credential expires": expires or unknown})
+        if warning:
+            output.say(warning)
+    return 0
+
+
+def _configured(settings: Settings, customer: str) -> Directory:
+    directory = settings.directory(customer)
+    if directory is None:
+        raise WrongUse(f"Customer {customer!r} has no [[directory]] in the configuration.", "docs/entra.md shows one.")
+    return directory
+
+
+async def _noted(customer: Any, plan: Plan, actor: str, role: str) -> None:
+    """Write a change of users into the audit log before it is done."""
     from storage.audit_chain import Act
 
-    told = ", ".join(f"{count} {name}" for name, count in _counts(plan).items())
-    act = Act(actor(), ROLE, "users.import", "", "done", told)
-    await asyncio.wrap_future(customer.audit.append(act))
+    told = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
+    await asyncio.wrap_future(customer.audit.append(Act(actor, role, "users.import", "", "done", told)))

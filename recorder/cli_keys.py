@@ -32,7 +32,8 @@ def rotate(
         str | None, typer.Option("--from", help="The root secret until now; default: the configured.")
     ] = None,
     new: Annotated[
-        str | None, typer.Option("--to", help="The new one; default: the configured. A file: that is missing is made.")
+        str | None,
+        typer.Option("--to", help="The new one; default: the configured. A missing file: or key of pkcs11: is made."),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
@@ -43,7 +44,7 @@ def rotate(
     """
     from recorder import making
     from recorder.key_life import rotate as move
-    from storage.roots import load_root
+    from storage.roots import load_root, make_token_root
 
     if old is None and new is None:
         raise WrongUse(
@@ -55,7 +56,9 @@ def rotate(
     kind, _, path = source.partition(":")
     with _alone(settings):
         before = load_root(old or settings.keys.root)
-        made = kind == "file" and new is not None and making.root_key(Path(path))
+        made = new is not None and (
+            (kind == "file" and making.root_key(Path(path))) or (kind == "pkcs11" and make_token_root(source))
+        )
         moved = move(settings, before, load_root(source))
     if json:
         output.document({"rotated": moved, "root": source, "made": made})

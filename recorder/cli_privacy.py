@@ -58,6 +58,9 @@ def retention(
 
 def audit_verify(
     receipt: Annotated[Path | None, typer.Option(help="Check this erasure receipt instead.")] = None,
+    witness: Annotated[
+        Path | None, typer.Option(help="Also hold the logs against checkpoints that a witness kept in this file.")
+    ] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
@@ -66,9 +69,10 @@ def audit_verify(
     settings = load(config)
     if receipt is not None:
         return _receipt(settings, receipt, customer, json=json)
-    from recorder.proving import prove
+    from recorder.proving import prove, witnessed
 
-    found = [prove(settings, each) for each in _wanted(settings, customer)]
+    marks = witnessed(_content(witness)) if witness is not None else []
+    found = [prove(settings, each, marks) for each in _wanted(settings, customer)]
     good = all(one["ok"] for one in found)
     if json:
         output.document({"ok": good, "customers": found})
@@ -83,11 +87,7 @@ def audit_verify(
 def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool) -> int:
     from recorder.proving import prove_receipt
 
-    try:
-        data = path.read_bytes()
-    except OSError as problem:
-        raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
-    found = prove_receipt(data, settings, _wanted(settings, customer))
+    found = prove_receipt(_content(path), settings, _wanted(settings, customer))
     if json:
         output.document(found)
     elif found["ok"]:
@@ -95,6 +95,13 @@ def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool
     else:
         print(f"Not genuine: {found['fault']}.")
     return 0 if found["ok"] else 1
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
 
 
 def _wanted(settings: Settings, name: str | None) -> list[Any]:

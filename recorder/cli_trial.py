@@ -10,7 +10,10 @@ import typer
 from recorder import output
 from recorder.errors import WrongUse
 
-_SUITES = "AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32, AEAD_AES_128_GCM, AEAD_AES_256_GCM; all in turn; or none."
+_SUITES = (
+    "AES_CM_128_HMAC_SHA1_80, AES_CM_128_HMAC_SHA1_32, AEAD_AES_128_GCM, AEAD_AES_256_GCM; all: each in turn; "
+    "dtls: keys by DTLS-SRTP; none: plain RTP."
+)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from media.drain import holder, journal_of
 from media.sockets import Pair
 from recorder import wire
+from recorder.ports_file import left_calls
 
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Seconds of processor time below which a silent worker that could run has not been let run.
@@ -118,10 +119,11 @@ def fresh_region(folder: Path, number: int, serial: int) -> Path:
 def find_relics(folder: Path) -> dict[str, Path]:
     """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
     relics: dict[str, Path] = {}
+    known = left_calls(folder)
     for raw in folder.glob("worker-*.raw"):
         wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
-        call = call_of(raw)
-        if call and (folder / "spool" / call).exists():
+        call = call_of(raw) or ""
+        if call in known:
             relics[call] = raw
         else:
             raw.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,12 @@ from datetime import UTC, datetime
 
 from media.ports import Ports
 from media.sockets import Pair, open_pair
+from recorder.audit_job import AuditJob
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
 from recorder.databases import Databases
 from recorder.desk import Desk
+from recorder.directory_job import DirectoryJob
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
 from recorder.export_job import ExportJob
@@ -40,9 +41,12 @@ from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Siprec, Transport
 from recorder.signalling import Signalling
 from recorder.startup import Startup
+from recorder.stopping import LOOK_SECONDS, Stopping
 from recorder.surface import Surface
+from recorder.syncing import Syncing
 from recorder.tasks import Tasks
 from recorder.tenancy import Tenants
+from recorder.vouching import Vouching
 from recorder.worker_events import WorkerEvents
 from sip.endpoint import Endpoint
 from sip.server import Listener, Server
@@ -50,13 +54,13 @@ from sip.settings import Settings as SipSettings
 from storage.customers import Customers
 from storage.sync import Syncer
 
-DRAIN_SECONDS = 8.0
-"""Time that running calls get to be sealed at the stop; below systemd's usual TimeoutStopSec of 90 s."""
+SEAL_SECONDS = 8.0
+"""Time that calls get to be sealed at the stop, once they were told to end."""
 
-LOOK_SECONDS = 0.05
-"""How often it is looked whether they are."""
+LEAVE_SECONDS = 10.0
+"""What the rest of the stop takes at most: the index 2 s, tasks 5 s, workers 1 s."""
 
-COLLECT = (20_000, 20, 20)
+COLLECT = (100_000, 50, 100)
 """Objects between two collections, and how many of those are shallow: a call makes thousands and no cycles."""
 
 
@@ -64,22 +68,31 @@ class Daemon:
     """One `recorder serve`."""
 
     def __init__(
-        self, settings: Settings, log: Log, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair], crew: Crew
+        self,
+        settings: Settings,
+        log: Log,
+        kept: Mapping[str, Sequence[int]],
+        bound: Mapping[int, Pair],
+        crew: Crew,
+        *,
+        drain: bool = False,
     ) -> None:
-        """Take what recorder.serve prepared: descriptors that were kept, media ports bound again, workers starting."""
+        """Take what recorder.serve prepared: descriptors that were kept, media ports bound again, workers starting.
+
+        `drain`: a stop ends the calls even where somebody keeps the sockets.
+        """
         self._crew = crew
         self._settings = settings
         self._log = log
         self._kept = kept
         self._bound = dict(bound)
         self._live = Live()
+        self.metrics = Metrics()
+        self._stopping = Stopping(drain=drain, patience=settings.sip.drain_seconds)
 
     async def run(self) -> None:
         """Serve until told to stop."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        self._stopping.listen(asyncio.get_running_loop())
         with ExitStack() as opened:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
@@ -91,7 +104,7 @@ class Daemon:
                 raise
             try:
                 await self._start(sockets, listening)
-                await stop.wait()
+                await self._stopping.begun.wait()
             finally:
                 await self._shut_down()
 
@@ -111,7 +124,7 @@ class Daemon:
         self._customers = customers
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
         syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
-        metrics = Metrics()
+        metrics = self.metrics
         self.node = Node(
             settings=settings,
             customers=customers,
@@ -125,30 +138,33 @@ class Daemon:
             tasks=self._tasks,
             metrics=metrics,
             log=log,
-            incidents=Incidents(lambda: datetime.now(UTC)),
+            incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir),
         )
         self._databases = Databases(self.node)
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
+        opened.callback(checkpoints.close)
+        opened.callback(self.node.notify.close)
         self._mending = Mending(self.node, checkpoints.remove)
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
         self._crew.listener = self._worker_events.on_event
-        self._housekeeping = Housekeeping(
-            self.node, self._live, self._runner.checkpoint, [self._worker_events.help_stranded]
-        )
+        signalling = Signalling(self.node, self._runner, self._live)
+        chores = (self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save)
+        self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
         self.node.not_accepting = self._housekeeping.not_accepting
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
-        signalling = Signalling(self.node, self._runner, self._live)
         self._server = Server(
             self.node.endpoint,
             signalling.on_event,
             lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
             clock=time.monotonic,
             client_context=lambda: client_context(
-                settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca
+                settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca, settings.authorities
             ),
+            known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
+            vouch=Vouching(settings.customers, settings.sip.client_ca).names,
         )
         self.node.flush = self._server.flush
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
@@ -172,9 +188,12 @@ class Daemon:
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
         self._tasks.start(self._mending.run(), "mending")
+        self._tasks.start(Syncing(self.node, self._live, self._runner).run(), "sync")
         self._tasks.start(self._startup.run(), "startup")
         self._tasks.start(ExportJob(self.node).run(), "exports")
         self._tasks.start(self._retention.run(), "retention")
+        self._tasks.start(AuditJob(self.node).run(), "audit")
+        self._tasks.start(DirectoryJob(self.node).run(), "directory")
         gc.freeze()  # what was imported stays: looking through it for garbage would take 50 ms each time
         gc.set_threshold(*COLLECT)
         gc.enable()
@@ -184,7 +203,7 @@ class Daemon:
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip
         certificates = (
-            Certificates(sip.certificate, sip.private_key, sip.client_ca)
+            Certificates(sip.certificate, sip.private_key, sip.client_ca, self._settings.authorities)
             if sip.certificate and sip.private_key
             else None
         )
@@ -204,7 +223,7 @@ class Daemon:
         self.node.notify.stopping()
         self._housekeeping.draining = True
         self._housekeeping.review()
-        if self._successor():
+        if self._stopping.handed_over(self.node.notify.present):
             for call in self._live:
                 self._runner.checkpoint(call)
         else:
@@ -214,18 +233,19 @@ class Daemon:
         await self._server.close()
         await self._crew.stop()
         await self._tasks.close()
+        self.node.incidents.save()
         await self._customers.close()
         self._log.info("recorder.stopped")
 
-    def _successor(self) -> bool:
-        """Tell whether the service manager keeps our sockets, so that the next start goes on with the calls."""
-        return self.node.notify.present and bool(len(self._live)) and "RECORDER_DRAIN" not in os.environ
-
     async def _end_calls(self) -> None:
+        """Let the calls end if there is time, then end and seal those that are left."""
+        self.node.notify.extend(self._stopping.patience + SEAL_SECONDS + LEAVE_SECONDS)
+        self._log.info("calls.draining", calls=len(self._live))
+        await self._stopping.wait_for_calls(lambda: len(self._live))
         for call in self._live:
             self._runner.guarded(call, StopAsked("shutdown", interrupted=True))
         self.node.flush()
-        for _ in range(round(DRAIN_SECONDS / LOOK_SECONDS)):
+        for _ in range(round(SEAL_SECONDS / LOOK_SECONDS)):
             if not len(self._live):
                 return
             await asyncio.sleep(LOOK_SECONDS)

@@ -64,6 +64,10 @@ class Desk:
         """Have a live call written to the index now; False if the database does not take it."""
         return await self._node.indexer.hurry(customer, call, SETTLE_SECONDS)
 
+    async def settle_all(self, customer: str) -> bool:
+        """Have all that the index lacks of a customer written now; False if the database does not take it."""
+        return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
+
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention decides by, and the percentage above which a sweep asks first."""
         return self._clock(), self._node.settings.retention.brake_percent

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sip.events import Token
+from sip.lines import Addresses
 from sip.message import Request
 
 
@@ -33,7 +34,7 @@ class Offered:
     offer: bytes  # raw SDP
     metadata: bytes | None  # raw rs-metadata, if any came along
     secure: bool  # the signalling is TLS
-    address: str  # address of ours that the client can reach: the SDP answer's
+    ours: Addresses  # addresses of ours that the client can reach: the SDP answer's
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class OfferWanted:
     request: Request
     metadata: bytes | None
     secure: bool  # the signalling is TLS
-    address: str  # address of ours for the SDP
+    ours: Addresses  # addresses of ours for the SDP
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,11 @@ class Resumed:
     part: str
 
 
+@dataclass(frozen=True, slots=True)
+class Distrusted:
+    """A sync of the disk failed: what was recorded so far may not outlive a power cut."""
+
+
 Event = (
     Offered
     | OfferWanted
@@ -175,4 +181,5 @@ Event = (
     | Unkeyed
     | MediaClosed
     | Resumed
+    | Distrusted
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.settings import SECTIONS, Customer
+from recorder.settings_directory import Directory
 
 WIDTH = 110  # columns of a comment line
 
@@ -28,6 +29,7 @@ def render(changes: Changes | None = None) -> str:
     for name, kind in SECTIONS.items():
         lines += _section(f"[{name}]", name, kind, given)
     lines += _section("[[customer]]", "customer", Customer, given)
+    lines += map(_commented_out, _section("[[directory]]", "directory", Directory, {}))
     if given:
         raise KeyError(f"no such setting: {', '.join(sorted(given))}")
     return "\n".join(lines).rstrip() + "\n"
@@ -42,6 +44,10 @@ def _section(header: str, path: str, kind: type[Any], given: dict[str, object]) 
     yield ""
 
 
+def _commented_out(line: str) -> str:
+    return line if not line or line.startswith("#") else f"# {line}"
+
+
 def _field(item: Field[Any], change: object) -> Iterator[str]:
     """Yield the documentation of a field and its line, commented out if leaving it away means the same."""
     yield from _comment(item.metadata["doc"])
@@ -54,6 +60,7 @@ def _field(item: Field[Any], change: object) -> Iterator[str]:
 
 
 _POSSIBLE: Mapping[str, str] = {
+    "witnesses": '["file:/mnt/elsewhere/checkpoints.jsonl", "journald"]',
     "client_ca": '"/etc/recorder/sbc-ca.crt"',
     "advertise": '"192.0.2.10"',
     "certificate": '"/etc/recorder/tls.crt"',
@@ -64,6 +71,11 @@ _POSSIBLE: Mapping[str, str] = {
     "country": '"DE"',
     "digest": '"/etc/recorder/acme.digest"',
     "srtp": '"preferred"',
+    "secret": '"credential:entra-secret"',
+    "secret_expires": "2027-03-31",
+    "login": '"https://login.microsoftonline.com"',
+    "graph": '"https://graph.microsoft.com"',
+    "proxy_ca": '"/etc/recorder/proxy-ca.crt"',
 }
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from recorder import commands as c
 from recorder import events as e
 from recorder.checkpoint import Checkpoints
 from recorder.document import encode
+from recorder.durability import Durability
 from recorder.errors import NotPossible
 from recorder.live import Live, LiveCall
 from recorder.mending import Left, Mending
@@ -40,7 +39,7 @@ class Finishing:
         self._live = live
         self._mending = mending
         self._feed = feed
-        self._spools = str(node.runtime_dir / "spool")
+        self._durability = Durability(node.syncer)
 
     async def close_media(self, call: LiveCall) -> None:
         """Have the worker seal the media part, then tell the recording."""
@@ -48,8 +47,11 @@ class Finishing:
         clean = False
         try:
             if call.started:
-                final = await asyncio.wait_for(self.node.workers.close(call.id), CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    final = await self.node.workers.close(call.id)
                 figures, clean = final.streams, final.clean
+                if final.part:
+                    self._checkpoints.returned(call.id)
         except (TimeoutError, OSError):
             self.node.log.warning("media.close_failed", call=call.id)
             self.node.workers.drop(call.id)
@@ -63,7 +65,7 @@ class Finishing:
                     self._seal(call, command.document, sealed=True)
                 else:  # repairing waits for the disk
                     await asyncio.to_thread(self._seal, call, command.document, sealed=False)
-            await asyncio.wrap_future(self.node.syncer.wait(epoch=call.epoch))
+            await self._durability.wait(call.epoch)
         except (StorageError, NotPossible, OSError) as problem:
             self._not_durable(call, command.document, problem)
             return
@@ -148,9 +150,10 @@ class Finishing:
         days = call.customer.settings.retention_days
         row = row_of(document, call.leaf, days)
         people = tuple((p["number"], p["uri"], p["name"]) for p in document["parties"])
-        if people != call.people:
-            call.people, call.forms = people, forms_of(document, call.customer.settings.country)
-        self.node.indexer.put(call.customer, row, call.forms, done)
+        people += tuple((None, name["key"], None) for name in document["related"])
+        if hash(people) != call.people:
+            call.people, call.forms = hash(people), "\0".join(forms_of(document, call.customer.settings.country))
+        self.node.indexer.put(call.customer, row, tuple(call.forms.split("\0")) if call.forms else (), done)
 
     def _let_go(self, call: LiveCall) -> None:
         """Give back everything that was held for the call."""
@@ -160,8 +163,6 @@ class Finishing:
         call.pairs.clear()
         if call.fd_name:
             self.node.notify.remove(call.fd_name)
-        with suppress(FileNotFoundError):
-            os.unlink(f"{self._spools}/{call.id}")
         call.recording.state = State.OVER
         self._live.remove(call)
 

@@ -18,6 +18,10 @@ FLUSH_SECONDS = 0.1
 REST = 4
 """After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
 
+REST_PER_CALL = 0.02
+"""And so many seconds for each call it took: below 50 a second nobody waits, above it a busy node writes the pages of
+its index, which are the same for many calls, once for many calls."""
+
 MOST_SECONDS = 2.0
 """It never rests longer."""
 
@@ -29,6 +33,10 @@ RETRY_SECONDS = 1.0
 
 BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
+
+
+NOT_NOW = (StorageError, MemoryError, OSError)
+"""What is no fault of a call: the database, the memory, the descriptors are not to be had at the moment."""
 
 
 @dataclass(slots=True)
@@ -53,6 +61,7 @@ class Indexer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.failing = False
+        self._written_calls = 0
 
     def put(
         self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
@@ -90,6 +99,11 @@ class Indexer:
             return False
         return True
 
+    async def hurry_all(self, customer: str, seconds: float) -> bool:
+        """Have everything that waits of a customer written now; False if the database does not take it in time."""
+        waiting = list(self._waiting.get(customer, {}))
+        return all(await asyncio.gather(*(self.hurry(customer, call, seconds) for call in waiting)))
+
     def oldest(self) -> float:
         """Return the age in seconds of the oldest change that is not indexed."""
         since = [w.since for q in self._waiting.values() for w in q.values()]
@@ -104,14 +118,14 @@ class Indexer:
 
     async def run(self) -> None:
         """Write for ever; owned by recorder.tasks."""
-        took = 0.0
+        rest = 0.0
         while True:
             await self._wake.wait()
-            await asyncio.sleep(max(FLUSH_SECONDS, min(MOST_SECONDS, REST * took)))
+            await asyncio.sleep(max(FLUSH_SECONDS, min(MOST_SECONDS, rest)))
             self._wake.clear()
-            begun = self._clock()
+            begun, before = self._clock(), self._written_calls
             done = [await self._flush(name) for name in list(self._waiting)]
-            took = self._clock() - begun
+            rest = max(REST * (self._clock() - begun), REST_PER_CALL * (self._written_calls - before))
             if not all(done):
                 self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
@@ -132,7 +146,7 @@ class Indexer:
         try:
             if batch:
                 await self._put(name, batch)
-        except StorageError:
+        except NOT_NOW:
             return False
         except Exception as problem:
             return await self._one_by_one(name, batch, problem)
@@ -156,7 +170,7 @@ class Indexer:
         for entry in batch:
             try:
                 await self._put(name, [entry])
-            except StorageError:
+            except NOT_NOW:
                 return False
             except Exception as own:
                 await self._one_by_one(name, [entry], own)
@@ -166,6 +180,7 @@ class Indexer:
 
     def _written(self, name: str, entry: _Waiting) -> None:
         """Take an entry out, unless a newer state of its call waits."""
+        self._written_calls += 1
         queue = self._waiting[name]
         if queue.get(entry.row.id) is entry:
             del queue[entry.row.id]

@@ -13,6 +13,7 @@ from recorder.opening import create_customer, customer_exists, open_credentials
 from recorder.settings import Settings
 from recorder.settings_files import load
 from recorder.shell_acts import note
+from storage.roots import load_root, make_token_root
 
 SYSTEM_FOLDER = Path("/etc")
 """A configuration below it belongs to the machine and uses the usual places of the system."""
@@ -59,9 +60,7 @@ def initialise(config: Path) -> Made:
     made.note(str(config), write_config(config))
     settings = load(config, files=False)
     _certificates(settings, made)
-    scheme, _, rest = settings.keys.root.partition(":")
-    if scheme == "file":
-        made.note(rest, making.root_key(Path(rest)))
+    _root(settings, made)
     for folder in (settings.node.data_dir, settings.node.runtime_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for customer in settings.customers:
@@ -106,6 +105,20 @@ def _certificates(settings: Settings, made: Made) -> None:
     ):
         if certificate and key:
             made.note(f"certificate of the {name}, {certificate} (self-signed)", making.pair(certificate, key, hosts))
+
+
+def _root(settings: Settings, made: Made) -> None:
+    """Make the root secret, but never a second one where keys hang on the first; raises KeysError."""
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme not in ("file", "pkcs11"):
+        return
+    fresh = not any(customer_exists(settings, customer) for customer in settings.customers)
+    if not fresh:
+        load_root(settings.keys.root)  # a new one would open nothing, and stand in the way of the one that does
+    if scheme == "file":
+        made.note(rest, fresh and making.root_key(Path(rest)))
+    else:
+        made.note("key of the root secret in its token", fresh and make_token_root(settings.keys.root))
 
 
 def _first_token(settings: Settings, made: Made) -> None:

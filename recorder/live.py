@@ -29,15 +29,15 @@ class LiveCall:
     part: Part | None = None  # the newest media part, until a worker has it
     media_part: int = 0  # number of the newest media part
     media_fd: int = -1
-    spool_fd: int = -1
+    spool_fd: int = -1  # the call's file in the runtime directory; of recorder.checkpoint, which closes it
     pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
     fd_name: str = ""  # in the descriptor store
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
     dirty: bool = False  # the checkpoint is older than the recording
-    people: tuple[object, ...] = ()  # what `forms` were made of
-    forms: tuple[str, ...] = field(default=(), repr=False)  # search forms of the parties
+    people: int = 0  # hash of what `forms` were made of
+    forms: str = field(default="", repr=False)  # search forms of the parties, joined by NUL: a fifth of a tuple's size
     files: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while parts are ended
 
     @property
@@ -52,12 +52,11 @@ class LiveCall:
         return [*(f"c{n + 1}" for n in range(control)), *(f"m{n + 1}" for n in range(self.media_part))]
 
     def close_files(self) -> None:
-        """Close the descriptors of parts and spool as they are; a second time does nothing."""
+        """Close the descriptors of the parts as they are; a second time does nothing."""
         if self.control:
             self.control.abandon()
-        for descriptor in (self.media_fd, self.spool_fd):
-            if descriptor >= 0:
-                os.close(descriptor)
+        if self.media_fd >= 0:
+            os.close(self.media_fd)
         self.media_fd = self.spool_fd = -1
 
 

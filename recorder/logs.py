@@ -17,7 +17,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ class Pipeline:
         self._lock = threading.RLock()
         self._swept = 0.0
         self.taken: tuple[Any, Any] | None = None  # standard output and error, while `install` has them
+        self.on_held: Callable[[], None] = lambda: None  # called for every line that is held back, for the metrics
 
     def __enter__(self) -> Pipeline:
         return self
@@ -118,6 +119,7 @@ class Pipeline:
                 self._sweep(now)
                 held = self._rate.admit(key, now)
                 if held is None and event not in _ALWAYS:
+                    self.on_held()
                     return
                 self._emit(level, event, {**fields, "suppressed": held} if held else fields)
         except Exception:  # a log line is never worth a call, and nowhere is left to say so

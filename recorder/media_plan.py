@@ -33,6 +33,8 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         rtcp_source=line.rtcp_source,
         rtcp_mux=line.rtcp_mux,
         held=plan.held,
+        learn=customer.learn_source,
+        feedback=line.feedback,
     )
     return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity)
 

@@ -21,10 +21,14 @@ from recorder.settings import Settings
 from recorder.stream import Certificate
 from recorder.tasks import Tasks
 from recorder.tenancy import Tenants
+from recorder.unwelcome import Unwelcome
 from recorder.workers import Workers
 from sip.endpoint import Endpoint
 from storage.customers import Customer
 from storage.sync import Syncer
+
+OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
+"""Methods that may carry an offer, and what we call one in a dialog."""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,10 @@ class Node:
     not_accepting: Callable[[], str | None] = field(default=lambda: None)  # why no calls are accepted
     storage_well: bool = True
     certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
+    unwelcome: Unwelcome = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unwelcome = Unwelcome(self.log, self.metrics)
 
     @property
     def runtime_dir(self) -> Path:
@@ -82,12 +90,19 @@ class Node:
         self.metrics.storage_state.set(0)
         self.load_changed()
 
-    def refused(self, method: str, status: int, reason: str, customer: str | None = None) -> None:
-        """Count a refused request and list it as an incident."""
+    def refused(
+        self, method: str, status: int, reason: str, customer: str | None = None, source: str | None = None,
+        call: str | None = None,
+    ) -> None:  # fmt: skip
+        """Count a refused request, tell it, and list a refused call or offer (of the live `call`) as an incident."""
         self.metrics.sip_refused.labels(method, str(status), reason).inc()
-        if method == "INVITE":
+        if call and method in OFFERING:
+            self.incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
+        elif method == "INVITE":
             self.metrics.calls.labels("refused").inc()
             self.incidents.add("call-refused", customer, status=status, reason=reason)
+        fields = {"status": status, "reason": reason, **({"customer": customer} if customer else {})}
+        self.unwelcome.say("sip.refused", source, self.monotonic(), method=method, **fields)
 
     def ended(self, recording: Recording, customer: str) -> None:
         """Count a finished recording; one that lacks something is an incident of its customer, nobody else's."""

@@ -11,6 +11,7 @@ import array
 import os
 import re
 import socket
+import struct
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
@@ -20,6 +21,7 @@ MAX_NAME = 255  # characters; systemd ignores longer names
 PATIENCE_SECONDS = 1.0
 """For a manager that does not read its socket: the calls matter more. Until it reads again it is not waited for."""
 
+_TIMEVAL = struct.Struct("@ll")  # seconds and microseconds, socket(7)
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,255}")  # no colon: it separates the names in LISTEN_FDNAMES
 
 
@@ -29,7 +31,8 @@ class Notifier:
     def __init__(self, address: str | None) -> None:
         """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty for nobody."""
         self._address = address or None
-        self._patience = PATIENCE_SECONDS
+        self._channel: socket.socket | None = None
+        self._patient = True
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
@@ -81,17 +84,42 @@ class Notifier:
         if self._address is None:
             return False
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-                channel.settimeout(self._patience)
-                channel.sendmsg(["\n".join(lines).encode()], rights, 0, address)
-        except OSError as problem:
-            if isinstance(problem, TimeoutError | BlockingIOError):
-                self._patience = 0.0
-            return False
-        self._patience = PATIENCE_SECONDS
-        return True
+        data = ["\n".join(lines).encode()]
+        for _ in range(2):  # a manager that began anew has another socket under the same name
+            try:
+                self._channel = self._channel or _connected(self._address)
+                self._channel.sendmsg(data, rights, 0 if self._patient else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._patient = False
+                return False
+            except OSError:
+                self.close()
+            else:
+                self._patient = True
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the way to the manager; the next message opens it again."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+
+def _connected(address: str) -> socket.socket:
+    """Open the way to a manager, which is kept: two messages a call go over it."""
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        # The kernel waits, not Python, which would ask before each message whether there is room.
+        whole = int(PATIENCE_SECONDS)
+        channel.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(whole, round((PATIENCE_SECONDS - whole) * 1e6))
+        )
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        channel.close()
+        raise
+    return channel
 
 
 def _checked(name: str) -> str:

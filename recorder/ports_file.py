@@ -1,23 +1,24 @@
-"""The media ports of live calls, as their checkpoints name them outside the seal; no heavy import."""
+"""What the files of live calls say outside the seal: their media ports; no heavy import."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-LIVE = "live"
-"""Folder of the checkpoints in the runtime directory."""
+from recorder.slots import states
 
 
 def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
-    """Yield (RTP port, whether it has an RTCP port above it) of every checkpoint that can be read."""
-    folder = runtime_dir / LIVE
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.suffix:
-            continue  # of a call that is over, or half written
-        try:
-            ports = json.loads(path.read_bytes())["ports"]
-            yield from ((int(port), bool(rtcp)) for port, rtcp in ports)
-        except (OSError, ValueError, KeyError, TypeError):
+    """Yield (RTP port, whether it has an RTCP port above it) of every live call whose file can be read."""
+    for state in states(runtime_dir):
+        if state.over:
             continue
+        try:
+            yield from ((int(port), bool(rtcp)) for port, rtcp in state.outer["ports"])
+        except (ValueError, KeyError, TypeError):
+            continue
+
+
+def left_calls(runtime_dir: Path) -> set[str]:
+    """Return the ids of the calls that a former life of the daemon left."""
+    return {str(state.outer.get("call")) for state in states(runtime_dir)}

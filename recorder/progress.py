@@ -33,5 +33,19 @@ def progress(title: str, total: float | None, *, stream: TextIO | None = None) -
         yield advance
 
 
+@contextmanager
+def watched(title: str, *, stream: TextIO | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that is told how far the work is, and of how much, 0 while nobody knows."""
+    with progress(title, None, stream=stream) as advance:
+        before = 0
+
+        def shown(done: int, of: int) -> None:
+            nonlocal before
+            advance(done - before)
+            before = done
+
+        yield shown
+
+
 def _nothing(units: float) -> None:
     """Take a step nobody watches."""

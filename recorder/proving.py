@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from recorder.settings import Customer as Configured
 from recorder.settings import Settings
 from storage import customers, receipts
+from storage.audit_chain import AuditError, Checkpoint
 from storage.audit_files import AuditFiles
 from storage.receipts import BadReceipt
 from storage.roots import load_root
 
 
-def prove(settings: Settings, configured: Configured) -> dict[str, Any]:
-    """Check the chain of a customer against every checkpoint; raises KeysError where its keys do not open."""
+def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
+    """Check the chain of a customer against every checkpoint, also those that a witness was told.
+
+    Raises KeysError where its keys do not open.
+    """
     name, data = configured.name, settings.node.data_dir
     files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
-    verdict = files.verify(_key(settings, configured))
+    verdict = files.verify(_key(settings, configured), [mark for mark in told if mark.customer == name])
     return {
         "customer": name,
         "ok": verdict.good,
@@ -25,6 +29,21 @@ def prove(settings: Settings, configured: Configured) -> dict[str, Any]:
         "bad": verdict.bad,
         "fault": verdict.fault or None,
     }
+
+
+def witnessed(data: bytes) -> list[Checkpoint]:
+    """Find the checkpoints in what a witness kept: lines of JSON, behind whatever a syslog put before them.
+
+    Raises AuditError if there is none.
+    """
+    found = []
+    for line in data.splitlines():
+        at = line.find(b'{"customer":')
+        if at >= 0:
+            found.append(Checkpoint.parse(line[at : line.rfind(b"}") + 1]))
+    if not found:
+        raise AuditError("there is no checkpoint in what the witness kept", "each is a line of JSON")
+    return found
 
 
 def prove_receipt(data: bytes, settings: Settings, wanted: Iterable[Configured]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from recorder.stream import Certificate, Stream, answer, plans_of
 from sip import metadata, negotiate, offers
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
+from sip.lines import Addresses
 from sip.message import Request
 from sip.negotiate import LinePlan
 from sip.owners import Owner
@@ -94,7 +95,7 @@ class Recording:
         self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
         self._random = random
         self._bye: Token | None = None
-        self._answer_token: tuple[Token, str] | None = None
+        self._answer_token: tuple[Token, Addresses] | None = None
         self._pending: tuple[LinePlan, ...] = ()
         self._offer: SessionDescription | None = None  # the newest offer until it is answered
         self._first = True  # the newest offer is the first one
@@ -141,6 +142,8 @@ class Recording:
                 return [c.Index()] if self.alive else []
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
+            case e.Distrusted():
+                return self._distrusted(now)
             case e.Resumed(part):
                 writable = self.alive or self.state is State.CLOSING
                 return [self._event("resumed", now, part=part), c.Index()] if writable else []
@@ -161,7 +164,7 @@ class Recording:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
-            plans = negotiate.plan(offer, self._policy(event.secure), self.lines)
+            plans = negotiate.plan(offer, self._policy(event.secure), self.lines, event.ours.families)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
@@ -175,8 +178,12 @@ class Recording:
         """Offer a line of ours; media begin with the answer, which comes in the ACK."""
         if self.state is not State.NEW:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
+        try:
+            lines = offers.invitation(self._policy(event.secure))
+        except NotAcceptable as problem:
+            return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         self._ours = True
-        return self._take_up(event, offers.invitation(self._policy(event.secure)), b"", now)
+        return self._take_up(event, lines, b"", now)
 
     def _policy(self, secure: bool) -> negotiate.Policy:
         return self.policy if self.policy.secure == secure else replace(self.policy, secure=secure)
@@ -189,7 +196,7 @@ class Recording:
         self._before = ([x.copy() for x in self.streams], self.lines, offer_before, self.answer_sdp, self.version)
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
-        self._answer_token, self._pending = (event.token, event.address), plans
+        self._answer_token, self._pending = (event.token, event.ours), plans
         if self.state is State.NEW:
             self.started = now
             self.call_id = event.request.headers.get("Call-ID", "") or ""
@@ -248,12 +255,12 @@ class Recording:
         self.streams, self.lines, self.offer_sdp, self.answer_sdp, self.version = self._before
 
     def _answer(self, now: e.Now) -> list[c.Command]:
-        token, address = self._answer_token or (Token(0), "")
+        token, ours = self._answer_token or (Token(0), Addresses(""))
         first = self.state is State.OPENING
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]
         self.lines = self._pending
-        sdp = self._offer_body(address, live) if self._ours else self._answer_body(address, live)
+        sdp = self._offer_body(ours.address, live) if self._ours else self._answer_body(ours, live)
         self.answer_sdp = sdp
         self.state = State.RECORDING
         plans = plans_of(live)
@@ -269,8 +276,16 @@ class Recording:
 
     def _offer_body(self, address: str, live: list[Stream]) -> bytes:
         ports, keys = [s.port for s in live], [s.own_key for s in live]
-        self.version = 1
-        return offers.write(self.lines, address=address, ports=ports, keys=keys, session_id=self.sdp_session)
+        self.version, fingerprint = 1, self._fingerprint(live)
+        return offers.write(
+            self.lines, address=address, ports=ports, keys=keys, session_id=self.sdp_session, fingerprint=fingerprint
+        )
+
+    def _fingerprint(self, live: list[Stream]) -> str:
+        """Return that of our certificate, one for all of the recording; empty where no line needs one."""
+        if self.certificate is None and self.certify and any(s.keys for s in live):
+            self.certificate = self.certify()
+        return self.certificate.fingerprint if self.certificate else ""
 
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
@@ -292,16 +307,13 @@ class Recording:
         media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
         return [c.Keep(c.Kept.OFFER, self.offer_sdp), media, c.Index()]
 
-    def _answer_body(self, address: str, live: list[Stream]) -> bytes:
+    def _answer_body(self, ours: Addresses, live: list[Stream]) -> bytes:
         """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
         offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
-
-        if self.certificate is None and self.certify and any(s.keys for s in live):
-            self.certificate = self.certify()
-        fingerprint = self.certificate.fingerprint if self.certificate else ""
+        fingerprint = self._fingerprint(live)
 
         def body() -> bytes:
-            return answer(offer, self.lines, live, address, self.sdp_session, self.version, fingerprint)
+            return answer(offer, self.lines, live, ours, self.sdp_session, self.version, fingerprint)
 
         if self.version and body() == self.answer_sdp:
             return self.answer_sdp
@@ -312,6 +324,10 @@ class Recording:
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
+        if request.method == "INVITE" and self.answer_sdp:  # without SDP: the endpoint answered with this offer
+            offered = offers.anew(self.answer_sdp)
+            self.version += offered != self.answer_sdp
+            self.answer_sdp = offered
         done = self._learn(request, body, now)
         self._holds(now)
         return [*done, c.Index()] if done else []
@@ -331,6 +347,13 @@ class Recording:
         for stream in self.streams:
             if not stream.removed:
                 stream.hold(stream.line.held or self.picture.holding(stream.label), now.wall)
+
+    def _distrusted(self, now: e.Now) -> list[c.Command]:
+        if not self.alive:
+            return []
+        self.interrupted = True
+        self.note("sync-failed", now)
+        return [self._event("sync-failed", now), c.Index()]
 
     def note(self, kind: str, now: e.Now, **more: Any) -> None:
         """Remember something odd about the call, shown with it; nothing personal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from recorder.document import rfc3339
@@ -18,6 +19,10 @@ from sip.picture import Picture
 
 FIELDS = ("paused", "interrupted", "reason", "call_id", "client", "sdp_session", "version", "notes")
 """Fields that are JSON already."""
+
+
+MAX_POLICIES = 256
+"""Policies written out once, not for each checkpoint: a customer has two, with and without TLS."""
 
 
 def to_state(recording: Recording) -> dict[str, Any]:
@@ -65,6 +70,7 @@ def _certificate(recording: Recording) -> list[str] | None:
     return [own.fingerprint, base64.b64encode(own.identity).decode()] if own else None
 
 
+@lru_cache(MAX_POLICIES)
 def _policy(policy: negotiate.Policy) -> dict[str, Any]:
     plain = {item.name: getattr(policy, item.name) for item in fields(policy)}
     return {**plain, "supported": sorted(policy.supported), "kinds": sorted(policy.kinds)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from media import records
@@ -45,16 +45,22 @@ def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | 
     """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
 
     `known` is the last document where somebody still has it: it is kept in a control part of its own, and nothing is
-    rebuilt. Raises StorageError or NotPossible if the disk does not take it now.
+    rebuilt. One that was never accepted, since nothing in it says what it is and nobody spoke, is removed. Raises
+    StorageError or NotPossible if the disk does not take it now.
     """
     repaired = 0
     for ref in customer.vault.parts(call, leaf):
         if not ref.finished:
             customer.vault.recover(ref)
             repaired += 1
-    document = rebuild(customer, call, leaf) if known is None else dict(known)
     if known is not None:
+        document: dict[str, Any] | None = dict(known)
         _keep(customer, call, leaf, known)
+    else:
+        content = _content(customer, call, leaf)
+        document = content.document
+        if content.empty:  # no INVITE is answered before its document is written
+            customer.vault.remove(call, leaf)
     for ref in customer.vault.parts(call, leaf):
         if not ref.finished:
             customer.vault.finish(ref.call, ref.leaf, ref.part)
@@ -76,10 +82,22 @@ def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any])
         part.abandon()
 
 
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the parts of a recording hold."""
+
+    document: dict[str, Any] | None
+    empty: bool  # every part can be read, and there is neither a document nor a packet in any
+
+
 def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
     """Return the document of a recording from its parts alone; None if there is none in them."""
+    return _content(customer, call, leaf).document
+
+
+def _content(customer: Customer, call: str, leaf: int) -> _Content:
     document: dict[str, Any] | None = None
-    summary = Summary()
+    summary, whole = Summary(), True
     for ref in customer.vault.parts(call, leaf):
         try:
             for record in records.read(customer.vault.read(ref, live=True)):
@@ -88,12 +106,12 @@ def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
                 else:
                     summary.add(record)
         except (StorageError, ValueError):
-            continue  # what can be read is what is kept; verify names the defect
+            whole = False  # what can be read is what is kept; verify names the defect
     if document is None:
-        return None
+        return _Content(None, whole and summary.last_ns() is None)
     if document["state"] == "recording":
         _end(document, summary)
-    return document
+    return _Content(document, False)
 
 
 def _end(document: dict[str, Any], summary: Summary) -> None:
@@ -146,7 +164,8 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
 
 
 async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
-    """Write a rebuilt document to the database."""
+    """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
     row = row_of(document, leaf, customer.settings.retention_days)
+    row = replace(row, hold=await customer.holds.get(row.id) is not None)
     forms = forms_of(document, customer.settings.country)
     await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

@@ -10,7 +10,6 @@ from typing import Any
 
 from media.sockets import Pair
 from recorder.checkpoint import Checkpoints, Outer
-from recorder.control import ControlPart
 from recorder.live import Live, LiveCall
 from recorder.mending import Left, Mending
 from recorder.node import Node
@@ -114,11 +113,8 @@ class Resume:
 
     def _files(self, call: LiveCall, control: str) -> None:
         """Begin a new control part and have the old ones ended; the media part follows when the worker is asked."""
-        number, part = self._runner.new_part(call, "c", int(control[1:]) + 1)
-        call.control = ControlPart(f"c{number}", part)
-        self._node.tasks.start(self._runner.finishing.end_controls(call, number), "controls")
-        path = self._runner.spool(call.id)
-        call.spool_fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._runner.new_control(call, int(control[1:]) + 1)
+        call.spool_fd = self._checkpoints.begin(call.id)
 
 
 def _stored_pair(port: int, by_port: dict[int, socket.socket]) -> Pair | None:

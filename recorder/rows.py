@@ -38,5 +38,6 @@ def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -
 
 
 def forms_of(document: Mapping[str, Any], country: str) -> tuple[str, ...]:
-    """Return every search form of every party of a call."""
-    return identity.stored_of(document["parties"], country)
+    """Return every search form of every party of a call, and of the names it shares with other recordings."""
+    names = identity.of_names(name["key"] for name in document.get("related", ()))
+    return (*identity.stored_of(document["parties"], country), *names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 from media.errors import MediaError
@@ -43,8 +43,6 @@ class Runner:
         self.live = live
         self.checkpoints = checkpoints
         self.finishing = Finishing(node, checkpoints, live, mending, self.guarded)
-        self._spools: Path = node.runtime_dir / "spool"
-        self._spools.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
             c.OpenSockets: self._open_sockets,
             c.CloseSockets: self._close_sockets,
@@ -81,8 +79,9 @@ class Runner:
         try:
             self.feed(call, event)
         except Exception as problem:
-            if isinstance(event, e.Offered | e.HungUp):
+            if isinstance(event, e.Offered | e.OfferWanted | e.HungUp):
                 self.node.endpoint.refuse(event.token, 500, self.node.monotonic())
+                self._tell(call, event.request.method, 500, "internal", first=not call.started)
             self.give_up(call, problem)
 
     def give_up(self, call: LiveCall, problem: Exception) -> None:
@@ -155,7 +154,7 @@ class Runner:
         for kind, body in call.early:
             call.control.keep(kind, body)
         call.early.clear()
-        call.spool_fd = os.open(self.spool(call.id), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        call.spool_fd = self.checkpoints.begin(call.id)
         call.part = self.next_part(call)
 
     def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
@@ -166,6 +165,17 @@ class Runner:
             except PartExists:
                 continue
         raise NotPossible("the parts of this recording are numbered beyond reason")
+
+    def new_control(self, call: LiveCall, least: int = 0) -> None:
+        """Begin the next control part, number `least` or above, and have the ones before ended."""
+        before = call.control
+        number, part = self.new_part(call, "c", least or (int(before.name[1:]) + 1 if before else 1))
+        call.control = ControlPart(f"c{number}", part)
+        if before:
+            with suppress(NotPossible):  # what it did not take is in the checkpoint too
+                before.flush()
+            before.abandon()
+        self.node.tasks.start(self.finishing.end_controls(call, number), "controls")
 
     def next_part(self, call: LiveCall) -> Part:
         """Create the next media part of a call; its descriptor is call.media_fd."""
@@ -188,6 +198,7 @@ class Runner:
     def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
         part, call.part = call.part or self.next_part(call), None
+        self.checkpoints.lend(call.id)
         self.node.workers.add(new_call(call.id, part, specs), call.pairs, call.media_fd, call.spool_fd)
         call.started = True
         return None
@@ -199,10 +210,6 @@ class Runner:
             raise NotPossible("the customer is not configured any more")
         certificate = call.recording.certificate
         return stream_specs(plans, configured, certificate.identity if certificate else b"")
-
-    def spool(self, call: str) -> Path:
-        """Return where a call's spool lies."""
-        return self._spools / call
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
         specs = self.specs(call, command.streams)
@@ -232,7 +239,7 @@ class Runner:
 
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
-        self.node.refused("INVITE" if first else "re-offer", command.status, command.reason, call.customer.name)
+        self._tell(call, "INVITE" if first else "re-offer", command.status, command.reason, first=first)
         self.node.endpoint.refuse(
             command.token,
             command.status,
@@ -240,6 +247,11 @@ class Runner:
             retry_after=command.retry_after,
             warning=command.warning,
         )
+
+    def _tell(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
+        """Have a refusal listed; one of the first INVITE is of a call that never was."""
+        source, known = call.recording.source, None if first else call.id
+        self.node.refused(method, status, reason, call.customer.name, source, known)
 
     def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:
         self.node.endpoint.hang_up(call.session, command.reason, self.node.monotonic())

@@ -22,8 +22,11 @@ from recorder.settings import Settings
 from recorder.settings_files import load
 
 
-def serve(config: Path) -> int:
-    """Run the daemon in this process until SIGTERM or SIGINT; the exit status of `recorder serve`."""
+def serve(config: Path, *, drain: bool = False) -> int:
+    """Run the daemon in this process until SIGTERM or SIGINT; the exit status of `recorder serve`.
+
+    `drain`: a stop ends the calls, whoever keeps the sockets.
+    """
     settings = load(config)
     with logs.install(settings.log.level.value) as pipeline:
         raise_descriptors()
@@ -34,11 +37,11 @@ def serve(config: Path) -> int:
                 raise NotPossible(
                     f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
                 )
-            _run(settings, pipeline)
+            _run(settings, pipeline, drain=drain)
     return 0
 
 
-def _run(settings: Settings, pipeline: logs.Pipeline) -> None:
+def _run(settings: Settings, pipeline: logs.Pipeline, *, drain: bool) -> None:
     kept = listen_fds(os.environ, os.getpid())
     bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept))
     gc.disable()  # looking through half-made modules for garbage takes a tenth of the start; the daemon enables it
@@ -50,7 +53,9 @@ def _run(settings: Settings, pipeline: logs.Pipeline) -> None:
             await crew.begin()
             from recorder.daemon import Daemon  # half a second of imports; the kernel buffers, the workers start
 
-            await Daemon(settings, logs.get(), kept, bound, crew).run()
+            daemon = Daemon(settings, logs.get(), kept, bound, crew, drain=drain)
+            pipeline.on_held = daemon.metrics.log_suppressed.inc
+            await daemon.run()
         finally:
             await crew.stop()
 

@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 
 from recorder import settings_rules
 from recorder import settings_values as read
+from recorder.settings_directory import Directory
 from recorder.settings_faults import Fault, SettingsError, key_lines, suggestion, syntax_fault
+from recorder.settings_fields import option, required
 from recorder.settings_values import (
     Address,
     Level,
     Listener,
     Network,
     PortRange,
-    Reader,
     Siprec,
     Srtp,
     Transport,
@@ -33,16 +34,6 @@ ListenAddress = Listener  # what the sockets are opened by
 
 MAX_FILE = 1024 * 1024  # bytes; 10,000 customers fit, a file given by mistake does not
 _DAY = 86_400
-
-
-def option(reader: Reader, default: object, doc: str, *, example: object = None) -> Any:
-    """Declare a field: how it is read, what holds if it is absent, its documentation, and what the example shows."""
-    return field(default=default, metadata={"read": reader, "doc": doc, "example": example})
-
-
-def required(reader: Reader, doc: str, *, example: object) -> Any:
-    """Declare a field that must be given."""
-    return field(metadata={"read": reader, "doc": doc, "example": example})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +98,24 @@ class Sip:
         "INVITEs a second that one address may send, twice as many in one go; 0 = any number. Beyond: 503 with "
         "Retry-After. The default stops a flood; a value a little above what your SBC sends stops a loop as well.",
     )
+    drain_seconds: int = option(
+        read.whole(0, 86_400, "seconds"),
+        15,
+        "How long running calls may go on once the recorder is stopped for good (systemctl stop, serve --drain); then "
+        "they are ended and kept as interrupted. A restart does not end them.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """Where the audio arrives."""
 
-    bind: str = option(read.ip, "0.0.0.0", "Address that media sockets are bound to.")  # noqa: S104 - as above
+    bind: str = option(
+        read.ip,
+        "0.0.0.0",  # noqa: S104 - as above
+        'Address that media sockets are bound to. "::" is all of IPv6 and IPv4, "0.0.0.0" all of IPv4 only: then lines '
+        "offered with an IPv6 address are refused.",
+    )
     advertise: str | None = option(
         read.ip,
         None,
@@ -159,7 +161,8 @@ class Keys:
     root: str = option(
         read.root_key,
         "credential:recorder-root-key",
-        "credential:NAME (handed over by systemd) | file:PATH (32 random bytes, mode 0600; for trials).",
+        "credential:NAME (handed over by systemd) | file:PATH (32 random bytes, mode 0600; for trials) | "
+        "pkcs11:token=T;object=O?module-path=/LIB.so&pin-source=file:/PIN (a hardware token).",
     )
 
 
@@ -172,6 +175,18 @@ class Retention:
     )
     brake_percent: int = option(
         read.whole(0, 100, "percent"), 5, "A sweep that would take more of a customer's calls asks first."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Who did what. A signed checkpoint of each customer's log is written beside it every minute."""
+
+    witnesses: tuple[str, ...] = option(
+        read.each(read.witness),
+        (),
+        "Places that are told each checkpoint too, so that nobody rolls a log back unseen: "
+        "file:/PATH, syslog:/dev/log, syslog:HOST:PORT, journald.",
     )
 
 
@@ -199,7 +214,13 @@ class Customer:
     certificates: tuple[str, ...] = option(
         read.each(read.host_name),
         (),
-        "Subject alternative names of SBC client certificates; needs [sip] client_ca.",
+        "Subject alternative names of SBC client certificates; needs a client_ca, of the customer or of [sip].",
+    )
+    client_ca: Path | None = option(
+        read.absolute,
+        None,
+        "Authorities that issue this customer's certificates, PEM; by default those of [sip] client_ca. As soon as one "
+        "customer has some of its own, each file must hold the very authorities that sign the SBCs' certificates.",
     )
     domains: tuple[str, ...] = option(read.each(read.host_name), (), "Host part of the Request-URI.")
     country: str | None = option(
@@ -268,12 +289,24 @@ class Settings:
     admin_api: AdminApi = field(default_factory=AdminApi)
     keys: Keys = field(default_factory=Keys)
     retention: Retention = field(default_factory=Retention)
+    audit: Audit = field(default_factory=Audit)
     storage: Storage = field(default_factory=Storage)
     customers: tuple[Customer, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    source: Path | None = None  # the file it was read from
 
     def customer(self, name: str) -> Customer | None:
         """Return the customer of that name, if it is configured."""
         return next((customer for customer in self.customers if customer.name == name), None)
+
+    @property
+    def authorities(self) -> tuple[Path, ...]:
+        """Return the files with the authorities of single customers."""
+        return tuple(dict.fromkeys(customer.client_ca for customer in self.customers if customer.client_ca))
+
+    def directory(self, customer: str) -> Directory | None:
+        """Return the directory of a customer, if it has one."""
+        return next((directory for directory in self.directories if directory.customer == customer), None)
 
     def srtp_of(self, customer: Customer) -> Srtp:
         """Return what is asked of that customer's media."""
@@ -288,8 +321,12 @@ SECTIONS: Mapping[str, type[Any]] = {
     "admin_api": AdminApi,
     "keys": Keys,
     "retention": Retention,
+    "audit": Audit,
     "storage": Storage,
 }
+
+TABLES: Mapping[str, type[Any]] = {"customers": Customer, "directories": Directory}
+"""Tables that there may be several of: member of Settings → what each is; its name is the header."""
 
 
 def parse(data: bytes) -> Settings:
@@ -297,10 +334,13 @@ def parse(data: bytes) -> Settings:
     document, lines = _document(data)
     faults: list[Fault] = []
     sections = {name: _section(kind, document.get(name, {}), name, faults) for name, kind in SECTIONS.items()}
-    for key in sorted(set(document) - {*SECTIONS, "customer"}):
-        faults.append(Fault(key, "", "no such section" + suggestion(key, (*SECTIONS, "customer"))))
-    customers = _customers(document.get("customer", []), faults)
-    settings = Settings(**sections, customers=customers)
+    headers = {kind.__name__.lower(): member for member, kind in TABLES.items()}
+    for key in sorted(set(document) - {*SECTIONS, *headers}):
+        faults.append(Fault(key, "", "no such section" + suggestion(key, (*SECTIONS, *headers))))
+    tables: dict[str, Any] = {
+        member: _tables(TABLES[member], document.get(header, []), header, faults) for header, member in headers.items()
+    }
+    settings = Settings(**sections, **tables)
     wrong = frozenset(_without_index(fault.key) for fault in faults)
     faults += [fault for fault in settings_rules.faults(settings) if _without_index(fault.key) not in wrong]
     if faults:
@@ -352,9 +392,9 @@ def _value(item: Field[Any], value: object, path: str, faults: list[Fault]) -> d
         return {} if wrong.partial is None else {item.name: wrong.partial}
 
 
-def _customers(tables: object, faults: list[Fault]) -> tuple[Customer, ...]:
-    """Read every [[customer]]."""
+def _tables(kind: type[Section], tables: object, name: str, faults: list[Fault]) -> tuple[Section, ...]:
+    """Read every table of a kind that there may be several of."""
     if not isinstance(tables, list):
-        faults.append(Fault("customer", read.shown(tables), "double brackets: a line [[customer]] before each"))
+        faults.append(Fault(name, read.shown(tables), f"double brackets: a line [[{name}]] before each"))
         return ()
-    return tuple(_section(Customer, table, f"customer[{index}]", faults) for index, table in enumerate(tables))
+    return tuple(_section(kind, table, f"{name}[{index}]", faults) for index, table in enumerate(tables))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from recorder.errors import WrongUse
 from recorder.settings import MAX_FILE, Settings, parse
 from recorder.settings_faults import Fault, SettingsError, key_lines
+from storage.tokenuri import SCHEME, TokenKey
 
 
 def load(path: Path, *, files: bool = True) -> Settings:
@@ -26,7 +28,7 @@ def load(path: Path, *, files: bool = True) -> Settings:
     if missing:
         lines = key_lines(data.decode("utf-8-sig"))
         raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
-    return settings
+    return replace(settings, source=path.absolute())
 
 
 def _content(path: Path) -> bytes:
@@ -46,13 +48,29 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     yield from _pair("sip", sip.certificate, sip.private_key)
     yield from _pair("admin_api", api.certificate, api.private_key)
     if sip.client_ca is not None:
-        yield from _authorities(sip.client_ca)
+        yield from _authorities("sip.client_ca", sip.client_ca)
+    for index, customer in enumerate(settings.customers):
+        if customer.client_ca is not None:
+            yield from _authorities(f"customer[{index}].client_ca", customer.client_ca)
+    yield from _directory_faults(settings)
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme == "file":
         yield from _root_file(Path(rest))
+    elif scheme == SCHEME:
+        yield from _readable("keys.root", Path(TokenKey.parse(settings.keys.root).module))
     elif not os.environ.get("CREDENTIALS_DIRECTORY"):
         right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
         yield Fault("keys.root", f'"{settings.keys.root}"', right)
+
+
+def _directory_faults(settings: Settings) -> Iterator[Fault]:
+    for index, directory in enumerate(settings.directories):
+        for name in ("certificate", "secret"):
+            scheme, _, rest = (getattr(directory, name) or "").partition(":")
+            if scheme == "file":
+                yield from _readable(f"directory[{index}].{name}", Path(rest))
+        if directory.proxy_ca is not None:
+            yield from _authorities(f"directory[{index}].proxy_ca", directory.proxy_ca)
 
 
 def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[Fault]:
@@ -75,16 +93,16 @@ def _no_password() -> str:
     return ""
 
 
-def _authorities(path: Path) -> Iterator[Fault]:
+def _authorities(key: str, path: Path) -> Iterator[Fault]:
     """Check the authorities that client certificates are verified with."""
-    unreadable = list(_readable("sip.client_ca", path))
+    unreadable = list(_readable(key, path))
     yield from unreadable
     if unreadable:
         return
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError):
-        yield Fault("sip.client_ca", str(path), "a PEM file with the certificates of authorities")
+        yield Fault(key, str(path), "a PEM file with the certificates of authorities")
 
 
 def _root_file(path: Path) -> Iterator[Fault]:

@@ -90,8 +90,10 @@ def _customers_reachable(settings: Settings) -> Iterator[Fault]:
         key = f"customer[{index}]"
         if not (customer.sources or customer.certificates or customer.domains):
             yield Fault(f"{key}.sources", "nothing", _UNREACHABLE)
-        if customer.certificates and (settings.sip.client_ca is None or not tls):
-            yield Fault(f"{key}.certificates", "", "needs [sip] client_ca and a tls entry in sip.listen")
+        if customer.certificates and ((customer.client_ca or settings.sip.client_ca) is None or not tls):
+            yield Fault(f"{key}.certificates", "", "needs a client_ca and a tls entry in sip.listen")
+        if customer.client_ca and not customer.certificates:
+            yield Fault(f"{key}.client_ca", "", "needs certificates: the names that this authority may vouch for")
 
 
 def _customers_apart(settings: Settings) -> Iterator[Fault]:
@@ -110,6 +112,26 @@ def _customers_apart(settings: Settings) -> Iterator[Fault]:
             taken.setdefault(claim, f"customer[{index}]")
 
 
+def _directories(settings: Settings) -> Iterator[Fault]:
+    """Each directory is of one known customer, and has one thing to prove itself with."""
+    names = [customer.name for customer in settings.customers]
+    owners = [directory.customer for directory in settings.directories]
+    for index, directory in enumerate(settings.directories):
+        key = f"directory[{index}]"
+        if directory.customer not in names:
+            yield Fault(f"{key}.customer", f'"{directory.customer}"', "the name of a [[customer]]")
+        elif directory.customer in owners[:index]:
+            yield Fault(f"{key}.customer", f'"{directory.customer}"', "a customer without a [[directory]] above")
+        if (directory.certificate is None) == (directory.secret is None):
+            found = "nothing" if directory.secret is None else "both"
+            yield Fault(f"{key}.certificate", found, "either certificate or secret, and not both")
+        if directory.secret_expires and directory.secret is None:
+            yield Fault(f"{key}.secret_expires", "", "needs secret; of a certificate the date is known")
+        if (directory.login is None) != (directory.graph is None):
+            missing = "login" if directory.login is None else "graph"
+            yield Fault(f"{key}.{missing}", "nothing", "given too: login and graph go together")
+
+
 _RULES = (
     _folders,
     _root_key_apart,
@@ -121,4 +143,5 @@ _RULES = (
     _customers_there,
     _customers_reachable,
     _customers_apart,
+    _directories,
 )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from storage.tokenuri import SCHEME, TokenKey
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Reader = Callable[[object], Any]
 Member = TypeVar("Member", bound=enum.Enum)
@@ -299,13 +301,19 @@ def country(value: object) -> str:
 def root_key(value: object) -> str:
     """Read where the root secret comes from; the value is kept as written."""
     scheme, _, rest = text(value).partition(":")
-    if scheme == "pkcs11":
-        raise Wrong("credential:NAME or file:PATH; pkcs11 is not available yet")
+    if scheme == SCHEME:
+        try:
+            TokenKey.parse(text(value))
+        except ValueError as problem:
+            raise Wrong(str(problem), found="(not shown)") from None
+        return text(value)
     if scheme == "credential" and _CREDENTIAL.fullmatch(rest) and rest not in {".", ".."}:
         return f"{scheme}:{rest}"
     if scheme == "file":
         return f"{scheme}:{absolute(rest or '?')}"
-    raise Wrong('"credential:NAME" or "file:/PATH"; the secret itself never stands here', found="(not shown)")
+    raise Wrong(
+        '"credential:NAME", "file:/PATH" or "pkcs11:…"; the secret itself never stands here', found="(not shown)"
+    )
 
 
 def database(value: object) -> str:
@@ -327,6 +335,17 @@ def media_store(value: object) -> str:
     if value != "file":
         raise Wrong('"file"')
     return "file"
+
+
+def witness(value: object) -> str:
+    """Read where checkpoints of the audit log are told."""
+    found = text(value)
+    kind, _, place = found.partition(":")
+    host, _, port = place.rpartition(":")
+    udp = kind == "syslog" and re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,253}", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    if found != "journald" and not (kind in ("file", "syslog") and place.startswith("/")) and not udp:
+        raise Wrong('"journald", "file:/PATH", "syslog:/dev/log" or "syslog:HOST:PORT"')
+    return found
 
 
 def repeated(values: tuple[object, ...]) -> Iterator[tuple[int, object]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,15 +12,18 @@ from recorder.errors import NotPossible
 from recorder.limits import Rates, within
 from recorder.live import Live, LiveCall
 from recorder.node import Node
+from recorder.reachable import Reachable
 from recorder.recording import Recording
 from recorder.runner import Runner
 from recorder.settings import Customer as Configured
 from recorder.settings_values import Siprec
 from recorder.tenancy import normal_address
+from recorder.unwelcome import Challenges
 from sip import digest
 from sip import events as s
 from sip.errors import SipError
 from sip.negotiate import Policy
+from sip.responses import Fields
 from sip.uri import Uri
 from sip.values import Flow
 from storage.customers import Customer
@@ -35,9 +37,6 @@ FULL = 30
 SLOW_DOWN = 5
 """Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
 
-MAX_ROUTES = 10_000
-"""Remembered addresses of ours by peer; a node has some dozens of SBCs, a flood has any number of sources."""
-
 
 class Signalling:
     """Takes every event of the endpoint."""
@@ -46,22 +45,24 @@ class Signalling:
         self._node = node
         self._runner = runner
         self._live = live
-        self._local: dict[str, str] = {}
+        self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
         self._by_source, self._by_customer = Rates(), Rates()
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
+        self._challenges = Challenges()
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
             s.Informed: self._informed,
             s.Acknowledged: self._acknowledged,
+            s.Numbered: self._numbered,
             s.Reanswered: lambda x: self._tell(x.session, e.Agreed(x.sdp)),
             s.HungUp: self._hung_up,
             s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
             s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
-            s.Refused: lambda x: self._node.refused(x.method, x.status, x.reason),
-            s.Dropped: lambda x: self._node.metrics.sip_dropped.labels(x.reason).inc(),
+            s.Refused: self._refused,
+            s.Dropped: lambda x: self._node.unwelcome.drop(x.reason, _source(x.flow), self._node.monotonic()),
         }
 
     def on_event(self, event: s.Event) -> None:
@@ -83,6 +84,8 @@ class Signalling:
         if isinstance(event, s.Invited | s.Reoffered | s.HungUp):
             self._node.endpoint.refuse(event.token, 500, self._node.monotonic())
             call = self._live.by_session(event.session)
+            name = call.customer.name if call else None
+            self._node.refused(event.request.method, 500, "internal", name, None, call.id if call else None)
             if call:
                 self._runner.give_up(call, problem)
 
@@ -90,7 +93,7 @@ class Signalling:
     def _invited(self, event: s.Invited) -> None:
         customer = self._customer(event)
         if customer is None:
-            self._refuse(event.token, 403, "no-customer", None)
+            self._refuse(event, 403, "no-customer", None)
             return
         configured = self._node.settings.customer(customer.name)
         if configured is None or not self._in_bounds(event, customer, configured):
@@ -98,17 +101,17 @@ class Signalling:
         if not self._welcome(event, customer, configured):
             return
         if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
-            self._refuse(event.token, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
+            self._refuse(event, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
             return
         try:
             offered = self._first(event)
             leaf = customer.keys.allocate(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         except StorageError as problem:
             self._node.storage_trouble(problem)
-            self._refuse(event.token, 503, "storage", customer, retry_after=30)
+            self._refuse(event, 503, "storage", customer, retry_after=30)
             return
         except OSError:
-            self._refuse(event.token, 503, "no-route", customer, retry_after=30)
+            self._refuse(event, 503, "no-route", customer, retry_after=30)
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
@@ -132,7 +135,7 @@ class Signalling:
             reason = "customer-full"
         else:
             return True
-        self._refuse(event.token, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else FULL)
+        self._refuse(event, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else FULL)
         return False
 
     def _customer(self, event: s.Invited) -> Customer | None:
@@ -145,15 +148,29 @@ class Signalling:
 
     def _refuse(
         self,
-        token: s.Token,
+        event: s.Invited,
         status: int,
         reason: str,
         customer: Customer | None,
         warning: tuple[int, str] | None = None,
         retry_after: int | None = None,
+        headers: Fields = (),
     ) -> None:
-        self._node.refused("INVITE", status, reason, customer.name if customer else None)
-        self._node.endpoint.refuse(token, status, self._node.monotonic(), warning=warning, retry_after=retry_after)
+        name, now = customer.name if customer else None, self._node.monotonic()
+        self._node.refused("INVITE", status, reason, name, _source(event.flow))
+        self._node.endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
+
+    def _refused(self, event: s.Refused) -> None:
+        """Take note of what the endpoint refused by itself."""
+        call = self._live.by_session(event.session) if event.session else None
+        flow = event.flow
+        name = call.customer.name if call else self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
+
+    def overdue(self) -> None:
+        """Tell of INVITEs that were challenged and never came again with credentials; due every second."""
+        for customer, source in self._challenges.overdue(self._node.monotonic()):
+            self._node.refused("INVITE", 401, "digest-missing", customer, source)
 
     def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what this customer's clients must not do."""
@@ -161,11 +178,10 @@ class Signalling:
         if not self._authentic(event, customer):
             return False
         if (marks == "none" and not plain) or (marks != "both" and configured.siprec is Siprec.STRICT):
-            self._node.refused("INVITE", 421, "not-siprec", customer.name)
-            self._node.endpoint.refuse(event.token, 421, self._node.monotonic(), headers=(("Require", "siprec"),))
+            self._refuse(event, 421, "not-siprec", customer, headers=(("Require", "siprec"),))
             return False
         if event.offer is None and not configured.late_offer:
-            self._refuse(event.token, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+            self._refuse(event, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
             return False
         return True
 
@@ -176,10 +192,13 @@ class Signalling:
             return True
         source, now = event.flow.remote[0], self._node.now().wall.timestamp()
         outcome = digest.judge(event.request, realm, self._nonce_secret, source, now)
+        self._challenges.answer(event.request.call_id)
         if outcome is digest.Outcome.RIGHT:
             return True
         if outcome is digest.Outcome.WRONG:
-            self._node.refused("INVITE", 401, "digest", customer.name)
+            self._node.refused("INVITE", 401, "digest", customer.name, _source(event.flow))
+        else:
+            self._challenges.ask(event.request.call_id, customer.name, source, self._node.monotonic())
         stale = outcome is digest.Outcome.STALE
         fields = digest.challenges(realm, self._nonce_secret, source, now, stale=stale)
         self._node.endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
@@ -198,28 +217,12 @@ class Signalling:
     def _first(self, event: s.Invited) -> e.Offered | e.OfferWanted:
         if event.offer is not None:
             return self._offered(event, event.offer)
-        secure, address = event.flow.transport == "tls", self._address(event.flow)
-        return e.OfferWanted(event.token, event.request, event.metadata, secure, address)
+        secure, ours = event.flow.transport == "tls", self._reachable.addresses(event.flow)
+        return e.OfferWanted(event.token, event.request, event.metadata, secure, ours)
 
     def _offered(self, event: s.Invited | s.Reoffered, offer: bytes) -> e.Offered:
-        return e.Offered(
-            event.token, event.request, offer, event.metadata, event.flow.transport == "tls", self._address(event.flow)
-        )
-
-    def _address(self, flow: Flow) -> str:
-        """Return our address for the SDP answer: as configured, else where the request arrived; OSError: no route."""
-        media = self._node.settings.media
-        if media.advertise:
-            return media.advertise
-        host = flow.local[0]
-        if host not in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-            return host
-        remote = flow.remote[0]
-        if remote not in self._local:
-            if len(self._local) >= MAX_ROUTES:
-                self._local.clear()
-            self._local[remote] = _route_source(remote)
-        return self._local[remote]
+        secure, ours = event.flow.transport == "tls", self._reachable.addresses(event.flow)
+        return e.Offered(event.token, event.request, offer, event.metadata, secure, ours)
 
     # ---- in the dialog ----
     def _acknowledged(self, event: s.Acknowledged) -> None:
@@ -246,7 +249,8 @@ class Signalling:
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)
         if call is None or event.offer is None:
-            self._node.refused("re-offer", 488, "no-offer", call.customer.name if call else None)
+            name, source = call.customer.name if call else None, _source(event.flow)
+            self._node.refused("re-offer", 488, "no-offer", name, source, call.id if call else None)
             self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
             return
         self._feed(call, self._offered(event, event.offer))
@@ -262,6 +266,12 @@ class Signalling:
         call = self._live.by_session(session)
         if call:
             self._feed(call, event)
+
+    def _numbered(self, event: s.Numbered) -> None:
+        """Keep the CSeq of a request of ours before it goes out: a client passes over one that comes twice."""
+        call = self._live.by_session(event.session)
+        if call and call.recording.alive:
+            self._runner.checkpoint(call)
 
     def _touch(self, session: s.SessionKey) -> None:
         """Have the checkpoint renewed within a second; until then a successor repeats the 200, which is harmless."""
@@ -290,9 +300,5 @@ def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
     return found
 
 
-def _route_source(remote: str) -> str:
-    """Return the address that this machine would use towards another."""
-    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((remote, 9))  # sends nothing
-        return str(probe.getsockname()[0])
+def _source(flow: Flow | None) -> str | None:
+    return normal_address(flow.remote[0]) if flow else None

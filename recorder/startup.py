@@ -41,12 +41,21 @@ class Startup:
             self._mending.put(Left(customer, call, leaf))
 
     async def _unfinished(self, customer: Customer) -> bool:
-        """Find recordings that the index still takes for live ones; False if the database does not answer."""
+        """Find recordings that the index still takes for live ones; False if the database does not answer.
+
+        An index without any call was lost, or there is nothing to be found: then every recording is looked at.
+        """
         try:
-            found = await customer.calls.unfinished()
-        except StorageError:
+            found = dict.fromkeys(await customer.calls.unfinished())
+            if not await customer.calls.count():
+                found.update(await asyncio.to_thread(_all, customer))
+        except (StorageError, OSError):
             return False
         for call, leaf in found:
             if self._live.by_id(call) is None:
                 self._mending.put(Left(customer, call, leaf))
         return True
+
+
+def _all(customer: Customer) -> dict[tuple[str, int], None]:
+    return dict.fromkeys((ref.call, ref.leaf) for ref in customer.vault.walk())

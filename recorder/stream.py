@@ -11,6 +11,7 @@ from recorder import document
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from sip import negotiate
 from sip.crypto import SUITES
+from sip.lines import Addresses
 from sip.negotiate import LinePlan
 from sip.owners import Owner
 from sip.sdp import Format, SessionDescription
@@ -34,7 +35,7 @@ class Stream:
     def __init__(self, number: int, line: LinePlan, own_key: bytes) -> None:
         self.number = number
         self.line = line
-        self.formats: dict[int, Format] = {}  # every payload type that was ever offered, the newest meaning of each
+        self.formats: tuple[Format, ...] = ()  # every payload type ever offered, the newest meaning of each
         self._remember(line)
         self.own_key = own_key
         self.keys: DtlsKeys | None = DtlsKeys() if line.answer_setup else None
@@ -75,8 +76,9 @@ class Stream:
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
     def _remember(self, line: LinePlan) -> None:
-        for entry in line.formats:
-            self.formats[entry.payload_type] = entry
+        known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
+        formats = tuple(known.values())
+        self.formats = line.formats if formats == line.formats else formats  # mostly one list for thousands of calls
 
     def hold(self, held: bool, at: datetime) -> None:
         """Note that the client holds the stream or lets it go on (RFC 3264 section 8.4)."""
@@ -97,7 +99,7 @@ class Stream:
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""
         other = Stream(self.number, self.line, self.own_key)
-        other.formats, other.pauses, other.keys = dict(self.formats), list(self.pauses), self.keys
+        other.formats, other.pauses, other.keys = self.formats, list(self.pauses), self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.figures = self.figures
         return other
@@ -122,7 +124,7 @@ class Stream:
             "codec": document.codec(self.line.formats),
             "srtp": self.line.protection,
             "removed": self.removed,
-            "formats": [document.payload(f) for f in self.formats.values()],
+            "formats": [document.payload(f) for f in self.formats],
             **document.figures(self.figures),
             "pauses": document.pauses(self.pauses),
         }
@@ -132,7 +134,7 @@ class Stream:
         return {
             "number": self.number,
             "line": self.line.to_state(),
-            "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats.values()],
+            "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats],
             "own_key": self.own_key.hex(),
             "keys": self.keys and _keys_to_state(self.keys),
             "port": self.port,
@@ -149,7 +151,7 @@ class Stream:
         self = cls(state["number"], LinePlan.from_state(state["line"]), bytes.fromhex(state["own_key"]))
         known = state.get("keys")  # a version before this one did not know DTLS-SRTP
         self.keys = _keys_from_state(known) if known else self.keys
-        self.formats = {f[0]: Format(*f) for f in state["formats"]}
+        self.formats = tuple(Format(*f) for f in state["formats"])
         self.port, self.held, self.paused, self.removed = (
             state["port"],
             state["held"],
@@ -175,7 +177,7 @@ def answer(
     offer: SessionDescription,
     lines: Sequence[LinePlan],
     live: Sequence[Stream],
-    address: str,
+    ours: Addresses,
     session: int,
     version: int,
     fingerprint: str = "",
@@ -184,7 +186,8 @@ def answer(
     return negotiate.answer(
         offer,
         tuple(lines),
-        address=address,
+        address=ours.address,
+        other=ours.other,
         ports={s.line.index: s.port for s in live},
         keys={s.line.index: s.own_key for s in live},
         session_id=session,

@@ -5,7 +5,6 @@ the part, one write of the commit slot to the spool. The slot is what counts: wh
 finds either the commit before (and replays the region) or this one.
 """
 
-import contextlib
 import errno
 import json
 import os
@@ -20,13 +19,12 @@ from media.gaps import Reason
 from media.holes import NEVER
 from media.pauses import Pauses
 from media.reporting import receive as receive_rtcp
-from media.reporting import report
-from media.rtcp import INTERVAL
-from media.sockets import connect, disconnect, send
+from media.sockets import connect, disconnect
 from media.spec import StreamSpec
 from media.track import Track
 from recorder.lanes import Lanes, close_all, read_slot
 from recorder.reel import Reel
+from recorder.reports import Reports, leave
 from recorder.wire import Counts, NewCall, Part
 
 if TYPE_CHECKING:
@@ -35,15 +33,15 @@ if TYPE_CHECKING:
 #: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
 #: next tick.
 MAX_ROUNDS = 16
-#: ns between two looks at RTCP sockets, and between two receiver reports.
-RTCP_NS = int(INTERVAL * 1e9)
+#: What a slot says of most calls: no parts before, no pauses; one object for all of them.
+NO_HEAD = b'{"parts": [], "pauses": []}'
 
 
 class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_call", "_head", "_next_rtcp", "_parts", "_pauses", "_random", "_reel", "_spool_fd", "_tell", "_told",
+        "_call", "_head", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell", "_told",
         "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
@@ -67,8 +65,7 @@ class Tape:
         self._parts: list[tuple[str, int]] = []
         self._reel = Reel(new.part, part_fd)
         self._head: bytes | None = None
-        #: When the sockets for RTCP are due; calls are spread by their first packet's time.
-        self._next_rtcp = 0
+        self._reports = Reports(random)
         self.clean = True
         self.closed = False
 
@@ -79,6 +76,7 @@ class Tape:
             if spec.stream in descriptors:
                 track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
                 self.lanes[spec.stream] = Lanes(track, descriptors[spec.stream])
+                self._reports.watch(spec)
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
         self._head = None
@@ -102,6 +100,7 @@ class Tape:
             if lanes:
                 out.append(records.mark(number, records.Mark.HOLD, at))
                 holes.forgive(lanes.track, at, NEVER)
+                leave(lanes, at)
                 self._silence(lanes)
         known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
         for spec in known:
@@ -187,7 +186,7 @@ class Tape:
         epoch.
         """
         sources = [(lanes, False) for lanes in self.lanes.values() if lanes.rtp >= 0]
-        reports = now >= self._next_rtcp
+        reports = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.now = now
         if reports or self.shaking:
@@ -200,7 +199,9 @@ class Tape:
         if self._pauses.items and self._pauses.forget(now):
             self._head = None
         if reports:
-            self._report(now)
+            self._reports.send(self.lanes.values(), now)
+        if not self._pauses.lasting:
+            self._reports.ask(self.lanes, now)
 
     def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
         """Take one batch of each socket and commit them; True if a socket may hold more."""
@@ -270,30 +271,9 @@ class Tape:
             reel.park(self._spool_fd, at + len(slot) - len(rest), len(rest))
 
     def _encode_head(self) -> bytes:
+        if not self._parts and not self._pauses.items:
+            return NO_HEAD
         return json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
-
-    # ---- RTCP ----
-    def _report(self, now: int) -> None:
-        """Send a receiver report for every stream."""
-        first = not self._next_rtcp
-        self._next_rtcp = now + (int.from_bytes(self._random(4), "big") % RTCP_NS if first else RTCP_NS)
-        if first:
-            return
-        for lanes in self.lanes.values():
-            if lanes.track.keyring:
-                lanes.track.keyring.expire(now)
-            if not lanes.track.spec.held:
-                self._send_report(lanes, now)
-
-    def _send_report(self, lanes: Lanes, now: int) -> None:
-        target = lanes.track.spec.rtcp_source
-        descriptor = lanes.rtp if lanes.track.spec.rtcp_mux else lanes.rtcp
-        if target is None or descriptor < 0:
-            return
-        packet = report(lanes.track, now, b"recorder")
-        if packet is not None:
-            with contextlib.suppress(OSError):  # the peer may listen to nothing
-                send(descriptor, packet, target, lanes.track.connected and lanes.track.spec.rtcp_mux)
 
     # ---- parts ----
     def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
@@ -312,6 +292,7 @@ class Tape:
         self.drain(region, at)
         for lanes in self.lanes.values():
             holes.finish(lanes.track)
+            leave(lanes, at)
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:
@@ -331,7 +312,7 @@ class Tape:
         """Go on from the spool of a dead worker: what it had not sealed, then what it had received and not
         committed.
         """
-        slot = spool.newest(read_slot(self._spool_fd, 0), read_slot(self._spool_fd, spool.SLOT))
+        slot = spool.newest(*(read_slot(self._spool_fd, spool.offset(number)) for number in (0, 1)))
         out: list[bytes] = []
         if slot is not None:
             head = json.loads(slot.head)

@@ -52,10 +52,23 @@ class Tenants:
                 best = (claim, customer)
         return best[1].name if best else None
 
+    def only(self, source: str, certificate_names: Iterable[str] = ()) -> str | None:
+        """Return the one customer whose request can come from there, whatever it names; None: several or nobody."""
+        covering = dict(self._covering(source))
+        names = [name.lower().rstrip(".") for name in certificate_names]
+        found = [c.name for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
+        return found[0] if len(found) == 1 else None
+
+    def knows(self, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether anybody's call can come from there; who is unknown gets one answer on a connection."""
+        names = {name.lower().rstrip(".") for name in certificate_names}
+        vouched = bool(names) and any(names.intersection(customer.certificates) for customer in self.customers)
+        return self._open or vouched or next(self._covering(source), None) is not None
+
     def admits(self, transport: str, source: str) -> bool:
         """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
 
-        On a connection the peer has proven its address, so it gets a proper refusal. A customer known by domain only
+        On a connection the peer has proven its address, so it gets one proper refusal. A customer known by domain only
         may call from anywhere, so then nobody is a stranger.
         """
         return transport != "udp" or self._open or next(self._covering(source), None) is not None

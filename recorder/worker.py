@@ -16,12 +16,14 @@ import time
 import traceback
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from media.drain import Region
+from media.sockets import dropped, widen
 from recorder import wire
+from recorder.overflow import LOOK, Overflow
 from recorder.tape import Tape
 
 CONTROL = 3
@@ -66,6 +68,7 @@ class Worker:
         self._troubled: set[str] = set()
         self._shaking: set[str] = set()
         self._next_shake = 0.0
+        self._overflow = Overflow(dropped, widen)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
             wire.Add: self._add,
             wire.Adopt: self._adopt,
@@ -88,7 +91,8 @@ class Worker:
         due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
         while True:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
-            wake = min(due, self._next_shake) if self._shaking else due
+            wake = min(due, self._next_shake) if self._shaking or self._overflow.hot else due
+            wake = min(wake, time.monotonic() + LOOK) if self._tapes else wake
             if poll.poll(max(0.0, wake - time.monotonic()) * 1000):
                 began = time.monotonic()
                 if not self._listen():
@@ -111,9 +115,11 @@ class Worker:
             self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
 
     def _chores(self) -> None:
-        """Shake hands, beat and report when it is time, also in the middle of a long round."""
+        """Look for floods, shake hands, beat and report when it is time, also in the middle of a long round."""
         now = time.monotonic()
-        if self._shaking and now >= self._next_shake:
+        if self._tapes:
+            self._overflow.look(self._ears, time.monotonic)
+        if (self._shaking or self._overflow.hot) and now >= self._next_shake:
             self._shake()
         if now >= self._next_beat:
             self._beat(now - self._next_beat + BEAT)
@@ -122,10 +128,16 @@ class Worker:
             self._next_stats = now + STATS
             self._report()
 
+    def _ears(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield each call with its sockets for RTP."""
+        for tape in self._tapes.values():
+            yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
+
     def _shake(self) -> None:
-        """Go on with the handshakes under way."""
+        """Go on with the handshakes under way, and empty the sockets that somebody floods."""
         began = time.monotonic()
-        for call in tuple(self._shaking):
+        flooded = self._overflow.hot
+        for call in {*self._shaking, *flooded}:
             tape = self._tapes.get(call)
             if tape is not None:
                 self._guard(call, partial(tape.shake, self._region, time.time_ns()))
@@ -133,7 +145,7 @@ class Worker:
                 self._shaking.discard(call)
         took = time.monotonic() - began
         self._busy += took
-        self._next_shake = began + took + max(SHAKE, SHAKE_SHARE * took)
+        self._next_shake = began + took + (SHAKE if flooded else max(SHAKE, SHAKE_SHARE * took))
 
     def _work(self) -> bool:
         """Drain every call once; False if main is gone."""
@@ -185,7 +197,7 @@ class Worker:
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 raise wire.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
-            self._handle(wire.decode(self._inbox[:length]), descriptors)
+            self._handle(wire.obey(memoryview(self._inbox)[:length]), descriptors)
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:

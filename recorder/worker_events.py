@@ -13,6 +13,7 @@ from recorder.media_plan import new_call
 from recorder.node import Node
 from recorder.runner import Runner
 from recorder.stream import plans_of
+from recorder.tally import Tally
 from storage.errors import StorageError
 
 COUNTED = (
@@ -23,6 +24,10 @@ COUNTED = (
     ("duplicate", "duplicates"),
 )
 """Result label of recorder_rtp_packets_total and the figure it counts."""
+
+
+MANY_STRANGERS = 200
+"""Packets a second on one stream that were no good: twice what a stream and its RTCP bring by themselves."""
 
 
 class WorkerEvents:
@@ -60,7 +65,7 @@ class WorkerEvents:
     # ---- figures ----
     def _stats(self, event: wire.Stats) -> None:
         for call, counts in event.calls.items():
-            self._count(call, {c.stream: {**_figures(c)} for c in counts})
+            self._count(call, {c.stream: Tally(c) for c in counts})
 
     def _count(self, call: str, figures: Mapping[int, Mapping[str, Any]]) -> None:
         """Add what is new since the last report to the metrics, then give the figures to the recording."""
@@ -74,10 +79,11 @@ class WorkerEvents:
                 continue
             before = stream.figures
             for label, name in COUNTED:
-                metrics.rtp.labels(label).inc(max(0, fresh[name] - before.get(name, 0)))
+                if (more := fresh[name] - before.get(name, 0)) > 0:
+                    metrics.rtp.labels(label).inc(more)
             metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
             metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
-        self._runner.guarded(found, e.Measured({n: {**_known(found, n), **f} for n, f in figures.items()}))
+        self._runner.guarded(found, e.Measured({n: _renewed(_known(found, n), f) for n, f in figures.items()}))
 
     # ---- trouble ----
     def _need_part(self, event: wire.NeedPart) -> None:
@@ -104,6 +110,7 @@ class WorkerEvents:
         """Have a worker go on with a call in a new part; `kept`: the sockets are those of before."""
         part = self._runner.next_part(call)
         self._runner.checkpoint(call)
+        self._runner.checkpoints.lend(call.id)
         specs = self._runner.specs(call, plans_of(call.recording.streams))
         new = new_call(call.id, part, specs)
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
@@ -151,6 +158,9 @@ class WorkerEvents:
         self._runner.guarded(call, e.Unkeyed(event.stream, event.reason))
 
     def _strangers(self, event: wire.Strangers) -> None:
+        call = self._live.by_id(event.call)
+        if call is not None and event.rejected + event.foreign >= MANY_STRANGERS:
+            self._node.incidents.add("media-strangers", call.customer.name, call=event.call)
         self._node.log.warning(
             "media.strangers", call=event.call, stream=event.stream, rejected=event.rejected, foreign=event.foreign
         )
@@ -161,16 +171,9 @@ class WorkerEvents:
         self._node.log.error("media.worker_died", worker=event.worker, reason=event.why, calls=event.calls)
 
 
-def _figures(counts: wire.Counts) -> dict[str, Any]:
-    return {
-        "packets": counts.packets,
-        "lost": counts.lost,
-        "duplicates": counts.duplicates,
-        "rejected": counts.rejected,
-        "foreign": counts.foreign,
-        "late": counts.late,
-        "gap_ms": counts.gap_ms,
-    }
+def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the newest of everything known; counters alone stay as small as they are."""
+    return fresh if isinstance(known, Tally) or not known else {**known, **fresh}
 
 
 def _known(call: LiveCall, number: int) -> Mapping[str, Any]:

@@ -104,7 +104,7 @@ class Workers:
         now = time.monotonic()
         alive = [process for process in self._processes.values() if not process.dead]
         return len(alive) == self._count and all(
-            process.waiting or now - process.last_beat <= HANG + WATCH for process in alive
+            process.ready.is_set() and (process.waiting or now - process.last_beat <= HANG + WATCH) for process in alive
         )
 
     def __contains__(self, call: str) -> bool:
@@ -215,7 +215,7 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        data = wire.encode(message)
+        data = wire.command(message)
         if process.outbox or process.dead or not self._sent(process, data, descriptors):
             process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
 

@@ -33,7 +33,7 @@ NOTHING = Contents()
 
 
 def contents(headers: Headers, body: bytes) -> Contents:
-    """Look into a body; of several parts of one kind the first counts."""
+    """Look into a body; of several parts of one kind the first that holds anything counts."""
     if not body or body.isspace():
         return NOTHING
     offer: bytes | None = None
@@ -41,9 +41,9 @@ def contents(headers: Headers, body: bytes) -> Contents:
     strange = False
     for part in parts_of(headers, body):
         if part.is_sdp:
-            offer = part.body if offer is None else offer
+            offer = offer or part.body
         elif part.is_metadata:
-            metadata = part.body if metadata is None else metadata
+            metadata = metadata or part.body
         else:
             strange = strange or _must_understand(part)
     return Contents(offer, metadata, strange)

@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
+from sys import intern
 
 from sip.errors import RemoteError
 
@@ -95,9 +96,9 @@ class CryptoOffer:
         hinted = _session_params((found[4] or "").split(), unencrypted_srtcp)
         keys, padded = _keys(found[3], SUITES[name])
         first = keys[0]
-        length = len(first.mki or b"")
+        length, suite = len(first.mki or b""), intern(found[2])
         return cls(
-            int(found[1]), found[2], first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted
+            int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted
         )
 
 

@@ -52,7 +52,7 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A re-INVITE was cancelled before it was answered; the session goes on as it was."""
+    """A re-INVITE or UPDATE needs no answer any more: it was cancelled, or the session ends (other events say so)."""
 
     session: SessionKey  # the session
     token: Token  # of the Reoffered that needs no answer any more
@@ -120,6 +120,13 @@ class Reanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Numbered:
+    """A request of ours took the next CSeq: keep the session's state before it goes out, or a successor repeats it."""
+
+    session: SessionKey  # the session
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A request was refused without asking the user."""
 
@@ -127,6 +134,7 @@ class Refused:
     method: str  # a method this endpoint knows, else "unknown"
     status: int  # what was answered
     reason: str  # a fixed code word
+    session: SessionKey | None = None  # whose request it was, if it came in a dialog
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,7 @@ Event = (
     | Expired
     | Closed
     | Reanswered
+    | Numbered
     | Refused
     | Dropped
 )

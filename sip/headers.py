@@ -28,6 +28,10 @@ for _entry in _FULL_NAMES.split("|"):
         _KNOWN[_compact] = _name
 
 
+_USUAL = frozenset(_KNOWN.values())
+"""Names in their usual spelling: what is asked for, nearly always."""
+
+
 def full_name(name: str) -> str:
     """Give the usual spelling of a header name, compact forms written out; unknown names stay as they are."""
     return _KNOWN.get(name) or _KNOWN.get(name.lower(), name)
@@ -57,8 +61,12 @@ class Headers:
             index: dict[str, list[str]] = {}
             self._index = index
             for key, value in self._fields:
-                index.setdefault(key.lower(), []).append(value)
-        return self._index.get(full_name(name).lower(), [])
+                index.setdefault(key if key in _USUAL else key.lower(), []).append(value)
+        found = self._index.get(name)
+        if found is None and name not in _USUAL:
+            name = full_name(name)
+            found = self._index.get(name if name in _USUAL else name.lower())
+        return found or []
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Give the first raw field value."""

@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from sys import intern
 from typing import Any, Literal
 
 from sip.crypto import SUITES, CryptoOffer, MasterKey
-from sip.sdp import Format
+from sip.sdp import Format, family_of
 
 SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
 """Suites the media plane decrypts."""
 KINDS = frozenset({"audio", "video", "text", "application"})
 """Media that can come as RTP and so can be stored; MSRP, T.38 and data channels have no RTP profile and are refused."""
+
+
+MAX_SHARED = 256
+"""Different lists of formats that are kept once for all calls; a node has a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,21 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses:
+    """Addresses of ours that a client can send media to."""
+
+    address: str
+    """For lines of the signalling's IP version, if there is one."""
+    other: str = ""
+    """For lines of the other IP version; empty if we cannot be reached by that."""
+
+    @property
+    def families(self) -> frozenset[str]:
+        """IP versions that may be offered."""
+        return frozenset(map(family_of, filter(None, (self.address, self.other))))
+
+
+@dataclass(frozen=True, slots=True)
 class LinePlan:
     """What to do with one m-line: everything the media plane needs."""
 
@@ -53,8 +74,9 @@ class LinePlan:
     accepted: bool
     """Whether it gets a port."""
     reason: str | None = None
-    """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, dtls, dtls-fingerprint, crypto,
-    crypto-… (what ails the best of its keys), srtp-required, sdes-without-tls."""
+    """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, address (of an IP version we have
+    none of), dtls, dtls-fingerprint, crypto, crypto-… (what ails the best of its keys), srtp-required,
+    sdes-without-tls."""
     label: str | None = None
     """RFC 4574 label as offered."""
     profile: str = ""
@@ -85,8 +107,22 @@ class LinePlan:
     """Certificate fingerprints offered."""
     tls_id: str | None = None
     """Name of the DTLS association offered (RFC 8842)."""
+    feedback: tuple[str, ...] = ()
+    """Requests for a picture that the peer takes: pli (RFC 4585), fir (RFC 5104)."""
+    family: str = ""
+    """IP4 or IP6: what the peer can reach and be reached by; empty if it does not say."""
     answer_setup: str | None = None
     """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
+
+    def __post_init__(self) -> None:
+        # thousands of calls at a time offer the same: one copy of each word and list serves all of them
+        object.__setattr__(self, "formats", _shared(self.formats))
+        for name in _WORDS:
+            word: str | None = getattr(self, name)
+            object.__setattr__(self, name, word and intern(word))
+        for name in ("source", "rtcp_source"):
+            place: tuple[str, int] | None = getattr(self, name)
+            object.__setattr__(self, name, place and (intern(place[0]), place[1]))
 
     @property
     def protection(self) -> str | None:
@@ -117,13 +153,22 @@ class LinePlan:
         values = dict(state)
         values["formats"] = tuple(Format(*item) for item in state["formats"])
         values["source"], values["rtcp_source"] = _pair(state["source"]), _pair(state["rtcp_source"])
-        values["fingerprints"] = tuple(state["fingerprints"])
+        values["fingerprints"], values["feedback"] = tuple(state["fingerprints"]), tuple(state.get("feedback", ()))
         if state["crypto"] is not None:
             crypto = dict(state["crypto"])
             others = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
             crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
             values["crypto"] = CryptoOffer(**crypto)
         return cls(**values)
+
+
+_WORDS = ("media", "label", "profile", "direction", "setup")
+"""Fields of a plan that say the same in most calls."""
+
+
+@lru_cache(MAX_SHARED)
+def _shared(formats: tuple[Format, ...]) -> tuple[Format, ...]:
+    return formats
 
 
 _PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto"))

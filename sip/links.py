@@ -11,12 +11,14 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any, Protocol
 
-import asyncio_dgram
-
 from sip.values import Flow
 
 # Datagrams waiting to be sent per listener; beyond it they are lost, which SIP repairs.
 MAX_UNSENT = 10_000
+# Datagrams taken at one wake-up: a burst of 3 ms.
+DATAGRAMS_AT_ONCE = 32
+# Bytes of the largest UDP datagram.
+MAX_DATAGRAM = 65_535
 # Bytes a peer may leave unread on a connection before it is cut off; a 200 has about 2 KB.
 MAX_UNREAD = 1024 * 1024
 # Seconds of a TLS handshake; a slow-loris peer is cut off.
@@ -58,29 +60,41 @@ class Owner(Protocol):
     def secure(self, gate: Gate) -> None:
         """Begin the TLS handshake of an accepted connection."""
 
+    def turned_away(self, flow: Flow, reason: str) -> None:
+        """Tell of a connection that did not come about."""
+
+    def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
+        """Give the names of a peer's certificate that count."""
+        ...
+
 
 class Datagrams:
     """One UDP listener."""
 
-    def __init__(self, owner: Owner, number: int, stream: Any, own: socket.socket) -> None:
-        # Any: asyncio-dgram carries no types. `own` is the socket below it.
+    def __init__(self, owner: Owner, number: int, own: socket.socket) -> None:
         self._owner = owner
         self._number = number
-        self._stream = stream
         self._socket = own
-        self._bound: Address = stream.sockname[:2]
+        self._bound: Address = own.getsockname()[:2]
         self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
         self.family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
         self._locals: dict[str, Address] = {}
+        self._inbox = memoryview(bytearray(MAX_DATAGRAM))
         self._unsent: deque[tuple[bytes, Address]] = deque()
-        self._wake = asyncio.Event()
 
-    async def receive(self) -> None:
-        """Hand over datagrams of admitted sources; others get silence and are not looked at."""
-        while True:
+    def open(self) -> None:
+        """Begin to listen, on the running loop."""
+        asyncio.get_running_loop().add_reader(self._socket, self.readable)
+
+    def readable(self) -> None:
+        """Hand over datagrams of admitted sources; others get silence and are not looked at.
+
+        A few at once: asking the loop for each one costs more than taking it, and a flood must leave others their turn.
+        """
+        for _ in range(DATAGRAMS_AT_ONCE):
             try:
-                data, address = await self._stream.recv()
-            except asyncio_dgram.TransportClosed:
+                size, address = self._socket.recvfrom_into(self._inbox)
+            except BlockingIOError:
                 return
             except OSError:
                 # An ICMP error of an earlier datagram; the socket is as good as before.
@@ -90,7 +104,7 @@ class Datagrams:
             if self._owner.admits(flow):
                 if self._anywhere:
                     flow = Flow("udp", self._local(remote[0]), remote, 0, self._number)
-                self._owner.received(data, flow)
+                self._owner.received(bytes(self._inbox[:size]), flow)
 
     def put(self, data: bytes, remote: Address) -> None:
         """Send a datagram, at once if the kernel has room for it and nothing waits."""
@@ -98,7 +112,8 @@ class Datagrams:
             return
         if len(self._unsent) < MAX_UNSENT:
             self._unsent.append((data, remote))
-            self._wake.set()
+            if len(self._unsent) == 1:
+                asyncio.get_running_loop().add_writer(self._socket, self.flush)
 
     def _sent(self, data: bytes, remote: Address) -> bool:
         """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
@@ -113,30 +128,20 @@ class Datagrams:
                 continue
         return True
 
-    async def transmit(self) -> None:
-        """Send what `put` was given, for ever."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send everything that waits."""
-        while self._unsent:
-            data, remote = self._unsent.popleft()
-            # The first try may only bring the news of an earlier datagram's failure.
-            for _ in range(2):
-                try:
-                    await self._stream.send(data, remote)
-                    break
-                except asyncio_dgram.TransportClosed:
-                    return
-                except (OSError, ValueError):
-                    continue
+    def flush(self) -> None:
+        """Send what waits, as much as the kernel has room for."""
+        while self._unsent and self._sent(*self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            asyncio.get_running_loop().remove_writer(self._socket)
 
     def close(self) -> None:
-        """Stop listening."""
-        self._stream.close()
+        """Send what can be sent and stop listening."""
+        self.flush()
+        loop = asyncio.get_running_loop()
+        loop.remove_writer(self._socket)
+        loop.remove_reader(self._socket)
+        self._socket.close()
 
     def _local(self, host: str) -> Address:
         """Find the address of ours that a peer reaches us at, where the socket is bound to all."""
@@ -166,6 +171,8 @@ class Connection(asyncio.Protocol):
         self._kind = kind
         self._asked = asked
         self.opened_by_us = asked is not None
+        # Nobody knows this peer: it gets one answer.
+        self.stranger = False
         self._early: list[bytes] = []
         self._ready = False
 
@@ -185,7 +192,7 @@ class Connection(asyncio.Protocol):
         # On a connection of ours the peer calls back at our listener, not at the port the kernel gave.
         here: Address = self._asked.local if self._asked else local[:2]
         there: Address = self._asked.remote if self._asked else remote[:2]
-        names = certificate_names(transport.get_extra_info("ssl_object"))
+        names = self._owner.names_of(transport.get_extra_info("ssl_object"))
         self.flow = Flow(self._kind, here, there, self._owner.next_number(), self._listener, names)
         self._ready = self._owner.connected(self)
         if not self._ready:
@@ -215,6 +222,8 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > MAX_UNREAD:
             self.transport.abort()
+        elif self.stranger:
+            self.close()
 
     def close(self) -> None:
         """Send the rest and close, within reason."""
@@ -239,10 +248,13 @@ class Gate(asyncio.Protocol):
             return
         self.transport = transport
         peer = transport.get_extra_info("peername")
-        if not peer or not self._owner.room_for(peer[0]):
+        if not peer:
             transport.abort()
             return
         self.remote = peer[:2]
+        if not self._owner.room_for(peer[0]):
+            self._turn_away("too-many-connections")
+            return
         transport.pause_reading()
         self._owner.secure(self)
 
@@ -258,14 +270,22 @@ class Gate(asyncio.Protocol):
                 server_side=True,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
             )
-        except (OSError, ssl.SSLError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             self.transport.abort()
             return None
+        except OSError:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
+            self._turn_away("tls-handshake")
+            return None
         if secured is None:
-            self.transport.abort()
+            self._turn_away("tls-handshake")
             return None
         connection.transport = secured
         return connection
+
+    def _turn_away(self, reason: str) -> None:
+        here = self.transport.get_extra_info("sockname") or ("", 0)
+        self._owner.turned_away(Flow("tls", here[:2], self.remote, 0, self._listener), reason)
+        self.transport.abort()
 
 
 def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:

@@ -26,6 +26,8 @@ MAX_ITEMS = 512
 """Elements of one kind in one document; a conference of 200 participants needs 400 associations."""
 MAX_EXTENSIONS = 256
 """Pieces of extension data of one document; the richest vendor sends 35."""
+MAX_WRAPPERS = 3
+"""Levels below the outermost element at which the metadata are looked for."""
 MAX_ID = 256
 """Characters of an identifier; the longest seen (a Call-ID) has 62."""
 MAX_NAME = 256
@@ -186,10 +188,16 @@ def clean_name(text: str) -> str | None:
 
 
 def _root(node: Node | None) -> Node | None:
-    """Find the metadata: the outermost element, or one wrapped into something else."""
+    """Find the metadata: the outermost element, or one wrapped into something else (a SOAP envelope is two deep)."""
     if node is None or node.name.lower() in _ROOTS:
         return node
-    return next((child for child in node.children if child.name.lower() in _ROOTS), None)
+    level = node.children
+    for _ in range(MAX_WRAPPERS):
+        found = next((child for child in level if child.name.lower() in _ROOTS), None)
+        if found is not None:
+            return found
+        level = [inner for child in level for inner in child.children]
+    return None
 
 
 def _text(node: Node | None, limit: int = MAX_ID) -> str:

@@ -28,11 +28,13 @@ MAX_DEPTH = 4
 SDP = MediaType("application", "sdp")
 METADATA = MediaType("application", "rs-metadata+xml")
 """RFC 9806; RFC 7866 said rs-metadata."""
+MULTIPART = MediaType("multipart", "mixed")
 UNKNOWN = MediaType("application", "octet-stream")
 _METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata")
 _XML_TYPES = ("application/xml", "text/xml", "text/plain", "application/octet-stream")
 _RECORDING = re.compile(rb"<(?:[\w.-]+:)?recording(?:_metadata)?[\s>]")
 _FIRST_LINE = re.compile(rb"(?:\A|\n)--([^\r\n]{1,200}?)[ \t]{0,64}\r?\n")
+_UNTYPED = re.compile(rb"\s{0,64}--[^\s-][^\r\n]{0,200}\r?\n(?:content-|\r?\n)", re.IGNORECASE)
 _LINE_END = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 _LINE = re.compile(rb"[^\n]*\n?")
 _HEAD_PEEK = 4_096
@@ -69,7 +71,9 @@ class Part:
         essence = self.media_type.essence
         if essence in _METADATA_TYPES or (self.disposition == "recording-session" and not self.is_sdp):
             return True
-        return essence in _XML_TYPES and _RECORDING.search(self.body[:_HEAD_PEEK]) is not None
+        # Misspelt types (rs-metadata-xml, vnd.…+xml) hold it as well as none at all.
+        looked_at = essence in _XML_TYPES or essence.endswith("xml")
+        return looked_at and _RECORDING.search(self.body[:_HEAD_PEEK]) is not None
 
 
 def split(content_type: str, body: bytes, headers: Headers | None = None) -> tuple[Part, ...]:
@@ -107,7 +111,10 @@ def _leaves(headers: Headers, body: bytes, depth: int) -> Iterator[Part]:
     media_type = _media_type(headers, body)
     if media_type.kind != "multipart" or depth >= MAX_DEPTH:
         disposition = (headers.get("Content-Disposition") or "").partition(";")[0].strip().lower()
-        yield Part(headers, media_type, disposition or None, _decoded(headers, body))
+        content = _decoded(headers, body)
+        if media_type == UNKNOWN and content is not body:
+            media_type = _guess(content[:_HEAD_PEEK])
+        yield Part(headers, media_type, disposition or None, content)
         return
     for index, content in enumerate(_sections(media_type.param("boundary"), body)):
         if index >= MAX_PARTS:
@@ -125,6 +132,8 @@ def _media_type(headers: Headers, body: bytes) -> MediaType:
 def _guess(start: bytes) -> MediaType:
     if start.lstrip().startswith(b"v=0"):
         return SDP
+    if _UNTYPED.match(start):
+        return MULTIPART
     return METADATA if _RECORDING.search(start) else UNKNOWN
 
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
 from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
-from sip.sdp import Format, MediaLine, SessionDescription, ip_of
+from sip.sdp import FAMILIES, Format, MediaLine, SessionDescription, family_of, ip_of
 
 __all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan"]
 
@@ -27,22 +27,31 @@ _ANSWER_SETUP = {"actpass": "active", "passive": "active", "active": "passive", 
 """RFC 5763 section 5 and RFC 4145 section 4.1; active where we may choose, since that opens firewalls on our side."""
 HASHES = frozenset({"sha-1", "sha-224", "sha-256", "sha-384", "sha-512"})
 """Hash functions a certificate may be named by (RFC 8122 section 5)."""
+_REQUESTS = {"nack pli": "pli", "ccm fir": "fir"}
+"""Values of a=rtcp-fb behind the payload type that are answered, and what we call them."""
 _WARNINGS = {
     "kind": (304, "Media type not available"),
     "profile": (302, "Incompatible transport protocol"),
     "formats": (305, "Incompatible media format"),
     "port-zero": (304, "No stream to record"),
+    "address": (301, "Incompatible network address formats"),
 }
 _WARNING = (399, "No stream can be recorded as offered")
 
 
-def plan(offer: SessionDescription, policy: Policy, previous: Sequence[LinePlan] = ()) -> tuple[LinePlan, ...]:
+def plan(
+    offer: SessionDescription,
+    policy: Policy,
+    previous: Sequence[LinePlan] = (),
+    families: frozenset[str] = FAMILIES,
+) -> tuple[LinePlan, ...]:
     """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
 
-    Raise NotAcceptable if nothing can be recorded. An offer that only removes what was there is acceptable.
+    `families` are the IP versions we have an address of. Raise NotAcceptable if nothing can be recorded. An offer that
+    only removes what was there is acceptable.
     """
     before = {line.index: line for line in previous}
-    plans = tuple(_plan_line(media, policy, before.get(media.index)) for media in offer.media)
+    plans = tuple(_plan_line(media, policy, before.get(media.index), families) for media in offer.media)
     if any(line.accepted for line in plans) or (any(line.removed for line in plans) and not _refused(plans)):
         return plans
     refused = _refused(plans)
@@ -55,9 +64,12 @@ def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
     return [line for line in plans if line.reason not in (None, "removed", "port-zero")]
 
 
-def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None) -> LinePlan:
+def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str]) -> LinePlan:
     formats = media.formats
+    family = (media.connection.family if media.connection else "") or (before.family if before else "")
     crypto, setup, reason = None, None, _unfit(media, formats, policy)
+    if reason is None and family and family not in families:
+        reason = "address"
     if reason is None and _wants_dtls(media):
         setup, reason = _association(media, policy, before)
     elif reason is None:
@@ -87,6 +99,8 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None) -> Lin
         setup=media.setup,
         fingerprints=media.fingerprints,
         tls_id=media.attribute("tls-id"),
+        feedback=tuple(dict.fromkeys(name for _, name in _feedback(media))),
+        family=family,
         answer_setup=setup,
     )
 
@@ -156,6 +170,19 @@ def _association(media: MediaLine, policy: Policy, before: LinePlan | None) -> t
     return _ANSWER_SETUP[offered], None
 
 
+def _feedback(media: MediaLine) -> list[tuple[str, str]]:
+    """Give the a=rtcp-fb of a video line that ask for pictures, each with our name for it (RFC 4585 section 4.2)."""
+    if media.kind != "video" or not media.profile.upper().endswith("F"):
+        return []
+    found = []
+    for value in media.all_attributes("rtcp-fb"):
+        payload, _, words = value.partition(" ")
+        name = _REQUESTS.get(" ".join(words.lower().split()))
+        if name and (payload == "*" or payload in media.payloads):
+            found.append((" ".join(value.split()), name))
+    return found
+
+
 def _source(media: MediaLine) -> tuple[str, int] | None:
     connection = media.connection
     if connection is None or connection.ip is None or connection.on_hold or media.port == 0:
@@ -182,19 +209,25 @@ def answer(
     session_id: int,
     version: int,
     fingerprint: str = "",
+    other: str = "",
 ) -> bytes:
     """Write the answer: one line per offered line, `ports` and `keys` (key and salt) by index of the accepted ones.
 
-    `fingerprint` is that of our certificate, for lines with DTLS-SRTP.
+    `fingerprint` is that of our certificate, for lines with DTLS-SRTP; `other` an address of ours for lines that were
+    offered with the other IP version than `address` has.
 
     `session_id` stays the same in a dialog, `version` rises by one with every changed answer (RFC 3264 section 8).
     Raise LocalError if a port or a key of the right length is missing.
     """
-    kind = "IP6" if ":" in address else "IP4"
+    taken = [line.family for line in plans if line.accepted]
+    if other and taken and set(taken) == {family_of(other)}:
+        address, other = other, address
+    kind = family_of(address)
     lines = ["v=0", f"o=- {session_id} {version} IN {kind} {address}", "s=-", f"c=IN {kind} {address}"]
     lines.append(f"t={_times(offer)}")
     for media, line in zip(offer.media, plans, strict=True):
-        lines += _taken(media, line, ports, keys) if line.accepted else _turned_down(media, line)
+        own = f"IN {line.family} {other}" if other and line.family not in ("", kind) else ""
+        lines += _taken(media, line, ports, keys, own) if line.accepted else _turned_down(media, line)
         if line.accepted and line.answer_setup:
             lines += _own_certificate(line, fingerprint, session_id)
     return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
@@ -211,13 +244,17 @@ def _turned_down(media: MediaLine, line: LinePlan) -> list[str]:
     return [f"m={' '.join(words)}", *([f"a=label:{line.label}"] if line.label else [])]
 
 
-def _taken(media: MediaLine, line: LinePlan, ports: Mapping[int, int], keys: Mapping[int, bytes]) -> list[str]:
+def _taken(
+    media: MediaLine, line: LinePlan, ports: Mapping[int, int], keys: Mapping[int, bytes], connection: str
+) -> list[str]:
     if not 0 < ports.get(line.index, 0) <= 65_535:
         raise LocalError("no port for an accepted line")
     numbers = " ".join(str(item.payload_type) for item in line.formats)
     lines = [f"m={line.media} {ports[line.index]} {line.profile} {numbers}"]
+    lines += [f"c={connection}"] if connection else []
     for item in line.formats:
         lines += _describe(item)
+    lines += [f"a=rtcp-fb:{value}" for value, _ in _feedback(media)]
     lines += [f"a={name}:{value}" for name in ("ptime", "maxptime") if (value := media.attribute(name) or "").isdigit()]
     lines.append(f"a={line.answer_direction}")
     if line.label:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sip.crypto import SUITES
+from sip.errors import NotAcceptable
 from sip.lines import LinePlan, Policy
 from sip.negotiate import plan
 from sip.sdp import STATIC, Format, SessionDescription
@@ -25,15 +26,23 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 
 
 def invitation(policy: Policy) -> tuple[LinePlan, ...]:
-    """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required."""
+    """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required.
+
+    Keys stand in it where they may, else they are left to a handshake (DTLS-SRTP, RFC 5763); raise NotAcceptable where
+    neither is allowed.
+    """
     formats = tuple(Format(number, *STATIC[number]) for number in _WANTED)
-    required = policy.srtp == "required"
+    required, sdes = policy.srtp == "required", policy.secure or policy.sdes_without_tls
+    if required and not sdes and not policy.dtls:
+        raise NotAcceptable("sdes-without-tls", 399, "Keys must not be offered without TLS")
+    profile = ("RTP/SAVP" if sdes else "UDP/TLS/RTP/SAVP") if required else "RTP/AVP"
     line = LinePlan(
         index=0,
         media="audio",
         accepted=True,
-        profile="RTP/SAVP" if required else "RTP/AVP",
-        suite=SUITE if required else None,
+        profile=profile,
+        suite=SUITE if required and sdes else None,
+        answer_setup="actpass" if required and not sdes else None,
         formats=(*formats, _EVENTS),
         direction="sendonly",
         answer_direction="recvonly",
@@ -42,9 +51,18 @@ def invitation(policy: Policy) -> tuple[LinePlan, ...]:
 
 
 def write(
-    lines: Sequence[LinePlan], *, address: str, ports: Sequence[int], keys: Sequence[bytes], session_id: int
+    lines: Sequence[LinePlan],
+    *,
+    address: str,
+    ports: Sequence[int],
+    keys: Sequence[bytes],
+    session_id: int,
+    fingerprint: str = "",
 ) -> bytes:
-    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line."""
+    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line.
+
+    `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
+    """
     kind = "IP6" if ":" in address else "IP4"
     out = ["v=0", f"o=- {session_id} 1 IN {kind} {address}", "s=-", f"c=IN {kind} {address}", "t=0 0"]
     for line, port, key in zip(lines, ports, keys, strict=True):
@@ -54,6 +72,8 @@ def write(
         out.append("a=recvonly")
         if line.suite and len(key) == SUITES[line.suite]:
             out.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(key).decode()}")
+        if line.answer_setup:
+            out += [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
     return ("\r\n".join(out) + "\r\n").encode()
 
 
@@ -77,6 +97,16 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
     body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
     return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+
+
+def anew(sdp: bytes) -> bytes:
+    """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
+
+    What changes nothing keeps its version.
+    """
+    version = SessionDescription.parse(sdp).version or ""
+    same = int(version) if version.isdecimal() else 0
+    return sdp if turned(sdp, paused=False, version=same) == sdp else turned(sdp, paused=False, version=same + 1)
 
 
 def _renumbered(origin: str, version: int) -> str:

@@ -174,9 +174,12 @@ def same_number(one: str, other: str) -> bool:
 def person(text: str, role: Role) -> Person | None:
     """Read a header value with one address; None if it holds none."""
     try:
-        address = NameAddr.parse_leniently(text[: MAX_ADDRESS * 2])
+        return _of_address(NameAddr.parse_leniently(text[: MAX_ADDRESS * 2]), role)
     except SipError:
         return None
+
+
+def _of_address(address: NameAddr, role: Role) -> Person | None:
     uri = address.uri.strip()[:MAX_ADDRESS]
     return Person(uri, clean_name(address.display), role) if user_of(uri) else None
 
@@ -204,9 +207,12 @@ def read_headers(request: Request) -> HeaderFacts:
 
 def _addresses(request: Request, name: str, role: Role) -> Iterator[tuple[NameAddr, Person]]:
     for raw in request.headers.values(name)[:MAX_FACTS]:
-        found = person(raw, role)
-        if found is not None:
-            yield NameAddr.parse_leniently(raw[: MAX_ADDRESS * 2]), found
+        try:
+            address = NameAddr.parse_leniently(raw[: MAX_ADDRESS * 2])
+        except SipError:
+            continue
+        if (found := _of_address(address, role)) is not None:
+            yield address, found
 
 
 def _cisco(request: Request) -> Iterator[Person]:
@@ -257,7 +263,7 @@ def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
     recipient = _one(request, "To")
     if recipient is None or recipient.tag:
         return
-    target = person(str(recipient), Role.CALLEE)
+    target = _of_address(recipient, Role.CALLEE)
     caller = next((who for who in named if who.role is Role.CALLER and _looks_human(who)), None)
     if caller is not None:
         yield caller

@@ -21,6 +21,7 @@ Documents and requests are not kept. `to_state` gives everything for a checkpoin
 
 from __future__ import annotations
 
+import base64
 import json
 import zlib
 from collections.abc import Iterable, Sequence
@@ -372,7 +373,7 @@ class Picture:
             "ids": dict(self._ids),
             **self._tracks.to_state(),
             "identities": [list(pair) for pair in self._identities],
-            "extensions": self._pieces(),
+            "extensions": base64.b64encode(self._extensions).decode(),
             "based": self._based,
         }
 
@@ -389,8 +390,7 @@ class Picture:
         picture._tracks = Tracks.from_state(state)
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
         picture._based = bool(state.get("based", True))
-        if state["extensions"]:
-            picture._extensions = zlib.compress(json.dumps(state["extensions"]).encode(), 1)
+        picture._extensions = base64.b64decode(state["extensions"])
         return picture
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sip.errors import MalformedBody
 from sip.grammar import readable
@@ -17,10 +18,14 @@ MAX_SDP = 256 * 1024
 """Bytes: the longest offer seen has 5 kB."""
 MAX_LINES = 4_000
 """Lines of one description."""
+MAX_ADDRESSES = 1024
+"""Addresses read lately: an SBC has a handful, and each is asked for six times an offer."""
 MAX_MEDIA = 256
 """m-lines; each needs an answer line, refused ones too."""
 Pairs = tuple[tuple[str, str], ...]
 """Lines as (letter, value) or attributes as (name, value), in order."""
+FAMILIES = frozenset({"IP4", "IP6"})
+"""Address types of a c= line (RFC 8866 section 5.7)."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 _LINE = re.compile(r"[ \t]*([A-Za-z])=(.*)", re.DOTALL)
 _RTPMAP = re.compile(r"(\d{1,3})\s+([^/\s]+)\s*(?:/\s*(\d{1,9})[^/]*(?:/\s*(\d{1,3}))?)?", re.ASCII)
@@ -101,11 +106,25 @@ class Connection:
         return ip_of(self.address)
 
     @property
+    def family(self) -> str:
+        """Give IP4 or IP6 as the address itself says, for a name as the line says; empty if on hold or unknown."""
+        ip = self.ip
+        if ip is None:
+            return self.kind if self.kind in FAMILIES else ""
+        return "" if self.on_hold else family_of(ip)
+
+    @property
     def on_hold(self) -> bool:
         """Tell whether it is 0.0.0.0 or ::, the old way to say hold (RFC 3264 section 8.4)."""
         return self.ip in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
+def family_of(ip: str) -> str:
+    """Give the word of a c= line for a numeric address."""
+    return "IP6" if ":" in ip else "IP4"
+
+
+@lru_cache(MAX_ADDRESSES)
 def ip_of(text: str) -> str | None:
     """Give the plain form of a numeric address; `::ffff:192.0.2.1` is 192.0.2.1; None for anything else."""
     try:
@@ -225,7 +244,9 @@ def _lines(data: bytes) -> list[tuple[str, str]]:
     text = readable(data.decode("utf-8-sig", "surrogateescape"))
     if text.count("\n") > MAX_LINES:
         raise MalformedBody("sdp-size", 488)
-    found = (_LINE.match(line.rstrip("\r ")) for line in text.split("\n"))
+    # Zero bytes end the strings of C, and some clients send theirs along; a bare CR ends lines where there is no LF.
+    lines = text.split("\n" if "\n" in text else "\r")
+    found = (_LINE.match(line.rstrip("\r \0")) for line in lines)
     return [(line[1].lower(), line[2].replace("\r", " ")) for line in found if line]
 
 

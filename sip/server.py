@@ -15,11 +15,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncio_dgram
-
 from sip.endpoint import Endpoint
 from sip.events import Close, Dropped, Event, Send
-from sip.links import Connection, Datagrams, Gate
+from sip.links import Connection, Datagrams, Gate, certificate_names
 from sip.names import Names
 from sip.settings import Settings
 from sip.values import Flow
@@ -30,6 +28,8 @@ UDP_BUFFER = 4 * 1024 * 1024
 BACKLOG = 512
 # Seconds to open a connection of our own; a route that drops packets would else hang for two minutes.
 CONNECT_TIMEOUT = 3.0
+# Seconds that somebody nobody knows may stay on a connection without saying anything.
+STRANGER_SECONDS = 5.0
 # Messages waiting for a connection that is being opened.
 MAX_WAITING = 16
 
@@ -77,13 +77,21 @@ class Server:
         clock: Callable[[], float],
         settings: Settings | None = None,
         client_context: Callable[[], ssl.SSLContext] | None = None,
+        known: Callable[[Flow], bool] = lambda _: True,
+        vouch: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
     ) -> None:
+        """Take the user's ways to decide: `admits` who may speak at all, `known` who may stay on a connection.
+
+        `vouch` gets a verified certificate (DER) with its names and returns those that count.
+        """
         self._endpoint = endpoint
         self._on_event = on_event
         self._admits = admits
         self._clock = clock
         self._settings = settings or Settings()
         self._client_context = client_context
+        self._known = known
+        self._vouch = vouch
         self._udp: dict[int, Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
@@ -104,10 +112,8 @@ class Server:
             if listener.transport == "udp":
                 with contextlib.suppress(OSError):
                     listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
-                stream = await asyncio_dgram.from_socket(listener.socket)
-                self._udp[number] = datagrams = Datagrams(self, number, stream, listener.socket)
-                self._own(datagrams.receive())
-                self._own(datagrams.transmit())
+                self._udp[number] = Datagrams(self, number, listener.socket)
+                self._udp[number].open()
             else:
                 self._servers.append(await self._listen(loop, number, listener))
         self.flush()
@@ -130,7 +136,6 @@ class Server:
         if self._timer:
             self._timer.cancel()
         for datagrams in self._udp.values():
-            await datagrams.flush()
             datagrams.close()
         for server in self._servers:
             server.close()
@@ -153,10 +158,13 @@ class Server:
     def admits(self, flow: Flow) -> bool:
         """Ask the user whether a source belongs to anybody; a bug there admits nobody."""
         try:
-            return self._admits(flow)
+            admitted = self._admits(flow)
         except Exception:
             self._tell(Dropped(flow, "internal"))
             return False
+        if not admitted:
+            self._tell(Dropped(flow, "source"))
+        return admitted
 
     def room_for(self, host: str) -> bool:
         """Tell whether a source may have one more connection; handshakes under way count."""
@@ -164,6 +172,15 @@ class Server:
         peers = self._peers.get(host, 0) + self._shaking.get(host, 0)
         total = len(self._connections) + self._shaking.total()
         return total < settings.max_connections and peers < settings.max_connections_per_peer
+
+    def turned_away(self, flow: Flow, reason: str) -> None:
+        """Tell of a connection that did not come about."""
+        self._tell(Dropped(flow, reason))
+
+    def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
+        """Give the names of a peer's certificate that count."""
+        names = certificate_names(tls)
+        return self._vouch(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
 
     def secure(self, gate: Gate) -> None:
         """Run the TLS handshake of an accepted connection."""
@@ -178,8 +195,10 @@ class Server:
             return False
         # A connection of our own leads where a dialog pointed; the answer must be let in.
         if not connection.opened_by_us and not self.admits(flow):
-            self._tell(Dropped(flow, "source"))
             return False
+        if not connection.opened_by_us and not self._known(flow):
+            connection.stranger = True
+            asyncio.get_running_loop().call_later(STRANGER_SECONDS, connection.close)
         self._connections[flow.connection] = connection
         self._peers[flow.remote[0]] += 1
         self._endpoint.connection_made(flow, self._clock())

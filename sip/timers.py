@@ -40,8 +40,9 @@ class Timers:
     def set(self, owner: Owner, letter: str, at: float) -> None:
         """Let a timer fire at a time; an earlier setting of the same name is forgotten."""
         self._count += 1
-        self._live[owner, letter] = (at, self._count)
-        heapq.heappush(self._heap, (at, self._count, (owner, letter)))
+        due = (owner, letter)
+        self._live[due] = (at, self._count)
+        heapq.heappush(self._heap, (at, self._count, due))
         if len(self._heap) > 2 * len(self._live) + SWEEP_FLOOR:
             self._sweep()
 

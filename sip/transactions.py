@@ -113,6 +113,12 @@ class ServerTransactions:
         transaction.flow = flow
         self._happen(transaction, Input.REQUEST, now)
 
+    def settle(self, key: ServerKey) -> None:
+        """Let go of a 2xx whose ACK has come: who has it needs no copy, and a kilobyte for 32 s adds up."""
+        transaction = self._all.get(key)
+        if transaction is not None:
+            transaction.response = b""
+
     def acknowledge(self, transaction: ServerTransaction, now: float) -> None:
         """Take the ACK of a response that was not 2xx."""
         self._happen(transaction, Input.ACK, now)
@@ -243,7 +249,7 @@ class ClientTransactions:
             elif action is Action.STOP:
                 self._timers.clear(owner, "RETRANSMIT")
             elif action is Action.ACK:
-                transaction.ack = transaction.ack or _ack(transaction.data, to)
+                transaction.ack = transaction.ack or ack_of(transaction.data, to)
                 self._send(transaction.flow, transaction.ack)
             elif action in (Action.WAIT, Action.WAIT_SHORT):
                 self._timers.clear(owner, "TIMEOUT", "RETRANSMIT")
@@ -259,14 +265,17 @@ def _over(data: bytes, old: str, new: str) -> bytes:
     return data.replace(f"Via: SIP/2.0/{old.upper()} ".encode(), f"Via: SIP/2.0/{new.upper()} ".encode(), 1)
 
 
-def _ack(data: bytes, to: str) -> bytes:
-    """Write the ACK of a non-2xx: branch and route of the INVITE, To of the response (section 17.1.1.3)."""
+def ack_of(data: bytes, to: str, via: str = "") -> bytes:
+    """Write the ACK of a non-2xx: branch and route of the INVITE, To of the response (section 17.1.1.3).
+
+    With a `via` of its own it also serves for a 2xx whose dialog has been forgotten.
+    """
     invite = parse(data)
     if not isinstance(invite, Request):
         return b""
     ack = Request("ACK", invite.uri)
     for name in ("Via", "Max-Forwards", "Route", "From"):
-        for value in invite.headers.all(name):
+        for value in [via] if via and name == "Via" else invite.headers.all(name):
             ack.headers.add(name, value)
     ack.headers.add("To", to)
     ack.headers.add("Call-ID", invite.call_id)

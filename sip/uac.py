@@ -5,11 +5,11 @@ from __future__ import annotations
 from sip.bodies import contents
 from sip.context import Context, contact
 from sip.errors import MalformedMessage
-from sip.events import Ending, Expired, Informed, Reanswered
+from sip.events import Ending, Expired, Informed, Numbered, Reanswered, Withdrawn
 from sip.message import Request, Response
 from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
 from sip.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
-from sip.transactions import ClientTransaction
+from sip.transactions import ClientTransaction, ack_of
 from sip.uri import Uri, host_port
 from sip.values import Flow
 
@@ -46,6 +46,7 @@ class Calling:
         """Send BYE now and forget everything else that was under way."""
         if not session.turn(Turn.HANG_UP):
             return
+        self.withdraw(session, now)
         self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
         session.unacked, session.wanted, session.parting = b"", b"", None
         text = _plain(reason)
@@ -149,8 +150,24 @@ class Calling:
         if bye:
             self.expire(session, Ending.DIALOG_GONE, now)
         elif session.turn(Turn.OVER):
+            self.withdraw(session, now)
             self._context.emit(Expired(session.key, Ending.DIALOG_GONE))
             self._context.close(session)
+
+    def withdraw(self, session: Session, now: float) -> None:
+        """Answer 487 to a re-INVITE or UPDATE that the user has not answered yet."""
+        context = self._context
+        token = session.token
+        question = context.questions.pop(token, None) if token is not None else None
+        session.token = None
+        if question is None or token is None:
+            return
+        if session.offering is Offering.THEIRS:
+            session.offering = Offering.NONE
+        transaction = context.servers.find(question.transaction)
+        if transaction and transaction.reply:
+            context.servers.respond(transaction, 487, transaction.reply.compose(487), now)
+        context.emit(Withdrawn(session.key, token))
 
     def _over(self, session: Session) -> None:
         """Close after our BYE, whatever was answered: some clients say 405 or 481 and end all the same."""
@@ -226,6 +243,8 @@ class Calling:
     ) -> None:
         dialog = session.dialog
         dialog.local_cseq += 1
+        if session.phase is Phase.RUNNING:
+            self._context.emit(Numbered(session.key))
         branch = self._context.branch()
         flow, *others = self._ways(session)
         text = contact(session) if with_contact else ""
@@ -253,10 +272,10 @@ class Calling:
     def _ack(self, transaction: ClientTransaction, response: Response) -> bytes:
         """Write the ACK of a 2xx, a request of its own (section 13.2.2.4)."""
         session = self._context.sessions.get(transaction.session)
-        if session is None:
-            return b""
         number = response.cseq.number
         via = _via(transaction.flow, self._context.branch())
+        if session is None:
+            return ack_of(transaction.data, response.headers.get("To") or "", via)
         return session.dialog.request("ACK", number, via, "", "", b"", "")
 
 

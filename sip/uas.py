@@ -131,7 +131,7 @@ class Answering:
             self._refuse(request, flow, now, 481, "dialog")
             return
         if unknown_tags(request.headers):
-            self._refuse(request, flow, now, 420, "require", refusal_fields(420, self._context, request))
+            self._within.refuse(session, request, reply_flow(request, flow), now, 420, "require")
             return
         self._within.receive(session, request, reply_flow(request, flow), now)
 

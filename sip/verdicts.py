@@ -43,8 +43,9 @@ class Verdicts:
         self._context.servers.respond(transaction, 200, data, now)
         if question.method == "INVITE":
             self._within.await_ack(session, data, question.transaction, question.cseq, now)
-        if session.turn(Turn.ACCEPTED):
-            self._calling.restart_timer(session, now)
+        session.turn(Turn.ACCEPTED)
+        # The interval counts from the 2xx (RFC 4028 section 10).
+        self._calling.restart_timer(session, now)
         self._calling.catch_up(session, now)
         return True
 

@@ -6,8 +6,9 @@ from sip.bodies import Contents, contents, refused_body
 from sip.context import Context, contact, refusal_fields
 from sip.dialog import Order
 from sip.errors import RemoteError
-from sip.events import Acknowledged, Cancelled, HungUp, Informed, Refused, Reoffered, Withdrawn
+from sip.events import Acknowledged, Cancelled, HungUp, Informed, Refused, Reoffered
 from sip.message import Request
+from sip.offers import anew
 from sip.responses import CAPABILITIES, Fields, Reply, sent_by_port
 from sip.session import Offering, Phase, Session, Turn
 from sip.session_timer import negotiate
@@ -52,12 +53,17 @@ class Within:
         else:
             self._other(session, request, way, now)
 
+    def refuse(self, session: Session, request: Request, way: Flow, now: float, status: int, code: str) -> None:
+        """Refuse a request that is not looked at any further; it moves nothing (RFC 3261 section 12.2.2)."""
+        self._answer(session, request, way, now, status, code, refusal_fields(status, self._context, request))
+
     def acknowledged(self, session: Session, request: Request, way: Flow, now: float) -> None:
         """Take the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
         if not session.unacked or request.cseq.number != session.unacked_cseq:
             return
         session.flow = way
         self._context.disarm(session, "repeat", "no-ack")
+        self._context.servers.settle(session.unacked_key)
         session.unacked, session.unacked_key = b"", ()
         answer = None
         if session.offering is Offering.OURS:
@@ -88,18 +94,9 @@ class Within:
             self._context.close(session)
 
     def withdraw(self, session: Session, now: float) -> None:
-        """Answer 487 to a re-INVITE or UPDATE that the user has not answered yet; the session goes on."""
-        token = session.token
-        question = self._context.questions.pop(token, None) if token is not None else None
-        session.token = None
-        if question is None or token is None:
-            return
-        if session.offering is Offering.THEIRS:
-            session.offering = Offering.NONE
-        transaction = self._context.servers.find(question.transaction)
-        if transaction and transaction.reply:
-            self._context.servers.respond(transaction, 487, transaction.reply.compose(487), now)
-        self._context.emit(Withdrawn(session.key, token))
+        """Take the CANCEL of a re-INVITE that the user has not answered yet; the session goes on."""
+        self._calling.withdraw(session, now)
+        self._calling.catch_up(session, now)
 
     def _at_the_edge(self, session: Session, request: Request, way: Flow, now: float) -> None:
         """Answer before the dialog stands and after its end: crossing BYEs both get 200."""
@@ -119,7 +116,7 @@ class Within:
             self._answer(session, request, way, now, 481, "ended")
 
     def _bye(self, session: Session, request: Request, way: Flow, now: float) -> None:
-        self.withdraw(session, now)
+        self._calling.withdraw(session, now)
         session.turn(Turn.BYE)
         session.unacked, session.unacked_key = b"", ()
         self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
@@ -170,12 +167,12 @@ class Within:
             token = context.ask(session, key, found.offer is not None, number)
             context.emit(Reoffered(session.key, token, way, request, found.offer, found.metadata))
             return
-        # Without an offer the media stay as they are: an INVITE is answered with our last SDP as the offer.
-        body = session.local_sdp if request.method == "INVITE" else b""
+        # Without an offer the media stay as they are: an INVITE is answered with an offer out of our last SDP.
+        body = anew(session.local_sdp) if request.method == "INVITE" else b""
         data = reply.compose(200, self.fields(session), body)
         context.servers.respond(transaction, 200, data, now)
         if request.method == "INVITE":
-            session.offering = Offering.OURS
+            session.offering, session.local_sdp = Offering.OURS, body
             self.await_ack(session, data, key, number, now)
         context.emit(Informed(session.key, way, request, found.metadata, request.method))
 
@@ -212,4 +209,4 @@ class Within:
         else:
             context.send(way, data, sent_by_port(request))
         if code:
-            self._context.emit(Refused(way, request.method, status, code))
+            self._context.emit(Refused(way, request.method, status, code, session.key))

@@ -4,8 +4,6 @@
     notes = await customer.annotations.of(call)                oldest first; erased with the call
 """
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import papers
-from storage.database import Database
 from storage.errors import Forgotten
 from storage.holds import NoCall, leaf_of
 from storage.instants import from_micros, to_micros
+from storage.journal import Drawer
 from storage.newid import new_id
 from storage.tables import annotations
 
@@ -41,20 +39,8 @@ class Annotation:
     """What it says."""
 
 
-class Annotations:
+class Annotations(Drawer):
     """The annotations of one customer."""
-
-    def __init__(
-        self,
-        database: Database,
-        keys: papers.Keeper,
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
-        self._database = database
-        self._keys = keys
-        self._now = now
-        self._random = random
 
     async def add(self, call: str, text: str, by: str) -> Annotation:
         """Write a correction, sealed under the call's own leaf; raises NoCall."""
@@ -70,6 +56,7 @@ class Annotations:
                 "sealed": papers.seal(self._keys, leaf, _KIND, note.id, {"text": note.text}),
             }
             await connection.execute(annotations.insert(), values)
+            await self._journal.keep(connection, annotations, annotations.c.id == note.id)
         return note
 
     async def of(self, call: str) -> tuple[Annotation, ...]:

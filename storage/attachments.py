@@ -11,7 +11,6 @@ The bytes lie in the vault as parts `a1`, `a2`… of the recording, under the ca
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,11 +19,11 @@ import sqlalchemy as sa
 
 from storage import papers
 from storage.container import Sealer
-from storage.database import Database
 from storage.durable import Disk, disk_errors, write_all
 from storage.errors import Forgotten, PartExists, PartMissing, StorageError
 from storage.holds import NoCall, leaf_of
 from storage.instants import from_micros, to_micros
+from storage.journal import Cabinet, Drawer
 from storage.newid import new_id
 from storage.tables import attachments
 from storage.vault import PartRef, Vault
@@ -72,22 +71,12 @@ class Attachment:
     """Its part in the vault."""
 
 
-class Attachments:
+class Attachments(Drawer):
     """The attachments of one customer."""
 
-    def __init__(
-        self,
-        database: Database,
-        keys: papers.Keeper,
-        vault: Vault,
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
-        self._database = database
-        self._keys = keys
+    def __init__(self, cabinet: Cabinet, vault: Vault) -> None:
+        super().__init__(cabinet)
         self._vault = vault
-        self._now = now
-        self._random = random
 
     async def add(
         self, call: str, kind: str, media_type: str, data: bytes, by: str, *, title: str = "", language: str = ""
@@ -108,6 +97,7 @@ class Attachments:
                 sealed = papers.seal(self._keys, leaf, _KIND, id, told)
                 row = {**values, "created_at": to_micros(now), "size_bytes": len(data), "sealed": sealed}
                 await connection.execute(attachments.insert(), row)
+                await self._journal.keep(connection, attachments, attachments.c.id == id)
         except BaseException:
             part.path.unlink(missing_ok=True)
             raise

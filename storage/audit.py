@@ -8,7 +8,6 @@ kept as evidence, so that every verification from then on fails. Space for later
 an erasure must be possible, and audited, on a full disk.
 """
 
-import ctypes
 import fcntl
 import os
 from collections.abc import Callable, Sequence
@@ -20,12 +19,13 @@ from threading import Lock
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
-from storage.audit_files import AuditFiles, AuditPage, backwards, opened, sync_folder, whole_size
-from storage.durable import disk_errors, write_all
+from storage.audit_files import AuditFiles, AuditPage
+from storage.durable import Disk, disk_errors, opened, write_all
+from storage.lines import backwards, whole_size
+from storage.room import keep_room
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
-_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 _SYSTEM = "recorder"
 
@@ -136,7 +136,7 @@ class Audit:
             if self._fd < 0:
                 self._fd = os.open(self._files.log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 self._head, self._reserved = None, 0
-                sync_folder(self._files.log.parent)
+                Disk().sync_folder(self._files.log.parent)
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 same = os.path.samestat(os.stat(self._files.log), os.fstat(self._fd))
@@ -169,7 +169,7 @@ class Audit:
     def _reserve(self, fd: int, size: int) -> None:
         if size > self._reserved:
             # A file system that cannot do this is no reason to stop; the write itself tells whether there is room.
-            _fallocate(fd, size, RESERVE)
+            keep_room(fd, size, RESERVE)
             self._reserved = size + RESERVE // 2
 
 
@@ -202,10 +202,3 @@ def _last(fd: int, size: int, start: Head) -> Head:
         except (AuditError, KeyError):
             break
     return Head(start.n, start.hash, size)
-
-
-def _fallocate(fd: int, offset: int, length: int) -> bool:
-    """Reserve disk beyond the end without changing the size; the standard library has only the call that changes it."""
-    call = ctypes.CDLL(None, use_errno=True).fallocate
-    call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-    return bool(call(fd, _KEEP_SIZE, offset, length) == 0)

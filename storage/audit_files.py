@@ -3,8 +3,7 @@ offline.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from storage.audit_chain import MAX_LINE, AuditError, Checkpoint, Verdict, document, verify
-from storage.durable import disk_errors, write_all
+from storage.durable import Disk, disk_errors, opened, write_all
 from storage.instants import from_text
+from storage.lines import backwards, whole_size
 
 LOG_NAME = "audit.jsonl"
 MARKS_NAME = "audit.checkpoints"
 SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
-_BLOCK = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +56,21 @@ class AuditFiles:
             write_all(fd, data, self._older() * SLOT)
             os.fdatasync(fd)
         if fresh:
-            sync_folder(self.newest.parent)
+            Disk().sync_folder(self.newest.parent)
 
     def keep_evidence(self, mark: Checkpoint) -> None:
         """Keep a checkpoint that the log does not fit."""
         with opened(self.evidence, os.O_WRONLY | os.O_CREAT) as fd:
             write_all(fd, bytes(mark), os.fstat(fd).st_size)
             os.fdatasync(fd)
-        sync_folder(self.evidence.parent)
+        Disk().sync_folder(self.evidence.parent)
 
-    def verify(self, key: Ed25519PublicKey) -> Verdict:
-        """Check the whole chain against every checkpoint that can be found."""
+    def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Verdict:
+        """Check the whole chain against every checkpoint that can be found, and those that were `told` elsewhere."""
         with disk_errors("read the audit log"):
             newest = [m for m in self._slots() if m.genuine(key, self._customer)]
             try:
-                marks = [*newest, *_marks_of(self.evidence), *_marks_of(self.marks)]
+                marks = [*newest, *_marks_of(self.evidence), *_marks_of(self.marks), *told]
             except AuditError as error:
                 return Verdict(0, None, str(error))
             if not newest and self.newest.exists():
@@ -128,33 +127,6 @@ class AuditFiles:
                     yield line
 
 
-def whole_size(fd: int, size: int) -> int:
-    """Find the end of the last whole line."""
-    end = size
-    while end:
-        begin = max(0, end - _BLOCK)
-        at = os.pread(fd, end - begin, begin).rfind(b"\n")
-        if at >= 0:
-            return begin + at + 1
-        end = begin
-    return 0
-
-
-def backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that end at or before `end`, last first, each with the offset of its beginning."""
-    rest = b""
-    while end:
-        begin = max(0, end - _BLOCK)
-        rest = os.pread(fd, end - begin, begin) + rest
-        end = begin
-        lines = rest.splitlines(keepends=True)
-        at = begin + len(rest)
-        for line in reversed(lines[1:] if begin else lines):
-            at -= len(line)
-            yield at, line
-        rest = lines[0] if begin and lines else b""
-
-
 def _offset(fd: int, cursor: str, end: int) -> int:
     if not (
         cursor.isascii()
@@ -172,17 +144,3 @@ def _marks_of(path: Path) -> list[Checkpoint]:
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]  # a crash may have left half a line; what it said is beside the keys
     return [Checkpoint.parse(line) for line in whole.splitlines()]
-
-
-@contextmanager
-def opened(path: Path, flags: int) -> Iterator[int]:
-    fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def sync_folder(path: Path) -> None:
-    with opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
-        os.fsync(fd)

@@ -90,6 +90,8 @@ class Query:
     """Items of a page, at most MAX_LIMIT."""
     cursor: str | None = None
     """`next_cursor` of the page before."""
+    related: tuple[str, ...] = field(default=(), repr=False)
+    """Names of a call, of which any will do; not together with a party."""
     exact: bool = False
     """Do not take digits for the last digits of a longer number: for erasure, which must not reach a second person."""
 

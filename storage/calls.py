@@ -6,6 +6,7 @@ reindex the day, and neither row nor token can be read in any copy. A row whose 
 wherever it came from.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,11 +16,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity
-from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Query, columns, met, pack
+from storage.callrows import MAX_LIMIT, STATE_CODES, BadDetails, CallRow, CallState, Page, Query, columns, met, pack
 from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Keys, context, open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
-from storage.errors import Forgotten, StorageError
+from storage.errors import Forgotten, SealBroken, StorageError
+from storage.newid import is_id
 from storage.search import NEWEST, READ_COLUMNS, candidates, search
 from storage.tables import call_tokens, calls, days
 from storage.tokens import tokens
@@ -89,7 +91,12 @@ class Calls:
         return len(sealed)
 
     async def get(self, id: str) -> CallRow | None:
-        """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails."""
+        """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails.
+
+        What is no id is not asked for: it may be somebody's number, and a server of databases logs questions.
+        """
+        if not is_id(id):
+            return None
         async with self._database.reading() as connection:
             record = (await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id == id))).first()
         opened = open_row(self._keys, record) if record is not None else None
@@ -249,20 +256,35 @@ class Calls:
             await connection.execute(call_tokens.insert(), sorted(fresh, key=lambda t: (t["day"], t["token"])))
 
     async def _reindex(self, connection: AsyncConnection, day: int) -> int:
+        """Make the tokens of a day anew, page by page: a day may have 100,000 calls, and the loop serves others."""
         leaf = self._keys.allocate(day)
         key = self._keys.secret(leaf, LABEL_INDEX)
         await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
         await connection.execute(days.update().where(days.c.day == day).values(leaf=leaf))
-        kept = 0
-        fresh = []
-        for record in await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.day == day)):
-            opened = open_row(self._keys, record)
+        kept, last = 0, -1
+        while True:
+            asked = sa.select(*READ_COLUMNS).where(calls.c.day == day, calls.c.leaf > last)
+            records = (await connection.execute(asked.order_by(calls.c.leaf).limit(BATCH))).all()
+            opened, fresh = await asyncio.to_thread(self._tokens_of, records, day, key)
+            kept += opened
+            for part in _batches(fresh):
+                await connection.execute(call_tokens.insert(), part)
+            if len(records) < BATCH:
+                return kept
+            last = records[-1].leaf
+
+    def _tokens_of(self, records: Sequence[Any], day: int, key: bytes) -> tuple[int, list[dict[str, int]]]:
+        """Open some calls of a day; return how many could be, and their tokens in order of the table's key."""
+        kept, found = 0, []
+        for record in records:
+            try:
+                opened = open_row(self._keys, record)
+            except (SealBroken, BadDetails):
+                continue  # a damaged row must not keep its day from being indexed; `recorder verify` names it
             if opened:
                 kept += 1
-                fresh += [{"day": day, "token": t, "leaf": record.leaf} for t in tokens(key, opened[1])]
-        if fresh:
-            await connection.execute(call_tokens.insert(), sorted(fresh, key=lambda t: t["token"]))
-        return kept
+                found += [(t, record.leaf) for t in tokens(key, opened[1])]
+        return kept, [{"day": day, "token": token, "leaf": leaf} for token, leaf in sorted(found)]
 
 
 async def _existing(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Any]:

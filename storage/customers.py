@@ -4,6 +4,7 @@
 newest audit checkpoints.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from storage.exports import FOLDER as EXPORTS
 from storage.exports import Exports
 from storage.forgetting import Forgetting
 from storage.holds import Holds
+from storage.journal import Cabinet, Journal, settle
 from storage.keys import CustomerKeys
 from storage.keytree import LAST_LEAF
 from storage.ledger import Ledger
@@ -100,7 +102,7 @@ class Customer:
     users: Users
     """Directory users."""
     catch_up: Callable[[], Awaitable[object]]
-    """Does again what was erased since the backup that the database may be."""
+    """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
     now: Callable[[], datetime]
     """The wall clock."""
 
@@ -207,9 +209,11 @@ def _assemble(
     ledger = Ledger(data_dir / KEYS, name)
     forgetting = Forgetting(keys, vault, index, calls, ledger, Room(data_dir))
     forgetting.keep_room()
-    rules = Rules(index, keys, settings.country, settings.retention_days, now)
-    erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, signer, now)
-    holds = Holds(index, keys, now)
+    journal = Journal(folder, keys)
+    cabinet = Cabinet(index, keys, journal, now)
+    rules = Rules(cabinet, settings.country, settings.retention_days)
+    erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, journal, signer, now)
+    holds = Holds(cabinet)
     holds.released = erasures.wanted.set
     exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), now)
     forgetting.derived = exports.unlink
@@ -224,17 +228,32 @@ def _assemble(
         credentials=Credentials(folder, name),
         audit=audit,
         holds=holds,
-        waivers=Waivers(index, keys, now),
+        waivers=Waivers(cabinet),
         rules=rules,
         erasures=erasures,
         retention=Retention(index, keys, calls, rules, erasures, now),
-        annotations=Annotations(index, keys, now),
-        attachments=Attachments(index, keys, vault, now),
+        annotations=Annotations(cabinet),
+        attachments=Attachments(cabinet, vault),
         exports=exports,
-        users=Users(index, keys, calls, now),
-        catch_up=partial(reapply, name, index, ledger, forgetting, signer, now),
+        users=Users(cabinet, calls),
+        catch_up=partial(_catch_up, name, index, ledger, forgetting, journal, signer, now),
         now=now,
     )
+
+
+async def _catch_up(
+    name: str,
+    index: Database,
+    ledger: Ledger,
+    forgetting: Forgetting,
+    journal: Journal,
+    signer: Ed25519PrivateKey,
+    now: Callable[[], datetime],
+) -> None:
+    """Give a lost database its papers back, then an old one what was erased since."""
+    await settle(journal, index)
+    await asyncio.to_thread(journal.prepare)
+    await reapply(name, index, ledger, forgetting, journal, signer, now)
 
 
 def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:

@@ -49,7 +49,7 @@ class Disk:
         """
         draft = path.with_name(f".{path.name}.part")
         with disk_errors("replace a file of the data directory"):
-            with _opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+            with opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
                 self.write(fd, data, 0)
                 self.sync(fd)
             self.rename(draft, path)
@@ -57,7 +57,7 @@ class Disk:
 
     def overwrite(self, path: Path, data: bytes) -> None:
         """Write `data` over the beginning of a file, in its own blocks; its modification time always grows."""
-        with disk_errors("overwrite a file of the data directory"), _opened(path, os.O_WRONLY) as fd:
+        with disk_errors("overwrite a file of the data directory"), opened(path, os.O_WRONLY) as fd:
             before = os.fstat(fd).st_mtime_ns
             self.write(fd, data, 0)
             self.sync(fd)
@@ -65,12 +65,12 @@ class Disk:
 
     def settle(self, path: Path) -> None:
         """Make what another process may have left unwritten in this file durable."""
-        with disk_errors("write back a file of the data directory"), _opened(path, os.O_WRONLY) as fd:
+        with disk_errors("write back a file of the data directory"), opened(path, os.O_WRONLY) as fd:
             self.sync(fd)
 
     def reserve(self, path: Path, size: int) -> None:
         """Make sure the file exists and owns `size` bytes of disk, so that writing into it needs no free space."""
-        with disk_errors("reserve space in the data directory"), _opened(path, os.O_WRONLY | os.O_CREAT) as fd:
+        with disk_errors("reserve space in the data directory"), opened(path, os.O_WRONLY | os.O_CREAT) as fd:
             if os.fstat(fd).st_size < size:
                 os.posix_fallocate(fd, 0, size)
                 self.sync(fd)
@@ -98,7 +98,7 @@ class Disk:
 
     def sync_folder(self, path: Path) -> None:
         """Make the names in a folder durable."""
-        with disk_errors("write back a folder"), _opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        with disk_errors("write back a folder"), opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             self.sync(fd)
 
     # --- the single steps --------------------------------------------------------------------------------------------
@@ -128,7 +128,8 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
 
 
 @contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Open a private file for a while; OSErrors pass as they are."""
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         yield fd

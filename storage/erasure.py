@@ -1,8 +1,9 @@
 """Erasures: ask, approve, carry out, prove.
 
 For the API:
-    erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=… instead of calls
+    erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=…, or query=…, instead of calls
         raises NoWaiver (409), Held (409, `ids`); `approval=True` where the customer wants a second person
+        `told` writes the audit log: what it raises undoes the request
     erasure = await customer.erasures.approve(id, by=NAME)
         raises NoErasure (404), OwnRequest (403), NoWaiver (409)
     erasure = await customer.erasures.get(id)                                Erasure or None: id, state, receipt, …
@@ -18,7 +19,8 @@ is durable when `file` returns; whatever kills the process, `work` goes on where
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -26,16 +28,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import erasurerows as rows
-from storage import papers, receipts, waivers
+from storage import journal, papers, receipts, waivers
 from storage.audit import Audit
 from storage.audit_chain import Act
-from storage.callrows import DAY_SHIFT, Query
+from storage.callrows import DAY_SHIFT, CallState, Query
 from storage.calls import Calls
 from storage.database import Database
 from storage.erasurerows import Doomed, Erasure, State, Step, shown
 from storage.errors import StorageError
 from storage.forgetting import Forgetting
-from storage.instants import day_of, to_micros
+from storage.instants import day_of, from_text, to_micros, to_text
+from storage.journal import Journal
 from storage.newid import is_id, new_id
 from storage.tables import erasures
 from storage.vault import Vault
@@ -45,6 +48,13 @@ _KIND = "erasure"
 
 StopLive = Callable[[str], Awaitable[None]]
 """Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
+
+Told = Callable[[str], Awaitable[None]]
+"""Writes down that an erasure was asked for or approved, before that counts; gets its id."""
+
+
+async def untold(_: str) -> None:
+    """Write nothing down."""
 
 
 class NoWaiver(StorageError):
@@ -79,6 +89,7 @@ class Erasures:
         calls: Calls,
         audit: Audit,
         forgetting: Forgetting,
+        kept: Journal,
         key: Ed25519PrivateKey,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
@@ -91,6 +102,7 @@ class Erasures:
         self._calls = calls
         self._audit = audit
         self._forgetting = forgetting
+        self._journal = kept
         self._key = key
         self._now = now
         self._random = random
@@ -103,17 +115,20 @@ class Erasures:
         *,
         calls: Sequence[str] | None = None,
         party: str | None = None,
+        query: Query | None = None,
         reason: str,
         by: str,
         approval: bool = False,
+        told: Told = untold,
     ) -> Erasure:
-        """File a request for exactly one of `calls` and `party`; raises NoWaiver, Held, ValueError."""
-        if (calls is None) == (party is None):
-            raise ValueError("an erasure is asked for by calls or by party")
-        ids = await self._meant(party) if calls is None else sorted({c for c in calls if is_id(c)})
+        """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError."""
+        if sum(given is not None for given in (calls, party, query)) != 1:
+            raise ValueError("an erasure is asked for by calls, by party or by query")
+        query = query if party is None else Query(party=party)
+        ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
         stored = await self._unindexed(ids)
         id, leaf = new_id(self._random), papers.new_leaf(self._keys)
-        told = {"reason": reason[: papers.MAX_TEXT], "party": party}
+        sealed = {"reason": reason[: papers.MAX_TEXT], **_written(query)}
         values = {
             "id": id,
             "state": (State.APPROVAL if approval else State.RUNNING).value,
@@ -121,30 +136,31 @@ class Erasures:
             "requested_at": to_micros(self._now()),
             "requested_by": by,
             "leaf": leaf,
-            "sealed": papers.seal(self._keys, leaf, _KIND, id, told),
+            "sealed": papers.seal(self._keys, leaf, _KIND, id, sealed),
         }
 
         async def write() -> Erasure:
             async with self._database.writing() as connection:
                 await self._permit(connection)
                 held = await rows.held_of(connection, ids)
-                if held and party is None:
+                if held and calls is not None:
                     raise Held(held)
                 await rows.file(connection, values)
                 await self._add(connection, id, ids, stored)
+                await self._journal.write(await journal.request(connection, id))
+                await told(id)
                 return shown(await rows.one(connection, id))
 
         made = await self._forgetting.pressed(write)
         self.wanted.set()
         return made
 
-    async def approve(self, id: str, *, by: str) -> Erasure:
+    async def approve(self, id: str, *, by: str, told: Told = untold) -> Erasure:
         """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
 
         Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again: who called meanwhile is meant too.
         """
-        asked = await self._asked(id, by)
-        ids = await self._meant(asked) if asked is not None else []
+        ids = await self._meant(await self._asked(id, by))
         stored = await self._unindexed(ids)
         async with self._database.writing() as connection:
             record = await rows.one(connection, id)
@@ -155,6 +171,8 @@ class Erasures:
                 await self._add(connection, id, [call for call in ids if call not in known], stored)
                 granted = {"state": State.RUNNING.value, "approved_at": to_micros(self._now()), "approved_by": by}
                 await connection.execute(erasures.update().where(erasures.c.id == id).values(**granted))
+                await self._journal.write(await journal.request(connection, id))
+            await told(id)
             granted_record = await rows.one(connection, id)
         self.wanted.set()
         return shown(granted_record)
@@ -171,8 +189,8 @@ class Erasures:
         async with self._database.reading() as connection:
             return tuple(shown(record) for record in await connection.execute(asked))
 
-    async def _asked(self, id: str, by: str) -> str | None:
-        """Return the party of a request that waits for approval; raises NoErasure, OwnRequest."""
+    async def _asked(self, id: str, by: str) -> Query | None:
+        """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest."""
         async with self._database.reading() as connection:
             record = await rows.one(connection, id)
         if record is None:
@@ -181,16 +199,17 @@ class Erasures:
             raise OwnRequest("a second person has to approve this")
         if record.state != State.APPROVAL or record.sealed is None:
             return None
-        party = papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed)["party"]
-        return None if party is None else str(party)
+        return _read(papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed))
 
     async def _permit(self, connection: AsyncConnection) -> None:
         if not await waivers.permitted(connection, self._now()):
             raise NoWaiver("immediate erasure needs an active waiver", "put one on file first")
 
-    async def _meant(self, party: str | None) -> list[str]:
-        query = Query(party=party, exact=True)
-        return sorted({row.id async for row in self._calls.every(query)}) if party is not None else []
+    async def _meant(self, query: Query | None) -> list[str]:
+        if query is None:
+            return []
+        query = replace(query, exact=True, cursor=None)
+        return sorted({row.id async for row in self._calls.every(query)})
 
     async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
         """Find recordings of the last days that the index does not know yet, by their files."""
@@ -221,6 +240,7 @@ class Erasures:
             self.wanted.clear()
             well = await self._forgetting.pressed(lambda: self._work(stop_live))
             await asyncio.to_thread(self._forgetting.keep_room)
+            await asyncio.to_thread(self._journal.prepare)
             return well
 
     async def _work(self, stop_live: StopLive | None) -> bool:
@@ -314,9 +334,29 @@ class Erasures:
             await connection.execute(
                 erasures.update().where(erasures.c.id == record.id).values(**values, receipt=packed)
             )
+            await self._journal.keep(connection, erasures, erasures.c.id == record.id)
 
     async def _note(self, action: str, object: str, reason: str = "") -> None:
         await asyncio.wrap_future(self._audit.append(Act(RECORDER, "system", action, object, "done", reason)))
+
+
+def _written(query: Query | None) -> dict[str, Any]:
+    """Write down what a request looks for, to be sealed."""
+    if query is None:
+        return {"party": None}
+    since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
+    state = None if query.state is None else query.state.value
+    return {"party": query.party, "query": {"since": since, "until": until, "state": state}}
+
+
+def _read(told: Mapping[str, Any]) -> Query | None:
+    """Read what `_written` wrote; requests of before version 0.2 have no `query`."""
+    more = told.get("query") or {}
+    if told["party"] is None and not more:
+        return None
+    since, until = (None if more.get(n) is None else from_text(more[n]) for n in ("since", "until"))
+    state = None if more.get("state") is None else CallState(more["state"])
+    return Query(party=told["party"], since=since, until=until, state=state)
 
 
 def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:

@@ -200,16 +200,23 @@ async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> N
         await connection.execute(erasure_calls.update().where(wanted, behind).values(step=step))
 
 
-async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return which open erasures these calls belong to: id of the erasure → ids of calls that a request named."""
-    found: dict[str, list[str]] = {}
+async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[tuple[Any, list[Doomed]]]:
+    """Return the records of the open erasures that these calls belong to, each with those of them that have begun."""
+    found: dict[str, list[Doomed]] = {}
     for part in batches(ids):
         joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
-        asked = sa.select(erasures.c.id, erasures.c.cause, erasure_calls.c.call).select_from(joined)
-        mine = asked.where(erasures.c.state.in_(OPEN), erasure_calls.c.call.in_(part), erasure_calls.c.step > 0)
-        for id, cause, call in await connection.execute(mine):
-            found.setdefault(id, []).extend([] if cause.startswith(RETENTION) else [call])
-    return found
+        asked = sa.select(erasures.c.id, erasure_calls.c.call, erasure_calls.c.leaf).select_from(joined)
+        begun = sa.and_(erasure_calls.c.step > Step.FILED, erasure_calls.c.leaf.is_not(None))
+        mine = asked.where(erasures.c.state.in_(OPEN), erasure_calls.c.call.in_(part), begun)
+        for id, call, leaf in await connection.execute(mine):
+            found.setdefault(id, []).append(Doomed(call, leaf))
+    return [(await one(connection, id), doomed) for id, doomed in sorted(found.items())]
+
+
+async def without_leaf(connection: AsyncConnection, id: str) -> list[str]:
+    """Return the ids of a request that were unknown or erased before: its receipt lists them too."""
+    unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
+    return list(await connection.scalars(sa.select(erasure_calls.c.call).where(unknown)))
 
 
 async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[Doomed]:

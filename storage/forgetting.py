@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,8 +19,8 @@ from storage.calls import Calls
 from storage.database import Database, DatabaseAway
 from storage.erasurerows import Doomed
 from storage.errors import NoSpace, StorageError
-from storage.instants import day_of
-from storage.ledger import Entry, Ledger
+from storage.instants import day_of, from_micros
+from storage.ledger import Entry, Ledger, Request
 from storage.papers import Keeper
 from storage.room import Room
 from storage.tables import (
@@ -97,13 +97,14 @@ class Forgetting:
         ids = [d.call for d in doomed]
         stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in doomed})
         async with self._database.reading() as connection:
-            named = await rows.erasures_of(connection, ids)
-            own = [leaf for leaf in [await _own_leaf(connection, id) for id in named] if leaf is not None]
+            open_ones = await rows.erasures_of(connection, ids)
+            requests = [await _request(connection, record, mine) for record, mine in open_ones]
+            own = [
+                leaf for leaf in [await _own_leaf(connection, record) for record, _ in open_ones] if leaf is not None
+            ]
             gone = await rows.exports_of(connection, ids)
             cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
-        leaves = tuple({*cut.leaves, *own})
-        listed = tuple({call for part in named.values() for call in part})
-        entry = Entry(tuple(sorted(named)), now, leaves, cut.days, listed)
+        entry = Entry(tuple(requests), now, tuple({*cut.leaves, *own}), cut.days)
         await asyncio.to_thread(self._forget, entry)
 
     async def recut(self, entry: Entry) -> None:
@@ -148,20 +149,21 @@ class Forgetting:
             for part in rows.batches(doomed):
                 await _expect_nothing(connection, part)
 
-    async def clear(self, wanted: Iterable[int]) -> int:
-        """Take away everything of these days whose key is forgotten: what a backup brought back. Count the calls."""
+    async def clear(self, wanted: Iterable[int]) -> list[Doomed]:
+        """Take away everything of these days whose key is forgotten: what a backup brought back. Returns the calls."""
         wanted = sorted(set(wanted))
         found = await asyncio.to_thread(self._stored, set(wanted))
-        dead = [Doomed(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)]
+        dead = {Doomed(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
         async with self._database.reading() as connection:
             for day in wanted:
                 asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.day == day)
-                dead += [Doomed(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])]
-        if dead:
-            await self.unlink(dead)
-            await self.remove([d.call for d in dead])
+                dead |= {Doomed(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])}
+        gone = sorted(dead, key=lambda d: d.leaf)
+        if gone:
+            await self.unlink(gone)
+            await self.remove([d.call for d in gone])
         await self.reindex(wanted)
-        return len(dead)
+        return gone
 
     def _forget(self, entry: Entry, *, known: bool = False) -> None:
         if not known:
@@ -208,10 +210,26 @@ async def _nothing(_: Sequence[str]) -> None:
     """Stand for those who made nothing of any call."""
 
 
-async def _own_leaf(connection: AsyncConnection, id: str) -> int | None:
+async def _own_leaf(connection: AsyncConnection, record: Any) -> int | None:
     """Return the leaf that party and reason of an erasure are under, once none of its calls waits any more."""
-    record = await rows.one(connection, id)
-    return None if record is None or await rows.waits(connection, id) else record.leaf
+    return None if await rows.waits(connection, record.id) else record.leaf
+
+
+async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doomed]) -> Request:
+    """Say for the ledger what an erasure is: ids only where somebody named them, for retention may take 100,000."""
+    named: list[str] = []
+    if record.cause == rows.REQUEST:
+        named = [*(d.call for d in mine), *await rows.without_leaf(connection, record.id)]
+    return Request(
+        record.id,
+        record.cause,
+        record.requested_by,
+        from_micros(record.requested_at),
+        record.approved_by,
+        None if record.approved_at is None else from_micros(record.approved_at),
+        tuple(sorted(named)),
+        tuple(sorted(d.leaf for d in mine)),
+    )
 
 
 async def _expect_nothing(connection: AsyncConnection, doomed: Sequence[Doomed]) -> None:
@@ -224,4 +242,3 @@ async def _expect_nothing(connection: AsyncConnection, doomed: Sequence[Doomed])
         left = left or await connection.scalar(asked.limit(1))
     if left is not None:
         raise NotErased("rows of an erased call are still there", "look at the database")
-

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
-from storage.database import Database
 from storage.errors import StorageError
 from storage.instants import from_micros, to_micros
+from storage.journal import Cabinet, Drawer, dropped
 from storage.tables import calls, erasure_calls, holds
 
 _KIND = "hold"
@@ -43,13 +43,11 @@ class Hold:
     """Why, as it was said."""
 
 
-class Holds:
+class Holds(Drawer):
     """The legal holds of one customer."""
 
-    def __init__(self, database: Database, keys: papers.Keeper, now: Callable[[], datetime]) -> None:
-        self._database = database
-        self._keys = keys
-        self._now = now
+    def __init__(self, cabinet: Cabinet) -> None:
+        super().__init__(cabinet)
         self.released: Callable[[], None] = lambda: None  # an erasure may go on now
 
     async def put(self, call: str, reason: str, by: str) -> Hold:
@@ -62,18 +60,21 @@ class Holds:
             values = {"call": call, "set_at": to_micros(now), "set_by": by, "leaf": leaf, "sealed": sealed}
             await connection.execute(holds.insert(), values)
             await connection.execute(calls.update().where(calls.c.id == call).values(hold=True))
+            await self._journal.keep(connection, holds, holds.c.call == call)
         return Hold(call, now, by, reason[: papers.MAX_TEXT])
 
     async def remove(self, call: str) -> bool:
         """End a hold; return False if the call was not held; raises NoCall."""
         async with self._database.writing() as connection:
-            gone = await connection.execute(holds.delete().where(holds.c.call == call))
-            if not gone.rowcount:
+            leaf = await connection.scalar(sa.select(holds.c.leaf).where(holds.c.call == call))
+            if leaf is None:
                 await leaf_of(connection, self._keys, call)
+                return False
+            await connection.execute(holds.delete().where(holds.c.call == call))
             await connection.execute(calls.update().where(calls.c.id == call).values(hold=False))
-        if gone.rowcount:
-            self.released()
-        return gone.rowcount > 0
+            await self._journal.write([dropped(holds, leaf, call=call)])
+        self.released()
+        return True
 
     async def get(self, call: str) -> Hold | None:
         """Return the hold of a call, None if there is none."""

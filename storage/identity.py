@@ -8,6 +8,7 @@ decide. The forms:
     e:+49301234567    a number in E.164                 t:234567    its last six digits
     x:4711            a number that has no E.164 form   u:a@b.c     address of record, e-mail, UPN or user id
     w:mueller         one word of a name                p:jorg muller   two words of one name, sorted
+    c:ucid:0001…      a name of the call in a system that recordings of the same call share
 
 Both sides run the same code, so any two spellings that mean the same meet.
 """
@@ -16,7 +17,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations, islice, pairwise
 from urllib.parse import unquote
 
 import phonenumbers
@@ -27,6 +28,7 @@ MAX_TEXT = 512  # characters looked at of one value; a longer one is not an iden
 MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
+MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
 
 _NUMBER = re.compile(r"\+?[\d\s()./\u2010-\u2015\u2212·-]+")
@@ -113,6 +115,11 @@ def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[st
     """List the forms of all parties of a call, each once, at most MAX_FORMS."""
     found = dict.fromkeys(form for party in parties for form in stored(party, country))
     return tuple(found)[:MAX_FORMS]
+
+
+def of_names(names: Iterable[str]) -> tuple[str, ...]:
+    """List the forms by which recordings of one call are found: of its names, the surest first, at most MAX_NAMES."""
+    return tuple(f"c:{name[:MAX_TEXT]}" for name in islice(names, MAX_NAMES))
 
 
 def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]:

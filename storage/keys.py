@@ -20,6 +20,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -39,68 +40,54 @@ READ_TRIES = 8  # a reader meets a cut in the middle; eight cuts in the time of 
 MAX_SKIPPED = 64 << 10  # numbers that were given before the keys were restored and erased since
 
 
+class Means(TypedDict, total=False):
+    """What keys work with; each may be left out."""
+
+    node: int
+    # number of the node, which is part of every recording number
+    disk: Disk | None
+    # how files are written
+    random: Callable[[int], bytes]
+    # where secrets come from
+
+
 class CustomerKeys:
     """The keys of one customer, as they are now; safe between threads and processes."""
 
     def __init__(
-        self,
-        keys_dir: Path,
-        customer_dir: Path,
-        customer: str,
-        root: RootSecret,
-        *,
-        node: int,
-        disk: Disk,
-        random: Callable[[int], bytes],
+        self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
     ) -> None:
         """Do not call this: `open` and `create` do."""
         self.customer = customer
         self._root = root.secret
-        self._disk = disk
-        self._random = random
+        self._disk = means.get("disk") or Disk()
+        self._random = means.get("random", os.urandom)
         self._files = KeyFiles(keys_dir, customer_dir, customer)
         self._seen = (0, 0)
         self._state = self._load()
-        self._leaves = Leaves(self._files.leaves, node, disk)
+        self._leaves = Leaves(self._files.leaves, means.get("node", 0), self._disk)
 
     @classmethod
     def open(
-        cls,
-        keys_dir: Path,
-        customer_dir: Path,
-        customer: str,
-        root: RootSecret,
-        *,
-        node: int = 0,
-        disk: Disk | None = None,
-        random: Callable[[int], bytes] = os.urandom,
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
     ) -> "CustomerKeys":
         """Open existing keys without writing anything; raise KeysError with a hint if they do not fit."""
-        return cls(keys_dir, customer_dir, customer, root, node=node, disk=disk or Disk(), random=random)
+        return cls(keys_dir, customer_dir, customer, root, **means)
 
     @classmethod
     def create(
-        cls,
-        keys_dir: Path,
-        customer_dir: Path,
-        customer: str,
-        root: RootSecret,
-        *,
-        node: int = 0,
-        disk: Disk | None = None,
-        random: Callable[[int], bytes] = os.urandom,
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
     ) -> "CustomerKeys":
         """Make keys for a new customer; raise KeysExist if anything of this customer exists already."""
-        disk = disk or Disk()
-        files = KeyFiles(keys_dir, customer_dir, customer)
+        disk, files = means.get("disk") or Disk(), KeyFiles(keys_dir, customer_dir, customer)
         disk.make_folder(keys_dir)
         with _locked(files.lock):
             if not files.fresh():
                 hint = "bring back its keys/ folder; new keys would open none of its recordings"
                 raise KeysExist(f"customer {customer} exists already", hint)
             disk.make_folder(customer_dir)
-            _create(files, customer, root.secret, disk, random)
-        return cls.open(keys_dir, customer_dir, customer, root, node=node, disk=disk, random=random)
+            _create(files, customer, root.secret, disk, means.get("random", os.urandom))
+        return cls(keys_dir, customer_dir, customer, root, **means)
 
     # --- use ---------------------------------------------------------------------------------------------------------
 

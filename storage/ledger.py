@@ -1,26 +1,23 @@
 """The ledger of erasures: what was cut, kept beside the keys, so that a backup that is brought back learns of it.
 
-`keys/NAME.erasures` has one line of JSON for every cut: time, the erasures it was for, leaves and whole days, and the
-ids of calls that a request was about. A line is durable before its cut. When the database does not know the erasures
+`keys/NAME.erasures` has one line of JSON for every cut: time, leaves and whole days, and the erasures it was for with
+all that a receipt says of them. A line is durable before its cut. When the database does not know the erasures
 of the last line it is older than the keys: then `storage.restored` does them all again before anything is served.
 Space for the next lines is owned ahead, because they must be written on a full disk.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from storage.audit_files import backwards, opened, sync_folder, whole_size
-from storage.durable import disk_errors, write_all
 from storage.errors import StorageError
 from storage.instants import from_text, to_text
-from storage.room import keep_room
+from storage.lines import LineFile
 
-RESERVE = 128 << 10  # bytes owned beyond the end: some 300 erasures on a full disk
+RESERVE = 128 << 10  # bytes owned beyond the end: some 250 erasures on a full disk
 
 
 class LedgerDamaged(StorageError):
@@ -28,81 +25,68 @@ class LedgerDamaged(StorageError):
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """One erasure that a cut is for, as a new receipt has to tell it; nothing of it is personal."""
+
+    id: str
+    """Id of the erasure."""
+    cause: str
+    """request, or retention with the id of its rule behind a colon."""
+    by: str
+    """Token that asked for it, or the recorder."""
+    at: datetime
+    """When it was asked for."""
+    approved_by: str | None = None
+    """The second token, if one was needed."""
+    approved_at: datetime | None = None
+    """When it was approved."""
+    calls: tuple[str, ...] = ()
+    """Ids of calls that a request named; those of retention follow from the leaves."""
+    leaves: tuple[int, ...] = ()
+    """Leaves of its calls in this cut."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One cut."""
 
-    erasures: tuple[str, ...]
-    """Ids of the erasures it was for."""
+    erasures: tuple[Request, ...]
+    """What it was for."""
     at: datetime
     """When."""
     leaves: tuple[int, ...]
     """Leaves that were cut: of calls, of index keys, of exports."""
     days: tuple[int, ...] = ()
     """Days that were ended whole."""
-    calls: tuple[str, ...] = ()
-    """Ids of the calls of requests; retention's are not repeated here."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the erasures."""
+        return tuple(request.id for request in self.erasures)
 
 
 class Ledger:
     """The ledger of one customer; safe between processes."""
 
     def __init__(self, keys_dir: Path, customer: str) -> None:
-        self._path = keys_dir / f"{customer}.erasures"
-        self._reserved = 0
+        self._file = LineFile(keys_dir / f"{customer}.erasures", "the ledger of erasures", RESERVE)
 
     def append(self, entry: Entry) -> None:
         """Write a line, durably; raises NoSpace, DiskFailed."""
-        line = _pack(entry)
-        with disk_errors("write the ledger of erasures"):
-            fresh = not self._path.exists()
-            with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                size = os.fstat(fd).st_size
-                whole = whole_size(fd, size)
-                if whole < size:
-                    os.ftruncate(fd, whole)  # a crash cut this line off: its cut never came
-                    self._reserved = 0
-                try:
-                    write_all(fd, line, whole)
-                    os.fdatasync(fd)
-                except OSError:
-                    os.ftruncate(fd, whole)
-                    raise
-                self._keep_room(fd, whole + len(line))
-            if fresh:
-                sync_folder(self._path.parent)
+        self._file.append(_pack(entry))
 
     def prepare(self) -> None:
-        """Make the file and own its reserve; a full disk only keeps it from the second."""
-        with disk_errors("prepare the ledger of erasures"):
-            fresh = not self._path.exists()
-            with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
-                self._keep_room(fd, os.fstat(fd).st_size)
-            if fresh:
-                sync_folder(self._path.parent)
+        """Make the file and own its reserve."""
+        self._file.prepare()
 
     def last(self) -> Entry | None:
         """Return the newest entry, None if there is none."""
-        if not self._path.exists():
-            return None
-        with disk_errors("read the ledger of erasures"), opened(self._path, os.O_RDONLY) as fd:
-            for _, line in backwards(fd, whole_size(fd, os.fstat(fd).st_size)):
-                return _parse(line)
-        return None
+        line = self._file.last()
+        return None if line is None else _parse(line)
 
     def entries(self) -> Iterator[Entry]:
         """Give all entries, oldest first."""
-        if not self._path.exists():
-            return
-        with disk_errors("read the ledger of erasures"), self._path.open("rb") as file:
-            for line in file:
-                if line.endswith(b"\n"):
-                    yield _parse(line)
-
-    def _keep_room(self, fd: int, size: int) -> None:
-        if size + RESERVE // 2 > self._reserved:
-            keep_room(fd, size, RESERVE)
-            self._reserved = size + RESERVE
+        return map(_parse, self._file.lines())
 
 
 def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
@@ -119,22 +103,55 @@ def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
 def _pack(entry: Entry) -> bytes:
     document = {
         "at": to_text(entry.at),
-        "erasures": list(entry.erasures),
-        "leaves": [f"{a:012x}" if a == b else f"{a:012x}-{b:012x}" for a, b in spans(entry.leaves)],
+        "erasures": [_packed(request) for request in entry.erasures],
+        "leaves": _runs(entry.leaves),
         "days": sorted(entry.days),
-        "calls": sorted(entry.calls),
     }
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def _packed(request: Request) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "cause": request.cause,
+        "by": request.by,
+        "at": to_text(request.at),
+        "approved_by": request.approved_by,
+        "approved_at": None if request.approved_at is None else to_text(request.approved_at),
+        "calls": sorted(request.calls),
+        "leaves": _runs(request.leaves),
+    }
+
+
+def _runs(leaves: Iterable[int]) -> list[str]:
+    return [f"{a:012x}" if a == b else f"{a:012x}-{b:012x}" for a, b in spans(leaves)]
 
 
 def _parse(line: bytes) -> Entry:
     try:
         j = json.loads(line)
-        leaves = _leaves(j["leaves"])
-        days = tuple(int(day) for day in j["days"])
-        return Entry(tuple(map(str, j["erasures"])), from_text(j["at"]), leaves, days, tuple(map(str, j["calls"])))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        at, days = from_text(j["at"]), tuple(int(day) for day in j["days"])
+        return Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
+
+
+def _request(found: Any, line: Mapping[str, Any]) -> Request:
+    """Read an erasure of a line; the first version had only ids there, and one list of calls for all of them."""
+    if isinstance(found, str):
+        calls = tuple(map(str, line["calls"])) if len(line["erasures"]) == 1 else ()
+        return Request(found, "request", "recorder", from_text(line["at"]), calls=calls)
+    approved = found["approved_at"]
+    return Request(
+        str(found["id"]),
+        str(found["cause"]),
+        str(found["by"]),
+        from_text(found["at"]),
+        None if found["approved_by"] is None else str(found["approved_by"]),
+        None if approved is None else from_text(approved),
+        tuple(map(str, found["calls"])),
+        _leaves(found["leaves"]),
+    )
 
 
 def _leaves(texts: Sequence[str]) -> tuple[int, ...]:

@@ -40,12 +40,17 @@ class PartRef:
 class NewPart:
     """A part just created, its header written."""
 
-    path: Path
-    # in open/
+    place: str
+    # in open/; pathlib would intern a name that no other call ever has
     fd: int
     # open for reading and writing at the end of the header; the caller closes it
     secret: PartSecret
     # for a Sealer
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.place)
 
 
 @dataclass(frozen=True, slots=True)

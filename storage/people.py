@@ -1,7 +1,7 @@
 """People as a directory knows them, and users as we keep them; values only."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -47,6 +47,22 @@ class Person:
         """Return what tells this person apart in the directory, "" if nothing does."""
         named = self.object_id or self.upn or self.email or self.account_name
         return named.strip().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a directory says has changed of somebody."""
+
+    object_id: str = field(repr=False)
+    """Id in the directory."""
+    members: Mapping[str, str | tuple[str, ...]] = field(repr=False)
+    """Members of a Person that are different now; the others are as they were."""
+    gone: bool = False
+    """The directory has this person no more."""
+
+    def over(self, person: Person | None) -> Person:
+        """Return the person as it is now."""
+        return replace(person or Person(), **{**self.members, "object_id": self.object_id})  # type: ignore[arg-type]  # text where text is, texts where several are
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Tell a backup that was brought back what has been erased since, before anything of it is served.
 
 The keys know it already: what was cut opens nowhere. Here the rest follows: files, rows and tokens that the backup
-brought back go, and the erasures that it does not know are written down again as done, with cause `restored`.
+brought back go, and the erasures that it does not know are written down again as done, with cause `restored`: the
+ledger knows who asked and approved, and the ids of requests; those of retention are known by what came back of them.
 """
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -17,14 +19,15 @@ from storage import erasurerows as rows
 from storage import receipts
 from storage.callrows import DAY_SHIFT
 from storage.database import Database
+from storage.erasurerows import Doomed
 from storage.forgetting import Forgetting
 from storage.instants import to_micros
+from storage.journal import Journal
 from storage.keytree import LAST_LEAF
-from storage.ledger import Entry, Ledger
+from storage.ledger import Entry, Ledger, Request
 from storage.papers import PAPERS_DAY
 from storage.tables import erasures
 
-_BY = "recorder"
 _LAST_DAY = LAST_LEAF >> DAY_SHIFT
 
 
@@ -33,25 +36,26 @@ async def reapply(
     database: Database,
     ledger: Ledger,
     forgetting: Forgetting,
+    journal: Journal,
     key: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> int | None:
-    """Do the erasures of the ledger again if the database does not know its last; count the calls that went.
+    """Do the erasures of the ledger again if the database does not know its last; count the calls that came back.
 
     Returns None where the database is not older than the keys, after one look at the end of the ledger.
     """
     last = await asyncio.to_thread(ledger.last)
-    if last is None or not await _unknown(database, last.erasures):
+    if last is None or not await _unknown(database, last.ids):
         return None
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))
     days: set[int] = set()
     for entry in entries:
         await forgetting.recut(entry)
         days |= {*entry.days, *(leaf >> DAY_SHIFT for leaf in entry.leaves)}
-    count = await forgetting.clear(days - {PAPERS_DAY, _LAST_DAY})
+    gone = await forgetting.clear(days - {PAPERS_DAY, _LAST_DAY})
     await database.scrub()
-    await _write_down(customer, database, entries, key, now())
-    return count
+    await _write_down(customer, database, _joined(entries, gone), journal, key, now())
+    return len(gone)
 
 
 async def _unknown(database: Database, ids: Sequence[str]) -> set[str]:
@@ -66,27 +70,53 @@ async def _missing(connection: AsyncConnection, ids: Sequence[str]) -> set[str]:
     return set(ids) - known
 
 
+def _joined(entries: Sequence[Entry], gone: Sequence[Doomed]) -> list[Request]:
+    """Put the rounds of each erasure together, with the ids of calls that came back and belong to it."""
+    ids = {d.leaf: d.call for d in gone}
+    found: dict[str, Request] = {}
+    for request in (request for entry in entries for request in entry.erasures):
+        before = found.get(request.id, request)
+        came_back = (ids[leaf] for leaf in request.leaves if leaf in ids)
+        found[request.id] = replace(before, calls=tuple({*before.calls, *request.calls, *came_back}))
+    return list(found.values())
+
+
 async def _write_down(
-    customer: str, database: Database, entries: Sequence[Entry], key: Ed25519PrivateKey, now: datetime
+    customer: str,
+    database: Database,
+    requests: Sequence[Request],
+    journal: Journal,
+    key: Ed25519PrivateKey,
+    now: datetime,
 ) -> None:
-    """Note every erasure of the ledger that is unknown; calls are named where the ledger knows whose they were."""
-    first: dict[str, Entry] = {}
-    named: dict[str, set[str]] = {}
-    for entry in entries:
-        for id in entry.erasures:
-            first.setdefault(id, entry)
-            named.setdefault(id, set()).update(entry.calls if len(entry.erasures) == 1 else ())
+    """Note every erasure of the ledger that is unknown, with a receipt of its own."""
     async with database.writing() as connection:
-        for id in sorted(await _missing(connection, list(first))):
-            at = first[id].at
-            facts = receipts.Facts(customer, id, rows.RESTORED, None, sorted(named[id]), _BY, at, None, None, now)
+        unknown = await _missing(connection, [request.id for request in requests])
+        for request in (request for request in requests if request.id in unknown):
+            _, _, rule = request.cause.partition(":")
+            approved_at = None if request.approved_at is None else to_micros(request.approved_at)
+            facts = receipts.Facts(
+                customer,
+                request.id,
+                rows.RESTORED,
+                rule or None,
+                request.calls,
+                request.by,
+                request.at,
+                request.approved_by,
+                request.approved_at,
+                now,
+            )
             values = {
-                "id": id,
+                "id": request.id,
                 "state": rows.State.DONE.value,
-                "cause": rows.RESTORED,
-                "requested_at": to_micros(at),
-                "requested_by": _BY,
+                "cause": f"{rows.RESTORED}:{rule}" if rule else rows.RESTORED,
+                "requested_at": to_micros(request.at),
+                "requested_by": request.by,
+                "approved_at": approved_at,
+                "approved_by": request.approved_by,
                 "done_at": to_micros(now),
                 "receipt": json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode(),
             }
             await rows.file(connection, values)
+            await journal.keep(connection, erasures, erasures.c.id == request.id)

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from storage import hsm
 from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
+from storage.tokenuri import SCHEME, TokenKey
 
 ROOT_BYTES = 32
+MAX_PIN = 255  # bytes
 _MAKE_ONE = "`recorder init` makes one; where recordings exist, bring back theirs: a new one opens none"
 
 
@@ -27,15 +30,42 @@ class RootSecret:
 
 
 def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecret:
-    """Read `credential:NAME` (systemd) or `file:PATH`; raise KeysError with a hint if that cannot be trusted."""
+    """Read `credential:NAME` (systemd) or `file:PATH`, or ask the token of `pkcs11:…`; raises KeysError with a hint."""
+    if source.startswith(f"{SCHEME}:"):
+        place = _place(source)
+        return RootSecret(hsm.root_of(place, _pin(place, environ)), source)
+    return RootSecret(_secret(source, ROOT_BYTES, environ), source)
+
+
+def make_token_root(source: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Make the key that `pkcs11:…` names in its token; False if it is there. `recorder init` calls this."""
+    place = _place(source)
+    return hsm.make_root(place, _pin(place, environ))
+
+
+def _place(source: str) -> TokenKey:
+    try:
+        return TokenKey.parse(source)
+    except ValueError as error:
+        raise KeysUnsupported("the token of the root secret is not named as it should be", f"write {error}") from None
+
+
+def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
+    pin = _secret(place.pin_source, MAX_PIN, environ).rstrip(b"\r\n")
+    try:
+        return pin.decode()
+    except UnicodeDecodeError:
+        raise KeysWrong("the PIN of the token is no text", "write it into its file as one line of UTF-8") from None
+
+
+def _secret(source: str, size: int, environ: Mapping[str, str]) -> bytes:
+    """Read up to one byte more than `size` from a file that only its owner, or systemd's credentials, can give."""
     kind, _, name = source.partition(":")
     if kind == "credential" and name:
-        return RootSecret(_read(_credential(name, environ), stat.S_IRWXO), source)
+        return _read(_credential(name, environ), stat.S_IRWXO, size)
     if kind == "file" and name:
-        return RootSecret(_read(Path(name), stat.S_IRWXG | stat.S_IRWXO), source)
-    if kind == "pkcs11":
-        raise KeysUnsupported("PKCS#11 tokens are not supported yet", "use credential:NAME or file:PATH")
-    raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME or file:PATH")
+        return _read(Path(name), stat.S_IRWXG | stat.S_IRWXO, size)
+    raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME, file:PATH or pkcs11:…")
 
 
 def _credential(name: str, environ: Mapping[str, str]) -> Path:
@@ -48,7 +78,7 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
     return Path(folder) / name
 
 
-def _read(path: Path, forbidden: int) -> bytes:
+def _read(path: Path, forbidden: int, size: int) -> bytes:
     """Read a secret after checking, on the open file, who else may read it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -58,7 +88,7 @@ def _read(path: Path, forbidden: int) -> bytes:
         raise KeysError(f"the root secret at {path} cannot be read", "run as the owner of the file") from error
     try:
         _check(path, os.fstat(fd), forbidden)
-        return os.read(fd, ROOT_BYTES + 1)  # one more byte shows a file that is too long
+        return os.read(fd, size + 1)  # one more byte shows a file that is too long
     finally:
         os.close(fd)
 

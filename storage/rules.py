@@ -9,7 +9,6 @@ A rule is `Wished(days, direction, source, party, name)`; party and name are sea
 """
 
 import ipaddress
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,9 +19,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity, papers
-from storage.database import Database
 from storage.errors import StorageError
 from storage.instants import from_micros, to_micros
+from storage.journal import Cabinet, Drawer, dropped, taken
 from storage.newid import new_id
 from storage.policy import MAX_DAYS, Direction, Policy, Rule, Wins
 from storage.tables import retention, retention_rules
@@ -86,25 +85,14 @@ class Stored:
     """By which token."""
 
 
-class Rules:
+class Rules(Drawer):
     """The retention rules of one customer."""
 
-    def __init__(
-        self,
-        database: Database,
-        keys: papers.Keeper,
-        country: str,
-        default_days: int | None,
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
+    def __init__(self, cabinet: Cabinet, country: str, default_days: int | None) -> None:
         """Take what the configuration says as the default until somebody stores another one."""
-        self._database = database
-        self._keys = keys
+        super().__init__(cabinet)
         self._country = country
         self._default_days = default_days
-        self._now = now
-        self._random = random
         self.changed: Callable[[], None] = lambda: None  # a sweep is due
 
     async def get(self) -> Stored:
@@ -171,6 +159,8 @@ class Rules:
         values = [self._row(position, rule) for position, rule in enumerate(stored.rules)]
         if values:
             await connection.execute(retention_rules.insert(), values)
+        now = [item for table in (retention, retention_rules) for item in await taken(connection, table)]
+        await self._journal.write([dropped(retention), dropped(retention_rules), *now])
         return old
 
     def _row(self, position: int, rule: StoredRule) -> dict[str, Any]:

@@ -38,11 +38,11 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
     """Return a page of calls; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
-    if query.party is None:
+    needles = _needles(query, country)
+    if needles is None:
         walk = _Walk(connection, keys, query, limit + 1, after, None)
         await walk.run(None)
     else:
-        needles = identity.asked(query.party, country, exact=query.exact)
         walk = _Walk(connection, keys, query, limit + 1, after, needles)
         forms = tuple(dict.fromkeys(needle.probe for needle in needles))
         day_keys.refresh()
@@ -60,10 +60,11 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
     One statement for everything: going page by page would look all of a person's tokens up again for each page.
     """
     conditions = _conditions(query, None)
-    if query.party is None:
+    needles = _needles(query, country)
+    if needles is None:
         asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
         return list(await connection.scalars(asked))
-    forms = tuple(dict.fromkeys(needle.probe for needle in identity.asked(query.party, country, exact=query.exact)))
+    forms = tuple(dict.fromkeys(needle.probe for needle in needles))
     day_keys.refresh()
     found: dict[int, None] = {}
     for probes in _groups(day_keys, await _days(connection, query, None), forms):
@@ -73,6 +74,13 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
         asked = sa.select(calls.c.leaf).select_from(source).where(*conditions).order_by(*_NEWEST_OF_FEW)
         found.update(dict.fromkeys(await connection.scalars(asked)))
     return list(found)
+
+
+def _needles(query: Query, country: str) -> tuple[Needle, ...] | None:
+    """Turn what is asked about a party or a call into needles; None if nothing is."""
+    if query.party is not None:
+        return identity.asked(query.party, country, exact=query.exact)
+    return tuple(map(Needle, identity.of_names(query.related))) if query.related else None
 
 
 class _Walk:
@@ -147,10 +155,10 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
         pair = sa.column("day", sa.Integer), sa.column("token", sa.BigInteger)
         rows = sa.func.unnest(day_list, token_list).table_valued(*pair, name="probe").render_derived()
         return _ProbeTable(rows, rows.c.day, rows.c.token)
-    text = "[" + ",".join(f"[{day},{token}]" for day, token in probes) + "]"
-    values = sa.func.json_each(text).table_valued(sa.column("value", sa.Text), name="probe")
-    day = sa.func.json_extract(values.c.value, "$[0]", type_=sa.Integer)
-    return _ProbeTable(values, day, sa.func.json_extract(values.c.value, "$[1]", type_=sa.BigInteger))
+    text = "{" + ",".join([f'"{day}":{token}' for day, token in probes]) + "}"  # a day may be there twice
+    pair = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
+    values = sa.func.json_each(text).table_valued(*pair, name="probe")
+    return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
 
 
 def _conditions(query: Query, after: Position | None) -> list[sa.ColumnElement[bool]]:

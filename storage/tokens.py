@@ -8,13 +8,15 @@ every hit is checked against the sealed forms of the call.
 
 import hmac
 from collections.abc import Iterable
+from struct import Struct
 
-TOKEN_BYTES = 8  # see above; the largest integer that SQLite and PostgreSQL index natively
+_TOKEN = Struct(">q")  # see above; the largest integer that SQLite and PostgreSQL index natively
 
 
 def token(key: bytes, form: str) -> int:
     """Compute the token of one form under the index key of a day."""
-    return int.from_bytes(hmac.digest(key, form.encode(), "sha256")[:TOKEN_BYTES], "big", signed=True)
+    found: int = _TOKEN.unpack_from(hmac.digest(key, form.encode(), "sha256"))[0]
+    return found
 
 
 def tokens(key: bytes, forms: Iterable[str]) -> tuple[int, ...]:

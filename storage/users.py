@@ -16,8 +16,7 @@ the time until when, because recordings refer to people as they were then.
 import asyncio
 import hashlib
 import hmac
-import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +25,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
 from storage.calls import Calls, Query
-from storage.database import Database
+from storage.erasurerows import batches
 from storage.errors import Forgotten, StorageError
 from storage.instants import to_micros, to_text
+from storage.journal import BATCH, Cabinet, Drawer
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
-from storage.people import Former, Person, User, UserState, former_of, shown, told
+from storage.people import Change, Former, Person, User, UserState, former_of, shown, told
 from storage.tables import users
 
 __all__ = ["Former", "Mapped", "Person", "Plan", "Referred", "User", "UserState", "Users"]
@@ -66,28 +66,56 @@ class Plan:
         self.active = 0
         # users of this directory that are active now
 
+    def take(self, user: User | None, change: Change) -> None:
+        """Add what a change means for a user, None if we do not know the person."""
+        if change.gone:
+            if user is not None and user.state is UserState.ACTIVE:
+                self.unmapped.append(user)
+            return
+        person = change.over(user.person if user else None)
+        if user is None:
+            self.added.append(person)
+        elif user.person != person or user.state is UserState.INACTIVE:
+            self.changed.append((user, person))
+        else:
+            self.same += 1
+
+    def pieces(self, size: int) -> Iterator["Plan"]:
+        """Cut the plan, so that carrying it out keeps nobody waiting for the database for long."""
+        for name in ("added", "changed", "unmapped"):
+            entries: list[Any] = getattr(self, name)
+            for start in range(0, len(entries), size):
+                piece = Plan(self.source)
+                setattr(piece, name, entries[start : start + size])
+                yield piece
+
+    @property
+    def size(self) -> int:
+        """Return how many users change."""
+        return len(self.added) + len(self.changed) + len(self.unmapped)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return how many users each change concerns."""
+        return {
+            "added": len(self.added),
+            "changed": len(self.changed),
+            "unmapped": len(self.unmapped),
+            "unchanged": self.same,
+        }
+
     @property
     def unmapped_percent(self) -> float:
         """Return the share of the active users that would become inactive."""
         return 100 * len(self.unmapped) / self.active if self.active else 0.0
 
 
-class Users:
+class Users(Drawer):
     """The directory users of one customer."""
 
-    def __init__(
-        self,
-        database: Database,
-        keys: papers.Keeper,
-        calls: Calls,
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
-        self._database = database
-        self._keys = keys
+    def __init__(self, cabinet: Cabinet, calls: Calls) -> None:
+        super().__init__(cabinet)
         self._calls = calls
-        self._now = now
-        self._random = random
 
     async def get(self, id: str) -> User | None:
         """Return a user, None if there is none."""
@@ -122,10 +150,11 @@ class Users:
             now = to_micros(self._now())
             gone = {"state": UserState.INACTIVE.value, "unmapped_at": now, "updated_at": now}
             await connection.execute(users.update().where(mapped).values(**gone))
+            await self._journal.keep(connection, users, users.c.id == id)
         return await self.get(id)
 
-    async def delete(self, id: str) -> bool:
-        """Delete a user for good; False if there is none. Raises Mapped, Referred."""
+    async def delete(self, id: str, told: Callable[[], Awaitable[None]] | None = None) -> bool:
+        """Delete a user for good; False if there is none. `told` writes it down first. Raises Mapped, Referred."""
         user = await self.get(id)
         if user is None:
             return False
@@ -133,6 +162,8 @@ class Users:
             raise Mapped("the directory still has this user", "take the user out of the directory first")
         if await self.calls_of(user, 1):
             raise Referred("recordings refer to this user", "the user can be deleted once they are gone")
+        if told is not None:
+            await told()
         await asyncio.to_thread(self._keys.cut, user.leaf)
         async with self._database.writing() as connection:
             await connection.execute(users.delete().where(users.c.id == id, users.c.leaf == user.leaf))
@@ -147,7 +178,8 @@ class Users:
         known = {user.key: user for user in await self._of(source)}
         plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
         seen = set()
-        for person in people:
+        for number, person in enumerate(people):
+            await _yield(number)
             key = self._key(source, person)
             if key in seen:
                 continue
@@ -163,13 +195,29 @@ class Users:
             plan.unmapped = [u for k, u in known.items() if k not in seen and u.state is UserState.ACTIVE]
         return plan
 
+    async def plan_changes(self, changes: Iterable[Change], source: str) -> Plan:
+        """Compare what a directory says has changed, one change a person, with what is kept."""
+        plan = Plan(source)
+        plan.active = await self.active(source)
+        for some in batches(list(changes)):
+            wanted = {self._key(source, change.over(None)): change for change in some}
+            known = {user.key: user for user in await self._of(source, users.c.source_key.in_(wanted))}
+            for key, change in wanted.items():
+                plan.take(known.get(key), change)
+        return plan
+
+    async def active(self, source: str) -> int:
+        """Return how many users of a directory are active."""
+        asked = sa.select(sa.func.count()).where(users.c.source == source, users.c.state == UserState.ACTIVE.value)
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(asked) or 0)
+
     async def carry_out(self, plan: Plan) -> None:
         """Do what a plan says, all or nothing."""
         now = self._now()
         async with self._database.writing() as connection:
-            await self._sweep(connection)
-            for person in plan.added:
-                await self._add(connection, plan.source, person, now)
+            await self._sweep(connection, [self._key(plan.source, person) for person in plan.added])
+            told_of = [await self._add(connection, plan.source, person, now) for person in plan.added]
             for user, person in plan.changed:
                 former = former_of(user, person, to_text(now))
                 sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former))
@@ -179,8 +227,11 @@ class Users:
             for user in plan.unmapped:
                 gone = {"state": UserState.INACTIVE.value, "unmapped_at": to_micros(now), "updated_at": to_micros(now)}
                 await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
+            told_of += [user.id for user, _ in plan.changed] + [user.id for user in plan.unmapped]
+            for start in range(0, len(told_of), BATCH):
+                await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
 
-    async def _add(self, connection: AsyncConnection, source: str, person: Person, now: datetime) -> None:
+    async def _add(self, connection: AsyncConnection, source: str, person: Person, now: datetime) -> str:
         id, leaf = new_id(self._random), papers.new_leaf(self._keys)
         values = {
             "id": id,
@@ -193,17 +244,28 @@ class Users:
             "sealed": papers.seal(self._keys, leaf, _KIND, id, told(person, ())),
         }
         await connection.execute(users.insert(), values)
+        return id
 
-    async def _sweep(self, connection: AsyncConnection) -> None:
-        """Take rows away whose deletion was interrupted: their key in the directory may be needed again."""
-        for record in list(await connection.execute(sa.select(users.c.id, users.c.leaf))):
-            if not self._keys.keeps(record.leaf):
-                await connection.execute(users.delete().where(users.c.id == record.id))
+    async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
+        """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""
+        for start in range(0, len(keys), BATCH):
+            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(keys[start : start + BATCH]))
+            for record in list(await connection.execute(asked)):
+                if not self._keys.keeps(record.leaf):
+                    await connection.execute(users.delete().where(users.c.id == record.id))
 
-    async def _of(self, source: str) -> Sequence[User]:
-        async with self._database.reading() as connection:
-            records = list(await connection.execute(sa.select(users).where(users.c.source == source)))
-        return [user for user in map(self._open, records) if user is not None]
+    async def _of(self, source: str, *where: sa.ColumnElement[bool]) -> Sequence[User]:
+        """Return users of a directory, a batch at a time: opening them takes a while, and others have their turn."""
+        found: list[User] = []
+        after = ""
+        while True:
+            asked = sa.select(users).where(users.c.source == source, users.c.id > after, *where)
+            async with self._database.reading() as connection:
+                records = list(await connection.execute(asked.order_by(users.c.id).limit(BATCH)))
+            found += [user for user in map(self._open, records) if user is not None]
+            if len(records) < BATCH:
+                return found
+            after = records[-1].id
 
     def _key(self, source: str, person: Person) -> bytes:
         """Return what tells a user of a directory apart, without saying who it is."""
@@ -215,3 +277,9 @@ class Users:
             return shown(record, papers.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed))
         except Forgotten:
             return None
+
+
+async def _yield(number: int) -> None:
+    """Give others their turn every so often."""
+    if number % BATCH == BATCH - 1:
+        await asyncio.sleep(0)

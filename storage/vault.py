@@ -71,7 +71,7 @@ class Vault:
                 os.close(fd)
                 os.unlink(path)
                 raise
-        return NewPart(Path(path), fd, secret)
+        return NewPart(path, fd, secret)
 
     def finish(self, call: str, leaf: int, part: str) -> PartRef:
         """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""

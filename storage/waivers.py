@@ -7,8 +7,6 @@
 The newest one counts; older ones are kept as they were.
 """
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,9 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
-from storage.callseal import Keys
-from storage.database import Database
 from storage.instants import from_micros, to_micros
+from storage.journal import Drawer
 from storage.newid import new_id
 from storage.tables import waivers
 
@@ -53,20 +50,8 @@ class Waiver:
         return self.expires_at is None or now < self.expires_at
 
 
-class Waivers:
+class Waivers(Drawer):
     """The waivers of one customer."""
-
-    def __init__(
-        self,
-        database: Database,
-        keys: Keys,
-        now: Callable[[], datetime],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
-        self._database = database
-        self._keys = keys
-        self._now = now
-        self._random = random
 
     async def put(
         self,
@@ -95,6 +80,7 @@ class Waivers:
                 "sealed": sealed,
             }
             await connection.execute(waivers.insert(), values)
+            await self._journal.keep(connection, waivers, waivers.c.id == id)
         return Waiver(id, document_sha256, signed_by, signed_at, scope, expires_at, from_micros(put_at), by)
 
     async def current(self) -> Waiver | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from recorder.simulate.plan import CODECS, SUITES, Party
+from recorder.simulate.plan import CODECS, DTLS, SUITES, Party
 from sip.errors import SipError
 from sip.sdp import MediaLine, SessionDescription
 
@@ -32,6 +32,8 @@ class Line:
     """SRTP suite or None."""
     key: bytes = field(default=b"", repr=False)
     """Own master key and salt."""
+    fingerprint: str = ""
+    """Own certificate where the keys come by DTLS-SRTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,10 @@ class Target:
     """RTCP port; the RTP port if multiplexed."""
     key: bytes = field(default=b"", repr=False)
     """Key of the recorder's own RTCP, empty for plain."""
+    fingerprints: tuple[str, ...] = ()
+    """The recorder's certificates, for DTLS-SRTP."""
+    setup: str = ""
+    """Its role in the handshake: active begins it."""
 
 
 def offer(lines: Sequence[Line], address: str, session: int, version: int, direction: str, *, mux: bool) -> bytes:
@@ -60,13 +66,21 @@ def offer(lines: Sequence[Line], address: str, session: int, version: int, direc
     ]
     for line in lines:
         payload_type, name, _, _ = CODECS[line.codec]
-        text.append(f"m=audio {line.port} RTP/{'SAVP' if line.suite else 'AVP'} {payload_type}")
+        text.append(f"m=audio {line.port} {_profile(line)} {payload_type}")
         text += [f"a=rtpmap:{payload_type} {name}", "a=ptime:20", f"a=label:{line.label}", f"a={direction}"]
-        if line.suite:
+        if line.suite == DTLS:
+            text += ["a=setup:actpass", f"a=fingerprint:{line.fingerprint}"]
+        elif line.suite:
             text.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(line.key).decode()}")
         if mux:
             text.append("a=rtcp-mux")
     return "\r\n".join([*text, ""]).encode()
+
+
+def _profile(line: Line) -> str:
+    if line.suite == DTLS:
+        return "UDP/TLS/RTP/SAVPF"
+    return "RTP/SAVP" if line.suite else "RTP/AVP"
 
 
 def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[list[Target | None], list[str]]:
@@ -95,7 +109,8 @@ def _target(media: MediaLine, line: Line) -> Target | None:
     rtcp = (media.attribute("rtcp") or "").split(" ")[0]
     apart = int(rtcp) if rtcp.isdecimal() else media.port + 1
     mux = media.attribute("rtcp-mux") is not None
-    return Target(host, media.port, media.port if mux else apart, _key(media, line))
+    ports = media.port, media.port if mux else apart
+    return Target(host, *ports, _key(media, line), media.fingerprints, (media.setup or "").lower())
 
 
 def _key(media: MediaLine, line: Line) -> bytes:
@@ -114,7 +129,10 @@ def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
     if media.direction not in allowed:
         faults.append(f"An answer line is {media.direction} where {direction} was offered (RFC 3264 section 6.1).")
     crypto = [_CRYPTO.match(value) for value in media.all_attributes("crypto")]
-    if line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
+    if line.suite == DTLS:
+        if media.setup not in ("active", "passive") or not media.fingerprints:
+            faults.append("An answer line lacks its role or its fingerprint (RFC 5763 section 5).")
+    elif line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
         faults.append(
             "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
         )

@@ -17,10 +17,14 @@ from recorder.simulate.batch import random_number
 from recorder.simulate.bodies import Line, Picture, Target, combine, offer, read_answer
 from recorder.simulate.dialog import Dialog
 from recorder.simulate.media_link import MediaLink
-from recorder.simulate.plan import SUITES, Plan
+from recorder.simulate.plan import DTLS, SUITES, Plan
 from recorder.simulate.report import CallReport, StreamReport
 from sip.message import Request, Response
 
+_HANDSHAKE = 10.0
+"""Seconds a recorder may need until the keys of all streams are agreed."""
+_LOOK = 0.02
+"""Seconds between two looks whether they are."""
 _GRACE = 0.06
 """Seconds between the last packet and the hold or BYE behind it: signalling seldom overtakes audio by more."""
 
@@ -29,13 +33,15 @@ class SimulatedCall:
     """Places one call and keeps its report."""
 
     def __init__(
-        self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any]
-    ) -> None:
+        self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any],
+        fingerprint: str = "",
+    ) -> None:  # fmt: skip
         self._plan, self._number, self._agent, self._media, self._voices = plan, number, agent, media, voices
         suite, address = plan.suite_of(number), agent.link.address
         size = SUITES.get(suite or "", 0)
         self._lines = [
-            Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size)) for i in range(plan.streams)
+            Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size), fingerprint)
+            for i in range(plan.streams)
         ]
         parties = plan.parties_of(number)
         self._picture = Picture(parties, [line.label for line in self._lines], datetime.now(UTC).isoformat())
@@ -111,6 +117,19 @@ class SimulatedCall:
                 self.report.streams.append(self._stream(i, line))
         if words:
             await self._media.do("add", streams=words)
+            await self._shake_hands()
+
+    async def _shake_hands(self) -> None:
+        """Wait for the keys of DTLS-SRTP."""
+        if self._lines[0].suite != DTLS:
+            return
+        for _ in range(round(_HANDSHAKE / _LOOK)):
+            told = await self._media.do("keyed", ids=self._ids)
+            if told["over"]:
+                self.report.faults += [f"DTLS-SRTP: {fault}." for fault in told["faults"]]
+                return
+            await asyncio.sleep(_LOOK)
+        self.report.faults.append("DTLS-SRTP: no handshake came about.")
 
     def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
         who = {
@@ -123,7 +142,10 @@ class SimulatedCall:
         }
         where = {"host": target.host, "port": target.port, "rtcp_port": target.rtcp_port}
         how = {"codec": line.codec, "suite": line.suite, "key": line.key.hex(), "peer_key": target.key.hex()}
-        return who | where | how | {"sound": self._voices[i][0] if self._voices else 0}
+        words: dict[str, Any] = who | where | how | {"sound": self._voices[i][0] if self._voices else 0}
+        if line.suite == DTLS:
+            words |= {"fingerprints": target.fingerprints, "active": target.setup == "passive"}
+        return words
 
     def _stream(self, i: int, line: Line) -> StreamReport:
         tune = self._voices[i][1] if self._voices else None

@@ -1,7 +1,8 @@
 """The media process of a run: `python -m recorder.simulate.engine` sends what its standard input tells it to.
 
-Commands are JSON, one a line: open, sound, add, on, off, drop, count; each gets one JSON line back. Every stream sends
-each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the slots are made up for.
+Commands are JSON, one a line: open, sound, add, keyed, on, off, drop, count; each gets one JSON line back. Every stream
+sends each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the slots are made up
+for.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from recorder.simulate import coded
 from recorder.simulate.batch import Batch, random_number
 from recorder.simulate.outgoing import SLOTS, Outgoing, Words
 from recorder.simulate.plan import TICK
+from recorder.simulate.shaking import DTLS_BYTES, Shaking
 
 REPORT_TICKS = 250
 """Five seconds between sender reports (RFC 3550 section 6.2)."""
@@ -48,6 +50,9 @@ class Engine:
         self._members: dict[tuple[int, int], dict[int, Outgoing]] = {}
         self._changed: set[tuple[int, int]] = set()
         self._packets = 0
+        self._pem = b""
+        self._shaking: dict[int, Shaking] = {}
+        self._greeted: dict[tuple[str, int], Shaking] = {}
 
     def close(self) -> None:
         """Close all ports."""
@@ -61,6 +66,7 @@ class Engine:
 
     def open(self, words: Words) -> Words:
         """Open a pair of ports a lane; give the RTP ports."""
+        self._pem = words.get("pem", "").encode()
         for _ in range(words["lanes"]):
             self._lanes.append(_pair(words["address"]))
             self._batches.append([Batch(self._lanes[-1][0].fileno()) for _ in range(SLOTS)])
@@ -78,7 +84,15 @@ class Engine:
             self.streams[each["id"]] = stream
             self._members.setdefault((stream.lane, stream.slot), {})[each["id"]] = stream
             self._by_name[each["host"], each["port"]] = self._by_name[stream.reports_to] = stream
+            if "fingerprints" in each:
+                made = self._shaking[each["id"]] = Shaking(each, self._pem, stream, self._lanes[stream.lane])
+                self._greeted |= dict.fromkeys(made.names, made)
         return {}
+
+    def keyed(self, words: Words) -> Words:
+        """Tell whether the handshakes of streams are over, and what went wrong in any."""
+        made = [self._shaking[number] for number in words["ids"] if number in self._shaking]
+        return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 
     def on(self, words: Words) -> Words:
         """Let streams send from the next tick on."""
@@ -101,6 +115,8 @@ class Engine:
             self._packets += stream.packets(self.tick)
             reply.append({"sent": stream.sent, **stream.figures})
             del self.streams[number], self._members[stream.lane, stream.slot][number]
+            made = self._shaking.pop(number, None)
+            self._greeted = {name: other for name, other in self._greeted.items() if other is not made}
             self._by_name = {name: other for name, other in self._by_name.items() if other is not stream}
         return {"streams": reply}
 
@@ -134,8 +150,11 @@ class Engine:
             stream = self.streams.get(number)
             if stream is not None and stream.began is not None:
                 self._report(stream)
-        if tick % _LISTEN_EVERY == 0:
+        waiting = [made for made in self._shaking.values() if not made.over]
+        if tick % _LISTEN_EVERY == 0 or waiting:
             self._listen()
+        for made in waiting:
+            made.repeat()
 
     def send(self, slot: int, frame: int) -> None:
         """Send what is due in one slot of the current tick."""
@@ -154,14 +173,16 @@ class Engine:
         for pair in self._lanes:
             for each in pair:
                 for packet, name in _waiting(each):
-                    stream = self._by_name.get(name)
-                    if stream is not None:
+                    stream, greeted = self._by_name.get(name), self._greeted.get(name)
+                    if greeted is not None and packet[:1] and packet[0] in DTLS_BYTES:
+                        greeted.receive(name, packet)
+                    elif stream is not None:
                         stream.hear(packet)
 
 
 COMMANDS = {
     "open": Engine.open, "sound": Engine.sound, "add": Engine.add, "on": Engine.on, "off": Engine.off,
-    "drop": Engine.drop, "count": Engine.count,
+    "drop": Engine.drop, "count": Engine.count, "keyed": Engine.keyed,
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pylibsrtp import Error
 
 from recorder.simulate import coded
 from recorder.simulate.batch import Source, random_number, receiver, sender, socket_name
-from recorder.simulate.plan import CODECS
+from recorder.simulate.plan import CODECS, DTLS
 from recorder.simulate.reports import heard, sender_report
 
 SLOTS = 10
@@ -25,6 +25,7 @@ class Outgoing:
         self.lane: int = words["lane"]
         self.slot: int = words["id"] // 2 % SLOTS
         sound = words["sound"]
+        suite = None if words["suite"] == DTLS else words["suite"]
         mask = 0 if sound else coded.stream_mask(words["codec"], words["run"], words["call"], words["stream"])
         frames = sounds[sound] if sound else ()
         self.source = Source(
@@ -34,7 +35,7 @@ class Outgoing:
             sequence=random_number(15),
             timestamp=random_number(32),
             step=step,
-            session=sender(words["suite"], bytes.fromhex(words["key"])),
+            session=sender(suite, bytes.fromhex(words["key"])),
             mask=mask,
             frames=frames,
         )
@@ -43,8 +44,15 @@ class Outgoing:
         self.sent: list[tuple[int, int]] = []
         self.began: int | None = None
         self.figures = {"reports": 0, "unreadable": 0, "lost": 0, "fraction": 0, "jitter": 0}
-        self._opener = receiver(words["suite"], bytes.fromhex(words["peer_key"]))
+        self._reporter = self.source.session
+        self._opener = receiver(suite, bytes.fromhex(words["peer_key"]))
         self._octets = len(frames[0]) if frames else coded.SAMPLES
+
+    def keyed(self, rtp: tuple[str, bytes], rtcp: tuple[str, bytes, bytes]) -> None:
+        """Take what a handshake gave: suite and own key of the audio; suite, own and peer's key of the reports."""
+        self.source.session = sender(*rtp)
+        self._reporter = self.source.session if self.mux else sender(rtcp[0], rtcp[1])
+        self._opener = receiver(rtcp[0], rtcp[2])
 
     def packets(self, tick: int) -> int:
         """Count the packets sent before a tick."""
@@ -67,7 +75,7 @@ class Outgoing:
         packets = self.packets(tick)
         at = self.source.timestamp + tick * self.source.step
         plain = sender_report(self.source.ssrc, now, at, packets, packets * self._octets, leaving=leaving)
-        return bytes(self.source.session.protect_rtcp(plain)) if self.source.session else plain
+        return bytes(self._reporter.protect_rtcp(plain)) if self._reporter else plain
 
     def hear(self, packet: bytes) -> None:
         """Take a packet that came from the recorder's port of this stream."""

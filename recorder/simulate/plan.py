@@ -19,6 +19,8 @@ SUITES = {
     "AEAD_AES_256_GCM": 44,
 }
 """Bytes of master key and salt (RFC 4568 section 6.2, RFC 7714 section 14.1)."""
+DTLS = "DTLS-SRTP"
+"""Keys by a handshake on the media ports (RFC 5763); `dtls` on the command line."""
 CODECS = {
     "PCMU": (0, "PCMU/8000", 8000, 160),
     "PCMA": (8, "PCMA/8000", 8000, 160),
@@ -67,7 +69,7 @@ class Plan:
     seconds: float = 10.0
     """Length of a call from its answer to its end, holds included."""
     srtp: str = "AES_CM_128_HMAC_SHA1_80"
-    """A suite, `all` (calls take turns through the suites) or `none` (plain RTP)."""
+    """A suite, `all` (calls take turns through the suites), `dtls` (keys by DTLS-SRTP) or `none` (plain RTP)."""
     transport: str | None = None
     """udp, tcp or tls; by default what the URI says, else tls for sips, else udp."""
     codec: str = "g711"
@@ -138,9 +140,9 @@ class Plan:
         return names[stream % len(names)]
 
     def suite_of(self, call: int) -> str | None:
-        """Return the SRTP suite of a call, None for plain RTP."""
-        if self.srtp == "none":
-            return None
+        """Return the SRTP suite of a call, or DTLS-SRTP; None for plain RTP."""
+        if self.srtp in ("none", "dtls"):
+            return None if self.srtp == "none" else DTLS
         return list(SUITES)[call % len(SUITES)] if self.srtp == "all" else self.srtp
 
     def parties_of(self, call: int) -> tuple[Party, ...]:
@@ -151,7 +153,7 @@ class Plan:
     def check(self) -> None:
         """Raise PlanError for what cannot be done."""
         _ = self.target
-        _one_of("srtp", self.srtp, ("none", "all", *SUITES))
+        _one_of("srtp", self.srtp, ("none", "all", "dtls", *SUITES))
         _one_of("transport", self.carrier, TRANSPORTS)
         _one_of("codec", self.codec, tuple(CHOICES))
         _one_of("audio-kind", self.audio_kind, KINDS)

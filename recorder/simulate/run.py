@@ -55,12 +55,13 @@ async def run(
 
 
 async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress) -> Report:
-    ports = (await media.do("open", address=agent.link.address, lanes=plan.streams))["ports"]
+    pem, fingerprint = await asyncio.to_thread(_own) if plan.srtp == "dtls" else ("", "")
+    ports = (await media.do("open", address=agent.link.address, lanes=plan.streams, pem=pem))["ports"]
     voices = [] if plan.coded else await _voices(plan, media)
     before = (await media.do("count"))["cpu"]
     meter = asyncio.create_task(_meter(plan, on_progress), name="simulate-progress")
     try:
-        calls = await _place_all(plan, agent, media, ports, voices)
+        calls = await _place_all(plan, agent, media, ports, voices, fingerprint)
     finally:
         meter.cancel()
     on_progress(1.0)
@@ -75,7 +76,7 @@ async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress
 
 
 async def _place_all(
-    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any]
+    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any], fingerprint: str
 ) -> list[CallReport]:
     """Place one call after the other at the rate of the plan; wait for all."""
     began, tasks, placed = time.monotonic(), [], []
@@ -83,11 +84,19 @@ async def _place_all(
         await asyncio.sleep(max(0.0, began + number / plan.rate - time.monotonic()))
         first = number * plan.streams
         mine = [voices[(first + i) % len(voices)][plan.codec_of(i)] for i in range(plan.streams)] if voices else []
-        call = SimulatedCall(plan, number, agent, media, ports, mine)
+        call = SimulatedCall(plan, number, agent, media, ports, mine, fingerprint)
         placed.append(call.report)
         tasks.append(asyncio.create_task(call.place(), name=f"simulate-call-{number}"))
     await asyncio.gather(*tasks)
     return placed
+
+
+def _own() -> tuple[str, str]:
+    """Make the certificate of a run for DTLS-SRTP: PEM and fingerprint."""
+    from recorder.simulate.association import Own  # OpenSSL's binding, which runs without DTLS need not load
+
+    own = Own.create()
+    return own.pem.decode(), own.fingerprint
 
 
 async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any]]]:

@@ -53,6 +53,7 @@ class FakeDesk:
     happened: list[dict[str, Any]] = field(default_factory=list)
     at: datetime = T0 + timedelta(days=181)
     settles: Callable[[str, str], Awaitable[None]] | None = None
+    index_is_there: bool = True
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         return self.live.get((customer, call))
@@ -81,6 +82,10 @@ class FakeDesk:
         if self.settles is not None:
             await self.settles(customer, call)
         return self.settles is not None
+
+    async def settle_all(self, customer: str) -> bool:
+        self.asked.append(("settle all", customer, ""))
+        return self.index_is_there
 
     def sweep_terms(self) -> tuple[datetime, float]:
         return self.at, 5.0

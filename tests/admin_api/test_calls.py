@@ -49,7 +49,7 @@ def test_a_call_has_what_the_contract_names(service):
     assert shown["hold"] is False
     assert shown["erase_after"] is None
     assert shown["parties"][0]["number"] == "+49301234000"
-    assert shown.pop("annotations") == shown.pop("attachments") == []
+    assert shown.pop("annotations") == shown.pop("attachments") == shown.pop("recordings") == []
     assert shown in service.ask("/calls").json()["items"]
 
 

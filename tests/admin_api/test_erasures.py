@@ -1,7 +1,12 @@
 """Erasure as a client sees it: refused without a waiver, stopped by a hold, ended with a receipt."""
 
+import contextlib
+from concurrent.futures import Future
+
 import pytest
 
+from storage.errors import NoSpace
+from tests.admin_api.conftest import row
 from tests.admin_api.test_waiver import put as permit
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -112,3 +117,91 @@ def test_an_approval_needs_the_waiver_still(service):
 def test_what_is_no_request_is_refused(service, body):
     assert service.ask("/erasures", method="POST", json=body).status_code == 422
     assert service.acts()[-1]["outcome"] == "refused"
+
+
+def fresh(service, number):
+    """One more call in the index; returns its id."""
+    made, forms = row(number, "acme")
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    return made.id
+
+
+@contextlib.contextmanager
+def unwritable(service):
+    """The audit log of acme cannot be written, as on a disk that fails."""
+    audit = service.customers["acme"].audit
+    broken: Future[int] = Future()
+    broken.set_exception(NoSpace("could not write the audit log: the disk is full"))
+    audit.append = lambda act: broken
+    try:
+        yield
+    finally:
+        del audit.append
+    service.faults.clear()
+
+
+def test_what_cannot_be_written_down_is_neither_filed_nor_granted(service):
+    permit(service)
+    call = fresh(service, 50)
+    with unwritable(service):
+        assert erase(service, calls=[call]).status_code == 503
+    assert service.ask("/erasures").json()["items"] == []
+    filed = service.run(
+        service.customers["acme"].erasures.file(calls=[UNKNOWN], reason="x", by="somebody", approval=True)
+    )
+    with unwritable(service):
+        assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").status_code == 503
+    assert service.ask(f"/erasures/{filed.id}").json()["state"] == "approval"
+    assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").json()["state"] == "running"
+    assert service.acts()[-1]["object"] == filed.id
+    work(service)
+    assert service.ask(f"/calls/{call}").status_code == 200
+
+
+def test_by_query_exactly_what_the_search_finds_goes(service):
+    permit(service)
+    stays, _ = fresh(service, 60), fresh(service, 61)
+    found = service.ask("/calls?since=2020-01-01T00:00:00Z&state=complete").json()["items"]
+    times = sorted((one["started_at"], one["id"]) for one in found)
+    last = times[-1]
+    made = erase(service, query={"since": last[0], "state": "complete"})
+    assert made.status_code == 202, made.text
+    work(service)
+    done = service.ask(f"/erasures/{made.json()['id']}").json()
+    assert done["receipt"]["calls"] == [last[1]]
+    assert service.ask(f"/calls/{stays}").status_code == 200 and service.ask(f"/calls/{last[1]}").status_code == 404
+    assert service.acts()[-1]["action"] and "query" in {act["reason"] for act in service.acts()}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        [],
+        "x",
+        None,
+        {"since": "yesterday"},
+        {"state": "gone"},
+        {"state": ["complete"]},
+        {"party": " "},
+        {"limit": 1},
+    ],
+)
+def test_a_query_without_a_condition_or_with_a_wrong_one_erases_nothing(service, query):
+    permit(service)
+    assert erase(service, query=query).status_code == 422
+    assert erase(service, query={"state": "complete"}, party="x").status_code == 422
+    assert service.ask("/erasures").json()["items"] == []
+
+
+def test_by_party_the_calls_that_just_began_are_indexed_first(service):
+    permit(service)
+    service.desk.index_is_there = False
+    assert erase(service, party="+49301234999").status_code == 503
+    assert erase(service, query={"state": "recording"}).status_code == 503
+    assert service.acts()[-1]["reason"] == "not in the index yet"
+    assert service.ask("/erasures").json()["items"] == []
+    service.desk.index_is_there = True
+    assert erase(service, party="+49301234999").status_code == 202
+    assert ("settle all", "acme", "") in service.desk.asked
+    work(service)

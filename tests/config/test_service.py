@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,6 +28,7 @@ def directives(name: str) -> list[tuple[str, str]]:
         ("RestartSec", "200ms"),
         ("KillMode", "control-group"),
         ("WatchdogSignal", "SIGKILL"),
+        ("FileDescriptorStorePreserve", "restart"),
         ("RuntimeDirectoryPreserve", "yes"),
         ("LimitCORE", "0"),
         ("NoNewPrivileges", "yes"),
@@ -50,3 +55,54 @@ def test_every_right_taken_away_has_its_reason() -> None:
     for line in hardening.strip().splitlines():
         assert line.startswith("#") or before.startswith("#"), f"{line} has no reason"
         before = line
+
+
+def test_systemd_itself_finds_little_to_attack(tmp_path: Path) -> None:
+    """Exposure at most 1.5 of 10, and systemd understands every line."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
+    unit = CONFIG / "recorder.service"
+    judged = subprocess.run(
+        [program, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
+    assert "Unknown" not in judged.stderr
+
+
+FAKE = """#!/bin/sh
+# list-jobs --plain --no-legend UNIT
+[ "$*" = "list-jobs --plain --no-legend recorder.service" ] && {answer}
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("echo 812 recorder.service stop running", True),
+        ("echo 812 recorder.service restart running", False),
+        ("echo 812 recorder.service try-restart running", False),
+        ("true", False),  # no job: it stops by itself, and is started again
+        ("exit 1", False),  # nobody there to ask
+    ],
+)
+def test_only_a_stop_without_a_start_behind_it_says_that_nobody_follows(
+    tmp_path: Path, answer: str, told: bool
+) -> None:
+    (tmp_path / "systemctl").write_text(FAKE.format(answer=answer))
+    (tmp_path / "systemctl").chmod(0o700)
+    words = dict(directives("recorder.service"))["ExecStop"].removeprefix("+/bin/sh -c ").strip("'")
+    script = words.replace("$$", "$").replace("%n", "recorder.service")  # as systemd.service(5) puts it together
+    daemon = subprocess.Popen(["sleep", "60"])  # ends by SIGUSR1, as whatever does not know it
+    try:
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "MAINPID": str(daemon.pid)}
+        assert subprocess.run(["/bin/sh", "-c", script], env=environment, check=False).returncode == 0
+        if told:
+            assert daemon.wait(10) == -signal.SIGUSR1
+        assert (daemon.poll() is not None) == told
+    finally:
+        daemon.kill()
+        daemon.wait()

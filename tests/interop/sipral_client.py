@@ -10,7 +10,7 @@ import asyncio
 import sys
 import time
 
-from sipral import SipralError, Stack  # type: ignore[import-not-found]  # not installed beside the recorder
+from sipral import Call, SipralError, Stack  # type: ignore[import-not-found]  # not installed beside the recorder
 
 HOST = "127.0.0.1"
 PATIENCE = 10.0
@@ -24,6 +24,21 @@ async def answer(called: Stack) -> None:
         if event.kind_name == "incoming call":
             called.answer_call(event, media_host=HOST)
             return
+
+
+async def record(call: Call, recorder: str, seconds: float) -> None:
+    """Record for so long. Without media or an open connection yet it fails at once or in silence: try again."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        await asyncio.sleep(0.3)
+        try:
+            call.record_to(f"sip:rec@{recorder};transport=tcp", destination=recorder)
+            await asyncio.sleep(seconds)
+            call.stop_recording_to()
+            return
+        except SipralError:
+            if time.monotonic() > end:
+                raise
 
 
 async def main(recorder: str, srtp: int, seconds: float) -> None:
@@ -41,22 +56,9 @@ async def main(recorder: str, srtp: int, seconds: float) -> None:
             srtp=srtp,
             recording_in_clear=srtp == NOT_OFFERED,
         )
-        call = caller.place_call(
-            here, "sip:bob@127.0.0.1", destination=called.bind_address, media_host=HOST, srtp=srtp
-        )
+        call = caller.place_call(here, "sip:bob@127.0.0.1", destination=called.bind_address, media_host=HOST, srtp=srtp)
         await answer(called)
-        end = time.monotonic() + PATIENCE
-        while True:
-            await asyncio.sleep(0.3)
-            try:
-                call.record_to(f"sip:rec@{recorder};transport=tcp", destination=recorder)
-                break
-            except SipralError:
-                # No media yet, or the connection that the first try asked for is not open yet.
-                if time.monotonic() > end:
-                    raise
-        await asyncio.sleep(seconds)
-        call.stop_recording_to()
+        await record(call, recorder, seconds)
         await asyncio.sleep(1)
     print("done")
 

@@ -17,16 +17,21 @@ import pytest
 class Cluster:
     """Reached by a Unix socket only."""
 
-    def __init__(self, place: Path, programs: Path, user: pwd.struct_passwd | None) -> None:
-        self._place, self._programs = place, programs
+    def __init__(self, place: Path, programs: Path, user: pwd.struct_passwd | None, options: str) -> None:
+        self._place, self._programs, self._options = place, programs, options
         self._user = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self.url = f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
         self._call("initdb", "-D", place / "data", "-U", "rec", "-A", "trust", "--no-sync")
 
+    @property
+    def log(self) -> Path:
+        """What the server wrote about what it was asked."""
+        return self._place / "log"
+
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-k {self._place} -c listen_addresses= -c fsync=off"
-        self._call("pg_ctl", "-D", self._place / "data", "-l", self._place / "log", "-o", options, "-w", "start")
+        options = f"-k {self._place} -c listen_addresses= -c fsync=off {self._options}"
+        self._call("pg_ctl", "-D", self._place / "data", "-l", self.log, "-o", options, "-w", "start")
 
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
@@ -45,8 +50,8 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """Make a cluster that does not run yet; skip the test where there is no PostgreSQL."""
+def cluster(options: str = "") -> Iterator[Cluster]:
+    """Make a cluster that does not run yet, with some more options; skip the test where there is no PostgreSQL."""
     pytest.importorskip("asyncpg")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
@@ -55,7 +60,7 @@ def cluster() -> Iterator[Cluster]:
     place = Path(tempfile.mkdtemp(prefix="pg-away-"))
     if user is not None:
         os.chown(place, user.pw_uid, user.pw_gid)
-    one = Cluster(place, found[-1].parent, user)
+    one = Cluster(place, found[-1].parent, user, options)
     try:
         yield one
     finally:

@@ -58,6 +58,11 @@ class DescriptorStore:
         with self._lock:
             return self._heard.count(line)
 
+    def lines(self) -> list[str]:
+        """Everything the service said."""
+        with self._lock:
+            return list(self._heard)
+
     def names(self) -> list[str]:
         """Name what is kept, one name a descriptor."""
         with self._lock:

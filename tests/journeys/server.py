@@ -30,6 +30,7 @@ level = "{level}"
 listen = ["udp:{host}:{udp}", "tcp:{host}:{udp}", "tls:{host}:{tls}"]
 certificate = "{folder}/tls.crt"
 private_key = "{folder}/tls.key"
+drain_seconds = {patience}
 [media]
 bind = "{host}"
 ports = "{media}-{media_end}"
@@ -41,8 +42,9 @@ listen = "{host}:{api}"
 root = "file:{folder}/root.key"
 [[customer]]
 name = "acme"
-sources = ["127.0.0.0/8"]
+sources = ["{sources}"]
 country = "DE"
+{more}
 """
 _media = iter(range(20_000 + os.getpid() % 25 * 400, 32_000, 40))  # below the ports that free_port finds
 
@@ -86,6 +88,11 @@ class Server:
     media: int = field(default_factory=lambda: next(_media))
     ports: int = 40  # of media
     store: DescriptorStore | None = None  # in whose care it runs
+    drain: bool = False  # whether a stop ends the calls though somebody keeps the sockets
+    patience: int = 3  # seconds that they may then go on
+    sources: str = "127.0.0.0/8"  # whose calls are taken
+    more: str = ""  # lines of the customer and whatever follows
+    environment: dict[str, str] = field(default_factory=dict)  # more of it
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
@@ -103,11 +110,7 @@ class Server:
 
     def write(self) -> None:
         """Write the configuration."""
-        names = {
-            name: getattr(self, name)
-            for name in ("folder", "data", "level", "host", "udp", "tls", "api", "media", "srtp")
-        }
-        self.config.write_text(CONFIG.format(**names, media_end=self.media + self.ports - 1))
+        self.config.write_text(CONFIG.format(**vars(self), media_end=self.media + self.ports - 1))
 
     def init(self) -> str:
         """Make keys and certificates; returns the first administrator's token."""
@@ -125,10 +128,11 @@ class Server:
         before = self.events().count("recorder.ready")
         with self.log.open("ab") as log:
             line = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
+            line += ["--drain"] * self.drain
             if self.store:
                 self.process = self.store.start(line, log)
             else:
-                self.process = subprocess.Popen(line, stdout=log, stderr=log)
+                self.process = subprocess.Popen(line, stdout=log, stderr=log, env={**os.environ, **self.environment})
         end = time.monotonic() + START_SECONDS
         while self.events().count("recorder.ready") == before:
             if self.process.poll() is not None or time.monotonic() > end:

@@ -17,6 +17,7 @@ from tests.journeys.server import Server, server
 
 CAUGHT_UP = 10.0  # seconds after the database is back
 SHORT, LONG = 2, 6
+MINUTE = 60.0
 
 
 class Watched:
@@ -87,6 +88,38 @@ def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path) -> None:
             assert [stream["lost"] for stream in call["streams"]] == [0, 0]
             assert min(stream["packets"] for stream in call["streams"]) >= 50 * SHORT * 0.8
         assert postgresql.ask("recorder_acme", "select count(*) from calls") == "3"
+        assert one.stop() == 0
+        assert one.run("verify").returncode == 0
+
+
+@pytest.mark.torture
+def test_torture_a_minute_without_the_database(tmp_path: Path) -> None:
+    with cluster() as postgresql, server(tmp_path, level="info") as one:
+        configured(one, postgresql.url)
+        it = Watched(one, one.init())
+        postgresql.start()
+        one.start()
+        through = it.call(int(MINUTE) + 10)
+        it.until(lambda: it.states() == ["recording"], CAUGHT_UP)
+        postgresql.stop()
+        back = time.monotonic() + MINUTE
+        placed = [through]
+        while time.monotonic() < back:
+            placed.append(it.call(SHORT))
+            assert it.ask("/readyz").status_code == 200
+            time.sleep(5)
+        for call in placed[1:]:
+            ended(call)
+        assert it.calls() is None
+        postgresql.start()
+        it.until(lambda: sorted(it.states()) == ["complete"] * (len(placed) - 1) + ["recording"], CAUGHT_UP)
+        ended(through)
+        it.until(lambda: it.states() == ["complete"] * len(placed), CAUGHT_UP)
+        found = it.calls() or []
+        assert len({call["session_id"] for call in found}) == len(placed) > MINUTE / 10
+        assert all(stream["lost"] == 0 and stream["gap_ms"] == 0 for call in found for stream in call["streams"])
+        rows = postgresql.ask("recorder_acme", "select count(*), count(distinct id) from calls")
+        assert rows == f"{len(placed)}|{len(placed)}"
         assert one.stop() == 0
         assert one.run("verify").returncode == 0
 

@@ -9,9 +9,10 @@ import signal
 import socket
 from pathlib import Path
 
+from recorder.simulate.plan import Plan
 from sip.message import Response, parse
 from sip.sdp import SessionDescription
-from tests.journeys.coded_calls import Watched
+from tests.journeys.coded_calls import Watched, missing, place
 from tests.journeys.server import server
 from tests.journeys.test_kill import kill_main, worker_of
 from tests.recorder.dtls_peer import Peer, offer
@@ -39,6 +40,25 @@ class Sbc:
                 self.tag = ";" + (answer.headers.get("To") or "").partition(";")[2]
                 return answer
         return Response(200, "OK")
+
+
+def test_simulated_calls_with_dtls_are_recorded_frame_by_frame_d1_d5(tmp_path: Path) -> None:
+    with server(tmp_path, srtp="required") as one:
+        token = one.init()
+        one.start()
+        it = Watched(one, token)
+        to = f"sip:rec@127.0.0.1:{one.tls};transport=tls"
+        plans = [
+            Plan(to=to, calls=3, seconds=2, hold=0.4, srtp="dtls", insecure=True, rtcp_mux=mux) for mux in (True, False)
+        ]
+        calls = place(plans)
+        assert [call.faults for call in calls] == [[]] * 6
+        recorded = it.over(calls)
+        for call in calls:
+            listed = recorded[call.session_id]
+            assert [stream["srtp"] for stream in listed["streams"]] == ["DTLS-SRTP"] * 2
+            found = it.channels(listed["id"])
+            assert [missing(stream, found[n]) for n, stream in enumerate(call.streams)] == [(), ()]
 
 
 async def talk(peers: list[Peer], ports: list[int], frames: int) -> None:

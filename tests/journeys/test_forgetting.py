@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +16,6 @@ from typing import Any
 import httpx2
 import pytest
 
-from recorder.settings_files import load
-from storage import customers
-from storage.errors import Forgotten
-from storage.keys import CustomerKeys
-from storage.roots import load_root
-from storage.vault import Vault
 from tests.journeys.server import Server, command, server
 
 WAIVER = {
@@ -76,15 +69,16 @@ class Api:
 
 
 @contextmanager
-def place(folder: Path) -> Iterator[Api]:
-    """A server that runs, with a token for every role."""
+def place(folder: Path, *, start: bool = True) -> Iterator[Api]:
+    """A server that runs, or will, with a token for every role."""
     folder.mkdir(exist_ok=True)
     with server(folder) as one:
         tokens = {"admin": one.init()}
         for role in ("privacy", "approver", "auditor"):
             made = one.run("token", "create", "--customer", "acme", "--role", role, "--name", f"the-{role}", "--json")
             tokens[role] = json.loads(made.stdout)["token"]
-        one.start()
+        if start:
+            one.start()
         yield Api(one, tokens)
 
 
@@ -121,62 +115,6 @@ def export(api: Api, calls: list[str]) -> str:
 def genuine(one: Server, receipt: Path) -> subprocess.CompletedProcess[str]:
     """Check a receipt with the command."""
     return one.run("audit", "verify", "--receipt", receipt, "--json")
-
-
-def test_an_old_copy_with_the_keys_of_today_opens_only_what_was_not_erased(tmp_path: Path) -> None:
-    with place(tmp_path / "one") as api:
-        one = api.one
-        erased, kept = (call["id"] for call in record(api, 2))
-        heard = sound(api, kept)
-        assert one.stop() == 0
-        old = tmp_path / "old"
-        shutil.copytree(one.data, old, ignore=shutil.ignore_patterns("keys"))
-        one.start()
-
-        refused = api.ask("POST", "/erasures", "privacy", json={"calls": [erased], **WHY})
-        assert refused.status_code == 409
-        assert refused.headers["content-type"] == "application/problem+json"
-        assert api.ask("GET", "/waiver", "approver").json()["active"] is False
-        assert api.ask("PUT", "/waiver", json=WAIVER).json()["active"] is True
-        exported = export(api, [erased, kept])
-        done = api.erase(calls=[erased])
-        assert api.gone(erased) and sound(api, kept) == heard
-        assert {api.ask("GET", f"/exports/{exported}{path}").status_code for path in ("", "/file")} == {404}
-        assert done["receipt"]["calls"] == [erased]
-        assert "Planted" not in json.dumps(done)
-        assert not [path for path in one.data.rglob("*") if erased in path.name]
-        assert one.stop() == 0
-
-        receipt = tmp_path / "receipt.json"
-        receipt.write_text(json.dumps(done["receipt"]))
-        assert json.loads(genuine(one, receipt).stdout)["ok"] is True
-        receipt.write_text(json.dumps({**done["receipt"], "calls": [kept]}))
-        assert genuine(one, receipt).returncode == 1
-        assert one.run("export", erased, "-o", tmp_path / "x.wav").returncode == 1
-
-        shutil.copytree(one.data / "keys", old / "keys")
-        script(one, old, erased, kept)
-        one.data = old
-        one.write()
-        one.start()
-        assert api.gone(erased)
-        assert sound(api, kept) == heard
-
-
-def script(one: Server, old: Path, erased: str, kept: str) -> None:
-    """Try the old files with all secrets of today, past the daemon and every check of it."""
-    root = load_root(load(one.config).keys.root)
-    folder = customers.customer_folder(old, "acme")
-    keys = CustomerKeys.open(old / "keys", folder, "acme", root)
-    vault = Vault(folder / customers.VAULT, "acme", keys)
-    refs = list(vault.walk())
-    assert {ref.call for ref in refs} == {erased, kept}, "the old copy has the files of both"
-    for ref in refs:
-        if ref.call == kept:
-            assert b"".join(vault.read(ref))
-        else:
-            with pytest.raises(Forgotten):
-                list(vault.read(ref))
 
 
 def test_a_hold_stops_an_erasure_and_a_live_call_can_be_held(tmp_path: Path) -> None:
@@ -337,3 +275,32 @@ def test_where_the_customer_wants_it_a_second_person_approves(tmp_path: Path) ->
         done = api.until(asked["id"], "done")
         assert done["receipt"]["approved_by"] == "the-approver"
         assert api.gone(call["id"])
+
+
+def test_a_lost_database_loses_no_hold_no_rule_no_waiver_and_no_correction(tmp_path: Path) -> None:
+    with place(tmp_path / "one") as api:
+        one = api.one
+        held, erased, kept = (call["id"] for call in record(api, 3))
+        api.ask("PUT", "/waiver", json=WAIVER)
+        api.ask("PUT", f"/calls/{held}/hold", "privacy", json={"reason": "litigation"})
+        api.ask("POST", f"/calls/{held}/annotations", "privacy", json={"text": "a note"})
+        receipt = api.erase(calls=[erased])["receipt"]
+        api.ask("PUT", "/retention", json={"rules": [{"days": 3650, "name": "long"}], "default_days": 0})
+        heard = sound(api, kept)
+        assert one.stop() == 0
+        for path in one.data.glob("customers/acme/index.sqlite3*"):
+            path.unlink()
+        one.start()
+        end = time.monotonic() + SECONDS
+        while {call["id"] for call in api.calls()} != {held, kept}:
+            assert time.monotonic() < end, api.calls()
+            time.sleep(0.05)
+        shown = api.ask("GET", f"/calls/{held}").json()
+        assert (shown["hold"], shown["hold_reason"]) == (True, "litigation")
+        assert [note["text"] for note in shown["annotations"]] == ["a note"]
+        assert api.ask("GET", "/waiver").json()["active"] is True
+        assert api.ask("GET", "/retention").json()["rules"][0]["name"] == "long"
+        assert api.ask("GET", f"/erasures/{receipt['erasure']}", "privacy").json()["receipt"] == receipt
+        assert api.ask("POST", "/erasures", "privacy", json={"calls": [held], **WHY}).status_code == 409
+        assert api.gone(erased) and sound(api, kept) == heard
+        assert one.run("verify").returncode == 0

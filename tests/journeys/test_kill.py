@@ -138,6 +138,19 @@ def with_a_descriptor_store_main_may_die_and_nothing_is_lost(tmp_path: Path) -> 
         in_order(it)
 
 
+def a_restart_in_order_hands_the_calls_on(tmp_path: Path) -> None:
+    with descriptor_store(tmp_path) as store, watched(tmp_path, FEWER, store) as it:
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER)
+            assert await asyncio.to_thread(it.one.stop) == 0
+            await asyncio.sleep(RESTART)
+            await asyncio.to_thread(it.one.start)
+
+        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        in_order(it)
+
+
 def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path) -> None:
     with watched(tmp_path, FEWER) as it:
         finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
@@ -192,6 +205,7 @@ SCENES = (
     a_worker_that_is_killed_loses_nothing_of_fifty_calls,
     a_worker_that_stands_still_is_replaced_and_loses_nothing,
     with_a_descriptor_store_main_may_die_and_nothing_is_lost,
+    a_restart_in_order_hands_the_calls_on,
     what_was_recorded_outlives_the_runtime_directory,
     without_a_store_a_kill_of_main_costs_a_second_that_is_marked,
 )

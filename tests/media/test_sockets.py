@@ -66,6 +66,20 @@ def test_a_connected_socket_hears_one_sender_until_it_is_dissolved() -> None:
         each.close()
 
 
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    pair, friend = opened("::"), peer()
+    friend.sendto(b"four", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"four"]
+    sockets.send(pair.rtp.fileno(), b"back", friend.getsockname(), False)
+    friend.settimeout(5)
+    assert friend.recvfrom(100) == (b"back", ("127.0.0.1", pair.port))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+        six.sendto(b"six", ("::1", pair.port))
+        assert heard(pair) == [b"six"]
+    for each in (pair, friend):
+        each.close()
+
+
 def test_the_kernel_holds_five_seconds_at_least_and_stamps_each_packet() -> None:
     pair, friend = opened(), peer()
     for number in range(250):

@@ -202,3 +202,17 @@ def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
     assert track.control_keys is not None and track.outgoing is not None
     track.rekey(replace(spec, rtcp_suite=None, rtcp_key=b"", dtls=None, own_key=b""))
     assert track.control_keys is None and track.keyring is not None
+
+
+def test_encrypted_packets_from_elsewhere_count_only_where_the_source_may_be_learnt_o15() -> None:
+    """Duty O15."""
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    packets = [sender.protect(packet) for packet in stream_of(4, 1)]
+    arrivals = [FIRST_ARRIVAL + i * 20_000_000 for i in range(4)]
+    for learn in (True, False):
+        track, out = track_of(srtp=True, pure=False), []
+        track.spec = replace(track.spec, learn=learn)
+        track.receive(lane_of(packets[:2], arrivals[:2], (198, 51, 100, 9)), 2, out)
+        assert (track.packets, track.foreign) == ((2, 0) if learn else (0, 2))
+        track.receive(lane_of(packets[2:], arrivals[2:]), 2, out)
+        assert track.packets == (4 if learn else 2)

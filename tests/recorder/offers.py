@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from recorder import events as e
 from sip.events import Token
+from sip.lines import Addresses
 from sip.message import Request, parse
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -65,4 +66,4 @@ def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
 
 def offered(token: int, offer: bytes, body: bytes | None = None, cseq: int = 1) -> e.Offered:
     """The client's offer, over TLS."""
-    return e.Offered(Token(token), request("INVITE", cseq), offer, body, True, "198.51.100.7")
+    return e.Offered(Token(token), request("INVITE", cseq), offer, body, True, Addresses("198.51.100.7"))

@@ -60,3 +60,16 @@ def test_a_connection_of_ours_shows_our_certificate_and_verifies_theirs(tmp_path
     assert client_context(certificate, key, None).check_hostname
     with pytest.raises(OSError, match="no certificate"):
         client_context(None, None, None)
+
+
+def test_authorities_of_customers_make_certificates_welcome_and_not_needed_s24(tmp_path: Path) -> None:
+    certificate, key = pair(tmp_path)
+    more = tmp_path / "more.crt"
+    more.write_bytes(certificate.read_bytes())
+    assert context(certificate, key, None, [more]).verify_mode is ssl.CERT_OPTIONAL
+    assert context(certificate, key, certificate, [more]).verify_mode is ssl.CERT_REQUIRED
+    one = Certificates(certificate, key, None, [more])
+    first = one.current()
+    os.utime(more, (1, 1))
+    assert one.current() is not first
+    assert client_context(certificate, key, None, [more]).check_hostname is False

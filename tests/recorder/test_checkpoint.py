@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import errno
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder import checkpoint
 from recorder.checkpoint import Checkpoints, Mark
+from recorder.slots import Slots
 from storage.keys import CustomerKeys
 from storage.roots import RootSecret
 
 CALL = "11111111-2222-4333-8444-555555555555"
+OTHER = "66666666-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
@@ -35,36 +37,60 @@ def test_what_was_saved_comes_back_and_nothing_personal_is_readable(tmp_path: Pa
     assert not list(here.left())
 
 
-def test_a_full_disk_keeps_the_old_one(tmp_path: Path, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_successor_sees_which_calls_are_over_and_may_remove_them(tmp_path: Path, keys: CustomerKeys) -> None:
+    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    for call in (CALL, OTHER):
+        before.save(Mark(call, "acme", leaf, ()), keys, {"call": call})
+    before.mark_over(OTHER)
+    before.mark_over("unknown")
+    here = Checkpoints(tmp_path / "live")
+    found = {outer.call: outer for outer in here.left()}
+    assert {call: outer.over for call, outer in found.items()} == {CALL: False, OTHER: True}
+    assert here.unseal(found[OTHER], keys) == {"call": OTHER}
+    here.remove(OTHER)
+    assert [outer.call for outer in here.left()] == [CALL]
+
+
+def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: CustomerKeys) -> None:
     here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    descriptor = here.begin(CALL)
     here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
+    here.lend(CALL)
+    here.returned(CALL)
+    here.remove(CALL)
+    assert here.begin(OTHER) == descriptor
+    here.lend(OTHER)
+    here.remove(OTHER)  # its worker was dropped and may be writing
+    assert not list((tmp_path / "live").iterdir())
+    here.returned(OTHER)
 
-    def full(fd: int, data: bytes, offset: int) -> None:
-        raise OSError(errno.ENOSPC, "full")
 
-    monkeypatch.setattr(checkpoint, "write_all", full)
-    with pytest.raises(OSError, match="full"):
-        here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 2})
-    (outer,) = here.left()
-    assert here.unseal(outer, keys) == {"n": 1}
-    assert [path.name for path in (tmp_path / "live").iterdir()] == [CALL]
+def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "live" / CALL).write_text("{}")
+    (tmp_path / "spool" / CALL).write_bytes(b"said in the clear")
+    Checkpoints(tmp_path / "live")
+    assert [path.name for path in tmp_path.iterdir()] == ["live"]
+    assert not list((tmp_path / "live").iterdir())
 
 
 def test_another_calls_checkpoint_does_not_open(tmp_path: Path, keys: CustomerKeys) -> None:
     here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
     here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
-    (tmp_path / "live" / CALL).rename(tmp_path / "live" / "other")
     (outer,) = here.left()
-    assert here.unseal(outer, keys) is None
+    assert here.unseal(replace(outer, call=OTHER), keys) is None
+    assert here.unseal(replace(outer, sealed=b""), keys) is None
 
 
 @given(
     st.binary(max_size=200)
-    | st.sampled_from([b"{}", b"[]", b'{"v":1}', b'{"v":1,"customer":1,"leaf":"x","sealed":"?"}'])
+    | st.sampled_from([b"{}", b"[]", b'{"v":2}', b'{"v":2,"call":1,"customer":1,"leaf":"x"}', b'{"v":1}'])
 )
-def test_any_bytes_are_removed_and_never_an_exception(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    here = Checkpoints(tmp_path_factory.mktemp("live"))
-    (here._folder / "x").write_bytes(data)
-    (here._folder / "y.new").write_bytes(data)
-    assert list(here.left()) == []
-    assert list(here._folder.iterdir()) == []
+def test_any_bytes_are_emptied_and_never_an_exception(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.mktemp("live")
+    with closing(Slots(folder)) as before, closing(Checkpoints(folder)) as here:
+        before.take().write(data, b"sealed")
+        (folder / "2").write_bytes(data)
+        assert list(here.left()) == []
+        assert [path.stat().st_size for path in folder.iterdir()] == [0, 0]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from recorder.early import bind_again, stored_ports
 from recorder.ports_file import left_ports
+from recorder.slots import Slots
 
 
 def checkpoint(folder: Path, name: str, ports: object) -> None:
-    (folder / "live").mkdir(exist_ok=True)
-    (folder / "live" / name).write_text(json.dumps({"ports": ports}))
+    Slots(folder / "live").take().write(json.dumps({"v": 2, "call": name, "ports": ports}).encode(), b"")
 
 
 def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -
 def test_damaged_checkpoints_are_passed_over(tmp_path: Path) -> None:
     checkpoint(tmp_path, "a", "nonsense")
     checkpoint(tmp_path, "b", [[1]])
-    (tmp_path / "live" / "c").write_bytes(b"\xff{")
+    (tmp_path / "live" / "7").write_bytes(b"\xff{")
     checkpoint(tmp_path, "d", [[47_320, True]])
     assert list(left_ports(tmp_path)) == [(47_320, True)]
     assert list(left_ports(tmp_path / "nowhere")) == []

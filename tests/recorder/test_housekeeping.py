@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 
 from recorder import housekeeping
 from recorder.housekeeping import SETTLED_SECONDS, Housekeeping, room
+from recorder.notify import Notifier
 from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 
 
@@ -48,6 +50,26 @@ def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
             assert here.not_accepting() == "limit reached"
             here.draining = True
             assert here.not_accepting() == "draining"
+
+    asyncio.run(story())
+
+
+def test_the_watchdog_is_fed_only_while_all_workers_are_well(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(str(tmp_path / "manager"))
+                manager.setblocking(False)
+                one.node.notify = Notifier(str(tmp_path / "manager"))
+                here = keeper(one)
+                here.beat()
+                assert manager.recv(100) == b"WATCHDOG=1"
+                (process,) = one.node.workers._processes.values()
+                process.last_beat -= 100
+                here.beat()
+                with pytest.raises(BlockingIOError):
+                    manager.recv(100)
+                one.node.notify.close()
 
     asyncio.run(story())
 

@@ -145,3 +145,17 @@ def test_draining_does_not_wait_for_ever(tmp_path: Path) -> None:
             assert not here._idle.is_set()
 
     asyncio.run(story())
+
+
+def test_all_that_waits_of_a_customer_can_be_hurried(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here, customer = one.node.indexer, one.node.customers["acme"]
+            calls = [row(one, number, CallState.RECORDING) for number in (1, 2)]
+            for call in calls:
+                here.put(customer, call, ())
+            assert await here.hurry_all("acme", 5)
+            assert [await indexed(one, call) for call in calls] == [CallState.RECORDING] * 2
+            assert await here.hurry_all("nobody", 5)
+
+    asyncio.run(story())

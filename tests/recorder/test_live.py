@@ -34,7 +34,9 @@ def test_files_are_closed_once(tmp_path: Path) -> None:
             before = one.descriptors()
             call.close_files()
             call.close_files()
-            assert one.descriptors() == before - 3
+            assert (
+                one.descriptors() == before - 2
+            )  # control and media part; the file of the runtime directory stays its checkpoint's
 
     asyncio.run(story())
 

@@ -199,6 +199,8 @@ def test_levels_below_the_asked_one_are_not_written() -> None:
 
 def test_a_flood_becomes_one_line_and_a_count() -> None:
     pipeline, stream = pipe()
+    held: list[int] = []
+    pipeline.on_held = lambda: held.append(1)
     for _ in range(1000):
         pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.1"})
         pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.2"})
@@ -207,6 +209,7 @@ def test_a_flood_becomes_one_line_and_a_count() -> None:
     assert 4 <= len(lines) <= 40  # on a slow machine a few seconds pass
     written = sum(line["event"] == "sip.dropped" for line in lines)
     assert written + sum(line.get("suppressed", 0) for line in lines) == 2000
+    assert written + len(held) == 2000
 
 
 def test_lines_that_say_different_things_are_all_written() -> None:

@@ -24,6 +24,7 @@ class Manager:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self.socket.settimeout(5)
+        self.notifier = Notifier(address)
 
     def hear(self) -> tuple[list[str], list[int]]:
         """Return the lines and descriptors of the next message."""
@@ -39,11 +40,12 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     """Return a manager at a path and at an abstract address."""
     made = Manager(str(tmp_path / "notify") if request.param == "path" else f"@recorder-test-{os.getpid()}")
     yield made
+    made.notifier.close()
     made.socket.close()
 
 
 def test_life_is_told_in_systemds_words(manager: Manager) -> None:
-    notifier = Notifier(manager.address)
+    notifier = manager.notifier
     assert notifier.ready()
     assert notifier.watchdog()
     assert notifier.status("3 calls\nREADY=1")
@@ -62,7 +64,7 @@ def test_life_is_told_in_systemds_words(manager: Manager) -> None:
 def test_stored_descriptors_are_the_same_sockets(manager: Manager) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media:
         media.bind(("127.0.0.1", 0))
-        assert Notifier(manager.address).store("rtp-fe1", [media.fileno()])
+        assert manager.notifier.store("rtp-fe1", [media.fileno()])
         lines, (descriptor,) = manager.hear()
         with socket.socket(fileno=descriptor) as kept:
             assert kept.getsockname() == media.getsockname()
@@ -71,7 +73,7 @@ def test_stored_descriptors_are_the_same_sockets(manager: Manager) -> None:
 
 def test_many_descriptors_go_in_messages_the_kernel_takes(manager: Manager) -> None:
     with open(os.devnull) as file:
-        assert Notifier(manager.address).store("a", [file.fileno()] * (MAX_DESCRIPTORS + 1))
+        assert manager.notifier.store("a", [file.fileno()] * (MAX_DESCRIPTORS + 1))
     for size in (MAX_DESCRIPTORS, 1):
         _, descriptors = manager.hear()
         assert len(descriptors) == size
@@ -80,7 +82,7 @@ def test_many_descriptors_go_in_messages_the_kernel_takes(manager: Manager) -> N
 
 
 def test_a_name_is_removed(manager: Manager) -> None:
-    assert Notifier(manager.address).remove("rtp-fe1")
+    assert manager.notifier.remove("rtp-fe1")
     assert manager.hear()[0] == ["FDSTOREREMOVE=1", "FDNAME=rtp-fe1"]
 
 
@@ -88,6 +90,20 @@ def test_a_name_is_removed(manager: Manager) -> None:
 def test_a_name_that_systemd_would_ignore_is_an_error(name: str) -> None:
     with pytest.raises(ValueError, match="descriptor's name"):
         Notifier(None).store(name, [])
+
+
+def test_a_manager_that_begins_anew_is_found_again(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    first = Manager(address)
+    assert first.notifier.ready()
+    first.socket.close()
+    assert not first.notifier.watchdog()
+    os.unlink(address)
+    second = Manager(address)
+    assert first.notifier.watchdog()
+    assert second.hear()[0] == ["WATCHDOG=1"]
+    first.notifier.close()
+    second.socket.close()
 
 
 def test_without_a_manager_nothing_happens(tmp_path: Path) -> None:
@@ -146,7 +162,7 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_bites() -> None:
 
 def test_a_manager_that_does_not_read_is_waited_for_once(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.notify.PATIENCE_SECONDS", 0.2)
-    notifier = Notifier(manager.address)
+    notifier = manager.notifier
     taken = 0
     while notifier.watchdog():
         taken += 1

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.ports_file import LIVE, left_ports
+from recorder.ports_file import left_calls, left_ports
+from recorder.slots import Slots
 
 
-def test_every_port_of_every_call(tmp_path: Path) -> None:
-    (tmp_path / LIVE).mkdir()
-    (tmp_path / LIVE / "a").write_text('{"ports": [[20000, true], [20002, false]], "sealed": "x"}')
+def test_every_port_of_every_live_call(tmp_path: Path) -> None:
+    here = Slots(tmp_path / "live")
+    for call, first in (("a", 20000), ("over", 20010)):
+        slot = here.take()
+        slot.write(json.dumps({"v": 2, "call": call, "ports": [[first, True], [first + 2, False]]}).encode(), b"x")
+    slot.end()
+    here.take()
     assert list(left_ports(tmp_path)) == [(20000, True), (20002, False)]
+    assert left_calls(tmp_path) == {"a", "over"}
+    assert left_calls(tmp_path / "nowhere") == set()
 
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_passed_over(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     folder = tmp_path_factory.mktemp("run")
-    (folder / LIVE).mkdir()
-    (folder / LIVE / "a").write_bytes(data)
+    with closing(Slots(folder / "live")) as here:
+        here.take().write(data, b"")
+    (folder / "live" / "2").write_bytes(data)
     assert list(left_ports(folder)) == []

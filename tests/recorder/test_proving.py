@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from recorder.proving import prove, prove_receipt
+from recorder.proving import prove, prove_receipt, witnessed
 from recorder.settings_files import load
 from storage import receipts
 from storage.audit_chain import Act
@@ -30,6 +30,34 @@ def test_a_log_that_lost_its_tail_is_found(tmp_path: Path) -> None:
     assert (found := prove(settings, settings.customers[0]))["ok"] is False and found["bad"] == 3
     log.unlink()
     assert prove(settings, settings.customers[0])["bad"] == 1
+
+
+def test_who_rolls_back_log_and_keys_together_is_found_by_what_a_witness_was_told(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    log, mark = tmp_path / "data/customers/acme/audit.jsonl", tmp_path / "data/keys/acme.audit"
+    outside, told = tmp_path / "outside", []
+
+    async def act(acme: Customer) -> None:
+        acme.audit.append(Act("ada", "admin", "act")).result()
+        checkpoint = acme.audit.checkpoint()
+        assert checkpoint
+        told.append(bytes(checkpoint))
+
+    place.do(act)
+    before = log.read_bytes(), mark.read_bytes()
+    place.do(act)
+    outside.write_bytes(b"Mar  1 12:00:00 rec1 recorder-audit: " + told[0] + told[1])
+    assert place.run("audit", "verify", "--witness", str(outside)) == 0
+    log.write_bytes(before[0])
+    mark.write_bytes(before[1])
+    (tmp_path / "data/customers/acme/audit.checkpoints").unlink()
+    assert place.run("audit", "verify") == 0, "nothing that is left here tells it"
+    settings = load(place.config)
+    found = prove(settings, settings.customers[0], witnessed(outside.read_bytes()))
+    assert found["ok"] is False and found["bad"] == 2
+    assert place.run("audit", "verify", "--witness", str(outside)) == 1
+    outside.write_text("nothing\n")
+    assert place.run("audit", "verify", "--witness", str(outside)) == 3
 
 
 def test_a_receipt_is_checked_with_the_key_of_the_customer_it_names(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from recorder import events as e
 from recorder.recording import Recording, State
 from sip.events import Token
 from sip.negotiate import Policy
+from sip.sdp import SessionDescription
 from tests.recorder.offers import metadata, now, offered, random, request, sdp
 
 ID = "11111111-2222-4333-8444-555555555555"
@@ -153,6 +154,18 @@ class TestReoffers:
         first = one.answer_sdp
         one.handle(offered(2, sdp("sendonly", "sendonly"), cseq=2), now(1))
         assert one.answer_sdp == first
+
+    def test_an_offer_out_of_our_last_answer_counts_as_a_version_of_ours_o3(self) -> None:
+        one = begun()
+        one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(1))
+        held = one.answer_sdp
+        one.handle(e.Informed(request("INVITE", 3), None), now(2))
+        one.handle(e.Agreed(sdp("sendonly", "sendonly", version=3)), now(2))
+        one.handle(offered(4, sdp("inactive", "sendonly", version=4), cseq=4), now(3))
+        assert [SessionDescription.parse(text).version for text in (held, one.answer_sdp)] == ["2", "4"]
+        one.handle(e.Informed(request("INVITE", 5), None), now(4))
+        one.handle(e.Informed(request("INVITE", 6), None), now(4))
+        assert one.version == 5
 
     def test_a_new_line_gets_sockets_of_its_own(self) -> None:
         one = begun()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import uuid
 from pathlib import Path
 
 from recorder import recovery
@@ -31,6 +32,38 @@ def test_the_document_of_a_crashed_call_is_that_of_an_interrupted_one(tmp_path: 
             assert found.document["size_bytes"] > 0
             assert customer.vault.left_open() == []
             assert repair(customer, call, leaf) == Found(call, leaf, found.document, 0)
+
+    asyncio.run(story())
+
+
+def test_a_recording_that_was_never_accepted_is_removed(tmp_path: Path) -> None:
+    """The daemon was killed between making the files and writing down what they are for."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            call, leaf = str(uuid.uuid4()), customer.keys.allocate(20_000)
+            for part in ("c1", "m1"):
+                os.close(customer.vault.create(call, leaf, part).fd)
+            assert repair(customer, call, leaf).document is None
+            assert not customer.vault.parts(call, leaf)
+            assert list(customer.vault.walk()) == []
+
+    asyncio.run(story())
+
+
+def test_a_recording_in_which_anything_cannot_be_read_is_never_removed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            call, leaf = crashed(one)
+            repair(customer, call, leaf)
+            (control,) = (ref for ref in customer.vault.parts(call, leaf) if ref.part == "c1")
+            damaged = bytearray(control.path.read_bytes())
+            damaged[-20] ^= 1
+            control.path.write_bytes(damaged)
+            assert repair(customer, call, leaf).document is None
+            assert len(customer.vault.parts(call, leaf)) == 2
 
     asyncio.run(story())
 

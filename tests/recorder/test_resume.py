@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from pathlib import Path
@@ -84,12 +83,9 @@ def test_one_damaged_checkpoint_costs_one_call_only(tmp_path: Path, harm: str) -
             (outer,) = [o for o in one.checkpoints.left() if o.call == spoilt.id]
             state = one.checkpoints.unseal(outer, spoilt.customer.keys)
             assert state
-            mark = json.loads(outer.path.read_bytes())
-            one.checkpoints.save(
-                Mark(spoilt.id, "acme", spoilt.leaf, tuple(map(tuple, mark["ports"]))),
-                spoilt.customer.keys,
-                {**state, harm: 7},
-            )
+            ports = tuple((s.port, True) for s in spoilt.recording.streams)
+            mark = Mark(spoilt.id, "acme", spoilt.leaf, ports)
+            one.checkpoints.save(mark, spoilt.customer.keys, {**state, harm: 7})
             before = one.descriptors()
             resume(one)
             assert [call.id for call in one.live] == [whole.id]
@@ -105,8 +101,7 @@ def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(tmp_path: Path) -> N
         async with stage(tmp_path) as one:
             call = one.invite()
             leave(one, call)
-            (outer,) = one.checkpoints.left()
-            outer.path.write_text(outer.path.read_text().replace('"acme"', '"gone"'))
+            one.checkpoints.save(Mark(call.id, "gone", call.leaf, ()), call.customer.keys, {})
             resume(one)
             assert not len(one.live)
             assert not list(one.checkpoints.left())

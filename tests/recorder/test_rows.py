@@ -46,3 +46,9 @@ def test_parties_are_found_by_what_is_known_of_them() -> None:
 def test_times_are_read_as_they_are_written() -> None:
     assert parse_time("2026-03-01T12:00:00.000Z") == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert parse_time(None) is None
+
+
+def test_recordings_of_one_call_are_found_by_the_names_they_share_f8() -> None:
+    related = [{"key": f"ucid:000100100{n}", "sure": "stated"} for n in range(5)]
+    alone, named = forms_of(DOCUMENT, "DE"), forms_of({**DOCUMENT, "related": related}, "DE")
+    assert named == (*alone, "c:ucid:0001001000", "c:ucid:0001001001", "c:ucid:0001001002")

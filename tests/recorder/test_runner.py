@@ -67,7 +67,7 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             assert one.descriptors() == before
             assert one.node.storage_well is False
             await one.until(lambda: not vault.left_open())
-            assert not list((one.node.runtime_dir / "spool").iterdir())
+            assert all(not path.stat().st_size for path in (one.node.runtime_dir / "live").iterdir())
             assert not list(one.checkpoints.left())
 
     asyncio.run(story())
@@ -160,11 +160,13 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
-            (tmp_path / "run/live").rename(tmp_path / "run/away")
+            slot = one.checkpoints._of[call.id]
+            held, slot.fd = slot.fd, os.open("/dev/full", os.O_WRONLY)
             one.runner.checkpoint(call)
             assert call.dirty
             assert one.node.storage_well is False
-            (tmp_path / "run/away").rename(tmp_path / "run/live")
+            os.close(slot.fd)
+            slot.fd = held
             one.runner.checkpoint(call)
             assert not call.dirty
 

@@ -90,8 +90,12 @@ def test_the_root_key_must_be_there_whole_and_private(config: Path) -> None:
 
 def test_authorities_must_be_certificates(config: Path) -> None:
     (config.parent / "ca.crt").write_text("not a certificate")
-    config.write_text(config.read_text().replace("[keys]", f'client_ca = "{config.parent}/ca.crt"\n[keys]'))
+    text = config.read_text()
+    config.write_text(text.replace("[keys]", f'client_ca = "{config.parent}/ca.crt"\n[keys]'))
     assert fault_of(config)[0] == "sip.client_ca"
+    more = f'certificates = ["sbc.example"]\nclient_ca = "{config.parent}/ca.crt"\n'
+    config.write_text(text + more)
+    assert fault_of(config)[0] == "customer[0].client_ca"
 
 
 def test_a_credential_needs_systemd(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ READERS: list[Callable[[object], Any]] = [
     read.root_key,
     read.database,
     read.media_store,
+    read.witness,
     read.whole(1, 5, "things"),
     read.one_of(read.Srtp),
     read.each(read.ip),
@@ -36,6 +37,21 @@ def test_addresses_come_out_in_one_spelling() -> None:
     assert read.ip("2001:DB8:0::1") == "2001:db8::1"
     assert str(read.listener("tls:[2001:DB8::1]:5061")) == "tls:[2001:db8::1]:5061"
     assert read.host_name("SBC1.Acme.Example.") == "sbc1.acme.example"
+
+
+@pytest.mark.parametrize(
+    "good", ["journald", "file:/a/b", "syslog:/dev/log", "syslog:log.example:514", "syslog:[2001:db8::1]:514"]
+)
+def test_witnesses_are_kept_as_written(good: str) -> None:
+    assert read.witness(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "file:a", "syslog:", "syslog:log.example", "journald:", "http://x", "syslog:a b:1"]
+)
+def test_other_witnesses_are_refused(bad: str) -> None:
+    with pytest.raises(read.Wrong):
+        read.witness(bad)
 
 
 def test_a_port_range_counts_its_pairs_and_knows_its_ports() -> None:

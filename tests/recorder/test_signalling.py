@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recorder import events as e
-from recorder import signalling
+from recorder import reachable, signalling
 from recorder.errors import NotPossible
 from sip.message import Request, Response, parse
 from tests.recorder.offers import sdp
@@ -120,12 +120,10 @@ def test_ill_storage_is_503(tmp_path: Path) -> None:
 
 
 def test_a_peer_without_a_way_back_is_refused_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_route(remote: str) -> str:
-        raise OSError(101, "unreachable")
-
     async def story() -> None:
         async with stage(tmp_path) as one:
-            monkeypatch.setattr(signalling, "_route_source", no_route)
+            monkeypatch.setattr(reachable, "_route_source", lambda remote: "")
+            monkeypatch.setattr(one.signalling, "_reachable", reachable.Reachable("0.0.0.0", None))
             flow = replace(FLOW, local=("0.0.0.0", 5060))
             one.node.endpoint.receive_datagram(sip_request("INVITE", "c1", 1, OFFER), flow, time.monotonic())
             one.flush()

@@ -9,6 +9,7 @@ import pytest
 
 from recorder import startup
 from recorder.startup import Startup
+from storage.callrows import Query
 from storage.errors import DiskFailed
 from tests.recorder.stage import stage
 
@@ -24,6 +25,28 @@ def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -
             assert row
             assert row.state.value == "interrupted"
             assert {ref.call for ref in left.customer.vault.left_open()} == {living.id}
+
+    asyncio.run(story())
+
+
+def test_a_lost_index_is_built_anew_with_its_holds(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            held, free = one.invite("c1"), one.invite("c2")
+            acme = one.node.customers["acme"]
+            for call in (held, free):
+                one.forget(call)
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            await acme.holds.put(held.id, "court", "paula")
+            await acme.calls.remove([held.id, free.id])
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            found = {row.id: row.hold for row in (await acme.calls.find(Query())).items}
+            assert found == {held.id: True, free.id: False}
+            await acme.calls.remove([free.id])
+            await Startup(one.node, one.live, one.mending).run()
+            assert not len(one.mending), "an index that has calls was not lost"
 
     asyncio.run(story())
 

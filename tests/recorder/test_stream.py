@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.stream import Stream, answer, own_key, plans_of
+from sip.lines import Addresses
 from sip.negotiate import LinePlan, Policy, plan
 from sip.owners import Owner
 from sip.sdp import SessionDescription
@@ -58,7 +59,7 @@ def test_a_copy_does_not_change_with_the_original() -> None:
     before = one.copy()
     one.hold(True, at(1))
     one.remove(at(2))
-    one.formats.clear()
+    one.formats = ()
     assert before.to_state() == {**stream().to_state(), "port": 20000}
     assert before.formats
 
@@ -77,7 +78,7 @@ def test_only_what_goes_on_is_planned_and_answered() -> None:
     gone.remove(at(1))
     live.port = 20002
     assert [p.number for p in plans_of([gone, live])] == [0]
-    body = answer(SessionDescription.parse(sdp("sendonly")), [line()], [live], "198.51.100.7", 5, 1).decode()
+    body = answer(SessionDescription.parse(sdp("sendonly")), [line()], [live], Addresses("198.51.100.7"), 5, 1).decode()
     assert "o=- 5 1 IN IP4 198.51.100.7" in body
     assert "m=audio 20002" in body
 

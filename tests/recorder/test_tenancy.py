@@ -89,3 +89,35 @@ def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -
     tenants = Tenants([Customer(name="a", sources=(network,))])
     plain = ipaddress.ip_address(normal_address(str(source)))
     assert tenants.admits("udp", str(source)) == (plain.version == 4 and plain in network)
+
+
+@pytest.mark.parametrize(
+    ("source", "names", "whose"),
+    [
+        ("192.0.2.200", (), "acme"),
+        ("192.0.2.1", (), None),  # two networks cover it: what it names would decide
+        ("203.0.113.1", ("sbc.globex.example",), "globex"),
+        ("192.0.2.200", ("sbc.globex.example",), None),
+        ("203.0.113.1", (), None),
+    ],
+)
+def test_a_refusal_belongs_to_a_customer_only_where_it_can_be_no_others(
+    source: str, names: tuple[str, ...], whose: str | None
+) -> None:
+    assert Tenants((ACME, GLOBEX, OPEN)).only(source, names) == whose
+
+
+@pytest.mark.parametrize(
+    ("customers", "source", "names", "known"),
+    [
+        ([ACME, GLOBEX], "192.0.2.7", (), True),
+        ([ACME, GLOBEX], "203.0.113.1", (), False),
+        ([ACME, GLOBEX], "203.0.113.1", ("SBC.globex.example.",), True),
+        ([ACME, GLOBEX], "203.0.113.1", ("other.example",), False),
+        ([ACME, OPEN], "203.0.113.1", (), True),  # a domain may be called from anywhere
+    ],
+)
+def test_who_could_be_somebodys_is_no_stranger_s29(
+    customers: list[Customer], source: str, names: tuple[str, ...], known: bool
+) -> None:
+    assert Tenants(customers).knows(source, names) is known

@@ -1,10 +1,12 @@
 """Messages survive the wire; noise is refused."""
 
+import marshal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.spec import StreamSpec
+from media.spec import Dtls, StreamSpec
 from recorder import wire
 
 
@@ -24,6 +26,48 @@ from recorder import wire
 )  # fmt: skip
 def test_a_message_comes_back(message: object) -> None:
     assert wire.decode(wire.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Adopt(
+            wire.NewCall(
+                "id",
+                wire.Part("m1", b"k" * 32, b"p" * 7),
+                (
+                    StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),
+                    StreamSpec(1, networks=("192.0.2.0/24",), dtls=Dtls(("sha-256 AB",), None, identity=b"\1")),
+                ),
+                pauses=((1, None), (5, 6)),
+            ),
+            ((0, 2), (1, 1)),
+            None,
+            1_700_000_000_000_000_000,
+            True,
+        ),
+        wire.Change("id", (), (), (3,), 5),
+        wire.NextPart("id", wire.Part("m2", b"k")),
+        wire.Drop("id"),
+    ],
+)
+def test_what_main_says_is_obeyed(message: wire.Message) -> None:
+    data = wire.command(message)
+    assert wire.obey(data) == message
+    for cut in range(len(data)):
+        with pytest.raises(wire.WireError):
+            wire.obey(data[:cut])
+
+
+@pytest.mark.parametrize("noise", [b"", b"{}", marshal.dumps([999]), marshal.dumps([0]), marshal.dumps("text")])
+def test_what_is_no_message_of_main_is_refused(noise: bytes) -> None:
+    with pytest.raises(wire.WireError):
+        wire.obey(noise)
+
+
+def test_a_message_that_is_too_long_is_refused() -> None:
+    with pytest.raises(wire.WireError):
+        wire.command(wire.Drop("x" * wire.MAX_MESSAGE))
 
 
 def test_keys_are_not_shown() -> None:

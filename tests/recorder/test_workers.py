@@ -251,6 +251,21 @@ def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Pat
     run(story())
 
 
+def test_a_worker_that_has_only_been_started_is_not_well_yet(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        assert studio.workers.well
+        studio.kill()
+        await studio.heard(wire.WorkerDied)
+        assert not studio.workers.well
+        while not studio.workers.well:
+            await asyncio.sleep(0.01)
+        await studio.end()
+
+    run(story())
+
+
 def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)

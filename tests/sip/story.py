@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from sip.endpoint import Endpoint
-from sip.events import Close, Event, Invited, Send
+from sip.events import Close, Event, Invited, Numbered, Send, SessionKey
 from sip.message import Request, Response, parse
 from sip.settings import Settings
 from sip.values import Flow, NameAddr
@@ -46,6 +46,7 @@ class Story:
         self.endpoint = Endpoint(Settings(**settings), random=Noise())  # type: ignore[arg-type]  # tests name fields
         self.flow = flow
         self.now = 1000.0
+        self.numbered: list[SessionKey] = []
         self.cseq = 0
         self.call_id = "call-1@client.example"
         self.to = "<sip:rec@192.0.2.10>"
@@ -112,10 +113,13 @@ class Story:
         return [parse(item.data) for item in self.sent if isinstance(item, Send) and item.data.strip()]
 
     def events(self) -> list[Event]:
-        """Take all events."""
+        """Take all events; that requests of ours were numbered is put aside."""
         found = []
         while (event := self.endpoint.next_event()) is not None:
-            found.append(event)
+            if isinstance(event, Numbered):
+                self.numbered.append(event.session)
+            else:
+                found.append(event)
         return found
 
     def wait(self, seconds: float) -> list[Request | Response]:

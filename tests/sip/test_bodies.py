@@ -31,6 +31,13 @@ def test_bare_metadata(kind):
     assert found(kind, METADATA).metadata == METADATA
 
 
+def test_an_empty_part_takes_no_place_r17():
+    body, kind = multipart()
+    empty, _ = multipart(offer=b"", metadata=b"")
+    both = found(kind, empty.replace(b"--b--\r\n", b"") + body)
+    assert (both.offer, both.metadata) == (OFFER, METADATA)
+
+
 def test_a_disposition_is_enough():
     """Duty R17."""
     assert found("application/xml", b"<x/>", ("Content-Disposition", "recording-session")).metadata == b"<x/>"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-import asyncio_dgram
-
-from sip.links import Connection, Datagrams, certificate_names
+from sip.links import DATAGRAMS_AT_ONCE, Connection, Datagrams, certificate_names
 from sip.server import open_socket
 
 
@@ -36,28 +34,107 @@ class Notes:
         self.data.append(None)
         self.came.set()
 
+    def names_of(self, tls):
+        return certificate_names(tls)
+
     def next_number(self):
         self.number += 1
         return self.number
 
 
+def listening_on_all(notes):
+    own = open_socket("udp", "0.0.0.0", 0)
+    links = Datagrams(notes, 4, own)
+    links.open()
+    return links, own.getsockname()[1]
+
+
 def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
     async def story():
         notes = Notes()
-        listening = open_socket("udp", "0.0.0.0", 0)
-        links = Datagrams(notes, 4, await asyncio_dgram.from_socket(listening), listening)
-        task = asyncio.create_task(links.receive())
-        port = listening.getsockname()[1]
+        links, port = listening_on_all(notes)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
             mine.sendto(b"hello", ("127.0.0.1", port))
             await asyncio.wait_for(notes.came.wait(), 5)
             links.put(b"back", mine.getsockname())
             mine.settimeout(5)
-            await links.flush()
             assert mine.recv(100) == b"back"
         assert (notes.flows[0].local, notes.flows[0].listener) == (("127.0.0.1", port), 4)
         links.close()
-        await asyncio.wait_for(task, 5)
+
+    asyncio.run(story())
+
+
+def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():
+    async def story():
+        notes = Notes()
+        links, port = listening_on_all(notes)
+        burst = [str(number).encode() * 50 for number in range(DATAGRAMS_AT_ONCE + 3)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            for data in burst:
+                mine.sendto(data, ("127.0.0.1", port))
+            links.readable()
+            assert notes.data == burst[:DATAGRAMS_AT_ONCE]
+            links.readable()
+            assert notes.data == burst
+            links.readable()
+        links.close()
+
+    asyncio.run(story())
+
+
+class Full:
+    """A socket without room in the kernel until there is some."""
+
+    def __init__(self, own):
+        self.own, self.full, self.sent = own, True, []
+
+    def sendto(self, data, remote):
+        if self.full:
+            raise BlockingIOError
+        self.sent.append(data)
+
+    def __getattr__(self, name):
+        return getattr(self.own, name)
+
+
+def test_what_the_kernel_has_no_room_for_is_sent_later_in_order():
+    async def story():
+        links, _ = listening_on_all(Notes())
+        links._socket = full = Full(links._socket)
+        for data in (b"1", b"2", b"3"):
+            links.put(data, ("127.0.0.1", 9))
+        links.flush()
+        assert full.sent == []
+        full.full = False
+        links.put(b"4", ("127.0.0.1", 9))
+        assert full.sent == []
+        while len(full.sent) < 4:
+            await asyncio.sleep(0)
+        links.put(b"5", ("127.0.0.1", 9))
+        assert full.sent == [b"1", b"2", b"3", b"4", b"5"]
+        links.close()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_the_news_of_a_closed_port_costs_no_datagram():
+    async def story():
+        notes = Notes()
+        links, port = listening_on_all(notes)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+            gone.bind(("127.0.0.1", 0))
+            nobody = gone.getsockname()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            mine.settimeout(5)
+            mine.bind(("127.0.0.1", 0))
+            links.put(b"lost", nobody)
+            mine.sendto(b"hello", ("127.0.0.1", port))
+            links.put(b"back", mine.getsockname())
+            assert mine.recv(100) == b"back"
+            await asyncio.wait_for(notes.came.wait(), 5)
+        assert notes.data == [b"hello"]
+        links.close()
 
     asyncio.run(story())
 

@@ -204,6 +204,7 @@ def test_what_cannot_be_read_is_said_to_be_so(raw, damage):
 def test_a_document_wrapped_into_another_element_and_an_unknown_namespace_are_read():
     raw = b'<x><recording xmlns="urn:future"><session session_id="a"/></recording></x>'
     assert [session.id for session in parse(raw).sessions] == ["a"]
+    assert [session.id for session in parse(b"<Envelope><Body>" + raw + b"</Body></Envelope>").sessions] == ["a"]
 
 
 def test_a_document_that_was_cut_off_gives_what_it_has():

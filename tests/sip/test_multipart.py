@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_wrong_boundary_is_guessed_from_the_body(content_type: str) -> None:
     assert len(split(content_type, b"\r\n" + mixed())) == 2
 
 
+@pytest.mark.parametrize("content_type", ["", "multipart", "mixed; boundary=b"])
+def test_a_body_of_parts_without_a_readable_type_is_recognised_s33(content_type: str) -> None:
+    offer, metadata = split(content_type, b"\r\n" + mixed())
+    assert (offer.is_sdp, metadata.is_metadata) == (True, True)
+    assert split("", b"--\r\n\r\ntext")[0].media_type.essence == "application/octet-stream"
+
+
+def test_what_encoded_parts_without_a_type_hold_is_recognised_s33() -> None:
+    code = b"Content-Transfer-Encoding: base64\r\n\r\n"
+    parts = [b"--b\r\n" + code + base64.encodebytes(content) for content in (OFFER, XML)]
+    offer, metadata = split("multipart/mixed;boundary=b", b"".join(parts) + b"--b--")
+    assert (offer.is_sdp, offer.body, metadata.is_metadata, metadata.body) == (True, OFFER, True, XML)
+
+
 def test_a_blank_at_the_end_of_a_boundary_does_not_count() -> None:
     assert len(split('multipart/mixed;boundary="b "', b"--preamble\r\nnothing\r\n" + mixed())) == 2
 
@@ -107,6 +122,8 @@ def test_the_disposition_tells_metadata_of_unreadable_type() -> None:
 
 def test_metadata_under_a_general_type_is_recognised() -> None:
     assert split("text/xml", b"<tns:recording xmlns:tns='x'>")[0].is_metadata
+    assert split("application/rs-metadata-xml", XML)[0].is_metadata
+    assert split("application/vnd.example.recording+xml", XML)[0].is_metadata
     assert not split("text/xml", b"<html>")[0].is_metadata
     assert not split("image/png", b"<recording>")[0].is_metadata
 

@@ -43,6 +43,63 @@ def refusal(offer: SessionDescription, policy: Policy, previous: tuple[LinePlan,
     return caught.value
 
 
+def test_requests_for_pictures_are_answered_where_they_were_offered_r26() -> None:
+    lines = ("a=rtcp-fb:96 nack pli", "a=rtcp-fb:*  CCM  fir", "a=rtcp-fb:96 nack", "a=rtcp-fb:97 nack pli")
+    offer = offered("m=video 5000 RTP/AVPF 96", "a=rtpmap:96 H264/90000", *lines)
+    (line,) = plans = plan(offer, PREFERRED)
+    assert line.feedback == ("pli", "fir")
+    assert [text for text in answered(offer, plans) if "rtcp-fb" in text] == [
+        "a=rtcp-fb:96 nack pli", "a=rtcp-fb:* CCM fir",
+    ]  # fmt: skip
+    assert LinePlan.from_state(json.loads(json.dumps(line.to_state()))) == line
+    for other in ("m=video 5000 RTP/AVP 96", "m=audio 5000 RTP/AVPF 96"):
+        assert plan(offered(other, "a=rtpmap:96 H264/90000", *lines), PREFERRED)[0].feedback == ()
+
+
+SIX = HEAD.replace("IP4 192.0.2.1\nt=", "IP6 2001:db8::1\nt=")
+
+
+def test_each_line_is_answered_with_an_address_of_its_ip_version_s32() -> None:
+    offer = offered("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP4 192.0.2.1", head=SIX)
+    plans = plan(offer, PREFERRED)
+    assert [line.family for line in plans] == ["IP6", "IP4"]
+    ports = {0: 20_000, 1: 20_002}
+    data = answer(
+        offer, plans, address="198.51.100.7", other="2001:db8::7", ports=ports, keys={}, session_id=1, version=1
+    )
+    assert [line for line in data.decode().split("\r\n") if line[:2] in ("c=", "m=")] == [
+        "c=IN IP4 198.51.100.7",
+        "m=audio 20000 RTP/AVP 0",
+        "c=IN IP6 2001:db8::7",
+        "m=audio 20002 RTP/AVP 0",
+    ]
+    only = offered("m=audio 4000 RTP/AVP 0", head=SIX)
+    data = answer(
+        only, plan(only, PREFERRED), address="198.51.100.7", other="2001:db8::7", ports=ports, keys={}, session_id=1,
+        version=1,
+    )  # fmt: skip
+    assert data.decode().count("c=") == 1
+    assert b"o=- 1 1 IN IP6 2001:db8::7\r\ns=-\r\nc=IN IP6 2001:db8::7\r\n" in data
+
+
+def test_a_line_of_an_ip_version_we_have_no_address_of_is_refused_and_a_hold_names_none_s32() -> None:
+    four = frozenset({"IP4"})
+    offer = offered("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP4 192.0.2.1", head=SIX)
+    assert [line.reason for line in plan(offer, PREFERRED, (), four)] == ["address", None]
+    with pytest.raises(NotAcceptable) as caught:
+        plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED, (), four)
+    assert (caught.value.code, caught.value.warning) == ("address", 301)
+    named = offered("m=audio 4000 RTP/AVP 0", head=SIX.replace("2001:db8::1", "media.example"))
+    assert not plan(offer, PREFERRED, (), frozenset({"IP4"}))[0].accepted
+    assert [line.family for line in plan(named, PREFERRED)] == ["IP6"]
+    mapped = offered("m=audio 4000 RTP/AVP 0", head=SIX.replace("2001:db8::1", "::ffff:192.0.2.1"))
+    assert plan(mapped, PREFERRED, (), four)[0].accepted
+    before = plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED)
+    hold = HEAD.replace("192.0.2.1\nt=", "0.0.0.0\nt=")
+    (held,) = plan(offered("m=audio 4000 RTP/AVP 0", head=hold), PREFERRED, before)
+    assert (held.family, held.held) == ("IP6", True)
+
+
 def test_two_labelled_srtp_streams_are_answered_to_the_letter() -> None:
     """Duties C2, O1, O10, R9, R16."""
     offer = offered(

@@ -33,6 +33,22 @@ def test_where_srtp_is_required_the_late_offer_has_keys_of_ours() -> None:
     assert line.attribute("crypto") == f"1 {SUITE} inline:{base64.b64encode(KEY).decode()}"
 
 
+UNSAFE = Policy("required", secure=False, sdes_without_tls=False, dtls=True)
+
+
+def test_where_keys_must_not_be_told_the_late_offer_leaves_them_to_a_handshake_o6_d1() -> None:
+    text = write(invitation(UNSAFE), address="::1", ports=[20000], keys=[b""], session_id=7, fingerprint="sha-256 AA")
+    (line,) = SessionDescription.parse(text).media
+    assert (line.profile, line.setup, line.fingerprints) == ("UDP/TLS/RTP/SAVP", "actpass", ("sha-256 AA",))
+    assert line.attribute("crypto") is None
+    answer = "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:active\r\na=fingerprint:sha-256 BB\r\n"
+    (plan_,) = agreed(SessionDescription.parse(answer.encode()), UNSAFE, invitation(UNSAFE))
+    assert (plan_.accepted, plan_.answer_setup, plan_.fingerprints) == (True, "passive", ("sha-256 BB",))
+    with pytest.raises(NotAcceptable) as caught:
+        invitation(Policy("required", secure=False, sdes_without_tls=False, dtls=False))
+    assert caught.value.code == "sdes-without-tls"
+
+
 def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
     theirs = base64.b64encode(b"T" * 30).decode()
     text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 8\r\na=sendonly\r\n"

@@ -84,6 +84,12 @@ def test_bare_line_feeds_blank_lines_byte_order_marks_and_junk_are_tolerated() -
     assert offer.value("v") == "0"
 
 
+@pytest.mark.parametrize("end", ["\r", "\0\r\n"])
+def test_carriage_returns_alone_and_the_zero_bytes_of_c_strings_are_line_ends_o7(end: str) -> None:
+    offer = SessionDescription.parse(f"v=0{end}m=audio 4000 RTP/AVP 0{end}a=label:1{end}".encode())
+    assert [(media.label, media.payloads) for media in offer.media] == [("1", ("0",))]
+
+
 def test_missing_lines_are_tolerated() -> None:
     offer = SessionDescription.parse(b"m=audio 4000 RTP/AVP 0\n")
     assert (offer.media[0].connection, offer.version, offer.value("t")) == (None, None, None)

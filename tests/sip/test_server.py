@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from sip import server
 from sip.endpoint import Endpoint
 from sip.events import Closed, Dropped, HungUp, Invited
 from sip.server import Listener, Server, open_socket, vouched
@@ -56,9 +57,7 @@ def certificate(folder, name):
     )
     path = folder / f"{name}.pem"
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + made.public_bytes(serialization.Encoding.PEM)
     )
     return path
@@ -67,12 +66,13 @@ def certificate(folder, name):
 class Daemon:
     """A user of the server that accepts every call and confirms every BYE."""
 
-    def __init__(self, transport, *, host=HOST, context=None, admits=lambda flow: True, client=None, **settings):
+    def __init__(self, transport, *, host=HOST, context=None, admits=lambda flow: True, client=None,
+                 known=lambda flow: True, **settings):  # fmt: skip
         knobs = Settings(**settings)
         self.endpoint = Endpoint(knobs, random=os.urandom)
         self.events = []
         self.server = Server(
-            self.endpoint, self.heard, admits, clock=time.monotonic, settings=knobs, client_context=client
+            self.endpoint, self.heard, admits, clock=time.monotonic, settings=knobs, client_context=client, known=known
         )
         self.socket = open_socket(transport, host, 0)
         self.address = self.socket.getsockname()[:2]
@@ -165,7 +165,7 @@ async def test_a_stranger_on_udp_gets_silence():
             mine.sendto(Story().request("OPTIONS"), daemon.address)
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(loop.sock_recv(mine, 65535), 0.2)
-        assert daemon.events == []
+        assert [event.reason for event in daemon.events] == ["source"]
 
 
 @in_loop
@@ -185,6 +185,22 @@ async def test_a_stranger_on_tcp_is_closed_at_once():
                 raise ConnectionResetError
         assert [event.reason for event in daemon.events] == ["source"]
         writer.close()
+
+
+@in_loop
+async def test_somebody_nobody_knows_gets_one_answer_and_no_connection_s29(monkeypatch):
+    monkeypatch.setattr(server, "STRANGER_SECONDS", 0.1)
+    async with running("tcp", known=lambda flow: False) as daemon:
+        reader, writer = await asyncio.open_connection(*daemon.address)
+        port = writer.get_extra_info("sockname")[1]
+        story = Story(Flow("tcp", daemon.address, (HOST, port), 1))
+        writer.write(story.request("OPTIONS") + story.request("OPTIONS"))
+        assert (await message(reader)).startswith(b"SIP/2.0 200")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        silent, other = await asyncio.open_connection(*daemon.address)
+        assert await asyncio.wait_for(silent.read(), 5) == b""
+        writer.close()
+        other.close()
 
 
 @in_loop
@@ -243,7 +259,31 @@ async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
             writer.write(Story().request("OPTIONS"))
             if not await asyncio.wait_for(reader.read(1), 5):
                 raise ConnectionResetError
-        assert daemon.events == []
+        await daemon.wait_for(Dropped)
+        assert [event.reason for event in daemon.events] == ["tls-handshake"]
+
+
+@in_loop
+async def test_what_is_no_tls_is_told_and_one_source_cannot_take_all_handshakes(tmp_path):
+    ours = certificate(tmp_path, "recorder.example")
+
+    def context():
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(ours)
+        return made
+
+    async with running("tls", context=context, max_connections_per_peer=1) as daemon:
+        _, first = await asyncio.open_connection(*daemon.address)
+        _, second = await asyncio.open_connection(*daemon.address)
+        await daemon.wait_for(Dropped)
+        first.write(b"OPTIONS sip:rec SIP/2.0\r\n\r\n")
+        async with asyncio.timeout(5):
+            while len(daemon.events) < 2:
+                await asyncio.sleep(0.01)
+        assert [event.reason for event in daemon.events] == ["too-many-connections", "tls-handshake"]
+        assert {event.flow.remote[0] for event in daemon.events} == {HOST}
+        for writer in (first, second):
+            writer.close()
 
 
 @in_loop

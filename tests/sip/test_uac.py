@@ -9,6 +9,7 @@ from sip.events import (
     Ending,
     Expired,
     Reanswered,
+    Withdrawn,
 )
 from sip.multipart import parts_of
 from sip.uac import MAX_SNAPSHOTS
@@ -155,6 +156,20 @@ def test_a_snapshot_is_asked_for_by_update_where_the_client_takes_it_r20_r21():
     assert story.events() == []
 
 
+def test_a_request_of_ours_is_told_before_it_goes_out_so_that_its_number_outlives_us():
+    story = Story()
+    event = story.established(ASKS, "Allow: INVITE, UPDATE")
+    assert story.endpoint.ask_snapshot(event.session, "no base", story.now)
+    assert story.events() == []
+    assert story.numbered == [event.session]
+    state = story.endpoint.export(event.session)
+    (update,) = story.hear()
+    assert state["local_cseq"] == update.cseq.number
+    story.endpoint.hang_up(event.session, "over", story.now)
+    story.events()
+    assert story.numbered == [event.session], "a session that ends has no successor"
+
+
 def test_a_snapshot_is_asked_for_by_reinvite_of_a_client_without_update():
     story = Story()
     event = story.established(ASKS)
@@ -234,3 +249,52 @@ def test_an_offer_made_while_another_is_open_follows_it():
     assert story.hear() == []
     ack, second = story.say(story.reply(first, 200, body=OFFER))
     assert (ack.method, second.method, second.body) == ("ACK", "INVITE", ANSWER)
+
+
+def test_an_offer_that_had_to_wait_goes_out_once_theirs_is_cancelled():
+    story = Story()
+    event = story.established()
+    story.say(story.invite(branch="z9hG4bK-theirs"))
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    assert story.hear() == []
+    heard = story.say(story.request("CANCEL", branch="z9hG4bK-theirs"))
+    assert (statuses(heard), methods(heard)) == ([200, 487], ["INVITE"])
+
+
+def test_whoever_ends_the_dialog_the_request_that_waits_is_answered_487_s12():
+    story = Story()
+    event = story.established()
+    story.say(story.invite())
+    story.events()
+    story.endpoint.hang_up(event.session, "over", story.now)
+    heard = story.hear()
+    assert (statuses(heard), methods(heard)) == ([487], ["BYE"])
+    assert [type(event) for event in story.events()] == [Withdrawn]
+    story.wait(70)
+    assert len(story.endpoint._context.servers) == 0
+
+
+def test_a_200_that_comes_after_the_end_is_acknowledged_on_a_branch_of_its_own_s34():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    (invite,) = story.hear()
+    story.endpoint.hang_up(event.session, "", story.now)
+    (bye,) = story.hear()
+    story.say(story.reply(bye, 200))
+    (ack,) = story.say(story.reply(invite, 200, body=OFFER))
+    assert (ack.method, ack.uri, ack.cseq.number) == ("ACK", invite.uri, invite.cseq.number)
+    assert ack.via.branch != invite.via.branch
+
+
+def test_the_session_interval_counts_from_the_200_s27():
+    story = Story()
+    story.established("Supported: timer", "Session-Expires: 90")
+    story.say(story.invite("Supported: timer", "Session-Expires: 90"))
+    (asked,) = story.events()
+    story.wait(20)
+    story.endpoint.accept(asked.token, ANSWER, story.now)
+    story.hear()
+    story.say(story.request("ACK"))
+    assert methods(story.wait(59)) == []
+    assert methods(story.wait(2)) == ["BYE", "BYE"]

@@ -55,6 +55,21 @@ def test_a_reinvite_without_sdp_gets_our_last_answer_as_offer():
     assert story.events() == [Acknowledged(event.session, OFFER)]
 
 
+def test_a_reinvite_without_sdp_can_end_a_hold_o6():
+    held = ANSWER.replace(b"t=0 0\r\n", b"t=0 0\r\na=x\r\n") + b"a=inactive\r\na=setup:active\r\n"
+    story = Story()
+    event = story.invited()
+    story.endpoint.accept(event.token, held, story.now)
+    story.learn(story.hear()[0])
+    story.say(story.request("ACK"))
+    (answer,) = story.say(story.request("INVITE", "Require: siprec"))
+    offer = held.replace(b"o=- 2 1 ", b"o=- 2 2 ").replace(b"inactive", b"recvonly").replace(b":active", b":actpass")
+    assert answer.body == offer
+    story.say(story.request("ACK", cseq=2, body=OFFER, kind="application/sdp"))
+    (again,) = story.say(story.request("INVITE", "Require: siprec"))
+    assert again.body == offer
+
+
 def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
     """Duty S9."""
     story = Story()

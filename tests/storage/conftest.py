@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from storage.database import Database
 from storage.keys import CustomerKeys
 from storage.roots import RootSecret
-from storage.tables import metadata
+from tests.storage import house
 
 
 @pytest.fixture
@@ -85,16 +84,25 @@ def url(request: pytest.FixtureRequest) -> str:
     return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tell every story of a house on both databases, unless it is about SQLite's own files."""
+    told = getattr(metafunc.module, "story", None) is house.story
+    if told and not list(metafunc.definition.iter_markers("sqlite")):
+        metafunc.parametrize("house_database", ["sqlite", "postgresql"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def house_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose the database of `house.story`."""
+    if getattr(request, "param", "sqlite") == "postgresql":
+        monkeypatch.setattr(house.Kind, "url", request.getfixturevalue("postgresql"))
+
+
 @pytest.fixture
 def empty(url: str, tmp_path: Path) -> Callable[[], Awaitable[Database]]:
     """Open an empty database of each kind; one of PostgreSQL serves all tests, because making one takes long."""
 
     async def opened() -> Database:
-        database = await Database.open(url, "acme", tmp_path, datetime(2026, 3, 1, tzinfo=UTC))
-        async with database.writing() as connection:
-            for table in metadata.tables.values():
-                if table.name != "about":
-                    await connection.execute(table.delete())
-        return database
+        return await house.emptied(url, "acme", tmp_path)
 
     return opened

@@ -12,10 +12,12 @@ from pathlib import Path
 from storage.callrows import CallRow, CallState
 from storage.container import Sealer
 from storage.customers import Customer, Customers, CustomerSettings
+from storage.database import Database
 from storage.errors import StorageError
 from storage.identity import stored_of
 from storage.instants import day_of
 from storage.roots import RootSecret
+from storage.tables import metadata
 
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -35,6 +37,12 @@ class Watch:
         self.at += timedelta(**span)
 
 
+class Kind:
+    """The database that the stories of a test are told on; `tests/storage/conftest.py` sets it."""
+
+    url = "sqlite"
+
+
 @dataclass
 class House:
     """One data directory with one customer in it."""
@@ -42,7 +50,7 @@ class House:
     data: Path
     watch: Watch = field(default_factory=Watch)
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
-    database: str = "sqlite"
+    database: str = field(default_factory=lambda: Kind.url)
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
@@ -66,6 +74,8 @@ def story(tmp_path: Path, tell: Callable[[House, Customer], Awaitable[None]], **
 
     async def run() -> None:
         house = House(tmp_path / "data", **more)  # type: ignore[arg-type]  # fields of House
+        if house.database != "sqlite":
+            await (await emptied(house.database, house.settings.name, house.data)).close()
         acme = await house.open()
         try:
             await tell(house, acme)
@@ -73,6 +83,16 @@ def story(tmp_path: Path, tell: Callable[[House, Customer], Awaitable[None]], **
             await acme.close()
 
     asyncio.run(run())
+
+
+async def emptied(url: str, customer: str, folder: Path) -> Database:
+    """Open a database without rows; a server's serves all tests in turn, because making one takes long."""
+    database = await Database.open(url, customer, folder, NOON)
+    async with database.writing() as connection:
+        for table in metadata.tables.values():
+            if table.name != "about":
+                await connection.execute(table.delete())
+    return database
 
 
 async def record(

@@ -1,6 +1,9 @@
 """An acknowledged entry stays; several writers share one chain; damage is written on but never forgotten."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -74,6 +77,35 @@ def test_several_processes_write_one_chain(tmp_path: Path) -> None:
     assert verdict.entries == 90
 
 
+TELLER = """
+import sys
+from pathlib import Path
+from tests.storage.test_audit import VIEW, opened
+
+audit = opened(Path(sys.argv[1]))
+while True:
+    print(audit.append(VIEW).result(), flush=True)
+"""
+
+
+def test_an_acknowledged_entry_outlives_kill_9_at_any_moment(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    for round in range(3):
+        words = [sys.executable, "-c", TELLER, str(tmp_path)]
+        teller = subprocess.Popen(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE)
+        assert teller.stdout
+        for _ in range(20 + 7 * round):
+            teller.stdout.readline()
+        teller.kill()
+        with teller.stdout as rest:
+            said = [int(line) for line in rest.read().split()]
+        teller.wait()
+        verdict = opened(tmp_path).verify()
+        assert verdict.good and verdict.entries >= max(said, default=20 + 7 * round)
+    opened(tmp_path).append(VIEW).result()
+    assert opened(tmp_path).verify().good
+
+
 def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
     write_some(tmp_path, 2)
     with (tmp_path / "audit.jsonl").open("ab") as log:
@@ -138,7 +170,7 @@ def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
     write_some(tmp_path, 1)
     status = (tmp_path / "audit.jsonl").stat()
     assert status.st_size < 1000
-    if module._fallocate(0, 0, 0) or status.st_blocks * 512 > 4096:
+    if module.keep_room(0, 0, 0) or status.st_blocks * 512 > 4096:
         assert status.st_blocks * 512 >= module.RESERVE // 2
 
 

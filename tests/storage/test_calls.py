@@ -2,10 +2,12 @@
 
 import asyncio
 import dataclasses
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,11 +16,13 @@ import sqlalchemy as sa
 from storage import identity
 from storage.callrows import CallRow, CallState, Query
 from storage.calls import Calls
+from storage.callseal import open_row
 from storage.database import FILE_NAME, Database
 from storage.errors import Forgotten
 from storage.instants import EPOCH
 from storage.keys import CustomerKeys
 from storage.tables import call_tokens, days
+from storage.tables import calls as calls_table
 
 DAY = 20513  # 2026-03-01
 MIDNIGHT = EPOCH + timedelta(days=DAY)
@@ -202,6 +206,31 @@ def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(tell: Tell, keys: Cust
             assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
         with pytest.raises(Forgotten):
             keys.secret(before, "index")
+
+    tell(story)
+
+
+def test_a_big_day_is_indexed_page_by_page_and_away_from_the_loop(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.calls.BATCH", 3)
+    where: set[int] = set()
+
+    def opened(*given: Any) -> Any:
+        where.add(threading.get_ident())
+        return open_row(*given)
+
+    async def story(calls: Calls, database: Database) -> None:
+        rows = [call(keys, second=n) for n in range(8)]
+        await put(calls, *rows)
+        async with database.writing() as connection:
+            damaged = calls_table.c.id == rows[4].id
+            await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
+        monkeypatch.setattr("storage.calls.open_row", opened)
+        assert await calls.reindex(DAY) == 7
+        assert threading.get_ident() not in where
+        assert len(where) > 0
+        assert (await calls.find(Query(party="Mira"))).items == (*rows[:4:-1], *rows[3::-1])
 
     tell(story)
 

@@ -322,6 +322,7 @@ asyncio.run(main())
 POINTS = range(1, 31)
 
 
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
     known = []
 

@@ -49,7 +49,9 @@ def test_a_step_never_goes_back_and_the_lowest_of_two_counts(tmp_path: Path) -> 
             assert await rows.begin(connection) == [(Doomed(A, 5), Step.REMOVED)]
             await filed(connection, "second", {A: 5})
             assert await rows.begin(connection) == [(Doomed(A, 5), Step.BEGUN)]
-            assert await rows.erasures_of(connection, [A]) == {"r": [A], "second": [A]}
+            found = await rows.erasures_of(connection, [A])
+            assert [(record.id, [d.call for d in doomed]) for record, doomed in found] == [("r", [A]), ("second", [A])]
+            assert await rows.without_leaf(connection, "r") == []
 
     story(tmp_path, tell)
 

@@ -1,5 +1,6 @@
 """What docs/formats says is true: its vectors, and its stand-alone reader, which shares no code with us."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from storage import receipts
+from storage import audit_chain, journal, receipts
+from storage.audit_chain import Act, Checkpoint
 from storage.container import CONTROL_SEGMENT, Sealer, new_part
+from storage.instants import from_text
+from storage.journal import Item
 from storage.keys import CustomerKeys, RootSecret
 from storage.keystate import ForgetSecret, pack_forget, seal_tree
 from storage.keytree import KeyTree, label, leaf_of
@@ -146,8 +151,12 @@ def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(house: Hous
     assert house.read(ref.path).returncode == 2
 
 
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```json\n(.*?)```", (FORMATS / page).read_text(), re.S)
+
+
 def block(page: str) -> str:
-    return re.findall(r"```json\n(.*?)```", (FORMATS / page).read_text(), re.S)[0]
+    return blocks(page)[0]
 
 
 def test_the_receipt_of_the_page_is_genuine_and_signs_what_the_page_says():
@@ -166,6 +175,41 @@ def test_the_line_of_the_ledger_on_the_page_is_read_and_written_so(tmp_path):
     entry = Ledger(tmp_path, "acme").last()
     assert entry is not None
     assert entry.leaves == tuple(leaf_of(20_485, number) for number in (7, 8, 0x400))
-    assert (entry.days, len(entry.calls)) == ((20_300,), 1)
+    assert (entry.days, entry.erasures[0].leaves) == ((20_300,), (leaf_of(20_485, 7),))
+    assert (entry.erasures[0].approved_by, len(entry.erasures[0].calls)) == ("second-desk", 1)
     Ledger(tmp_path, "beta").append(entry)
     assert (tmp_path / "beta.erasures").read_text() == block("ledger.md")
+
+
+class VectorKeys:
+    """The keys of the vectors: a fresh tree, and the nonce of the pages."""
+
+    tree = KeyTree.new(count(0, 32))
+
+    def seal(self, leaf: int, name: str, plaintext: bytes, context: bytes) -> bytes:
+        return count(0, 12) + AESGCM(label(self.tree.derive(leaf), name)).encrypt(count(0, 12), plaintext, context)
+
+    def unseal(self, leaf: int, name: str, sealed: bytes, context: bytes) -> bytes:
+        return AESGCM(label(self.tree.derive(leaf), name)).decrypt(sealed[:12], sealed[12:], context)
+
+    def keeps(self, leaf: int) -> bool:
+        return True
+
+
+def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
+    wanted = Item(LEAF, "holds", None, {"call": CALL})
+    ours = journal.Journal(tmp_path, VectorKeys(), lambda size: count(0, size))
+    asyncio.run(ours.write([wanted]))
+    assert (tmp_path / "papers.journal").read_text() == block("journal.md")
+    assert list(ours._items(block("journal.md").encode())) == [wanted]
+
+
+def test_the_entry_and_the_checkpoint_of_the_page_are_genuine_and_written_so():
+    line, mark = blocks("audit.md")
+    key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
+    assert audit_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark)], key.public_key()).entries == 1
+    told = json.loads(line)
+    act = Act(*(told[name] for name in ("actor", "role", "action", "object", "outcome", "reason", "source")))
+    made, head = audit_chain.entry(audit_chain.origin("acme"), act, from_text(told["time"]))
+    assert made.decode() == line
+    assert bytes(Checkpoint.sign(key, "acme", head, from_text(told["time"]))).decode() == mark

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.ledger import Entry, Ledger, LedgerDamaged, spans
+from storage.ledger import Entry, Ledger, LedgerDamaged, Request, spans
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ONE = Entry(("e1",), AT, (7, 8, 9, 20), (20513,), ("c1",))
-TWO = Entry(("e2", "e3"), AT, ())
+ASKED = Request("e1", "request", "paula", AT, "anton", AT, ("c1", "c2"), (7, 8))
+ONE = Entry((ASKED,), AT, (7, 8, 9, 20), (20513,))
+TWO = Entry((Request("e2", "retention:r7", "recorder", AT, leaves=(9,)), Request("e3", "request", "paula", AT)), AT, ())
+OLD = b'{"at":"2026-03-01T12:00:00.000000Z","erasures":["e1"],"leaves":["000000000007"],"days":[],"calls":["c1"]}\n'
+OLD_OF_TWO = OLD.replace(b'["e1"]', b'["e1","e2"]')
 
 
 def test_entries_come_back_in_order(tmp_path: Path) -> None:
@@ -37,6 +40,20 @@ def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
     assert list(ledger.entries()) == [ONE, TWO]
     ledger.append(ONE)
     assert list(ledger.entries()) == [ONE, TWO, ONE]
+
+
+def test_lines_of_the_first_version_are_still_read(tmp_path: Path) -> None:
+    (tmp_path / "acme.erasures").write_bytes(OLD + OLD_OF_TWO)
+    one, two = Ledger(tmp_path, "acme").entries()
+    assert one == Entry((Request("e1", "request", "recorder", AT, calls=("c1",)),), AT, (7,))
+    assert two.ids == ("e1", "e2") and not any(request.calls for request in two.erasures)
+
+
+@pytest.mark.parametrize("erasures", ["[7]", "[{}]", "7", '[{"id":"e","cause":"request","by":"x","at":"now"}]'])
+def test_a_line_of_something_else_is_damaged(tmp_path: Path, erasures: str) -> None:
+    (tmp_path / "acme.erasures").write_bytes(OLD.replace(b'["e1"]', erasures.encode()))
+    with pytest.raises(LedgerDamaged):
+        Ledger(tmp_path, "acme").last()
 
 
 def test_a_damaged_line_is_no_empty_ledger(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from storage import receipts
 from storage.customers import Customer
 from storage.erasurerows import RESTORED, State
 from storage.ledger import Ledger
 from storage.restored import reapply
 from tests.storage.house import NOON, House, opens, permit, record, story
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 async def erase(acme: Customer, call: str) -> str:
@@ -26,6 +30,7 @@ def restore(house: House, backup: Path) -> None:
     shutil.copytree(backup / "customers", house.data / "customers")
 
 
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
     known = []
 
@@ -34,13 +39,15 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
         old = await record(acme, ended=NOON - timedelta(days=200))
         await permit(acme)
         house.backup(tmp_path / "backup")
-        id = await erase(acme, gone.id)
-        await acme.retention.sweep(house.watch(), 100)
+        filed = await acme.erasures.file(calls=[gone.id, NOBODY], reason="x", by="paula", approval=True)
+        await acme.erasures.approve(filed.id, by="anton")
         await acme.erasures.work()
-        known.append((house, gone, stays, old, id))
+        swept = await acme.retention.sweep(house.watch(), 100)
+        await acme.erasures.work()
+        known.append((house, gone, stays, old, filed.id, swept.filed[0]))
 
     async def again() -> None:
-        house, gone, stays, old, id = known[0]
+        house, gone, stays, old, id, swept = known[0]
         restore(house, tmp_path / "backup")
         acme = await house.open()
         assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
@@ -48,13 +55,46 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
         found = await acme.erasures.get(id)
         assert found and (found.state, found.cause) == (State.DONE, RESTORED)
         receipt = receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)
-        assert receipt["calls"] == [gone.id]
+        assert receipt["calls"] == sorted([gone.id, NOBODY])
+        assert (receipt["requested_by"], receipt["approved_by"]) == ("paula", "anton")
+        of_retention = await acme.erasures.get(swept)
+        assert of_retention and of_retention.receipt and of_retention.receipt["calls"] == [old.id]
+        assert of_retention.receipt["requested_by"] == "recorder"
         await acme.close()
 
     story(tmp_path, tell)
     asyncio.run(again())
 
 
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
+def test_erasures_that_shared_a_cut_get_a_receipt_each_with_their_own_calls(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+        await permit(acme)
+        house.backup(tmp_path / "backup")
+        filed = [await acme.erasures.file(calls=[row.id], reason="x", by="paula") for row in (first, second)]
+        both = await acme.erasures.file(party="Mira Okafor", reason="x", by="piet")
+        await acme.erasures.work()
+        assert len((house.data / "keys" / "acme.erasures").read_bytes().splitlines()) == 1
+        known.append((house, {one.id: [row.id] for one, row in zip(filed, (first, second), strict=True)}))
+        known[0][1][both.id] = [first.id]
+
+    async def again() -> None:
+        house, wanted = known[0]
+        restore(house, tmp_path / "backup")
+        acme = await house.open()
+        for id, calls in wanted.items():
+            found = await acme.erasures.get(id)
+            assert found and found.receipt and found.receipt["calls"] == calls
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
+
+
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
     known = []
 
@@ -84,7 +124,8 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
 def test_where_nothing_was_brought_back_nothing_is_done(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         ledger = Ledger(house.data / "keys", "acme")
-        parts = (acme.database, ledger, acme.erasures._forgetting, acme.erasures._key, house.watch)
+        erasures = acme.erasures
+        parts = (acme.database, ledger, erasures._forgetting, erasures._journal, erasures._key, house.watch)
         assert await reapply("acme", *parts) is None
         row = await record(acme)
         await permit(acme)

@@ -29,6 +29,21 @@ def test_the_offer_says_what_is_sent_on_each_line() -> None:
     assert made.version == "2" and first.attribute("rtcp-mux") == ""
 
 
+def test_keys_by_handshake_need_a_fingerprint_each_way_and_no_crypto_line_d1() -> None:
+    lines = [Line("1", "PCMA", 40000, "DTLS-SRTP", fingerprint="sha-256 AA")]
+    (media,) = SessionDescription.parse(offer(lines, "192.0.2.9", 5, 1, "sendonly", mux=True)).media
+    assert (media.profile, media.setup, media.fingerprints) == ("UDP/TLS/RTP/SAVPF", "actpass", ("sha-256 AA",))
+    good = (
+        "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 20000 UDP/TLS/RTP/SAVPF 8\r\na=recvonly\r\na=label:1\r\n"
+        "a=setup:active\r\na=fingerprint:sha-256 BB\r\n"
+    )
+    (target,), faults = read_answer(good.encode(), lines, "sendonly")
+    assert target is not None
+    assert (target.fingerprints, target.setup, faults) == (("sha-256 BB",), "active", [])
+    assert read_answer(good.replace("setup:active", "setup:actpass").encode(), lines, "sendonly")[1]
+    assert read_answer(good.replace("a=fingerprint", "a=x").encode(), lines, "sendonly")[1]
+
+
 def test_an_ipv6_address_stands_without_brackets() -> None:
     assert b"c=IN IP6 2001:db8::1\r\n" in offer(LINES, "2001:db8::1", 5, 1, "inactive", mux=False)
 

@@ -1,0 +1,225 @@
+"""How long it takes to find somebody among many calls: `python -m bench.search [CALLS]`, a million by default.
+
+Fills one customer's index with made-up calls of two years (bench.crowd), then asks for people in every spelling. Each
+kind of question is asked for people who call often and for the sought, whose calls are known: of those every page is
+fetched, and all of their calls and no others have to come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from bench import processes
+from bench.crowd import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
+from bench.crowd import FIRST as FIRST_NAMES
+from storage.callrows import DEFAULT_LIMIT, CallRow, CallState, Page, Query
+from storage.calls import Calls
+from storage.callseal import Keys
+from storage.customers import Customers, CustomerSettings
+from storage.identity import stored
+from storage.instants import day_of
+from storage.roots import RootSecret
+
+FIRST = datetime(2024, 1, 1, tzinfo=UTC)
+DAYS = 730
+BATCH = 2000  # calls of one transaction
+SEED = 20261125
+QUESTIONS = 200  # of each kind
+GOAL_MS = 50.0
+STREAM = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 9000, "lost": 0, "gap_ms": 0}
+
+
+@dataclass
+class Filled:
+    """What lies in the index."""
+
+    calls: Calls
+    """The index."""
+    crowd: list[Person]
+    """Everybody."""
+    wanted: list[Person]
+    """The sought."""
+    truth: dict[tuple[Person, Kind], set[str]] = field(default_factory=dict)
+    """Calls that a question of a kind about a sought person has to find, by id."""
+
+    def note(self, id: str, talk: Talk) -> None:
+        """Remember which sought people are in a call, and what finds them there."""
+        for person, writing in talk.people:
+            for kind in Kind if person.last.endswith("quist") else ():
+                if finds(kind, writing):
+                    self.truth.setdefault((person, kind), set()).add(id)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """How one kind of question went."""
+
+    times_ms: list[float]
+    """A page each, in milliseconds."""
+    cpu_ms: list[float]
+    """CPU time of each by all threads: what it takes where nobody else wants the processors."""
+    due: int = 0
+    """Calls of the sought that had to be found."""
+    missed: int = 0
+    """Of those, not found."""
+    wrong: int = 0
+    """Found though they were not meant."""
+
+
+class Clock:
+    """Takes the time of every page."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+        self._calls = calls
+
+    async def find(self, query: Query) -> Page:
+        """Fetch a page and note how long it took."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        page = await self._calls.find(query)
+        self.wall.append((time.perf_counter() - wall) * 1000)
+        self.cpu.append((time.process_time() - cpu) * 1000)
+        return page
+
+    async def everything(self, query: Query) -> list[str]:
+        """Fetch every page."""
+        found: list[str] = []
+        while True:
+            page = await self.find(query)
+            found += [one.id for one in page.items]
+            if page.next_cursor is None:
+                return found
+            query = replace(query, cursor=page.next_cursor)
+
+
+class Forms:
+    """Search forms of people as they are written, each computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Person, int], tuple[str, ...]] = {}
+
+    def of(self, talk: Talk) -> tuple[str, ...]:
+        """Return the forms of a call."""
+        found: dict[str, None] = {}
+        for one in talk.people:
+            if one not in self._known:
+                self._known[one] = stored(party(*one), COUNTRY)
+            found.update(dict.fromkeys(self._known[one]))
+        return tuple(found)
+
+
+def row(keys: Keys, talk: Talk, begin: datetime, random: Random) -> CallRow:
+    """Make the row of a call."""
+    leaf = keys.allocate(day_of(begin))
+    details = {"session_id": "s", "parties": talk.parties, "streams": [STREAM, {**STREAM, "party": 1}]}
+    id = str(uuid.UUID(int=random.getrandbits(128), version=4))
+    return CallRow(id, leaf, CallState.COMPLETE, begin, begin, 90_000, 700_000, details=details)
+
+
+def rows(keys: Keys, made: Iterator[Talk], count: int, random: Random) -> Iterator[tuple[CallRow, Talk]]:
+    """Make the rows of all calls, spread evenly over the days."""
+    for number, talk in enumerate(made):
+        yield row(keys, talk, FIRST + timedelta(days=DAYS * number / count), random), talk
+
+
+async def fill(calls: Calls, keys: Keys, count: int, people: int, seekers: int, each: int) -> Filled:
+    """Write made-up calls through the index, in batches."""
+    random, forms = Random(SEED), Forms()
+    wanted = sought(seekers)
+    filled = Filled(calls, [*everybody(people), *confusable(wanted)], wanted)
+    made = rows(keys, talks(count, filled.crowd, filled.wanted, each, random), count, random)
+    while batch := list(islice(made, BATCH)):
+        await calls.put([one for one, _ in batch], [forms.of(talk) for _, talk in batch])
+        for one, talk in batch:
+            filled.note(one.id, talk)
+    return filled
+
+
+async def ask(filled: Filled, kind: Kind, questions: int) -> Found:
+    """Ask one kind of question: half for anybody, half for the sought."""
+    random, clock = Random(f"{SEED} {kind.value}"), Clock(filled.calls)
+    due = missed = wrong = 0
+    for _ in range(questions // 2):
+        await clock.find(Query(party=question(random.choice(filled.crowd), kind, random)))
+        person = random.choice(filled.wanted)
+        found = await clock.everything(Query(party=question(person, kind, random)))
+        meant = filled.truth.get((person, kind), set())
+        due, missed = due + len(meant), missed + len(meant - set(found))
+        wrong += len(found) - len(meant & set(found))
+    return Found(clock.wall, clock.cpu, due, missed, wrong)
+
+
+async def ask_common(filled: Filled, questions: int) -> Found:
+    """Ask for first names, each of which a twentieth of all people have: the first page of a tenth of all calls."""
+    clock = Clock(filled.calls)
+    for number in range(questions):
+        page = await clock.find(Query(party=FIRST_NAMES[number % len(FIRST_NAMES)]))
+        if len(page.items) < DEFAULT_LIMIT:
+            raise RuntimeError("a first name fills a page")
+    return Found(clock.wall, clock.cpu)
+
+
+async def opened(folder: Path) -> Customers:
+    """Open a new customer."""
+    settings = [CustomerSettings("acme", country=COUNTRY)]
+    root = RootSecret(bytes(range(32)))
+    return await Customers.open(folder, root, settings, database="sqlite", now=lambda: datetime.now(UTC))
+
+
+async def measure(folder: Path, count: int) -> bool:
+    """Fill, ask, print; False if anything was missed, wrong or too slow."""
+    customers = await opened(folder)
+    acme = customers["acme"]
+    begun = time.perf_counter()
+    filled = await fill(acme.calls, acme.keys, count, people=20_000, seekers=100, each=37)
+    took = time.perf_counter() - begun
+    size = sum(file.stat().st_size for file in (folder / "customers" / "acme").glob("index.sqlite3*"))
+    print(f"{count:,} calls of {DAYS} days, {len(filled.crowd):,} people, {size / count:,.0f} bytes a call")
+    print(processes.machine())
+    print(f"filled in {took:,.0f} s: {count / took:,.0f} calls/s\n")
+    print("| question | pages | p50 ms | p95 ms | CPU ms, p95 | calls due | missed | wrong |")
+    print("|---|---|---|---|---|---|---|---|")
+    well = True
+    for kind in Kind:
+        well = told(kind.value, await ask(filled, kind, QUESTIONS)) and well
+    well = told("a common first name", await ask_common(filled, QUESTIONS)) and well
+    await customers.close()
+    return well
+
+
+def told(what: str, found: Found) -> bool:
+    """Print a row; False if anything was missed, wrong or too slow."""
+    p95 = quantile(found.times_ms, 0.95)
+    times = [quantile(found.times_ms, 0.5), p95, quantile(found.cpu_ms, 0.95)]
+    figures = " | ".join(f"{ms:.1f}" for ms in times)
+    counts = f"{found.due:,} | {found.missed} | {found.wrong}"
+    print(f"| {what} | {len(found.times_ms)} | {figures} | {counts} |", flush=True)
+    return not found.missed and not found.wrong and p95 <= GOAL_MS
+
+
+def quantile(values: list[float], share: float) -> float:
+    """Return a quantile."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def main() -> None:
+    """Run it in a folder of its own; exit status 1 if a goal is missed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
+        if not asyncio.run(measure(Path(folder), count)):
+            sys.exit("a goal was missed: every call found, no other, p95 within 50 ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The audit log's clockwork: every minute a signed checkpoint beside each log that has grown, told to the witnesses.
+
+The newest checkpoint lies beside the keys with every entry; these here are for whoever copies them elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.errors import NotPossible
+from recorder.node import Node
+from recorder.witnesses import tell
+from storage.customers import Customer
+from storage.errors import StorageError
+
+EVERY_SECONDS = 60.0
+
+
+class AuditJob:
+    """Writes and tells checkpoints; what a witness was not told it is told a minute later."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._witnesses = node.settings.audit.witnesses
+        self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
+
+    async def run(self) -> None:
+        """Go round for ever; owned by recorder.tasks."""
+        while True:
+            await asyncio.to_thread(self.round)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def round(self) -> None:
+        """Make the checkpoints that are due and tell what is not told; a failure is logged and tried again."""
+        for customer in self._node.customers.values():
+            try:
+                mark = customer.audit.checkpoint()
+            except StorageError as problem:
+                self._node.log.fault("audit.checkpoint_failed", problem, customer=customer.name)
+                continue
+            if mark is not None:
+                self._untold.update(((customer.name, witness), bytes(mark)) for witness in self._witnesses)
+            self._tell(customer)
+
+    def _tell(self, customer: Customer) -> None:
+        for witness in self._witnesses:
+            line = self._untold.get((customer.name, witness))
+            if line is None:
+                continue
+            try:
+                tell(witness, line)
+            except (StorageError, NotPossible) as problem:
+                kind = witness.partition(":")[0]
+                self._node.log.fault("audit.witness_failed", problem, customer=customer.name, kind=kind)
+                self._node.incidents.add("audit-witness", customer.name, reason=kind)
+            else:
+                del self._untold[(customer.name, witness)]

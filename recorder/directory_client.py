@@ -1,0 +1,76 @@
+"""The way to a customer's directory, as configured."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recorder import graph_login
+from recorder.errors import NotPossible, WrongUse
+from recorder.graph_login import Credential
+from recorder.graph_pages import CLOUDS, Cloud
+from recorder.settings_directory import Directory
+
+if TYPE_CHECKING:
+    from recorder.graph import GraphClient
+
+MAX_SECRET = 1 << 20
+WARN_DAYS = 30
+"""So long before a credential expires it is announced: time enough to find who may renew it."""
+
+
+def client_of(directory: Directory, credential: Credential) -> GraphClient:
+    """Return a client; nothing is asked for yet. The first one imports an HTTP client, which takes 0.2 s."""
+    from recorder.graph import GraphClient
+
+    return GraphClient(cloud_of(directory), directory.tenant, directory.client, credential, proxy_ca=directory.proxy_ca)
+
+
+def cloud_of(directory: Directory) -> Cloud:
+    """Return the addresses of a directory's cloud."""
+    if directory.login and directory.graph:
+        return Cloud(directory.login, directory.graph)
+    return CLOUDS[directory.cloud.value]
+
+
+def credential_of(directory: Directory) -> Credential:
+    """Read what the application proves itself with, anew each time: it may have been renewed. Raises RecorderError."""
+    if directory.certificate is not None:
+        return graph_login.from_certificate(_secret(directory.certificate))
+    if directory.secret is None:
+        raise WrongUse("The directory has neither certificate nor secret.", "recorder check-config says more.")
+    last = directory.secret_expires
+    expires = datetime.combine(last, time.max, UTC) if last else None
+    return graph_login.from_secret(_secret(directory.secret), expires)
+
+
+def warning(credential: Credential, now: datetime) -> str:
+    """Return what is to be said of a credential that expires soon, "" for one that does not."""
+    days = graph_login.expiry(credential, now)
+    what = "certificate" if credential.certificate is not None else "secret"
+    if days is None or days > WARN_DAYS:
+        return ""
+    if days < 0:
+        return f"The {what} of the application has expired."
+    return f"The {what} of the application expires in {days} days."
+
+
+def _secret(source: str) -> bytes:
+    """Read a file that the configuration names, or that systemd handed over."""
+    kind, _, name = source.partition(":")
+    if kind == "credential":
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise NotPossible(f"systemd handed over no {name}.", f"Add LoadCredential={name}:FILE to the unit.")
+        path = Path(folder) / name
+    else:
+        path = Path(name)
+    try:
+        with path.open("rb") as file:
+            if kind == "file" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then ask who had it.")
+            return file.read(MAX_SECRET)
+    except OSError as problem:
+        raise NotPossible(f"{path} cannot be read: {os.strerror(problem.errno or 0)}.") from None

@@ -1,0 +1,119 @@
+"""Keep a customer's users as its directory has them: what has changed since the last time, or everything.
+
+    report = await synchronise(customer.users, link, graph, whole=False, brake=5)
+
+Nothing is changed before the last page has come. A synchronisation that would make more of the active users inactive
+than the brake allows changes nothing and says so: a broken filter in the directory looks like that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from recorder.errors import Negative
+from recorder.graph_pages import Page, TooOld, merged
+from storage.directorylink import DirectoryLink, Link
+from storage.instants import to_text
+from storage.people import Change
+from storage.users import Plan, Users
+
+SOURCE = "entra"
+PIECE = 500
+"""Users written in one transaction."""
+
+
+class Directory(Protocol):
+    """What gives pages of changes."""
+
+    def pages(self, link: str | None) -> AsyncIterator[Page]:
+        """Yield every page from a link on, or of everything; raises TooOld, NotPossible."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a synchronisation did."""
+
+    counts: Mapping[str, int]  # users added, changed, unmapped, unchanged
+    whole: bool  # everything was asked for, not only what has changed
+
+
+class Braked(Negative):
+    """More users would become inactive than the brake allows; nothing was changed."""
+
+    def __init__(self, plan: Plan, brake: float) -> None:
+        """Tell what was planned."""
+        super().__init__(
+            f"{len(plan.unmapped)} of {plan.active} users are not in the directory any more and would become inactive; "
+            f"the brake holds at {brake:g} %.",
+            "Look at the directory; recorder directory sync --yes does it.",
+        )
+        self.unmapped = len(plan.unmapped)
+
+
+async def synchronise(
+    users: Users,
+    link: DirectoryLink,
+    directory: Directory,
+    now: Callable[[], datetime],
+    *,
+    whole: bool = False,
+    brake: float | None,
+    told: Callable[[Plan], Awaitable[None]] | None = None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Report:
+    """Take over what has changed; raises Braked, NotPossible, StorageError.
+
+    `brake`: percent, None for none. `told` is awaited with the plan before anything is changed, None only to look: then
+    nothing is changed at all. `progress` is given users read or written so far, and their number or 0.
+    """
+    known = None if whole else link.read()
+    try:
+        changes, following = await _read(directory, known.link if known else None, progress)
+    except TooOld:
+        known = None
+        changes, following = await _read(directory, None, progress)
+    plan = await _plan(users, changes, whole=known is None)
+    if brake is not None and plan.unmapped_percent > brake:
+        raise Braked(plan, brake)
+    if told is not None:
+        await _carry_out(users, plan, told, progress)
+        link.write(Link(following, to_text(now())))
+    return Report(plan.counts, known is None)
+
+
+async def _read(
+    directory: Directory, link: str | None, progress: Callable[[int, int], None]
+) -> tuple[dict[str, Change], str]:
+    """Return one change a user, and the link for the next time."""
+    changes: list[Change] = []
+    following = ""
+    async for page in directory.pages(link):
+        changes += page.changes
+        following = page.delta or ""
+        progress(len(changes), 0)
+    return merged(changes), following
+
+
+async def _plan(users: Users, changes: dict[str, Change], *, whole: bool) -> Plan:
+    if whole:
+        people = (change.over(None) for change in changes.values() if not change.gone)
+        return await users.plan(people, SOURCE, whole=True)
+    return await users.plan_changes(changes.values(), SOURCE)
+
+
+async def _carry_out(
+    users: Users, plan: Plan, told: Callable[[Plan], Awaitable[None]], progress: Callable[[int, int], None]
+) -> None:
+    of = plan.size
+    if not of:
+        return
+    await told(plan)
+    done = 0
+    for piece in plan.pieces(PIECE):
+        await users.carry_out(piece)
+        done += piece.size
+        progress(done, of)

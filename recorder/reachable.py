@@ -1,0 +1,67 @@
+"""Shell: by which addresses of ours a client can send media, one for each IP version."""
+
+from __future__ import annotations
+
+import socket
+
+from sip.lines import Addresses
+from sip.sdp import FAMILIES, family_of
+from sip.values import Flow
+
+ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104 - compared, not bound
+MAX_ROUTES = 10_000
+"""Remembered addresses of ours by peer; a node has some dozens of SBCs, a flood has any number of sources."""
+_FAR = {"IP4": "192.0.2.1", "IP6": "2001:db8::1"}
+"""Addresses of documentation (RFC 5737, RFC 3849): the way to them is the default route."""
+
+
+class Reachable:
+    """Tells our addresses to whoever asks, by what media sockets are bound to; `::` takes both IP versions."""
+
+    def __init__(self, bind: str, advertise: str | None) -> None:
+        self._bind = bind
+        self._advertise = advertise
+        self._known: dict[tuple[str, str], Addresses] = {}
+
+    def addresses(self, flow: Flow) -> Addresses:
+        """Return our addresses for a client; raise OSError if there is no way back to it at all."""
+        key = (flow.local[0], flow.remote[0])
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= MAX_ROUTES:
+                self._known.clear()
+            found = self._known[key] = self._look_up(flow)
+        return found
+
+    def _look_up(self, flow: Flow) -> Addresses:
+        near = family_of(flow.remote[0])
+        (far,) = FAMILIES - {near}
+        first, second = self._of(near, flow), self._of(far, flow)
+        if not (first or second):
+            raise OSError("no address of ours leads to this client")
+        return Addresses(first or second, second if first else "")
+
+    def _of(self, family: str, flow: Flow) -> str:
+        """Return our address of one IP version: as configured, else where the request arrived; empty if none."""
+        if self._advertise and family_of(self._advertise) == family:
+            return self._advertise
+        if self._bind != ANY6 and family_of(self._bind) != family:
+            return ""
+        if self._bind not in (ANY4, ANY6):
+            return self._bind
+        host = flow.local[0].partition("%")[0]
+        if family_of(host) == family and host not in (ANY4, ANY6):
+            return host
+        remote = flow.remote[0]
+        return _route_source(remote if family_of(remote) == family else _FAR[family])
+
+
+def _route_source(remote: str) -> str:
+    """Return the address that this machine would use towards another; empty if there is no way."""
+    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((remote, 9))  # sends nothing
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0]).partition("%")[0]

@@ -1,0 +1,74 @@
+"""Shell: what a call's streams send back to the client by RTCP: receiver reports, requests for a picture, a goodbye."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+from media.feedback import Pictures
+from media.reporting import report
+from media.rtcp import INTERVAL, goodbye
+from media.sockets import send
+from media.spec import StreamSpec
+from recorder.lanes import Lanes
+
+CNAME = b"recorder"
+"""Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
+PAUSE_NS = int(INTERVAL * 1e9)
+"""Between two looks at RTCP sockets, and between two receiver reports."""
+
+
+class Reports:
+    """When to report, and how."""
+
+    __slots__ = ("_next", "_pictures", "_random")
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        #: When the next reports are due; calls are spread by chance.
+        self._next = 0
+        self._pictures: dict[int, Pictures] = {}
+
+    def watch(self, spec: StreamSpec) -> None:
+        """Ask for pictures of a stream whose offer takes such requests."""
+        if spec.feedback:
+            self._pictures.setdefault(spec.stream, Pictures())
+
+    def due(self, now: int) -> bool:
+        """Tell whether reports are due (ns since the epoch)."""
+        return now >= self._next
+
+    def send(self, lanes: Iterable[Lanes], now: int) -> None:
+        """Send a receiver report for every stream; the first time only a moment for them is chosen."""
+        first = not self._next
+        self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
+        if first:
+            return
+        for each in lanes:
+            if each.track.keyring:
+                each.track.keyring.expire(now)
+            if not each.track.spec.held:
+                _send(each, now)
+
+    def ask(self, lanes: dict[int, Lanes], now: int) -> None:
+        """Ask for the pictures that are wanted."""
+        for number, pictures in self._pictures.items():
+            request = pictures.wanted(lanes[number].track, now)
+            if request is not None:
+                _send(lanes[number], now, request)
+
+
+def leave(lanes: Lanes, now: int) -> None:
+    """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
+    _send(lanes, now, goodbye(lanes.track.own_ssrc))
+
+
+def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
+    track = lanes.track
+    descriptor = lanes.rtp if track.spec.rtcp_mux else lanes.rtcp
+    if track.spec.rtcp_source is None or descriptor < 0:
+        return
+    packet = report(track, now, CNAME, more)
+    if packet is not None:
+        with contextlib.suppress(OSError):  # the peer may listen to nothing
+            send(descriptor, packet, track.spec.rtcp_source, track.connected and track.spec.rtcp_mux)

@@ -1,0 +1,59 @@
+"""Whether and how the daemon is to stop: what the signals say.
+
+SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets a successor is expected, who goes on with the
+calls, since a crash, a restart and an upgrade all look like that. SIGUSR1 beforehand says that none will come
+(config/recorder.service sends it where systemd stops the unit for good), as does `serve --drain`. Then nothing new is
+taken and running calls may go on for a while; a second SIGTERM or SIGINT ends the patience.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+LOOK_SECONDS = 0.05
+"""How often it is looked whether all calls have ended."""
+
+
+class Stopping:
+    """What was asked of the daemon so far."""
+
+    def __init__(self, *, drain: bool, patience: float) -> None:
+        """`drain`: no successor is ever expected. `patience`: seconds that calls may then go on."""
+        self.begun = asyncio.Event()
+        self._alone = drain
+        self._patience = patience
+        self._hurry = asyncio.Event()
+
+    def listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the signals."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.terminate)
+        loop.add_signal_handler(signal.SIGUSR1, self.expect_nobody)
+
+    def terminate(self) -> None:
+        """Stop; a second time, be quick about it."""
+        if self.begun.is_set():
+            self._hurry.set()
+        self.begun.set()
+
+    def expect_nobody(self) -> None:
+        """Take note that nobody will go on with the calls."""
+        self._alone = True
+
+    def handed_over(self, kept: bool) -> bool:
+        """Tell whether a successor goes on with the calls; `kept`: somebody keeps the sockets for one."""
+        return kept and not self._alone
+
+    @property
+    def patience(self) -> float:
+        """Return how many seconds running calls get: none where a stop was not announced as a drain."""
+        return self._patience if self._alone else 0.0
+
+    async def wait_for_calls(self, running: Callable[[], int]) -> None:
+        """Wait until all calls have ended, for as long as the patience lasts."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.patience
+        while running() and loop.time() < until and not self._hurry.is_set():
+            await asyncio.sleep(LOOK_SECONDS)

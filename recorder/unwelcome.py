@@ -1,0 +1,87 @@
+"""Input that is not taken: all of it is counted, and one line a source and second says so.
+
+A flood costs a counter for each message and nothing else; it comes from as many sources as it likes, so the lines of
+all together are limited as well. What is held back is counted in recorder_log_suppressed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import Counter
+
+from recorder.limits import Rates
+from recorder.logs import Log
+from recorder.metrics import Metrics
+from recorder.rates import RateLimit
+
+LINES_A_SECOND = 20
+"""Lines about unwelcome input from all sources together, twice as many in one go: what a person can follow."""
+
+ANSWER_SECONDS = 32.0
+"""A challenged INVITE that has not come again by then never will: as long as its transaction lives (RFC 3261)."""
+
+MAX_CHALLENGED = 10_000
+"""Challenged INVITEs that are remembered; a flood has any number, and its oldest are forgotten."""
+
+
+class Unwelcome:
+    """Counts and tells what was refused or dropped."""
+
+    def __init__(self, log: Log, metrics: Metrics) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._sources = RateLimit()
+        self._together = Rates()
+        self._dropped: dict[str, Counter] = {}
+
+    def drop(self, reason: str, source: str | None, now: float) -> None:
+        """Take note of input that got no answer; `now` in seconds of a monotonic clock."""
+        counter = self._dropped.get(reason)
+        if counter is None:
+            counter = self._dropped[reason] = self._metrics.sip_dropped.labels(reason)
+        counter.inc()
+        self.say("sip.dropped", source, now, reason=reason)
+
+    def say(self, event: str, source: str | None, now: float, **fields: Any) -> None:
+        """Write a line, unless this source had one within the second or all sources together had enough."""
+        held = self._sources.admit(source, now)
+        if held is None or not self._together.admit("", LINES_A_SECOND, now):
+            self._metrics.log_suppressed.inc()
+            return
+        known = {"source": source} if source else {}
+        self._log.warning(event, **known, **fields, **({"suppressed": held} if held else {}))
+
+
+class Challenges:
+    """INVITEs that were answered 401 and have not come again with credentials."""
+
+    def __init__(self) -> None:
+        self._asked: deque[tuple[float, str, str, str]] = deque()
+        self._open: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def ask(self, call: str, customer: str, source: str, now: float) -> None:
+        """Note a challenge; `call` is the Call-ID, which the answer repeats (RFC 3261 section 22.2)."""
+        if call in self._open:
+            return
+        if len(self._asked) >= MAX_CHALLENGED:
+            self._open.discard(self._asked.popleft()[1])
+        self._open.add(call)
+        self._asked.append((now, call, customer, source))
+
+    def answer(self, call: str) -> None:
+        """Note that credentials came, right or wrong."""
+        self._open.discard(call)
+
+    def overdue(self, now: float) -> Iterator[tuple[str, str]]:
+        """Yield customer and source of every challenge that nobody took up, once."""
+        while self._asked and self._asked[0][0] <= now - ANSWER_SECONDS:
+            _, call, customer, source = self._asked.popleft()
+            if call in self._open:
+                self._open.discard(call)
+                yield customer, source

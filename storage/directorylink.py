@@ -1,0 +1,81 @@
+"""Where the next synchronisation of a directory begins: one small sealed file a customer.
+
+    {"version": 1, "sealed": base64 of {"link": …, "synced_at": RFC 3339}}
+
+The link holds no person, but it opens the directory's list of changes to whoever has a token too, so it is sealed.
+Without it the next synchronisation is a whole one, so a file that is lost or damaged costs time and nothing else.
+"""
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage import papers
+from storage.durable import Disk, disk_errors, opened
+from storage.errors import StorageError
+from storage.keytree import LAST_LEAF
+
+FILE_NAME = "directory.link"
+VERSION = 1
+_KIND = "directory.link"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the last synchronisation left."""
+
+    link: str = field(repr=False)
+    """Where the directory says what has changed since."""
+    synced_at: str
+    """When it ended, RFC 3339."""
+
+
+class DirectoryLink:
+    """The file of one customer and directory."""
+
+    def __init__(self, folder: Path, keys: papers.Keeper, source: str) -> None:
+        self._path = folder / FILE_NAME
+        self._lock = folder / f".{FILE_NAME}.lock"
+        self._keys = keys
+        self._source = source
+        self._disk = Disk()
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Hold the right to synchronise; gives False if another process has it. Raises DiskFailed."""
+        with ExitStack() as held:
+            with disk_errors("lock the synchronisation of the directory"):
+                fd = held.enter_context(opened(self._lock, os.O_RDWR | os.O_CREAT))
+                try:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    alone = True
+                except BlockingIOError:
+                    alone = False
+            yield alone
+
+    def read(self) -> Link | None:
+        """Return what the last synchronisation left, None if there is nothing of use."""
+        try:
+            outer = json.loads(self._disk.read(self._path) or b"")
+            if outer["version"] != VERSION:
+                return None
+            inner = papers.unseal(self._keys, LAST_LEAF, _KIND, self._source, base64.b64decode(outer["sealed"]))
+            return Link(str(inner["link"]), str(inner["synced_at"]))
+        except (StorageError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, link: Link) -> None:
+        """Replace it, durably; raises NoSpace, DiskFailed."""
+        inner = {"link": link.link, "synced_at": link.synced_at}
+        sealed = papers.seal(self._keys, LAST_LEAF, _KIND, self._source, inner)
+        document = {"version": VERSION, "sealed": base64.b64encode(sealed).decode()}
+        self._disk.replace(self._path, json.dumps(document).encode())
+
+    def forget(self) -> None:
+        """Have the next synchronisation be a whole one."""
+        self._disk.remove(self._path)

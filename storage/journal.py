@@ -1,0 +1,237 @@
+"""The journal: what exists nowhere but in the database, written beside it, so that a lost database loses none of it.
+
+Holds, corrections, attachments, retention rules, waivers, requests for erasure and receipts, directory users: each
+transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
+(docs/formats/journal.md). A database that comes up without any of them gets them back from there.
+
+    items = await journal.taken(connection, table, where)        rows as they are now in this transaction
+    await journal.write([*dropped, *items])                      raises NoSpace, DiskFailed: then nothing is committed
+    await settle(journal, database)                              when the database is opened, before it is served
+
+A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call forgets its lines too.
+"""
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import papers
+from storage.database import Database
+from storage.errors import Forgotten, SealBroken
+from storage.keytree import LAST_LEAF
+from storage.lines import LineFile
+from storage.tables import (
+    annotations,
+    attachments,
+    erasure_calls,
+    erasures,
+    holds,
+    metadata,
+    retention,
+    retention_rules,
+    users,
+    waivers,
+)
+
+FILE_NAME = "papers.journal"
+RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
+BATCH = 500  # rows of a line when a whole database is written down
+TABLES = (holds, annotations, attachments, retention, retention_rules, waivers, erasures, erasure_calls, users)
+_KIND = "journal"
+_BYTES = "base64"
+
+State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
+"""Table → primary key → row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row that was written, or rows that were taken away."""
+
+    leaf: int
+    """What it is sealed under; LAST_LEAF for what is to be known for ever."""
+    table: str
+    """Name of the table."""
+    put: Mapping[str, Any] | None
+    """The row, None if this takes rows away."""
+    drop: Mapping[str, Any]
+    """Values of the rows that go, {} for all rows of the table."""
+
+
+class Journal:
+    """The journal of one customer; safe between processes."""
+
+    def __init__(self, folder: Path, keys: papers.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
+        self._file = LineFile(folder / FILE_NAME, "the journal", RESERVE)
+        self._keys = keys
+        self._random = random
+
+    @property
+    def exists(self) -> bool:
+        """Say whether anything was ever written down."""
+        return self._file.last() is not None
+
+    def prepare(self) -> None:
+        """Own the space that the next erasure needs."""
+        self._file.prepare()
+
+    async def write(self, items: Sequence[Item]) -> None:
+        """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out."""
+        if items:
+            await asyncio.to_thread(self._write, items)
+
+    async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
+        """Write down rows as they are now in this transaction."""
+        await self.write(await taken(connection, table, *where))
+
+    def read(self) -> State:
+        """Follow the journal from its beginning: the rows that count now, without those whose leaf is forgotten."""
+        state: State = {table.name: {} for table in TABLES}
+        for line in self._file.lines():
+            for item in self._items(line):
+                _apply(state, item)
+        return state
+
+    def _write(self, items: Sequence[Item]) -> None:
+        id = self._random(8).hex()
+        sealed = []
+        for number, item in enumerate(items):
+            told = {"table": item.table, **({"put": item.put} if item.put is not None else {"drop": item.drop})}
+            try:
+                box = papers.seal(self._keys, item.leaf, _KIND, f"{id}.{number}", told)
+            except Forgotten:
+                continue
+            sealed.append([number, f"{item.leaf:012x}", base64.b64encode(box).decode()])
+        self._file.append(json.dumps({"id": id, "items": sealed}, separators=(",", ":")).encode() + b"\n")
+
+    def _items(self, line: bytes) -> Iterator[Item]:
+        try:
+            found = json.loads(line)
+            id = str(found["id"])
+            boxes = [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found["items"]]
+        except (ValueError, KeyError, TypeError):
+            raise SealBroken("a line of the journal is damaged") from None
+        for number, leaf, box in boxes:
+            if not self._keys.keeps(leaf):
+                continue
+            told = papers.unseal(self._keys, leaf, _KIND, f"{id}.{number}", box)
+            yield Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    """What papers of every kind are kept with."""
+
+    database: Database
+    """Their rows."""
+    keys: papers.Keeper
+    """What seals them."""
+    journal: Journal
+    """What has them a second time."""
+    now: Callable[[], datetime]
+    """The wall clock."""
+    random: Callable[[int], bytes] = os.urandom
+    """Random bytes, for ids."""
+
+
+class Drawer:
+    """Papers of one kind."""
+
+    def __init__(self, cabinet: Cabinet) -> None:
+        self._database = cabinet.database
+        self._keys = cabinet.keys
+        self._journal = cabinet.journal
+        self._now = cabinet.now
+        self._random = cabinet.random
+
+
+async def taken(
+    connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool], leaf: int | None = None
+) -> list[Item]:
+    """Take rows as they are now in this transaction, each under its own leaf, or all under the one given."""
+    found = []
+    for record in await connection.execute(sa.select(table).where(*where)):
+        row = dict(record._mapping)
+        under = leaf if leaf is not None else row.get("leaf")
+        put = {name: _plain(value) for name, value in row.items()}
+        found.append(Item(LAST_LEAF if under is None else int(under), table.name, put, {}))
+    return found
+
+
+async def request(connection: AsyncConnection, id: str) -> list[Item]:
+    """Take a request for erasure with its calls, all of it under the request's own leaf."""
+    head = await taken(connection, erasures, erasures.c.id == id)
+    under = head[0].leaf if head else LAST_LEAF
+    return [*head, *await taken(connection, erasure_calls, erasure_calls.c.erasure == id, leaf=under)]
+
+
+def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
+    """Say that rows with these values are gone, or all rows of the table."""
+    return Item(leaf, table.name, None, values)
+
+
+async def settle(journal: Journal, database: Database) -> int:
+    """Give a database that lost everything its papers back, or begin the journal; returns the rows given back."""
+    async with database.reading() as connection:
+        blank = not [table for table in TABLES if (await connection.execute(sa.select(table).limit(1))).first()]
+    begun = await asyncio.to_thread(lambda: journal.exists)
+    if blank and begun:
+        return await _give_back(database, await asyncio.to_thread(journal.read))
+    if not blank and not begun:
+        async with database.reading() as connection:
+            items = await _everything(connection)
+        for start in range(0, len(items), BATCH):
+            await journal.write(items[start : start + BATCH])
+    return 0
+
+
+async def _everything(connection: AsyncConnection) -> list[Item]:
+    """Take all rows, as a database has them that is older than its journal."""
+    items: list[Item] = []
+    for table in TABLES:
+        if table is not erasure_calls:
+            items += await taken(connection, table)
+    for id in await connection.scalars(sa.select(erasures.c.id).where(erasures.c.leaf.is_not(None))):
+        items += await request(connection, id)
+    return items
+
+
+async def _give_back(database: Database, state: State) -> int:
+    count = 0
+    async with database.writing() as connection:
+        for name, found in state.items():
+            values = [{column: _value(value) for column, value in row.items()} for row in found.values()]
+            for start in range(0, len(values), BATCH):
+                await connection.execute(metadata.tables[name].insert(), values[start : start + BATCH])
+            count += len(values)
+    return count
+
+
+def _apply(state: State, item: Item) -> None:
+    table = state.get(item.table)
+    if table is None:
+        return  # of a later version
+    if item.put is not None:
+        key = tuple(item.put[column.name] for column in metadata.tables[item.table].primary_key)
+        table[key] = dict(item.put)
+        return
+    wanted = item.drop.items()
+    for key in [key for key, row in table.items() if all(row.get(name) == value for name, value in wanted)]:
+        del table[key]
+
+
+def _plain(value: Any) -> Any:
+    return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
+
+
+def _value(value: Any) -> Any:
+    return base64.b64decode(value[_BYTES]) if isinstance(value, dict) else value

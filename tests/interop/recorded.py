@@ -1,0 +1,21 @@
+"""What a daemon has recorded, by its own command."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from tests.journeys.server import Server
+
+PATIENCE = 10.0
+
+
+def calls(daemon: Server, count: int = 1) -> list[dict[str, Any]]:
+    """Every call the daemon knows, once so many are over and none is running."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        listed: list[dict[str, Any]] = json.loads(daemon.run("calls", "--json").stdout)["items"]
+        over = [call for call in listed if call["state"] != "recording"]
+        if count <= len(over) == len(listed) or time.monotonic() > end:
+            return listed

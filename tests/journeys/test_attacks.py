@@ -1,0 +1,118 @@
+"""Twenty calls while others send to their media ports: nothing of theirs is recorded, no call ends, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from recorder.simulate.report import CallReport
+from tests.journeys.attackers import doors, from_inside, from_outside, overheard
+from tests.journeys.coded_calls import Watched, missing, place, stored_twice, verified, wishes
+from tests.journeys.flood import Datagram, flood
+from tests.journeys.test_floods import SECOND, processor_seconds, watched
+from tests.journeys.test_kill import worker_of
+
+CALLS = 20
+RATE = 20_000
+PER_THOUSAND = 1
+"""Of a thousand genuine packets, how many an attack may cost."""
+root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can send in the name of another address and listen in")
+
+
+def held(it: Watched, calls: Sequence[CallReport]) -> tuple[int, int]:
+    """Hold every recording against what was sent: frames that are missing, and all. Nothing else is in it."""
+    assert [(call.number, call.faults) for call in calls if not call.well] == []
+    recorded, lost, sent = it.over(calls), 0, 0
+    for call in calls:
+        mine = recorded[call.session_id]
+        assert (mine["state"], mine["end_reason"]) == ("complete", "bye")
+        for stream, said, found in zip(call.streams, mine["streams"], it.channels(mine["id"]), strict=True):
+            lack = len(missing(stream, found))
+            assert said["packets"] == stream.frames - lack
+            lost, sent = lost + lack, sent + stream.frames
+    return lost, sent
+
+
+def a_line_a_second_and_stream(it: Watched) -> int:
+    times: dict[tuple[str, int], list[float]] = defaultdict(list)
+    lines = [line for line in it.one.lines() if line.get("event") == "media.strangers"]
+    for line in lines:
+        times[line["call"], line["stream"]].append(datetime.fromisoformat(line["time"]).timestamp())
+    for moments in times.values():
+        assert all(after - before >= SECOND for before, after in itertools.pairwise(moments))
+    return len(lines)
+
+
+def attacked(
+    it: Watched, calls: int, seconds: float, srtp: str, inside: bool, concentrated: bool = False
+) -> list[CallReport]:
+    """Place calls; attack their ports before they begin to speak, and then until they end."""
+    ports = range(it.one.media, it.one.media + it.one.ports)
+    plans = [replace(plan, srtp=srtp, seconds=seconds) for plan in wishes(it.one, calls, seconds)]
+    used = 0.0
+
+    async def meanwhile() -> None:
+        nonlocal used
+        await it.talking(calls)
+        heard = await asyncio.to_thread(overheard, "127.0.0.1", it.one.host, 400) if inside else []
+        targets = [end[1] for end, _ in doors(it.one.host)]
+        forged: list[Datagram] = from_outside(it.one.host, targets, heard, 4000)
+        if inside:
+            assert len(heard) == 400
+            forged += from_inside([one for one in heard if not concentrated or one.target == heard[0].target], 4000)
+        if concentrated:
+            forged = forged[4000:]
+        worker = worker_of(it)
+        before = processor_seconds(worker)
+        with flood(it.one.folder / "attack", forged, RATE, seconds - 3) as running:
+            await it.until(running.over)
+            used = (processor_seconds(worker) - before) / running.seconds
+            assert running.sent() >= 0.8 * RATE * running.seconds
+
+    with flood(it.one.folder / "early", from_outside(it.one.host, ports, [], 4000), RATE // 4, seconds):
+        placed = place(plans, meanwhile)
+    counted = {name: it.figure(f'recorder_rtp_packets_total{{result="{name}"}}') for name in ("rejected", "foreign")}
+    print(f"worker {used:.2f} of a core, {counted}")
+    return placed
+
+
+def in_order(it: Watched) -> None:
+    """What is on the disk is whole and nothing is there twice."""
+    assert "Traceback" not in it.one.log.read_text()
+    assert it.one.stop() == 0
+    assert verified(it.one) == []
+    assert stored_twice(it.one) == []
+
+
+def nobody_gets_in(folder: Path, seconds: float, srtp: str, inside: bool, **more: bool) -> None:
+    with watched(folder, 2 * CALLS, sources="127.0.0.1/32", srtp="preferred") as it:
+        calls = attacked(it, CALLS, seconds, srtp, inside, **more)
+        lost, sent = held(it, calls)
+        print(f"{lost} of {sent} genuine frames lost, {a_line_a_second_and_stream(it)} lines")
+        assert 1000 * lost <= PER_THOUSAND * sent
+        in_order(it)
+
+
+@root
+def test_forged_packets_do_no_harm_even_in_the_name_of_the_sender(tmp_path: Path) -> None:
+    nobody_gets_in(tmp_path, 8.0, "all", inside=True)
+
+
+@root
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("concentrated", [False, True], ids=["every port", "one port"])
+def test_torture_of_forged_packets(tmp_path: Path, concentrated: bool) -> None:
+    nobody_gets_in(tmp_path, 30.0, "all", inside=True, concentrated=concentrated)
+
+
+def test_plain_rtp_is_taken_from_the_offered_address_only(tmp_path: Path) -> None:
+    nobody_gets_in(tmp_path, 6.0, "none", inside=False)

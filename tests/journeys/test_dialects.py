@@ -1,0 +1,180 @@
+"""Messages after many clients at a running recorder: found by whom they name, tied to their other recordings."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.journeys.coded_calls import Watched
+from tests.journeys.sbc import OFFER, Link
+from tests.journeys.server import server
+
+DRAFT = "urn:ietf:params:xml:ns:recording"
+FINAL = "urn:ietf:params:xml:ns:recording:1"
+
+
+def document(
+    session: str, *, space: str = FINAL, people: str = "", inside: str = "", root: str = "recording", more: str = ""
+) -> bytes:
+    """Write metadata: `inside` stands in the session, `more` behind everything."""
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\r\n<{root} xmlns="{space}"><datamode>complete</datamode>'
+        f'<session session_id="{session}">{inside}</session>{people}{more}</{root}>\r\n'
+    ).encode()
+
+
+def participant(who: str, uri: str, extra: str = "") -> str:
+    return f'<participant participant_id="{who}"><nameID aor="{uri}"/>{extra}</participant>'
+
+
+PAIR = participant("p1", "sip:4711@pbx.example") + participant("p2", "sip:4712@pbx.example")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A running recorder with one link to it."""
+
+    link: Link
+    it: Watched
+
+    def record(self, metadata: bytes | None, *lines: str) -> None:
+        """Place a call and let it run."""
+        body, kind = OFFER, "application/sdp"
+        if metadata is not None:
+            body = b"--x\r\nContent-Type: application/sdp\r\n\r\n" + OFFER
+            body += b"\r\n--x\r\nContent-Type: application/rs-metadata+xml\r\n"
+            body += b"Content-Disposition: recording-session\r\n\r\n" + metadata + b"\r\n--x--\r\n"
+            kind = "multipart/mixed;boundary=x"
+        self.link.say("INVITE", *lines, body=body, kind=kind)
+        answer = self.link.hear()
+        assert answer is not None
+        assert answer.status == 200
+        to = answer.headers.get("To") or ""
+        self.link.again("ACK", to)
+        self.link.again("BYE", to)
+        ended = self.link.hear()
+        assert ended is not None
+        assert ended.status == 200
+
+    def find(self, query: str, count: int) -> list[dict[str, Any]]:
+        """Search until so many calls are listed; what is found may be indexed a moment later."""
+        end = time.monotonic() + 15
+        while True:
+            items = list(self.it.ask(f"/calls?{query}").json()["items"])
+            if len(items) >= count or time.monotonic() > end:
+                assert len(items) == count, json.dumps(items)[:2000]
+                return items
+            time.sleep(0.1)
+
+    def view(self, call: str) -> dict[str, Any]:
+        """Return everything known of a call."""
+        return dict(self.it.ask(f"/calls/{call}").json())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with server(tmp_path_factory.mktemp("dialects"), ports=400) as one:
+        token = one.init()
+        one.start()
+        link = Link("tcp", one.udp)
+        yield Place(link, Watched(one, token))
+        link.close()
+
+
+SAID = [
+    # family, metadata, header lines, what is looked for, the role it has
+    ("diversion", document("s1", people=PAIR), ("Diversion: Dora <sip:+493020001@pbx.example>;reason=unconditional",),
+     "+49 30 20001", "redirected_by"),
+    ("history", document("s2", people=PAIR), (
+        "History-Info: <sip:+493020002@pbx.example?Reason=SIP%3Bcause%3D302>;index=1, "
+        "<sip:+493020003@pbx.example;cause=302>;index=1.1",), "030 20003", "redirected_to"),
+    ("asserted", None, ('P-Asserted-Identity: "Petra Asserted" <sip:+493020004@pbx.example>',),
+     "Petra Asserted", "caller"),
+    ("acme", document("s3", space=DRAFT, people=participant("p1", "sip:4711@pbx.example") + participant(
+        "p2", "sip:4712@pbx.example"), inside=(
+        '<apkt:header xmlns:apkt="http://acmepacket.com/siprec/extensiondata" label="Diversion">'
+        "<value>&lt;sip:+493020005@pbx.example&gt;;reason=no-answer</value></apkt:header>")),
+     (), "+493020005", "redirected_by"),
+    ("broadworks", document("s4", space="urn:ietf:params:xml:ns:siprec", root="recording_metadata", people=PAIR, more=(
+        '<extensiondata parent="s4"><broadWorksRecordingMetadata version="4.0"><callType><termCall><redirectInfo>'
+        "<redirectedFromPartyNumber>tel:+493020006</redirectedFromPartyNumber></redirectInfo></termCall></callType>"
+        "</broadWorksRecordingMetadata></extensiondata>")), (), "+493020006", "redirected_by"),
+    ("metaswitch", document("s5", space=DRAFT, people=participant("p1", "493020007") + participant("p2", "4712"), more=(
+        "<metaswitchRecordingMetadata><callType>originating</callType><dialedDigits>493020008</dialedDigits>"
+        "</metaswitchRecordingMetadata>")), (), "493020007", None),
+    ("cisco", None, (
+        "X-Cisco-Recording-Participant: <sip:+493020009@cucm.example>;media-index=0",), "+493020009", "participant"),
+    ("twilio", document("s6", people=PAIR, more=(
+        '<ExtensionParameters xmlns="urn:twilio"><Parameter name="redirectedFrom" value="+493020010"/>'
+        "</ExtensionParameters>")), (), "+493020010", "redirected_by"),
+    ("connected", document("s7", people=participant("p1", "sip:4713@pbx.example"), inside=(
+        "<x:call xmlns:x='urn:x'><x:connectedParty>sip:4713@pbx.example</x:connectedParty></x:call>")),
+     (), "4713@pbx.example", "answered"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("metadata", "lines", "party", "role"), [x[1:] for x in SAID], ids=[x[0] for x in SAID])
+def test_whoever_a_client_names_is_found_by_search_r17_x12(
+    place: Place, metadata: bytes | None, lines: tuple[str, ...], party: str, role: str | None
+) -> None:
+    place.record(metadata, *lines)
+    found = place.find(str(httpx2.QueryParams({"party": party})), 1)
+    if role is not None:
+        assert role in [entry["role"] for entry in found[0]["parties"]]
+
+
+UUID = "0f3d0d4a-8d1f-4f6e-9f5b-5a2f0a4c7e01"
+TIES = [
+    # kind, of the first recording, of the second: metadata and header lines; how sure
+    ("session", (document("c2Vzc2lvbi1hLTEyMzQ1Ng==", people=PAIR),),
+     (document("c2Vzc2lvbi1hLTEyMzQ1Ng==", people=PAIR),), "stated"),
+    ("group", (document("g-one-1", more='<group group_id="Z3JvdXAtYS0xMjM0NTY3OA=="/>'),),
+     (document("g-two-2", more='<group group_id="Z3JvdXAtYS0xMjM0NTY3OA=="/>'),), "likely"),
+    ("ucid", (document("u-one-1"), "User-to-User: 00FA080019001038F725B3;encoding=hex"),
+     (document("u-two-2", inside="<ac:AvayaUCID xmlns:ac='http://AudioCodes'>FA080019001038F725B3</ac:AvayaUCID>"),),
+     "stated"),
+    ("cisco-guid", (None, "Cisco-Guid: 1234567890-0987654321-1122334455-5544332211"),
+     (None, "Cisco-Guid: 1234567890-0987654321-1122334455-5544332211"), "stated"),
+    ("broadworks", (document("b-one-1", more=(
+        '<extensiondata parent="b-one-1"><broadWorksRecordingMetadata><extTrackingID>83:7-ab</extTrackingID>'
+        "</broadWorksRecordingMetadata></extensiondata>")),),
+     (document("b-two-2", more=(
+        '<extensiondata parent="b-two-2"><broadWorksRecordingMetadata><extTrackingID>83:7-ab</extTrackingID>'
+        "</broadWorksRecordingMetadata></extensiondata>")),), "stated"),
+    ("session-id", (None, "Session-ID: a1b2c3d4e5f60718293a4b5c6d7e8f90;remote=0f1e2d3c4b5a69788796a5b4c3d2e1f0"),
+     (None, "Session-ID: 0f1e2d3c4b5a69788796a5b4c3d2e1f0;remote=a1b2c3d4e5f60718293a4b5c6d7e8f90"), "stated"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "two", "sure"), [row[1:] for row in TIES], ids=[row[0] for row in TIES])
+def test_recordings_of_one_call_name_each_other_and_how_sure_that_is_f8_x3(
+    place: Place, one: tuple[Any, ...], two: tuple[Any, ...], sure: str
+) -> None:
+    before = {call["id"] for call in place.it.calls()}
+    for metadata, *lines in (one, two):
+        place.record(metadata, *lines)
+    end = time.monotonic() + 15
+    while len(fresh := [call for call in place.it.calls() if call["id"] not in before]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    near, far = fresh
+    for mine, other in ((near, far), (far, near)):
+        (named,) = place.view(mine["id"])["recordings"]
+        assert (named["id"], named["sure"]) == (other["id"], sure)
+
+
+def test_calls_of_the_same_people_at_the_same_time_are_never_tied_by_guess_f8(place: Place) -> None:
+    before = {call["id"] for call in place.it.calls()}
+    for session in ("lone-call-1", "lone-call-2"):
+        place.record(document(session, people=PAIR))
+    end = time.monotonic() + 15
+    while len(fresh := [call for call in place.it.calls() if call["id"] not in before]) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert [place.view(call["id"])["recordings"] for call in fresh] == [[], []]

@@ -1,0 +1,197 @@
+"""Killed at its n-th system call that changes anything: whatever it was at, the next start puts all in order.
+
+In one round a call is begun, recorded and ended while an older one is erased; so kills fall into the making of files,
+checkpoints, the end of a recording, the cut in the key tree, the erasure and the index.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from sip.message import Response
+from sip.sdp import SessionDescription
+from tests.journeys.coded_calls import stored_twice, verified
+from tests.journeys.descriptor_store import descriptor_store
+from tests.journeys.lasting_dialog import Sbc
+from tests.journeys.test_forgetting import WAIVER, WHY, Api, place
+from tests.recorder.offers import KEYS, sdp
+from tests.recorder.studio import Sender
+
+CHANGING = (
+    "write,pwrite64,writev,pwritev,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
+    "mkdir,mkdirat,rmdir,ftruncate,fallocate,sendto,sendmsg"
+)
+SPOKEN = 30
+SECONDS = 30.0
+
+
+@contextmanager
+def killed_at(pid: int, number: int) -> Iterator[None]:
+    """Have a process and its threads killed as soon as one of them makes its n-th call that changes anything."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed (Debian: apt-get install strace)")
+    line = ["strace", "-f", "-q", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={CHANGING}"]
+    tracer = subprocess.Popen(
+        [*line, "-e", f"inject={CHANGING}:signal=KILL:when={number}"], stderr=subprocess.PIPE, text=True
+    )
+    status = Path(f"/proc/{pid}/status")
+    end = time.monotonic() + SECONDS
+    while tracer.poll() is None and time.monotonic() < end:
+        with suppress(OSError):
+            if "TracerPid:\t0\n" not in status.read_text():
+                break
+        time.sleep(0.01)
+    if tracer.poll() not in (None, 0) and os.path.exists(f"/proc/{pid}"):
+        pytest.skip(f"this machine lets nobody be traced: {tracer.communicate()[1][-200:]}")
+    try:
+        yield
+    finally:
+        tracer.terminate()
+        tracer.communicate()
+
+
+@dataclass
+class Story:
+    """What was asked of the recorder and what it has answered so far."""
+
+    api: Api
+    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+    erased: list[str] = field(default_factory=list)
+    deaths: int = 0
+
+    def revive(self) -> None:
+        """Start the recorder again if it was killed."""
+        process = self.api.one.process
+        if process and process.poll() is not None:
+            self.deaths += 1
+            self.api.one.start()
+
+    def insist(self, sbc: Sbc, method: str, body: bytes = b"") -> Response:
+        """Ask until there is an answer, as a client does that hears nothing."""
+        for attempt in range(20):
+            try:
+                return sbc.again() if attempt else sbc.ask(method, body)
+            except TimeoutError:
+                self.revive()
+        raise TimeoutError(f"{method} was never answered")
+
+    def call(self, name: str) -> None:
+        """Have a call recorded."""
+        with closing(Sbc("udp", self.api.one.host, self.api.one.udp, name)) as sbc:
+            sbc.patience = 1.0
+            answer = self.insist(sbc, "INVITE", sdp("sendonly", "sendonly"))
+            assert answer.status == 200
+            for number, media in enumerate(SessionDescription.parse(answer.body).media):
+                voice = Sender(KEYS[number], 0x7000 + number)
+                voice.send(media.port, SPOKEN)
+                voice.socket.close()
+            assert self.insist(sbc, "BYE").status == 200
+
+    def learn(self, name: str) -> None:
+        """Wait until the call is in the index: once, and whole. A try that was never answered may be there, empty."""
+        found = until(lambda: [call for call in self.calls() if call["session_id"] == name and over(call)])
+        (whole,) = (call for call in found if call["state"] == "complete")
+        assert [(s["packets"], s["lost"], s["gaps"]) for s in whole["streams"]] == [(SPOKEN, 0, [])] * 2
+        assert all(s["packets"] == 0 for call in found if call is not whole for s in call["streams"])
+        self.finished[whole["id"]] = whole
+
+    def erase(self, call: str) -> None:
+        """Ask for an erasure; the answer may never come."""
+        with suppress(httpx2.TransportError):
+            self.api.ask("POST", "/erasures", "privacy", json={"calls": [call], **WHY})
+
+    def forget(self, call: str) -> None:
+        """See the erasure through."""
+        if not self.api.gone(call):
+            self.api.erase(calls=[call])
+        assert self.api.gone(call)
+        self.erased.append(call)
+
+    def stands(self) -> None:
+        """Look whether everything that was ever answered with success still holds."""
+        found = {call["id"]: call for call in self.calls()}
+        for call, before in self.finished.items():
+            assert found.get(call) == (None if call in self.erased else before)
+
+    def calls(self) -> list[dict[str, Any]]:
+        return list(self.api.ask("GET", "/calls?limit=500").json()["items"])
+
+
+def over(call: dict[str, Any]) -> bool:
+    return bool(call["state"] != "recording")
+
+
+def until(true: Callable[[], Any]) -> Any:
+    """Wait until something holds, and return it."""
+    end = time.monotonic() + SECONDS
+    while not (found := true()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
+
+
+def one_round(story: Story, number: int) -> bool:
+    """Record a call and erase one, with a kill at the n-th call that changes anything; tell whether it came to that."""
+    victim = next(call for call in story.finished if call not in story.erased)
+    name, before = f"round-{number}-{time.monotonic_ns()}", story.deaths
+    assert story.api.one.process
+    with killed_at(story.api.one.process.pid, number):
+        asking = threading.Thread(target=story.erase, args=(victim,))
+        asking.start()
+        story.call(name)
+        asking.join()
+        time.sleep(0.3)
+    story.revive()
+    story.learn(name)
+    story.forget(victim)
+    story.stands()
+    return story.deaths > before
+
+
+@contextmanager
+def begun(folder: Path) -> Iterator[Story]:
+    """Serve in the care of a descriptor store, with two calls recorded."""
+    with descriptor_store(folder) as store, place(folder / "node", start=False) as api:
+        api.one.store = store
+        api.one.start()
+        assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+        story = Story(api)
+        for number in range(2):
+            story.call(f"before-{number}")
+            story.learn(f"before-{number}")
+        yield story
+        assert "Traceback" not in api.one.log.read_text()
+        story.stands()
+        assert api.one.stop() == 0
+        assert verified(api.one) == []
+        assert api.one.run("audit", "verify").returncode == 0
+        assert stored_twice(api.one) == []
+
+
+def test_wherever_it_is_killed_all_is_in_order_afterwards(tmp_path: Path) -> None:
+    """A few places; the torture below tries them all."""
+    with begun(tmp_path) as story:
+        killed = [one_round(story, number) for number in (3, 14, 31)]
+        assert any(killed)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_torture_by_a_kill_at_every_call_that_changes_anything(tmp_path: Path) -> None:
+    last = int(os.environ.get("KILL_LAST", "120"))
+    with begun(tmp_path) as story:
+        killed = [number for number in range(1, last + 1) if one_round(story, number)]
+        print(f"killed at {len(killed)} of {last} calls, the last of them number {max(killed)}")
+        assert len(killed) > last // 4

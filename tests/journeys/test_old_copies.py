@@ -1,0 +1,145 @@
+"""A copy of the data made before an erasure, beside all of today's secrets, opens the other calls, not the erased."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from recorder.opening import open_customers
+from recorder.settings_files import load
+from storage import customers
+from storage.errors import Forgotten
+from storage.keys import CustomerKeys
+from storage.keystate import ForgetSecret, generation_of, open_tree
+from storage.roots import load_root
+from storage.vault import Vault
+from tests.journeys.server import Server
+from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, genuine, place, record, sound
+from tests.storage import house
+
+
+def test_an_old_copy_with_the_keys_of_today_opens_only_what_was_not_erased(tmp_path: Path) -> None:
+    with place(tmp_path / "one") as api:
+        one = api.one
+        erased, kept = (call["id"] for call in record(api, 2))
+        heard = sound(api, kept)
+        assert one.stop() == 0
+        old = tmp_path / "old"
+        shutil.copytree(one.data, old, ignore=shutil.ignore_patterns("keys"))
+        one.start()
+
+        refused = api.ask("POST", "/erasures", "privacy", json={"calls": [erased], **WHY})
+        assert refused.status_code == 409
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert api.ask("GET", "/waiver", "approver").json()["active"] is False
+        assert api.ask("PUT", "/waiver", json=WAIVER).json()["active"] is True
+        exported = export(api, [erased, kept])
+        done = api.erase(calls=[erased])
+        assert api.gone(erased) and sound(api, kept) == heard
+        assert {api.ask("GET", f"/exports/{exported}{path}").status_code for path in ("", "/file")} == {404}
+        assert done["receipt"]["calls"] == [erased]
+        assert "Planted" not in json.dumps(done)
+        assert not [path for path in one.data.rglob("*") if erased in path.name]
+        assert one.stop() == 0
+
+        receipt = tmp_path / "receipt.json"
+        receipt.write_text(json.dumps(done["receipt"]))
+        assert json.loads(genuine(one, receipt).stdout)["ok"] is True
+        receipt.write_text(json.dumps({**done["receipt"], "calls": [kept]}))
+        assert genuine(one, receipt).returncode == 1
+        assert one.run("export", erased, "-o", tmp_path / "x.wav").returncode == 1
+
+        shutil.copytree(one.data / "keys", old / "keys")
+        script(one, old, {erased}, {kept})
+        one.data = old
+        one.write()
+        one.start()
+        assert api.gone(erased)
+        assert sound(api, kept) == heard
+
+
+def script(one: Server, old: Path, erased: set[str], kept: set[str]) -> None:
+    """Try the old files with all secrets of today, past the daemon and every check of it."""
+    root = load_root(load(one.config).keys.root)
+    folder = customers.customer_folder(old, "acme")
+    keys = CustomerKeys.open(old / "keys", folder, "acme", root)
+    vault = Vault(folder / customers.VAULT, "acme", keys)
+    refs = list(vault.walk())
+    assert {ref.call for ref in refs} == erased | kept, "the old copy has the files of all"
+    for ref in refs:
+        if ref.call in kept:
+            assert b"".join(vault.read(ref))
+        else:
+            with pytest.raises(Forgotten):
+                list(vault.read(ref))
+
+
+def opens_old_tree(root: bytes, state: bytes, secrets: Path) -> bool:
+    """Say whether any 32 bytes that lie in a folder open a sealed key tree, together with the root secret."""
+    generation = generation_of(state)
+    seen = {bytes(32)}
+    for path in secrets.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        for at in range(len(data) - 31):
+            secret = data[at : at + 32]
+            if secret not in seen and open_tree(root, "acme", ForgetSecret(generation, secret), state) is not None:
+                return True
+            seen.add(secret)
+    return False
+
+
+def test_a_day_ended_by_retention_is_as_gone_from_an_old_copy(tmp_path: Path) -> None:
+    with place(tmp_path / "one") as api:
+        one = api.one
+        (today,) = record(api, 1)
+        heard = sound(api, today["id"])
+        assert one.stop() == 0
+        ended, held = asyncio.run(of_long_ago(one))
+        old, keys_then = tmp_path / "old", tmp_path / "keys-then"
+        shutil.copytree(one.data, old, ignore=shutil.ignore_patterns("keys"))
+        shutil.copytree(one.data / "keys", keys_then)
+        one.config.write_text(one.config.read_text().replace("[keys]", "[retention]\nbrake_percent = 100\n[keys]"))
+        one.start()
+        one.until("retention.sweep", seconds=SECONDS)
+        end = time.monotonic() + SECONDS
+        while {call["id"] for call in api.calls()} != {today["id"], held}:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert one.stop() == 0
+        (cut,) = (json.loads(line) for line in (one.data / "keys/acme.erasures").read_bytes().splitlines())
+        assert len(cut["days"]) == 1, "the day without a hold ended by one cut"
+
+        root = load_root(load(one.config).keys.root).secret
+        state = (old / "customers/acme/tree.state").read_bytes()
+        assert opens_old_tree(root, state, keys_then), "this way of looking finds a secret that is there"
+        assert not opens_old_tree(root, state, one.data / "keys")
+        shutil.copytree(one.data / "keys", old / "keys")
+        script(one, old, ended, {today["id"], held})
+        shutil.copytree(old / "customers/acme/vault", one.data / "customers/acme/vault", dirs_exist_ok=True)
+        for data in (one.data, old):
+            one.data = data
+            one.config.write_text(re.sub(r'data_dir = ".*"', f'data_dir = "{data}"', one.config.read_text()))
+            one.start()
+            assert all(api.gone(call) for call in ended)
+            assert sound(api, today["id"]) == heard
+            assert api.ask("GET", f"/calls/{held}").status_code == 200
+            assert one.stop() == 0
+
+
+async def of_long_ago(one: Server) -> tuple[set[str], str]:
+    """Put recordings of two long past days beside the others, one of them held; return those that will end."""
+    everybody = await open_customers(load(one.config))
+    acme, now = everybody["acme"], datetime.now(UTC)
+    doomed = {(await house.record(acme, ended=now - timedelta(days=400, seconds=n))).id for n in range(3)}
+    doomed.add((await house.record(acme, ended=now - timedelta(days=300))).id)
+    held = (await house.record(acme, ended=now - timedelta(days=300))).id
+    await acme.holds.put(held, "court", "paula")
+    await everybody.close()
+    return doomed, held

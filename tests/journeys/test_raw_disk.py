@@ -1,0 +1,214 @@
+"""Whoever reads the raw disk, during and after calls, an export, an erasure and a crash, finds ciphertext.
+
+Names, numbers, sound, SRTP keys and the keys of recordings are searched in every coding: in all bytes of the data
+directory, and as root on a whole block device, free space and journal of its file system included.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media import records
+from recorder.commands import Kept
+from recorder.settings_files import load
+from storage import customers
+from storage.callseal import LABEL_DETAILS
+from storage.errors import StorageError
+from storage.keys import CustomerKeys
+from storage.roots import load_root
+from storage.vault import Vault
+from tests.journeys.server import Server
+from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, place, record, sound
+
+IMAGE = 80 << 20
+BLOCK = 4096
+SLICE = 32  # bytes of sound: chance does not make them
+KINDS = 2  # different bytes in a slice at least, so that it is no silence
+SAID = ("Quendrith", "Fettlewick", "Art. 17 request of Mr Planted")  # reasons and corrections of this story
+
+
+@dataclass
+class Disk:
+    """What an onlooker of the disk sees."""
+
+    folder: Path
+    """Where the data directory is."""
+    image: Path | None
+    """The block device it lies on, None if only its files are looked at."""
+    seen: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def look(self, when: str) -> None:
+        """Remember every byte there is now, blocks of zeros left out."""
+        if self.image:
+            os.sync()
+            raw = self.image.read_bytes()
+            blocks = (raw[at : at + BLOCK] for at in range(0, len(raw), BLOCK))
+            self.seen.append((when, b"".join(block for block in blocks if block.strip(b"\0"))))
+            return
+        found = [f"{path}\n".encode() for path in self.folder.rglob("*")]
+        for path in self.folder.rglob("*"):
+            try:
+                found.append(path.read_bytes() if path.is_file() else b"")
+            except FileNotFoundError:
+                continue  # it moved
+        self.seen.append((when, b"\n".join(found)))
+
+
+@pytest.fixture(params=["files", "device"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    """The data directory in a folder, or as the only thing on a device."""
+    folder = tmp_path / "one" / "data"
+    folder.mkdir(parents=True)
+    if request.param == "files":
+        yield Disk(folder, None)
+        return
+    if os.geteuid():
+        pytest.skip("only root can mount a block device")
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(IMAGE)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", image, folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no loop device can be mounted here: {mounted.stderr.decode().strip()}")
+    try:
+        yield Disk(folder, image)
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def talking(one: Server, seconds: float, then: Callable[[], object]) -> None:
+    """Have calls going on while something is done."""
+    words = ["simulate", "--to", f"sip:rec@127.0.0.1:{one.udp}", "--calls", "2", "--duration", str(seconds)]
+    caller = subprocess.Popen([sys.executable, "-m", "recorder", *words], stdout=-3, stderr=-3)
+    try:
+        end = time.monotonic() + SECONDS
+        while not list((one.data / "customers/acme/vault/open").glob("*.m1")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        then()
+    finally:
+        caller.kill()
+        caller.wait()
+
+
+def test_the_raw_disk_shows_nothing_at_any_time(disk: Disk) -> None:
+    with place(disk.folder.parent) as api:
+        one = api.one
+        erased, kept = record(api, 2)
+        talking(one, 30, lambda: [(disk.look("while calls run"), time.sleep(0.7)) for _ in range(3)])
+        api.ask("PUT", "/waiver", json={**WAIVER, "signed_by": SAID[0]})
+        api.ask("POST", f"/calls/{kept['id']}/annotations", "privacy", json={"text": f"{SAID[1]} wrote"})
+        heard = sound(api, kept["id"])
+        export(api, [erased["id"], kept["id"]])
+        disk.look("after an export")
+        forget = disk.folder / "keys" / "acme.forget"
+        secret, root = forget.read_bytes()[16:48], load_root(load(one.config).keys.root).secret
+        assert secret in disk.seen[-1][1], "this way of looking finds what is there"
+        plain = decrypted(one, root)
+        needles = {**texts(erased, kept), **keys_of(one, root), **slices("played", heard)}
+        needles.update(slices("sound", payloads(one, root)))
+        api.erase(calls=[erased["id"]])
+        disk.look("after an erasure")
+        assert secret not in disk.seen[-1][1], "the forget secret of before was overwritten where it lay"
+        talking(one, 30, lambda: one.stop(signal.SIGKILL))
+        disk.look("after a crash")
+        one.start()
+        disk.look("after recovery")
+        assert one.stop() == 0
+        disk.look("in the end")
+    found = {name for name, needle in needles.items() if any(form in plain for form in forms(needle)[:2])}
+    assert {"name 0", "number 0", "sound 0", "offer 0"} <= found, "the needles are what was recorded"
+    hits = [(when, name) for when, raw in disk.seen for name, needle in needles.items() if within(needle, raw)]
+    assert not hits
+
+
+def texts(*calls: dict[str, Any]) -> dict[str, str | bytes]:
+    """What is known of people: names and numbers of these calls, and what was written about them."""
+    people = [party for call in calls for party in call["parties"]]
+    names = {f"name {n}": str(party["name"]) for n, party in enumerate(people)}
+    numbers = {f"number {n}": str(party["number"]).lstrip("+") for n, party in enumerate(people)}
+    return {**names, **numbers, **{f"said {n}": text for n, text in enumerate((*SAID, WHY["reason"]))}}
+
+
+def slices(name: str, data: bytes) -> dict[str, str | bytes]:
+    """Ten pieces of sound that are not silence."""
+    pieces = (data[at : at + SLICE] for at in range(len(data) // 3, len(data) - SLICE, 777))
+    loud = [piece for piece in pieces if len(set(piece)) >= KINDS]
+    return {f"{name} {n}": piece for n, piece in enumerate(loud[:10])}
+
+
+def payloads(one: Server, root: bytes) -> bytes:
+    """The sound of all recordings as it was sent."""
+    _, vault = vault_of(one, root)
+    found = []
+    for ref in vault.walk():
+        if ref.part.startswith("m"):
+            runs = (r for r in records.read(vault.read(ref, live=True)) if isinstance(r, records.Run))
+            found += [payload for run in runs for payload in run.payloads]
+    return b"".join(found)
+
+
+def vault_of(one: Server, root: bytes) -> tuple[CustomerKeys, Vault]:
+    """Open the vault beside the daemon."""
+    folder = customers.customer_folder(one.data, "acme")
+    keys = customers.open_keys(one.data, "acme", load_root(load(one.config).keys.root))
+    assert len(root) == 32
+    return keys, Vault(folder / customers.VAULT, "acme", keys)
+
+
+def keys_of(one: Server, root: bytes) -> dict[str, str | bytes]:
+    """The keys of everything: root secret, keys of recordings, and the SRTP keys that were agreed on."""
+    keys, vault = vault_of(one, root)
+    found: dict[str, str | bytes] = {"root secret": root}
+    offers: list[str] = []
+    for ref in vault.walk():
+        for label in ("media", LABEL_DETAILS, "index"):
+            found[f"{label} of {ref.call}"] = keys.secret(ref.leaf, label)
+        if ref.part == "c1":
+            for one_record in records.read(vault.read(ref, live=True)):
+                if isinstance(one_record, records.Other) and one_record.kind in (Kept.OFFER, Kept.ANSWER):
+                    offers += re.findall(rb"inline:([A-Za-z0-9+/=]+)", one_record.body)
+    assert offers
+    for number, inline in enumerate(offers):
+        text = inline.decode() if isinstance(inline, bytes) else inline
+        found[f"offer {number}"] = text
+        found[f"offer {number} raw"] = base64.b64decode(text + "=" * (-len(text) % 4))
+    return found
+
+
+def decrypted(one: Server, root: bytes) -> bytes:
+    """All that the recordings hold."""
+    _, vault = vault_of(one, root)
+    found = []
+    for ref in vault.walk():
+        try:
+            found += list(vault.read(ref, live=True))
+        except StorageError:
+            continue
+    return b"".join(found)
+
+
+def forms(needle: str | bytes) -> list[bytes]:
+    """Write something in every coding that a disk might show it in."""
+    plain = needle.encode() if isinstance(needle, str) else needle
+    coded = [base64.b64encode(b"x" * skip + plain)[4 * (skip > 0) :].rstrip(b"=")[:-2] for skip in range(3)]
+    wide = [needle.encode("utf-16-le")] if isinstance(needle, str) else []
+    return [plain, plain.lower(), plain.hex().encode(), plain[::-1], *coded, *wide]
+
+
+def within(needle: str | bytes, raw: bytes) -> bool:
+    """Say whether it is there in any form."""
+    return any(form in raw for form in forms(needle))

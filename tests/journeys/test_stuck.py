@@ -1,0 +1,81 @@
+"""Workers that hang or cannot be started: noticed, replaced, and the service manager hears nothing that is not so."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from recorder.crew import activity
+from tests.journeys.coded_calls import Watched, own_place, place, wishes
+from tests.journeys.descriptor_store import descriptor_store
+from tests.journeys.server import server
+from tests.journeys.test_kill import FEWER, HOLD, in_order, nothing_lost, worker_of
+
+SPOIL = """
+import os, signal, sys
+if "recorder.worker" in sys.orig_argv:
+    if os.path.exists({broken!r}):
+        os._exit(1)
+    def loop(*_):
+        while True:
+            pass
+    signal.signal(signal.SIGUSR2, loop)
+"""
+"""Python runs it before anything else: a worker loops for ever once it is told to, or does not start at all."""
+NOTICED = 5.0
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file whose presence keeps every worker from starting."""
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(SPOIL.format(broken=str(folder / "broken")))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    return folder / "broken"
+
+
+def test_a_worker_that_loops_is_replaced_and_loses_nothing(tmp_path: Path, broken: Path) -> None:
+    with server(tmp_path, **own_place(FEWER)) as one:
+        it = Watched(one, one.init())
+        one.start()
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER)
+            stuck = worker_of(it)
+            used = before = activity(stuck)[1]
+            os.kill(stuck, signal.SIGUSR2)
+            while "media.worker_died" not in one.events():
+                used = max(used, activity(stuck)[1])
+                await asyncio.sleep(0.1)
+            assert 0 < used - before < NOTICED + 0.5  # of its own time: a busy machine lets everybody wait
+
+        nothing_lost(it, place(wishes(one, FEWER, 9.0, HOLD), meanwhile))
+        (died,) = [line for line in one.lines() if line.get("event") == "media.worker_died"]
+        assert died["reason"] == "hang"
+        in_order(it)
+
+
+def test_the_watchdog_is_fed_only_while_every_worker_is_well(tmp_path: Path, broken: Path) -> None:
+    with descriptor_store(tmp_path) as store, server(tmp_path, store=store, **own_place(1)) as one:
+        it = Watched(one, one.init())
+        one.start()
+
+        def fed_within(seconds: float) -> bool:
+            heard, end = store.heard("WATCHDOG=1"), time.monotonic() + seconds
+            while store.heard("WATCHDOG=1") == heard and time.monotonic() < end:
+                time.sleep(0.05)
+            return store.heard("WATCHDOG=1") > heard
+
+        assert fed_within(10)
+        broken.touch()
+        os.kill(worker_of(it), signal.SIGKILL)
+        time.sleep(1)
+        assert not fed_within(4)
+        broken.unlink()
+        assert fed_within(10)

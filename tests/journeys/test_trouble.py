@@ -1,0 +1,373 @@
+"""Disk, memory, descriptors, ports, processes and clock misbehave while calls run (DESIGN section 9, "disk").
+
+Nothing that is finished is damaged, running calls lose nothing that the kernel can hold or say what they lack, refusals
+come at once with their reason, and all is well soon after the cause has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from recorder.simulate.report import CallReport
+from tests.journeys.coded_calls import Watched, missing, own_place, place, verified, wishes
+from tests.journeys.server import server
+from tests.journeys.test_floods import nothing_missing
+from tests.journeys.test_forgetting import WAIVER, WHY
+from tests.journeys.test_full_disk import AT_ONCE, IN_TIME, Asker, health, whole_or_marked
+from tests.journeys.test_kill import worker_of
+from tests.journeys.trouble import Trouble, troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.recorder.offers import sdp
+
+CALLS = 6
+STALL = 4.0
+"""Seconds that a disk may stand still at no cost."""
+LONG = 3.0
+"""Seconds of any other trouble."""
+
+
+@dataclass
+class Scene:
+    """A server in trouble, calls on it that are over, and such that run."""
+
+    it: Watched
+    trouble: Trouble
+    asker: Asker
+    finished: list[str]
+    before: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def main(self) -> int:
+        assert self.it.one.process
+        return self.it.one.process.pid
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        base = f"http://{self.it.one.host}:{self.it.one.api}/api/v1/customers/acme"
+        return httpx2.request(
+            method, base + path, headers={"Authorization": f"Bearer {self.it.token}"}, timeout=30, **more
+        )
+
+    def refused(self) -> bool:
+        return (self.asker.ask("OPTIONS")[0].status, health(self.it, "/readyz")) == (503, 503)
+
+    def taken(self) -> bool:
+        return (self.asker.ask("OPTIONS")[0].status, health(self.it, "/readyz")) == (200, 200)
+
+    def invited(self, status: int) -> None:
+        """Three INVITEs are refused, at least one of them at once; the first may find out what is wrong."""
+        answers = [self.asker.ask("INVITE", sdp("sendonly", "sendonly")) for _ in range(3)]
+        assert [(answer.status, bool(answer.headers.get("Retry-After"))) for answer, _ in answers] == [
+            (status, True)
+        ] * 3
+        assert min(took for _, took in answers) < AT_ONCE
+
+    async def well(self) -> None:
+        """All is well in time."""
+        began = time.monotonic()
+        await self.it.until(self.taken, 4 * IN_TIME)
+        assert time.monotonic() - began < IN_TIME
+
+    def place(self, meanwhile: Callable[[], Any], seconds: float = 10.0) -> list[CallReport]:
+        async def story() -> None:
+            await self.it.talking(CALLS)
+            await meanwhile()
+
+        return place(wishes(self.it.one, CALLS, seconds), story)
+
+    def in_order(self) -> None:
+        """What was finished is as it was, a new call is whole, and everything on the disk is genuine."""
+        assert self.it.prints(self.finished) == self.before
+        after = place(wishes(self.it.one, 2, 1.0))
+        nothing_missing(self.it, after)
+        assert "Traceback" not in self.it.one.log.read_text()
+        assert self.it.one.stop() == 0
+        assert verified(self.it.one) == []
+
+
+@contextmanager
+def scene(folder: Path, library: Path, data: Path | None = None, **more: Any) -> Iterator[Scene]:
+    trouble = Trouble(folder, library, data or folder / "data")
+    place_of = {**own_place(CALLS + 6), **more}
+    with server(folder, data, level="info", environment=trouble.environment, **place_of) as one:
+        it = Watched(one, one.init())
+        one.start()
+        finished = [call["id"] for call in it.over(place(wishes(one, 2, 1.0))).values()]
+        try:
+            yield Scene(it, trouble, Asker(one.host), finished, it.prints(finished))
+        finally:
+            trouble.set(write_errno=0, sync_fails=0, stalled=0, ahead=0)
+
+
+def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+
+        async def meanwhile() -> None:
+            on.trouble.set(stalled=1)
+            call = asyncio.create_task(asyncio.to_thread(on.asker.ask, "INVITE", sdp("sendonly")))
+            await asyncio.sleep(STALL)
+            on.trouble.set(stalled=0)
+            answer, took = await call
+            assert answer.status in (200, 503)
+            assert took < STALL + 1
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile))
+        assert on.trouble.hit > 0
+        on.in_order()
+
+
+def failing(code: int) -> Callable[[Path, Path], None]:
+    def a_disk_that_fails(folder: Path, library: Path) -> None:
+        with scene(folder, library) as on:
+            assert on.ask("PUT", "/waiver", json=WAIVER).status_code < 300
+            victim = on.finished.pop()
+
+            async def meanwhile() -> None:
+                on.trouble.set(write_errno=code)
+                began = time.monotonic()
+                await on.it.until(on.refused, IN_TIME)
+                on.invited(503)
+                assert health(on.it, "/healthz") == 200
+                asked = await asyncio.to_thread(on.ask, "POST", "/erasures", json={"calls": [victim], **WHY})
+                assert asked.status_code in (202, 503)
+                await asyncio.sleep(max(0.0, LONG - (time.monotonic() - began)))
+                on.trouble.set(write_errno=0)
+                await on.well()
+
+            calls = on.place(meanwhile)
+            states = whole_or_marked(on.it, calls)
+            assert states == ["complete"] * CALLS
+            assert on.trouble.hit > 0
+            erased(on, victim)
+            on.before = on.it.prints(on.finished)
+            on.in_order()
+
+    a_disk_that_fails.__name__ = f"a_disk_that_fails_with_{errno.errorcode[code]}"
+    return a_disk_that_fails
+
+
+def erased(on: Scene, call: str) -> None:
+    """Erasing works again after the trouble, and what was asked for meanwhile is done."""
+    answer = on.ask("POST", "/erasures", json={"calls": [call], **WHY})
+    assert answer.status_code == 202, answer.text
+    end = time.monotonic() + 20
+    while on.ask("GET", f"/erasures/{answer.json()['id']}").json()["state"] != "done":
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert on.ask("GET", f"/calls/{call}").status_code == 404
+
+
+def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+
+        async def meanwhile() -> None:
+            on.trouble.set(sync_errno=errno.EIO, sync_fails=1)
+            await on.it.until(lambda: "storage.sync_failed" in on.it.one.events(), IN_TIME)
+            await on.well()
+
+        calls = on.place(meanwhile)
+        assert [(call.number, call.faults) for call in calls if not call.well] == []
+        for call in calls:
+            mine = on.it.over(calls)[call.session_id]
+            assert mine["state"] == "interrupted"
+            assert [note["kind"] for note in mine["notes"]] == ["sync-failed"]
+            found = on.it.channels(mine["id"])
+            assert [missing(s, f) for s, f in zip(call.streams, found, strict=True)] == [(), ()]
+        assert "sync-failed" in [each["kind"] for each in on.it.ask("/incidents").json()["items"]]
+        on.in_order()
+
+
+def no_inodes_left(folder: Path, library: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can mount a file system with few inodes")
+    disk = folder / "small"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=400", "tmpfs", disk], check=True)
+    try:
+        with scene(folder, library, disk) as on:
+            heap = disk / "heap"
+
+            def fill() -> None:
+                heap.mkdir(exist_ok=True)
+                try:
+                    for number in range(400):
+                        (heap / str(time.monotonic_ns() + number)).touch()
+                except OSError:
+                    return
+
+            def refused() -> bool:
+                fill()
+                return on.refused()
+
+            async def meanwhile() -> None:
+                await on.it.until(refused, IN_TIME)
+                on.invited(503)
+                for path in heap.iterdir():
+                    path.unlink()
+                heap.rmdir()
+                await on.well()
+
+            nothing_missing(on.it, on.place(meanwhile, 8.0))
+            on.in_order()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def limited(on: Scene, kind: int, soft: int) -> tuple[int, int]:
+    """Limit what main may take; give what it might before."""
+    before = resource.prlimit(on.main, kind)
+    resource.prlimit(on.main, kind, (soft, before[1]))
+    return before
+
+
+def no_descriptors_left(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+
+        async def meanwhile() -> None:
+            used = max(int(name) for name in os.listdir(f"/proc/{on.main}/fd"))
+            before = limited(on, resource.RLIMIT_NOFILE, used + 2)
+            on.invited(503)
+            await asyncio.sleep(LONG)
+            resource.prlimit(on.main, resource.RLIMIT_NOFILE, before)
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
+
+
+def no_memory_left(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=4000) as on:
+
+        async def meanwhile() -> None:
+            taken = int(Path(f"/proc/{on.main}/statm").read_text().split()[0]) * resource.getpagesize()
+            before = limited(on, resource.RLIMIT_AS, taken)
+            answers = [on.asker.ask("INVITE", sdp(*["sendonly"] * 4)) for _ in range(400)]
+
+            assert {answer.status for answer, _ in answers} <= {200, 500, 503}
+            await asyncio.sleep(LONG)
+            resource.prlimit(on.main, resource.RLIMIT_AS, before)
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
+
+
+def no_ports_left(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=4 * (CALLS + 2)) as on:
+
+        async def meanwhile() -> None:
+            await on.it.until(lambda: on.asker.ask("OPTIONS")[0].status == 200)
+            on.invited(503)
+
+        nothing_missing(on.it, on.place(meanwhile, 4.0))
+        listed = [(each["status"], each["reason"]) for each in on.it.ask("/incidents").json()["items"]]
+        assert (503, "no-port") in listed
+        assert on.it.prints(on.finished) == on.before
+        assert on.it.one.stop() == 0
+        assert verified(on.it.one) == []
+
+
+def standing(which: Callable[[Scene], int], name: str) -> Callable[[Path, Path], None]:
+    def a_process_that_stands_still(folder: Path, library: Path) -> None:
+        with scene(folder, library) as on:
+
+            async def meanwhile() -> None:
+                pid = which(on)
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.sleep(LONG)
+                os.kill(pid, signal.SIGCONT)
+                await on.well()
+
+            nothing_missing(on.it, on.place(meanwhile, 8.0))
+            assert "media.worker_died" not in on.it.one.events()
+            on.in_order()
+
+    a_process_that_stands_still.__name__ = f"{name}_stands_still_for_three_seconds"
+    return a_process_that_stands_still
+
+
+def set_by(days: int) -> Callable[[Path, Path], None]:
+    def a_clock_that_is_set(folder: Path, library: Path) -> None:
+        with scene(folder, library) as on:
+            moved = timedelta(days=days)
+
+            async def meanwhile() -> None:
+                on.trouble.set(ahead=round(moved.total_seconds()))
+                await asyncio.sleep(LONG)
+                await on.well()
+
+            calls = on.place(meanwhile, 8.0)
+            recorded = on.it.over(calls)
+            nothing_missing_but_time(on, calls, recorded)
+            assert on.it.prints(on.finished) == on.before  # nothing is erased early, whatever the clock says
+            new = list(on.it.over(place(wishes(on.it.one, 2, 1.0))).values())
+            now = datetime.now().astimezone() + moved
+            assert all(abs(moment(call["started_at"]) - now) < timedelta(minutes=2) for call in new)
+            on.trouble.set(ahead=0)
+            on.in_order()
+
+    a_clock_that_is_set.__name__ = f"a_clock_that_is_set_by_{days}_days".replace("-", "minus_")
+    return a_clock_that_is_set
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def nothing_missing_but_time(on: Scene, calls: Sequence[CallReport], recorded: dict[str, dict[str, Any]]) -> None:
+    """Lengths come from the clock that nobody sets, and every frame is there."""
+    for call in calls:
+        mine = recorded[call.session_id]
+        assert abs(mine["duration_ms"] - 8000) < 1500
+        assert mine["state"] == "complete"
+        found = on.it.channels(mine["id"])
+        assert [missing(s, f) for s, f in zip(call.streams, found, strict=True)] == [(), ()]
+
+
+SCENES = (
+    a_disk_that_stands_still_costs_nothing,
+    failing(errno.EIO),
+    failing(errno.EROFS),
+    a_sync_that_failed_is_never_taken_for_success,
+    no_inodes_left,
+    no_descriptors_left,
+    no_memory_left,
+    no_ports_left,
+    standing(lambda on: on.main, "main"),
+    standing(lambda on: worker_of(on.it), "a_worker"),
+    set_by(400),
+    set_by(-400),
+)
+
+
+@pytest.fixture(scope="module")
+def playing(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    troublemaker: Path,  # noqa: F811 - the fixture that is imported above
+) -> Iterator[dict[Callable[..., None], Future[None]]]:
+    """Play every scene that is asked for, four at a time: they mostly wait."""
+    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    asked = [item.callspec.params.get("scene") for item in here]
+    with ThreadPoolExecutor(4) as pool:
+        yield {s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker) for s in SCENES if s in asked}
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
+def test_in_trouble(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
+    playing[scene].result()

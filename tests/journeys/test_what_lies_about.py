@@ -1,0 +1,81 @@
+"""While a call runs, and after a kill -9: no name, number or key can be read in any file, and no speech on the disk."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sip.sdp import SessionDescription
+from tests.journeys.coded_calls import own_place
+from tests.journeys.descriptor_store import descriptor_store
+from tests.journeys.lasting_dialog import Sbc
+from tests.journeys.server import server
+from tests.recorder.offers import KEYS, metadata, sdp
+from tests.recorder.studio import Sender
+
+NAMES = ("Wilhelmine Kontrollpunkt", "Balthasar Zwischenstand")
+SPEECH = bytes.fromhex("5a17c3e8") * 40
+
+
+class Speaker(Sender):
+    """Says the same all the time."""
+
+    def packet(self, skip: bool = False) -> bytes:
+        self.sent = int.from_bytes(SPEECH[:4], "big")
+        return super().packet(skip)
+
+
+def files(folder: Path) -> Iterator[bytes]:
+    """What lies in a folder; holes, which nobody wrote, are left out by the system."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path.read_bytes()
+
+
+def inline(body: bytes) -> list[str]:
+    """The keys in an SDP, as they stand there."""
+    return re.findall(r"inline:([A-Za-z0-9+/=]+)", body.decode())
+
+
+@pytest.mark.parametrize("end", ["running", "killed"])
+def test_nothing_personal_lies_about(tmp_path: Path, end: str) -> None:
+    with (
+        descriptor_store(tmp_path) as store,
+        server(tmp_path, store=store, srtp="required", **own_place(2)) as one,
+    ):
+        one.init()
+        one.start()
+        with closing(Sbc("udp", one.host, one.udp, "secret")) as sbc:
+            offer = sdp("sendonly", "sendonly")
+            answer = sbc.ask("INVITE", offer)
+            assert answer.status == 200
+            document = metadata(*NAMES)
+            assert sbc.ask("UPDATE", document, kind="application/rs-metadata+xml").status == 200
+            ports = [media.port for media in SessionDescription.parse(answer.body).media]
+            for number, port in enumerate(ports):
+                speaker = Speaker(KEYS[number], 7 + number)
+                for _ in range(150):
+                    speaker.socket.sendto(speaker.packet(), (one.host, port))
+                    time.sleep(0.004)
+                speaker.socket.close()
+            time.sleep(7)  # what has settled is kept once more
+            if end == "killed":
+                assert one.process
+                one.process.kill()
+                one.process.wait()
+            keys = [key.encode() for key in inline(answer.body) + inline(offer)]
+            assert len(keys) == 4
+            secrets = [name.encode() for name in NAMES] + [b"+4930100", b"+4930200", *keys]
+            secrets += [base64.b64decode(key) for key in keys]
+            run, data = list(files(one.folder / "run")), list(files(one.data))
+            assert run
+            assert len(data) > 3
+            for secret in secrets:
+                assert not any(secret in content for content in (*run, *data))
+            assert not any(SPEECH[:32] in content for content in data)

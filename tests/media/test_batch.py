@@ -1,0 +1,99 @@
+"""One batch in memory: where each part of a packet lies, and what a successor can still read of it."""
+
+import struct
+
+import pytest
+
+from media import batch, rtp
+from media.batch import FAR, HEADS, LENGTHS, NEAR, SLOTS, TIMES, Lane, Workbench, address, payloads, sizes
+
+SECOND = 1_000_000_000
+AT = 1_700_000_000 * SECOND + 999_999_999
+
+
+def empty() -> Lane:
+    lane = Lane(memoryview(bytearray(batch.LANE)), Workbench())
+    for slot in range(SLOTS):
+        struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, batch.UNUSED)
+    return lane
+
+
+def put(lane: Lane, slot: int, packet: bytes, arrival: int = AT, flags: int = 0) -> None:
+    """Fill a slot as the kernel does."""
+    struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, len(packet))
+    struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.FLAGS_AT, flags)
+    struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *divmod(arrival, SECOND))
+    near, far = packet[:NEAR], packet[NEAR : NEAR + FAR]
+    lane.near[slot * NEAR : slot * NEAR + len(near)] = near
+    lane.far[slot * FAR : slot * FAR + len(far)] = far
+
+
+def test_a_fresh_lane_is_empty_and_a_full_one_is_full() -> None:
+    lane = empty()
+    assert lane.count() == 0
+    for slot in range(SLOTS):
+        put(lane, slot, bytes(slot))
+        assert lane.count() == slot + 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, NEAR - 1, NEAR, NEAR + 1, 1500, NEAR + FAR])
+def test_a_packet_of_any_size_comes_back_whole(size: int) -> None:
+    lane, packet = empty(), bytes(i % 251 for i in range(size))
+    put(lane, 0, b"before" * 400)
+    put(lane, 1, packet, AT + 1)
+    put(lane, 2, b"behind" * 400)
+    assert lane.packet(1) == packet
+    assert [lane.arrival(slot) for slot in (0, 1)] == [AT, AT + 1]
+
+
+def test_a_packet_that_did_not_fit_is_no_packet() -> None:
+    lane = empty()
+    put(lane, 0, bytes(NEAR + FAR), flags=batch.MSG_TRUNC)
+    assert lane.packet(0) is None
+
+
+def test_a_sender_is_read_in_both_families() -> None:
+    four = struct.pack("=H", 2) + (4000).to_bytes(2, "big") + bytes((192, 0, 2, 1)) + bytes(8)
+    six = bytes(range(0x20, 0x30))
+    lane = empty()
+    lane.names[0:16] = four
+    lane.names[32:60] = struct.pack("=H", 10) + (4002).to_bytes(2, "big") + bytes(4) + six + bytes(4)
+    assert (len(lane.name(0)), lane.address(0)) == (16, (bytes((192, 0, 2, 1)), 4000))
+    assert (len(lane.name(1)), lane.address(1)) == (28, (six, 4002))
+    mapped = struct.pack("=H", 10) + (1).to_bytes(2, "big") + bytes(4) + bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 1))
+    assert address(mapped + bytes(4)) == (bytes((10, 0, 0, 1)), 1)
+
+
+@pytest.mark.parametrize("count", [2, 3, 50, SLOTS])
+def test_whole_batches_are_read_in_one_go(count: int) -> None:
+    lane = empty()
+    packets = [rtp.build(8, 70 + i, 160 * i, 0xABCD, bytes([i]) * 160) for i in range(count)]
+    for slot, packet in enumerate(packets):
+        put(lane, slot, packet, AT + slot * 20_000_000)
+    assert LENGTHS[count](lane.headers, 0) == (172,) * count
+    heads = HEADS[count](lane.near, 0)
+    assert [head >> 32 & 0xFFFF for head in heads[::2]] == [70 + i for i in range(count)]
+    assert [head & 0xFFFFFFFF for head in heads[::2]] == [160 * i for i in range(count)]
+    assert set(heads[1::2]) == {0xABCD}
+    times = TIMES[count](lane.control, 0)
+    assert [s * SECOND + ns for s, ns in zip(times[::2], times[1::2], strict=True)] == [
+        AT + i * 20_000_000 for i in range(count)
+    ]
+    assert payloads(count, 172)(lane.near, 0) == tuple(bytes([i]) * 160 for i in range(count))
+
+
+def test_readers_are_kept_but_not_for_ever() -> None:
+    batch._readers.clear()
+    first = payloads(2, 20)
+    assert payloads(2, 20) is first
+    for size in range(13, 13 + batch.MAX_READERS + 5):
+        payloads(3, size)
+        assert len(batch._readers) <= batch.MAX_READERS
+
+
+def test_lengths_for_libsrtp_are_c_ints_of_every_slot() -> None:
+    bench = Workbench()
+    bench.lengths[:] = sizes(182)
+    assert struct.unpack(f"={SLOTS}i", bench.lengths) == (182,) * SLOTS
+    assert [pointer[0] for pointer in bench.length_pointers] == [182] * SLOTS
+    assert len(bench.packet_pointers) == SLOTS

@@ -1,0 +1,53 @@
+"""Every minute the log's end is signed and told; a witness that was deaf hears the newest later."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from recorder.audit_job import AuditJob
+from recorder.proving import witnessed
+from storage.audit_chain import Act
+from tests.recorder.stage import CONFIG, stage
+
+
+def test_what_has_grown_is_signed_once_and_told(tmp_path: Path) -> None:
+    marks = tmp_path / "outside" / "marks.jsonl"
+
+    async def story() -> None:
+        text = CONFIG + f'[audit]\nwitnesses = ["file:{marks}", "syslog:{tmp_path}/none"]\n'
+        async with stage(tmp_path, text) as one:
+            acme, job = one.node.customers["acme"], AuditJob(one.node)
+            beside = acme.folder / "audit.checkpoints"
+            job.round()
+            assert not beside.exists()
+            acme.audit.append(Act("ada", "admin", "call.view")).result()
+            job.round()
+            assert len(beside.read_bytes().splitlines()) == 1
+            kinds = {incident["reason"] for incident in one.node.incidents.of("acme")}
+            assert kinds == {"file", "syslog"}
+            marks.parent.mkdir()
+            acme.audit.append(Act("ada", "admin", "call.play")).result()
+            job.round()
+            (told,) = witnessed(marks.read_bytes())
+            assert told.head.n == 2 and told.genuine(acme.audit.public_key, "acme")
+            job.round()
+            assert len(witnessed(marks.read_bytes())) == 1, "what was told is not told again"
+            assert len(beside.read_bytes().splitlines()) == 2
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, job = one.node.customers["acme"], AuditJob(one.node)
+            acme.audit.append(Act("ada", "admin", "call.view")).result()
+            beside = acme.folder / "audit.checkpoints"
+            beside.mkdir()
+            job.round()
+            beside.rmdir()
+            job.round()
+            assert len(beside.read_bytes().splitlines()) == 1
+
+    asyncio.run(story())

@@ -1,0 +1,105 @@
+"""Many waits of the loop, one sync of the thread."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from recorder.durability import Durability
+from storage.errors import SyncFailed
+from storage.sync import Syncer
+
+
+class Disk:
+    """Counts its syncs and fails when told to."""
+
+    def __init__(self) -> None:
+        self.syncs = 0
+        self.broken = False
+        self.go = threading.Event()
+        self.go.set()
+
+    def sync(self, _: int) -> None:
+        self.go.wait(5)
+        self.syncs += 1
+        if self.broken:
+            raise OSError(errno.EIO, "broken")
+
+
+def play(folder: Path, story: Callable[[Syncer, Disk], object]) -> None:
+    disk = Disk()
+    with closing(Syncer(folder, disk.sync)) as syncer:
+        asyncio.run(asyncio.wait_for(story(syncer, disk), 10))  # type: ignore[arg-type]  # every story is a coroutine
+
+
+def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
+    async def story(syncer: Syncer, disk: Disk) -> None:
+        durable = Durability(syncer)
+        await asyncio.gather(*(durable.wait(0) for _ in range(50)))
+        assert disk.syncs == 1
+        await durable.wait(0)
+        assert disk.syncs == 2
+
+    play(tmp_path, story)
+
+
+def test_nobody_is_done_before_a_sync_that_began_after_him(tmp_path: Path) -> None:
+    async def story(syncer: Syncer, disk: Disk) -> None:
+        durable = Durability(syncer)
+        disk.go.clear()
+        early = durable.wait(0)
+        await asyncio.sleep(0.05)  # its sync runs now
+        late = durable.wait(0)
+        disk.go.set()
+        await early
+        assert disk.syncs == 1
+        assert not late.done()
+        await late
+        assert disk.syncs == 2
+
+    play(tmp_path, story)
+
+
+def test_a_failure_is_told_to_all_and_to_those_who_wrote_before_it(tmp_path: Path) -> None:
+    async def story(syncer: Syncer, disk: Disk) -> None:
+        durable = Durability(syncer)
+        disk.broken = True
+        told = await asyncio.gather(durable.wait(0), durable.wait(0), return_exceptions=True)
+        assert [type(x) for x in told] == [SyncFailed, SyncFailed]
+        disk.broken = False
+        old, new = durable.wait(0), durable.wait(syncer.epoch)
+        with pytest.raises(SyncFailed):
+            await old
+        await new
+
+    play(tmp_path, story)
+
+
+def test_one_that_was_given_up_keeps_nobody_from_being_told(tmp_path: Path) -> None:
+    async def story(syncer: Syncer, disk: Disk) -> None:
+        durable = Durability(syncer)
+        gone, other = durable.wait(0), durable.wait(0)
+        gone.cancel()
+        await other
+
+    play(tmp_path, story)
+
+
+def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(tmp_path: Path) -> None:
+    disk = Disk()
+    disk.go.clear()
+    with closing(Syncer(tmp_path, disk.sync)) as syncer:
+
+        async def story() -> None:
+            Durability(syncer).wait(0)
+            await asyncio.sleep(0.05)
+
+        asyncio.run(story())
+        disk.go.set()
+    assert disk.syncs == 1

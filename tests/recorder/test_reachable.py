@@ -1,0 +1,54 @@
+"""Which address of ours stands in an SDP answer, by what media sockets are bound to and where a request came from."""
+
+from __future__ import annotations
+
+import pytest
+
+from recorder import reachable
+from recorder.reachable import Reachable
+from sip.lines import Addresses
+from sip.values import Flow
+
+V4 = Flow("udp", ("192.0.2.10", 5060), ("192.0.2.1", 5060))
+V6 = Flow("tls", ("2001:db8::10", 5061), ("2001:db8::1", 40_000), 7)
+LINK = Flow("udp", ("fe80::10%eth0", 5060), ("fe80::1%eth0", 5060))
+ROUTES = {"192.0.2.1": "192.0.2.10", "2001:db8::1": "2001:db8::10", "203.0.113.1": "203.0.113.10"}
+
+
+@pytest.fixture(autouse=True)
+def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachable, "_route_source", lambda remote: ROUTES.get(remote, ""))
+
+
+@pytest.mark.parametrize(
+    ("bind", "advertise", "flow", "ours"),
+    [
+        ("0.0.0.0", None, V4, ("192.0.2.10", "")),
+        ("::", None, V4, ("192.0.2.10", "2001:db8::10")),
+        ("::", None, V6, ("2001:db8::10", "192.0.2.10")),
+        ("::", None, LINK, ("fe80::10", "192.0.2.10")),
+        ("0.0.0.0", None, V6, ("192.0.2.10", "")),
+        ("::", "198.51.100.7", V4, ("198.51.100.7", "2001:db8::10")),
+        ("0.0.0.0", "198.51.100.7", V6, ("198.51.100.7", "")),
+        ("203.0.113.9", None, V4, ("203.0.113.9", "")),
+        ("2001:db8::9", None, V4, ("2001:db8::9", "")),
+        ("0.0.0.0", None, Flow("udp", ("0.0.0.0", 5060), ("203.0.113.1", 5060)), ("203.0.113.10", "")),
+    ],
+)
+def test_the_version_of_the_signalling_comes_first_and_the_other_one_where_there_is_one_s32(
+    bind: str, advertise: str | None, flow: Flow, ours: tuple[str, str]
+) -> None:
+    assert Reachable(bind, advertise).addresses(flow) == Addresses(*ours)
+
+
+def test_a_client_to_whom_no_way_leads_is_an_error() -> None:
+    with pytest.raises(OSError, match="no address"):
+        Reachable("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachable, "MAX_ROUTES", 3)
+    asked = Reachable("0.0.0.0", None)
+    for last in range(9):
+        asked.addresses(Flow("udp", ("192.0.2.10", 5060), (f"192.0.2.{last}", 5060)))
+        assert len(asked._known) <= 3

@@ -1,0 +1,79 @@
+"""What a worker sends back by RTCP over real sockets, read by RFC 3550 alone."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from pylibsrtp import Policy, Session
+
+from recorder import wire
+from tests.recorder.studio import CALL, Studio, run
+
+
+def kinds(compound: bytes) -> list[int]:
+    """Give the types of the packets of a compound."""
+    found, at = [], 0
+    while at < len(compound):
+        found.append(compound[at + 1])
+        at += 4 + 4 * int.from_bytes(compound[at + 2 : at + 4], "big")
+    return found
+
+
+def listener() -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    made.settimeout(5)
+    return made
+
+
+def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: Path) -> None:
+    """Duty T2: BYE goes with the last report, under our own key."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        sbc = [listener(), listener()]
+        studio.specs = tuple(
+            replace(spec, rtcp_source=each.getsockname()) for spec, each in zip(studio.specs, sbc, strict=True)
+        )
+        await studio.workers.start()
+        studio.begin()
+        studio.send(5)
+        await asyncio.sleep(0.05)
+        studio.workers.change(CALL, studio.specs[1:], {1: studio.pairs[1]}, (0,))
+        openers = [Session(Policy(key=spec.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND)) for spec in studio.specs]
+        first = await asyncio.to_thread(sbc[0].recv, 2048)
+        assert kinds(openers[0].unprotect_rtcp(first)) == [201, 202, 203]
+        studio.send(5)
+        await studio.workers.close(CALL)
+        second = await asyncio.to_thread(sbc[1].recv, 2048)
+        assert kinds(openers[1].unprotect_rtcp(second)) == [201, 202, 203]
+        await studio.end()
+        for each in sbc:
+            each.close()
+
+    run(story())
+
+
+def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_after_a_kill_r26(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=1)
+        sbc = listener()
+        (spec,) = studio.specs
+        studio.specs = (replace(spec, rtcp_source=sbc.getsockname(), feedback=("pli",)),)
+        await studio.workers.start()
+        studio.begin()
+        opener = Session(Policy(key=spec.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+        studio.send(3)
+        assert kinds(opener.unprotect_rtcp(await asyncio.to_thread(sbc.recv, 2048))) == [201, 202, 206]
+        studio.kill()
+        await studio.heard(wire.Resumed)
+        studio.send(3)
+        assert kinds(opener.unprotect_rtcp(await asyncio.to_thread(sbc.recv, 2048))) == [201, 202, 206]
+        await studio.workers.close(CALL)
+        await studio.end()
+        sbc.close()
+
+    run(story())
