@@ -9,6 +9,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --no-input --quiet
 PACKAGES := recorder sip media storage admin_api
 SECONDS ?= 60
+BENCH ?= capacity
 
 .PHONY: help setup demo test lint bench fuzz torture interop package lock clean dev debian
 
@@ -17,7 +18,7 @@ help:
 	@echo 'make demo     the same, then record two calls and show them'
 	@echo 'make test     install what the tests need and run them'
 	@echo 'make lint     ruff, mypy, import contracts'
-	@echo 'make bench    calls per core, CPU a packet, memory a call'
+	@echo 'make bench    calls per core, CPU a packet, memory a call; BENCH=setup: INVITEs a second'
 	@echo 'make fuzz     random and damaged input for SECONDS=60 or longer'
 	@echo 'make torture  malformed and hostile messages, and many kills'
 	@echo 'make interop  against foreign implementations only'
@@ -59,12 +60,12 @@ lint: dev
 	$(BIN)/lint-imports
 
 bench: dev
-	$(BIN)/python -m bench.capacity $(ARGS)
+	$(BIN)/python -m bench.$(BENCH) $(ARGS)
 
 fuzz: dev
 	@.ci/fuzz $(SECONDS) $(ARGS)
 
-torture: dev
+torture: dev debian
 	$(BIN)/python -m pytest -m '' -k 'torture or malformed or hostile' $(ARGS)
 
 interop: dev

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Node:
     """Port of SIP over TLS."""
     api: int
     """Port of the admin API."""
+    sip: int
+    """Port of SIP over UDP and TCP."""
 
     @property
     def target(self) -> str:
@@ -76,7 +78,7 @@ def running(workers: int = 0, prepare: Callable[[Path], object] | None = None) -
             process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=sink, stderr=sink)
         try:
             _wait(process, log, ports[2])
-            yield Node(config, process, ports[1], ports[2])
+            yield Node(config, process, ports[1], ports[2], ports[0])
         finally:
             process.terminate()
             process.wait(60)
@@ -84,12 +86,16 @@ def running(workers: int = 0, prepare: Callable[[Path], object] | None = None) -
 
 
 def free_ports(count: int) -> list[int]:
-    """Find TCP ports nobody uses at the moment."""
-    places = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [place.getsockname()[1] for place in places]
-    for place in places:
-        place.close()
-    return ports
+    """Find ports nobody uses at the moment, neither by TCP nor by UDP."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            datagrams = held.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+            with suppress(OSError):
+                datagrams.bind(("127.0.0.1", port))
+                ports.append(port)
+        return ports
 
 
 def _configure(place: Path, fast: Path, workers: int, ports: list[int]) -> Path:
@@ -97,7 +103,7 @@ def _configure(place: Path, fast: Path, workers: int, ports: list[int]) -> Path:
     subprocess.run([RECORDER, "init", "--config", config, "--json"], check=True, capture_output=True)
     changes = {
         r"runtime_dir = .*": f'runtime_dir = "{fast}"',
-        r'listen = \["udp.*': f'listen = ["tcp:127.0.0.1:{ports[0]}", "tls:127.0.0.1:{ports[1]}"]',
+        r'listen = \["udp.*': _listen(ports),
         r'listen = "127.*': f'listen = "127.0.0.1:{ports[2]}"',
         r"(certificate|private_key) = .*admin.*": "",
         r"bind = .*": 'bind = "127.0.0.1"',
@@ -112,6 +118,11 @@ def _configure(place: Path, fast: Path, workers: int, ports: list[int]) -> Path:
         text = re.sub(f"^{pattern}$", line, text, flags=re.MULTILINE)
     config.write_text(text)
     return config
+
+
+def _listen(ports: list[int]) -> str:
+    places = [f"{kind}:127.0.0.1:{port}" for kind, port in zip(("udp", "tcp", "tls"), (ports[0], *ports), strict=False)]
+    return f"listen = {json.dumps(places)}"
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> None:

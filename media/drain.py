@@ -64,8 +64,8 @@ class _Message(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
+        ("pad", ctypes.c_uint),  # the end of struct msghdr; what recvmmsg(2) received stands behind it
         ("length", ctypes.c_uint),
-        ("pad", ctypes.c_uint),
     )
 
 

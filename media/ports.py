@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from media.errors import PortsExhausted, SocketRefused
+from media.spec import Former
 
 #: Seconds a port rests: longer than an SBC goes on sending after BYE, and than a packet lives (RFC 793's MSL is 120,
 #: seen in practice: 5).
@@ -45,6 +46,7 @@ class Ports(Generic[PairT]):
         self._open_pair = open_pair
         self._clock = clock
         self._cool_down = cool_down
+        self._former: dict[int, Former] = {}
         self._span = range(even, last, 2)
 
     @property
@@ -75,10 +77,18 @@ class Ports(Generic[PairT]):
         if port in self._span and port in self._free:
             self._free.remove(port)
 
-    def release(self, pair: PairT) -> None:
-        """Close a pair and let its ports rest."""
+    def former(self, port: int) -> Former | None:
+        """Give whom the call before heard at a port, None if that is not known."""
+        return self._former.get(port)
+
+    def release(self, pair: PairT, former: Former | None = None) -> None:
+        """Close a pair and let its ports rest; `former` is whom it heard."""
         port = pair.port
         pair.close()
+        if former:
+            self._former[port] = former
+        else:
+            self._former.pop(port, None)
         if port in self._span:
             self._rest(port)
 

@@ -49,6 +49,15 @@ class Pair:
         """Give the descriptors, RTP first."""
         return [self.rtp.fileno()] + ([self.rtcp.fileno()] if self.rtcp else [])
 
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Give whom the RTP socket is connected to: whose packets it hears; None: everybody's."""
+        try:
+            name = self.rtp.getpeername()
+        except OSError:
+            return None
+        return str(name[0]), int(name[1])
+
     def close(self) -> None:
         """Close both."""
         self.rtp.close()

@@ -39,6 +39,9 @@ class Dtls:
         return ours == (other.tls_id, other.active, frozenset(other.fingerprints))
 
 
+Former = tuple[str, int, tuple[int, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream: its key, its codecs, where it comes from."""
@@ -73,6 +76,8 @@ class StreamSpec:
     # crypto suite and key‖salt of the RTCP port, where it has keys of its own (DTLS without rtcp-mux)
     rtcp_suite: str | None = None
     rtcp_key: bytes = field(default=b"", repr=False)
+    # (ip, port, SSRCs) that the call before heard at our port: plain RTP of theirs is not of this call
+    former: Former | None = None
 
     @property
     def own_suite(self) -> str | None:

@@ -9,6 +9,9 @@ lies exactly where its timestamp puts it. A span ends where the timestamp cannot
         SETTLE (a stall in the network ends in a burst instead and is no new span)
     the RTP clock changes with the payload type
 
+Where a source sends reports whose wall clock runs away from its timestamps, its packets follow the wall clock, in steps
+of `media.drift.STEP`: two streams of one call stay together however long it lasts.
+
 A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
 arrival of their first packets. Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay
 of the first packets is taken out. The second reading (`Timeline.blocks`) gives each packet, once, its place in samples.
@@ -21,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from media.codecs import Format, Known
+from media.drift import Drift
 from media.stored import Batch, ClockPair
 from media.timeline import BLOCK, LATE_BOUND, LONGEST_GAP, SECOND, Formats, Notes, Source, Span, Timeline, pieces
 
@@ -79,11 +83,26 @@ class Survey:
         self._packets: dict[int, int] = dict.fromkeys(formats, 0)
         self._repeats = 0
         self._reports: dict[tuple[int, int], list[ClockPair]] = {}
+        self._drifts: dict[tuple[int, int], tuple[int, Drift]] = {}
+        # per source: of its newest span
 
     def report(self, report: ClockPair) -> None:
-        """Take a sender report; the first and the latest of each source are enough."""
-        kept = self._reports.setdefault((report.stream, report.ssrc), [])
+        """Take a sender report; the first and the latest of each source are enough, and how its clock drifts."""
+        key = report.stream, report.ssrc
+        kept = self._reports.setdefault(key, [])
         kept[1:] = [report]
+        source = self._sources.get(key)
+        if source is not None and source.spans:
+            self._follow(key, source.spans[-1], report)
+
+    def _follow(self, key: tuple[int, int], span: Span, report: ClockPair) -> None:
+        """Let what comes now lie where the report's wall clock says, in steps that are hardly heard."""
+        ts = span.last_ts + ((report.timestamp - span.last_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        known = self._drifts.get(key)
+        if known is None or known[0] != span.number:
+            self._drifts[key] = span.number, Drift(span.clock, report.ntp, ts)
+        elif known[1].take(report.ntp, ts):
+            span.steps.append((span.last_ts + 1, known[1].told))
 
     def add(self, batch: Batch) -> None:
         """Take the next batch in file order."""

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 from media.codecs import STATIC, Format, Known
@@ -54,10 +55,19 @@ class Span:
     last_ts: int
     # unwrapped, of the newest packet seen
     last_arrival: int
+    steps: list[tuple[int, int]] = field(default_factory=list)
+    # (timestamp, ns): from there on packets lie so much later, because the sender's RTP clock has drifted
 
     def offset(self, ts: int) -> int:
         """Return ns from the anchor."""
-        return (ts - self.first_ts) * SECOND // self.clock
+        return (ts - self.first_ts) * SECOND // self.clock + self.drift(ts)
+
+    def drift(self, ts: int) -> int:
+        """Return the ns by which the sender's clock is behind at this timestamp."""
+        if not self.steps:
+            return 0
+        at = bisect_right(self.steps, ts, key=itemgetter(0))
+        return self.steps[at - 1][1] if at else 0
 
     def unwrap(self, timestamp: int, arrival: int) -> int:
         """Extend a 32-bit timestamp to the one nearest to what the arrival time lets expect."""
@@ -229,4 +239,5 @@ class Timeline:
         elif abs(ts - span.last_ts) * SECOND > LATE_BOUND * span.clock:
             return None
         start = self._sample(span.anchor)
-        return start + ((ts - span.first_ts) * self.rate + span.clock // 2) // span.clock
+        drift = span.drift(ts) * self.rate // SECOND
+        return start + drift + ((ts - span.first_ts) * self.rate + span.clock // 2) // span.clock

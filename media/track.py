@@ -20,7 +20,7 @@ from media.keyring import Keyring
 from media.pauses import Pauses
 from media.quality import jitter_of, jitter_of_batch
 from media.sequence import Source, Verdict
-from media.spec import Address, Allowed, StreamSpec
+from media.spec import Address, Allowed, StreamSpec, pack_ip
 from media.srtcp import Srtcp
 from media.srtp import Context, lib
 
@@ -41,44 +41,11 @@ class Track:
     """The state of one stream."""
 
     __slots__ = (
-        "allowed",
-        "clean_from",
-        "cold",
-        "connected",
-        "control_keys",
-        "current",
-        "duplicates",
-        "excused_from",
-        "excused_until",
-        "first_arrival",
-        "foreign",
-        "gaps",
-        "greet",
-        "jitter",
-        "kept",
-        "keyring",
-        "last_arrival",
-        "latch_wish",
-        "latched",
-        "late",
-        "name",
-        "outgoing",
-        "own_ssrc",
-        "packets",
-        "pauses",
-        "payload_type",
-        "pure",
-        "rejected",
-        "reordered",
-        "report_base",
-        "reports",
-        "resumed_at",
-        "retired",
-        "sender_report",
-        "size",
-        "sources",
-        "spec",
-        "unit",
+        "allowed", "clean_from", "cold", "connected", "control_keys", "current", "duplicates", "excused_from",
+        "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring",
+        "last_arrival", "latch_wish", "latched", "late", "name", "outgoing", "own_ssrc", "packets", "pauses",
+        "payload_type", "pure", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
+        "sender_report", "size", "sources", "spec", "unit",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -225,7 +192,7 @@ class Track:
             self.foreign += 1
             return
         if self.keyring is None:
-            if self.spec.dtls:
+            if self.spec.dtls or (self.latched is None and self._is_former(lane.address(slot), packet)):
                 self.foreign += 1
                 return
         elif statuses is not None and not statuses[slot]:
@@ -263,6 +230,14 @@ class Track:
     def _admits(self, address: Address) -> bool:
         """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
         return address == self.latched if self.latched else address[0] in self.allowed
+
+    def _is_former(self, address: Address, packet: bytes) -> bool:
+        """Tell whether it is who spoke here in the call before and does not stop; not if this offer names them."""
+        former, source = self.spec.former, self.spec.source
+        if former is None or int.from_bytes(packet[8:12]) not in former[2]:
+            return False
+        offered = source and (pack_ip(source[0]), source[1])
+        return address == (pack_ip(former[0]), former[1]) != offered
 
     def _latch(self, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
         """Choose the source of the first genuine packet and wish the socket connected to it."""

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticSerializationError, to_json
+
 from recorder.slots import VERSION, Slot, Slots
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
 
 OLD_SPOOLS = "spool"
 """Folder beside ours in which versions before the first release kept the spools."""
-
-_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ class Checkpoints:
         """
         call = mark.call
         self.begin(call)
-        sealed = keys.seal(mark.leaf, "checkpoint", _JSON.encode(state).encode(), call.encode())
+        sealed = keys.seal(mark.leaf, "checkpoint", _json(state), call.encode())
         outer = {"v": VERSION, "call": call, "customer": mark.customer, "leaf": mark.leaf, "ports": mark.ports}
-        self._of[call].write(_JSON.encode(outer).encode(), sealed)
+        self._of[call].write(_json(outer), sealed)
 
     def mark_over(self, call: str) -> None:
         """Note that a call is over: a successor does not go on with it, only sees that it is indexed."""
@@ -122,3 +122,11 @@ class Checkpoints:
             state = json.loads(keys.unseal(outer.leaf, "checkpoint", outer.sealed, outer.call.encode()))
             return state if isinstance(state, dict) else None
         return None
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    """Write JSON; text with broken characters, which the fast writer refuses, comes back from its escapes as it was."""
+    try:
+        return to_json(value)
+    except PydanticSerializationError:
+        return json.dumps(value, separators=(",", ":")).encode()

@@ -36,6 +36,7 @@ from recorder.opening import open_customers
 from recorder.resume import Resume
 from recorder.retention_job import RetentionJob, stopper
 from recorder.runner import Runner
+from recorder.scratch import in_memory
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Siprec, Transport
@@ -174,6 +175,8 @@ class Daemon:
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
+        if not in_memory(self._settings.node.runtime_dir):  # for trials only: spools hold speech in the clear
+            self._log.warning("runtime.on_disk", hint="Put [node] runtime_dir on a tmpfs.")
         self._databases.start()
         await self._crew.ready()
         for each in listening:

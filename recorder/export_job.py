@@ -27,8 +27,8 @@ from storage.audit_chain import Act
 from storage.calls import CallRow, Query
 from storage.customers import Customer
 from storage.errors import Forgotten, NoSpace, StorageError
-from storage.exportfile import Sink
 from storage.exports import Export, ExportState, Gone, Request
+from storage.sealedfile import Sink
 
 BATCH = 2_000  # rows between two commits and two looks whether the export is still wanted: 0.2 s
 AGAIN_SECONDS = 5.0  # a database that is away is asked again this often

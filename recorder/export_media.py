@@ -14,7 +14,7 @@ from recorder.playing import media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
 from storage.errors import DamagedPart
-from storage.exportfile import Sink
+from storage.sealedfile import Sink
 
 ENDINGS = {"opus": "ogg"}
 """Endings of file names where the format is called otherwise."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from media.sockets import Pair
+from media.spec import Former
 from recorder import commands as c
 from recorder import events as e
 from recorder.checkpoint import Checkpoints
@@ -158,8 +160,8 @@ class Finishing:
     def _let_go(self, call: LiveCall) -> None:
         """Give back everything that was held for the call."""
         call.close_files()
-        for pair in call.pairs.values():
-            self.node.ports.release(pair)
+        for number, pair in call.pairs.items():
+            self.node.ports.release(pair, _heard(call, number, pair))
         call.pairs.clear()
         if call.fd_name:
             self.node.notify.remove(call.fd_name)
@@ -197,3 +199,10 @@ class Finishing:
         self._let_go(call)
         self._mending.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()
+
+
+def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
+    """Tell whom a stream heard at its port, so that the next call there does not."""
+    peer = pair.peer
+    figures = next((s.figures for s in call.recording.streams if s.number == number), {})
+    return (*peer, tuple(source[0] for source in figures.get("sources", ()))) if peer else None

@@ -35,6 +35,7 @@ class LiveCall:
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
+    pictured: frozenset[int] = frozenset()  # video streams a whole picture of which was asked for by INFO
     dirty: bool = False  # the checkpoint is older than the recording
     people: int = 0  # hash of what `forms` were made of
     forms: str = field(default="", repr=False)  # search forms of the parties, joined by NUL: a fifth of a tuple's size

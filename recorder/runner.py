@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from media.errors import MediaError
@@ -209,7 +210,9 @@ class Runner:
         if configured is None:
             raise NotPossible("the customer is not configured any more")
         certificate = call.recording.certificate
-        return stream_specs(plans, configured, certificate.identity if certificate else b"")
+        specs = stream_specs(plans, configured, certificate.identity if certificate else b"")
+        former = {n: self.node.ports.former(pair.port) for n, pair in call.pairs.items()}
+        return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
         specs = self.specs(call, command.streams)

@@ -232,6 +232,7 @@ class Signalling:
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._mend(call)
+        self._see(call)
         self._touch(event.session)
 
     def _informed(self, event: s.Informed) -> None:
@@ -245,6 +246,14 @@ class Signalling:
         wanting = call.recording.picture.wanting
         if wanting and self._node.endpoint.ask_snapshot(call.session, f"metadata {wanting}", self._node.monotonic()):
             call.recording.picture.wanting = None
+
+    def _see(self, call: LiveCall) -> None:
+        """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
+        video = [s for s in call.recording.streams if s.line.media == "video" ]
+        shown = frozenset(s.number for s in video if not (s.held or s.removed))
+        if shown - call.pictured:
+            self._node.endpoint.ask_picture(call.session, self._node.monotonic())
+        call.pictured = shown
 
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 LOOK_SECONDS = 0.05
 """How often it is looked whether all calls have ended."""
@@ -56,4 +57,5 @@ class Stopping:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.patience
         while running() and loop.time() < until and not self._hurry.is_set():
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), LOOK_SECONDS)

@@ -343,10 +343,14 @@ def _flat(value: Any) -> Any:
     """Write a value as [number of its class, fields…]; tuples are of one kind, so the first tells what is in them."""
     names = _FIELDS.get(type(value))
     if names is not None:
-        return [_NUMBER[type(value)], *[_flat(getattr(value, name)) for name in names]]
+        held = [getattr(value, name) for name in names]
+        return [_NUMBER[type(value)], *[each if type(each) in _PLAIN else _flat(each) for each in held]]
     if isinstance(value, tuple | list):
         return tuple(map(_flat, value)) if value and type(value[0]) in _FIELDS else tuple(value)
     return value
+
+
+_PLAIN = frozenset({str, bytes, int, bool, type(None)})
 
 
 def _value(flat: Any) -> Any:

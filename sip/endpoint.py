@@ -132,6 +132,11 @@ class Endpoint:
         found = self._context.sessions.get(session)
         return found is not None and self._calling.ask_snapshot(found, reason, now)
 
+    def ask_picture(self, session: SessionKey, now: float) -> bool:
+        """Ask the peer for a whole picture of its video by INFO, if it takes that."""
+        found = self._context.sessions.get(session)
+        return found is not None and self._calling.ask_picture(found, now)
+
     def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
         """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
         seconds = self._context.settings.retry_after if retry_after is None else retry_after
@@ -214,7 +219,8 @@ class Endpoint:
         if letter == "repeat":
             session.interval = min(2 * session.interval, T2)
             self._context.arm(session, "repeat", now + session.interval)
-            self._context.send(session.flow, session.unacked)
+            transaction = self._context.servers.find(session.unacked_key)
+            self._context.send(session.flow, session.unacked, transaction.port if transaction else 0)
         elif letter == "no-ack":
             self._calling.expire(session, Ending.NO_ACK, now)
         elif letter == "expire":

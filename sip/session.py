@@ -86,6 +86,8 @@ class Session:
     timer: SessionTimer | None = None
     # The peer's Allow names UPDATE.
     takes_update: bool = False
+    # The peer's Allow names INFO.
+    takes_info: bool = False
     # The peer's Accept names requests for a snapshot of the metadata (RFC 7866 section 9.2).
     takes_snapshot: bool = False
     # Snapshots asked for so far.
@@ -115,7 +117,8 @@ class Session:
     def learn(self, headers: Headers) -> None:
         """Take from a request or response of the peer what it can do; what it does not mention stays as it was."""
         if "Allow" in headers:
-            self.takes_update = "update" in headers.tokens("Allow")
+            allowed = headers.tokens("Allow")
+            self.takes_update, self.takes_info = "update" in allowed, "info" in allowed
         if "Accept" in headers:
             kinds = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
             self.takes_snapshot = SNAPSHOT_REQUEST in kinds

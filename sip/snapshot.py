@@ -43,6 +43,7 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "flow": [flow.transport, *flow.local, *flow.remote, flow.listener, list(flow.certificate_names)],
         "local_sdp": session.local_sdp.decode(ENCODING),
         "takes_update": session.takes_update,
+        "takes_info": session.takes_info,
         "takes_snapshot": session.takes_snapshot,
         "timer": [timer.interval, timer.ours] if timer else None,
         "expires": None if expires is None else expires + shift,
@@ -94,6 +95,7 @@ def _session(state: dict[str, Any]) -> Session:
     session = Session(key, dialog, _flow(state["flow"]), state["first_cseq"], phase=phase)
     session.local_sdp = state["local_sdp"].encode(ENCODING)
     session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
+    session.takes_info = bool(state.get("takes_info"))  # a version before this one did not ask
     session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
     return session
 

@@ -220,12 +220,12 @@ class ClientTransactions:
         return None
 
     def lost(self, flow: Flow, now: float) -> None:
-        """Send what went over a broken connection by the next way known, if it is still unanswered."""
+        """Send what went over a broken connection and is unanswered by the next way known; an ACK will take it too."""
         for transaction in list(self._all.values()):
-            unanswered = transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING)
-            if transaction.flow == flow and unanswered and transaction.fallbacks:
+            if transaction.flow == flow and transaction.fallbacks:
                 self._next_way(transaction)
-                self._transmit(transaction, now)
+                if transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING):
+                    self._transmit(transaction, now)
 
     def _next_way(self, transaction: ClientTransaction) -> None:
         old = transaction.flow.transport

@@ -21,6 +21,12 @@ GLARE_WAIT = 2.0
 MAX_SNAPSHOTS = 5
 # Boundary of our own multipart bodies; nothing we put into them holds it.
 BOUNDARY = b"srs-recorder-part"
+# Body in which a picture is asked for without RTCP (RFC 5168 section 7).
+MEDIA_CONTROL = "application/media_control+xml"
+FAST_UPDATE = (
+    b'<?xml version="1.0" encoding="utf-8"?>\r\n<media_control><vc_primitive><to_encoder><picture_fast_update/>'
+    b"</to_encoder></vc_primitive></media_control>\r\n"
+)
 # The dialog is not known to the peer any more (section 12.2.1.2).
 GONE = frozenset({408, 481})
 # The peer does not take UPDATE after all.
@@ -113,6 +119,13 @@ class Calling:
         self._request(session, "INVITE", lines, body + b"--%s--\r\n" % BOUNDARY, now, kind=mixed)
         return True
 
+    def ask_picture(self, session: Session, now: float) -> bool:
+        """Ask for a whole picture the old way (RFC 5168), if the Allow of the peer names INFO; False if it cannot be."""
+        if session.phase is not Phase.RUNNING or session.unacked or not session.takes_info:
+            return False
+        self._request(session, "INFO", "", FAST_UPDATE, now, with_contact=False, kind=MEDIA_CONTROL)
+        return True
+
     def answered(self, transaction: ClientTransaction, response: Response, now: float) -> None:
         """Take a final response to a request of ours."""
         session = self._context.sessions.get(transaction.session)
@@ -126,7 +139,7 @@ class Calling:
             self._over(session)
         elif method == "INVITE":
             self._reinvite_answered(session, response, now)
-        else:
+        elif method == "UPDATE":
             self._update_answered(session, response, now)
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
@@ -136,7 +149,7 @@ class Calling:
             return
         if transaction.key[1] == "BYE":
             self._over(session)
-        else:
+        elif transaction.key[1] != "INFO":  # a picture that nobody sends is no reason to end a recording
             self.gone(session, now, bye=True)
 
     def expire(self, session: Session, ending: Ending, now: float) -> None:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sip.metadata import Document, Extension
 from sip.parties import Person, Role, ucid, written_person
+
+MAX_PATHS = 1024
+"""Paths read lately: a client names the same ones in every document."""
 
 _ROLES = {
     "callingparty": Role.CALLER,
@@ -97,7 +101,7 @@ def read_extensions(document: Document) -> Hints:
     hints = Hints()
     label = ""
     for extension in document.extensions:
-        steps = [step.rpartition("}")[2] for step in _steps(extension.path.lower())]
+        steps = _named(extension.path)
         if steps[-1].startswith(("header@label", "parameter@name")):
             label = extension.value.lower()
         elif steps[-1] == "parameter@value":
@@ -107,6 +111,12 @@ def read_extensions(document: Document) -> Hints:
         else:
             _word(hints, extension, steps)
     return hints
+
+
+@lru_cache(MAX_PATHS)
+def _named(path: str) -> tuple[str, ...]:
+    """Give the names along a path, in lower case and without their namespaces."""
+    return tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
 
 
 def _steps(path: str) -> list[str]:
@@ -120,7 +130,7 @@ def _steps(path: str) -> list[str]:
     return pieces
 
 
-def _word(hints: Hints, extension: Extension, steps: list[str]) -> None:
+def _word(hints: Hints, extension: Extension, steps: tuple[str, ...]) -> None:
     last, _, attribute = steps[-1].partition("@")
     for step in steps[:-1]:
         hints.side = hints.side or (_SIDES.get(step) if "user" not in steps else None)

@@ -10,7 +10,6 @@ The bytes lie in the vault as parts `a1`, `a2`… of the recording, under the ca
 
 import asyncio
 import hashlib
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,13 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import papers
-from storage.container import Sealer
-from storage.durable import Disk, disk_errors, write_all
 from storage.errors import Forgotten, PartExists, PartMissing, StorageError
 from storage.holds import NoCall, leaf_of
 from storage.instants import from_micros, to_micros
 from storage.journal import Cabinet, Drawer
 from storage.newid import new_id
+from storage.sealedfile import Sink
 from storage.tables import attachments
 from storage.vault import PartRef, Vault
 
@@ -124,21 +122,17 @@ class Attachments(Drawer):
     def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
         for number in range(1, MAX_PER_CALL + 1):
             try:
-                made = self._vault.create(call, leaf, f"a{number}")
+                sink = Sink(self._vault, call, leaf, part=f"a{number}")
             except PartExists:
                 continue
             try:
-                with disk_errors("store an attachment"):
-                    write_all(made.fd, Sealer(made.secret).finish(data), os.fstat(made.fd).st_size)
-                    os.fsync(made.fd)
+                sink.write(data)
+                sink.finish()
             except BaseException:
-                made.path.unlink()
+                sink.discard()
                 raise
-            finally:
-                os.close(made.fd)
-            ref = self._vault.finish(call, leaf, f"a{number}")
-            Disk().sync_folder(ref.path.parent)
-            return ref
+            if sink.ref is not None:
+                return sink.ref
         raise BadAttachment(f"a call has {MAX_PER_CALL} attachments at most")
 
     def _open(self, record: Any) -> Attachment | None:

@@ -20,6 +20,7 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 1000  # rows of one page: opening the sealed part of more would hold up the event loop for over 100 ms
 MAX_SEALED = 16 << 20  # bytes of one row's details; a conference of 80 with every event has 0.2 MB
 _FORMAT = b"\x01"  # first byte of the sealed plaintext: JSON, deflated
+_WINDOW_BITS = 12  # 4 KiB: a row's details have two
 _CURSOR = re.compile(r"(\d{1,5})\.(\d{1,17})\.([0-9a-f-]{36})")
 
 
@@ -147,7 +148,9 @@ def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:
     data = text.encode("utf-8", "surrogatepass")
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
-    return _FORMAT + zlib.compress(data, 1)
+    # a small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB
+    packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS)
+    return _FORMAT + packer.compress(data) + packer.flush()
 
 
 def unpack(plain: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -29,10 +29,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import papers
 from storage.database import Database
 from storage.errors import PartMissing, StorageError
-from storage.exportfile import PART, Sink
 from storage.exportrows import Export, ExportState, Request, seal, shown
 from storage.instants import to_micros
 from storage.newid import is_id, new_id
+from storage.sealedfile import PART, Sink
 from storage.tables import erasure_calls, export_calls, exports
 from storage.vault import Vault
 

@@ -160,8 +160,11 @@ def _plain_number(text: str) -> str:
     ).strip()
 
 
+_NO_DIGITS = re.compile("[^0-9]+")
+
+
 def _digits(text: str) -> str:
-    return "".join(c for c in text if c in "0123456789")
+    return _NO_DIGITS.sub("", text)
 
 
 def _e164(text: str, country: str | None) -> str | None:

@@ -69,11 +69,12 @@ class Ledger:
     """The ledger of one customer; safe between processes."""
 
     def __init__(self, keys_dir: Path, customer: str) -> None:
+        self._customer = customer
         self._file = LineFile(keys_dir / f"{customer}.erasures", "the ledger of erasures", RESERVE)
 
     def append(self, entry: Entry) -> None:
         """Write a line, durably; raises NoSpace, DiskFailed."""
-        self._file.append(_pack(entry))
+        self._file.append(_pack(entry, self._customer))
 
     def prepare(self) -> None:
         """Make the file and own its reserve."""
@@ -82,11 +83,11 @@ class Ledger:
     def last(self) -> Entry | None:
         """Return the newest entry, None if there is none."""
         line = self._file.last()
-        return None if line is None else _parse(line)
+        return None if line is None else _parse(line, self._customer)
 
     def entries(self) -> Iterator[Entry]:
         """Give all entries, oldest first."""
-        return map(_parse, self._file.lines())
+        return (_parse(line, self._customer) for line in self._file.lines())
 
 
 def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
@@ -100,8 +101,9 @@ def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def _pack(entry: Entry) -> bytes:
+def _pack(entry: Entry, customer: str) -> bytes:
     document = {
+        "customer": customer,
         "at": to_text(entry.at),
         "erasures": [_packed(request) for request in entry.erasures],
         "leaves": _runs(entry.leaves),
@@ -127,13 +129,17 @@ def _runs(leaves: Iterable[int]) -> list[str]:
     return [f"{a:012x}" if a == b else f"{a:012x}-{b:012x}" for a, b in spans(leaves)]
 
 
-def _parse(line: bytes) -> Entry:
+def _parse(line: bytes, customer: str) -> Entry:
     try:
         j = json.loads(line)
+        whose = j.get("customer", customer)  # the first version did not say
         at, days = from_text(j["at"]), tuple(int(day) for day in j["days"])
-        return Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
+        entry = Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
+    if whose != customer:  # its leaves have the same numbers as others here: doing it again would erase those
+        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "bring back the right keys/")
+    return entry
 
 
 def _request(found: Any, line: Mapping[str, Any]) -> Request:

@@ -54,8 +54,20 @@ class Target:
     """Its role in the handshake: active begins it."""
 
 
-def offer(lines: Sequence[Line], address: str, session: int, version: int, direction: str, *, mux: bool) -> bytes:
-    """Write an SDP offer; `direction` is sendonly, or inactive while on hold."""
+def offer(
+    lines: Sequence[Line],
+    address: str,
+    session: int,
+    version: int,
+    direction: str,
+    *,
+    mux: bool,
+    setup: str = "actpass",
+) -> bytes:
+    """Write an SDP offer, or an answer to the recorder's; `direction` is sendonly, or inactive while on hold.
+
+    `setup` is our DTLS role, which an answer has to name.
+    """
     family = "IP6" if ":" in address else "IP4"
     text = [
         "v=0",
@@ -69,7 +81,7 @@ def offer(lines: Sequence[Line], address: str, session: int, version: int, direc
         text.append(f"m=audio {line.port} {_profile(line)} {payload_type}")
         text += [f"a=rtpmap:{payload_type} {name}", "a=ptime:20", f"a=label:{line.label}", f"a={direction}"]
         if line.suite == DTLS:
-            text += ["a=setup:actpass", f"a=fingerprint:{line.fingerprint}"]
+            text += [f"a=setup:{setup}", f"a=fingerprint:{line.fingerprint}"]
         elif line.suite:
             text.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(line.key).decode()}")
         if mux:
@@ -100,6 +112,15 @@ def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[lis
         if media and target:
             faults += _judge(media, line, direction)
     return targets, faults
+
+
+def asks_for_silence(body: bytes) -> bool:
+    """Tell whether an offer of the recorder wants nothing sent (RFC 3264 section 8.4)."""
+    try:
+        media = SessionDescription.parse(body).media
+    except SipError:
+        return False
+    return bool(media) and all(line.port == 0 or line.direction in ("inactive", "sendonly") for line in media)
 
 
 def _target(media: MediaLine, line: Line) -> Target | None:

@@ -14,7 +14,7 @@ from typing import Any
 from recorder.simulate import dialog
 from recorder.simulate.agent import Agent
 from recorder.simulate.batch import random_number
-from recorder.simulate.bodies import Line, Picture, Target, combine, offer, read_answer
+from recorder.simulate.bodies import Line, Picture, Target, asks_for_silence, combine, offer, read_answer
 from recorder.simulate.dialog import Dialog
 from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import DTLS, SUITES, Plan
@@ -57,6 +57,9 @@ class SimulatedCall:
         self._invite: Request | None = None
         self._ack: Request | None = None
         self._direction = "sendonly"
+        self._role = "actpass"
+        self._silenced = False
+        self._turning: asyncio.Future[None] | None = None
         self._ids: list[int] = []
         self._over = asyncio.Event()
         self.sending = False
@@ -113,6 +116,7 @@ class SimulatedCall:
             if target is not None:
                 number = self._number * self._plan.streams + i
                 self._ids.append(number)
+                self._role = "passive" if target.setup == "active" else "active"
                 words.append(self._words(number, i, line, target))
                 self.report.streams.append(self._stream(i, line))
         if words:
@@ -234,14 +238,20 @@ class SimulatedCall:
             return dialog.reply(request, 200, "OK")
         if request.method in ("INVITE", "UPDATE"):
             self._dialog.refresh(request.headers.get("Contact"))
-            body = b""
-            if request.body or request.method == "INVITE":
-                self._version += 1
-                body = offer(
-                    self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux
-                )
+            body = self._turned(request.body) if request.body or request.method == "INVITE" else b""
             return dialog.reply(request, 200, "OK", extra=(("Contact", self._agent.me.contact),), body=body)
         return dialog.reply(request, 501, "Not Implemented", extra=(("Allow", dialog.ALLOW),))
+
+    def _turned(self, theirs: bytes) -> bytes:
+        """Answer an offer of the recorder: silent while it wants silence, else as before."""
+        if theirs:
+            before, self._silenced = self._silenced, asks_for_silence(theirs)
+            if before is not self._silenced:
+                self._turning = asyncio.ensure_future(self._switch("off" if self._silenced else "on"))
+        self._version += 1
+        direction = "inactive" if self._silenced else self._direction
+        where = (self._lines, self._address, self._session, self._version, direction)
+        return offer(*where, mux=self._plan.rtcp_mux, setup=self._role if theirs else "actpass")
 
     def repeated(self, response: Response) -> Request | None:
         """Give the ACK of a 2xx that came again (RFC 3261 section 13.2.2.4)."""

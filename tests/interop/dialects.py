@@ -141,8 +141,9 @@ DIALECTS = (
         metadata_first=True, write=broadworks, pauses=1, names=CARLA,
     ),
     Dialect(
-        "webex", (INVITE, BARE_HOLD, BARE_RESUME, BYE), require="", contact=">;src", metadata_first=True,
-        write=broadworks, pauses=1, lines="Recv-Info:\nSupported:\n",
+        "webex", (INVITE, BARE_HOLD, BARE_RESUME, Say("UPDATE", (), ("Alice", "Bob", "Dora")), BYE), require="",
+        contact=">;src", metadata_first=True, write=broadworks, pauses=1, lines="Recv-Info:\nSupported:\n",
+        names=frozenset({"Alice", "Bob", "Dora"}),
     ),
     Dialect(
         "avaya",

@@ -104,42 +104,70 @@ def test_audio_of_aiortcs_transport_is_recorded_d1_d3_d7(tmp_path: Path, setup: 
     run(story())
 
 
-@pytest.mark.parametrize(
-    ("profile", "number", "key", "salt"),
-    [
-        ("SRTP_AES128_CM_SHA1_80", Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14),
-        ("SRTP_AEAD_AES_256_GCM", Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12),
-    ],
-)
-def test_audio_under_the_keys_of_openssl_s_client_is_recorded_d3(
-    tmp_path: Path, profile: str, number: int, key: int, salt: int
-) -> None:
+PROFILES = {
+    "SRTP_AES128_CM_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14),
+    "SRTP_AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12),
+}
+
+
+async def talk(one: Server, folder: Path, profile: str, named: str = "") -> Sbc:
+    """Place a call whose offer names a fingerprint, let s_client shake hands and send frames under its keys."""
+    number, key, salt = PROFILES[profile]
+    own = Identity.create(datetime.now(UTC))
+    (folder / "peer.pem").write_bytes(bytes(own))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+    sbc = Sbc(one.udp)
+    invited = sbc.ask("INVITE", 1, offer(port, "active", named or own.fingerprint))
+    sbc.ask("ACK", 1)
+    (line,) = SessionDescription.parse(invited.body).media
+    material = await asyncio.to_thread(exported, folder / "peer.pem", port, line.port, profile, key + salt)
+    ours = material[:key] + material[2 * key : 2 * key + salt]
+    session = Session(Policy(key=ours, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=number))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", port))
+        for n in range(FRAMES):
+            phone.sendto(session.protect(rtp.build(8, n, n * 160, 7, bytes(160))), ("127.0.0.1", line.port))
+            await asyncio.sleep(0.01)
+    return sbc
+
+
+def needs_openssl() -> None:
     if shutil.which("openssl") is None:
         pytest.fail("the program openssl is not installed")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_audio_under_the_keys_of_openssl_s_client_is_recorded_d3(tmp_path: Path, profile: str) -> None:
+    needs_openssl()
 
     async def story() -> None:
         with server(tmp_path, srtp="required") as one:
             token = await asyncio.to_thread(one.init)
             await asyncio.to_thread(one.start)
-            own = Identity.create(datetime.now(UTC))
-            (tmp_path / "peer.pem").write_bytes(bytes(own))
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
-                place.bind(("127.0.0.1", 0))
-                port = place.getsockname()[1]
-            sbc = Sbc(one.udp)
-            invited = sbc.ask("INVITE", 1, offer(port, "active", own.fingerprint))
-            sbc.ask("ACK", 1)
-            (line,) = SessionDescription.parse(invited.body).media
-            material = await asyncio.to_thread(exported, tmp_path / "peer.pem", port, line.port, profile, key + salt)
-            ours = material[:key] + material[2 * key : 2 * key + salt]
-            session = Session(Policy(key=ours, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=number))
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-                phone.bind(("127.0.0.1", port))
-                for n in range(FRAMES):
-                    phone.sendto(session.protect(rtp.build(8, n, n * 160, 7, bytes(160))), ("127.0.0.1", line.port))
-                    await asyncio.sleep(0.01)
+            sbc = await talk(one, tmp_path, profile)
             stream = await recorded(one, token, sbc)
             assert (stream["srtp"], stream["packets"], stream["rejected"]) == ("DTLS-SRTP", FRAMES, 0)
+
+    run(story())
+
+
+def test_keys_agreed_under_another_certificate_than_the_offer_names_open_nothing_d3(tmp_path: Path) -> None:
+    needs_openssl()
+
+    async def story() -> None:
+        with server(tmp_path, srtp="required") as one:
+            token = await asyncio.to_thread(one.init)
+            await asyncio.to_thread(one.start)
+            sbc = await talk(one, tmp_path, "SRTP_AES128_CM_SHA1_80", "sha-256 " + ":".join(["AA"] * 32))
+            await asyncio.sleep(1)
+            assert (await asyncio.to_thread(sbc.ask, "BYE", 2)).status == 200
+            sbc.socket.close()
+            it = Watched(one, token)
+            await it.until(lambda: [call["state"] for call in it.calls()] == ["complete"])
+            (call,) = it.calls()
+            assert [stream["packets"] for stream in call["streams"]] == [0]
 
     run(story())
 

@@ -76,7 +76,7 @@ def tunnel(daemon: Daemon) -> Iterator[int]:
 def test_every_call_of_the_dialect_is_recorded(
     daemon: Daemon, dialect: Dialect, transport: str, tmp_path: Path
 ) -> None:
-    """Duties F1 to F6, F8, F9."""
+    """Duties F1, F2, F3, F4, F5, F6, F9, O6, R17, R18, S25, S26, S27."""
     placed(daemon, dialect, transport, tmp_path, daemon.server.udp)
 
 

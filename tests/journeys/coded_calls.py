@@ -38,7 +38,7 @@ class Watched:
 
     def ask(self, path: str) -> httpx2.Response:
         """GET something of the customer."""
-        base = f"http://{self.one.host}:{self.one.api}/api/v1/customers/acme"
+        base = f"http://{self.one.api_host}:{self.one.api}/api/v1/customers/acme"
         return httpx2.get(base + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=SECONDS)
 
     def calls(self) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ class Watched:
     def figure(self, name: str) -> float:
         """Return one value of the metrics; 0 while nobody answers."""
         try:
-            page = httpx2.get(f"http://{self.one.host}:{self.one.api}/metrics", timeout=SECONDS).text
+            page = httpx2.get(f"http://{self.one.api_host}:{self.one.api}/metrics", timeout=SECONDS).text
         except httpx2.TransportError:
             return 0
         return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sip.framing import Framer
-from sip.message import Response, parse
+from sip.message import Request, Response, parse
 
 OFFER = (
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -87,19 +87,45 @@ class Link:
         """Close it."""
         self.socket.close()
 
-    def again(self, method: str, to: str) -> None:
+    def again(
+        self,
+        method: str,
+        to: str,
+        cseq: int = 0,
+        *lines: str,
+        body: bytes = b"",
+        kind: str = "application/sdp",
+    ) -> None:
         """Send a request in the dialog of the newest INVITE."""
-        cseq = 1 if method == "ACK" else 2
+        cseq = cseq or (1 if method == "ACK" else 2)
         head = [
             f"{method} sip:rec@rec.example SIP/2.0",
-            f"Via: SIP/2.0/{self.transport} {self.here};branch=z9hG4bK{self.here}-{self.cseq}{method};rport",
+            f"Via: SIP/2.0/{self.transport} {self.here};branch=z9hG4bK{self.here}-{self.cseq}{method}{cseq};rport",
             f"From: <sip:sbc@{self.here}>;tag=t{self.cseq}",
             f"To: {to}",
             f"Call-ID: {self.cseq}@{self.here}",
             f"CSeq: {cseq} {method}",
-            "Content-Length: 0",
+            f"Contact: <sip:sbc@{self.here}>;+sip.src",
+            *lines,
+            *([f"Content-Type: {kind}"] if body else []),
+            f"Content-Length: {len(body)}",
         ]
-        self.socket.sendall(("\r\n".join(head) + "\r\n\r\n").encode())
+        self.socket.sendall(("\r\n".join(head) + "\r\n\r\n").encode() + body)
+
+    def reply(self, request: Request, status: int) -> None:
+        """Answer a request of the recorder."""
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        head = [f"SIP/2.0 {status} Whatever", *(f"{n}: {v}" for n in names for v in request.headers.all(n))]
+        self.socket.sendall(("\r\n".join([*head, "Content-Length: 0"]) + "\r\n\r\n").encode())
+
+    def asked(self) -> Request:
+        """Return the next request of the recorder; answers on the way are passed over."""
+        while True:
+            message = self._next()
+            if isinstance(message, Request):
+                return message
+            if message is None:
+                raise ConnectionResetError("the recorder closed the connection")
 
     def say(
         self, method: str, *lines: str, host: str = "rec.example", body: bytes = b"", kind: str = "application/sdp"
@@ -125,10 +151,12 @@ class Link:
     def hear(self) -> Response | None:
         """Return the next final answer, None at the end of the connection."""
         while True:
-            while self._heard:
-                answer = parse(self._heard.pop(0))
-                if isinstance(answer, Response) and answer.status >= 200:
-                    return answer
+            answer = self._next()
+            if answer is None or (isinstance(answer, Response) and answer.status >= 200):
+                return answer
+
+    def _next(self) -> Request | Response | None:
+        while not self._heard:
             try:
                 data = self.socket.recv(65_536)
             except (ConnectionError, ssl.SSLError):
@@ -136,6 +164,7 @@ class Link:
             if not data:
                 return None
             self._heard += [data] if self.transport == "UDP" else self._framer.feed(data)
+        return parse(self._heard.pop(0))
 
     def invite(self, *lines: str, host: str = "rec.example") -> Response | None:
         """Offer a call and return the final answer to it."""

@@ -37,7 +37,7 @@ ports = "{media}-{media_end}"
 workers = 1
 srtp = "{srtp}"
 [admin_api]
-listen = "{host}:{api}"
+listen = "{api_host}:{api}"
 [keys]
 root = "file:{folder}/root.key"
 [[customer]]
@@ -82,6 +82,7 @@ class Server:
     srtp: str = "preferred"
     level: str = "debug"
     host: str = "127.0.0.1"
+    api_host: str = ""  # by default the same
     udp: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
@@ -96,6 +97,7 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
+        self.api_host = self.api_host or self.host
         self.write()
 
     @property

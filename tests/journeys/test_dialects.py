@@ -17,6 +17,7 @@ from tests.journeys.server import server
 
 DRAFT = "urn:ietf:params:xml:ns:recording"
 FINAL = "urn:ietf:params:xml:ns:recording:1"
+METADATA_TYPE = "application/rs-metadata+xml"
 
 
 def document(
@@ -27,6 +28,12 @@ def document(
         f'<?xml version="1.0" encoding="UTF-8"?>\r\n<{root} xmlns="{space}"><datamode>complete</datamode>'
         f'<session session_id="{session}">{inside}</session>{people}{more}</{root}>\r\n'
     ).encode()
+
+
+def mixed(offer: bytes, metadata: bytes) -> bytes:
+    """Compose offer and metadata as an INVITE carries them, between boundaries of x."""
+    head = f"\r\n--x\r\nContent-Type: {METADATA_TYPE}\r\nContent-Disposition: recording-session\r\n\r\n".encode()
+    return b"--x\r\nContent-Type: application/sdp\r\n\r\n" + offer + head + metadata + b"\r\n--x--\r\n"
 
 
 def participant(who: str, uri: str, extra: str = "") -> str:
@@ -47,10 +54,7 @@ class Place:
         """Place a call and let it run."""
         body, kind = OFFER, "application/sdp"
         if metadata is not None:
-            body = b"--x\r\nContent-Type: application/sdp\r\n\r\n" + OFFER
-            body += b"\r\n--x\r\nContent-Type: application/rs-metadata+xml\r\n"
-            body += b"Content-Disposition: recording-session\r\n\r\n" + metadata + b"\r\n--x--\r\n"
-            kind = "multipart/mixed;boundary=x"
+            body, kind = mixed(OFFER, metadata), "multipart/mixed;boundary=x"
         self.link.say("INVITE", *lines, body=body, kind=kind)
         answer = self.link.hear()
         assert answer is not None
@@ -61,6 +65,17 @@ class Place:
         ended = self.link.hear()
         assert ended is not None
         assert ended.status == 200
+
+    def turn(self, cseq: int, to: str, metadata: bytes, offer: bytes | None, *lines: str) -> None:
+        """Send a re-INVITE with an offer and metadata, or an UPDATE with metadata alone, and have it answered."""
+        method, kind = ("UPDATE", METADATA_TYPE) if offer is None else ("INVITE", "multipart/mixed;boundary=x")
+        body = metadata if offer is None else mixed(offer, metadata)
+        self.link.again(method, to, cseq, *lines, body=body, kind=kind)
+        answer = self.link.hear()
+        assert answer is not None
+        assert answer.status == 200
+        if offer is not None:
+            self.link.again("ACK", to, cseq)
 
     def find(self, query: str, count: int) -> list[dict[str, Any]]:
         """Search until so many calls are listed; what is found may be indexed a moment later."""
@@ -178,3 +193,52 @@ def test_calls_of_the_same_people_at_the_same_time_are_never_tied_by_guess_f8(pl
         assert time.monotonic() < end
         time.sleep(0.1)
     assert [place.view(call["id"])["recordings"] for call in fresh] == [[], []]
+
+
+def began(place: Place, metadata: bytes, offer: bytes, *lines: str) -> str:
+    """Begin a dialog and return the To of its requests."""
+    place.link.say("INVITE", *lines, body=mixed(offer, metadata), kind="multipart/mixed;boundary=x")
+    answer = place.link.hear()
+    assert answer is not None
+    assert answer.status == 200
+    to = answer.headers.get("To") or ""
+    place.link.again("ACK", to)
+    return to
+
+
+def test_a_persistent_dialog_carries_one_session_after_the_other_and_keeps_everybody_r29_x5_f2(place: Place) -> None:
+    quiet = OFFER.replace(b"sendonly", b"inactive")
+    to = began(place, b"<recording xmlns='urn:ietf:params:xml:ns:recording:1'/>", quiet)
+    for cseq, number in ((2, "1"), (4, "2")):
+        who = participant(f"p{number}", f"sip:+49302003{number}@pbx.example")
+        stream = f'<stream stream_id="s{number}" session_id="lasting-{number}"><label>1</label></stream>'
+        sends = f'<participantstreamassoc participant_id="p{number}"><send>s{number}</send></participantstreamassoc>'
+        place.turn(cseq, to, document(f"lasting-{number}", people=who + stream + sends), OFFER)
+        place.turn(cseq + 1, to, document(f"lasting-{number}", people=who + stream), quiet)
+    place.link.again("BYE", to, 6)
+    ended = place.link.hear()
+    assert ended is not None
+    (call,) = place.find("party=+493020031&state=complete", 1)
+    assert place.find("party=+493020032&state=complete", 1)[0]["id"] == call["id"]
+    assert call["session_id"] == "lasting-2"
+    assert [key["key"] for key in call["related"]] == ["session:lasting-1", "session:lasting-2"]
+    assert [entry["uri"] for entry in call["parties"]] == [f"sip:+49302003{n}@pbx.example" for n in "12"]
+    assert len(call["streams"][0]["pauses"]) == 3
+
+
+def test_damaged_metadata_are_asked_for_anew_where_the_client_takes_that_r20_r21(place: Place) -> None:
+    takes = ("Accept: application/sdp, application/rs-metadata-request", "Allow: INVITE, ACK, BYE, UPDATE")
+    whole = document("anew-1", people=participant("p1", "sip:+493020041@pbx.example"))
+    to = began(place, b"\x00nothing of metadata", OFFER, *takes)
+    asked = place.link.asked()
+    kind = asked.headers.get("Content-Type")
+    assert (asked.method, kind) == ("UPDATE", "application/rs-metadata-request")
+    assert asked.body.startswith(b"SRS-Reason: metadata damaged")
+    place.link.reply(asked, 200)
+    place.turn(2, to, whole, None)
+    place.link.again("BYE", to, 3)
+    ended = place.link.hear()
+    assert ended is not None
+    (call,) = place.find("party=+493020041&state=complete", 1)
+    assert call["session_id"] == "anew-1"
+    assert "metadata-unreadable" in [note["kind"] for note in call["notes"]]

@@ -27,6 +27,8 @@ WAIVER = {
 }
 WHY = {"reason": "Art. 17 request of Mr Planted"}
 SECONDS = 20
+KNOWN_BY_ID = {"audit.jsonl", "acme.erasures", "index.sqlite3", "index.sqlite3-wal", "log"}
+"""Where the random id of an erased call remains: with the request, its receipt and what was done."""
 
 
 @dataclass
@@ -159,7 +161,9 @@ def test_a_hold_stops_an_erasure_and_a_live_call_can_be_held(tmp_path: Path) -> 
             talking.kill()
             talking.wait()
         time.sleep(0.5)
-        assert not [path for path in api.one.data.rglob("*") if live[1] in path.name]
+        assert not [path for path in api.one.folder.rglob("*") if live[1] in path.name]
+        left = [path for path in api.one.folder.rglob("*") if path.is_file() and live[1].encode() in path.read_bytes()]
+        assert {path.name for path in left} <= KNOWN_BY_ID, "spools, checkpoints and documents of it are gone too"
 
 
 def _live(api: Api, count: int) -> list[str]:

@@ -92,7 +92,7 @@ class Story:
         with closing(Sbc("udp", self.api.one.host, self.api.one.udp, name)) as sbc:
             sbc.patience = 1.0
             answer = self.insist(sbc, "INVITE", sdp("sendonly", "sendonly"))
-            assert answer.status == 200
+            assert answer.status == 200, self.api.one.log.read_text()[-2000:]
             for number, media in enumerate(SessionDescription.parse(answer.body).media):
                 voice = Sender(KEYS[number], 0x7000 + number)
                 voice.send(media.port, SPOKEN)
@@ -164,7 +164,8 @@ def one_round(story: Story, number: int) -> bool:
 def begun(folder: Path) -> Iterator[Story]:
     """Serve in the care of a descriptor store, with two calls recorded."""
     with descriptor_store(folder) as store, place(folder / "node", start=False) as api:
-        api.one.store = store
+        api.one.store, api.one.ports = store, 400
+        api.one.write()
         api.one.start()
         assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
         story = Story(api)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.scratch import in_memory
 from sip.sdp import SessionDescription
 from tests.journeys.coded_calls import own_place
 from tests.journeys.descriptor_store import descriptor_store
@@ -73,6 +74,7 @@ def test_nothing_personal_lies_about(tmp_path: Path, end: str) -> None:
             assert len(keys) == 4
             secrets = [name.encode() for name in NAMES] + [b"+4930100", b"+4930200", *keys]
             secrets += [base64.b64decode(key) for key in keys]
+            assert ("runtime.on_disk" in one.events()) != in_memory(one.folder)
             run, data = list(files(one.folder / "run")), list(files(one.data))
             assert run
             assert len(data) > 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from media import drain, sockets
-from media.batch import SLOTS, UNUSED, Workbench
+from media.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
 from media.drain import LANES, RTCP, SIZE, Region, Relic, holder, journal_of
 from media.errors import Damaged
 
@@ -48,6 +48,14 @@ def test_a_round_takes_what_is_there_with_time_and_sender(tmp_path: Path, ear: s
     assert lane.address(0) == (socket.inet_aton("127.0.0.1"), name[1])
     assert before <= lane.arrival(0) <= lane.arrival(1) <= time.time_ns()
     assert region.receive(0, ear.fileno()) == 0
+
+
+def test_a_datagram_longer_than_a_slot_is_no_packet(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    say(ear, bytes(NEAR + FAR), bytes(NEAR + FAR + 1))
+    region.begin(CALL.encode(), 1, [0], [False])
+    assert region.receive(0, ear.fileno()) == 2
+    assert [region.lanes[0].packet(slot) for slot in (0, 1)] == [bytes(NEAR + FAR), None]
 
 
 def test_a_socket_that_is_fuller_than_a_lane_takes_two_rounds(tmp_path: Path, ear: socket.socket) -> None:

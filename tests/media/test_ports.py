@@ -44,3 +44,13 @@ def test_a_pair_handed_over_is_not_given_twice() -> None:
     ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0)
     ports.adopt(20000)
     assert (ports.open().port, ports.free) == (20002, 0)
+
+
+def test_a_port_remembers_whom_the_call_before_heard_there() -> None:
+    ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0, cool_down=0)
+    pair = ports.open()
+    assert ports.former(pair.port) is None
+    ports.release(pair, ("192.0.2.1", 4000, (7,)))
+    assert ports.former(pair.port) == ("192.0.2.1", 4000, (7,))
+    ports.release(pair)  # the next call heard nobody
+    assert ports.former(pair.port) is None

@@ -102,3 +102,14 @@ def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> N
         sockets.Pair.adopt([read])
     os.close(read)
     os.close(write)
+
+
+def test_a_connected_socket_knows_its_peer() -> None:
+    pair, friend = opened(), peer()
+    assert pair.peer is None
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    assert pair.peer == friend.getsockname()
+    sockets.disconnect(pair.rtp.fileno())
+    assert pair.peer is None
+    pair.close()
+    friend.close()

@@ -75,6 +75,15 @@ def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
     assert not list((tmp_path / "live").iterdir())
 
 
+def test_text_with_broken_characters_comes_back_as_it_was(tmp_path: Path, keys: CustomerKeys) -> None:
+    state = {"name": "Zo\udceb", "uri": "sip:\u00eb@\U0001f4de.example"}
+    with closing(Checkpoints(tmp_path / "live")) as here:
+        here.save(Mark(CALL, "acme", leaf := keys.allocate(20_513), ()), keys, state)
+        (outer,) = here.left()
+        assert outer.leaf == leaf
+        assert here.unseal(outer, keys) == state
+
+
 def test_another_calls_checkpoint_does_not_open(tmp_path: Path, keys: CustomerKeys) -> None:
     here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
     here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})

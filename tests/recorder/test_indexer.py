@@ -159,3 +159,29 @@ def test_all_that_waits_of_a_customer_can_be_hurried(tmp_path: Path) -> None:
             assert await here.hurry_all("nobody", 5)
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), OSError(24, "too many open files")])
+def test_want_of_memory_or_descriptors_is_no_fault_of_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            calls, told = [row(one, 1), row(one, 2)], []
+            put = type(customer.calls).put
+
+            async def refuse(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+                raise problem
+
+            monkeypatch.setattr(type(customer.calls), "put", refuse)
+            here = Indexer(lambda: 0.0, lambda call, error: told.append(call))
+            for call in calls:
+                here.put(customer, call, ())
+            assert not await here._flush("acme")
+            monkeypatch.setattr(type(customer.calls), "put", put)
+            assert await here._flush("acme")
+            assert [await indexed(one, call) for call in calls] == [CallState.COMPLETE] * 2
+            assert told == []
+
+    asyncio.run(story())

@@ -108,6 +108,33 @@ def test_the_next_call_on_a_port_takes_nothing_of_the_old_sender(tmp_path: Path)
         asyncio.run(story())
 
 
+def test_the_old_sender_is_told_apart_even_behind_the_same_address(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            one.node.ports._cool_down = 0.0
+            _, ports = begin(one, "c1", ACME, old)
+            old.speak(ports)
+            await asyncio.sleep(0.3)
+            await end(one, "c1")
+            _, again = begin(one, "c2", ACME, new)
+            assert sorted(again) == sorted(ports)
+            turned = again if again == ports else again[::-1]
+            old.speak(turned)
+            await asyncio.sleep(0.3)
+            new.speak(again)
+            old.speak(turned)
+            await asyncio.sleep(0.3)
+            await end(one, "c2")
+            third, ports = begin(one, "c3", ACME, new)  # who calls again from the same port is heard
+            new.speak(ports)
+            await asyncio.sleep(0.3)
+            await end(one, "c3")
+            assert stored(one, third.customer.name) == {b"A": 2 * PACKETS, b"G": 4 * PACKETS}
+
+    with Speaker(ACME, b"A") as old, Speaker(ACME, b"G") as new:
+        asyncio.run(story())
+
+
 def test_a_port_rests_before_it_is_given_out_again(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:

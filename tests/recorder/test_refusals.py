@@ -1,4 +1,4 @@
-"""Every refusal of an INVITE there is stands in the incidents with its reason, also after a restart (duty S29, 8.x).
+"""Every refusal of an INVITE there is stands in the incidents with its reason, also after a restart.
 
 The table below provokes each of them at a whole node. `test_no_refusal_is_forgotten` holds it against the reasons that
 stand in the source, so a new one needs a line here.
@@ -304,6 +304,7 @@ def groups() -> Iterator[tuple[str, list[Case]]]:
 
 @pytest.mark.parametrize(("text", "cases"), [pytest.param(t, c, id=c[0].reason) for t, c in groups()])
 def test_every_refusal_is_listed_with_its_reason(tmp_path: Path, text: str, cases: list[Case]) -> None:
+    """Duties S29 and 8.11."""
     (tmp_path / "users").write_text("sbc:rec:" + "0" * 64 + "\n")
     text = text.replace("{folder}/users", f"{tmp_path}/users").replace("max_calls = 5", "max_calls = 500")
     text = text.replace('ports = "{first}-{last}"', 'ports = "20000-30999"')

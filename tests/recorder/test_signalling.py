@@ -294,3 +294,25 @@ def test_a_pause_is_told_to_the_client_where_that_is_configured(tmp_path: Path) 
             assert len(one.live) == 1
 
     asyncio.run(story())
+
+
+def test_video_whose_offer_names_no_rtcp_feedback_is_asked_for_a_picture_by_info_r26(tmp_path: Path) -> None:
+    def video(direction: str, profile: str = "RTP/AVP") -> bytes:
+        lines = (f"m=video 5000 {profile} 96", "a=rtpmap:96 H264/90000", "a=rtcp-fb:96 nack pli", f"a={direction}")
+        return ("\r\n".join(("v=0", "c=IN IP4 127.0.0.1", *lines)) + "\r\n").encode()
+
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG + 'srtp = "preferred"\n') as one:
+            for call, profile in (("c1", "RTP/AVP"), ("c2", "RTP/AVPF")):
+                asked = []
+                for cseq, direction in ((1, "sendonly"), (2, "inactive"), (3, "sendonly")):
+                    to = one.tag() if cseq > 1 else ""
+                    invite = sip_request("INVITE", call, cseq, video(direction, profile), to=to)
+                    one.hear(invite.replace(b"Require:", b"Allow: INVITE, ACK, BYE, INFO\r\nRequire:"))
+                    one.said, before = one.said[-1:], one.tag()
+                    one.hear(sip_request("ACK", call, cseq, to=before))
+                    asked.append(sum(data.startswith(b"INFO ") for data in one.said))
+                    one.said = one.said[:1]
+                assert asked == ([1, 0, 1] if profile == "RTP/AVP" else [0, 0, 0])
+
+    asyncio.run(story())

@@ -341,6 +341,12 @@ class Model:
             self._later(f"again {number}", times, lambda: self._say(f"{method} {number}"))
         self._later(f"give up {number}", [self.now + LIFE], lambda: self._unanswered(number))
 
+    def rerouted(self, numbers: Iterable[int]) -> None:
+        """The connection of these requests broke: what has no answer goes out once more, another way (18.4)."""
+        for number in numbers:
+            if number in self.open:
+                self._say(f"{self.open[number]} {number}")
+
     def _unanswered(self, number: int) -> None:
         self._never(f"again {number}")
         if self.open.pop(number) == "BYE":

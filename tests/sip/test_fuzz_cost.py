@@ -262,6 +262,7 @@ CASES = [
 
 @pytest.mark.parametrize(("take", "data"), CASES)
 def test_64_kib_cost_at_most_50_ms_and_64_mib(take: Callable[[bytes], None], data: bytes) -> None:
+    """Duty S36."""
     assert len(data) <= SIZE
     spent = []
     for _ in range(3):

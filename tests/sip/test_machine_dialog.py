@@ -45,6 +45,7 @@ class Call:
         self.lines.append("Allow: INVITE, ACK, BYE" + (", UPDATE" if update else ""))
         self.sent: dict[str, tuple[str, int, bytes]] = {}
         self.ours: list[Request] = []
+        self.ways: dict[int, int] = {}  # the connection on which each of them went out
         self.given: list[tuple[int, int, bytes]] = []
         self.session = self.token = None
         self.old_tokens: list[int] = []
@@ -74,9 +75,8 @@ class Dialogs(RuleBasedStateMachine):
         self.answers: dict[tuple[str, str, str], bytes] = {}
         self.heard: list[tuple[float, int, str]] = []
         self.told: list[tuple[int, str]] = []
-        if flow.connection:
-            self.story.endpoint.receive_stream(b"\r\n\r\n", flow, START)  # a connection that is silent is closed
-            self.story.endpoint.data_to_send()
+        self.greet()
+        self.story.endpoint.data_to_send()
 
     # The peer speaks.
 
@@ -265,6 +265,26 @@ class Dialogs(RuleBasedStateMachine):
             self.story.endpoint.reoffer(call.session, ANSWER, self.story.now)
             self.compare()
 
+    # The network fails.
+
+    @precondition(lambda self: self.flow.connection)
+    @rule()
+    def reconnect(self) -> None:
+        """The connection breaks and the peer makes another; dialogs live on."""
+        old, number = self.flow, self.flow.connection
+        self.flow = Flow("tcp", OURS, (old.remote[0], old.remote[1] + 1), number + 1)
+        self.story.endpoint.connection_lost(old, self.story.now)
+        for call in self.all:
+            call.model.rerouted([cseq for cseq, way in call.ways.items() if way == number])
+        self.greet()
+        self.compare()
+
+    def greet(self) -> None:
+        """Open the connection; one that is silent is closed."""
+        if self.flow.connection:
+            self.story.endpoint.connection_made(self.flow, self.story.now)
+            self.story.endpoint.receive_stream(b"\r\n\r\n", self.flow, self.story.now)
+
     # Time passes.
 
     @precondition(lambda self: self.all)
@@ -297,14 +317,18 @@ class Dialogs(RuleBasedStateMachine):
         now = round(self.story.now - START, 6)
         for item in self.story.endpoint.data_to_send():
             assert isinstance(item, Send) and item.data, "an empty message goes to the peer"
+            if item.data == b"\r\n":
+                continue  # a pong
             message = parse(item.data)
             call = self.all[int((message.headers.get("Call-ID") or "")[5:])]
             text = f"{message.cseq.method} {message.cseq.number}"
             self.heard.append((now, call.number, f"{message.status} {text}" if isinstance(message, Response) else text))
             if isinstance(message, Request):
-                assert item.flow.remote in (THEIRS, self.flow.remote)
+                assert item.flow.remote in (THEIRS, self.flow.remote) or not item.flow.connection
                 new = message.method != "ACK" and message.cseq.number > len(call.ours)
                 call.ours += [message] if new else []
+                if message.method != "ACK":
+                    call.ways[message.cseq.number] = item.flow.connection
             else:
                 self.note(call, message, item.data)
         while (event := self.story.endpoint.next_event()) is not None:

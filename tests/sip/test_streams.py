@@ -7,7 +7,7 @@ from sip.events import (
     Invited,
 )
 from sip.values import Flow
-from tests.sip.story import ANSWER, Story, statuses
+from tests.sip.story import ANSWER, OFFER, Story, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
@@ -93,3 +93,28 @@ def test_a_long_request_goes_by_tcp_and_falls_back_to_udp():
     story.endpoint.connection_lost(tried, story.now)
     (invite,) = story.hear()
     assert (story.sent[0].flow.transport, invite.via.transport) == ("udp", "UDP")
+
+
+def test_the_200_goes_out_again_over_a_new_connection_of_ours_s2_s21():
+    story = Story(TCP)
+    event = story.invited()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.hear()
+    story.endpoint.connection_lost(TCP, story.now)
+    assert statuses(story.wait(0.6)) == [200]
+    (sent,) = story.sent
+    assert (sent.flow.connection, sent.flow.remote) == (0, TCP.remote)
+
+
+def test_an_ack_of_ours_finds_the_way_when_its_connection_broke_s34():
+    story = Story(TCP)
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    (invite,) = story.hear()
+    ok = story.reply(invite, 200, body=OFFER)
+    story.say(ok)
+    story.endpoint.connection_lost(TCP, story.now)
+    story.endpoint.connection_made(TCP2, story.now)
+    (ack,) = story.say(ok, TCP2)
+    assert ack.method == "ACK"
+    assert [item.flow.remote for item in story.sent] == [("192.0.2.1", 5070)]

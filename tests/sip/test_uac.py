@@ -298,3 +298,21 @@ def test_the_session_interval_counts_from_the_200_s27():
     story.say(story.request("ACK"))
     assert methods(story.wait(59)) == []
     assert methods(story.wait(2)) == ["BYE", "BYE"]
+
+
+def test_a_picture_is_asked_for_by_info_where_the_client_takes_it_and_nothing_hangs_on_the_answer_r26():
+    for status in (200, 404, 481, 501, None):
+        story = Story()
+        event = story.established("Allow: INVITE, ACK, BYE, INFO")
+        assert story.endpoint.ask_picture(event.session, story.now)
+        (asked,) = story.hear()
+        assert (asked.method, asked.headers.get("Content-Type")) == ("INFO", "application/media_control+xml")
+        assert b"<picture_fast_update/>" in asked.body
+        if status:
+            story.say(story.reply(asked, status))
+        story.wait(40)
+        assert story.events() == []
+        assert statuses(story.say(story.request("BYE"))) == []
+    story = Story()
+    event = story.established("Allow: INVITE, ACK, BYE")
+    assert not story.endpoint.ask_picture(event.session, story.now)

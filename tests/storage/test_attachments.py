@@ -63,9 +63,7 @@ def test_an_erasure_that_comes_in_between_leaves_no_file(tmp_path: Path) -> None
                 return part
 
         with pytest.raises(NoCall):
-            await Slow(acme.database, acme.keys, acme.vault, house.watch).add(
-                row.id, "chat", "application/json", b"{}", "paula"
-            )
+            await Slow(acme.attachments._cabinet, acme.vault).add(row.id, "chat", "application/json", b"{}", "paula")
         assert acme.vault.find(row.id, row.leaf, "a1") is None
 
     story(tmp_path, tell)

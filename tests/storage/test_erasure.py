@@ -169,6 +169,25 @@ def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
+        await permit(acme)
+        query = Query(party="Mira Okafor", since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
+        filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
+        late, broken = await record(acme), await record(acme, state=CallState.INTERRUPTED)
+        await acme.erasures.approve(filed.id, by="anton")
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed.id)
+        assert done and done.receipt and done.receipt["calls"] == sorted([first.id, late.id])
+        assert opens(acme, before) and opens(acme, broken)
+        for wrong in ({}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}):
+            with pytest.raises(ValueError, match="by calls, by party or by query"):
+                await acme.erasures.file(reason="x", by="paula", **wrong)
+
+    story(tmp_path, tell)
+
+
 def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         live, other = await record(acme, state=CallState.RECORDING), await record(acme)

@@ -171,14 +171,15 @@ def test_the_receipt_of_the_page_is_genuine_and_signs_what_the_page_says():
 
 
 def test_the_line_of_the_ledger_on_the_page_is_read_and_written_so(tmp_path):
+    (tmp_path / "again").mkdir()
     (tmp_path / "acme.erasures").write_text(block("ledger.md"))
     entry = Ledger(tmp_path, "acme").last()
     assert entry is not None
     assert entry.leaves == tuple(leaf_of(20_485, number) for number in (7, 8, 0x400))
     assert (entry.days, entry.erasures[0].leaves) == ((20_300,), (leaf_of(20_485, 7),))
     assert (entry.erasures[0].approved_by, len(entry.erasures[0].calls)) == ("second-desk", 1)
-    Ledger(tmp_path, "beta").append(entry)
-    assert (tmp_path / "beta.erasures").read_text() == block("ledger.md")
+    Ledger(tmp_path / "again", "acme").append(entry)
+    assert (tmp_path / "again" / "acme.erasures").read_text() == block("ledger.md")
 
 
 class VectorKeys:

@@ -16,20 +16,22 @@ from storage.errors import NoSpace, SealBroken
 from storage.people import Person
 from storage.policy import Wins
 from storage.rules import Wished
-from tests.storage.house import NOON, ROOT, House, opens, permit, record, story
+from tests.storage.house import NOON, ROOT, House, emptied, opens, permit, record, story
 
 FILE = "customers/acme/papers.journal"
 
 
-def lose_the_database(house: House) -> None:
-    """Take the database away, as a broken disk or a backup without it does."""
+async def lose_the_database(house: House) -> None:
+    """Take the database away, as a broken disk or a backup without it does; a server loses all rows."""
+    if house.database != "sqlite":
+        await (await emptied(house.database, house.settings.name, house.data)).close()
     for path in (house.data / "customers" / "acme").glob("index.sqlite3*"):
         path.unlink()
 
 
 async def reopened(house: House) -> Customer:
     """Open the house again without its database."""
-    lose_the_database(house)
+    await lose_the_database(house)
     return await house.open()
 
 

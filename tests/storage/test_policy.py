@@ -1,6 +1,7 @@
 """Retention decides the same as a slow and obvious oracle, whatever the clock does."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -165,3 +166,71 @@ def test_a_decision_is_that_of_the_oracle(subject: Subject, policy: Policy, now:
     decision = decide(subject, policy, now)
     assert decision.verdict is oracle(subject, policy, now)
     assert decide(subject, policy, now + 9999 * DAY).erase_after == decision.erase_after
+
+
+class Believer:
+    """An independent clock for the property below: adds up what has passed, and follows only small corrections."""
+
+    def __init__(self, wall: datetime) -> None:
+        self.at = wall
+
+    def look(self, wall: datetime, passed: float) -> datetime:
+        self.at += timedelta(seconds=passed)
+        if wall > self.at and (wall - self.at).total_seconds() <= 60:
+            self.at = wall
+        return self.at
+
+
+steps = st.lists(
+    st.tuples(
+        st.floats(0, 7200),  # seconds that really pass
+        st.sampled_from([0.0, 0.0, 0.0, 30.0, -30.0, -7 * 86400.0, 30 * 86400.0, 3650 * 86400.0, 3600.0, -3600.0]),
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_a_property_nothing_is_due_before_so_much_time_has_passed(walk: list[tuple[float, float]]) -> None:
+    """Whatever the clock is set to on the way, a call is not due before its days have passed, small corrections aside."""
+    clock, believer, policy = TrustedClock(ENDED, 0.0), Believer(ENDED), Policy(1)
+    passed, offset, corrected = 0.0, 0.0, 0.0
+    for seconds, jump in walk:
+        before = clock.wall
+        passed, offset = passed + seconds, offset + jump
+        corrected += 60.0
+        wall = ENDED + timedelta(seconds=passed + offset)
+        clock = clock.advance(wall, passed)
+        assert before <= clock.wall <= ENDED + timedelta(seconds=passed + corrected)
+        verdict = decide(call(), policy, clock.wall).verdict
+        assert verdict is Verdict.KEEP or passed + corrected >= 86400
+        believed = believer.look(wall, seconds)
+        assert abs((believed - clock.wall).total_seconds()) <= 1e-3 + 60
+
+
+LOCAL = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia")]
+MOMENTS = [
+    datetime(2026, 3, 29, 1, 59, 59),  # the hour that is left out in Berlin
+    datetime(2026, 10, 25, 2, 30),  # the hour that comes twice
+    datetime(2028, 2, 28, 23, 59),  # a leap day follows
+    datetime(2028, 2, 29, 12),
+    datetime(2011, 12, 29, 12),  # the day that Samoa left out follows
+    datetime(2026, 12, 31, 23, 59, 59),
+]
+
+
+@pytest.mark.parametrize("zone", LOCAL, ids=str)
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("days", [0, 1, 7, 180, 365, 3650])
+@pytest.mark.parametrize("held", [False, True])
+def test_every_zone_day_and_hold_by_counting_seconds(zone: ZoneInfo, fold: int, days: int, held: bool) -> None:
+    """The oracle knows nothing of dates: it counts the seconds of the epoch."""
+    for moment in MOMENTS:
+        ended = moment.replace(tzinfo=zone, fold=fold)
+        due = ended.timestamp() + days * 86400
+        for delta in (-1.0, -1e-3, 0.0, 1e-3, 1.0):
+            now = datetime.fromtimestamp(due + delta, UTC)
+            found = decide(call(ended_at=ended, hold=held), Policy(days), now)
+            wanted = Verdict.HELD if held else Verdict.DUE if now.timestamp() >= due else Verdict.KEEP
+            assert found.verdict is wanted
+            assert found.erase_after is not None and found.erase_after.timestamp() == due

@@ -1,4 +1,4 @@
-"""Between two customers: whatever file of one is put in the place of the other's is refused, or shows and does nothing."""
+"""Between two customers: a file of one in the place of the other's is refused, or shows and does nothing."""
 
 import asyncio
 import shutil
@@ -16,6 +16,7 @@ NAMES = ("acme", "beta")
 FILES = (  # every file that a customer has, beside those of the vault
     "customers/{}/index.sqlite3",
     "customers/{}/audit.jsonl",
+    "customers/{}/papers.journal",
     "customers/{}/tokens.json",
     "customers/{}/tree.state",
     "keys/{}.audit",

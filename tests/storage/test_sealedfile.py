@@ -1,4 +1,4 @@
-"""The file of an export is sealed as it is written."""
+"""An export, or anything else that is written by and by, is sealed as it is written."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 
 from storage import papers
 from storage.errors import PartExists, Torn
-from storage.exportfile import BLOCK, PART, Sink
 from storage.keys import CustomerKeys
+from storage.sealedfile import BLOCK, PART, Sink
 from storage.vault import Vault
 
 ID = "00000000-0000-4000-8000-000000000001"

@@ -1,4 +1,4 @@
-"""The file of an export while it is written: plaintext in, nothing but ciphertext on the disk."""
+"""A sealed file that is written by and by, an export or an attachment: plaintext in, only ciphertext on the disk."""
 
 import os
 from collections.abc import Callable
@@ -6,24 +6,29 @@ from types import TracebackType
 
 from storage.container import Sealer
 from storage.durable import Disk, disk_errors, write_all
-from storage.vault import Vault
+from storage.vault import PartRef, Vault
 
 PART = "a1"
 BLOCK = 1 << 20  # bytes sealed and written at once
 
 
 class Sink:
-    """Takes the bytes of an export; also what zipfile needs of a file that cannot be rewound."""
+    """Takes the bytes of a part; also what zipfile needs of a file that cannot be rewound."""
 
-    def __init__(self, vault: Vault, id: str, leaf: int, check: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, vault: Vault, id: str, leaf: int, check: Callable[[], None] = lambda: None, *, part: str = PART
+    ) -> None:
         """Make the file; `check` is called before each block and may raise. Raises PartExists, NoSpace, Forgotten."""
         self.size = 0
         # plaintext bytes taken so far
+        self.ref: PartRef | None = None
+        # the part, once it is finished
         self._vault = vault
-        self._place = (id, leaf, PART)
+        self._place = (id, leaf, part)
         self._check = check
         made = vault.create(*self._place)
         self._fd = made.fd
+        self._path = made.path
         self._sealer = Sealer(made.secret)
         self._at = self._sealer.sealed
         self._kept = bytearray()
@@ -43,12 +48,17 @@ class Sink:
         """Seal the end, make everything durable, give the file its place; return the plaintext bytes."""
         self._pass_on()
         self._put(self._sealer.finish())
-        with disk_errors("write an export"):
+        with disk_errors("write a sealed file"):
             os.fsync(self._fd)
         self.close()
-        ref = self._vault.finish(*self._place)
-        Disk().sync_folder(ref.path.parent)
+        self.ref = self._vault.finish(*self._place)
+        Disk().sync_folder(self.ref.path.parent)
         return self.size
+
+    def discard(self) -> None:
+        """Take the unfinished file away."""
+        self.close()
+        self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give the descriptor back; a file that was not finished stays unreadable until it is removed."""
@@ -70,6 +80,6 @@ class Sink:
 
     def _put(self, cipher: bytes) -> None:
         if cipher:
-            with disk_errors("write an export"):
+            with disk_errors("write a sealed file"):
                 write_all(self._fd, cipher, self._at)
             self._at += len(cipher)

@@ -1,0 +1,35 @@
+"""With no byte left on the disk a call is still erased, with its receipt; a database lost afterwards knows it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.journeys.test_forgetting import WAIVER, place, record
+from tests.journeys.test_full_disk import fill, small_disk
+
+__all__ = ["small_disk"]
+
+
+def test_erasing_works_at_no_byte_free(small_disk: Path, tmp_path: Path) -> None:
+    one = tmp_path
+    with place(one) as api:
+        assert api.one.data == small_disk
+        gone, held, kept = (call["id"] for call in record(api, 3))
+        api.ask("PUT", "/waiver", json=WAIVER)
+        fill(small_disk)
+        assert os.statvfs(small_disk).f_bavail == 0
+        receipt = api.erase(calls=[gone])["receipt"]
+        assert receipt["calls"] == [gone] and api.gone(gone)
+        (small_disk / "filler").unlink()
+        assert api.ask("PUT", f"/calls/{held}/hold", "privacy", json={"reason": "court"}).status_code == 200
+        fill(small_disk)
+        assert api.erase(calls=[kept])["receipt"]["calls"] == [kept]
+        (small_disk / "filler").unlink()
+        assert api.one.stop() == 0
+        for path in small_disk.glob("customers/acme/index.sqlite3*"):
+            path.unlink()
+        api.one.start()
+        found = api.ask("GET", f"/erasures/{receipt['erasure']}", "privacy").json()
+        assert found["receipt"] == receipt
+        assert api.one.run("audit", "verify").returncode == 0

@@ -1,0 +1,104 @@
+"""A network that loses, repeats and reorders, and senders whose address is really foreign. Only root can make one."""
+
+from __future__ import annotations
+
+import socket
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sip.message import Response, parse
+from tests.journeys.coded_calls import Watched, missing, place, verified, wishes
+from tests.journeys.network import CLIENT, SERVER, STRANGER, Weather, lossy
+from tests.journeys.server import server
+from tests.journeys.test_floods import request
+from tests.recorder.offers import sdp
+
+PORTS = {"host": SERVER, "api_host": "127.0.0.1", "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 200}
+CALLS = 8
+FRAME_MS = 20
+BAD = Weather(loss=0.05, twice=0.02, late=0.2)
+
+
+def calls_over(weather: Weather, folder: Path, seconds: float) -> None:
+    with lossy(weather) as network, server(folder, level="info", sources=f"{CLIENT}/32", **PORTS) as one:
+        with network.inside("server"):
+            it = Watched(one, one.init())
+            one.start()
+        with network.inside("client"):
+            calls = place([replace(plan, seconds=seconds) for plan in wishes(one, CALLS, seconds)])
+        lost = sum(network.lost().values())
+        assert [(call.number, call.faults) for call in calls if not call.well] == []
+        with network.inside("server"):
+            recorded = it.over(calls)
+            seen, sent = 0, 0
+            for call in calls:
+                mine = recorded[call.session_id]
+                assert (mine["state"], mine["end_reason"]) == ("complete", "bye")
+                for stream, said, found in zip(call.streams, mine["streams"], it.channels(mine["id"]), strict=True):
+                    lack = missing(stream, found)
+                    inner = [frame for frame in lack if frame > found[0].frame and frame < found[-1].frame]
+                    assert said["packets"] == stream.frames - len(lack)
+                    assert said["lost"] == len(inner)
+                    assert said["gap_ms"] >= FRAME_MS * len(inner)
+                    assert {reason for _, _, reason in said["gaps"]} <= {"loss"}
+                    assert bool(said["gaps"]) == bool(inner)
+                    seen, sent = seen + len(lack), sent + stream.frames
+            print(f"{lost} of {sent} RTP packets lost on the way, {seen} frames missing")
+            assert seen == lost
+            assert weather.loss == 0 or lost > 0.4 * weather.loss * sent
+            assert one.stop() == 0
+            assert "Traceback" not in one.log.read_text()
+            assert verified(one) == []
+
+
+def test_calls_over_a_lossy_network_lack_what_was_lost_and_name_it(tmp_path: Path) -> None:
+    calls_over(BAD, tmp_path, 6.0)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("weather", [replace(BAD, loss=0.15, late=0.5, by=0.5), replace(BAD, loss=0.0, late=0.3)])
+def test_torture_of_calls_over_worse_networks(tmp_path: Path, weather: Weather) -> None:
+    calls_over(weather, tmp_path, 60.0)
+
+
+def heard(source: str, kind: int, data: bytes) -> Response | None:
+    """Send a request from an address and return the final answer; None if there is silence or the door."""
+    with socket.socket(type=kind) as own:
+        own.bind((source, 0))
+        own.settimeout(1.0)
+        own.connect((SERVER, 5060))
+        own.sendall(data)
+        try:
+            while answer := own.recv(65536):
+                parsed = parse(answer)
+                if isinstance(parsed, Response) and parsed.status >= 200:
+                    return parsed
+        except (TimeoutError, ConnectionError):
+            return None
+    return None
+
+
+def test_a_foreign_address_gets_silence_on_udp_and_403_on_tcp(tmp_path: Path) -> None:
+    with lossy(Weather()) as network, server(tmp_path, level="info", sources=f"{CLIENT}/32", **PORTS) as one:
+        with network.inside("server"):
+            it = Watched(one, one.init())
+            one.start()
+        seen = Counter()
+        with network.inside("client"):
+            for source in (CLIENT, STRANGER):
+                options = heard(source, socket.SOCK_DGRAM, request("OPTIONS", f"o{source}", source))
+                invite = request("INVITE", f"i{source}", source, sdp("sendonly", "sendonly")).replace(b"UDP", b"TCP", 1)
+                call = heard(source, socket.SOCK_STREAM, invite)
+                seen.update([(source, options and options.status, call and call.status)])
+        assert seen == Counter([(CLIENT, 200, 200), (STRANGER, None, 403)])
+        with network.inside("server"):
+            assert it.figure('recorder_sip_dropped_total{reason="source"}') >= 1
+            listed = [(each["status"], each["reason"]) for each in it.ask("/incidents").json()["items"]]
+            assert listed == [(403, "no-customer")]
+            dropped = {line["reason"]: line["source"] for line in one.lines() if line.get("event") == "sip.dropped"}
+            assert dropped["source"] == STRANGER
+            one.stop()

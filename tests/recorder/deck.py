@@ -1,0 +1,105 @@
+"""One call on a tape in this process: real sockets, a real part and a real spool, time given by the test."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from media import records
+from media.drain import Region
+from media.spec import StreamSpec
+from recorder import wire
+from recorder.tape import Tape
+from storage.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
+from tests.recorder.studio import CALL, SUITE, Sender, Studio
+
+TICK = 1_000_000_000
+
+
+class Deck:
+    """A tape with its senders; `now` moves by a tick with each drain."""
+
+    def __init__(self, folder: Path, streams: int, srtp: bool) -> None:
+        self.folder = folder
+        key = os.urandom(30) if srtp else None
+        self.pairs = [Studio._pair() for _ in range(streams)]
+        self.senders = [Sender(key, 0x1000 + n) for n in range(streams)]
+        self.specs = tuple(
+            StreamSpec(
+                n, SUITE if srtp else None, key or b"", own_key=os.urandom(30) if srtp else b"",
+                payloads=((8, "PCMA", 8000),), source=("127.0.0.1", self.senders[n].socket.getsockname()[1]),
+            )
+            for n in range(streams)
+        )  # fmt: skip
+        self.secrets: dict[str, PartSecret] = {}
+        self.regions = 0
+        self.now = time.time_ns()
+        self.region = self.fresh_region()
+        self.tape = self._tape()
+        self.tape.add_streams(self.specs, self.descriptors())
+
+    def fresh_region(self) -> Region:
+        self.regions += 1
+        return Region(str(self.folder / f"region{self.regions}"))
+
+    def descriptors(self) -> dict[int, list[int]]:
+        return {n: [os.dup(fd) for fd in pair.filenos()] for n, pair in enumerate(self.pairs)}
+
+    def part(self, name: str) -> tuple[wire.Part, int]:
+        header, secret = new_part(bytes(32), b"test", MEDIA_SEGMENT, os.urandom)
+        fd = os.open(self.folder / name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+        os.write(fd, header)
+        self.secrets[name] = secret
+        return wire.Part(name, secret.key, secret.prefix, secret.segment), fd
+
+    def _tape(self, pauses: tuple[tuple[int, int | None], ...] | None = ()) -> Tape:
+        part, fd = self.part(f"m{len(self.secrets) + 1}")
+        spool = os.open(self.folder / "spool", os.O_CREAT | os.O_RDWR)
+        return Tape(wire.NewCall(CALL, part, self.specs, pauses), fd, spool, os.urandom)
+
+    def send(self, count: int) -> None:
+        for sender, pair in zip(self.senders, self.pairs, strict=True):
+            sender.send(pair.port, count)
+
+    def tick(self) -> None:
+        self.now += TICK
+        self.tape.drain(self.region, self.now)
+
+    def succeed(self, *, kept: bool, raw: bool = True) -> None:
+        """Let a successor take over from the spool and, with `raw`, from the region of the dead worker."""
+        dead = str(self.folder / f"region{self.regions}")
+        self.tape.release()
+        self.region = self.fresh_region()
+        self.tape = self._tape(None)
+        self.tape.add_streams(self.specs, self.descriptors())
+        self.tape.resume(self.region, dead if raw else None, kept, time.time_ns())
+
+    def close(self) -> list[records.Record]:
+        """Close the tape and read all parts as a player would."""
+        committed = self.tape.close(self.region, time.time_ns())
+        out: list[records.Record] = []
+        for name, length in (*self.tape.parts, (self.tape.part, committed)):
+            data = (self.folder / name).read_bytes()[:length]
+            reader = Reader(self.secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]  # mypy infers no lambda with a default
+            out += records.read(reader.chunks(live=name != self.tape.part)) if len(data) > 40 else []
+        return out
+
+    def frames(self, found: list[records.Record], stream: int = 0) -> list[int]:
+        return [number for _, number in sorted(Studio.numbered(found, stream))]
+
+
+@contextmanager
+def deck(folder: Path, streams: int = 2, srtp: bool = True) -> Iterator[Deck]:
+    """Have a tape and let go of everything in the end."""
+    one = Deck(folder, streams, srtp)
+    try:
+        yield one
+    finally:
+        one.tape.release()
+        for pair in one.pairs:
+            pair.close()
+        for sender in one.senders:
+            sender.socket.close()

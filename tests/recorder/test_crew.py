@@ -1,0 +1,121 @@
+"""Workers and calls as main sees them: what the kernel says of a process, and what a dead one left."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from media import sockets
+from media.drain import journal_of
+from recorder import crew
+from recorder.crew import Process, activity, excused, find_relics, fresh_region, listed, reap, reap_soon, wait_for_end
+from recorder.slots import Slots
+
+CALL = "0a64dd1c-0000-4000-8000-000000000001"
+HOLD = "import sys; from media.drain import Region; r = Region(sys.argv[1]); print(flush=True); sys.stdin.read()"
+
+
+def spawned(code: str, *words: str) -> int:
+    """Start a child that nobody waits for but the code under test; it has begun when this returns."""
+    reading, writing = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writing, 1)]
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code, *words], os.environ, file_actions=actions)
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    return pid
+
+
+def is_excused(pid: int, used: float = 0.0) -> bool:
+    with socket.socket() as control:
+        return excused(Process(0, pid, control, Path("raw"), 0.0, 0.0, used))
+
+
+def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
+    pairs = {n: sockets.open_pair("127.0.0.1", 0, rtcp=False) for n in (4, 2)}
+    assert listed(pairs) == (((4, 1), (2, 1)), [pairs[4].rtp.fileno(), pairs[2].rtp.fileno()])
+    for pair in pairs.values():
+        pair.close()
+
+
+def test_a_process_is_known_by_its_state_and_its_time() -> None:
+    state, used = activity(os.getpid())
+    assert state == "R" and used > 0
+    pid = spawned("print(flush=True); import time; time.sleep(60)")
+    while activity(pid)[0] != "S":
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGSTOP)
+    while activity(pid)[0] != "T":
+        time.sleep(0.005)
+    assert not is_excused(pid)  # stopped: killing it helps
+    os.kill(pid, signal.SIGKILL)
+    reap(pid)
+    assert activity(pid) == ("X", 0.0)
+    reap(pid)  # a second time does nothing
+
+
+def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
+    pid = spawned("print(flush=True)\nwhile True: pass")
+    used = activity(pid)[1]
+    assert is_excused(pid, used)
+    assert not is_excused(pid, used - crew.STARVED - 1)
+    os.kill(pid, signal.SIGKILL)
+    reap(pid)
+
+
+def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = spawned("print(flush=True)")
+    reap_soon(ending)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(ending, os.WNOHANG)
+    monkeypatch.setattr(crew, "PATIENCE", 0.05)
+    stuck = spawned("print(flush=True); import time; time.sleep(60)")
+    reap_soon(stuck)
+    assert activity(stuck)[0] == "X"
+
+
+def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PATIENCE", 0.05)
+    path = str(tmp_path / "raw")
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        wait_for_end(path)  # it does not end by itself
+        assert other.wait(5) == -signal.SIGKILL
+    wait_for_end(path)
+
+
+def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
+    first = fresh_region(tmp_path, 0, 0)
+    first.touch()
+    second = fresh_region(tmp_path, 0, 0)
+    assert first != second and not second.exists()
+    assert fresh_region(tmp_path, 1, 0) not in (first, second)
+
+
+def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
+    with closing(Slots(tmp_path / "live")) as slots:
+        slots.take().write(json.dumps({"v": 2, "call": CALL, "ports": []}).encode(), b"x")
+    for name, call in (("worker-0.1.0.raw", CALL), ("worker-1.1.0.raw", "gone"), ("worker-2.1.0.raw", "")):
+        code = (
+            "import sys; from media.drain import Region; r = Region(sys.argv[1])\n"
+            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+    assert find_relics(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
+    assert [path.name for path in tmp_path.glob("*.raw")] == ["worker-0.1.0.raw"]
+    journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
+    assert journal is not None and journal.call == CALL
+    assert crew.call_of(tmp_path / "missing") is None
+
+
+def test_a_call_nobody_has_is_not_clean() -> None:
+    final = crew.unclean(CALL)
+    assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())

@@ -1,0 +1,262 @@
+"""A call on its part: what a tick writes, what a successor finds, and why audio is missing."""
+
+import errno
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media import records, spool
+from media.batch import SLOTS
+from recorder import reel
+from recorder.lanes import read_slot
+from recorder.tape import MAX_ROUNDS
+from tests.recorder.deck import deck
+
+
+def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
+        slots = [read_slot(descriptor, spool.offset(n)) for n in (0, 1)]
+        os.close(descriptor)
+        newest = spool.newest(*slots)
+        assert newest is not None
+        assert (newest.generation, newest.part, newest.closed) == (one.tape.generation, 1, False)
+        assert newest.committed == (tmp_path / "m1").stat().st_size
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(20))] * 2
+        marks = [record.kind for record in found if isinstance(record, records.Marked)]
+        assert marks == [records.Mark.END] and one.tape.clean and one.tape.closed
+
+
+def test_a_call_costs_at_most_one_write_of_its_part_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second of two streams: four segments, one write; the disk holds at most 1.03 times the payload."""
+    writes: list[int] = []
+    write = os.write
+
+    def counted(descriptor: int, data: bytes) -> int:
+        writes.append(len(data))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(reel.os, "write", counted)
+    with deck(tmp_path) as one:
+        for _ in range(60):
+            one.send(50)
+            writes.clear()
+            one.tick()
+            assert len(writes) <= 1
+        size = sum(figures["bytes"] for figures in one.tape.figures())
+        assert size == 60 * 2 * 50 * 160
+        one.close()
+        assert (tmp_path / "m1").stat().st_size <= 1.03 * size
+
+
+def test_a_socket_that_is_very_full_waits_for_the_next_tick(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(2)
+        one.tick()
+        one.tick()
+        one.send(MAX_ROUNDS * SLOTS + 10)
+        one.tick()
+        behind = one.tape.figures()[0]["packets"]
+        assert behind == 2 + MAX_ROUNDS * SLOTS
+        one.tick()
+        assert one.tape.figures()[0]["packets"] == behind + 10
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, srtp=srtp) as one:
+        one.send(30)
+        one.tick()
+        one.succeed(kept=True)  # its region holds a batch that was committed
+        one.send(10)
+        one.region.begin(one.tape._call, one.tape.generation + 1, [0, 1], [True, True])
+        for lane in (0, 1):
+            assert one.region.receive(lane, one.tape.lanes[lane].rtp) == 10  # killed before it was committed
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        for stream, figures in enumerate(one.tape.figures()):
+            assert one.frames(found, stream) == list(range(45))
+            assert (figures["packets"], figures["foreign"], figures["rejected"]) == (45, 0, 0)
+            assert figures["gaps"] == []
+
+
+def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        lost = [one.senders[0].packet() for _ in range(7)]
+        one.succeed(kept=False)
+        one.send(10)
+        found = one.close()
+        figures = one.tape.figures()[0]
+        assert one.frames(found) == [*range(30), *range(37, 47)]
+        assert [gap[2] for gap in figures["gaps"]] == ["restart"] and figures["gap_ms"] == len(lost) * 20
+        restart = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.RESTART)
+        assert restart.value > 0
+
+
+def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        time.sleep(0.1)
+        one.succeed(kept=False)
+        one.close()
+        assert [gap[2] for gap in one.tape.figures()[0]["gaps"]] == ["restart"]
+        assert one.tape.figures()[0]["gap_ms"] >= 60
+
+
+def test_lost_packets_are_a_gap_of_their_own_length(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        for _ in range(3):
+            one.senders[0].packet()
+        one.send(10)
+        one.close()
+        figures = one.tape.figures()[0]
+        assert (figures["lost"], figures["gap_ms"]) == (3, 60)
+        assert [gap[2] for gap in figures["gaps"]] == ["loss"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(reel, "MAX_BACKLOG", 20_000)
+    write, broken = os.write, False
+
+    def refusing(descriptor: int, data: bytes) -> int:
+        if broken:
+            raise OSError(code, os.strerror(code))
+        return write(descriptor, data)
+
+    monkeypatch.setattr(reel.os, "write", refusing)
+    with deck(tmp_path, streams=1) as one:
+        broken = True
+        for _ in range(4):
+            one.send(50)
+            one.tick()
+        assert one.tape.trouble == code
+        broken = False
+        one.send(50)
+        one.tick()
+        assert not one.tape.trouble
+        found = one.close()
+        figures = one.tape.figures()[0]
+        kept = one.frames(found)
+        assert [gap[2] for gap in figures["gaps"]] == ["disk"] and not one.tape.clean
+        assert kept == sorted(set(kept)) and len(kept) < 250 and kept[-50:] == list(range(200, 250))
+        disk = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.DISK)
+        assert disk.value > 0
+
+
+def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        spool_fd, generation = one.tape._spool_fd, one.tape.generation
+        one.tape._spool_fd = os.open("/dev/full", os.O_RDWR)
+        one.send(10)
+        one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        os.close(one.tape._spool_fd)
+        one.tape._spool_fd = spool_fd
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble and one.tape.generation > generation
+        assert one.frames(one.close()) == list(range(30))
+
+
+def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pwrite = os.pwrite
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        generation = one.tape.generation
+        with monkeypatch.context() as full:
+            full.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:100], at))
+            one.send(10)
+            one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble
+        assert one.frames(one.close()) == list(range(30))
+
+
+def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        one.tape.pause(time.time_ns())
+        assert one.tape.paused
+        one.send(5)
+        for _ in range(6):  # and some that a well-behaved client does not even send
+            one.senders[0].packet()
+        time.sleep(0.13)
+        one.tick()
+        one.tape.unpause(time.time_ns())
+        one.send(10)
+        one.tick()
+        one.tape.change(one.region, [replace(one.specs[0], held=True)], {}, (), time.time_ns())
+        for _ in range(8):  # an SBC may go on counting while it holds
+            one.senders[0].packet()
+        time.sleep(0.17)  # the kernel's clock says how many fit in
+        one.tape.change(one.region, one.specs, {}, (), time.time_ns())
+        one.send(10)
+        found = one.close()
+        figures = one.tape.figures()[0]
+        assert one.frames(found) == [*range(10), *range(21, 31), *range(39, 49)]
+        assert (figures["lost"], figures["gap_ms"], figures["gaps"]) == (0, 0, [])
+        marks = [record.kind for record in found if isinstance(record, records.Marked)]
+        assert marks[:4] == [records.Mark.PAUSE, records.Mark.RESUME, records.Mark.HOLD, records.Mark.UNHOLD]
+
+
+def test_a_part_that_takes_nothing_any_more_hands_all_of_it_to_the_next(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        one.tape._reel.close()
+        one.tape._reel._fd = os.open("/dev/full", os.O_WRONLY)
+        one.send(50)
+        one.tick()
+        assert one.tape.trouble == errno.ENOSPC
+        part, descriptor = one.part("m2")
+        one.tape.next_part(one.region, part, descriptor, one.now)
+        assert not one.tape.trouble
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(70))] * 2
+
+
+def test_a_next_part_goes_on_with_what_the_one_before_did_not_hold(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(30)
+        one.tick()
+        part, descriptor = one.part("m2")
+        one.tape.next_part(one.region, part, descriptor, one.now)
+        one.send(30)
+        found = one.close()
+        assert [name for name, _ in one.tape.parts] == ["m1"] and one.tape.part == "m2"
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(60))] * 2
+
+
+def test_what_is_lost_after_a_pause_is_lost(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        one.tape.pause(time.time_ns())
+        one.tape.unpause(time.time_ns())
+        one.send(10)
+        one.tick()
+        for _ in range(3):
+            one.senders[0].packet()
+        one.send(10)
+        one.close()
+        assert (one.tape.figures()[0]["lost"], one.tape.figures()[0]["gap_ms"]) == (3, 60)
