@@ -18,7 +18,7 @@ from storage.exports import Export, ExportState, Request, TooMany
 from storage.papers import MAX_TEXT
 
 FORMATS = ("xlsx", "csv", "json")
-MEDIA = (*schemas.FORMATS, "mkv")
+MEDIA = schemas.FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*spreadsheet.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once

@@ -22,7 +22,14 @@ CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711
 MAX_PLAYS = 8  # of one customer at once: an hour of stereo WAV takes 115 MB of memory while it is sent
 SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
 MEDIA = (schemas.FORMAT,)
-CONTENT_TYPES = ("audio/wav", "audio/flac", "audio/ogg", "audio/mpeg", "application/vnd.tcpdump.pcap")
+CONTENT_TYPES = (
+    "audio/wav",
+    "audio/flac",
+    "audio/ogg",
+    "audio/mpeg",
+    "video/x-matroska",
+    "application/vnd.tcpdump.pcap",
+)
 
 
 class Source:

@@ -39,6 +39,7 @@ _PARTY = _object(
         "name": _MAYBE_TEXT,
         "number": _MAYBE_TEXT,
         "uri": _MAYBE_TEXT,
+        "also": {"type": "array", "items": _TEXT},
         "user_id": _MAYBE_TEXT,
         "joined_at": _MAYBE_TIME,
         "left_at": _MAYBE_TIME,

@@ -17,7 +17,7 @@ from storage.holds import Hold
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_CURSOR = 256  # characters; ours have up to 80
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
-FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
+FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 
 
 @dataclass(frozen=True, slots=True)

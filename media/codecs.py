@@ -49,6 +49,9 @@ STATIC = {
 # Never sound: digits (RFC 4733) are personal data and no audio, comfort noise (RFC 3389) is the absence of it.
 NOT_SOUND = frozenset({"TELEPHONE-EVENT", "TONE", "CN"})
 
+# What pictures can be made of (media.pictures).
+PICTURES = frozenset({"H264", "VP8"})
+
 
 @dataclass(frozen=True)
 class Coding:
@@ -168,7 +171,7 @@ def coding(form: Format) -> Coding | None:
 class Known:
     """A format, looked up once."""
 
-    __slots__ = ("clock", "coding", "form", "rate", "sound")
+    __slots__ = ("clock", "coding", "form", "picture", "rate", "sound")
 
     def __init__(self, form: Format) -> None:
         self.form = form
@@ -176,6 +179,8 @@ class Known:
         # None: nobody can decode it
         self.sound = form.name.upper() not in NOT_SOUND
         # False: digits and comfort noise
+        self.picture = form.name.upper() in PICTURES
+        # video that can be shown
         self.clock = (self.coding and self.coding.clock) or max(form.clock, 1)
         # RTP clock that really counts, Hz
         self.rate = (self.coding and self.coding.rate) or self.clock

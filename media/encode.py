@@ -1,4 +1,7 @@
-"""PCM to FLAC, Ogg/Opus, MP3 and Matroska by FFmpeg (PyAV, imported when an encoder is made)."""
+"""PCM to FLAC, Ogg/Opus, MP3 and Matroska by FFmpeg (PyAV, imported when an encoder is made).
+
+Matroska also takes pictures: VP8, which every player and browser shows and nobody asks a fee for.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from media.errors import MediaError
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.audio.stream import AudioStream
     from av.container import OutputContainer
+    from av.video.stream import VideoStream
 
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -20,6 +25,10 @@ OPUS_BITS = 24_000  # a channel, for 8 kHz: transparent for telephone speech
 WIDE_BITS = 40_000  # a channel, above
 MP3_BITS = 32_000
 OPUS_EFFORT = "5"  # of 10: two thirds of the time, no difference anybody hears in speech
+FILM_RATE = 25  # pictures a second at most
+FILM_BITS = 1_000_000  # enough for faces; a shared page of text is sharp after a second
+FILM_OPTIONS = {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "auto-alt-ref": "0"}
+MILLISECOND = Fraction(1, 1000)
 BUFFER = 1 << 18  # bytes FFmpeg collects before it writes
 
 
@@ -64,8 +73,10 @@ LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 class Encoder:
     """Take interleaved 16-bit PCM and write a container; `finish` must be called."""
 
-    def __init__(self, out: BinaryIO, form: Container, rate: int, titles: Sequence[str]) -> None:
-        """`titles` names each channel. Raises Unencodable."""
+    def __init__(
+        self, out: BinaryIO, form: Container, rate: int, titles: Sequence[str], picture: tuple[int, int] | None = None
+    ) -> None:
+        """`titles` names each channel; `picture` is width and height of a video track. Raises Unencodable."""
         import av
 
         self._kind = _fitting(form, rate, len(titles))
@@ -75,6 +86,28 @@ class Encoder:
             self._tracks = [self._track("mono", title) for title in titles]
         else:
             self._tracks = [self._track(LAYOUTS[len(titles) - 1], "")]
+        self._film = self._pictures(*picture) if picture else None
+
+    @property
+    def seconds(self) -> float:
+        """Return how much sound was given."""
+        return self._at / self._rate
+
+    def _pictures(self, width: int, height: int) -> VideoStream:
+        from av.video.stream import VideoStream
+
+        film = self._out.add_stream("libvpx", rate=FILM_RATE, options=FILM_OPTIONS)
+        if not isinstance(film, VideoStream):
+            raise Unencodable("libvpx is no video codec")
+        film.width, film.height, film.pix_fmt, film.bit_rate = width, height, "yuv420p", FILM_BITS
+        film.codec_context.time_base = MILLISECOND
+        return film
+
+    def show(self, seconds: float, frame: VideoFrame) -> None:
+        """Encode the picture that is seen from a time on; times never go back."""
+        if self._film is not None:
+            frame.pts, frame.time_base = round(seconds * 1000), MILLISECOND
+            self._out.mux(self._film.encode(frame))
 
     def _track(self, layout: str, title: str) -> AudioStream:
         from av.audio.stream import AudioStream
@@ -120,7 +153,7 @@ class Encoder:
         """Write what is held back and the end of the container."""
         if not self._at:  # a file without one sample opens nowhere
             self.give(bytes(self._rate // 50 * self._channels * 2))
-        for track in self._tracks:
+        for track in (*self._tracks, *((self._film,) if self._film else ())):
             self._out.mux(track.encode(None))
         self._out.close()
 

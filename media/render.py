@@ -95,11 +95,13 @@ class Measured:
         return self.timeline.samples
 
 
-def measure(records: Iterable[Record], streams: Sequence[RenderStream]) -> Measured:
-    """Read the records once. Raises NothingToRender, TooLong, Damaged."""
+def measure(
+    records: Iterable[Record], streams: Sequence[RenderStream], pictures: Sequence[RenderStream] = ()
+) -> Measured:
+    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged."""
     if not 0 < len(streams) <= MAX_CHANNELS:
         raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
-    survey = Survey({s.index: s.payloads for s in streams})
+    survey = Survey({s.index: s.payloads for s in (*streams, *pictures)})
     marks: list[Marked] = []
     for item in batches(records):
         if isinstance(item, Batch):
@@ -111,9 +113,17 @@ def measure(records: Iterable[Record], streams: Sequence[RenderStream]) -> Measu
     return Measured(survey.finish(), streams, marks)
 
 
-def render(measured: Measured, records: Iterable[Record], give: Callable[[bytes | bytearray], object]) -> Report:
-    """Read the records again and pass interleaved little-endian PCM to `give`, in order, gaps as silence."""
-    voices = Voices(measured, give)
+def render(
+    measured: Measured,
+    records: Iterable[Record],
+    give: Callable[[bytes | bytearray], object],
+    show: Callable[[Placed], object] | None = None,
+) -> Report:
+    """Read the records again and pass interleaved little-endian PCM to `give`, in order, gaps as silence.
+
+    `show` gets the payloads of pictures, always before the sound of their time.
+    """
+    voices = Voices(measured, give, show)
     for placed, floor in measured.timeline.blocks(_packets(records)):
         voices.sound(placed, floor)
     voices.finish()
@@ -183,6 +193,7 @@ class Voices:
 
     measured: Measured
     give: Callable[[bytes | bytearray], object]
+    show: Callable[[Placed], object] | None = None
     speaking: dict[tuple[int, int, Format], Voice] = field(default_factory=dict)
     errors: dict[int, int] = field(default_factory=dict)
     # per channel
@@ -197,7 +208,10 @@ class Voices:
         for item in placed:
             if min(item.position, floor) - self.canvas.base >= self._ready:
                 self._flush(min(item.position, floor))
-            self._voice(item).speak(item, self.canvas)
+            if item.stream in self._channels:
+                self._voice(item).speak(item, self.canvas)
+            elif self.show is not None:
+                self.show(item)
         if floor - self.canvas.base >= self._ready:
             self._flush(floor)
 

@@ -8,6 +8,7 @@ those cannot be trusted a class of our own does it at twice the price.
 
 import hmac
 import struct
+from functools import lru_cache
 from typing import Any, Protocol
 
 from pylibsrtp import Policy
@@ -69,25 +70,34 @@ def _free(owner: Any) -> None:
     lib.srtp_dealloc(owner[0])
 
 
+@lru_cache
+def _policy(suite: Suite, inbound: bool) -> Policy:
+    """Give what libsrtp is told of a suite, all but the key; made once, because making it takes as long as a session."""
+    kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
+    policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
+    policy.window_size = WINDOW
+    policy.allow_repeat_tx = True
+    if suite.profile is None:
+        cipher = (_CIPHERS[suite.key], suite.key + suite.salt, _HMAC_SHA1, AUTHENTICATION_KEY, suite.tag)
+        ffi.buffer(ffi.addressof(policy._policy.rtp))[:] = _POLICY.pack(*cipher, _BOTH_SERVICES)
+    if _LAYOUT_KNOWN:
+        ffi.buffer(ffi.addressof(policy._policy.rtcp))[:] = _NO_RTCP
+    return policy
+
+
 class LibEngine:
     """A libsrtp session for any SSRC of one direction."""
 
     __slots__ = ("_owner", "session")
 
     def __init__(self, suite: Suite, key: bytes, inbound: bool) -> None:
-        kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
-        policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
-        policy.window_size = WINDOW
-        policy.allow_repeat_tx = True
-        if suite.profile is None:
-            cipher = (_CIPHERS[suite.key], suite.key + suite.salt, _HMAC_SHA1, AUTHENTICATION_KEY, suite.tag)
-            ffi.buffer(ffi.addressof(policy._policy.rtp))[:] = _POLICY.pack(*cipher, _BOTH_SERVICES)
-        if _LAYOUT_KNOWN:
-            ffi.buffer(ffi.addressof(policy._policy.rtcp))[:] = _NO_RTCP
+        policy = _policy(suite, inbound)._policy
         secret = ffi.new("unsigned char[]", key)  # libsrtp copies it; Policy.key would want a profile's length
-        policy._policy.key = secret
+        policy.key = secret
         owner = ffi.new("srtp_t *")
-        if lib.srtp_create(owner, policy._policy):
+        refused = lib.srtp_create(owner, policy)
+        policy.key = ffi.NULL
+        if refused:
             raise UnusableKey("libsrtp refused the key")
         self._owner = ffi.gc(owner, _free)
         self.session = owner[0]

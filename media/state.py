@@ -144,11 +144,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
 
 def _restore_keys(track: Track, check: bytes) -> None:
     if track.keyring:
-        indexes = [
-            (s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF)
-            for s in track.sources
-            if s.known
-        ]
+        indexes = [(s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF) for s in track.sources if s.known]
         track.keyring.walk(check, indexes)
     if track.outgoing and track.spec.own_suite:
         # the last reports may have been sent after the commit

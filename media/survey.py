@@ -121,7 +121,7 @@ class Survey:
         self._repeats += batch.packets
         if known is not None and known.coding is not None:
             self._rate = max(self._rate, known.rate)
-        elif known is None or known.sound:
+        elif known is None or (known.sound and not known.picture):
             name = known.form.name[:LONGEST_NAME] if known else f"payload type {batch.payload_type}"
             self._unknown.setdefault(batch.stream, set()).add(name)
 

@@ -210,7 +210,7 @@ class Timeline:
         """Append the fresh and decodable part of a batch."""
         source = self._sources.get((batch.stream, batch.ssrc))
         known = self._formats.of(batch)
-        if source is None or not source.spans or known is None or known.coding is None:
+        if source is None or not source.spans or known is None or (known.coding is None and not known.picture):
             self._skip(source, batch, known)
             return
         for first, count in source.seen.fresh(batch.ext_seq, batch.packets):

@@ -21,7 +21,7 @@ from recorder.settings_files import load
 from recorder.shell_acts import shown, tell
 from storage.callrows import CallState
 
-FORMATS = ("wav", "flac", "opus", "mp3", "pcap")
+FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -159,7 +159,8 @@ def verify(
         output.document({"ok": not defects, **totals, "defects": defects})
     else:
         for d in defects:
-            print(f"{d['customer']}: call {d['call']} part {d['part']} offset {d['offset']}: {d['kind']}")
+            of_call = f"call {d['call']} part {d['part']} offset {d['offset']}"
+            print(f"{d['customer']}: {of_call if d['call'] else d['part'] or 'index'}: {d['kind']}")
         calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
     missing = [c for c in call or [] if not any(c in r.seen for r in reports)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import socket
 import time
@@ -22,6 +21,7 @@ from recorder.directory_job import DirectoryJob
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
 from recorder.export_job import ExportJob
+from recorder.garbage import Garbage
 from recorder.housekeeping import Housekeeping
 from recorder.incidents import Incidents
 from recorder.indexer import Indexer
@@ -60,9 +60,6 @@ SEAL_SECONDS = 8.0
 
 LEAVE_SECONDS = 10.0
 """What the rest of the stop takes at most: the index 2 s, tasks 5 s, workers 1 s."""
-
-COLLECT = (100_000, 50, 100)
-"""Objects between two collections, and how many of those are shallow: a call makes thousands and no cycles."""
 
 
 class Daemon:
@@ -150,7 +147,10 @@ class Daemon:
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
         self._crew.listener = self._worker_events.on_event
         signalling = Signalling(self.node, self._runner, self._live)
-        chores = (self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save)
+        self._garbage = Garbage(time.monotonic, lambda: len(self._live))
+        chores = (
+            self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
+        )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
         self.node.not_accepting = self._housekeeping.not_accepting
@@ -197,9 +197,7 @@ class Daemon:
         self._tasks.start(self._retention.run(), "retention")
         self._tasks.start(AuditJob(self.node).run(), "audit")
         self._tasks.start(DirectoryJob(self.node).run(), "directory")
-        gc.freeze()  # what was imported stays: looking through it for garbage would take 50 ms each time
-        gc.set_threshold(*COLLECT)
-        gc.enable()
+        self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
 

@@ -23,6 +23,7 @@ CONTENT_TYPES = {
     "flac": "audio/flac",
     "opus": "audio/ogg",
     "mp3": "audio/mpeg",
+    "mkv": "video/x-matroska",
     "pcap": "application/vnd.tcpdump.pcap",
 }
 

@@ -72,6 +72,7 @@ def party(entry: Party) -> dict[str, Any]:
         "name": entry.name,
         "number": entry.number,
         "uri": entry.uri,
+        "also": list(entry.also),
         "user_id": None,
         "joined_at": rfc3339(entry.joined_at),
         "left_at": rfc3339(entry.left_at),

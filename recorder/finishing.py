@@ -151,7 +151,7 @@ class Finishing:
         """Queue the call for its customer's database."""
         days = call.customer.settings.retention_days
         row = row_of(document, call.leaf, days)
-        people = tuple((p["number"], p["uri"], p["name"]) for p in document["parties"])
+        people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
         people += tuple((None, name["key"], None) for name in document["related"])
         if hash(people) != call.people:
             call.people, call.forms = hash(people), "\0".join(forms_of(document, call.customer.settings.country))

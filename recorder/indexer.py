@@ -62,6 +62,8 @@ class Indexer:
         self._idle.set()
         self.failing = False
         self._written_calls = 0
+        self._hurried = asyncio.Event()
+        self._draining = False
 
     def put(
         self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
@@ -93,6 +95,7 @@ class Indexer:
         entry.urgent = True
         entry.done.append(written.set)
         self._wake.set()
+        self._hurried.set()
         try:
             await asyncio.wait_for(written.wait(), seconds)
         except TimeoutError:
@@ -110,7 +113,9 @@ class Indexer:
         return max(0.0, self._clock() - min(since)) if since else 0.0
 
     async def drain(self, timeout: float) -> None:
-        """Wait until nothing waits any more, at most `timeout` seconds."""
+        """Wait until nothing waits any more, at most `timeout` seconds; from now on nothing rests."""
+        self._draining = True
+        self._hurried.set()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
         except TimeoutError:
@@ -121,7 +126,7 @@ class Indexer:
         rest = 0.0
         while True:
             await self._wake.wait()
-            await asyncio.sleep(max(FLUSH_SECONDS, min(MOST_SECONDS, rest)))
+            await self._rest(max(FLUSH_SECONDS, min(MOST_SECONDS, rest)))
             self._wake.clear()
             begun, before = self._clock(), self._written_calls
             done = [await self._flush(name) for name in list(self._waiting)]
@@ -136,6 +141,15 @@ class Indexer:
                 self._wake.set()
             else:
                 self._idle.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """Let more come together, unless somebody waits for what is there."""
+        try:
+            await asyncio.wait_for(self._hurried.wait(), seconds)
+        except TimeoutError:
+            return
+        if not self._draining:
+            self._hurried.clear()
 
     async def _flush(self, name: str) -> bool:
         """Write what waits for one customer; False if the database does not take it now."""

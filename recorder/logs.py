@@ -39,7 +39,7 @@ MAX_FRAMES = 12  # places of one traceback, innermost last; deeper ones repeat t
 MAX_CAUSES = 4  # exceptions behind an exception
 LIBRARIES = frozenset(
     "recorder sip media storage admin_api asyncio uvicorn fastapi starlette sqlalchemy aiosqlite alembic "
-    "asyncpg concurrent multiprocessing aiortc libav asyncio_dgram httpx2 py".split()
+    "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
 )  # first words of logger names that are written; anything else is "other", for a logger may be named after a caller
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 

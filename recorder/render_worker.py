@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from media import pcapfile, records, render, wavfile
 from media.encode import Container, Encoder
 from media.errors import MediaError
+from media.mosaic import HEIGHT, WIDTH, Mosaic
 from recorder.confine import confine
 from recorder.errors import RecorderError
 from recorder.render_job import MAX_JOB, BadJob, Job, JobPart, from_json
@@ -73,16 +74,42 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     if job.form is Container.PCAP:
         return _capture(job, out)
     source = Source(job, readings=2)
-    streams = [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == "audio"]
-    measured = render.measure(source.records(), streams)
+    streams, pictures = _chosen(job, "audio"), _chosen(job, "video") if job.form is Container.MKV else []
+    measured = render.measure(source.records(), streams, pictures)
     if job.form is Container.WAV:
         out.write(wavfile.header(measured.rate, len(streams), measured.samples))
         report = render.render(measured, source.records(), out.write)
+    elif pictures:
+        return _film(measured, pictures, source, out)
     else:
         encoder = Encoder(out, job.form, measured.rate, [stream.label for stream in streams])
         report = render.render(measured, source.records(), encoder.give)
         encoder.finish()
     return asdict(report) | {"torn_parts": source.torn}
+
+
+def _chosen(job: Job, media: str) -> list[render.RenderStream]:
+    return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+
+
+def _film(
+    measured: render.Measured, pictures: Sequence[render.RenderStream], source: Source, out: BinaryIO
+) -> dict[str, Any]:
+    """Make a file with the pictures of all video streams laid beside each other."""
+    mosaic = Mosaic([stream.index for stream in pictures], measured.rate)
+    titles = [stream.label for stream in measured.streams]
+    encoder = Encoder(out, Container.MKV, measured.rate, titles, picture=(WIDTH, HEIGHT))
+
+    def give(pcm: bytes | bytearray) -> None:
+        encoder.give(pcm)
+        for at, frame in mosaic.upto(encoder.seconds):
+            encoder.show(at, frame)
+
+    report = render.render(measured, source.records(), give, mosaic.add)
+    for at, frame in mosaic.finish(encoder.seconds):
+        encoder.show(at, frame)
+    encoder.finish()
+    return asdict(report) | {"torn_parts": source.torn, "picture_errors": mosaic.errors}
 
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:

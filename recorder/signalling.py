@@ -249,7 +249,7 @@ class Signalling:
 
     def _see(self, call: LiveCall) -> None:
         """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
-        video = [s for s in call.recording.streams if s.line.media == "video" ]
+        video = [s for s in call.recording.streams if s.line.media == "video" and not s.line.feedback]
         shown = frozenset(s.number for s in video if not (s.held or s.removed))
         if shown - call.pictured:
             self._node.endpoint.ask_picture(call.session, self._node.monotonic())

@@ -1,4 +1,4 @@
-"""`recorder verify`: read and authenticate every part, and hold vault and index against each other."""
+"""`recorder verify`: read and authenticate every part; hold vault, index, journal and audit log against each other."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from storage.callrows import MAX_LIMIT, CallState
+from storage.audit_files import LOG_NAME as AUDIT
+from storage.callrows import MAX_LIMIT, BadDetails, CallState
 from storage.calls import Query
 from storage.customers import Customer
-from storage.errors import StorageError
+from storage.errors import SealBroken, StorageError
+from storage.journal import FILE_NAME as PAPERS
+from storage.journal import differences
 from storage.vault import PartRef
 
 GRACE_SECONDS = 5.0
 """A running daemon indexes a call within this: it lets a new one settle for two seconds first."""
+
+UNREADABLE = "row of the index that does not open"
 
 
 @dataclass(slots=True)
@@ -26,12 +31,13 @@ class Report:
     bytes: int = 0
     defects: list[dict[str, Any]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+    unreadable: int = 0  # rows of the index that do not open
 
 
 async def verify_customer(customer: Customer, wanted: Collection[str], advance: Callable[[float], None]) -> Report:
     """Verify all calls of a customer, or the wanted ones; the daemon may be running."""
     report = Report()
-    indexed = await _indexed(customer)
+    indexed = await _indexed(customer, report)
     stored: dict[str, None] = {}
     for ref in customer.vault.walk():
         if wanted and ref.call not in wanted:
@@ -40,9 +46,14 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
         _part(customer, ref, report, live=indexed.get(ref.call, CallState.RECORDING) == CallState.RECORDING)
         advance(1)
     for call in indexed:
-        if (not wanted or call in wanted) and call not in stored and await customer.calls.get(call) is not None:
+        if (not wanted or call in wanted) and call not in stored and await _has_row(customer, call, report):
             _defect(report, customer, call, "", "call without recording", 0)
     await _not_indexed(customer, [call for call in stored if call not in indexed], report)
+    await _attachments(customer, wanted, report)
+    if not wanted:
+        _unreadable(customer, report)
+        await _papers(customer, report)
+        await _audit(customer, report)
     report.seen = {*stored, *(c for c in indexed if c in wanted)}
     report.calls = len(report.seen) if wanted else len({*stored, *indexed})
     return report
@@ -50,12 +61,12 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
 
 async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:
     """Name recordings that the index lacks; one that began just now is in it a moment later."""
-    missing = [call for call in calls if await customer.calls.get(call) is None]
+    missing = [call for call in calls if not await _has_row(customer, call, report)]
     if missing:
         await asyncio.sleep(GRACE_SECONDS)
     for call in missing:
         known = any(d["call"] == call for d in report.defects)
-        if not known and await customer.calls.get(call) is None and customer_has(customer, call):
+        if not known and not await _has_row(customer, call, report) and customer_has(customer, call):
             _defect(report, customer, call, "", "recording that the index lacks", 0)
 
 
@@ -64,15 +75,69 @@ def customer_has(customer: Customer, call: str) -> bool:
     return any(ref.call == call for ref in customer.vault.walk())
 
 
-async def _indexed(customer: Customer) -> dict[str, CallState]:
+async def _has_row(customer: Customer, call: str, report: Report) -> bool:
+    """Tell whether the index has a call; a row that does not open is there, and a defect."""
+    try:
+        return await customer.calls.get(call) is not None
+    except (SealBroken, BadDetails):
+        if not any(d["call"] == call for d in report.defects):
+            _defect(report, customer, call, "", UNREADABLE, 0)
+        return True
+
+
+async def _attachments(customer: Customer, wanted: Collection[str], report: Report) -> None:
+    try:
+        found = await customer.attachments.every()
+    except SealBroken:
+        _defect(report, customer, "", "", "a row of an attachment that does not open", 0)
+        return
+    for each in found:
+        if (not wanted or each.call in wanted) and customer.vault.find(each.call, each.leaf, each.part) is None:
+            _defect(report, customer, each.call, each.part, "attachment without its part", 0)
+
+
+async def _papers(customer: Customer, report: Report) -> None:
+    """Compare what is only in the database with its journal; a change between two readings is none."""
+    for last in (False, True):
+        try:
+            found = await differences(customer.journal, customer.database)
+        except SealBroken:
+            _defect(report, customer, "", PAPERS, "a line that does not open", 0)
+            return
+        if not found or last:
+            break
+        await asyncio.sleep(GRACE_SECONDS)
+    for table, count in found.items():
+        _defect(report, customer, "", PAPERS, f"{count} rows of {table} differ from the database", 0)
+
+
+async def _audit(customer: Customer, report: Report) -> None:
+    verdict = await asyncio.to_thread(customer.audit.verify)
+    if not verdict.good:
+        entry = "" if verdict.bad is None else f"entry {verdict.bad} "
+        _defect(report, customer, "", AUDIT, f"{entry}{verdict.fault}", 0)
+
+
+async def _indexed(customer: Customer, report: Report) -> dict[str, CallState]:
     out: dict[str, CallState] = {}
     cursor: str | None = None
+    unreadable = 0
     while True:
         page = await customer.calls.find(Query(limit=MAX_LIMIT, cursor=cursor))
         out.update((row.id, row.state) for row in page.items)
+        unreadable += page.unreadable
         cursor = page.next_cursor
         if cursor is None:
-            return out
+            break
+    report.unreadable = unreadable
+    return out
+
+
+def _unreadable(customer: Customer, report: Report) -> None:
+    """Name rows that do not open and have no recording that would tell which they are."""
+    left = report.unreadable - sum(d["kind"] == UNREADABLE for d in report.defects)
+    if left > 0:
+        _defect(report, customer, "", "", f"{left} rows of the index that do not open", 0)
 
 
 def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> None:

@@ -45,6 +45,8 @@ SHAKE_SHARE = 4
 STATS = 5.0
 #: Calls in one Stats message, so that it stays below wire.MAX_MESSAGE even with eight streams each.
 CALLS_PER_STATS = 64
+#: As a plain number: enumerations take longer to combine than a message to read.
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY = socket.CMSG_SPACE(4 * wire.MAX_DESCRIPTORS)
 #: Events kept for a main that does not read; figures are left out before that.
 MAX_OUTBOX = 10_000
@@ -194,7 +196,7 @@ class Worker:
                 return False
             if not length:
                 return False
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+            if flags & _CUT:
                 raise wire.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
             self._handle(wire.obey(memoryview(self._inbox)[:length]), descriptors)

@@ -181,7 +181,8 @@ def parse(raw: bytes) -> Document:
 
 def clean_name(text: str) -> str | None:
     """Give a name without the quotes and blanks around it, None if nothing is left."""
-    name = _BREAK.sub(" ", text).strip()
+    # Cut first: quotes come off pair by pair.
+    name = _BREAK.sub(" ", text[: MAX_NAME * 4]).strip()
     while len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
         name = name[1:-1].strip()
     return name[:MAX_NAME].strip('"').strip() or None

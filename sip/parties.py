@@ -163,6 +163,11 @@ def canonical(uri: str) -> str:
     return f"{user}@{host}"
 
 
+def tail_of(uri: str) -> str:
+    """Give the last digits of an address's number, without which two numbers cannot be one; empty if it has none."""
+    return (number_of(uri) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:]
+
+
 def same_number(one: str, other: str) -> bool:
     """Tell whether two numbers are one, also where the country or area code of one is missing."""
     a, b = one.lstrip("+").lstrip("0"), other.lstrip("+").lstrip("0")

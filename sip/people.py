@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from sip.parties import Party, Person, Role, canonical, number_of, same_number, user_of
+from sip.parties import Party, Person, Role, canonical, number_of, same_number, tail_of, user_of
 from sip.rfc3339 import restore_time, store_time
 
 MAX_PEOPLE = 256
@@ -46,6 +46,7 @@ class Entry:
         "replaced",
         "role",
         "source",
+        "tail",
         "uri",
         "weight",
     )
@@ -53,6 +54,7 @@ class Entry:
     def __init__(self, uri: str, name: str | None, source: Source, now: datetime) -> None:
         self.uri = uri
         self.key = canonical(uri)
+        self.tail = tail_of(uri)
         self.name = name
         self.source = source
         self.role = Role.PARTICIPANT
@@ -156,12 +158,15 @@ class People:
         key = canonical(uri)
         if not key:
             return None
-        known = [i for i, entry in enumerate(self._entries) if entry.source <= upto]
-        found = next((i for i in known if self._entries[i].key == key), None)
+        entries = self._entries
+        found = next((i for i, e in enumerate(entries) if e.key == key and e.source <= upto), None)
         number = None if exact or found is not None else number_of(uri)
         if number is None:
             return found
-        same = [i for i in known if same_number(number, number_of(self._entries[i].uri) or "")]
+        # Hundreds of people are compared with hundreds: the last digits sort out most of them.
+        tail = tail_of(uri)
+        near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
+        same = [i for i in near if same_number(number, number_of(entries[i].uri) or "")]
         return same[0] if len(same) == 1 else None
 
     def redirect(self, who: Person, weight: int, now: datetime) -> None:

@@ -255,7 +255,7 @@ class Picture:
             fresh = Entry(main.uri, main.name, Source.METADATA, now)
             if entry.is_placeholder():
                 entry.name = None
-            entry.uri, entry.key, entry.source = fresh.uri, fresh.key, fresh.source
+            entry.uri, entry.key, entry.tail, entry.source = fresh.uri, fresh.key, fresh.tail, fresh.source
             entry.come()
         return position
 

@@ -120,7 +120,7 @@ class Calling:
         return True
 
     def ask_picture(self, session: Session, now: float) -> bool:
-        """Ask for a whole picture the old way (RFC 5168), if the Allow of the peer names INFO; False if it cannot be."""
+        """Ask for a whole picture the old way (RFC 5168) if the Allow of the peer names INFO; False if it cannot be."""
         if session.phase is not Phase.RUNNING or session.unacked or not session.takes_info:
             return False
         self._request(session, "INFO", "", FAST_UPDATE, now, with_contact=False, kind=MEDIA_CONTROL)

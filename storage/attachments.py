@@ -109,6 +109,12 @@ class Attachments(Drawer):
             found = [self._open(record) for record in await connection.execute(asked)]
         return tuple(one for one in found if one is not None)
 
+    async def every(self) -> tuple[Attachment, ...]:
+        """Return all attachments of all calls; raises SealBroken if one was altered."""
+        async with self._database.reading() as connection:
+            found = [self._open(record) for record in await connection.execute(sa.select(attachments))]
+        return tuple(one for one in found if one is not None)
+
     async def read(self, attachment: Attachment) -> bytes:
         """Return the bytes of an attachment; raises Torn, Forged, Forgotten, PartMissing."""
         return await asyncio.to_thread(self._read, attachment)

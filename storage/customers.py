@@ -101,6 +101,8 @@ class Customer:
     """Exports that were asked for."""
     users: Users
     """Directory users."""
+    journal: Journal
+    """What exists only in the database, written beside it."""
     catch_up: Callable[[], Awaitable[object]]
     """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
     now: Callable[[], datetime]
@@ -236,6 +238,7 @@ def _assemble(
         attachments=Attachments(cabinet, vault),
         exports=exports,
         users=Users(cabinet, calls),
+        journal=journal,
         catch_up=partial(_catch_up, name, index, ledger, forgetting, journal, signer, now),
         now=now,
     )

@@ -28,6 +28,7 @@ MAX_TEXT = 512  # characters looked at of one value; a longer one is not an iden
 MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
+MAX_ALSO = 8  # further addresses of one party
 MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
 
@@ -98,13 +99,19 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
 
 
 def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
-    """List the forms under which one party of a call can be found; reads name, number, uri, user_id, email, upn."""
+    """List the forms under which one party of a call can be found.
+
+    Reads name, number, uri, user_id, email, upn, and `also`: a list of further addresses and numbers.
+    """
     forms: list[str] = []
     number = party.get("number")
     for key in ("number", "uri", "email", "upn", "user_id"):
         value = party.get(key)
         if isinstance(value, str) and value.strip():
             forms += _of_value(value[:MAX_TEXT].strip(), country, number if key != "number" else None)
+    further = party.get("also")
+    for value in further[:MAX_ALSO] if isinstance(further, list) else ():
+        forms += _of_value(str(value)[:MAX_TEXT].strip(), country)
     name = party.get("name")
     if isinstance(name, str):
         forms += _of_number(name, country) if is_number(name) else _of_name(name)

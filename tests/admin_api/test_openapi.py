@@ -75,6 +75,48 @@ def test_it_is_made_once():
     assert json.loads(text(DONE))["openapi"].startswith("3.1")
 
 
+def with_one_more(value):
+    """Give copies of a body with an undeclared member in one of its objects each."""
+    if isinstance(value, dict):
+        yield {**value, "undeclared": "Qz7kanarie"}
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for place, part in parts:
+        for changed in with_one_more(part):
+            copy = value.copy()
+            copy[place] = changed
+            yield copy
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
+def test_nothing_undeclared_is_taken(service, rule):
+    path = rule.path.replace("{id}", service.ids["acme"][0]).replace("{part}", service.ids["acme"][1])
+    operation = document(DONE)["paths"][f"/api/v1/customers/{{customer}}{rule.path}"][rule.method.lower()]
+    declared = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    more = {"json": declared["example"]} if declared.get("example") else {}
+    answers = [service.ask(f"{path}?undeclared=Qz7kanarie", rule.roles[0], method=rule.method, **more)]
+    if declared and rule.action is not Action.ATTACH:  # a chat is taken as it is
+        example = declared.get("example") or {}
+        assert service.ask(path, rule.roles[0], method=rule.method, json=example).status_code != 422
+        answers += [service.ask(path, rule.roles[0], method=rule.method, json=it) for it in with_one_more(example)]
+        assert len(answers) > 1
+    assert {answer.status_code for answer in answers} == {422}
+    assert not any("Qz7" in answer.text or "undeclared" in answer.text for answer in answers)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
+def test_every_problem_says_what_to_do(service, rule):
+    path = rule.path.replace("{id}", "nothing").replace("{part}", "nothing")
+    askers = [None, rule.roles[0], next(role for role in Role if role not in rule.roles)]
+    for answer in (service.ask(path, role, method=rule.method, content=b"{") for role in askers):
+        if answer.status_code < 400:
+            continue
+        problem = answer.json()
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert problem["status"] == answer.status_code
+        assert problem["type"].startswith("urn:siprec-recorder:problem:")
+        assert len(problem["title"]) > 10 and problem["detail"].endswith(".") and len(problem["detail"]) > 15
+
+
 @pytest.mark.parametrize("role", [*Role, None])
 def test_the_api_is_as_described(service, role):
     schema = schemathesis.openapi.from_dict(document(DONE))

@@ -22,6 +22,8 @@ from tests.journeys.test_kill import worker_of
 
 CALLS = 20
 RATE = 20_000
+ENOUGH = 0.3
+"""What a busy machine must at least send of it, for the attack to be one; alone it sends all."""
 PER_THOUSAND = 1
 """Of a thousand genuine packets, how many an attack may cost."""
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can send in the name of another address and listen in")
@@ -75,7 +77,9 @@ def attacked(
         with flood(it.one.folder / "attack", forged, RATE, seconds - 3) as running:
             await it.until(running.over)
             used = (processor_seconds(worker) - before) / running.seconds
-            assert running.sent() >= 0.8 * RATE * running.seconds
+            sent = running.sent()
+            print(f"{sent / running.seconds:.0f} forged packets/s")
+            assert sent >= ENOUGH * RATE * running.seconds
 
     with flood(it.one.folder / "early", from_outside(it.one.host, ports, [], 4000), RATE // 4, seconds):
         placed = place(plans, meanwhile)

@@ -110,7 +110,7 @@ def scene(folder: Path, library: Path, data: Path | None = None, **more: Any) ->
         try:
             yield Scene(it, trouble, Asker(one.host), finished, it.prints(finished))
         finally:
-            trouble.set(write_errno=0, sync_fails=0, stalled=0, ahead=0)
+            trouble.set(write_errno=0, syncfs_fails=0, fsync_fails=0, stalled=0, ahead=0)
 
 
 def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
@@ -138,7 +138,7 @@ def failing(code: int) -> Callable[[Path, Path], None]:
             victim = on.finished.pop()
 
             async def meanwhile() -> None:
-                on.trouble.set(write_errno=code)
+                on.trouble.set(write_errno=code, sync_errno=code, fsync_fails=1_000_000)
                 began = time.monotonic()
                 await on.it.until(on.refused, IN_TIME)
                 on.invited(503)
@@ -146,7 +146,7 @@ def failing(code: int) -> Callable[[Path, Path], None]:
                 asked = await asyncio.to_thread(on.ask, "POST", "/erasures", json={"calls": [victim], **WHY})
                 assert asked.status_code in (202, 503)
                 await asyncio.sleep(max(0.0, LONG - (time.monotonic() - began)))
-                on.trouble.set(write_errno=0)
+                on.trouble.set(write_errno=0, fsync_fails=0)
                 await on.well()
 
             calls = on.place(meanwhile)
@@ -176,8 +176,8 @@ def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -
     with scene(folder, library) as on:
 
         async def meanwhile() -> None:
-            on.trouble.set(sync_errno=errno.EIO, sync_fails=1)
-            await on.it.until(lambda: "storage.sync_failed" in on.it.one.events(), IN_TIME)
+            on.trouble.set(sync_errno=errno.EIO, syncfs_fails=1)
+            await on.it.until(lambda: "storage.sync_failed" in on.it.one.events())
             await on.well()
 
         calls = on.place(meanwhile)
@@ -369,7 +369,11 @@ def playing(
     here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     asked = [item.callspec.params.get("scene") for item in here]
     with ThreadPoolExecutor(4) as pool:
-        yield {s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker) for s in SCENES if s in asked}
+        yield {
+            s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker)
+            for s in (*SCENES, *LONGER)
+            if s in asked
+        }
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,10 @@
 struct trouble {
     int32_t write_errno;   /* what every write, truncation and new name fails with, 0: none */
     int32_t sync_errno;    /* what a sync fails with */
-    int32_t sync_fails;    /* how many syncs fail before they work again; the kernel, too, says it once */
+    int32_t syncfs_fails;  /* how many syncs of the whole disk fail before they work again; the kernel says it once */
+    int32_t fsync_fails;   /* how many syncs of a file fail */
     int32_t stalled;       /* while set, writes and syncs do not return */
+    int32_t pad;
     int64_t ahead;         /* seconds that the clock of the wall runs ahead */
     int64_t hit;           /* calls that were made to fail or to wait */
 };
@@ -84,13 +86,14 @@ static int refused(int fd)
     return 1;
 }
 
-static int unsynced(int fd)
+/* Return whether a sync fails; `fails` counts down how many of its kind still do. */
+static int unsynced(int fd, int32_t *fails)
 {
-    if (!told || !(told->sync_fails || told->stalled) || !on_disk(fd))
+    if (!(*fails > 0 || told->stalled) || !on_disk(fd))
         return 0;
     if (told->stalled)
         wait_for_disk();
-    if (told->sync_fails <= 0 || __atomic_sub_fetch(&told->sync_fails, 1, __ATOMIC_SEQ_CST) < 0)
+    if (*fails <= 0 || __atomic_sub_fetch(fails, 1, __ATOMIC_SEQ_CST) < 0)
         return 0;
     __atomic_add_fetch(&told->hit, 1, __ATOMIC_RELAXED);
     errno = told->sync_errno;
@@ -129,19 +132,19 @@ int ftruncate64(int fd, off64_t size)
 int fsync(int fd)
 {
     REAL(int, fsync, int);
-    return unsynced(fd) ? -1 : real(fd);
+    return told && unsynced(fd, &told->fsync_fails) ? -1 : real(fd);
 }
 
 int fdatasync(int fd)
 {
     REAL(int, fdatasync, int);
-    return unsynced(fd) ? -1 : real(fd);
+    return told && unsynced(fd, &told->fsync_fails) ? -1 : real(fd);
 }
 
 int syncfs(int fd)
 {
     REAL(int, syncfs, int);
-    return unsynced(fd) ? -1 : real(fd);
+    return told && unsynced(fd, &told->syncfs_fails) ? -1 : real(fd);
 }
 
 /* Return whether a new name at this path fails. */

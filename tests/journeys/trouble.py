@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).with_name("trouble.c")
-FIELDS = {"write_errno": (0, "i"), "sync_errno": (4, "i"), "sync_fails": (8, "i"), "stalled": (12, "i")}
-FIELDS |= {"ahead": (16, "q"), "hit": (24, "q")}
-SIZE = 32
+FIELDS = {"write_errno": (0, "i"), "sync_errno": (4, "i"), "syncfs_fails": (8, "i"), "fsync_fails": (12, "i")}
+FIELDS |= {"stalled": (16, "i"), "ahead": (24, "q"), "hit": (32, "q")}
+SIZE = 40
 
 
 class Trouble:

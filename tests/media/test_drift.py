@@ -38,7 +38,14 @@ def test_a_clock_that_is_right_is_left_alone_however_roughly_it_is_told() -> Non
 
 def test_a_few_reports_prove_nothing() -> None:
     drift = Drift(8000, 0, 0)
-    assert not any(drift.take(n * 5 * SECOND + n * 20 * MS, n * 40_000) for n in range(1, REPORTS - 1))
+    assert not any(drift.take(n * 5 * SECOND - n * 20 * MS, n * 40_000) for n in range(1, REPORTS - 1))
+
+
+def test_a_first_report_that_is_old_moves_nothing() -> None:
+    drift = Drift(8000, 15 * MS, 0)
+    for at in range(5, 605, 5):
+        drift.take(at * SECOND, at * 8000 + at * 8000 // 10_000)
+    assert abs(drift.told - -60 * MS) <= STEP + 6 * MS
 
 
 def test_a_clock_that_is_set_moves_nothing_and_is_followed_from_there() -> None:
@@ -81,10 +88,9 @@ def clicks(samples: array[int]) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("ppm", [100, -100])
-def test_two_streams_are_together_after_an_hour_although_a_clock_drifts(ppm: int) -> None:
+def test_two_streams_are_together_after_an_hour_although_a_clock_drifts() -> None:
     """At most 20 ms apart; uncorrected it would be 360 ms."""
-    channels, _, _ = listen(call(ppm, HOUR), stream(0), stream(1))
+    channels, _, _ = listen(call(100, HOUR), stream(0), stream(1))
     one, two = clicks(channels[0]), clicks(channels[1])
     assert len(one) == len(two) == HOUR // 60
     assert max(abs(a - b) / 8 for a, b in zip(one, two, strict=True)) <= 20  # ms

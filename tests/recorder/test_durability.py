@@ -40,9 +40,10 @@ def play(folder: Path, story: Callable[[Syncer, Disk], object]) -> None:
 
 def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
     async def story(syncer: Syncer, disk: Disk) -> None:
-        durable = Durability(syncer)
+        durable, wait, asked = Durability(syncer), syncer.wait, []
+        syncer.wait = lambda **given: asked.append(1) or wait(**given)  # type: ignore[method-assign]  # only counts
         await asyncio.gather(*(durable.wait(0) for _ in range(50)))
-        assert disk.syncs == 1
+        assert (len(asked), disk.syncs) == (1, 1)
         await durable.wait(0)
         assert disk.syncs == 2
 
@@ -91,7 +92,9 @@ def test_one_that_was_given_up_keeps_nobody_from_being_told(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
-def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(tmp_path: Path) -> None:
+def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = Disk()
     disk.go.clear()
     with closing(Syncer(tmp_path, disk.sync)) as syncer:
@@ -103,3 +106,4 @@ def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(tmp_path: 
         asyncio.run(story())
         disk.go.set()
     assert disk.syncs == 1
+    assert not caplog.records

@@ -47,6 +47,45 @@ def test_the_newest_state_is_written_and_said(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_many_calls_at_once_let_the_next_ones_gather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, rests = one.node.customers["acme"], []
+            rest = Indexer._rest
+
+            async def noted(self: Indexer, seconds: float) -> None:
+                rests.append(seconds)
+                await rest(self, seconds if len(rests) == 1 else 0.0)
+
+            monkeypatch.setattr(Indexer, "_rest", noted)
+            monkeypatch.setattr(module, "REST", 0)
+            for number in range(60):
+                one.node.indexer.put(customer, row(one, number + 1), ())
+            await one.until(lambda: one.node.indexer.oldest() == 0)
+            one.node.indexer.put(customer, row(one, 99), ())
+            await one.until(lambda: one.node.indexer.oldest() == 0)
+            one.node.indexer.put(customer, row(one, 100), ())
+            await one.until(lambda: one.node.indexer.oldest() == 0)
+            assert rests[:3] == [module.FLUSH_SECONDS, pytest.approx(60 * module.REST_PER_CALL), module.FLUSH_SECONDS]
+
+    asyncio.run(story())
+
+
+def test_nobody_who_waits_has_to_wait_for_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            monkeypatch.setattr(module, "FLUSH_SECONDS", 60.0)
+            customer, here = one.node.customers["acme"], one.node.indexer
+            first, second = row(one, 1), row(one, 2)
+            here.put(customer, first, ())
+            assert await here.hurry("acme", first.id, 10)
+            here.put(customer, second, ())
+            await here.drain(10)
+            assert await indexed(one, second) is CallState.COMPLETE
+
+    asyncio.run(story())
+
+
 def test_a_call_that_cannot_be_written_is_told_and_the_others_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

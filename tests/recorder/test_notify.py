@@ -97,13 +97,14 @@ def test_a_manager_that_begins_anew_is_found_again(tmp_path: Path) -> None:
     first = Manager(address)
     assert first.notifier.ready()
     first.socket.close()
-    assert not first.notifier.watchdog()
     os.unlink(address)
     second = Manager(address)
     assert first.notifier.watchdog()
     assert second.hear()[0] == ["WATCHDOG=1"]
-    first.notifier.close()
     second.socket.close()
+    assert not first.notifier.watchdog()
+    first.notifier.close()
+    second.notifier.close()
 
 
 def test_without_a_manager_nothing_happens(tmp_path: Path) -> None:

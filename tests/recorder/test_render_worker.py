@@ -7,15 +7,20 @@ import os
 import subprocess
 import sys
 import wave
+from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 
 from media.codecs import Format
 from media.encode import Container
 from recorder.render_job import Job, JobPart, JobStream, to_json
 from tests.media.calls import PCMU, noise, run
+from tests.media.films import film, h264_payloads
+from tests.media.films import stored as film_stored
 from tests.recorder.sealed import Part, output, part_of
 
 LOUD = noise(1, 100)
@@ -129,3 +134,21 @@ def test_g711_to_wav_starts_without_ffmpeg() -> None:
         "import sys, recorder.render_worker; sys.exit(any(m in sys.modules for m in ('av', 'asyncio', 'sqlalchemy')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_film_has_its_sound_in_time(tmp_path: Path) -> None:
+    silent, loud = [b"\xff" * 160] * 50, noise(1, 50)
+    bright = [h264_payloads(data) for data in film("libx264", [40] * 25 + [220] * 25)]
+    stored = run(silent + loud) + film_stored(bright, stream=1)
+    streams = [JobStream(0, "a", {0: PCMU}), JobStream(1, "v", {96: Format("H264", 90_000)}, "video")]
+    with part_of(tmp_path, "m1", stored) as part, output(tmp_path) as (fd, path):
+        job = replace(job_of(Container.MKV, fd, part), streams=streams)
+        status, told = work(job)
+    assert status == 0 and told[-1]["report"]["picture_errors"] == 0
+    with av.open(str(path)) as container:
+        frames = [(frame.time, bytes(frame.planes[0])[640 + 360 * 1280]) for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        sound = array("h", b"".join(bytes(f.planes[0])[: 2 * f.samples] for f in container.decode(audio=0)))
+    seen = min(at for at, luma in frames if luma > 180)
+    heard = next(number for number, sample in enumerate(sound) if abs(sample) > 1000) / 8000
+    assert abs(heard - 1.0) < 0.01 and abs(seen - heard) <= 0.04

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from recorder import indexer, verifying
 from recorder.verifying import verify_customer
+from storage.audit_chain import Act
 from tests.recorder.stage import Stage, stage
 
 
@@ -69,5 +71,53 @@ def test_an_open_part_of_a_finished_call_is_a_defect(tmp_path: Path) -> None:
             part = one.node.customers["acme"].vault.parts(call, leaf)[1]
             part.path.rename(tmp_path / "data/customers/acme/vault/open" / part.path.name)
             assert await defects(one) == [("m1", "open but nobody writes it")]
+
+    asyncio.run(story())
+
+
+def test_a_damaged_row_an_attachment_without_part_and_a_paper_taken_out_are_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            held, leaf = await stored(one, "c1")
+            await acme.holds.put(held, "court", "paula")
+            made = await acme.attachments.add(held, "chat", "application/json", b"{}", "paula")
+            assert await defects(one) == []
+            part = acme.vault.find(held, leaf, made.part)
+            assert part
+            part.path.rename(tmp_path / "aside")
+            assert await defects(one) == [("a1", "attachment without its part")]
+            (tmp_path / "aside").rename(part.path)
+            with sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3") as database:
+                database.execute("DELETE FROM holds")
+            assert await defects(one) == [("papers.journal", "1 rows of holds differ from the database")]
+            await acme.holds.put(held, "court", "paula")
+            assert await defects(one) == []
+            with sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3") as database:
+                database.execute("UPDATE calls SET sealed = zeroblob(64)")
+            database.close()
+            assert await defects(one) == [("", verifying.UNREADABLE)]
+            acme.vault.remove(held, leaf)
+            assert ("", "1 rows of the index that do not open") in await defects(one)
+
+    asyncio.run(story())
+
+
+def test_a_cut_audit_log_and_a_damaged_journal_are_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            for _ in range(2):
+                acme.audit.append(Act("ada", "admin", "call.view")).result()
+            log, papers = acme.folder / "audit.jsonl", acme.folder / "papers.journal"
+            await acme.rules.put([], by="ada", default_days=90)
+            assert await defects(one) == []
+            whole, line = log.read_bytes(), papers.read_bytes()
+            log.write_bytes(whole.splitlines(keepends=True)[0])
+            ((where, what),) = await defects(one)
+            assert where == "audit.jsonl" and what.startswith("entry 2 is missing")
+            log.write_bytes(whole)
+            papers.write_bytes(line.replace(b'"items":[[0', b'"items":[[1'))
+            assert await defects(one) == [("papers.journal", "a line that does not open")]
 
     asyncio.run(story())

@@ -162,6 +162,15 @@ def documents() -> Iterator[tuple[str, bytes]]:
             lambda n: b"<participant participant_id='%d'><nameID aor='a%d'/></participant>" % (n, n), RECORDING, end
         ),
     )
+    yield (
+        "addresses",
+        numbered(
+            lambda n: b"<participant participant_id='%d'><nameID aor='sip:%d@a'><name>%d</name></nameID></participant>"
+            % (n, n, n),
+            RECORDING,
+            end,
+        ),
+    )
     yield "one participant", filled(b"<participant participant_id='a'><nameID aor='b'/></participant>", RECORDING, end)
     yield (
         "names of one",
@@ -228,7 +237,8 @@ def documents() -> Iterator[tuple[str, bytes]]:
 def ask(data: bytes) -> None:
     """Let an endpoint take a datagram and the user read all of it."""
     story = Story()
-    story.say(data)
+    story.endpoint.receive_datagram(data, story.flow, story.now)
+    story.endpoint.data_to_send()
     picture = Picture()
     for event in story.events():
         if hasattr(event, "request"):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from storage.callrows import CallRow, Query
 from storage.customers import Customers, CustomerSettings
@@ -111,5 +112,24 @@ def test_one_database_never_serves_two_customers(url: str, tmp_path: Path) -> No
         await (await Database.open(shared, "acme", tmp_path, NOON)).close()
         with pytest.raises(DatabaseDamaged, match="another customer"):
             await Database.open(shared, "beta", tmp_path, NOON)
+
+    asyncio.run(story())
+
+
+def test_every_customer_has_a_database_of_its_own(postgresql: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = [CustomerSettings(name) for name in ("one", "other")]
+        customers = await Customers.open(tmp_path, ROOT, settings, database=postgresql, now=lambda: NOON)
+        try:
+            row = await record(customers["one"])
+            assert await customers["other"].calls.get(row.id) is None
+            assert (await customers["other"].calls.count(), await customers["one"].calls.count()) == (0, 1)
+            names = set()
+            for customer in customers.values():
+                async with customer.database.reading() as connection:
+                    names.add(await connection.scalar(sa.text("select current_database()")))
+            assert names == {"recorder_one", "recorder_other"}
+        finally:
+            await customers.close()
 
     asyncio.run(story())

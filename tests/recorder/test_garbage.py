@@ -1,0 +1,70 @@
+"""Cycles go within a second; those that were set aside go when there are hardly any calls."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from recorder.garbage import AT_ONCE, WHOLE_SECONDS, Garbage
+
+
+class Knot:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.self = self
+
+
+@pytest.fixture
+def here() -> Iterator[tuple[Garbage, dict[str, float]]]:
+    state: dict[str, float] = {"now": 0.0, "calls": 1_000}
+    before = gc.get_threshold()
+    made = Garbage(lambda: state["now"], lambda: int(state["calls"]))
+    made.begin()
+    yield made, state
+    gc.unfreeze()
+    gc.set_threshold(*before)
+
+
+def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, float]]) -> None:
+    garbage, _ = here
+    assert gc.get_freeze_count() > 1_000
+    lost, kept = weakref.ref(Knot()), Knot()
+    assert lost() is not None
+    garbage.tidy()
+    assert lost() is None
+    assert gc.get_count()[0] < AT_ONCE
+    assert not any(each is kept for each in gc.get_objects(generation=0) + gc.get_objects(generation=1))
+
+
+def test_what_was_set_aside_goes_when_there_are_few_calls(here: tuple[Garbage, dict[str, float]]) -> None:
+    garbage, state = here
+    knot = Knot()
+    lost = weakref.ref(knot)
+    garbage.tidy()
+    del knot
+    state["now"] = WHOLE_SECONDS
+    garbage.tidy()
+    assert lost() is not None
+    state["calls"] = 3
+    garbage.tidy()
+    assert lost() is None
+
+
+def test_everything_is_not_looked_at_again_soon(here: tuple[Garbage, dict[str, float]]) -> None:
+    garbage, state = here
+    state.update(now=WHOLE_SECONDS, calls=0)
+    garbage.tidy()
+    knot = Knot()
+    lost = weakref.ref(knot)
+    garbage.tidy()
+    del knot
+    state["now"] += WHOLE_SECONDS - 1
+    garbage.tidy()
+    assert lost() is not None
+    state["now"] += 1
+    garbage.tidy()
+    assert lost() is None
