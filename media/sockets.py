@@ -17,11 +17,12 @@ SO_MEMINFO = 55
 #: linux/sock_diag.h.
 SK_MEMINFO_VARS, SK_MEMINFO_DROPS = 9, 8
 
-#: A 200-byte packet costs the kernel 768 bytes of buffer, and half of the asked size is doubled again: 256 packets
-#: are the default's 5 s.
-BYTES_PER_PACKET = 768
-#: 20 s of a 50 packets/s stream: what a worker may be away. The kernel only takes memory for packets that really wait.
-RECEIVE_BUFFER = 20 * 50 * BYTES_PER_PACKET
+#: What a packet costs the kernel of the buffer (Linux 6.18): 200 bytes of G.711 and SRTP, a full Ethernet frame.
+BYTES_PER_PACKET = 832
+BYTES_PER_FRAME = 2304
+#: 5 s of video of 2 Mbit/s in frames of 1,250 bytes, which is 55 s of G.711: what a worker may be away. The kernel only
+#: takes memory for packets that really wait, and doubles what is asked for (socket(7)).
+RECEIVE_BUFFER = 5 * 200 * BYTES_PER_FRAME // 2 + 4096
 RTCP_BUFFER = 16 * 1024
 #: 10,000 packets of a flood; the kernel doubles what it is asked for.
 FLOOD_BUFFER = 10_000 * BYTES_PER_PACKET // 2
@@ -85,6 +86,15 @@ def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUF
         rtp.close()
         raise
     return Pair(rtp, above, _granted(rtp), port or _port(rtp))
+
+
+def refused_buffer(host: str, wanted: int = RECEIVE_BUFFER) -> int:
+    """Give the receive buffer that a socket gets here where it is less than `wanted`, else 0; OSError if none opens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        _enlarge(probe, wanted)
+        granted = _granted(probe) // 2
+    return granted if granted < wanted else 0
 
 
 def stamp_arrivals(descriptor: int) -> None:

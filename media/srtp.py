@@ -72,7 +72,7 @@ def _free(owner: Any) -> None:
 
 @lru_cache
 def _policy(suite: Suite, inbound: bool) -> Policy:
-    """Give what libsrtp is told of a suite, all but the key; made once, because making it takes as long as a session."""
+    """Give what libsrtp is told of a suite, all but the key; made once, since that takes as long as a session."""
     kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
     policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
     policy.window_size = WINDOW

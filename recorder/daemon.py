@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 from media.ports import Ports
-from media.sockets import Pair, open_pair
+from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from recorder.audit_job import AuditJob
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
@@ -177,6 +177,9 @@ class Daemon:
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
         if not in_memory(self._settings.node.runtime_dir):  # for trials only: spools hold speech in the clear
             self._log.warning("runtime.on_disk", hint="Put [node] runtime_dir on a tmpfs.")
+        if granted := refused_buffer(self._settings.media.bind):
+            hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
+            self._log.warning("media.buffers_small", bytes=granted, hint=hint)
         self._databases.start()
         await self._crew.ready()
         for each in listening:

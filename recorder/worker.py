@@ -38,6 +38,8 @@ CALLS_BETWEEN_LOOKS = 8
 #: Messages taken at once, so that a busy main cannot keep us from draining.
 MESSAGES_AT_ONCE = 64
 BEAT = 1.0
+#: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
+NO_MEMORY = 71
 #: Seconds between two looks at the sockets of a call whose DTLS handshake is under way, which is some four flights
 #: long; and how many times as long as such a look took at least, so that audio is not made to wait.
 SHAKE = 0.02
@@ -169,6 +171,8 @@ class Worker:
         """Do something for a call; whatever goes wrong ends our part in this call alone, main decides what next."""
         try:
             act()
+        except MemoryError:
+            os._exit(NO_MEMORY)  # a successor has what this one had received, and memory of its own
         except Exception as problem:
             place = traceback.extract_tb(problem.__traceback__)[-1]
             where = f"{os.path.basename(place.filename)}:{place.lineno} {type(problem).__name__}"

@@ -289,9 +289,8 @@ class _Reader:
         found = self._sort(node, "session", session, _SESSION)
         ids = tuple("".join(child.text.split())[:MAX_ID] for child in node.children if child.name == "sipSessionID")
         started = _stamp(found.get("start-time")) or _stamp(found.get("associate-time"))
-        stopped = (
-            _stamp(found.get("stop-time")) or _stamp(found.get("end-time")) or _stamp(found.get("disassociate-time"))
-        )
+        ends = (_stamp(found.get(name)) for name in ("stop-time", "end-time", "disassociate-time"))
+        stopped = next(filter(None, ends), None)
         if session:
             self._sessions.append(Session(session, tuple(filter(None, ids)), started, stopped))
 

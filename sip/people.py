@@ -14,6 +14,8 @@ MAX_PEOPLE = 256
 """Entries of one call; a conference with more is recorded, the rest of its people stands in the raw metadata only."""
 MAX_ALSO = 8
 """Further addresses kept of one party."""
+FACING = {Role.CALLER: Role.CALLEE, Role.CALLEE: Role.CALLER}
+"""Who is at the other end."""
 HEADERS, VENDOR = 1, 2
 """How sure a role is: a header says it, a vendor's extension says it; 0 is not said."""
 
@@ -168,6 +170,14 @@ class People:
         near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
         same = [i for i in near if same_number(number, number_of(entries[i].uri) or "")]
         return same[0] if len(same) == 1 else None
+
+    def of_role(self, role: Role) -> list[Entry]:
+        """Give the participants of a role; where nobody has it but the other side is known, those without any role."""
+        people = [entry for entry in self._entries if entry.source <= Source.HEADER and not entry.replaced]
+        holders = [entry for entry in people if entry.role is role]
+        if holders or not any(entry.role is FACING.get(role) for entry in people):
+            return holders
+        return [entry for entry in people if entry.role is Role.PARTICIPANT]
 
     def redirect(self, who: Person, weight: int, now: datetime) -> None:
         """Note who redirected the call, or where to: a known person gets that role, anybody else becomes an entry."""

@@ -335,9 +335,9 @@ class Picture:
             else:
                 unknown.append(who)
         for who in unknown:
-            holders = [entry for entry in self._people if entry.role is who.role and entry.source <= Source.HEADER]
+            holders = self._people.of_role(who.role)
             if len(holders) == 1 and self._people.find(who.uri) is None:
-                # The recorded user's public number, where the participant has an internal name.
+                # The recorded user's public number, where the participant has an internal name, or the dialled digits.
                 holders[0].know(who.uri)
 
     def _name_known(self) -> None:
@@ -388,12 +388,10 @@ class Picture:
         picture.session_id, picture.damage = state["session_id"], Damage(state["damage"])
         picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
         picture.direction = state.get("direction")
-        picture.client_started_at = restore_time(state["started"])
-        picture.client_ended_at = restore_time(state["ended"])
+        picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
         picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
-        picture._tracks = Tracks.from_state(state)
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
-        picture._based = bool(state.get("based", True))
+        picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
         picture._extensions = base64.b64decode(state["extensions"])
         return picture
 

@@ -156,8 +156,8 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
         rows = sa.func.unnest(day_list, token_list).table_valued(*pair, name="probe").render_derived()
         return _ProbeTable(rows, rows.c.day, rows.c.token)
     text = "{" + ",".join([f'"{day}":{token}' for day, token in probes]) + "}"  # a day may be there twice
-    pair = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
-    values = sa.func.json_each(text).table_valued(*pair, name="probe")
+    columns = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
+    values = sa.func.json_each(text).table_valued(*columns, name="probe")
     return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
 
 

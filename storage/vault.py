@@ -181,11 +181,9 @@ class Vault:
         seen: set[str] = set()
         for folder in [self._open, *(self._folder / str(day) for day in sorted({day_of(leaf) for _, leaf in wanted}))]:
             for ref in refs(folder):
-                name = ref.path.name
-                if (ref.call, ref.leaf) in wanted and name not in seen:
-                    seen.add(name)
-                    final = self._final(name, ref.leaf)
-                    yield PartRef(ref.call, ref.leaf, ref.part, final) if final.exists() else ref
+                if (ref.call, ref.leaf) in wanted and ref.path.name not in seen:
+                    seen.add(ref.path.name)
+                    yield ref
 
     # --- read --------------------------------------------------------------------------------------------------------
 
@@ -269,10 +267,11 @@ class Vault:
         count = 0
         with disk_errors("remove parts of recordings"):
             for ref in self._of(recordings):
-                for path in {ref.path, self._open / ref.path.name}:
+                places = (self._open, self._folder / str(day_of(ref.leaf))) if ref.path.parent == self._open else ()
+                for folder in places or (ref.path.parent,):
                     with suppress(FileNotFoundError):
-                        path.unlink()
-                        folders.add(path.parent)
+                        os.unlink(f"{folder}/{ref.path.name}")
+                        folders.add(folder)
                 count += 1
         disk = Disk()
         for folder in folders:

@@ -54,8 +54,8 @@ class Dialect:
 
 def final(dialect: Dialect, people: tuple[str, ...], mode: str) -> str:
     """Write metadata as the final RFC 7865 has them; every person sends the stream of the same number."""
-    out = [f'<recording xmlns="{dialect.namespace}"><datamode>{mode}</datamode><group group_id="g[call_number]"/>']
-    out.append('<session session_id="[call_id]"><group-ref>g[call_number]</group-ref></session>')
+    out = [f'<recording xmlns="{dialect.namespace}"><datamode>{mode}</datamode><group group_id="group-[call_id]"/>']
+    out.append('<session session_id="[call_id]"><group-ref>group-[call_id]</group-ref></session>')
     for n, name in enumerate(people, 1):
         out.append(
             f'<participant participant_id="p{n}"><nameID aor="sip:+49301{n}00@pbx.example"><name>{name}</name></nameID>'

@@ -84,6 +84,7 @@ def _body(dialect: Dialect, step: Say, cseq: int) -> tuple[str, str]:
     mode = "partial" if cseq > FIRST_CSEQ and dialect.name == "sems" else "complete"
     sdp = _sdp(dialect, step.media, cseq) if step.media else ""
     metadata = dialect.write(dialect, step.people, mode) if step.people else ""
+    metadata = metadata.replace('session_id="[call_id]"', f'session_id="{step.dialog}[call_id]"')
     parts = [("application/sdp", "", sdp), (dialect.kind, dialect.disposition, metadata)]
     parts = [part for part in parts if part[2]]
     if not parts:

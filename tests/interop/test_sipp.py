@@ -76,7 +76,7 @@ def tunnel(daemon: Daemon) -> Iterator[int]:
 def test_every_call_of_the_dialect_is_recorded(
     daemon: Daemon, dialect: Dialect, transport: str, tmp_path: Path
 ) -> None:
-    """Duties F1, F2, F3, F4, F5, F6, F9, O6, R17, R18, S25, S26, S27."""
+    """Duties F1, F2, F3, F4, F5, F6, F8, F9, O6, R17, R18, S25, S26, S27."""
     placed(daemon, dialect, transport, tmp_path, daemon.server.udp)
 
 
@@ -102,6 +102,9 @@ def placed(daemon: Daemon, dialect: Dialect, transport: str, folder: Path, port:
         assert len(call["streams"]) == dialect.streams
         assert len(call["streams"][0]["pauses"]) == dialect.pauses
         assert all(until for _, until in call["streams"][0]["pauses"])
+    if dialect.recordings > 1:
+        shown = daemon.api.get(f"/acme/calls/{fresh[0]['id']}", headers=daemon.tokens["acme"]).json()
+        assert len(shown["recordings"]) == dialect.recordings - 1
 
 
 def finished(daemon: Daemon, dialect: Dialect, before: set[object]) -> list[dict[str, Any]]:

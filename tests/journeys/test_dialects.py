@@ -121,8 +121,11 @@ SAID = [
         "<redirectedFromPartyNumber>tel:+493020006</redirectedFromPartyNumber></redirectInfo></termCall></callType>"
         "</broadWorksRecordingMetadata></extensiondata>")), (), "+493020006", "redirected_by"),
     ("metaswitch", document("s5", space=DRAFT, people=participant("p1", "493020007") + participant("p2", "4712"), more=(
-        "<metaswitchRecordingMetadata><callType>originating</callType><dialedDigits>493020008</dialedDigits>"
-        "</metaswitchRecordingMetadata>")), (), "493020007", None),
+        "<metaswitchRecordingMetadata><callType>originating</callType><recordedParty>493020007</recordedParty><dialedDigits>493020008</dialedDigits>"
+        "</metaswitchRecordingMetadata>")), (), "493020008", None),
+    ("public number", document("s8", people=participant("p1", "sip:agent-7@pbx.example", (
+        '<apkt:header xmlns:apkt="http://acmepacket.com/siprec/extensiondata" label="P-Asserted-Identity">'
+        "<value>&lt;sip:+493020011@pbx.example&gt;</value></apkt:header>"))), (), "030 20011", None),
     ("cisco", None, (
         "X-Cisco-Recording-Participant: <sip:+493020009@cucm.example>;media-index=0",), "+493020009", "participant"),
     ("twilio", document("s6", people=PAIR, more=(

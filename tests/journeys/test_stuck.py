@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.crew import activity
+from recorder.crew import STARVED, activity
 from tests.journeys.coded_calls import Watched, own_place, place, wishes
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.server import server
@@ -28,6 +28,7 @@ if "recorder.worker" in sys.orig_argv:
 """
 """Python runs it before anything else: a worker loops for ever once it is told to, or does not start at all."""
 NOTICED = 5.0
+SLACK = 2.5
 
 
 @pytest.fixture
@@ -48,12 +49,14 @@ def test_a_worker_that_loops_is_replaced_and_loses_nothing(tmp_path: Path, broke
         async def meanwhile() -> None:
             await it.talking(FEWER)
             stuck = worker_of(it)
-            used = before = activity(stuck)[1]
+            used, began, certain = activity(stuck)[1], time.monotonic(), None
             os.kill(stuck, signal.SIGUSR2)
             while "media.worker_died" not in one.events():
-                used = max(used, activity(stuck)[1])
+                # on a busy machine it may have to wait for a processor; nobody can tell before it had one
+                if certain is None and time.monotonic() - began > NOTICED and activity(stuck)[1] - used > STARVED:
+                    certain = time.monotonic()
                 await asyncio.sleep(0.1)
-            assert 0 < used - before < NOTICED + 0.5  # of its own time: a busy machine lets everybody wait
+            assert certain is None or time.monotonic() - certain < SLACK
 
         nothing_lost(it, place(wishes(one, FEWER, 9.0, HOLD), meanwhile))
         (died,) = [line for line in one.lines() if line.get("event") == "media.worker_died"]

@@ -25,10 +25,11 @@ def film(codec: str, lumas: Sequence[int], width: int = 320, height: int = 180) 
     """Encode plain pictures, 25 a second, none held back."""
     context = av.CodecContext.create(codec, "w")
     context.width, context.height, context.pix_fmt, context.framerate = width, height, "yuv420p", 25
+    context.thread_count = 1
     context.options = (
         {"preset": "ultrafast", "tune": "zerolatency", "profile": "baseline"}
         if codec == "libx264"
-        else {"deadline": "realtime", "lag-in-frames": "0", "auto-alt-ref": "0"}
+        else {"deadline": "realtime", "cpu-used": "-16", "lag-in-frames": "0", "auto-alt-ref": "0"}
     )
     made = []
     for number, luma in enumerate(lumas):

@@ -4,6 +4,9 @@ import os
 import random
 import socket
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +116,26 @@ def test_a_connected_socket_knows_its_peer() -> None:
     assert pair.peer is None
     pair.close()
     friend.close()
+
+
+@pytest.mark.parametrize(("size", "packets"), [(182, 5 * 50), (1262, 5 * 200)])
+def test_five_seconds_of_every_stream_survive_a_stall(size: int, packets: int) -> None:
+    """Of G.711, and of video of 2 Mbit/s; where the kernel gives less, it is said."""
+    pair, sender = opened(rtcp=False), peer()
+    for _ in range(packets):
+        sender.sendto(bytes(size), ("127.0.0.1", pair.port))
+    assert len(heard(pair)) == packets or sockets.refused_buffer("127.0.0.1")
+    pair.close()
+    sender.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may ask for less")
+def test_a_buffer_that_the_kernel_refuses_is_told() -> None:
+    """Who has not CAP_NET_ADMIN gets net.core.rmem_max at most (socket(7))."""
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    code = "import os, sys; from media import sockets; os.setuid(65534)\n"
+    code += "print(sockets.refused_buffer('::1', int(sys.argv[1])))"
+    for wanted, told in ((most * 2, most), (most // 2, 0)):
+        words = [sys.executable, "-c", code, str(wanted)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+        assert int(done.stdout) == told

@@ -27,7 +27,9 @@ def damaged(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
         at = draw(st.integers(0, len(data)))
         until = min(len(data), at + draw(st.sampled_from((0, 1, 2, 9, 80, 4_000))))
         piece = data[at:until]
-        put = draw(st.one_of(st.sampled_from(JUNK), st.binary(max_size=8), st.just(piece * 2), st.just(piece[::-1])))
+        put = draw(
+            st.one_of(st.sampled_from(JUNK), st.binary(max_size=8), st.just(piece * 2), st.just(piece.swapcase()))
+        )
         data = data[:at] + put + data[until:]
     return data
 

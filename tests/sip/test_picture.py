@@ -399,6 +399,16 @@ def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(st
         assert Picture.from_state(json.loads(json.dumps(picture.to_state()))).parties() == parties
 
 
+def test_dialled_digits_that_are_nobodys_address_are_the_other_ends_if_there_is_but_one_x12():
+    dialled = documents.METASWITCH.replace(b"<dialedDigits>3055501", b"<dialedDigits>*77")
+    callee, caller = seen(dialled).parties()
+    assert (caller.role, caller.also, callee.also) == (Role.CALLER, (), ("*77",))
+    third = b'<participant participant_id="m3=="><nameID aor="3055503"/></participant></recording>'
+    assert [party.also for party in seen(dialled.replace(b"</recording>", third)).parties()] == [(), (), ()]
+    nobody = dialled.replace(b"+13055502</recordedParty>", b"</recordedParty>")
+    assert [party.also for party in seen(nobody).parties()] == [(), ()]
+
+
 def test_a_snapshot_is_wanted_where_one_would_mend_something_r21():
     def document(text, mode):
         return parse(f"<recording xmlns='urn:ietf:params:xml:ns:recording:1'><datamode>{mode}</datamode>{text}".encode()

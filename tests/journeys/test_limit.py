@@ -1,0 +1,53 @@
+"""Past the limit of calls: the next one is sent elsewhere at once, the running ones lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from sip.message import Response
+from tests.journeys.coded_calls import Watched, place, verified, wishes
+from tests.journeys.sbc import Link
+from tests.journeys.server import server
+from tests.journeys.test_kill import nothing_lost
+
+LIMIT = 4
+BEYOND = 40  # calls that are tried while so many run
+
+
+def _told(answer: Response | None) -> tuple[int, str | None]:
+    return (answer.status, answer.headers.get("Retry-After")) if answer else (0, None)
+
+
+def _try(port: int, answers: list[tuple[int, str | None]]) -> None:
+    """Offer calls that are too many, then ask whether it is worth while."""
+    link = Link("tcp", port)
+    for _ in range(BEYOND):
+        answers.append(_told(link.invite()))
+    link.say("OPTIONS")
+    answers.append(_told(link.hear()))
+    link.close()
+
+
+def test_calls_beyond_the_limit_get_503_and_the_running_ones_lose_nothing(tmp_path: Path) -> None:
+    with server(tmp_path) as one:
+        one.config.write_text(one.config.read_text().replace("[sip]\n", f"[sip]\nmax_calls = {LIMIT}\n"))
+        it = Watched(one, one.init())
+        one.start()
+        answers: list[tuple[int, str | None]] = []
+
+        async def meanwhile() -> None:
+            await it.talking(LIMIT)
+            await asyncio.to_thread(_try, one.udp, answers)
+
+        placed = place(wishes(one, LIMIT, seconds=4), meanwhile)
+        assert [call.status for call in placed] == [200] * LIMIT
+        nothing_lost(it, placed)
+        assert answers == [(503, "30")] * (BEYOND + 1)  # OPTIONS says the same, so that an SBC need not try
+        assert it.figure("recorder_calls_active") == 0
+        again = place(wishes(one, 1, seconds=1))
+        assert [call.status for call in again] == [200]
+        nothing_lost(it, again)
+        assert "Traceback" not in one.log.read_text()
+        assert one.stop() == 0
+        assert verified(one) == []
