@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import resource
 import shutil
 import sys
@@ -18,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from admin_api import columns
-from recorder.daemon import COLLECT
 from recorder.export_job import ExportJob
+from recorder.garbage import Garbage
 from storage.callrows import CallRow, CallState
 from storage.customers import Customer, Customers, CustomerSettings
 from storage.exports import Request
@@ -62,8 +61,7 @@ async def measure(folder: Path, count: int) -> None:
         await acme.calls.put(rows, [forms] * len(rows))
     quiet = SimpleNamespace(info=lambda *_, **__: None, fault=lambda *_, **__: None)
     job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]  # a daemon of paper
-    gc.freeze()  # as the daemon does
-    gc.set_threshold(*COLLECT)
+    Garbage(time.monotonic, lambda: 0).begin()
     for form in ("xlsx", "csv", "json"):
         before = resource.getrusage(resource.RUSAGE_SELF)
         began = time.monotonic()

@@ -106,6 +106,7 @@ class Encoder:
             raise Unencodable("this FFmpeg has no video encoder")
         film.width, film.height, film.pix_fmt, film.bit_rate = width, height, "yuv420p", FILM_BITS
         film.codec_context.time_base = MILLISECOND
+        film.codec_context.thread_count = 1
         return film
 
     def show(self, seconds: float, frame: VideoFrame) -> None:

@@ -18,6 +18,7 @@ def totals(track: Track) -> tuple[int, int]:
 def figures(track: Track) -> dict[str, Any]:
     """Give what is known of a stream under the names of the contract."""
     lost, expected = totals(track)
+    burst = track.gaps.burst
     codec = track.spec.codec(track.payload_type)[0] if track.payload_type >= 0 else ""
     return {
         "stream": track.spec.stream,
@@ -34,7 +35,8 @@ def figures(track: Track) -> dict[str, Any]:
         "jitter_ms": round(track.jitter / 1e6, 3),
         "gap_ms": -(-track.gaps.missing_ns // 1_000_000),
         "gaps": [list(gap) for gap in track.gaps.listed()],
-        "mos": mos(codec, lost, expected),
+        "burst": round(burst, 2),
+        "mos": mos(codec, lost, expected, burst),
         "first_arrival": track.first_arrival,
         "last_arrival": track.last_arrival,
         "sources": [[source.ssrc, source.first, source.highest] for source in track.sources],

@@ -50,6 +50,13 @@ class Gaps:
                 return True
         return False
 
+    @property
+    def burst(self) -> float:
+        """Give how many packets were lost at a time, in the mean of the losses that are kept apart; 0 without any."""
+        lengths = [last - first + 1 for _, _, reason, _, first, last in self.items if reason == Reason.LOSS]
+        lengths = [length for length in lengths if length > 0]
+        return sum(lengths) / len(lengths) if lengths else 0.0
+
     def listed(self) -> list[tuple[int, int, str]]:
         """Give (from ns, to ns, reason) in order, touching ones of one reason joined."""
         out: list[tuple[int, int, str]] = []

@@ -49,19 +49,29 @@ def jitter_of_batch(jitter: float, deltas: list[int], step: int) -> float:
     return jitter * _FADING[n] + moved
 
 
-def rating(codec: str, lost: int, expected: int) -> float | None:
-    """Give the transmission rating R for random loss; None for codecs without published constants."""
+def burst_ratio(lost: int, expected: int, burst: float) -> float:
+    """Give BurstR of G.107 section 7.2.2: the mean length of the bursts seen, over that of as much random loss."""
+    share = lost / expected
+    return max(1.0, burst * (1 - share)) if share < 1 else 1.0
+
+
+def rating(codec: str, lost: int, expected: int, burst: float = 1.0) -> float | None:
+    """Give the transmission rating R (G.107 equation 7-29); None for codecs without published constants.
+
+    `burst` is the mean number of packets that were lost at a time.
+    """
     constants = IMPAIRMENTS.get(codec.upper())
     if constants is None or expected <= 0:
         return None
     loss = 100 * lost / expected
-    effective = constants.codec + (95 - constants.codec) * loss / (loss + constants.robustness)
+    ratio = burst_ratio(lost, expected, burst)
+    effective = constants.codec + (95 - constants.codec) * loss / (loss / ratio + constants.robustness)
     return DEFAULT_R - effective
 
 
-def mos(codec: str, lost: int, expected: int) -> float | None:
+def mos(codec: str, lost: int, expected: int, burst: float = 1.0) -> float | None:
     """Estimate the mean opinion score by G.107 annex B; None where there is no basis."""
-    r = rating(codec, lost, expected)
+    r = rating(codec, lost, expected, burst)
     if r is None:
         return None
     if r <= 0:

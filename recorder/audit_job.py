@@ -15,6 +15,9 @@ from storage.errors import StorageError
 
 EVERY_SECONDS = 60.0
 
+Failure = tuple[str, str, Exception]
+"""Customer, the witness that could not be told or "" for the checkpoint itself, and why."""
+
 
 class AuditJob:
     """Writes and tells checkpoints; what a witness was not told it is told a minute later."""
@@ -27,22 +30,35 @@ class AuditJob:
     async def run(self) -> None:
         """Go round for ever; owned by recorder.tasks."""
         while True:
-            await asyncio.to_thread(self.round)
+            self.report(await asyncio.to_thread(self.round))
             await asyncio.sleep(EVERY_SECONDS)
 
-    def round(self) -> None:
-        """Make the checkpoints that are due and tell what is not told; a failure is logged and tried again."""
+    def round(self) -> list[Failure]:
+        """Make the checkpoints that are due and tell what is not told; what fails is tried again the next time."""
+        failures: list[Failure] = []
         for customer in self._node.customers.values():
             try:
                 mark = customer.audit.checkpoint()
             except StorageError as problem:
-                self._node.log.fault("audit.checkpoint_failed", problem, customer=customer.name)
+                failures.append((customer.name, "", problem))
                 continue
             if mark is not None:
                 self._untold.update(((customer.name, witness), bytes(mark)) for witness in self._witnesses)
-            self._tell(customer)
+            failures += self._tell(customer)
+        return failures
 
-    def _tell(self, customer: Customer) -> None:
+    def report(self, failures: list[Failure]) -> None:
+        """Write down what failed."""
+        for name, witness, problem in failures:
+            if not witness:
+                self._node.log.fault("audit.checkpoint_failed", problem, customer=name)
+                continue
+            kind = witness.partition(":")[0]
+            self._node.log.fault("audit.witness_failed", problem, customer=name, kind=kind)
+            self._node.incidents.add("audit-witness", name, reason=kind)
+
+    def _tell(self, customer: Customer) -> list[Failure]:
+        failures: list[Failure] = []
         for witness in self._witnesses:
             line = self._untold.get((customer.name, witness))
             if line is None:
@@ -50,8 +66,7 @@ class AuditJob:
             try:
                 tell(witness, line)
             except (StorageError, NotPossible) as problem:
-                kind = witness.partition(":")[0]
-                self._node.log.fault("audit.witness_failed", problem, customer=customer.name, kind=kind)
-                self._node.incidents.add("audit-witness", customer.name, reason=kind)
+                failures.append((customer.name, witness, problem))
             else:
                 del self._untold[(customer.name, witness)]
+        return failures

@@ -204,5 +204,6 @@ class Finishing:
 def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
     """Tell whom a stream heard at its port, so that the next call there does not."""
     peer = pair.peer
-    figures = next((s.figures for s in call.recording.streams if s.number == number), {})
+    streams = call.recording.streams or ()  # a fault of ours may have spoilt the recording: its ports go all the same
+    figures = next((s.figures for s in streams if s.number == number), {})
     return (*peer, tuple(source[0] for source in figures.get("sources", ()))) if peer else None

@@ -95,14 +95,12 @@ class Node:
         call: str | None = None,
     ) -> None:  # fmt: skip
         """Count a refused request, tell it, and list a refused call or offer (of the live `call`) as an incident."""
-        self.metrics.sip_refused.labels(method, str(status), reason).inc()
+        self.unwelcome.refuse(method, status, reason, customer, source, self.monotonic())
         if call and method in OFFERING:
             self.incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
         elif method == "INVITE":
             self.metrics.calls.labels("refused").inc()
             self.incidents.add("call-refused", customer, status=status, reason=reason)
-        fields = {"status": status, "reason": reason, **({"customer": customer} if customer else {})}
-        self.unwelcome.say("sip.refused", source, self.monotonic(), method=method, **fields)
 
     def ended(self, recording: Recording, customer: str) -> None:
         """Count a finished recording; one that lacks something is an incident of its customer, nobody else's."""

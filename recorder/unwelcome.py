@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from prometheus_client import Counter
 
@@ -43,16 +42,30 @@ class Unwelcome:
         if counter is None:
             counter = self._dropped[reason] = self._metrics.sip_dropped.labels(reason)
         counter.inc()
-        self.say("sip.dropped", source, now, reason=reason)
+        held = self._admit(source, now)
+        if held is not None:
+            self._log.warning("sip.dropped", source=source, reason=reason, suppressed=held)
 
-    def say(self, event: str, source: str | None, now: float, **fields: Any) -> None:
-        """Write a line, unless this source had one within the second or all sources together had enough."""
+    def refuse(
+        self, method: str, status: int, reason: str, customer: str | None, source: str | None, now: float
+    ) -> None:
+        """Take note of a request that was refused."""
+        self._metrics.sip_refused.labels(method, str(status), reason).inc()
+        method = "INVITE" if method == "re-offer" else method  # a line names methods only
+        held = self._admit(source, now)
+        if held is not None:
+            self._log.warning(
+                "sip.refused",
+                source=source, method=method, status=status, reason=reason, customer=customer, suppressed=held,
+            )  # fmt: skip
+
+    def _admit(self, source: str | None, now: float) -> int | None:
+        """Return how many lines were held back; None if this one is: its source had one, or all together had enough."""
         held = self._sources.admit(source, now)
         if held is None or not self._together.admit("", LINES_A_SECOND, now):
             self._metrics.log_suppressed.inc()
-            return
-        known = {"source": source} if source else {}
-        self._log.warning(event, **known, **fields, **({"suppressed": held} if held else {}))
+            return None
+        return held
 
 
 class Challenges:

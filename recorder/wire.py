@@ -1,19 +1,18 @@
 """Messages between main and a media worker: frozen values, descriptors beside them (SCM_RIGHTS).
 
-What main says travels in the interpreter's own form (marshal), ten times as fast to read as JSON; both ends are one
-build, and a worker believes main anyhow. What a worker says is JSON: it reads what outsiders send, so main does not
-trust its bytes.
+What main says travels in the interpreter's own form (recorder.marshalled): both ends are one build, and a worker
+believes main anyhow. What a worker says is JSON: it reads what outsiders send, so main does not trust its bytes.
 """
 
 import base64
 import json
-import marshal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from media.spec import Dtls, StreamSpec
 from recorder.errors import RecorderError
+from recorder.marshalled import Marshalled
 
 #: A message with all streams and keys of a call of 64 lines has 40 KiB, with DTLS 160 KiB; a batch of figures is cut
 #: to stay below.
@@ -318,47 +317,23 @@ _CLASSES: dict[str, type] = {
 }  # fmt: skip
 
 
-_NUMBERED = tuple(_CLASSES.values())
-_NUMBER = {each: number for number, each in enumerate(_NUMBERED)}
 _FIELDS = {each: tuple(item.name for item in fields(each)) for each in _CLASSES.values()}
+
+
+_ORDERS = Marshalled(_CLASSES.values())
 
 
 def command(message: Message) -> bytes:
     """Serialise what main tells a worker; WireError if it is too long."""
-    return _fitting(marshal.dumps(_flat(message)))
+    return _fitting(_ORDERS.write(message))
 
 
 def obey(data: bytes | bytearray | memoryview) -> Any:
     """Read what main told; WireError if it is no message."""
     try:
-        message = _value(marshal.loads(data))  # noqa: S302 - main alone has the other end of the socket
-    except (ValueError, TypeError, EOFError, IndexError):
+        return _ORDERS.read(data)
+    except ValueError:
         raise WireError("not a message of main") from None
-    if type(message) not in _NUMBER:
-        raise WireError("not a message of main")
-    return message
-
-
-def _flat(value: Any) -> Any:
-    """Write a value as [number of its class, fields…]; tuples are of one kind, so the first tells what is in them."""
-    names = _FIELDS.get(type(value))
-    if names is not None:
-        held = [getattr(value, name) for name in names]
-        return [_NUMBER[type(value)], *[each if type(each) in _PLAIN else _flat(each) for each in held]]
-    if isinstance(value, tuple | list):
-        return tuple(map(_flat, value)) if value and type(value[0]) in _FIELDS else tuple(value)
-    return value
-
-
-_PLAIN = frozenset({str, bytes, int, bool, type(None)})
-
-
-def _value(flat: Any) -> Any:
-    if type(flat) is list:
-        return _NUMBERED[flat[0]](*map(_value, flat[1:]))
-    if type(flat) is tuple and flat and type(flat[0]) is list:
-        return tuple(map(_value, flat))
-    return flat
 
 
 def _fitting(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ newest audit checkpoints.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -20,7 +21,7 @@ from storage.calls import Calls
 from storage.credentials import Credentials
 from storage.database import Database
 from storage.erasure import Erasures
-from storage.errors import KeysMissing
+from storage.errors import KeysMissing, NoSpace
 from storage.exports import FOLDER as EXPORTS
 from storage.exports import Exports
 from storage.forgetting import Forgetting
@@ -255,7 +256,8 @@ async def _catch_up(
 ) -> None:
     """Give a lost database its papers back, then an old one what was erased since."""
     await settle(journal, index)
-    await asyncio.to_thread(journal.prepare)
+    with suppress(NoSpace):
+        await asyncio.to_thread(journal.prepare)
     await reapply(name, index, ledger, forgetting, journal, signer, now)
 
 

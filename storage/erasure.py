@@ -171,7 +171,8 @@ class Erasures:
                 await self._add(connection, id, [call for call in ids if call not in known], stored)
                 granted = {"state": State.RUNNING.value, "approved_at": to_micros(self._now()), "approved_by": by}
                 await connection.execute(erasures.update().where(erasures.c.id == id).values(**granted))
-                await self._journal.write(await journal.request(connection, id))
+                if record.cause == rows.REQUEST:  # a sweep that is lost asks again
+                    await self._journal.write(await journal.request(connection, id))
             await told(id)
             granted_record = await rows.one(connection, id)
         self.wanted.set()

@@ -33,3 +33,4 @@ def test_erasing_works_at_no_byte_free(small_disk: Path, tmp_path: Path) -> None
         found = api.ask("GET", f"/erasures/{receipt['erasure']}", "privacy").json()
         assert found["receipt"] == receipt
         assert api.one.run("audit", "verify").returncode == 0
+        assert (small_disk / "customers/acme/audit.checkpoints").stat().st_size, "the log was signed meanwhile"

@@ -44,9 +44,11 @@ def test_calls_of_both_ip_versions_are_recorded_frame_by_frame_s32(tmp_path: Pat
             Plan(to=f"sip:rec@[::1]:{one.udp};transport=udp", calls=1, seconds=2, hold=0.4),
             Plan(to=f"sip:rec@[::1]:{one.tls};transport=tls", calls=1, seconds=2, insecure=True, rtcp_mux=True),
             Plan(to=f"sip:rec@127.0.0.1:{one.udp};transport=udp", calls=1, seconds=2),
+            Plan(to=f"sip:rec@127.0.0.1:{one.udp};transport=udp", calls=1, seconds=2, srtp="dtls"),
+            Plan(to=f"sip:rec@[::1]:{one.udp};transport=tcp", calls=1, seconds=2, srtp="dtls"),
         ]
         calls = place(plans)
-        assert [call.faults for call in calls] == [[], [], []]
+        assert [call.faults for call in calls] == [[]] * len(plans)
         recorded = it.over(calls)
         for call in calls:
             found = it.channels(recorded[call.session_id]["id"])

@@ -41,10 +41,17 @@ def watched(folder: Path, calls: int, store: DescriptorStore | None = None) -> I
 
 
 def worker_of(it: Watched) -> int:
-    """The process that records."""
+    """The process that records, as soon as there is one."""
     assert it.one.process
-    mine = Path(f"/proc/{it.one.process.pid}/task/{it.one.process.pid}/children").read_text().split()
-    return next(int(pid) for pid in mine if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    children = Path(f"/proc/{it.one.process.pid}/task/{it.one.process.pid}/children")
+    end = time.monotonic() + NOTICED
+    while time.monotonic() < end:
+        for pid in children.read_text().split():
+            with suppress(OSError):
+                if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return int(pid)
+        time.sleep(0.02)
+    raise LookupError("no worker runs")
 
 
 def kill(pid: int) -> None:

@@ -9,7 +9,7 @@ from sip.message import Response
 from tests.journeys.coded_calls import Watched, place, verified, wishes
 from tests.journeys.sbc import Link
 from tests.journeys.server import server
-from tests.journeys.test_kill import nothing_lost
+from tests.journeys.test_kill import HOLD, nothing_lost
 
 LIMIT = 4
 BEYOND = 40  # calls that are tried while so many run
@@ -40,13 +40,13 @@ def test_calls_beyond_the_limit_get_503_and_the_running_ones_lose_nothing(tmp_pa
             await it.talking(LIMIT)
             await asyncio.to_thread(_try, one.udp, answers)
 
-        placed = place(wishes(one, LIMIT, seconds=4), meanwhile)
+        placed = place(wishes(one, LIMIT, seconds=4, hold=HOLD), meanwhile)
         assert [call.status for call in placed] == [200] * LIMIT
         nothing_lost(it, placed)
         assert answers == [(503, "30")] * (BEYOND + 1)  # OPTIONS says the same, so that an SBC need not try
         assert it.figure("recorder_calls_active") == 0
-        again = place(wishes(one, 1, seconds=1))
-        assert [call.status for call in again] == [200]
+        again = place(wishes(one, 2, seconds=2.5, hold=HOLD))
+        assert [call.status for call in again] == [200] * 2
         nothing_lost(it, again)
         assert "Traceback" not in one.log.read_text()
         assert one.stop() == 0

@@ -7,7 +7,6 @@ come at once with their reason, and all is well soon after the cause has gone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import resource
@@ -251,32 +250,23 @@ def no_descriptors_left(folder: Path, library: Path) -> None:
         on.in_order()
 
 
-def address_space(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+def no_memory_left(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=2000) as on:
 
+        async def meanwhile() -> None:
+            taken = int(Path(f"/proc/{on.main}/statm").read_text().split()[0]) * resource.getpagesize()
+            before = limited(on.main, resource.RLIMIT_AS, taken // 2)
+            answers = [on.asker.ask("INVITE", sdp(*["sendonly"] * 4)) for _ in range(100)]
+            statuses = {answer.status for answer, _ in answers}
+            assert statuses <= {200, 500, 503}
+            await asyncio.sleep(LONG)
+            felt = statuses != {200} or on.it.figure("recorder_oldest_unindexed_seconds") > LONG / 2
+            resource.prlimit(on.main, resource.RLIMIT_AS, before)
+            assert felt
+            await on.well()
 
-def without_memory(which: Callable[[Scene], int], name: str) -> Callable[[Path, Path], None]:
-    def no_memory_left(folder: Path, library: Path) -> None:
-        with scene(folder, library, ports=2000) as on:
-
-            async def meanwhile() -> None:
-                pid = which(on)
-                before = limited(pid, resource.RLIMIT_AS, address_space(pid) // 2)
-                answers = [on.asker.ask("INVITE", sdp(*["sendonly"] * 4)) for _ in range(100)]
-                statuses = {answer.status for answer, _ in answers}
-                assert statuses <= {200, 500, 503}
-                await asyncio.sleep(LONG)
-                delayed = on.it.figure("recorder_oldest_unindexed_seconds") > LONG / 2
-                assert statuses != {200} or delayed or "media.worker_died" in on.it.one.events()  # it was felt
-                with contextlib.suppress(ProcessLookupError):
-                    resource.prlimit(pid, resource.RLIMIT_AS, before)
-                await on.well()
-
-            nothing_missing(on.it, on.place(meanwhile, 8.0))
-            on.in_order()
-
-    no_memory_left.__name__ = f"no_memory_left_for_{name}"
-    return no_memory_left
+        nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
 
 
 def no_ports_left(folder: Path, library: Path) -> None:
@@ -363,8 +353,7 @@ SCENES = (
 LONGER = (
     failing(errno.EROFS),
     no_inodes_left,
-    without_memory(lambda on: on.main, "main"),
-    without_memory(lambda on: worker_of(on.it), "a_worker"),
+    no_memory_left,
     standing(lambda on: worker_of(on.it), "a_worker"),
     set_by(-400),
 )

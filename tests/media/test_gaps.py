@@ -1,5 +1,6 @@
 """Gaps: a sum that is exact, a list that is bounded, late packets that go back to their place."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +39,15 @@ def test_property_filling_in_any_order_takes_each_number_out_once(count: int, la
     assert sorted(filled) == sorted({number for number in late if 0 <= number < count})
     assert gaps.missing_ns == 20 * (count - len(filled))
     assert not gaps.fill(8, 0)
+
+
+def test_a_burst_is_the_mean_of_what_was_lost_at_a_time() -> None:
+    gaps = Gaps()
+    assert gaps.burst == 0
+    gaps.add(0, 20, Reason.LOSS, 7, 10, 10)
+    gaps.add(100, 200, Reason.LOSS, 7, 20, 24)
+    gaps.add(300, 400, Reason.DISK)
+    gaps.add(500, 900, Reason.RESTART, 7, 40, 60)
+    assert gaps.burst == 3
+    gaps.fill(7, 22)  # two bursts of two, and the one
+    assert gaps.burst == pytest.approx(5 / 3)

@@ -69,7 +69,7 @@ def shown(payload_of: object, codec: str, form: Format, **more: object) -> list[
 @pytest.mark.parametrize(
     ("payload_of", "codec", "form"), [(h264_payloads, "libx264", H264), (vp8_payloads, "libvpx", VP8)]
 )
-def test_pictures_are_seen_when_they_were_sent(payload_of: object, codec: str, form: Format) -> None:
+def test_pictures_are_seen_when_they_were_sent_t12(payload_of: object, codec: str, form: Format) -> None:
     made = shown(payload_of, codec, form)
     assert [at for at, _ in made] == sorted({at for at, _ in made})
     assert all(abs(left - 60) <= 4 for _, (left, _) in made[1:])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.quality import jitter_of, jitter_of_batch, mos, rating
+from media.quality import burst_ratio, jitter_of, jitter_of_batch, mos, rating
 
 
 def test_a_batch_moves_the_jitter_like_its_packets() -> None:
@@ -22,3 +22,14 @@ def test_loss_costs_quality_and_the_unknown_has_none() -> None:
     assert 1.0 <= mos("PCMU", 500, 1000) < mos("PCMU", 10, 1000) < 4.41  # type: ignore[operator]  # known codecs
     assert mos("EVS", 0, 10) is None
     assert mos("PCMU", 0, 0) is None
+
+
+def test_loss_in_bursts_costs_more_than_random_loss_of_the_same_amount() -> None:
+    """G.107 section 7.2.2: BurstR is 1 for random loss, whose bursts are 1/(1-p) long."""
+    assert burst_ratio(10, 100, 1 / 0.9) == pytest.approx(1.0)
+    assert burst_ratio(10, 100, 5.0) == pytest.approx(4.5)
+    assert burst_ratio(0, 100, 0.0) == burst_ratio(100, 100, 100.0) == 1.0
+    one, many = rating("PCMA", 2, 100, 1.0), rating("PCMA", 2, 100, 5.0)
+    assert one is not None and many is not None
+    assert one == pytest.approx(93.2 - 95 * 2 / (2 + 4.3))
+    assert many == pytest.approx(93.2 - 95 * 2 / (2 / 4.9 + 4.3))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from recorder import audit_job
 from recorder.audit_job import AuditJob
 from recorder.proving import witnessed
 from storage.audit_chain import Act
@@ -22,7 +25,7 @@ def test_what_has_grown_is_signed_once_and_told(tmp_path: Path) -> None:
             job.round()
             assert not beside.exists()
             acme.audit.append(Act("ada", "admin", "call.view")).result()
-            job.round()
+            job.report(job.round())
             assert len(beside.read_bytes().splitlines()) == 1
             kinds = {incident["reason"] for incident in one.node.incidents.of("acme")}
             assert kinds == {"file", "syslog"}
@@ -45,9 +48,29 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
             acme.audit.append(Act("ada", "admin", "call.view")).result()
             beside = acme.folder / "audit.checkpoints"
             beside.mkdir()
-            job.round()
+            failures = job.round()
+            assert [(customer, witness) for customer, witness, _ in failures] == [("acme", "")]
+            job.report(failures)
             beside.rmdir()
-            job.round()
+            assert job.round() == []
             assert len(beside.read_bytes().splitlines()) == 1
 
     asyncio.run(story())
+
+
+def test_it_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_job, "EVERY_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            one.node.tasks.start(AuditJob(one.node).run(), "audit")
+            for count in (1, 2):
+                acme.audit.append(Act("ada", "admin", "call.view")).result()
+                await one.until(lambda count=count: _count(acme.folder / "audit.checkpoints") == count)
+
+    asyncio.run(story())
+
+
+def _count(path: Path) -> int:
+    return len(path.read_bytes().splitlines()) if path.exists() else 0

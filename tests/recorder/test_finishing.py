@@ -47,6 +47,28 @@ def test_a_bye_is_answered_when_everything_is_durable_and_the_call_complete(tmp_
     asyncio.run(story())
 
 
+def test_the_next_call_has_the_file_of_one_that_ended_well_and_no_other(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+
+            async def over() -> list[str]:
+                await one.until(lambda: not len(one.live) and not len(one.mending))
+                await one.until(lambda: not one.checkpoints._of)
+                return sorted(path.name for path in (tmp_path / "run/live").iterdir())
+
+            one.invite("c1")
+            one.bye("c1")
+            assert await over() == ["1"]
+            spoilt = one.invite("c2")
+            one.runner.finishing.abandon(spoilt)  # its worker may go on writing for a moment
+            assert await over() == []
+            one.invite("c3")
+            one.bye("c3")
+            assert await over() == ["2"]
+
+    asyncio.run(story())
+
+
 def test_a_failed_sync_is_500_and_the_call_is_mended_as_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

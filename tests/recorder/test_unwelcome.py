@@ -31,7 +31,7 @@ def test_a_source_gets_one_line_a_second_whatever_it_sends() -> None:
     one, log, metrics = unwelcome()
     for number in range(30_000):
         one.drop(("status-line", "via", "source")[number % 3], "192.0.2.1", 100 + number / 10_000)
-        one.say("sip.refused", "192.0.2.1", 100 + number / 10_000, status=400)
+        one.refuse("INVITE", 400, "via", None, "192.0.2.1", 100 + number / 10_000)
     assert [line.get("suppressed", 0) for line in log.lines] == [0, 19_999, 19_999]
     assert sum(line.get("suppressed", 0) + 1 for line in log.lines) + 19_999 == 60_000
     assert held(metrics) == 59_997
@@ -49,10 +49,10 @@ def test_many_sources_share_what_can_be_read() -> None:
 def test_a_line_names_the_source_where_there_is_one() -> None:
     one, log, _ = unwelcome()
     one.drop("internal", None, 1.0)
-    one.say("sip.refused", "192.0.2.7", 1.0, status=420, reason="require")
-    assert log.lines == [
-        {"event": "sip.dropped", "reason": "internal"},
-        {"event": "sip.refused", "source": "192.0.2.7", "status": 420, "reason": "require"},
+    one.refuse("INVITE", 420, "require", "acme", "192.0.2.7", 1.0)
+    assert [(line["event"], line["source"], line["reason"]) for line in log.lines] == [
+        ("sip.dropped", None, "internal"),
+        ("sip.refused", "192.0.2.7", "require"),
     ]
 
 

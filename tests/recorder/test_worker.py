@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 import pytest
 from pylibsrtp import Policy, Session
 
+from media.drain import Region
 from media.spec import StreamSpec
 from recorder import wire
+from recorder.worker import NO_MEMORY, Worker
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
 
 
@@ -255,3 +258,20 @@ def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> No
         await studio.end()
 
     run(story())
+
+
+def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had received lies in its region; a call must not end because this process cannot grow."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+
+    def grow() -> None:
+        raise MemoryError
+
+    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, main:
+        Worker(control, Region(str(tmp_path / "raw")), 1.0)._guard(CALL, grow)
+        main.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            main.recv(100)  # nothing is told of the call
+    assert ended == [NO_MEMORY]

@@ -106,10 +106,10 @@ def test_4_mib_of_metadata_pass() -> None:
 
 
 def test_a_head_in_single_bytes_is_no_burden() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert fed(b"BYE sip:h SIP/2.0\r\n" + b"X: y\r\n" * 3_000, 1) == ([], None)
     assert fed(b"\n" * 60_000, 60_000) == ([], None)
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 2.0
 
 
 @given(

@@ -80,12 +80,12 @@ def test_a_head_with_crlf_does_not_end_at_bare_line_feeds() -> None:
     "nasty", ['"' * 60_000, '\\"' * 30_000, "<" * 60_000, '"\\' * 30_000, " ;" * 30_000, "; " * 30_000]
 )
 def test_no_value_makes_scanning_slow(nasty: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     cut(nasty, ",")
     params(nasty)
     has_empty_element(nasty)
     quotes_closed(nasty)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @given(st.text(alphabet='"\\<>,; a', max_size=40))

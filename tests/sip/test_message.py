@@ -318,10 +318,10 @@ def test_a_request_with_damaged_bytes_gives_a_message_or_the_documented_error(da
 
 def test_a_request_of_4_kb_costs_well_below_a_millisecond() -> None:
     data = written(body=b"x" * 3000, Content_Length="3000", **{f"X-{n}": "v" * 40 for n in range(15)})
-    begin = time.perf_counter()
+    begin = time.process_time()
     for _ in range(200):
         accepted(data)
-    assert (time.perf_counter() - begin) / 200 < 0.001
+    assert (time.process_time() - begin) / 200 < 0.001
 
 
 BESIDE = Path(__file__).resolve().parents[3]

@@ -225,9 +225,9 @@ def test_three_kilobytes_are_read_fast():
     document = documents.NETSAPIENS + b" " * (3_000 - len(documents.NETSAPIENS))
     spent = []
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.process_time()
         parse(document)
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
     assert min(spent) < 0.0006
 
 

@@ -160,7 +160,7 @@ def test_a_single_body_keeps_the_fields_of_its_message() -> None:
 
 
 def test_a_body_made_to_cost_time_or_memory_does_not() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(split("multipart/mixed;boundary=b", b"\r\n--b\r\n\r\n" * 100_000)) <= MAX_PARTS
     split("multipart/mixed;boundary=" + "-" * 60, b"-" * 2_000_000)
     split("multipart/mixed;boundary=b", b"\r\n--bx" * 200_000)
@@ -168,7 +168,7 @@ def test_a_body_made_to_cost_time_or_memory_does_not() -> None:
     split("multipart/mixed", (b"\n--x" + b" " * 5_000) * 100)
     deep = b"Content-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n" * 2_000
     split("multipart/mixed;boundary=b", b"--b\r\n" + deep)
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 2.0
 
 
 def test_every_truncation_gives_parts() -> None:

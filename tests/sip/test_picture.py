@@ -374,9 +374,9 @@ def test_reading_and_applying_three_kilobytes_is_fast():
     document = documents.NETSAPIENS + b" " * (3_000 - len(documents.NETSAPIENS))
     spent = []
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.process_time()
         Picture().apply(parse(document), T0)
-        spent.append(time.perf_counter() - started)
+        spent.append(time.process_time() - started)
     assert min(spent) < 0.0006
 
 

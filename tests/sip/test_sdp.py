@@ -168,10 +168,10 @@ def test_limits(data: bytes) -> None:
 
 
 def test_the_worst_description_costs_little() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     lines = "a=x:y\n" * 1_500 + ("m=audio 1 RTP/AVP " + "0 " * 300 + "\n") * 200
     assert len(only(lines).media) == 200
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_every_truncation_gives_a_description_or_the_documented_error() -> None:

@@ -135,10 +135,10 @@ def test_a_flow_is_a_key() -> None:
 
 
 def test_long_blanks_do_not_make_a_via_slow() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(MalformedValue):
         Via.parse("SIP/2.0/UDP h" + " " * 60_000 + "x")
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @given(st.text(max_size=80) | st.text(alphabet='"\\<>;,=: /@sip2.0UDP[]1', max_size=60))

@@ -79,7 +79,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
         granted = await again.erasures.approve(asked, by="anton")
         assert granted.state == State.RUNNING
         await again.close()
-        once_more = await house.open()
+        once_more = await reopened(house)
         assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
         await once_more.close()
 

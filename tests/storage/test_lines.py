@@ -33,6 +33,9 @@ def test_a_line_without_its_end_does_not_count_and_is_cut_off(tmp_path: Path) ->
     assert log(tmp_path).last() == b"one\n" and list(log(tmp_path).lines()) == [b"one\n"]
     log(tmp_path).append(b"two\n")
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+    (tmp_path / "log").write_bytes(b"one\n" + b"torn, and longer than what comes next")
+    log(tmp_path).append(b"two\n")
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpace), (errno.EIO, DiskFailed)])

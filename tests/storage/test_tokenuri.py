@@ -42,6 +42,11 @@ def test_what_is_not_understood_is_refused_without_being_repeated(text: str) -> 
     assert "271828" not in str(caught.value) and "colour" not in str(caught.value)
 
 
+def test_a_pin_in_the_uri_is_answered_with_where_it_belongs() -> None:
+    with pytest.raises(ValueError, match="no secret stands in the configuration"):
+        TokenKey.parse("pkcs11:token=a;object=b?module-path=/p11.so&pin-value=271828")
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_a_place_or_refused(text: str) -> None:
     for each in (text, f"pkcs11:{text}", f"pkcs11:token=a;object={text}{TAIL}"):
