@@ -45,6 +45,16 @@ def note(track: Track, source: Source, extended: int, timestamp: int, arrival: i
     track.gaps.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
 
 
+def late(track: Track, source: Source, extended: int, first: int, arrival: int) -> None:
+    """Take a late packet out of its hole; one from before the `first` heard so far shows what is missing in between."""
+    missing = first - extended - 1
+    if missing < 0:
+        track.gaps.fill(source.ssrc, extended)
+        return
+    begin = arrival - (missing + 1) * packet_ns(track, source)
+    track.gaps.add(begin, begin + missing * packet_ns(track, source), Reason.LOSS, source.ssrc, extended + 1, first - 1)
+
+
 def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
     """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
     for begin, until in _outside(track, source.arrival + packet_ns(track, source), end):

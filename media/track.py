@@ -261,13 +261,13 @@ class Track:
         if extended > source.highest + 1 and source.known:
             holes.note(self, source, extended, timestamp, arrival)
         followed = extended == source.highest + 1 and source.known
-        verdict = source.accept(extended)
+        first, verdict = source.first, source.accept(extended)
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
             self._refuse(verdict)
             return None
         if verdict is Verdict.LATE:
             self.reordered += 1
-            self.gaps.fill(ssrc, extended)
+            holes.late(self, source, extended, first, arrival)
         else:
             self._time(source, payload_type, timestamp, arrival, followed)
         if self.pauses.items and self.pauses.covers(arrival):

@@ -30,7 +30,6 @@ NICE = 10
 """It may wait; calls may not."""
 BRAKED = 1
 """Exit status of a synchronisation that the brake held."""
-COUNTS = ("added", "changed", "unmapped", "unchanged")
 
 
 class DirectoryJob:
@@ -60,13 +59,19 @@ class DirectoryJob:
             return False
         status, told = await _synchronised(source, name)
         if status == 0:
-            counts = {count: int(told.get(count, 0)) for count in COUNTS}
-            self._node.log.info("directory.synchronised", customer=name, **counts)
+            self._node.log.info(
+                "directory.synchronised",
+                customer=name,
+                added=told.get("added"),
+                changed=told.get("changed"),
+                unmapped=told.get("unmapped"),
+                unchanged=told.get("unchanged"),
+            )
         elif status == BRAKED:
             self._node.log.warning("directory.brake", customer=name)
             self._node.incidents.add("directory-brake", name)
         else:
-            self._node.log.error("directory.failed", customer=name, code=status)
+            self._node.log.error("directory.failed", customer=name, exit_status=status)
             self._node.incidents.add("directory-failed", name, reason="sync")
         return status in (0, BRAKED)
 

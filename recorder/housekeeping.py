@@ -88,6 +88,7 @@ class Housekeeping:
         self._storage()
         self._measure()
         self._checkpoints()
+        self._keep_sockets()
         self.review()
         for chore in self._chores:
             chore()
@@ -101,6 +102,12 @@ class Housekeeping:
             started = call.recording.started
             if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
                 self._save(call)
+
+    def _keep_sockets(self) -> None:
+        """Give the service manager what it had no room for when a call began: a crash would cost those calls audio."""
+        for call in self._live if self._node.notify.present else ():
+            if call.unkept:
+                call.unkept = not self._node.notify.store(call.fd_name, call.descriptors())
 
     def _measure(self) -> None:
         load = self._node.workers.load

@@ -32,6 +32,7 @@ class LiveCall:
     spool_fd: int = -1  # the call's file in the runtime directory; of recorder.checkpoint, which closes it
     pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
     fd_name: str = ""  # in the descriptor store
+    unkept: bool = False  # the store did not take the sockets: it was busy, and is asked again
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
@@ -51,6 +52,10 @@ class LiveCall:
         """Return the names of all parts, control first."""
         control = int(self.control.name[1:]) if self.control else 0
         return [*(f"c{n + 1}" for n in range(control)), *(f"m{n + 1}" for n in range(self.media_part))]
+
+    def descriptors(self) -> list[int]:
+        """Return those of all sockets, which stay ours."""
+        return [descriptor for pair in self.pairs.values() for descriptor in pair.filenos()]
 
     def close_files(self) -> None:
         """Close the descriptors of the parts as they are; a second time does nothing."""

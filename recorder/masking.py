@@ -98,7 +98,7 @@ FIELDS: Mapping[str, Kind] = {
         "calls count suppressed packets lost late rejected foreign duplicates worker workers stream streams port "
         "status pid exit_status seconds milliseconds ms attempt limit sockets descriptors generation "
         "warnings days percent parts records entries line index listeners customers sessions connections "
-        "retry_after".split(),
+        "retry_after added changed unmapped unchanged".split(),
         Kind.COUNT,
     ),
     **dict.fromkeys("bytes free_bytes ns size rate gap_ms duration_ms inodes".split(), Kind.SIZE),

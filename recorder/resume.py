@@ -108,7 +108,7 @@ class Resume:
             for left in by_port.values():
                 left.close()
         if fresh:
-            self._node.notify.store(call.fd_name, fresh)
+            call.unkept = not self._node.notify.store(call.fd_name, fresh)
         return not fresh
 
     def _files(self, call: LiveCall, control: str) -> None:

@@ -146,7 +146,8 @@ class Runner:
         if opened and not call.fd_name:
             call.fd_name = "m" + base36(min(pair.port for pair in opened.values()))
         if opened:
-            self.node.notify.store(call.fd_name, [fd for pair in opened.values() for fd in pair.filenos()])
+            descriptors = [fd for pair in opened.values() for fd in pair.filenos()]
+            call.unkept = not self.node.notify.store(call.fd_name, descriptors) or call.unkept
 
     def _create_files(self, call: LiveCall) -> None:
         """Create everything that the answer promises; what fails is taken back by Discard."""

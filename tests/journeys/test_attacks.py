@@ -75,7 +75,7 @@ def attacked(
         worker = worker_of(it)
         before = processor_seconds(worker)
         with flood(it.one.folder / "attack", forged, RATE, seconds - 3) as running:
-            await it.until(running.over)
+            await it.until(running.over, seconds + 60)
             used = (processor_seconds(worker) - before) / running.seconds
             sent = running.sent()
             print(f"{sent / running.seconds:.0f} forged packets/s")

@@ -52,7 +52,7 @@ def test_simulated_calls_with_dtls_are_recorded_frame_by_frame_d1_d5(tmp_path: P
             Plan(to=to, calls=3, seconds=2, hold=0.4, srtp="dtls", insecure=True, rtcp_mux=mux) for mux in (True, False)
         ]
         calls = place(plans)
-        assert [call.faults for call in calls] == [[]] * 6
+        assert [(call.status, call.faults) for call in calls] == [(200, [])] * 6
         recorded = it.over(calls)
         for call in calls:
             listed = recorded[call.session_id]

@@ -48,7 +48,7 @@ def test_calls_of_both_ip_versions_are_recorded_frame_by_frame_s32(tmp_path: Pat
             Plan(to=f"sip:rec@[::1]:{one.udp};transport=tcp", calls=1, seconds=2, srtp="dtls"),
         ]
         calls = place(plans)
-        assert [call.faults for call in calls] == [[]] * len(plans)
+        assert [(call.status, call.faults) for call in calls] == [(200, [])] * len(plans)
         recorded = it.over(calls)
         for call in calls:
             found = it.channels(recorded[call.session_id]["id"])

@@ -132,3 +132,17 @@ def test_an_outage_of_more_than_a_minute_is_a_loss_but_a_jump_is_a_new_beginning
 def test_a_source_without_a_step_counts_20_ms_a_packet() -> None:
     heard = Heard()
     assert holes.packet_ns(heard.track, Source(1, 1)) == holes.DEFAULT_PACKET_NS
+
+
+def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_comes() -> None:
+    heard = Heard()
+    began = heard.track._source(9, 100, BEGIN)  # another source, whose first packets come in disorder
+
+    def hear(number: int) -> None:
+        header = (False, 8, number, 160 * number, 9, 12, 172)
+        heard.track._place(header, bytes(172), BEGIN + 300 * MS)
+
+    for number, gap, lost in ((100, 0, 0), (95, 80, 4), (97, 60, 3), (94, 60, 3), (98, 40, 2), (101, 40, 2)):
+        hear(number)
+        assert (heard.gap_ms, began.lost) == (gap, lost), number
+    assert heard.reasons == {"loss"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -70,6 +71,33 @@ def test_the_watchdog_is_fed_only_while_all_workers_are_well(tmp_path: Path) -> 
                 with pytest.raises(BlockingIOError):
                     manager.recv(100)
                 one.node.notify.close()
+
+    asyncio.run(story())
+
+
+def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = keeper(one)
+            one.node.notify = Notifier(str(tmp_path / "manager"))  # it is not there yet
+            call = one.invite()
+            assert call.unkept
+            here.beat()
+            assert call.unkept
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(str(tmp_path / "manager"))
+                manager.setblocking(False)
+                here.beat()
+                data, given, _, _ = socket.recv_fds(manager, 1000, 10)
+                for descriptor in given:
+                    os.close(descriptor)
+                assert data.decode().split("\n") == ["FDSTORE=1", f"FDNAME={call.fd_name}", "FDPOLL=0"]
+                assert len(given) == len(call.descriptors()) > 0
+                assert not call.unkept
+                assert manager.recv(100) == b"WATCHDOG=1"
+                here.beat()
+                assert manager.recv(100) == b"WATCHDOG=1"
+            one.node.notify.close()
 
     asyncio.run(story())
 

@@ -72,7 +72,7 @@ class Dialogs(RuleBasedStateMachine):
         self.story = Story(flow)
         self.story.endpoint._context.random = EvenNoise()
         self.all: list[Call] = []
-        self.answers: dict[tuple[str, str, str], bytes] = {}
+        self.answers: dict[tuple[str, str], bytes] = {}
         self.heard: list[tuple[float, int, str]] = []
         self.told: list[tuple[int, str]] = []
         self.greet()
@@ -337,7 +337,7 @@ class Dialogs(RuleBasedStateMachine):
     def note(self, call: Call, message: Response, data: bytes) -> None:
         """A final response never changes, and all that belong to the dialog have one tag."""
         if message.status >= 200 and message.cseq.method != "CANCEL":
-            key = (message.headers.get("Via") or "", message.cseq.method, "")
+            key = (message.headers.get("Via") or "", message.cseq.method)
             assert self.answers.setdefault(key, data) == data
         if message.status < 300 and message.cseq.method == "INVITE" and "tag=" not in call.story.to:
             call.story.learn(message)
@@ -383,7 +383,7 @@ class Dialogs(RuleBasedStateMachine):
         context = self.story.endpoint._context
         left = (len(context.sessions), len(context.servers), len(context.clients), len(context.questions))
         assert left == (0, 0, 0, 0)
-        assert (len(context.timers) <= 1 and self.story.endpoint.next_timer() is None) or self.flow.connection
+        assert len(context.timers) == 0 and self.story.endpoint.next_timer() is None
         assert not any(context.sessions._origins)
 
 

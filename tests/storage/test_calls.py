@@ -296,13 +296,13 @@ def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
         taken = []
         for _ in range(4):
             rows = [call(keys, second=i) for i in range(100)]
-            before = time.perf_counter()
+            before = time.process_time()  # of all threads: how long it takes depends on what else runs
             await put(calls, *rows)
-            taken.append(time.perf_counter() - before)
+            taken.append(time.process_time() - before)
         await database.close()
         return min(taken)
 
-    assert asyncio.run(story()) < 0.2  # 0.03 s on an idle machine
+    assert asyncio.run(story()) < 0.2  # 0.03 s of CPU time on an idle machine
 
 
 def test_batches_give_every_call_once_and_none_that_is_not_meant(
