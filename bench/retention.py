@@ -58,7 +58,7 @@ class Case:
 
     def prepare(self, config: Path) -> None:
         """Fill the customer and ask what the first sweep will do."""
-        config.write_text(re.sub(r"(?m)^#? ?brake_percent = .*$", "brake_percent = 100", config.read_text()))
+        config.write_text(re.sub(r"(?m)^brake_percent = .*$", "brake_percent = 100", config.read_text()))
         begun = time.perf_counter()
         asyncio.run(self._fill(config))
         print(f"{self.count:,} recordings made in {time.perf_counter() - begun:.0f} s, {len(self.held)} of them held")

@@ -141,8 +141,10 @@ class Mosaic:
     def _source(self, placed: Placed) -> Source | None:
         key = placed.stream, placed.ssrc, placed.form
         found = self._sources.get(key)
+        if found is not None or len(self._sources) >= MAX_SOURCES:
+            return found
         unpack = unpacking(placed.form)
-        if found is None and unpack is not None and len(self._sources) < MAX_SOURCES:
+        if unpack is not None:
             from av.codec import CodecContext
             from av.codec.context import Flags
             from av.video.codeccontext import VideoCodecContext
@@ -155,7 +157,10 @@ class Mosaic:
         return found
 
     def upto(self, seconds: float) -> list[tuple[float, VideoFrame]]:
-        """Return the pictures of the canvas before a time, each with its own; pictures come in order of time."""
+        """Return the pictures of the canvas before a time, up to which all payloads were added, each with its own.
+
+        Pictures come in order of time.
+        """
         made: list[tuple[float, VideoFrame]] = []
         while (at := (self._tick + 1) / FPS) <= seconds:
             self._advance(at)
@@ -174,6 +179,9 @@ class Mosaic:
 
     def _advance(self, upto: float) -> None:
         """Decode what is due: pictures before `upto`, so that each is shown at most a tick early."""
+        for source in self._sources.values():
+            for position, data in source.pictures.before(upto * self._rate):
+                self._wait(position, source, data)
         while self._waiting and self._waiting[0][0] < upto:
             at, _, source, data = heapq.heappop(self._waiting)
             frame = self._decoded(source, data)

@@ -1,8 +1,8 @@
 """RTP payloads of video to pictures still encoded: what a decoder takes in one go; pure.
 
 H.264 by RFC 6184 (single NAL units, STAP-A, FU-A: packetization modes 0 and 1), VP8 by RFC 7741. The payloads of one
-picture share a timestamp, so a picture is whole when the next one begins. What was lost takes the unit it belonged to
-with it and nothing else: decoders conceal the rest.
+picture share a timestamp, so a picture is whole when the next one begins or its time is past. What was lost takes the
+unit it belonged to with it and nothing else: decoders conceal the rest.
 """
 
 from __future__ import annotations
@@ -173,6 +173,12 @@ class Pictures:
         for number, payload in enumerate(payloads):
             self._unpack.add(payload, follows=sequence + number == self._next)
             self._next = sequence + number + 1
+
+    def before(self, position: float) -> Iterator[tuple[int, bytes]]:
+        """Yield the picture at hand if it lies before a place up to which everything was given: it is whole."""
+        if self._position is not None and self._position < position:
+            yield from self.finish()
+            self._position = None
 
     def finish(self) -> Iterator[tuple[int, bytes]]:
         """Yield the last picture."""

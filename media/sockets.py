@@ -24,8 +24,8 @@ BYTES_PER_FRAME = 2304
 #: takes memory for packets that really wait, and doubles what is asked for (socket(7)).
 RECEIVE_BUFFER = 5 * 200 * BYTES_PER_FRAME // 2 + 4096
 RTCP_BUFFER = 16 * 1024
-#: 10,000 packets of a flood; the kernel doubles what it is asked for.
-FLOOD_BUFFER = 10_000 * BYTES_PER_PACKET // 2
+#: 40,000 packets of a flood, 2 s of the largest one thought of; the kernel doubles what it is asked for.
+FLOOD_BUFFER = 40_000 * BYTES_PER_PACKET // 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
@@ -138,7 +138,7 @@ def dropped(descriptor: int) -> int:
 
 
 def widen(descriptor: int) -> None:
-    """Give a socket that is flooded room for half a second of 20,000 packets/s, as far as we may."""
+    """Give a socket that is flooded room for 2 s of 20,000 packets/s, as far as we may."""
     size = ctypes.c_int(FLOOD_BUFFER)
     for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
         if not _libc.setsockopt(descriptor, socket.SOL_SOCKET, option, ctypes.byref(size), ctypes.sizeof(size)):

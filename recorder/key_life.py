@@ -18,6 +18,7 @@ from storage import customers
 from storage.durable import Disk, disk_errors
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong
 from storage.exports import FOLDER as EXPORTS
+from storage.journal import Journal
 from storage.roots import RootSecret, load_root
 from storage.vault import Vault
 
@@ -28,6 +29,8 @@ PROOFS = ("erasures", "audit", "audit.broken")
 """Files of `keys/` that are no keys: they only grow, so one that is there is never replaced by an older one."""
 
 COUNTER = "leaves"
+STAGE = ".restore-"
+"""Folder in which keys are tried before they are put in place."""
 LAST = "forget"
 """Written last: without it the keys do not open, and the restore is repeated."""
 
@@ -137,8 +140,10 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
     folder, copy = data / customers.KEYS, customers.customer_folder(data, name) / "tree.state"
     Disk().make_folder(folder)
     Disk().make_folder(copy.parent)
+    for left in folder.glob(f"{STAGE}*"):  # by a restore that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with disk_errors("restore the keys"):
-        stage = Path(tempfile.mkdtemp(prefix=".restore-", dir=data))
+        stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))  # no backup of the data directory takes it along
     try:
         _try(stage, name, files, root, None if older else copy)
         if older:
@@ -156,6 +161,7 @@ def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSec
     for each in (customers.VAULT, EXPORTS):
         vault = Vault(customers.customer_folder(data, name) / each, name, keys)
         keys.skip(ref.leaf for ref in vault.walk())
+    keys.skip(Journal(customers.customer_folder(data, name), keys).leaves())
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)

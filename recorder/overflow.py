@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 LOOK = 0.1
 """Seconds between two looks at the common count: 25 µs each."""
 
 HOT = 5.0
-"""Seconds that a flooded call is emptied more often than others after the last packet that was thrown away."""
+"""Seconds that a flooded call is emptied more often than others after the last sign of a flood."""
 
 SEARCH_SHARE = 20
 """A search of all sockets is followed by a pause so many times as long: it may be somebody else's packets, for ever."""
+
+PLACES = ("/proc/self/net/snmp", "/proc/self/net/snmp6")
+"""What the kernel keeps for IPv4 and for IPv6; /proc/net is out of sight where a service sees processes only."""
 
 _COUNTER = b"RcvbufErrors"
 
@@ -25,16 +29,17 @@ _COUNTER = b"RcvbufErrors"
 class Overflow:
     """Tells which calls are flooded; times in seconds of a monotonic clock."""
 
-    def __init__(
-        self, dropped: Callable[[int], int], widen: Callable[[int], None], path: str = "/proc/net/snmp"
-    ) -> None:
-        """`dropped` gives what was thrown away of a descriptor's packets so far, `widen` gives it a larger buffer."""
+    def __init__(self, dropped: Callable[[int], int], widen: Callable[[int], None], *paths: str) -> None:
+        """`dropped` gives what was thrown away of a descriptor's packets so far, `widen` gives it a larger buffer.
+
+        `paths` are read instead of PLACES.
+        """
         self._dropped = dropped
         self._widen = widen
-        try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self._file = -1
+        self._files: list[int] = []
+        for path in paths or PLACES:
+            with suppress(OSError):
+                self._files.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
         self._common = self._read()
         self._seen: dict[int, int] = {}
         self._hot: dict[str, float] = {}
@@ -45,6 +50,11 @@ class Overflow:
     def hot(self) -> tuple[str, ...]:
         """Return the calls that are flooded."""
         return tuple(self._hot)
+
+    def keep(self, call: str, now: float) -> None:
+        """Let a call that is flooded stay so: nothing is thrown away only because it is emptied so often."""
+        if call in self._hot:
+            self._hot[call] = now + HOT
 
     def look(self, calls: Callable[[], Iterable[tuple[str, Iterable[int]]]], clock: Callable[[], float]) -> None:
         """Find out which calls are flooded; `calls` gives each with the descriptors of its sockets."""
@@ -71,9 +81,17 @@ class Overflow:
 
     def _read(self) -> int:
         """Return the common count; 0 where the system has none."""
-        if self._file < 0:
-            return 0
-        lines = [line.split() for line in os.pread(self._file, 8192, 0).splitlines() if line.startswith(b"Udp:")]
-        if len(lines) < 2 or _COUNTER not in lines[0]:
-            return 0
-        return int(lines[1][lines[0].index(_COUNTER)])
+        return sum(_count(os.pread(file, 8192, 0).splitlines()) for file in self._files)
+
+
+def _count(lines: Iterable[bytes]) -> int:
+    """Read the count of IPv4, which is a table with one line of names and one of numbers, or of IPv6, a line each."""
+    names: list[bytes] = []
+    for line in lines:
+        if line.startswith(b"Udp6" + _COUNTER):
+            return int(line.split()[1])
+        if line.startswith(b"Udp:") and not names:
+            names = line.split()
+        elif line.startswith(b"Udp:"):
+            return int(line.split()[names.index(_COUNTER)]) if _COUNTER in names else 0
+    return 0

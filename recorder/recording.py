@@ -32,6 +32,7 @@ from recorder import document, matching, telling
 from recorder import events as e
 from recorder.stream import Certificate, Stream, answer, plans_of
 from sip import metadata, negotiate, offers
+from sip.bodies import contents
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
 from sip.lines import Addresses
@@ -324,7 +325,8 @@ class Recording:
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
-        if request.method == "INVITE" and self.answer_sdp:  # without SDP: the endpoint answered with this offer
+        offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
+        if offerless and self.answer_sdp:  # the endpoint answered with this offer; a 2xx to one of ours comes with SDP
             offered = offers.anew(self.answer_sdp)
             self.version += offered != self.answer_sdp
             self.answer_sdp = offered

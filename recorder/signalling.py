@@ -68,8 +68,7 @@ class Signalling:
     def on_event(self, event: s.Event) -> None:
         """Take one event; called by the SIP server before it sends what the endpoint wants to say.
 
-        Nothing is to be done about Withdrawn, since questions are answered at once and `accept` says what was
-        withdrawn, and about Reanswered, since we make no offers.
+        Nothing is to be done about Withdrawn: questions are answered at once and `accept` says what was withdrawn.
         """
         take = self._take.get(type(event))
         try:

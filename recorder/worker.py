@@ -38,6 +38,8 @@ CALLS_BETWEEN_LOOKS = 8
 #: Messages taken at once, so that a busy main cannot keep us from draining.
 MESSAGES_AT_ONCE = 64
 BEAT = 1.0
+#: Packets a second that are no good on one stream, above which it is still being flooded.
+FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
 #: Seconds between two looks at the sockets of a call whose DTLS handshake is under way, which is some four flights
@@ -275,6 +277,8 @@ class Worker:
                 before = self._seen.get((tape.id, number), (0, 0))
                 if now != before:
                     self._seen[tape.id, number] = now
+                    if sum(now) - sum(before) >= FLOOD:
+                        self._overflow.keep(tape.id, time.monotonic())
                     self._tell(wire.Strangers(tape.id, number, now[0] - before[0], now[1] - before[1]))
 
     def _report(self) -> None:

@@ -97,9 +97,7 @@ class CryptoOffer:
         keys, padded = _keys(found[3], SUITES[name])
         first = keys[0]
         length, suite = len(first.mki or b""), intern(found[2])
-        return cls(
-            int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted
-        )
+        return cls(int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted)
 
 
 def canonical(suite: str) -> str | None:

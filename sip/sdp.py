@@ -242,10 +242,11 @@ def _lines(data: bytes) -> list[tuple[str, str]]:
     if len(data) > MAX_SDP:
         raise MalformedBody("sdp-size", 488)
     text = readable(data.decode("utf-8-sig", "surrogateescape"))
-    if text.count("\n") > MAX_LINES:
-        raise MalformedBody("sdp-size", 488)
     # Zero bytes end the strings of C, and some clients send theirs along; a bare CR ends lines where there is no LF.
-    lines = text.split("\n" if "\n" in text else "\r")
+    ending = "\n" if "\n" in text else "\r"
+    if text.count(ending) > MAX_LINES:
+        raise MalformedBody("sdp-size", 488)
+    lines = text.split(ending)
     found = (_LINE.match(line.rstrip("\r \0")) for line in lines)
     return [(line[1].lower(), line[2].replace("\r", " ")) for line in found if line]
 

@@ -33,6 +33,7 @@ STRANGER_SECONDS = 5.0
 # Messages waiting for a connection that is being opened.
 MAX_WAITING = 16
 
+
 @dataclass(frozen=True)
 class Listener:
     """One address to listen on; the socket is bound already and may outlive this process."""
@@ -337,8 +338,8 @@ class Server:
         except (OSError, TimeoutError, ValueError):
             self._lose(key)
             return
-        if not vouched(flow, connection.flow):
-            # Whoever listens there is not whom the dialog was with (RFC 5923 section 5.1).
+        if connection.transport.is_closing() or not vouched(flow, connection.flow):
+            # One too many, or gone already; or whoever listens there is not whom the dialog was with (RFC 5923, 5.1).
             connection.close()
             self._lose(key)
             return

@@ -147,8 +147,8 @@ class Erasures:
                     raise Held(held)
                 await rows.file(connection, values)
                 await self._add(connection, id, ids, stored)
-                await self._journal.write(await journal.request(connection, id))
                 await told(id)
+                await self._journal.write(await journal.request(connection, id))  # last: what it has comes back
                 return shown(await rows.one(connection, id))
 
         made = await self._forgetting.pressed(write)
@@ -171,10 +171,10 @@ class Erasures:
                 await self._add(connection, id, [call for call in ids if call not in known], stored)
                 granted = {"state": State.RUNNING.value, "approved_at": to_micros(self._now()), "approved_by": by}
                 await connection.execute(erasures.update().where(erasures.c.id == id).values(**granted))
-                if record.cause == rows.REQUEST:  # a sweep that is lost asks again
-                    await self._journal.write(await journal.request(connection, id))
             await told(id)
             granted_record = await rows.one(connection, id)
+            if record is not None and record.state == State.APPROVAL and record.cause == rows.REQUEST:
+                await self._journal.write(await journal.request(connection, id))  # a sweep that is lost asks again
         self.wanted.set()
         return shown(granted_record)
 

@@ -10,7 +10,7 @@ has no leaf and is VERIFIED from the start.
 
 import enum
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -250,7 +250,8 @@ async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
     return list(await connection.scalars(sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id)))
 
 
-async def waits(connection: AsyncConnection, id: str) -> bool:
-    """Say whether a call of an erasure has not begun."""
-    filed = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, erasure_calls.c.step == Step.FILED)
-    return (await connection.scalar(filed.limit(1))) is not None
+async def waits(connection: AsyncConnection, id: str, now: Collection[str]) -> bool:
+    """Say whether a call of an erasure is neither cut nor among those that are cut now: held, or of a later round."""
+    uncut = sa.and_(erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.UNLINKED)
+    asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, uncut).limit(len(now) + 1)
+    return any(call not in now for call in await connection.scalars(asked))

@@ -100,7 +100,9 @@ class Forgetting:
             open_ones = await rows.erasures_of(connection, ids)
             requests = [await _request(connection, record, mine) for record, mine in open_ones]
             own = [
-                leaf for leaf in [await _own_leaf(connection, record) for record, _ in open_ones] if leaf is not None
+                record.leaf
+                for record, mine in open_ones
+                if record.leaf is not None and not await rows.waits(connection, record.id, {d.call for d in mine})
             ]
             gone = await rows.exports_of(connection, ids)
             cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
@@ -208,11 +210,6 @@ class Forgetting:
 
 async def _nothing(_: Sequence[str]) -> None:
     """Stand for those who made nothing of any call."""
-
-
-async def _own_leaf(connection: AsyncConnection, record: Any) -> int | None:
-    """Return the leaf that party and reason of an erasure are under, once none of its calls waits any more."""
-    return None if await rows.waits(connection, record.id) else record.leaf
 
 
 async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doomed]) -> Request:

@@ -16,6 +16,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
 from storage.database import Database
+from storage.durable import Disk, disk_errors
 from storage.errors import Forgotten, SealBroken
 from storage.keytree import LAST_LEAF
 from storage.lines import LineFile
@@ -77,7 +79,8 @@ class Journal:
     """The journal of one customer; safe between processes."""
 
     def __init__(self, folder: Path, keys: papers.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
-        self._file = LineFile(folder / FILE_NAME, "the journal", RESERVE)
+        self._path = folder / FILE_NAME
+        self._file = LineFile(self._path, "the journal", RESERVE)
         self._keys = keys
         self._random = random
 
@@ -89,6 +92,18 @@ class Journal:
     def prepare(self) -> None:
         """Own the space that the next erasure needs."""
         self._file.prepare()
+
+    def begin(self, items: Sequence[Item]) -> None:
+        """Write the first lines: all of them count, or there is no journal yet. Nobody else may write meanwhile."""
+        draft = self._path.with_name(f".{FILE_NAME}.part")
+        disk = Disk()
+        disk.remove(draft)
+        file = LineFile(draft, "the journal", RESERVE)
+        for start in range(0, len(items), BATCH):
+            file.append(self._line(items[start : start + BATCH]))
+        with disk_errors("write the journal"):
+            disk.rename(draft, self._path)
+        disk.sync_folder(self._path.parent)
 
     async def write(self, items: Sequence[Item]) -> None:
         """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out."""
@@ -107,11 +122,20 @@ class Journal:
                 _apply(state, item)
         return state
 
+    def leaves(self) -> Iterator[int]:
+        """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
+        for line in self._file.lines():
+            with suppress(SealBroken):
+                yield from (leaf for _, leaf, _ in _boxes(line)[1] if leaf != LAST_LEAF)
+
     def counts(self, item: Item) -> bool:
         """Say whether an item was not forgotten."""
         return self._keys.keeps(item.leaf)
 
     def _write(self, items: Sequence[Item]) -> None:
+        self._file.append(self._line(items))
+
+    def _line(self, items: Sequence[Item]) -> bytes:
         id = self._random(8).hex()
         sealed = []
         for number, item in enumerate(items):
@@ -121,15 +145,10 @@ class Journal:
             except Forgotten:
                 continue
             sealed.append([number, f"{item.leaf:012x}", base64.b64encode(box).decode()])
-        self._file.append(json.dumps({"id": id, "items": sealed}, separators=(",", ":")).encode() + b"\n")
+        return json.dumps({"id": id, "items": sealed}, separators=(",", ":")).encode() + b"\n"
 
     def _items(self, line: bytes) -> Iterator[Item]:
-        try:
-            found = json.loads(line)
-            id = str(found["id"])
-            boxes = [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found["items"]]
-        except (ValueError, KeyError, TypeError):
-            raise SealBroken("a line of the journal is damaged") from None
+        id, boxes = _boxes(line)
         for number, leaf, box in boxes:
             if not self._keys.keeps(leaf):
                 continue
@@ -192,17 +211,20 @@ def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
 
 async def settle(journal: Journal, database: Database) -> int:
     """Give a database that lost everything its papers back, or begin the journal; returns the rows given back."""
-    async with database.reading() as connection:
+
+    async def due(connection: AsyncConnection) -> tuple[bool, bool]:
         blank = not [table for table in TABLES if (await connection.execute(sa.select(table).limit(1))).first()]
-    begun = await asyncio.to_thread(lambda: journal.exists)
-    if blank and begun:
-        return await _give_back(database, await asyncio.to_thread(journal.read))
-    if not blank and not begun:
-        async with database.reading() as connection:
-            items = await _everything(connection)
-        for start in range(0, len(items), BATCH):
-            await journal.write(items[start : start + BATCH])
-    return 0
+        begun = await asyncio.to_thread(lambda: journal.exists)
+        return blank and begun, not blank and not begun
+
+    async with database.reading() as connection:
+        if not any(await due(connection)):
+            return 0
+    async with database.writing() as connection:  # and nobody else: another process may be at the same
+        lost, new = await due(connection)
+        if new:
+            await asyncio.to_thread(journal.begin, await _everything(connection))
+        return await _give_back(connection, await asyncio.to_thread(journal.read)) if lost else 0
 
 
 async def differences(journal: Journal, database: Database) -> dict[str, int]:
@@ -234,15 +256,24 @@ async def _everything(connection: AsyncConnection) -> list[Item]:
     return items
 
 
-async def _give_back(database: Database, state: State) -> int:
+async def _give_back(connection: AsyncConnection, state: State) -> int:
     count = 0
-    async with database.writing() as connection:
-        for name, found in state.items():
-            values = [{column: _value(value) for column, value in row.items()} for row in found.values()]
-            for start in range(0, len(values), BATCH):
-                await connection.execute(metadata.tables[name].insert(), values[start : start + BATCH])
-            count += len(values)
+    for name, found in state.items():
+        values = [{column: _value(value) for column, value in row.items()} for row in found.values()]
+        for start in range(0, len(values), BATCH):
+            await connection.execute(metadata.tables[name].insert(), values[start : start + BATCH])
+        count += len(values)
     return count
+
+
+def _boxes(line: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
+    """Read a line: its id, and number, leaf and sealed value of each item."""
+    try:
+        found = json.loads(line)
+        boxes = [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found["items"]]
+        return str(found["id"]), boxes
+    except (ValueError, KeyError, TypeError):
+        raise SealBroken("a line of the journal is damaged") from None
 
 
 def _apply(state: State, item: Item) -> None:

@@ -46,6 +46,8 @@ class LineFile:
                     os.fdatasync(fd)
                 except OSError:
                     os.ftruncate(fd, whole)
+                    self._reserved = 0  # what was owned behind the end went with it
+                    self._keep_room(fd, whole)
                     raise
                 self._keep_room(fd, whole + len(line))
             if fresh:

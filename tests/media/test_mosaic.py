@@ -78,6 +78,28 @@ def test_pictures_are_seen_when_they_were_sent_t12(payload_of: object, codec: st
     assert abs(begins - 0.5) <= 1 / FPS and abs(bright - 1.3) <= 1 / FPS
 
 
+@pytest.mark.parametrize("every", [1_000, 6_000])
+def test_a_still_screen_is_seen_when_it_was_sent_and_not_with_its_next_picture(every: int) -> None:
+    lumas = [60, 120, 180, 220]
+    data = run(noise(1, 4 * every // 20)) + stored(
+        [h264_payloads(picture) for picture in film("libx264", lumas)], stream=1, every=every
+    )
+    measured = measure(records.read([data]), (stream(0),), (stream(1, (96, H264)),))
+    mosaic, made, given = Mosaic([1], measured.rate), [], [0]
+
+    def give(pcm: bytes | bytearray) -> None:
+        given[0] += len(pcm) // 2
+        made.extend(mosaic.upto(given[0] / measured.rate))
+
+    render(measured, records.read([data]), give, mosaic.add)
+    made += mosaic.finish(given[0] / measured.rate)
+    middle = HEIGHT // 2 * WIDTH + WIDTH // 2
+    seen = [(at, bytes(frame.planes[0])[middle]) for at, frame in made]
+    for number, luma in enumerate(lumas):
+        begins = min(at for at, shade in seen if abs(shade - luma) <= 4)
+        assert abs(begins - number * every / 1000) <= 1 / FPS
+
+
 def test_a_lost_picture_spoils_no_other(caplog: pytest.LogCaptureFixture) -> None:
     made = shown(vp8_payloads, "libvpx", VP8, lost=frozenset({5}))
     assert max(right for _, (_, right) in made) > 200

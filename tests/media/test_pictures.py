@@ -86,6 +86,16 @@ def test_a_picture_ends_where_the_next_begins() -> None:
     assert list(pictures.finish()) == [(40, START + b"\x41c")]
 
 
+def test_a_picture_is_whole_when_its_time_is_past() -> None:
+    pictures = Pictures(H264(None))
+    assert list(pictures.before(0)) == []
+    assert list(pictures.add(40, 10, (b"\x65a",))) == []
+    assert list(pictures.before(40)) == []
+    assert list(pictures.before(41)) == [(40, START + b"\x65a")]
+    assert list(pictures.before(41)) == []
+    assert list(pictures.add(80, 11, (b"\x41b",))) == []
+
+
 @given(st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=30), st.sampled_from([H264, Vp8]))
 def test_any_bytes_give_a_picture_or_nothing(payloads: list[tuple[bytes, bool]], kind: type) -> None:
     unpack = kind(None) if kind is H264 else kind()

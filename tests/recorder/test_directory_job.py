@@ -104,3 +104,18 @@ def test_a_credential_that_ends_is_an_incident(tmp_path: Path, entra: Entra) -> 
         assert kinds(node) == [("directory-credential", "expires")]
 
     story(tmp_path, entra, tell, expires=datetime.now(UTC).date().isoformat())
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, entra: Entra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError("no process more")
+
+    async def tell(node: Node, job: DirectoryJob) -> None:
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+        assert not await job.turn(node.settings.directories[0])
+        assert kinds(node) == [("directory-failed", "sync")]
+        monkeypatch.undo()
+
+    story(tmp_path, entra, tell)

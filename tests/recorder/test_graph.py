@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from recorder import graph_login
@@ -216,6 +217,28 @@ def test_what_is_no_certificate_with_its_key_is_refused() -> None:
         graph_login.from_secret("geheim-ü".encode(), None)
 
 
+def test_a_directory_that_begins_anew_for_ever_is_left(tenant: Tenant) -> None:
+    tenant.entra.later = [(410, "")] * 2
+    for _ in range(2):
+        with pytest.raises(NotPossible):
+            tenant.read()
+
+
+@pytest.mark.parametrize("codes", [[[1]], [{}], {"1": 2}, 7, [True]])
+def test_a_refusal_of_another_kind_is_no_fault(codes: object) -> None:
+    assert "AADSTS" not in graph_login.login_refused({"error_codes": codes}).sentence()
+
+
+def test_what_cannot_be_unpacked_is_asked_for_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def torn(*_: object) -> None:
+        raise httpx2.DecodingError("Mira")
+
+    monkeypatch.setattr(GraphClient, "_ask", torn)
+    with pytest.raises(NotPossible, match="does not answer"):
+        tenant.read()
+    assert len(tenant.waited) == TRIES
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -230,6 +253,7 @@ def test_what_is_no_certificate_with_its_key_is_refused() -> None:
         b'{"value": [], "@odata.nextLink": 7}',
         b'{"value": [], "@odata.nextLink": "https://evil.example/v1.0/users/delta"}',
         b'{"value": [], "@odata.nextLink": "http://127.0.0.1/v1.0/users/delta"}',
+        b'{"value": [], "@odata.nextLink": "https://[evil/v1.0/users/delta"}',
         b"[" * 100_000,
     ],
 )

@@ -224,3 +224,38 @@ def test_want_of_memory_or_descriptors_is_no_fault_of_a_call(
             assert told == []
 
     asyncio.run(story())
+
+
+def test_more_than_a_batch_does_not_rest_for_each_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, rests = one.node.customers["acme"], []
+
+            async def noted(self: Indexer, seconds: float) -> None:
+                rests.append(seconds)
+
+            monkeypatch.setattr(Indexer, "_rest", noted)
+            monkeypatch.setattr(module, "BATCH", 50)
+            monkeypatch.setattr(module, "REST", 0)
+            monkeypatch.setattr(module, "REST_PER_CALL", 1_000.0)
+            for number in range(110):
+                one.node.indexer.put(customer, row(one, number + 1), ())
+            await one.until(lambda: one.node.indexer.oldest() == 0)
+            one.node.indexer.put(customer, row(one, 999), ())
+            await one.until(lambda: one.node.indexer.oldest() == 0)
+            assert max(rests[:3]) < module.MOST_SECONDS == rests[3]
+
+    asyncio.run(story())
+
+
+def test_draining_writes_young_calls_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            monkeypatch.setattr(module, "SETTLE_SECONDS", 3_600.0)
+            call, here = replace(row(one, 1, CallState.RECORDING), ended_at=None), one.node.indexer
+            here.put(one.node.customers["acme"], call, ())
+            await here.drain(10)
+            assert here._idle.is_set()
+            assert await indexed(one, call) is CallState.RECORDING
+
+    asyncio.run(story())

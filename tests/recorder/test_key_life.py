@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -117,6 +118,39 @@ def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
     shutil.rmtree(place.keys)
     restore(place.settings(), data, older=False)
     assert place.open().allocate(DAY) not in used
+
+
+def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> None:
+    from storage.journal import Item, Journal
+    from storage.papers import PAPERS_DAY, new_leaf
+
+    data = archive(place)
+    keys = place.open()
+    leaf = new_leaf(keys)
+    journal = Journal(customer_folder(place.data, "acme"), keys)
+    asyncio.run(journal.write([Item(leaf, "users", None, {"id": "one"})]))
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(PAPERS_DAY) != leaf
+
+
+def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(place)
+    shutil.rmtree(place.keys)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.key_life.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("recorder.key_life._place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(place.settings(), data, older=False)
+    assert all(path.is_relative_to(place.keys) for path in place.data.rglob("acme.forget*"))
+    restore(place.settings(), data, older=False)
+    assert all(path.is_file() for path in place.keys.iterdir())
 
 
 def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one(place: Place) -> None:

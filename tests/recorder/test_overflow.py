@@ -6,8 +6,10 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from media.sockets import dropped, widen
-from recorder.overflow import HOT, LOOK, SEARCH_SHARE, Overflow
+from recorder.overflow import HOT, LOOK, PLACES, SEARCH_SHARE, Overflow
 
 SNMP = "Udp: InDatagrams RcvbufErrors SndbufErrors\nUdp: 7 {} 9\nUdpLite: InDatagrams RcvbufErrors\nUdpLite: 0 5000\n"
 
@@ -53,6 +55,18 @@ def test_a_call_that_loses_packets_is_hot_and_gets_room_until_it_loses_none_for_
     assert kernel.look(2) == ()
 
 
+def test_a_flood_that_goes_on_without_loss_keeps_a_call_hot_and_makes_none_so(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.lose(2)
+    assert kernel.look() == ("a",)
+    for _ in range(5):
+        kernel.look(HOT - 1)
+        kernel.overflow.keep("a", kernel.now)
+        kernel.overflow.keep("b", kernel.now)
+    assert kernel.overflow.hot == ("a",)
+    assert kernel.look(HOT + 1) == ()
+
+
 def test_while_nothing_is_lost_no_socket_is_asked(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
     for _ in range(100):
@@ -93,10 +107,17 @@ def test_a_system_that_does_not_count_has_no_floods(tmp_path: Path) -> None:
     assert other.hot == ()
 
 
-def test_the_kernel_says_what_it_threw_away_and_gives_more_room() -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as mine, socket.socket(type=socket.SOCK_DGRAM) as sender:
+def test_the_counts_are_in_sight_where_a_service_sees_processes_only() -> None:
+    unit = (Path(__file__).parents[2] / "config" / "recorder.service").read_text()
+    assert "ProcSubset=pid" in unit
+    assert all(place.startswith("/proc/self/") for place in PLACES)
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_kernel_says_what_it_threw_away_and_gives_more_room(family: int, host: str) -> None:
+    with socket.socket(family, socket.SOCK_DGRAM) as mine, socket.socket(family, socket.SOCK_DGRAM) as sender:
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        mine.bind(("127.0.0.1", 0))
+        mine.bind((host, 0))
         before = mine.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
         counts = Overflow(dropped, widen)
         for _ in range(100):

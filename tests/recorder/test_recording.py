@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -166,6 +167,18 @@ class TestReoffers:
         one.handle(e.Informed(request("INVITE", 5), None), now(4))
         one.handle(e.Informed(request("INVITE", 6), None), now(4))
         assert one.version == 5
+
+    def test_metadata_in_the_answer_to_an_offer_of_ours_change_no_offer_o3(self) -> None:
+        one = Recording(ID, Policy(srtp="preferred", reoffers=True), random)
+        one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
+        one.handle(e.Opened({0: 20000}), now())
+        one.handle(e.PauseAsked(), now(1))
+        told, version = one.answer_sdp, one.version
+        answered = replace(request("INVITE", 2), body=sdp("inactive", version=2))
+        answered.headers.set("Content-Type", "application/sdp")
+        one.handle(e.Informed(answered, metadata("Alice", "Bob")), now(2))
+        assert b"a=inactive" in told
+        assert (one.answer_sdp, one.version) == (told, version)
 
     def test_a_new_line_gets_sockets_of_its_own(self) -> None:
         one = begun()

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from sip import server
 from sip.endpoint import Endpoint
-from sip.events import Closed, Dropped, HungUp, Invited
+from sip.events import Closed, Dropped, HungUp, Invited, Send
 from sip.server import Listener, Server, open_socket, vouched
 from sip.settings import Settings
 from sip.values import Flow
@@ -314,6 +314,36 @@ async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
         daemon.endpoint.hang_up(session, "", time.monotonic())
         daemon.server.flush()
         assert (await asyncio.wait_for(heard, 5)).startswith(b"BYE ")
+        target.close()
+
+
+@in_loop
+async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_request_tries_again():
+    async with running("tcp", max_connections_per_peer=1) as daemon:
+        heard = asyncio.Queue()
+
+        async def answer(reader, writer):
+            heard.put_nowait(await reader.read(100))
+            writer.close()
+
+        target = await asyncio.start_server(answer, HOST, 0)
+        flow = Flow("tcp", daemon.address, target.sockets[0].getsockname()[:2], 0, 0)
+        lost = []
+        daemon.endpoint.connection_lost = lambda flow, now: lost.append(flow)
+        _, writer = await asyncio.open_connection(*daemon.address)
+        while not daemon.server._connections:
+            await asyncio.sleep(0)
+        daemon.server._send(Send(flow, b"one"))
+        assert await asyncio.wait_for(heard.get(), 5) == b""
+        async with asyncio.timeout(5):
+            while not lost:
+                await asyncio.sleep(0.01)
+            assert lost == [flow]
+            writer.close()
+            while daemon.server._connections:
+                await asyncio.sleep(0.01)
+        daemon.server._send(Send(flow, b"two"))
+        assert await asyncio.wait_for(heard.get(), 5) == b"two"
         target.close()
 
 

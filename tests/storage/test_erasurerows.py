@@ -29,7 +29,8 @@ def test_a_request_waits_for_a_hold_and_retention_lets_the_call_go(tmp_path: Pat
             assert await rows.calls_of(connection, "s") == [free.id]
             counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
             assert counted == {"r": (1, 2), "s": (0, 1)}
-            assert await rows.waits(connection, "r") and not await rows.waits(connection, "s")
+            assert await rows.waits(connection, "r", {free.id}) and not await rows.waits(connection, "s", {free.id})
+            assert await rows.waits(connection, "s", ()), "what has begun and is not cut waits too"
             await rows.mark(connection, [held.id, free.id, B], Step.VERIFIED)
             counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
             assert counted == {"r": (1, 1), "s": (0, 0)}

@@ -3,16 +3,19 @@
 import asyncio
 import base64
 import json
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from storage import journal, tables
+from storage import erasurerows, journal, tables
 from storage.callrows import Query
 from storage.customers import Customer, Customers
-from storage.erasurerows import State
+from storage.erasurerows import Doomed, State
 from storage.errors import NoSpace, SealBroken
+from storage.forgetting import Forgetting
+from storage.lines import LineFile
 from storage.people import Person
 from storage.policy import Wins
 from storage.rules import Wished
@@ -147,6 +150,106 @@ def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
         for cut in range(len(whole), len(both), 37):
             (house.data / FILE).write_bytes(both[:cut])
             assert len(journal.Journal(house.data / "customers/acme", acme.keys).read()["waivers"]) == 1
+
+    story(tmp_path, tell)
+
+
+def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The process is no more."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        asked = await fill(acme)
+        before = await dump(acme)
+        before["erasure_calls"] = [row for row in before["erasure_calls"] if row[0] == asked]
+        await acme.close()
+        (house.data / FILE).unlink()
+        append, written = LineFile.append, []
+
+        def once(self: LineFile, line: bytes) -> None:
+            if b'"items"' in line:
+                if written:
+                    raise Killed
+                written.append(line)
+            append(self, line)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "BATCH", 3)
+            patch.setattr(LineFile, "append", once)
+            with pytest.raises(Killed):
+                await house.open()
+        await (await house.open()).close()
+        again = await reopened(house)
+        assert await dump(again) == before
+        await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await fill(acme)
+        await acme.close()
+        await lose_the_database(house)
+        both = await asyncio.gather(house.open(), house.open())
+        assert await dump(both[0]) == await dump(both[1])
+        assert len((await dump(both[0]))["users"]) == 2
+        for each in both:
+            await each.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: Path) -> None:
+    async def refused(_: str) -> None:
+        raise NoSpace("the log takes nothing")
+
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        with pytest.raises(NoSpace):
+            await acme.erasures.file(calls=[row.id], reason="x", by="paula", told=refused)
+        asked = (await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)).id
+        with pytest.raises(NoSpace):
+            await acme.erasures.approve(asked, by="anton", told=refused)
+        await acme.close()
+        again = await reopened(house)
+        await again.erasures.work()
+        assert [(each.id, each.state) for each in await again.erasures.open()] == [(asked, State.APPROVAL)]
+        assert opens(again, row)
+        await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_request_of_many_rounds_goes_on_after_the_first_and_without_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
+        await permit(acme)
+        await acme.erasures.file(calls=[row.id for row in calls], reason="x", by="paula")
+        cut, cuts = Forgetting.cut, []
+
+        async def once(self: Forgetting, doomed: Sequence[Doomed], now: datetime) -> None:
+            cuts.append(doomed)
+            if len(cuts) > 1:
+                raise NoSpace("killed here")
+            await cut(self, doomed, now)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(erasurerows.begin, "__defaults__", (1,))
+            patch.setattr(Forgetting, "cut", once)
+            with pytest.raises(NoSpace):
+                await acme.erasures.work()
+        await acme.close()
+        assert [len(each) for each in cuts][:2] == [1, 1]
+        again = await reopened(house)
+        await again.erasures.work()
+        assert not any(opens(again, row) for row in calls)
+        await again.close()
 
     story(tmp_path, tell)
 

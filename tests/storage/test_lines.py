@@ -54,6 +54,24 @@ def test_what_could_not_be_synced_is_not_there(
     assert (tmp_path / "log").read_bytes() == b"one\n"
 
 
+def test_space_is_owned_again_after_a_line_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = log(tmp_path)
+    file.append(b"one\n")
+    owned = (tmp_path / "log").stat().st_blocks
+
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fdatasync", fails)
+        with pytest.raises(NoSpace):
+            file.append(b"two\n")
+    file.prepare()
+    assert (tmp_path / "log").stat().st_blocks >= owned >= RESERVE // 512
+
+
 def test_space_is_owned_before_the_first_line_and_behind_every_other(tmp_path: Path) -> None:
     log(tmp_path).prepare()
     status = (tmp_path / "log").stat()
