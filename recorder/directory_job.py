@@ -28,6 +28,8 @@ LONGEST_SECONDS = 3600.0
 """A synchronisation that takes longer hangs."""
 NICE = 10
 """It may wait; calls may not."""
+NOT_STARTED = -1
+"""Stands for the exit status of a synchronisation that could not even be started."""
 BRAKED = 1
 """Exit status of a synchronisation that the brake held."""
 
@@ -57,7 +59,10 @@ class DirectoryJob:
         source = self._node.settings.source
         if source is None or not await asyncio.to_thread(self._credential_well, directory):
             return False
-        status, told = await _synchronised(source, name)
+        try:
+            status, told = await _synchronised(source, name)
+        except OSError:  # no process more, no memory
+            status, told = NOT_STARTED, {}
         if status == 0:
             self._node.log.info(
                 "directory.synchronised",

@@ -11,6 +11,10 @@ from storage.sync import Syncer
 GATHER_SECONDS = 0.005
 """So long others may join: a sync costs the daemon and the disk the same for one call as for fifty."""
 
+PAUSE_SECONDS = 0.05
+"""Between the beginnings of two syncs: while the file system commits, whoever makes a file waits for it. A client sends
+its BYE again after 0.5 s at the earliest (RFC 3261, T1)."""
+
 _Waiter = tuple[asyncio.Future[None], int]
 """Who waits, and the epoch in which it wrote."""
 
@@ -21,6 +25,7 @@ class Durability:
     def __init__(self, syncer: Syncer) -> None:
         self._syncer = syncer
         self._waiting: list[_Waiter] = []
+        self._next = 0.0
 
     def wait(self, epoch: int) -> asyncio.Future[None]:
         """Return a future that is done when everything written before this call is durable.
@@ -30,12 +35,13 @@ class Durability:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if not self._waiting:
-            loop.call_later(GATHER_SECONDS, self._begin, loop)
+            loop.call_at(max(loop.time() + GATHER_SECONDS, self._next), self._begin, loop)
         self._waiting.append((future, epoch))
         return future
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
+        self._next = loop.time() + PAUSE_SECONDS
         for epoch in {epoch for _, epoch in waiting}:
             group = [future for future, wrote in waiting if wrote == epoch]
             self._syncer.wait(epoch=epoch).add_done_callback(partial(_hand_over, loop, group))

@@ -155,7 +155,7 @@ class GraphClient:
         answer: _Answer | None = None
         for _ in range(TRIES):
             answer = None
-            with suppress(httpx2.TransportError):
+            with suppress(httpx2.TransportError, httpx2.DecodingError):
                 answer = await self._ask(method, link, said)
                 if answer.status not in _AGAIN:
                     return answer

@@ -108,11 +108,12 @@ ERRORS: Mapping[int, tuple[str, str]] = {
 
 def login_refused(document: object) -> NotPossible:
     """Return the error for a refused token; the answer's own text is not repeated, it names accounts."""
-    codes = document.get("error_codes") if isinstance(document, dict) else None
-    for code in codes if isinstance(codes, list) else ():
+    found = document.get("error_codes") if isinstance(document, dict) else None
+    codes = [code for code in found if type(code) is int] if isinstance(found, list) else []
+    for code in codes:
         if code in ERRORS:
             return NotPossible(*ERRORS[code])
-    shown = ", ".join(f"AADSTS{code}" for code in codes if isinstance(code, int)) if isinstance(codes, list) else ""
+    shown = ", ".join(f"AADSTS{code}" for code in codes)
     return NotPossible(
         f"Entra refused to sign the recorder in{f' ({shown})' if shown else ''}.",
         "Look the code up under login.microsoftonline.com/error." if shown else "Check tenant, client and credential.",

@@ -36,8 +36,12 @@ MAX_VALUES = 500
 """Values of one member: Entra allows a user some hundred proxy addresses."""
 
 
-class TooOld(Exception):
+class TooOld(NotPossible):
     """The link of the last synchronisation is no longer good: everything has to be asked for again (410)."""
+
+    def __init__(self) -> None:
+        """Say so for the case that even everything could not be asked for."""
+        super().__init__("The directory wants to be asked for everything anew.", "It is tried again at the next turn.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,10 @@ def first_link(cloud: Cloud) -> str:
 
 def own_link(cloud: Cloud, link: str) -> bool:
     """Tell whether a link leads to this cloud: our token is for nobody else."""
-    ours, theirs = urlsplit(cloud.graph), urlsplit(link)
+    try:
+        ours, theirs = urlsplit(cloud.graph), urlsplit(link)
+    except ValueError:
+        return False
     return (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc) and "/users/delta" in theirs.path
 
 

@@ -62,6 +62,7 @@ class Indexer:
         self._idle.set()
         self.failing = False
         self._written_calls = 0
+        self._full = False  # a batch was as large as one may be: more may wait
         self._hurried = asyncio.Event()
         self._draining = False
 
@@ -113,7 +114,7 @@ class Indexer:
         return max(0.0, self._clock() - min(since)) if since else 0.0
 
     async def drain(self, timeout: float) -> None:
-        """Wait until nothing waits any more, at most `timeout` seconds; from now on nothing rests."""
+        """Wait until nothing waits any more, at most `timeout` seconds; from now on nothing rests or settles."""
         self._draining = True
         self._hurried.set()
         try:
@@ -128,9 +129,10 @@ class Indexer:
             await self._wake.wait()
             await self._rest(max(FLUSH_SECONDS, min(MOST_SECONDS, rest)))
             self._wake.clear()
-            begun, before = self._clock(), self._written_calls
+            begun, before, self._full = self._clock(), self._written_calls, False
             done = [await self._flush(name) for name in list(self._waiting)]
-            rest = max(REST * (self._clock() - begun), REST_PER_CALL * (self._written_calls - before))
+            took, written = self._clock() - begun, self._written_calls - before
+            rest = took if self._full else max(REST * took, REST_PER_CALL * written)  # a queue must not grow for ever
             if not all(done):
                 self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
@@ -155,8 +157,10 @@ class Indexer:
         """Write what waits for one customer; False if the database does not take it now."""
         young = self._clock() - SETTLE_SECONDS
         waiting = self._waiting[name].values()
-        due = (w for w in waiting if w.urgent or w.row.state is not CallState.RECORDING or w.since <= young)
+        now = self._draining  # then no row settles
+        due = (w for w in waiting if now or w.urgent or w.row.state is not CallState.RECORDING or w.since <= young)
         batch = list(islice(due, BATCH))
+        self._full = self._full or len(batch) == BATCH
         try:
             if batch:
                 await self._put(name, batch)

@@ -6,14 +6,16 @@ that is missing from a shorter offer, which no client may send and some do, is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from recorder.commands import PortKeys
 from recorder.events import Keyed
 from recorder.stream import Stream, own_key
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan
+from sip.owners import Owner
 
 MAX_STREAMS = 250
 """Stream numbers are one byte in the records; 255 means all."""
@@ -49,6 +51,25 @@ def match(
     for stream in missing:
         stream.remove(at)
     return fresh, bool(missing)
+
+
+def hold(streams: Sequence[Stream], holding: Callable[[str | None], bool], at: datetime) -> None:
+    """Hold what is held by its line or, as `holding` tells of a label, by the metadata; free the others."""
+    for stream in streams:
+        if not stream.removed:
+            stream.hold(stream.line.held or holding(stream.label), at)
+
+
+def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]) -> None:
+    """Give streams what their worker counted."""
+    for stream in streams:
+        if stream.number in figures:
+            stream.figures = figures[stream.number]
+
+
+def owned(streams: Sequence[Stream], of_line: Sequence[Owner]) -> list[Owner]:
+    """Return the owner of each stream; the lines may be more: some clients count refused ones too."""
+    return [of_line[s.line.index] if s.line.index < len(of_line) else Owner() for s in streams]
 
 
 def keyed(streams: Sequence[Stream], event: Keyed) -> None:

@@ -20,5 +20,5 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
 
 
 def left_calls(runtime_dir: Path) -> set[str]:
-    """Return the ids of the calls that a former life of the daemon left."""
-    return {str(state.outer.get("call")) for state in states(runtime_dir)}
+    """Return the ids of the calls that a former life of the daemon left to go on with."""
+    return {str(state.outer.get("call")) for state in states(runtime_dir) if not state.over}

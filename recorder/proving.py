@@ -38,9 +38,9 @@ def witnessed(data: bytes) -> list[Checkpoint]:
     """
     found = []
     for line in data.splitlines():
-        at = line.find(b'{"customer":')
-        if at >= 0:
-            found.append(Checkpoint.parse(line[at : line.rfind(b"}") + 1]))
+        at, end = line.find(b'{"customer":'), line.rfind(b"}")
+        if 0 <= at < end:  # what a full disk or a long line of syslog cut off says nothing
+            found.append(Checkpoint.parse(line[at : end + 1]))
     if not found:
         raise AuditError("there is no checkpoint in what the witness kept", "each is a line of JSON")
     return found

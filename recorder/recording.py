@@ -30,7 +30,8 @@ from typing import Any
 from recorder import commands as c
 from recorder import document, matching, telling
 from recorder import events as e
-from recorder.stream import Certificate, Stream, answer, plans_of
+from recorder.agreement import Agreement, Before
+from recorder.stream import Stream, plans_of
 from sip import metadata, negotiate, offers
 from sip.bodies import contents
 from sip.errors import NotAcceptable, SipError
@@ -38,7 +39,6 @@ from sip.events import Token
 from sip.lines import Addresses
 from sip.message import Request
 from sip.negotiate import LinePlan
-from sip.owners import Owner
 from sip.picture import Picture
 from sip.sdp import SessionDescription
 from sip.xmlfront import Damage
@@ -66,9 +66,9 @@ class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token", "_before", "_bye", "_first", "_offer", "_ours", "_pending", "_random", "answer_sdp", "call_id",
-        "certificate", "certify", "client", "ended", "id", "inferred", "interrupted", "lines", "notes", "offer_sdp",
-        "paused", "picture", "policy", "reason", "sdp_session", "source", "started", "state", "streams", "version",
+        "_answer_token", "_before", "_bye", "_first", "_ours", "_pending", "_random", "agreement", "call_id", "client",
+        "ended", "id", "inferred", "interrupted", "notes", "paused", "picture", "policy", "reason", "source", "started",
+        "state", "streams",
     )  # fmt: skip
 
     def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
@@ -76,7 +76,6 @@ class Recording:
         self.policy = policy
         self.state = State.NEW
         self.picture = Picture()
-        self.lines: tuple[LinePlan, ...] = ()
         self.streams: list[Stream] = []
         self.notes: list[dict[str, Any]] = []
         self.paused = False
@@ -87,21 +86,15 @@ class Recording:
         self.call_id = ""
         self.client: str | None = None
         self.source: str | None = None
-        self.offer_sdp = b""
-        self.answer_sdp = b""
-        self.sdp_session = int.from_bytes(random(6), "big")
-        self.version = 0
-        self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
-        self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
+        self.agreement = Agreement(int.from_bytes(random(6), "big"))
         self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
         self._random = random
         self._bye: Token | None = None
         self._answer_token: tuple[Token, Addresses] | None = None
         self._pending: tuple[LinePlan, ...] = ()
-        self._offer: SessionDescription | None = None  # the newest offer until it is answered
         self._first = True  # the newest offer is the first one
         self._ours = False  # the first offer is ours, and its answer has not come yet
-        self._before: tuple[list[Stream], tuple[LinePlan, ...], bytes, bytes, int] = ([], (), b"", b"", 0)
+        self._before: tuple[list[Stream], Before] = ([], Before())
 
     # ---- the one entrance ----
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
@@ -133,7 +126,7 @@ class Recording:
             case e.ResumeAsked():
                 return self._resume(now)
             case e.Measured(figures):
-                self.measured(figures)
+                matching.measured(self.streams, figures)
                 return []
             case e.Keyed():
                 matching.keyed(self.streams, event)
@@ -165,14 +158,14 @@ class Recording:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
-            plans = negotiate.plan(offer, self._policy(event.secure), self.lines, event.ours.families)
+            plans = negotiate.plan(offer, self._policy(event.secure), self.agreement.lines, event.ours.families)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
-        self._offer = offer
-        self.offer_sdp, before = event.offer, self.offer_sdp
+        before = self.agreement.before()
+        self.agreement.offered(offer, event.offer)
         return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, before, now)]
 
     def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
@@ -184,17 +177,17 @@ class Recording:
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         self._ours = True
-        return self._take_up(event, lines, b"", now)
+        return self._take_up(event, lines, self.agreement.before(), now)
 
     def _policy(self, secure: bool) -> negotiate.Policy:
         return self.policy if self.policy.secure == secure else replace(self.policy, secure=secure)
 
     def _take_up(
-        self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], offer_before: bytes, now: e.Now
+        self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], before: Before, now: e.Now
     ) -> list[c.Command]:
         """Let lines become streams, and have sockets opened for the new ones."""
         self._first = self.state is State.NEW
-        self._before = ([x.copy() for x in self.streams], self.lines, offer_before, self.answer_sdp, self.version)
+        self._before = ([x.copy() for x in self.streams], before)
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
         self._answer_token, self._pending = (event.token, event.ours), plans
@@ -219,7 +212,7 @@ class Recording:
         fresh, fewer = matching.match(self.streams, plans, self._random, now.wall)
         if fewer:
             self.note("fewer-lines", now)
-        self._holds(now)
+        matching.hold(self.streams, self.picture.holding, now.wall)
         return fresh
 
     def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:
@@ -253,16 +246,16 @@ class Recording:
 
     def _go_back(self) -> None:
         """Take back what a later offer changed."""
-        self.streams, self.lines, self.offer_sdp, self.answer_sdp, self.version = self._before
+        self.streams, before = self._before
+        self.agreement.go_back(before)
 
     def _answer(self, now: e.Now) -> list[c.Command]:
         token, ours = self._answer_token or (Token(0), Addresses(""))
         first = self.state is State.OPENING
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]
-        self.lines = self._pending
-        sdp = self._offer_body(ours.address, live) if self._ours else self._answer_body(ours, live)
-        self.answer_sdp = sdp
+        self.agreement.lines = self._pending
+        sdp = self.agreement.invite(live, ours.address) if self._ours else self.agreement.answer(live, ours)
         self.state = State.RECORDING
         plans = plans_of(live)
         for stream in self.streams:
@@ -275,19 +268,6 @@ class Recording:
             return [kept, c.StartMedia(plans), accept, c.Index()]
         return [kept, accept, c.ChangeMedia(plans, gone), c.Index()]  # what is withdrawn must not change the media
 
-    def _offer_body(self, address: str, live: list[Stream]) -> bytes:
-        ports, keys = [s.port for s in live], [s.own_key for s in live]
-        self.version, fingerprint = 1, self._fingerprint(live)
-        return offers.write(
-            self.lines, address=address, ports=ports, keys=keys, session_id=self.sdp_session, fingerprint=fingerprint
-        )
-
-    def _fingerprint(self, live: list[Stream]) -> str:
-        """Return that of our certificate, one for all of the recording; empty where no line needs one."""
-        if self.certificate is None and self.certify and any(s.keys for s in live):
-            self.certificate = self.certify()
-        return self.certificate.fingerprint if self.certificate else ""
-
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
         if self.state is not State.RECORDING:
@@ -296,42 +276,27 @@ class Recording:
         if sdp is None and not ours:
             return []
         try:
-            plans = offers.agreed(SessionDescription.parse(sdp or b""), self.policy, self.lines)
+            plans = offers.agreed(SessionDescription.parse(sdp or b""), self.policy, self.agreement.lines)
         except SipError:
             return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
         self._match(plans, now)
-        self.lines, self.offer_sdp = plans, sdp or b""
+        self.agreement.lines, self.agreement.offer_sdp = plans, sdp or b""
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
         for stream in self.streams:
             stream.port = 0 if stream.removed else stream.port
         media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
-        return [c.Keep(c.Kept.OFFER, self.offer_sdp), media, c.Index()]
-
-    def _answer_body(self, ours: Addresses, live: list[Stream]) -> bytes:
-        """Build the answer; the version of the o= line rises only when something changed (RFC 3264 section 8)."""
-        offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
-        fingerprint = self._fingerprint(live)
-
-        def body() -> bytes:
-            return answer(offer, self.lines, live, ours, self.sdp_session, self.version, fingerprint)
-
-        if self.version and body() == self.answer_sdp:
-            return self.answer_sdp
-        self.version += 1
-        return body()
+        return [c.Keep(c.Kept.OFFER, self.agreement.offer_sdp), media, c.Index()]
 
     # ---- what is told about the call ----
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
         offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
-        if offerless and self.answer_sdp:  # the endpoint answered with this offer; a 2xx to one of ours comes with SDP
-            offered = offers.anew(self.answer_sdp)
-            self.version += offered != self.answer_sdp
-            self.answer_sdp = offered
+        if offerless and self.agreement.answer_sdp:  # a 2xx to an INVITE of ours comes with SDP
+            self.agreement.offered_again()
         done = self._learn(request, body, now)
-        self._holds(now)
+        matching.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
 
     def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -344,11 +309,6 @@ class Recording:
                 self.note(f"metadata-{parsed.damaged.value}", now)
         self.picture.apply_request(request, now.wall)
         return done
-
-    def _holds(self, now: e.Now) -> None:
-        for stream in self.streams:
-            if not stream.removed:
-                stream.hold(stream.line.held or self.picture.holding(stream.label), now.wall)
 
     def _distrusted(self, now: e.Now) -> list[c.Command]:
         if not self.alive:
@@ -381,11 +341,9 @@ class Recording:
 
     def _tell(self, *, paused: bool) -> list[c.Command]:
         """Have the client stop sending or go on, where the customer's clients take that."""
-        if not self.policy.reoffers or not self.answer_sdp or self._ours:
+        if not self.policy.reoffers or not self.agreement.answer_sdp or self._ours:
             return []
-        self.version += 1
-        self.answer_sdp = offers.turned(self.answer_sdp, paused=paused, version=self.version)
-        return [c.Reoffer(self.answer_sdp)]
+        return [c.Reoffer(self.agreement.turned(paused=paused))]
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -406,15 +364,10 @@ class Recording:
         self.picture.end(now.wall)
         return [self._event("ended", now, reason=reason), c.CloseMedia()]
 
-    def measured(self, figures: Mapping[int, Mapping[str, Any]]) -> None:
-        for stream in self.streams:
-            if stream.number in figures:
-                stream.figures = figures[stream.number]
-
     def _media_closed(self, figures: Mapping[int, Mapping[str, Any]], clean: bool, now: e.Now) -> list[c.Command]:
         if self.state is not State.CLOSING:
             return []
-        self.measured(figures)
+        matching.measured(self.streams, figures)
         crashed = any(gap[2] in ("restart", "disk") for s in self.streams for gap in s.figures.get("gaps", ()))
         self.interrupted = self.interrupted or crashed or not clean
         self.state = State.FINISHING
@@ -425,15 +378,9 @@ class Recording:
         token, self._bye = self._bye, None
         return token
 
-    def _owners(self) -> list[Owner]:
-        """Return the owner of each stream; all m= lines are asked about: some clients count refused ones too."""
-        of_line = self.picture.owners([line.label for line in self.lines])
-        return [of_line[s.line.index] if s.line.index < len(of_line) else Owner() for s in self.streams]
-
     # ---- documents ----
     def _event(self, kind: str, now: e.Now, **more: Any) -> c.Keep:
-        entry = {"at": document.rfc3339(now.wall), "kind": kind, **more}
-        return c.Keep(c.Kept.EVENT, document.encode(entry))
+        return c.Keep(c.Kept.EVENT, document.encode({"at": document.rfc3339(now.wall), "kind": kind, **more}))
 
     @property
     def session_id(self) -> str:
@@ -448,6 +395,6 @@ class Recording:
 
     def call_document(self, now: e.Now) -> dict[str, Any]:
         """Return everything known of the call, as the API shows it, without what the database adds."""
-        owners = self._owners()
+        owners = matching.owned(self.streams, self.picture.owners([line.label for line in self.agreement.lines]))
         self.inferred = sum(owner.inferred for owner in owners)
         return telling.call_document(self, owners, now)

@@ -17,7 +17,7 @@ from recorder.stream import Certificate, Stream
 from sip import negotiate
 from sip.picture import Picture
 
-FIELDS = ("paused", "interrupted", "reason", "call_id", "client", "sdp_session", "version", "notes")
+FIELDS = ("paused", "interrupted", "reason", "call_id", "client", "notes")
 """Fields that are JSON already."""
 
 
@@ -27,15 +27,18 @@ MAX_POLICIES = 256
 
 def to_state(recording: Recording) -> dict[str, Any]:
     """Return everything a successor needs to go on with the recording."""
+    agreement = recording.agreement
     return {
         "id": recording.id,
         "policy": _policy(recording.policy),
         "started": _moment(recording.started),
         "picture": recording.picture.to_state(),
-        "lines": [None if _streamed(recording, p) else p.to_state() for p in recording.lines],
+        "lines": [None if _streamed(recording, p) else p.to_state() for p in agreement.lines],
         "streams": [s.to_state() for s in recording.streams],
-        "offer": base64.b64encode(recording.offer_sdp).decode(),
-        "answer": base64.b64encode(recording.answer_sdp).decode(),
+        "offer": base64.b64encode(agreement.offer_sdp).decode(),
+        "answer": base64.b64encode(agreement.answer_sdp).decode(),
+        "sdp_session": agreement.session,
+        "version": agreement.version,
         "source": recording.source,
         "certificate": _certificate(recording),
         **{name: getattr(recording, name) for name in FIELDS},
@@ -52,21 +55,23 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
     recording.picture = Picture.from_state(state["picture"])
     recording.streams = [Stream.from_state(s) for s in state["streams"]]
     lines = {s.line.index: s.line for s in recording.streams if not s.removed}
-    recording.lines = tuple(negotiate.LinePlan.from_state(p) if p else lines[n] for n, p in enumerate(state["lines"]))
-    recording.offer_sdp = base64.b64decode(state["offer"])
-    recording.answer_sdp = base64.b64decode(state["answer"])
+    agreement = recording.agreement
+    agreement.lines = tuple(negotiate.LinePlan.from_state(p) if p else lines[n] for n, p in enumerate(state["lines"]))
+    agreement.session, agreement.version = state["sdp_session"], state["version"]
+    agreement.offer_sdp = base64.b64decode(state["offer"])
+    agreement.answer_sdp = base64.b64decode(state["answer"])
     for name in FIELDS:
         setattr(recording, name, state[name])
     recording.source = state.get("source")  # a version before this one did not know it
     own = state.get("certificate")
-    recording.certificate = Certificate(own[0], base64.b64decode(own[1])) if own else None
+    agreement.certificate = Certificate(own[0], base64.b64decode(own[1])) if own else None
     recording.state = State.RECORDING
     return recording
 
 
 def _certificate(recording: Recording) -> list[str] | None:
     """Return our certificate where an answer named it; a successor has to go on with it (RFC 8842 section 4)."""
-    own = recording.certificate
+    own = recording.agreement.certificate
     return [own.fingerprint, base64.b64encode(own.identity).decode()] if own else None
 
 

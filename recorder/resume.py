@@ -67,7 +67,7 @@ class Resume:
             self._await_bye(state["dialog"])
             return
         recording = from_state(state["recording"], os.urandom)
-        recording.certify = self._node.certify
+        recording.agreement.certify = self._node.certify
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         call = LiveCall(recording, customer, outer.leaf, session)
@@ -75,6 +75,7 @@ class Resume:
         call.epoch = self._node.syncer.epoch
         self._live.add(call)
         try:
+            call.fd_name = _kept_as(call, unused)
             kept = self._sockets(call, unused.pop(call.fd_name, []), bound)
             self._files(call, state["control"])
             self._workers.go_on(call, kept=kept)
@@ -115,6 +116,15 @@ class Resume:
         """Begin a new control part and have the old ones ended; the media part follows when the worker is asked."""
         self._runner.new_control(call, int(control[1:]) + 1)
         call.spool_fd = self._checkpoints.begin(call.id)
+
+
+def _kept_as(call: LiveCall, unused: Mapping[str, Sequence[socket.socket]]) -> str:
+    """Return the name a call's sockets are kept under: a newer one than the checkpoint's after a kill in between."""
+    if call.fd_name in unused:
+        return call.fd_name
+    ports = {stream.port for stream in call.recording.streams if stream.port}
+    found = (name for name, group in unused.items() if any(each.getsockname()[1] in ports for each in group))
+    return next(found, call.fd_name)
 
 
 def _stored_pair(port: int, by_port: dict[int, socket.socket]) -> Pair | None:

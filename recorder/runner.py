@@ -139,12 +139,18 @@ class Runner:
             pair = call.pairs.pop(number, None)
             if pair:
                 self.node.ports.release(pair)
+        if not call.fd_name:
+            return
         self.node.notify.remove(call.fd_name)  # the store would keep the ports bound
+        renamed = call.fd_name not in map(_fd_name, call.pairs.values())  # that port may be another call's soon
+        call.fd_name = "" if renamed else call.fd_name
         self._store(call, call.pairs)
+        if renamed:
+            self.checkpoint(call)
 
     def _store(self, call: LiveCall, opened: Mapping[int, Pair]) -> None:
         if opened and not call.fd_name:
-            call.fd_name = "m" + base36(min(pair.port for pair in opened.values()))
+            call.fd_name = _fd_name(min(opened.values(), key=lambda pair: pair.port))
         if opened:
             descriptors = [fd for pair in opened.values() for fd in pair.filenos()]
             call.unkept = not self.node.notify.store(call.fd_name, descriptors) or call.unkept
@@ -210,7 +216,7 @@ class Runner:
         configured = self.node.settings.customer(call.customer.name)
         if configured is None:
             raise NotPossible("the customer is not configured any more")
-        certificate = call.recording.certificate
+        certificate = call.recording.agreement.certificate
         specs = stream_specs(plans, configured, certificate.identity if certificate else b"")
         former = {n: self.node.ports.former(pair.port) for n, pair in call.pairs.items()}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
@@ -273,6 +279,10 @@ class Runner:
 
     def _discard(self, call: LiveCall, _: c.Discard) -> None:
         self.finishing.discard(call)
+
+
+def _fd_name(pair: Pair) -> str:
+    return "m" + base36(pair.port)
 
 
 def base36(number: int) -> str:

@@ -115,7 +115,7 @@ class Signalling:
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
         recording.source = normal_address(event.flow.remote[0])
-        recording.certify = self._node.certify
+        recording.agreement.certify = self._node.certify
         call = LiveCall(recording, customer, leaf, event.session)
         self._live.add(call)
         self._runner.guarded(call, offered)

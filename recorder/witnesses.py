@@ -16,12 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.errors import NotPossible
-from storage.lines import LineFile
+from storage.durable import Disk, disk_errors, opened, write_all
 
 JOURNALD = "/run/systemd/journal/socket"
 TAG = "recorder-audit"
 _PRIORITY = 13 * 8 + 5  # RFC 5424, 6.2.1: facility "log audit", severity "notice"
-_RESERVE = 4096  # bytes owned beyond the end of a file: a few checkpoints
 _PATIENCE = 2.0  # seconds
 
 
@@ -29,7 +28,8 @@ def tell(witness: str, line: bytes) -> None:
     """Tell one witness a checkpoint, a line of JSON; raises NotPossible, StorageError."""
     kind, _, place = witness.partition(":")
     if kind == "file":
-        LineFile(Path(place), "checkpoints for a witness", _RESERVE).append(line.rstrip(b"\n") + b"\n")
+        with disk_errors("write checkpoints for a witness"):
+            _append(Path(place), line.rstrip(b"\n") + b"\n")
         return
     text = line.decode().rstrip("\n")
     try:
@@ -42,6 +42,18 @@ def tell(witness: str, line: bytes) -> None:
             _send_udp(place, text)
     except OSError as problem:
         raise NotPossible(f"A witness of the audit log cannot be told: {os.strerror(problem.errno or 0)}.") from None
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Add a line durably, on one of its own whatever was left half done: the file may take nothing back (chattr +a)."""
+    fresh = not path.exists()
+    with opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
+        end = os.fstat(fd).st_size
+        torn = bool(end) and os.pread(fd, 1, end - 1) != b"\n"
+        write_all(fd, b"\n" + line if torn else line, end)
+        os.fdatasync(fd)
+    if fresh:
+        Disk().sync_folder(path.parent)
 
 
 def _send_local(path: str, data: bytes) -> None:

@@ -321,6 +321,8 @@ class Workers:
 
     def _let_go(self, process: Process) -> None:
         """Close the control socket: a worker that is well ends by that, after a last round."""
+        if process.dead:
+            return  # and waits for its successor
         process.dead = True
         loop = asyncio.get_running_loop()
         loop.remove_reader(process.control)

@@ -116,6 +116,7 @@ class Audit:
                     os.fdatasync(fd)
                 except OSError:
                     os.ftruncate(fd, head.size)
+                    self._reserved = 0  # what was owned behind the end went with it
                     raise
                 self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()))
                 self._head = after

@@ -34,6 +34,7 @@ from storage.lines import LineFile
 from storage.tables import (
     annotations,
     attachments,
+    calls,
     erasure_calls,
     erasures,
     holds,
@@ -121,6 +122,13 @@ class Journal:
             for item in self._items(line):
                 _apply(state, item)
         return state
+
+    def last(self) -> list[Item]:
+        """Read the newest line, without items whose leaf is forgotten; [] if it is damaged."""
+        line = self._file.last()
+        with suppress(SealBroken):
+            return [] if line is None else list(self._items(line))
+        return []
 
     def leaves(self) -> Iterator[int]:
         """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
@@ -210,18 +218,23 @@ def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
 
 
 async def settle(journal: Journal, database: Database) -> int:
-    """Give a database that lost everything its papers back, or begin the journal; returns the rows given back."""
+    """Give a database that lost everything its papers back, or begin the journal; returns the rows given back.
 
-    async def due(connection: AsyncConnection) -> tuple[bool, bool]:
+    A line that a crash kept from being committed is carried out.
+    """
+
+    async def due(connection: AsyncConnection) -> tuple[bool, bool, State]:
         blank = not [table for table in TABLES if (await connection.execute(sa.select(table).limit(1))).first()]
         begun = await asyncio.to_thread(lambda: journal.exists)
-        return blank and begun, not blank and not begun
+        behind = await _behind(connection, await asyncio.to_thread(journal.last)) if begun and not blank else {}
+        return blank and begun, not blank and not begun, behind
 
     async with database.reading() as connection:
         if not any(await due(connection)):
             return 0
     async with database.writing() as connection:  # and nobody else: another process may be at the same
-        lost, new = await due(connection)
+        lost, new, behind = await due(connection)
+        await _carry_out(connection, behind)
         if new:
             await asyncio.to_thread(journal.begin, await _everything(connection))
         return await _give_back(connection, await asyncio.to_thread(journal.read)) if lost else 0
@@ -254,6 +267,39 @@ async def _everything(connection: AsyncConnection) -> list[Item]:
     for id in await connection.scalars(sa.select(erasures.c.id).where(erasures.c.leaf.is_not(None))):
         items += await request(connection, id)
     return items
+
+
+async def _behind(connection: AsyncConnection, items: Sequence[Item]) -> State:
+    """Compare the newest line with the database: the rows it is about, as they should be; {} if they are.
+
+    Erasures are left out: their rows go on without the journal, and what was not filed is asked for again.
+    """
+    before: State = {}
+    for name in {item.table for item in items} - {erasures.name, erasure_calls.name}:
+        table, mine = metadata.tables[name], [item for item in items if item.table == name]
+        (key,) = table.primary_key
+        same = [key.in_([item.key[0] for item in mine if item.put is not None])]
+        same += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
+        found = await taken(connection, table, sa.or_(*same))
+        before[name] = {item.key: dict(item.put or {}) for item in found}
+    after = {name: dict(found) for name, found in before.items()}
+    for item in items:
+        _apply(after, item)
+    for name in after:
+        gone = {key: {} for key in before[name] if key not in after[name]}
+        after[name] = {**gone, **{key: row for key, row in after[name].items() if before[name].get(key) != row}}
+    return after if any(after.values()) else {}
+
+
+async def _carry_out(connection: AsyncConnection, behind: State) -> None:
+    """Make rows what they should be, {} for those that should not be."""
+    for name, found in behind.items():
+        (key,) = metadata.tables[name].primary_key
+        await connection.execute(metadata.tables[name].delete().where(key.in_([id for (id,) in found])))
+        if name == holds.name:
+            for (call,), row in found.items():
+                await connection.execute(calls.update().where(calls.c.id == call).values(hold=bool(row)))
+    await _give_back(connection, {name: {k: row for k, row in found.items() if row} for name, found in behind.items()})
 
 
 async def _give_back(connection: AsyncConnection, state: State) -> int:

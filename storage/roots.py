@@ -12,6 +12,8 @@ from storage.tokenuri import SCHEME, TokenKey
 
 ROOT_BYTES = 32
 MAX_PIN = 255  # bytes
+_ROOT = "root secret"
+_PIN = "PIN of the token"
 _MAKE_ONE = "`recorder init` makes one; where recordings exist, bring back theirs: a new one opens none"
 
 
@@ -34,7 +36,7 @@ def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecre
     if source.startswith(f"{SCHEME}:"):
         place = _place(source)
         return RootSecret(hsm.root_of(place, _pin(place, environ)), source)
-    return RootSecret(_secret(source, ROOT_BYTES, environ), source)
+    return RootSecret(_secret(source, ROOT_BYTES, environ, _ROOT), source)
 
 
 def make_token_root(source: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -51,20 +53,20 @@ def _place(source: str) -> TokenKey:
 
 
 def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
-    pin = _secret(place.pin_source, MAX_PIN, environ).rstrip(b"\r\n")
+    pin = _secret(place.pin_source, MAX_PIN, environ, _PIN).rstrip(b"\r\n")
     try:
         return pin.decode()
     except UnicodeDecodeError:
         raise KeysWrong("the PIN of the token is no text", "write it into its file as one line of UTF-8") from None
 
 
-def _secret(source: str, size: int, environ: Mapping[str, str]) -> bytes:
+def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> bytes:
     """Read up to one byte more than `size` from a file that only its owner, or systemd's credentials, can give."""
     kind, _, name = source.partition(":")
     if kind == "credential" and name:
-        return _read(_credential(name, environ), stat.S_IRWXO, size)
+        return _read(_credential(name, environ), stat.S_IRWXO, size, what)
     if kind == "file" and name:
-        return _read(Path(name), stat.S_IRWXG | stat.S_IRWXO, size)
+        return _read(Path(name), stat.S_IRWXG | stat.S_IRWXO, size, what)
     raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME, file:PATH or pkcs11:…")
 
 
@@ -78,25 +80,27 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
     return Path(folder) / name
 
 
-def _read(path: Path, forbidden: int, size: int) -> bytes:
+def _read(path: Path, forbidden: int, size: int, what: str) -> bytes:
     """Read a secret after checking, on the open file, who else may read it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise KeysMissing(f"there is no root secret at {path}", _MAKE_ONE) from None
+        hint = _MAKE_ONE if what == _ROOT else "write it there as one line of UTF-8, readable by its owner alone"
+        raise KeysMissing(f"there is no {what} at {path}", hint) from None
     except OSError as error:
-        raise KeysError(f"the root secret at {path} cannot be read", "run as the owner of the file") from error
+        raise KeysError(f"the {what} at {path} cannot be read", "run as the owner of the file") from error
     try:
-        _check(path, os.fstat(fd), forbidden)
+        _check(path, os.fstat(fd), forbidden, what)
         return os.read(fd, size + 1)  # one more byte shows a file that is too long
     finally:
         os.close(fd)
 
 
-def _check(path: Path, status: os.stat_result, forbidden: int) -> None:
+def _check(path: Path, status: os.stat_result, forbidden: int, what: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise KeysWrong(f"{path} is not a file", "the root secret is a file of 32 random bytes")
+        kind = "32 random bytes" if what == _ROOT else "one line"
+        raise KeysWrong(f"{path} is not a file", f"the {what} is a file of {kind}")
     if status.st_mode & forbidden:
-        raise KeysExposed(f"others may read the root secret at {path}", f"chmod 600 {path}, then ask who had it")
+        raise KeysExposed(f"others may read the {what} at {path}", f"chmod 600 {path}, then ask who had it")
     if status.st_uid not in (os.geteuid(), 0):
-        raise KeysExposed(f"the root secret at {path} belongs to another user", f"chown it to user {os.geteuid()}")
+        raise KeysExposed(f"the {what} at {path} belongs to another user", f"chown it to user {os.geteuid()}")

@@ -102,8 +102,13 @@ def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
 
 def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
     with closing(Slots(tmp_path / "live")) as slots:
-        slots.take().write(json.dumps({"v": 2, "call": CALL, "ports": []}).encode(), b"x")
-    for name, call in (("worker-0.1.0.raw", CALL), ("worker-1.1.0.raw", "gone"), ("worker-2.1.0.raw", "")):
+        for call in ("over", CALL):
+            slot = slots.take()
+            slot.write(json.dumps({"v": 2, "call": call, "ports": []}).encode(), b"x")
+            if call == "over":
+                slot.end()  # it is not gone on with: nobody would ever take its packets away
+    left = enumerate((CALL, "gone", "", "over"))
+    for name, call in ((f"worker-{number}.1.0.raw", call) for number, call in left):
         code = (
             "import sys; from media.drain import Region; r = Region(sys.argv[1])\n"
             "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"

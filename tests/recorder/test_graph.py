@@ -218,10 +218,14 @@ def test_what_is_no_certificate_with_its_key_is_refused() -> None:
 
 
 def test_a_directory_that_begins_anew_for_ever_is_left(tenant: Tenant) -> None:
-    tenant.entra.later = [(410, "")] * 2
-    for _ in range(2):
-        with pytest.raises(NotPossible):
-            tenant.read()
+    async def run() -> None:
+        async with tenant.client() as graph:
+            await graph.check()
+            tenant.entra.later = [(410, "")]
+            with pytest.raises(NotPossible):
+                await graph.check()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("codes", [[[1]], [{}], {"1": 2}, 7, [True]])

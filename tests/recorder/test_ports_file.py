@@ -22,7 +22,7 @@ def test_every_port_of_every_live_call(tmp_path: Path) -> None:
     slot.end()
     here.take()
     assert list(left_ports(tmp_path)) == [(20000, True), (20002, False)]
-    assert left_calls(tmp_path) == {"a", "over"}
+    assert left_calls(tmp_path) == {"a"}
     assert left_calls(tmp_path / "nowhere") == set()
 
 

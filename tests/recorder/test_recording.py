@@ -50,7 +50,7 @@ class TestTheBeginning:
         assert one.state is State.RECORDING
 
     def test_the_answer_takes_both_lines_with_our_ports_and_keys(self) -> None:
-        answer = begun().answer_sdp.decode()
+        answer = begun().agreement.answer_sdp.decode()
         assert re.findall(r"m=audio (\d+)", answer) == ["20000", "20002"]
         assert answer.count("a=recvonly") == 2
         assert "a=label:1" in answer
@@ -141,9 +141,9 @@ class TestReoffers:
     def test_ports_and_session_stay_and_the_version_rises_with_a_change(self) -> None:
         """Duty O3."""
         one = begun()
-        first = one.answer_sdp.decode()
+        first = one.agreement.answer_sdp.decode()
         one.handle(offered(2, sdp("inactive", "sendonly", version=2), cseq=2), now(1))
-        second = one.answer_sdp.decode()
+        second = one.agreement.answer_sdp.decode()
         origin = re.compile(r"o=- (\d+) (\d+)")
         assert origin.search(first)[1] == origin.search(second)[1]  # type: ignore[index]  # every answer has an o= line
         assert int(origin.search(second)[2]) == int(origin.search(first)[2]) + 1  # type: ignore[index]  # the same
@@ -152,33 +152,36 @@ class TestReoffers:
     def test_a_refresh_gives_the_very_same_answer(self) -> None:
         """Duty O3."""
         one = begun()
-        first = one.answer_sdp
+        first = one.agreement.answer_sdp
         one.handle(offered(2, sdp("sendonly", "sendonly"), cseq=2), now(1))
-        assert one.answer_sdp == first
+        assert one.agreement.answer_sdp == first
 
     def test_an_offer_out_of_our_last_answer_counts_as_a_version_of_ours_o3(self) -> None:
         one = begun()
         one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(1))
-        held = one.answer_sdp
+        held = one.agreement.answer_sdp
         one.handle(e.Informed(request("INVITE", 3), None), now(2))
         one.handle(e.Agreed(sdp("sendonly", "sendonly", version=3)), now(2))
         one.handle(offered(4, sdp("inactive", "sendonly", version=4), cseq=4), now(3))
-        assert [SessionDescription.parse(text).version for text in (held, one.answer_sdp)] == ["2", "4"]
+        assert [SessionDescription.parse(text).version for text in (held, one.agreement.answer_sdp)] == [
+            "2",
+            "4",
+        ]
         one.handle(e.Informed(request("INVITE", 5), None), now(4))
         one.handle(e.Informed(request("INVITE", 6), None), now(4))
-        assert one.version == 5
+        assert one.agreement.version == 5
 
     def test_metadata_in_the_answer_to_an_offer_of_ours_change_no_offer_o3(self) -> None:
         one = Recording(ID, Policy(srtp="preferred", reoffers=True), random)
         one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
         one.handle(e.Opened({0: 20000}), now())
         one.handle(e.PauseAsked(), now(1))
-        told, version = one.answer_sdp, one.version
+        told, version = one.agreement.answer_sdp, one.agreement.version
         answered = replace(request("INVITE", 2), body=sdp("inactive", version=2))
         answered.headers.set("Content-Type", "application/sdp")
         one.handle(e.Informed(answered, metadata("Alice", "Bob")), now(2))
         assert b"a=inactive" in told
-        assert (one.answer_sdp, one.version) == (told, version)
+        assert (one.agreement.answer_sdp, one.agreement.version) == (told, version)
 
     def test_a_new_line_gets_sockets_of_its_own(self) -> None:
         one = begun()
@@ -270,12 +273,12 @@ class TestOffersThatComeToNothing:
 
     def test_a_withdrawn_reoffer_changes_nothing_and_gives_its_sockets_back(self) -> None:
         one = begun()
-        before, answer = one.call_document(now(1)), one.answer_sdp
+        before, answer = one.call_document(now(1)), one.agreement.answer_sdp
         one.handle(offered(2, sdp("gone", "inactive", "sendonly", version=2), cseq=2), now(1))
         one.handle(e.Opened({2: 20004}), now(1))
         assert one.handle(e.Unwanted(), now(1)) == [c.CloseSockets((2,))]
         assert one.call_document(now(1)) == before
-        assert one.answer_sdp == answer
+        assert one.agreement.answer_sdp == answer
 
     def test_a_reoffer_without_ports_keeps_streams_that_were_removed_before(self) -> None:
         one = begun()

@@ -32,7 +32,7 @@ def test_the_next_answer_is_the_same() -> None:
     other = from_state(json.loads(json.dumps(to_state(one))), random)
     for each in (one, other):
         each.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(6))
-    assert other.answer_sdp == one.answer_sdp
+    assert other.agreement.answer_sdp == one.agreement.answer_sdp
 
 
 def test_a_hold_goes_on_over_the_restart() -> None:
@@ -58,17 +58,17 @@ def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same
         b"a=setup:actpass\r\na=fingerprint:sha-256 AA\r\na=rtcp-mux\r\na=sendonly\r\n"
     )
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", dtls=True), random)
-    one.certify = lambda: Certificate("sha-256 BB", b"certificate and key")
+    one.agreement.certify = lambda: Certificate("sha-256 BB", b"certificate and key")
     one.handle(offered(1, offer), now())
     one.handle(e.Opened({0: 20000}), now())
-    assert b"a=setup:active\r\na=fingerprint:sha-256 BB\r\n" in one.answer_sdp
+    assert b"a=setup:active\r\na=fingerprint:sha-256 BB\r\n" in one.agreement.answer_sdp
     one.handle(e.Keyed(0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, ("sha-256 AA",)), now(1))
     other = from_state(json.loads(json.dumps(to_state(one))), random)
-    other.certify = lambda: Certificate("sha-256 CC", b"another")
+    other.agreement.certify = lambda: Certificate("sha-256 CC", b"another")
     assert other.streams[0].keys == one.streams[0].keys and other.streams[0].keys is not None
     other.handle(offered(2, offer, cseq=2), now(2))
-    assert other.answer_sdp == one.answer_sdp
-    assert other.certificate == one.certificate
+    assert other.agreement.answer_sdp == one.agreement.answer_sdp
+    assert other.agreement.certificate == one.agreement.certificate
     assert other.call_document(now(3))["streams"][0]["srtp"] == "DTLS-SRTP"
     other.handle(e.Unkeyed(0, "timeout"), now(70))
     assert "dtls-timeout" in [note["kind"] for note in other.notes]

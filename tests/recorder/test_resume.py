@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
             assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
             defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
             assert defects == []
+
+    asyncio.run(story())
+
+
+def test_sockets_that_got_another_name_after_the_checkpoint_are_found_by_their_ports(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, tag = one.invite(), one.tag()
+            stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.descriptors()], "mx": []}
+            leave(one, call)
+            Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(stored, {})
+            (again,) = one.live
+            assert (again.id, again.fd_name) == (call.id, "mnew")
+            assert not again.unkept  # all are those of before
+            await one.until(lambda: again.recording.alive and again.started)
+            one.hear(sip_request("BYE", "c1", 9, to=tag))
+            await one.until(lambda: not len(one.live))
 
     asyncio.run(story())
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from recorder import commands as c
 from recorder import events as e
+from recorder.notify import Notifier
 from recorder.recording import State
 from recorder.runner import base36
 from storage.errors import NoSpace
@@ -128,6 +131,54 @@ def test_a_withdrawn_reoffer_leaves_the_call_as_it_was(tmp_path: Path) -> None:
             assert one.statuses("BYE") == [200]
 
     asyncio.run(story())
+
+
+def test_kept_sockets_are_named_by_a_port_that_is_the_calls_own(tmp_path: Path) -> None:
+    """A port given back is another call's soon, and one name for both would take the sockets of both."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(str(tmp_path / "manager"))
+                manager.setblocking(False)
+                one.node.notify = Notifier(str(tmp_path / "manager"))
+                call = one.invite()
+                first, second = (f"m{base36(call.pairs[n].port)}" for n in (0, 1))
+                assert told(manager) == [("FDSTORE=1", first)]
+                again = sip_request("INVITE", "c1", 2, sdp("gone", "sendonly", version=2), to=one.tag())
+                one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
+                assert list(call.pairs) == [1]
+                assert call.fd_name == second
+                # in this order: systemd does not take a socket that it has under another name
+                assert told(manager) == [("FDSTOREREMOVE=1", first), ("FDSTORE=1", second)]
+                (outer,) = one.checkpoints.left()
+                state = one.checkpoints.unseal(outer, call.customer.keys)
+                assert state is not None and state["fd_name"] == second
+                again = sip_request("INVITE", "c1", 3, sdp("gone", "sendonly", "sendonly", version=3), to=one.tag())
+                one.hear(again, sip_request("ACK", "c1", 3, to=one.tag()))
+                again = sip_request("INVITE", "c1", 4, sdp("gone", "sendonly", "gone", version=4), to=one.tag())
+                one.hear(again, sip_request("ACK", "c1", 4, to=one.tag()))
+                assert told(manager) == [("FDSTORE=1", second), ("FDSTOREREMOVE=1", second), ("FDSTORE=1", second)]
+                again = sip_request("INVITE", "c1", 5, sdp("gone", "gone", "gone", version=5), to=one.tag())
+                one.hear(again, sip_request("ACK", "c1", 5, to=one.tag()))
+                assert (call.pairs, call.fd_name) == ({}, "")
+                assert told(manager) == [("FDSTOREREMOVE=1", second)]
+            one.node.notify.close()
+
+    asyncio.run(story())
+
+
+def told(manager: socket.socket) -> list[tuple[str, str]]:
+    """Take what a service manager was told: verb and name."""
+    out = []
+    with suppress(BlockingIOError):
+        while True:
+            data, given, _, _ = socket.recv_fds(manager, 1000, 10)
+            for descriptor in given:
+                os.close(descriptor)
+            verb, name, *_ = data.decode().split("\n")
+            out.append((verb, name.removeprefix("FDNAME=")))
+    return out
 
 
 def test_a_fault_in_one_call_is_answered_and_spares_the_others(tmp_path: Path) -> None:

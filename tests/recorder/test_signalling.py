@@ -148,7 +148,7 @@ def test_a_bug_on_the_way_is_answered_500(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_answer_names_the_address_that_was_called(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            assert b"c=IN IP4 127.0.0.1" in one.invite().recording.answer_sdp
+            assert b"c=IN IP4 127.0.0.1" in one.invite().recording.agreement.answer_sdp
 
     asyncio.run(story())
 

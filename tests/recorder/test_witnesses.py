@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 from pathlib import Path
@@ -21,10 +23,29 @@ def test_a_file_gets_whole_lines(tmp_path: Path) -> None:
     tell(f"file:{path}", LINE)
     path.write_bytes(path.read_bytes() + LINE[:20])
     tell(f"file:{path}", LINE)
-    assert path.read_bytes() == LINE * 2
+    assert path.read_bytes() == LINE + LINE[:20] + b"\n" + LINE
     assert len(witnessed(path.read_bytes())) == 2
     with pytest.raises(DiskFailed):
         tell(f"file:{tmp_path}/none/marks.jsonl", LINE)
+
+
+def test_a_file_that_takes_nothing_back_is_only_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, before = tmp_path / "marks.jsonl", os.open
+    path.write_bytes(LINE[:20])
+
+    def opened(place: Path, flags: int, *more: int) -> int:  # as the kernel does after chattr +a
+        if flags & (os.O_WRONLY | os.O_RDWR) and not flags & os.O_APPEND:
+            raise PermissionError(errno.EPERM, "append-only")
+        return before(place, flags, *more)
+
+    def cut(*_: int) -> None:
+        raise PermissionError(errno.EPERM, "append-only")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", opened)
+        patched.setattr(os, "ftruncate", cut)
+        tell(f"file:{path}", LINE)
+    assert path.read_bytes() == LINE[:20] + b"\n" + LINE
 
 
 @pytest.mark.parametrize(

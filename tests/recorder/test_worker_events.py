@@ -138,7 +138,7 @@ def test_keys_of_a_handshake_are_saved_sealed_at_once_and_a_failed_one_is_an_inc
         async with stage(tmp_path) as one:
             peer = Peer(1)
             call = one.invite(offer=offer(peer))
-            asked = call.recording.lines[0].fingerprints
+            asked = call.recording.agreement.lines[0].fingerprints
             one.workers.on_event(wire.Keyed(call.id, 0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, asked))
             (outer,) = one.checkpoints.left()
             assert (b"t" * 28).hex().encode() not in outer.path.read_bytes()

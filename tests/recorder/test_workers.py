@@ -251,6 +251,22 @@ def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Pat
     run(story())
 
 
+def test_the_end_comes_in_order_while_a_worker_is_being_replaced(tmp_path: Path) -> None:
+    async def story() -> None:
+        workers = Workers(2, tmp_path, lambda _: None)
+        await workers.start()
+        dead, well = workers._processes.values()
+        os.kill(dead.pid, signal.SIGKILL)
+        end = time.monotonic() + 10
+        while not dead.dead and time.monotonic() < end:
+            await asyncio.sleep(0.01)
+        assert dead.dead
+        await workers.stop()
+        assert activity(well.pid)[0] == "X"
+
+    run(story())
+
+
 def test_a_worker_that_has_only_been_started_is_not_well_yet(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)

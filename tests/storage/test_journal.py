@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from storage.lines import LineFile
 from storage.people import Person
 from storage.policy import Wins
 from storage.rules import Wished
+from storage.users import Plan
 from tests.storage.house import NOON, ROOT, House, emptied, opens, permit, record, story
 
 FILE = "customers/acme/papers.journal"
@@ -166,7 +167,7 @@ def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
         before["erasure_calls"] = [row for row in before["erasure_calls"] if row[0] == asked]
         await acme.close()
         (house.data / FILE).unlink()
-        append, written = LineFile.append, []
+        append, written = LineFile.append, list[bytes]()
 
         def once(self: LineFile, line: bytes) -> None:
             if b'"items"' in line:
@@ -202,6 +203,78 @@ def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path)
     story(tmp_path, tell)
 
 
+Killing = Callable[[Customer, str], Awaitable[object]]
+
+KILLED: dict[str, Killing] = {
+    "a hold": lambda acme, call: acme.holds.put(call, "court", "paula"),
+    "the end of a hold": lambda acme, call: acme.holds.remove(call),
+    "a correction": lambda acme, call: acme.annotations.add(call, "her name is Mirah", "paula"),
+    "rules": lambda acme, call: acme.rules.put([Wished(30, name="new")], by="ada", default_days=7),
+    "a user": lambda acme, call: acme.users.carry_out(added(acme)),
+    "the other name of a user": lambda acme, call: renamed(acme),
+}
+
+
+def added(acme: Customer) -> Plan:
+    plan = Plan("csv")
+    plan.added.append(Person(object_id="k9", first_name="Mira"))
+    return plan
+
+
+async def renamed(acme: Customer) -> None:
+    people = [Person(object_id="k1", first_name="Mirabel"), Person(object_id="k2", first_name="Tove")]
+    await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
+
+
+@pytest.mark.parametrize("what", KILLED)
+def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await fill(acme)
+        row = await record(acme)
+        if what == "the end of a hold":
+            await acme.holds.put(row.id, "court", "paula")
+        write = journal.Journal.write
+
+        async def killed(self: journal.Journal, items: Sequence[journal.Item]) -> None:
+            await write(self, items)
+            raise RuntimeError("killed here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(journal.Journal, "write", killed)
+            with pytest.raises(RuntimeError):
+                await KILLED[what](acme, row.id)
+        assert await journal.differences(acme.journal, acme.database)
+        await acme.close()
+        again = await house.open()
+        assert await journal.differences(again.journal, again.database) == {}
+        held = await again.holds.get(row.id) is not None
+        assert held is (what == "a hold")
+        shown = await again.calls.get(row.id)
+        assert shown is not None and shown.hold is held
+        before = await dump(again)
+        await again.close()
+        once_more = await house.open()
+        assert await dump(once_more) == before
+        await once_more.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_damaged_last_line_keeps_nobody_out(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await permit(acme)
+        await acme.close()
+        with (house.data / FILE).open("ab") as file:
+            file.write(b'{"id":"00","items":[[0,"ffffffffffff","AAAA"]]}\n')
+        again = await house.open()
+        assert await again.waivers.current()
+        await again.close()
+
+    story(tmp_path, tell)
+
+
 def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: Path) -> None:
     async def refused(_: str) -> None:
         raise NoSpace("the log takes nothing")
@@ -231,7 +304,7 @@ def test_a_request_of_many_rounds_goes_on_after_the_first_and_without_its_databa
         calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
         await permit(acme)
         await acme.erasures.file(calls=[row.id for row in calls], reason="x", by="paula")
-        cut, cuts = Forgetting.cut, []
+        cut, cuts = Forgetting.cut, list[Sequence[Doomed]]()
 
         async def once(self: Forgetting, doomed: Sequence[Doomed], now: datetime) -> None:
             cuts.append(doomed)

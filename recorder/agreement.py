@@ -1,0 +1,90 @@
+"""What both sides have agreed on: lines, the newest offer and our answer (RFC 3264); pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from recorder.stream import Certificate, Stream, answer
+from sip import offers
+from sip.lines import Addresses
+from sip.negotiate import LinePlan
+from sip.sdp import SessionDescription
+
+
+class Before(NamedTuple):
+    """What a later offer may have to be taken back to."""
+
+    lines: tuple[LinePlan, ...] = ()
+    offer_sdp: bytes = b""
+    answer_sdp: bytes = b""
+    version: int = 0
+
+
+class Agreement:
+    """The state of offer and answer of one dialog."""
+
+    __slots__ = ("_offer", "answer_sdp", "certificate", "certify", "lines", "offer_sdp", "session", "version")
+
+    def __init__(self, session: int) -> None:
+        """`session`: the number in our o= line, which never changes."""
+        self.session = session
+        self.version = 0
+        self.lines: tuple[LinePlan, ...] = ()
+        self.offer_sdp = b""
+        self.answer_sdp = b""
+        self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
+        self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
+        self._offer: SessionDescription | None = None  # the newest offer until it is answered
+
+    def before(self) -> Before:
+        """Return what `go_back` takes."""
+        return Before(self.lines, self.offer_sdp, self.answer_sdp, self.version)
+
+    def go_back(self, before: Before) -> None:
+        """Take back what a later offer changed."""
+        self.lines, self.offer_sdp, self.answer_sdp, self.version = before
+
+    def offered(self, offer: SessionDescription, sdp: bytes) -> None:
+        """Take an offer of the client, to be answered."""
+        self._offer, self.offer_sdp = offer, sdp
+
+    def answer(self, live: Sequence[Stream], ours: Addresses) -> bytes:
+        """Answer the newest offer; the version of the o= line rises only with a change (RFC 3264 section 8)."""
+        offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
+        fingerprint = self._fingerprint(live)
+
+        def body() -> bytes:
+            return answer(offer, self.lines, list(live), ours, self.session, self.version, fingerprint)
+
+        if not self.version or body() != self.answer_sdp:
+            self.version += 1
+            self.answer_sdp = body()
+        return self.answer_sdp
+
+    def invite(self, live: Sequence[Stream], address: str) -> bytes:
+        """Offer our lines."""
+        ports, keys = [s.port for s in live], [s.own_key for s in live]
+        self.version, fingerprint = 1, self._fingerprint(live)
+        self.answer_sdp = offers.write(
+            self.lines, address=address, ports=ports, keys=keys, session_id=self.session, fingerprint=fingerprint
+        )
+        return self.answer_sdp
+
+    def offered_again(self) -> None:
+        """Note that the endpoint answered an INVITE without an offer by one out of our last SDP."""
+        again = offers.anew(self.answer_sdp)
+        self.version += again != self.answer_sdp
+        self.answer_sdp = again
+
+    def turned(self, *, paused: bool) -> bytes:
+        """Offer the same lines in the other direction."""
+        self.version += 1
+        self.answer_sdp = offers.turned(self.answer_sdp, paused=paused, version=self.version)
+        return self.answer_sdp
+
+    def _fingerprint(self, live: Sequence[Stream]) -> str:
+        """Return that of our certificate, one for all of the recording; empty where no line needs one."""
+        if self.certificate is None and self.certify and any(s.keys for s in live):
+            self.certificate = self.certify()
+        return self.certificate.fingerprint if self.certificate else ""
