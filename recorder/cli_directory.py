@@ -56,6 +56,7 @@ def import_file(
     semicolons). Example: recorder directory import people.csv --customer acme
     """
     from recorder.directory_file import read
+    from storage.journal import BATCH
 
     try:
         data = file.read_bytes()
@@ -72,7 +73,8 @@ def import_file(
             )
         if not dry_run:
             await _noted(one, plan, actor(), ROLE)
-            await one.users.carry_out(plan)
+            for piece in plan.pieces(BATCH):
+                await one.users.carry_out(piece)
         counts: dict[str, int] = plan.counts
         return counts
 

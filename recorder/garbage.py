@@ -2,7 +2,8 @@
 
 A call makes some thousand objects that live as long as it does, and no cycles. The collector's own rule looks at all of
 them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at each second, a
-few ms at most loads, and then set aside for good; everything is looked at while there are hardly any calls.
+few ms at most loads, and then set aside; everything is looked at while there are hardly any calls, or where much more
+was set aside than the calls explain: connections that were open at a beat leave cycles, and a flood has any number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,15 @@ FEW_CALLS = 20
 WHOLE_SECONDS = 600.0
 """And so long it is not repeated: what is found then are some KB."""
 
+COUNT_SECONDS = 120.0
+"""Time between two counts of what was set aside: 20 ms for a million objects."""
+
+OF_A_CALL = 500
+"""Objects that a call may have."""
+
+MOST_LOST = 250_000
+"""Objects beyond those of the calls after which everything is looked at all the same: some 60 MB."""
+
 
 class Garbage:
     """Decides at each beat what is looked at."""
@@ -26,22 +36,33 @@ class Garbage:
     def __init__(self, clock: Callable[[], float], calls: Callable[[], int]) -> None:
         self._clock = clock
         self._calls = calls
-        self._whole_at = 0.0
+        self._whole_at = self._counted_at = 0.0
+        self._before = (0, 0)  # objects and calls after the last look at everything
 
     def begin(self) -> None:
         """Set aside what the start has made: looking through it would take 50 ms each time."""
         gc.freeze()
         gc.set_threshold(AT_ONCE, 1_000, 1_000)
         gc.enable()
-        self._whole_at = self._clock()
+        self._whole_at = self._counted_at = self._clock()
+        self._before = gc.get_freeze_count(), self._calls()
 
     def tidy(self) -> None:
         """Look at what is new, or at everything where that is due; called each second."""
         now = self._clock()
-        if now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS:
-            self._whole_at = now
+        if (now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS) or self._lost(now):
             gc.unfreeze()
             gc.collect()
+            gc.freeze()
+            self._whole_at, self._before = now, (gc.get_freeze_count(), self._calls())
         else:
             gc.collect(0)
-        gc.freeze()
+            gc.freeze()
+
+    def _lost(self, now: float) -> bool:
+        """Tell whether much more was set aside since the last look at everything than calls have come."""
+        if now - self._counted_at < COUNT_SECONDS:
+            return False
+        self._counted_at = now
+        objects, calls = self._before
+        return gc.get_freeze_count() - objects > MOST_LOST + OF_A_CALL * max(0, self._calls() - calls)

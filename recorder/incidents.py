@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from storage.incidents import KEPT, Incident, IncidentFile, clean
 
 RUN_BYTES = 6
 """Random bytes in the ids of one process, so that its successor's are others."""
+
+AT_ONCE = 50
+"""Incidents of one write: a disk that takes nothing is asked at each new incident, and thousands may wait."""
 
 _Key = tuple[str, tuple[tuple[str, Any], ...]]
 
@@ -47,9 +51,11 @@ class _Owned:
         if self._file is None or not (self._unsaved or self._renew):
             return
         try:
-            if self._unsaved:
-                self._renew = self._file.append(self._unsaved.values())
-                self._unsaved.clear()
+            while self._unsaved:
+                some = list(islice(self._unsaved.values(), AT_ONCE))
+                self._renew = self._file.append(some)
+                for each in some:
+                    del self._unsaved[each.id]
             if self._renew:
                 self._file.renew()
                 self._renew = False

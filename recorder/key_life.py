@@ -29,6 +29,9 @@ PROOFS = ("erasures", "audit", "audit.broken")
 """Files of `keys/` that are no keys: they only grow, so one that is there is never replaced by an older one."""
 
 COUNTER = "leaves"
+SPARE_BLOCKS = 64
+"""Of 1,024 numbers, left out behind the last that is known: the keys of a day's search tokens have numbers too, which
+stand in the database alone. Every process takes a block."""
 STAGE = ".restore-"
 """Folder in which keys are tried before they are put in place."""
 LAST = "forget"
@@ -100,6 +103,7 @@ def restore(settings: Settings, data: bytes, *, older: bool) -> tuple[list[str],
     done, kept = [], []
     for customer in settings.customers:
         if _opens(settings, customer.name, configured):
+            _keep_root(settings, configured, root)
             kept.append(customer.name)
             continue
         mine = {name: content for name, content in files.items() if name.split(".")[0] == customer.name}
@@ -107,23 +111,27 @@ def restore(settings: Settings, data: bytes, *, older: bool) -> tuple[list[str],
             raise Negative(f"The backup has no keys of customer {customer.name}.", "Look for a newer one.")
         if not _opens(settings, customer.name, root):  # else a restore was interrupted, or the root secret is new
             _bring_back(settings, customer.name, mine, root, older=older)
+        _keep_root(settings, configured, root)
         _finish(settings, customer.name, root, configured, older=older)
         done.append(customer.name)
     return done, kept
 
 
 def _configured(settings: Settings, root: RootSecret) -> RootSecret:
-    """Return the configured root secret; one that is lost is written from the backup where it was a file."""
-    source = settings.keys.root
-    kind, _, path = source.partition(":")
+    """Return the configured root secret; that of the backup itself where a file of it is lost."""
     try:
-        return load_root(source)
+        return load_root(settings.keys.root)
     except KeysMissing:
-        if kind != "file":
+        if not settings.keys.root.startswith("file:"):
             hint = 'Set root = "file:PATH" in [keys]: it is written there, and systemd-creds makes a credential of it.'
             raise NotPossible("The configured root secret is not there.", hint) from None
-        making.write_new(Path(path), root.secret)
-        return load_root(source)
+        return root
+
+
+def _keep_root(settings: Settings, configured: RootSecret, root: RootSecret) -> None:
+    """Write the root secret of the backup where it is lost, now that it opens keys; one that is there stays."""
+    if configured is root:
+        making.write_new(Path(settings.keys.root.removeprefix("file:")), root.secret)
 
 
 def _opens(settings: Settings, name: str, root: RootSecret) -> bool:
@@ -160,8 +168,8 @@ def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSec
     keys.settle()
     for each in (customers.VAULT, EXPORTS):
         vault = Vault(customers.customer_folder(data, name) / each, name, keys)
-        keys.skip(ref.leaf for ref in vault.walk())
-    keys.skip(Journal(customers.customer_folder(data, name), keys).leaves())
+        keys.skip((ref.leaf for ref in vault.walk()), SPARE_BLOCKS)
+    keys.skip(Journal(customers.customer_folder(data, name), keys).leaves(), SPARE_BLOCKS)
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)

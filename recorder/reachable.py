@@ -28,9 +28,11 @@ class Reachable:
         key = (flow.local[0], flow.remote[0])
         found = self._known.get(key)
         if found is None:
+            found = self._look_up(flow)
             if len(self._known) >= MAX_ROUTES:
                 self._known.clear()
-            found = self._known[key] = self._look_up(flow)
+            if found.other:  # what is not there yet may come: at boot IPv6 is often late
+                self._known[key] = found
         return found
 
     def _look_up(self, flow: Flow) -> Addresses:

@@ -143,7 +143,7 @@ class Runner:
             return
         self.node.notify.remove(call.fd_name)  # the store would keep the ports bound
         renamed = call.fd_name not in map(_fd_name, call.pairs.values())  # that port may be another call's soon
-        call.fd_name = "" if renamed else call.fd_name
+        call.fd_name, call.unkept = "" if renamed else call.fd_name, False
         self._store(call, call.pairs)
         if renamed:
             self.checkpoint(call)

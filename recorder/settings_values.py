@@ -342,10 +342,14 @@ def witness(value: object) -> str:
     found = text(value)
     kind, _, place = found.partition(":")
     host, _, port = place.rpartition(":")
-    udp = kind == "syslog" and re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,253}", host) and re.fullmatch(r"[0-9]{1,5}", port)
+    udp = kind == "syslog" and re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,253}", host) and _is_port(port)
     if found != "journald" and not (kind in ("file", "syslog") and place.startswith("/")) and not udp:
         raise Wrong('"journald", "file:/PATH", "syslog:/dev/log" or "syslog:HOST:PORT"')
     return found
+
+
+def _is_port(found: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", found) is not None and 0 < int(found) < 1 << 16
 
 
 def repeated(values: tuple[object, ...]) -> Iterator[tuple[int, object]]:

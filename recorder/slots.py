@@ -76,7 +76,8 @@ class Slot:
     def end(self) -> None:
         """Note that the call is over and forget its spool, whose plaintext nobody needs any more."""
         os.pwrite(self.fd, b"\1", _place(self.generation) + _OVER_AT)
-        os.ftruncate(self.fd, SPOOL)
+        if os.fstat(self.fd).st_size > SPOOL:
+            os.ftruncate(self.fd, SPOOL)
 
 
 class Slots:

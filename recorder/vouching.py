@@ -37,7 +37,7 @@ class Vouching:
             return names
         try:
             leaf = x509.load_der_x509_certificate(certificate)
-        except ValueError:
+        except (ValueError, x509.InvalidVersion):
             return ()
         return tuple(name for name in names if self._issued(leaf, self._files.get(name.rstrip("."))))
 

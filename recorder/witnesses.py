@@ -42,6 +42,8 @@ def tell(witness: str, line: bytes) -> None:
             _send_udp(place, text)
     except OSError as problem:
         raise NotPossible(f"A witness of the audit log cannot be told: {os.strerror(problem.errno or 0)}.") from None
+    except UnicodeError:  # an empty or too long part of a name
+        raise NotPossible("A witness of the audit log has a name that no host has.") from None
 
 
 def _append(path: Path, line: bytes) -> None:

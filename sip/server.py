@@ -179,9 +179,13 @@ class Server:
         self._tell(Dropped(flow, reason))
 
     def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
-        """Give the names of a peer's certificate that count."""
+        """Give the names of a peer's certificate that count; a bug of the user makes none count."""
         names = certificate_names(tls)
-        return self._vouch(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
+        try:
+            return self._vouch(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
+        except Exception:
+            self._tell(Dropped(None, "internal"))
+            return ()
 
     def secure(self, gate: Gate) -> None:
         """Run the TLS handshake of an accepted connection."""

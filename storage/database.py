@@ -36,7 +36,7 @@ BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter tha
 CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
 POOL_SIZE = 4  # the writer and three readers; each is a thread with SQLite
-SCHEMA_LOCK = 0x73697072  # advisory lock of PostgreSQL: two nodes make the schema once
+SCHEMA_LOCK = 0x73697072  # advisory lock of PostgreSQL: two processes bring a database up one after the other
 
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
@@ -177,9 +177,14 @@ class Database:
 
     async def _bring_up(self, now: datetime) -> None:
         async with self.writing() as connection:
-            if self.dialect == "postgresql":
-                await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+            await alone(connection)
             await connection.run_sync(_bring_up, self.customer, now)
+
+
+async def alone(connection: AsyncConnection) -> None:
+    """Let no other process bring the same database up before this transaction ends; with SQLite no other writes."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
 
 
 class _NoSuchDatabase(DatabaseAway):

@@ -26,6 +26,7 @@ MAX_BYTES = 4 << 20
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DIGITS = re.compile(r"[0-9]{5}")
+_LINE = re.compile(rb'\{"id":"([^"\\]+)",.+\}\}')  # as `_line` writes it
 _MAX_NUMBER = 10**9
 OTHER = "other"
 
@@ -94,9 +95,16 @@ class IncidentFile:
         return list(found.values())[-KEPT:]
 
     def renew(self) -> None:
-        """Write the file anew with what counts; raise OSError, and then the old one stays."""
+        """Write the file anew with what counts; raise OSError, and then the old one stays.
+
+        Lines are told apart and not opened: somebody waits.
+        """
         draft = self._path.with_name(f".{FILE_NAME}.part")
-        data = b"".join(_line(each) + b"\n" for each in self.read())
+        found: dict[bytes, bytes] = {}
+        for line in self._path.read_bytes().splitlines():
+            if whole := _LINE.fullmatch(line):
+                found[whole[1]] = line
+        data = b"".join(line + b"\n" for line in list(found.values())[-KEPT:])
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             write_all(descriptor, data, 0)

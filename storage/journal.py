@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
-from storage.database import Database
+from storage.database import Database, alone
 from storage.durable import Disk, disk_errors
 from storage.errors import Forgotten, SealBroken
 from storage.keytree import LAST_LEAF
@@ -47,6 +48,7 @@ from storage.tables import (
 
 FILE_NAME = "papers.journal"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
+MAX_LAST = 4 << 20  # bytes of the newest line that are looked at when a database is opened: 500 users have under one
 BATCH = 500  # rows of a line when a whole database is written down
 TABLES = (holds, annotations, attachments, retention, retention_rules, waivers, erasures, erasure_calls, users)
 _KIND = "journal"
@@ -124,10 +126,18 @@ class Journal:
         return state
 
     def last(self) -> list[Item]:
-        """Read the newest line, without items whose leaf is forgotten; [] if it is damaged."""
-        line = self._file.last()
+        """Read the newest line, without items whose leaf is forgotten.
+
+        [] if it is damaged, longer than MAX_LAST, or about an erasure.
+        """
+        line = self._file.last(MAX_LAST)
+        found: list[Item] = []
         with suppress(SealBroken):
-            return [] if line is None else list(self._items(line))
+            for item in self._items(line) if line else ():
+                if item.table == erasures.name:  # the head of a request comes first, and thousands of calls after it
+                    return []
+                found.append(item)
+            return found
         return []
 
     def leaves(self) -> Iterator[int]:
@@ -232,9 +242,12 @@ async def settle(journal: Journal, database: Database) -> int:
     async with database.reading() as connection:
         if not any(await due(connection)):
             return 0
-    async with database.writing() as connection:  # and nobody else: another process may be at the same
+    async with database.writing() as connection:
+        await alone(connection)
         lost, new, behind = await due(connection)
-        await _carry_out(connection, behind)
+        with suppress(IntegrityError):  # another process commits it just now, or the database is far older
+            async with connection.begin_nested():
+                await _carry_out(connection, behind)
         if new:
             await asyncio.to_thread(journal.begin, await _everything(connection))
         return await _give_back(connection, await asyncio.to_thread(journal.read)) if lost else 0
@@ -272,13 +285,13 @@ async def _everything(connection: AsyncConnection) -> list[Item]:
 async def _behind(connection: AsyncConnection, items: Sequence[Item]) -> State:
     """Compare the newest line with the database: the rows it is about, as they should be; {} if they are.
 
-    Erasures are left out: their rows go on without the journal, and what was not filed is asked for again.
+    It is about no erasure: their rows go on without the journal, and what was not filed is asked for again.
     """
     before: State = {}
-    for name in {item.table for item in items} - {erasures.name, erasure_calls.name}:
+    for name in {item.table for item in items} & {table.name for table in TABLES}:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
         (key,) = table.primary_key
-        same = [key.in_([item.key[0] for item in mine if item.put is not None])]
+        same: list[sa.ColumnElement[bool]] = [key.in_([item.key[0] for item in mine if item.put is not None])]
         same += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
         found = await taken(connection, table, sa.or_(*same))
         before[name] = {item.key: dict(item.put or {}) for item in found}
@@ -286,7 +299,7 @@ async def _behind(connection: AsyncConnection, items: Sequence[Item]) -> State:
     for item in items:
         _apply(after, item)
     for name in after:
-        gone = {key: {} for key in before[name] if key not in after[name]}
+        gone: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in before[name] if key not in after[name]}
         after[name] = {**gone, **{key: row for key, row in after[name].items() if before[name].get(key) != row}}
     return after if any(after.values()) else {}
 

@@ -144,9 +144,12 @@ class CustomerKeys:
         """Fetch numbers ahead of need; waits for the disk."""
         self._leaves.refill(day)
 
-    def skip(self, leaves: Iterable[int]) -> None:
-        """Never allocate these again: call it with every leaf found in vault and database after restoring keys."""
-        self._leaves.skip(leaves)
+    def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
+        """Never allocate these again: call it with every leaf found in vault and journal after restoring keys.
+
+        `spare`: blocks behind the last that are left out too, for what leaves no trace in either.
+        """
+        self._leaves.skip(leaves, spare)
 
     # --- forget ------------------------------------------------------------------------------------------------------
 

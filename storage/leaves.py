@@ -65,8 +65,11 @@ class Leaves:
         with self._guard:
             self._fill(day)
 
-    def skip(self, leaves: Iterable[int]) -> None:
-        """Never give any of these, nor lower ones of their days: for keys restored from an older copy."""
+    def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
+        """Never give any of these, nor lower ones of their days, nor those of `spare` blocks behind the last.
+
+        For keys restored from an older copy.
+        """
         highest: dict[int, int] = {}
         for leaf in leaves:
             counter = leaf & ((1 << COUNTER_BITS) - 1)
@@ -74,7 +77,7 @@ class Leaves:
         with self._guard:
             for day, counter in highest.items():
                 self._left.pop(day, None)
-                self._advance(day, counter // BLOCK + 1)
+                self._advance(day, min(counter // BLOCK + 1 + spare, BLOCKS))
 
     def _fill(self, day: int) -> None:
         block = self._advance(day, None)

@@ -62,14 +62,14 @@ class LineFile:
             if fresh:
                 Disk().sync_folder(self._path.parent)
 
-    def last(self) -> bytes | None:
-        """Return the newest line, None if there is none."""
+    def last(self, most: int | None = None) -> bytes | None:
+        """Return the newest line; None if there is none, or if it has more than `most` bytes."""
         if not self._path.exists():
             return None
         with disk_errors(f"read {self._what}"), opened(self._path, os.O_RDONLY) as fd:
-            for _, line in backwards(fd, whole_size(fd, os.fstat(fd).st_size)):
-                return line
-        return None
+            end = whole_size(fd, os.fstat(fd).st_size)
+            begin = whole_size(fd, end - 1) if end else 0
+            return os.pread(fd, end - begin, begin) if end and (most is None or end - begin <= most) else None
 
     def lines(self) -> Iterator[bytes]:
         """Give all lines, oldest first."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from recorder.garbage import AT_ONCE, WHOLE_SECONDS, Garbage
+from recorder import garbage as module
+from recorder.garbage import AT_ONCE, COUNT_SECONDS, OF_A_CALL, WHOLE_SECONDS, Garbage
 
 
 class Knot:
@@ -63,6 +64,27 @@ def test_everything_is_not_looked_at_again_soon(here: tuple[Garbage, dict[str, f
     garbage.tidy()
     del knot
     state["now"] += WHOLE_SECONDS - 1
+    garbage.tidy()
+    assert lost() is not None
+    state["now"] += 1
+    garbage.tidy()
+    assert lost() is None
+
+
+def test_what_calls_do_not_explain_is_looked_at_however_many_there_are(
+    here: tuple[Garbage, dict[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garbage, state = here
+    monkeypatch.setattr(module, "MOST_LOST", 2 * OF_A_CALL)
+    knots = [Knot() for _ in range(5 * OF_A_CALL)]  # as connections that are open for longer than a beat
+    lost = weakref.ref(knots[0])
+    garbage.tidy()
+    del knots
+    state.update(now=COUNT_SECONDS, calls=state["calls"] + 4)
+    garbage.tidy()
+    assert lost() is not None  # the new calls may have made them
+    state["now"] += COUNT_SECONDS - 1
+    state["calls"] -= 4
     garbage.tidy()
     assert lost() is not None
     state["now"] += 1

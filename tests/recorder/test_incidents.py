@@ -94,6 +94,25 @@ def test_a_disk_that_takes_nothing_is_asked_again(started: Callable[[], Incident
     assert kinds(started()) == ["call-refused"]
 
 
+def test_what_waits_for_a_full_disk_is_not_written_out_for_each_new_one(
+    started: Callable[[], Incidents], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, before = [0], files._line
+
+    def line(each: files.Incident) -> bytes:
+        lines[0] += 1
+        return before(each)
+
+    with monkeypatch.context() as full:
+        full.setattr(files, "_line", line)
+        full.setattr(files, "FILE_NAME", "none/incidents.jsonl")
+        one = started()
+        for number in range(500):
+            one.add("call-interrupted", "acme", number=number)
+    assert lines[0] <= 500 * 60
+    assert len(kinds(one)) == 500
+
+
 def test_the_file_stays_bounded_over_many_starts(
     started: Callable[[], Incidents], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

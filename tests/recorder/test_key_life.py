@@ -85,6 +85,17 @@ def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> N
     assert not list(place.data.glob(".restore-*"))
 
 
+def test_a_backup_of_something_else_leaves_no_root_secret_behind(place: Place) -> None:
+    data = archive(place)
+    foreign = pack(bytes(range(50, 82)), unpack(data)[1], 0)
+    (place.folder / "root.key").unlink()
+    with pytest.raises(KeysWrong):
+        restore(place.settings_unchecked(), foreign, older=False)
+    assert not (place.folder / "root.key").exists()
+    assert restore(place.settings_unchecked(), data, older=False) == ([], ["acme", "beta"])
+    assert place.open().keeps(LEAF)
+
+
 def test_keys_that_open_are_left_alone(place: Place) -> None:
     data = archive(place)
     place.open("acme").cut(5)
@@ -118,6 +129,19 @@ def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
     shutil.rmtree(place.keys)
     restore(place.settings(), data, older=False)
     assert place.open().allocate(DAY) not in used
+
+
+def test_a_number_that_left_no_file_is_given_to_no_recording_either(place: Place) -> None:
+    from storage.vault import Vault
+
+    data = archive(place)
+    keys = place.open()
+    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
+    vault.create("01234567-89ab-4cde-8f01-23456789abcd", keys.allocate(DAY), "c1")
+    index = place.open().allocate(DAY)  # by another process, so in another block: the key of the day's search tokens
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(DAY) > index
 
 
 def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> None:

@@ -48,7 +48,15 @@ def test_a_client_to_whom_no_way_leads_is_an_error() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachable, "MAX_ROUTES", 3)
-    asked = Reachable("0.0.0.0", None)
+    asked = Reachable("::", None)
     for last in range(9):
         asked.addresses(Flow("udp", ("192.0.2.10", 5060), (f"192.0.2.{last}", 5060)))
-        assert len(asked._known) <= 3
+        assert 0 < len(asked._known) <= 3
+
+
+def test_an_ip_version_that_comes_after_the_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Reachable("::", None)
+    monkeypatch.setattr(reachable, "_route_source", lambda remote: "")
+    assert asked.addresses(V4) == Addresses("192.0.2.10")
+    monkeypatch.setattr(reachable, "_route_source", lambda remote: ROUTES.get(remote, ""))
+    assert asked.addresses(V4) == Addresses("192.0.2.10", "2001:db8::10")

@@ -159,9 +159,10 @@ def test_kept_sockets_are_named_by_a_port_that_is_the_calls_own(tmp_path: Path) 
                 again = sip_request("INVITE", "c1", 4, sdp("gone", "sendonly", "gone", version=4), to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 4, to=one.tag()))
                 assert told(manager) == [("FDSTORE=1", second), ("FDSTOREREMOVE=1", second), ("FDSTORE=1", second)]
+                call.unkept = True
                 again = sip_request("INVITE", "c1", 5, sdp("gone", "gone", "gone", version=5), to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 5, to=one.tag()))
-                assert (call.pairs, call.fd_name) == ({}, "")
+                assert (call.pairs, call.fd_name, call.unkept) == ({}, "", False)
                 assert told(manager) == [("FDSTOREREMOVE=1", second)]
             one.node.notify.close()
 

@@ -47,7 +47,18 @@ def test_witnesses_are_kept_as_written(good: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "file:a", "syslog:", "syslog:log.example", "journald:", "http://x", "syslog:a b:1"]
+    "bad",
+    [
+        "",
+        "file:a",
+        "syslog:",
+        "syslog:log.example",
+        "journald:",
+        "http://x",
+        "syslog:a b:1",
+        "syslog:a:0",
+        "syslog:a:65536",
+    ],
 )
 def test_other_witnesses_are_refused(bad: str) -> None:
     with pytest.raises(read.Wrong):

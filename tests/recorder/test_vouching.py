@@ -39,6 +39,8 @@ def test_a_name_needs_the_authority_of_its_customer_s24(authorities: dict[str, A
     assert vouching.names(der(common.issue("x")), both) == ("a.example",)
     assert vouching.names(der(own.issue("x")), both) == ("b.example",)
     assert vouching.names(b"no certificate", both) == ()
+    second = der(own.issue("x")).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)  # X.509 version 2
+    assert vouching.names(second, both) == ()
     assert Vouching(customers, None).names(der(common.issue("x")), both) == ()
 
 

@@ -82,3 +82,9 @@ def test_a_syslog_elsewhere_gets_rfc_5424(family: socket.AddressFamily, host: st
 def test_a_name_that_is_nobody_s_is_no_witness() -> None:
     with pytest.raises(NotPossible):
         tell("syslog:nobody.invalid:514", LINE)
+
+
+@pytest.mark.parametrize("host", ["syslog..example", "x" * 70 + ".example"])
+def test_a_name_that_no_name_server_would_take_is_no_witness_either(host: str) -> None:
+    with pytest.raises(NotPossible):
+        tell(f"syslog:{host}:514", LINE)

@@ -239,6 +239,33 @@ async def test_a_call_over_tls_with_a_client_certificate(tmp_path):
 
 
 @in_loop
+async def test_a_bug_in_looking_at_a_certificate_lets_nobody_in_by_it(tmp_path):
+    ours, theirs = certificate(tmp_path, "recorder.example"), certificate(tmp_path, "sbc1.acme.example")
+
+    def context():
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        made.load_cert_chain(ours)
+        made.verify_mode = ssl.CERT_REQUIRED
+        made.load_verify_locations(theirs)
+        return made
+
+    def faulty(data, names):
+        raise RuntimeError
+
+    client = ssl.create_default_context(cafile=str(ours))
+    client.load_cert_chain(theirs)
+    async with running("tls", context=context) as daemon:
+        daemon.server._vouch = faulty
+        reader, writer = await asyncio.open_connection(*daemon.address, ssl=client, server_hostname="recorder.example")
+        await call_over(daemon, reader, writer, "tls")
+        (invited,) = [event for event in daemon.events if isinstance(event, Invited)]
+        assert invited.flow.certificate_names == ()
+        assert [event.reason for event in daemon.events if isinstance(event, Dropped)] == ["internal"]
+        writer.close()
+        await writer.wait_closed()
+
+
+@in_loop
 async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
     """Duty R31."""
     ours = certificate(tmp_path, "recorder.example")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,21 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [i.id for i in file.read()] == [f"run-{n}" for n in range(95, 100)]
     assert largest < 2200
     assert [entry.name for entry in tmp_path.iterdir()] == [module.FILE_NAME]
+
+
+def test_what_is_torn_replaces_nothing_when_the_file_is_written_anew(tmp_path: Path) -> None:
+    file, path = IncidentFile(tmp_path), tmp_path / module.FILE_NAME
+    file.append([incident(n, reason="sync") for n in range(3)])
+    file.append([replace(incident(0), count=7)])
+    whole = path.read_bytes().splitlines()[-1]
+    for cut in range(len(whole)):
+        with path.open("ab") as out:
+            out.write(b"\n" + whole.replace(b'"count":7', b'"count":8')[:cut])
+    before = [(each.id, each.count, each.facts) for each in file.read()]
+    assert [count for _, count, _ in before] == [7, 1, 1]
+    file.renew()
+    assert [(each.id, each.count, each.facts) for each in file.read()] == before
+    assert len(path.read_bytes().splitlines()) == 3
 
 
 def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -258,6 +259,21 @@ def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
         once_more = await house.open()
         assert await dump(once_more) == before
         await once_more.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_last_line_that_does_not_fit_the_database_keeps_nobody_out(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await fill(acme)
+        before = await dump(acme)
+        async with acme.database.reading() as connection:
+            (item, *_) = await journal.taken(connection, tables.users)
+        await acme.journal.write([replace(item, put={**(item.put or {}), "id": "another"})])
+        await acme.close()
+        again = await house.open()
+        assert await dump(again) == before
+        await again.close()
 
     story(tmp_path, tell)
 
