@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from storage.durable import make_apart
+
 FOLDER = "live"
 """Where the files lie in the runtime directory."""
 STATE = 8 << 20
@@ -85,7 +87,7 @@ class Slots:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_apart(folder)
         self._known: dict[str, Slot] = {}  # by the file's name
         self._free: list[Slot] = []
         self._next = 1 + max((int(name) for name in os.listdir(folder) if _ours(name)), default=0)

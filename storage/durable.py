@@ -5,15 +5,18 @@ four single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
 """
 
 import errno
+import fcntl
 import os
+from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.errors import DiskFailed, NoSpace
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_GET_FLAGS, _SET_FLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000  # ioctl_iflags(2), on 64-bit machines
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -118,6 +121,34 @@ class Disk:
     def unlink(self, path: Path) -> None:
         """Take a name away."""
         path.unlink()
+
+
+def make_apart(folder: Path) -> None:
+    """Make a folder whose files ext4 keeps in a region of the disk of their own; elsewhere just a folder.
+
+    ext4 puts a new file's inode beside its folder's, and there passes over every inode that was deleted in the last
+    minutes, one by one: where thousands were, making a file takes a millisecond instead of ten microseconds. A folder
+    below one with the flag T (chattr(1)) gets a region chosen by its name, so it is made under a random one. Raises
+    OSError.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+    with suppress(OSError), opened(folder.parent, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        flags = array("l", [0])
+        fcntl.ioctl(fd, _GET_FLAGS, flags, True)
+        fcntl.ioctl(fd, _SET_FLAGS, array("l", [flags[0] | _TOPDIR]))
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a crash between the two steps below
+        with suppress(OSError):
+            left.rmdir()
+    draft = folder.with_name(f".{folder.name}-{os.urandom(8).hex()}")
+    draft.mkdir(PRIVATE_FOLDER)
+    try:
+        draft.rename(folder)
+    except OSError:  # another process was quicker
+        with suppress(OSError):
+            draft.rmdir()
+        folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from storage import repair
 from storage.container import HEADER, Defect, PartSecret, new_part, open_part
-from storage.durable import PRIVATE_FILE, PRIVATE_FOLDER, Disk, disk_errors, write_all
+from storage.durable import PRIVATE_FILE, PRIVATE_FOLDER, Disk, disk_errors, make_apart, write_all
 from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
 from storage.keys import CustomerKeys
 from storage.keytree import day_of
@@ -96,8 +96,7 @@ class Vault:
         except FileExistsError:
             raise PartExists("this part is being written already", "take the next number") from None
         except FileNotFoundError:
-            self._folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-            self._open.mkdir(PRIVATE_FOLDER, exist_ok=True)
+            make_apart(self._open)
             return os.open(path, flags, PRIVATE_FILE)
 
     def _final(self, name: str, leaf: int) -> Path:

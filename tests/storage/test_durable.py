@@ -1,12 +1,16 @@
 """Small files are replaced and overwritten so that a power cut leaves the old or the new content."""
 
 import errno
+import fcntl
 import os
+import subprocess
+from array import array
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from storage.durable import Disk, disk_errors, write_all
+from storage.durable import Disk, disk_errors, make_apart, opened, write_all
 from storage.errors import DiskFailed, NoSpace
 
 
@@ -133,3 +137,29 @@ def test_writing_goes_on_until_all_is_written(tmp_path: Path) -> None:
     write_all(fd, b"abc" * 100_000, 7)
     assert os.fstat(fd).st_size == 300_007
     os.close(fd)
+
+
+def test_a_folder_apart_is_made_once_and_used_by_all(tmp_path: Path) -> None:
+    folder = tmp_path / "vault" / "open"
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / ".open-0123").mkdir()
+    with ThreadPoolExecutor(8) as many:
+        for _ in many.map(lambda _: make_apart(folder), range(16)):
+            assert folder.is_dir()
+    (folder / "a").touch()
+    make_apart(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["open"]
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_apart_has_a_region_of_its_own_where_the_file_system_has_them(tmp_path: Path) -> None:
+    make_apart(tmp_path / "vault" / "open")
+    with opened(tmp_path / "vault", os.O_RDONLY | os.O_DIRECTORY) as fd:
+        flags = array("l", [0])
+        try:
+            fcntl.ioctl(fd, 0x80086601, flags, True)
+        except OSError:
+            return  # a file system without flags (tmpfs before 6.6)
+    name = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True).stdout
+    assert flags[0] & 0x20000 or "ext" not in name
