@@ -1,8 +1,8 @@
 """When the interpreter looks for garbage that counting references does not find: often a little, rarely all of it.
 
 A call makes some thousand objects that live as long as it does, and no cycles. The collector's own rule looks at all of
-them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at each second, a
-few ms at most loads, and then set aside; everything is looked at while there are hardly any calls, or where much more
+them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at every few
+seconds, when the objects of short calls are gone again, and then set aside; everything is looked at while there are hardly any calls, or where much more
 was set aside than the calls explain: connections that were open at a beat leave cycles, and a flood has any number.
 """
 
@@ -11,8 +11,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
-AT_ONCE = 50_000
-"""Objects after which the interpreter looks by itself, as in a burst between two beats."""
+LOOK_SECONDS = 10.0
+"""Time between two looks at what is new: some ms; each second it were a tenth of what a call of a second costs."""
+
+AT_ONCE = 200_000
+"""Objects after which the interpreter looks by itself, as in a burst between two looks: 20 ms."""
 
 FEW_CALLS = 20
 """With so few calls a look at everything, 0.1 s, is in nobody's way."""
@@ -36,7 +39,7 @@ class Garbage:
     def __init__(self, clock: Callable[[], float], calls: Callable[[], int]) -> None:
         self._clock = clock
         self._calls = calls
-        self._whole_at = self._counted_at = 0.0
+        self._whole_at = self._counted_at = self._looked_at = 0.0
         self._before = (0, 0)  # objects and calls after the last look at everything
 
     def begin(self) -> None:
@@ -44,12 +47,15 @@ class Garbage:
         gc.freeze()
         gc.set_threshold(AT_ONCE, 1_000, 1_000)
         gc.enable()
-        self._whole_at = self._counted_at = self._clock()
+        self._whole_at = self._counted_at = self._looked_at = self._clock()
         self._before = gc.get_freeze_count(), self._calls()
 
     def tidy(self) -> None:
-        """Look at what is new, or at everything where that is due; called each second."""
+        """Look at what is new, or at everything where that is due; called each second, does it every few."""
         now = self._clock()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
         if (now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS) or self._lost(now):
             gc.unfreeze()
             gc.collect()

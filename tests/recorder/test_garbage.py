@@ -1,4 +1,4 @@
-"""Cycles go within a second; those that were set aside go when there are hardly any calls."""
+"""Cycles go within some seconds; those that were set aside go when there are hardly any calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from recorder import garbage as module
-from recorder.garbage import AT_ONCE, COUNT_SECONDS, OF_A_CALL, WHOLE_SECONDS, Garbage
+from recorder.garbage import AT_ONCE, COUNT_SECONDS, LOOK_SECONDS, OF_A_CALL, WHOLE_SECONDS, Garbage
 
 
 class Knot:
@@ -31,10 +31,13 @@ def here() -> Iterator[tuple[Garbage, dict[str, float]]]:
 
 
 def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, float]]) -> None:
-    garbage, _ = here
+    garbage, state = here
     assert gc.get_freeze_count() > 1_000
     lost, kept = weakref.ref(Knot()), Knot()
+    state["now"] = LOOK_SECONDS - 1
+    garbage.tidy()
     assert lost() is not None
+    state["now"] = LOOK_SECONDS
     garbage.tidy()
     assert lost() is None
     assert gc.get_count()[0] < AT_ONCE
@@ -45,12 +48,13 @@ def test_what_was_set_aside_goes_when_there_are_few_calls(here: tuple[Garbage, d
     garbage, state = here
     knot = Knot()
     lost = weakref.ref(knot)
+    state["now"] = LOOK_SECONDS
     garbage.tidy()
     del knot
     state["now"] = WHOLE_SECONDS
     garbage.tidy()
     assert lost() is not None
-    state["calls"] = 3
+    state.update(now=WHOLE_SECONDS + LOOK_SECONDS, calls=3)
     garbage.tidy()
     assert lost() is None
 
@@ -61,12 +65,13 @@ def test_everything_is_not_looked_at_again_soon(here: tuple[Garbage, dict[str, f
     garbage.tidy()
     knot = Knot()
     lost = weakref.ref(knot)
+    state["now"] += LOOK_SECONDS
     garbage.tidy()
     del knot
-    state["now"] += WHOLE_SECONDS - 1
+    state["now"] += WHOLE_SECONDS - 2 * LOOK_SECONDS
     garbage.tidy()
     assert lost() is not None
-    state["now"] += 1
+    state["now"] += LOOK_SECONDS
     garbage.tidy()
     assert lost() is None
 
@@ -78,15 +83,16 @@ def test_what_calls_do_not_explain_is_looked_at_however_many_there_are(
     monkeypatch.setattr(module, "MOST_LOST", 2 * OF_A_CALL)
     knots = [Knot() for _ in range(5 * OF_A_CALL)]  # as connections that are open for longer than a beat
     lost = weakref.ref(knots[0])
+    state["now"] = LOOK_SECONDS
     garbage.tidy()
     del knots
     state.update(now=COUNT_SECONDS, calls=state["calls"] + 4)
     garbage.tidy()
     assert lost() is not None  # the new calls may have made them
-    state["now"] += COUNT_SECONDS - 1
+    state["now"] += COUNT_SECONDS - LOOK_SECONDS
     state["calls"] -= 4
     garbage.tidy()
     assert lost() is not None
-    state["now"] += 1
+    state["now"] += LOOK_SECONDS
     garbage.tidy()
     assert lost() is None
