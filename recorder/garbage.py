@@ -2,8 +2,9 @@
 
 A call makes some thousand objects that live as long as it does, and no cycles. The collector's own rule looks at all of
 them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at every few
-seconds, when the objects of short calls are gone again, and then set aside; everything is looked at while there are hardly any calls, or where much more
-was set aside than the calls explain: connections that were open at a beat leave cycles, and a flood has any number.
+seconds, when the objects of short calls are gone again, and then set aside; everything is looked at while there are
+hardly any calls, or where much more was set aside than the calls explain: connections that were open at a look leave
+cycles, and a flood has any number.
 """
 
 from __future__ import annotations

@@ -26,11 +26,11 @@ from sip.values import MAGIC_COOKIE, Flow
 ServerKey = tuple[str, ...]
 ClientKey = tuple[str, str]
 
+
 class Transmit(Protocol):
     """Send a message; over a broken connection by a new one to `port` of the peer, or not at all if that is 0."""
 
     def __call__(self, flow: Flow, data: bytes, port: int = 0) -> None: ...
-
 
 
 def server_key(request: Request, method: str) -> ServerKey:
@@ -281,4 +281,3 @@ def ack_of(data: bytes, to: str, via: str = "") -> bytes:
     ack.headers.add("Call-ID", invite.call_id)
     ack.headers.add("CSeq", f"{invite.cseq.number} ACK")
     return bytes(ack)
-

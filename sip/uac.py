@@ -315,4 +315,3 @@ def _target(text: str, flow: Flow) -> Flow | None:
     transport = flow.transport if flow.transport == "tls" or transport not in ("udp", "tcp", "tls") else transport
     port = uri.port or (TLS_PORT if transport == "tls" else UDP_PORT)
     return Flow(transport, flow.local, (uri.host, port), 0, flow.listener, flow.certificate_names)
-

@@ -1,7 +1,7 @@
 """Annotations: corrections beside a call that itself is never changed (Art. 16).
 
-    note  = await customer.annotations.add(call, text, by)     raises NoCall (404)
-    notes = await customer.annotations.of(call)                oldest first; erased with the call
+note  = await customer.annotations.add(call, text, by)     raises NoCall (404)
+notes = await customer.annotations.of(call)                oldest first; erased with the call
 """
 
 from dataclasses import dataclass, field

@@ -44,8 +44,13 @@ class Repair:
     """One part on its way to a good end."""
 
     def __init__(
-        self, ref: PartRef, path: Path, segment: int, input_key: Callable[[], tuple[bytes, bytes]],
-        fresh: Callable[[], tuple[bytes, PartSecret]], committed: int | None,
+        self,
+        ref: PartRef,
+        path: Path,
+        segment: int,
+        input_key: Callable[[], tuple[bytes, bytes]],
+        fresh: Callable[[], tuple[bytes, PartSecret]],
+        committed: int | None,
     ) -> None:
         """Prepare; `input_key` returns key and associated data, `fresh` a header and secret for an empty part."""
         self.ref = ref

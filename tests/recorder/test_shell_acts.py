@@ -48,5 +48,3 @@ def test_acts_beside_a_writer_that_has_the_log_open_keep_one_chain(tmp_path: Pat
         daemon.close()
     assert verdict.good
     assert verdict.entries == 35
-
-

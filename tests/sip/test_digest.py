@@ -26,8 +26,16 @@ def nonce(at: float = NOW, source: str = SOURCE) -> str:
     return challenges(REALM, SECRET, source, at)[0][1].split('nonce="')[1].partition('"')[0]
 
 
-def answered(algorithm: str = "SHA-256", *, method: str = "INVITE", qop: bool = True, password: str = "open sesame",
-             given: str | None = None, uri: str = URI, user: str = "sbc") -> Request:
+def answered(
+    algorithm: str = "SHA-256",
+    *,
+    method: str = "INVITE",
+    qop: bool = True,
+    password: str = "open sesame",
+    given: str | None = None,
+    uri: str = URI,
+    user: str = "sbc",
+) -> Request:
     """Answer a challenge as RFC 8760 says, from its text and nothing else."""
     given = given or nonce()
 

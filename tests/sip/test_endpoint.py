@@ -72,7 +72,9 @@ def test_record_route_and_all_vias_come_back_in_order():
     story.endpoint.accept(event.token, ANSWER, story.now)
     (answer,) = story.hear()
     assert [via.split()[1].split(";")[0] for via in answer.headers.values("Via")] == [
-        "192.0.2.1:5070", "b.example", "c.example",
+        "192.0.2.1:5070",
+        "b.example",
+        "c.example",
     ]
     assert answer.headers.values("Record-Route") == ["<sip:p1;lr>", "<sip:p2;lr>"]
 
@@ -90,8 +92,6 @@ def test_a_fast_answer_is_not():
     story = Story()
     story.established()
     assert story.wait(1) == []
-
-
 
 
 def test_a_retransmitted_invite_gets_the_same_200_and_no_second_session():
@@ -204,8 +204,6 @@ def test_a_retry_after_a_refusal_is_a_new_call():
     assert isinstance(story.invited(cseq=1), Invited)
 
 
-
-
 def test_cancel_ends_an_unanswered_invite():
     """Duty S11."""
     story = Story()
@@ -234,8 +232,6 @@ def test_a_cancelled_reinvite_leaves_the_session_running():
     assert story.events() == [Withdrawn(event.session, offer.token)]
     story.say(story.request("BYE"))
     assert isinstance(story.events()[0], HungUp)
-
-
 
 
 @given(st.binary(max_size=400))

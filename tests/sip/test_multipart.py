@@ -142,6 +142,7 @@ def test_nested_parts_come_in_order() -> None:
 
 def test_transfer_encodings_are_undone_and_broken_ones_left() -> None:
     """Duty S33."""
+
     def one(encoding: str, content: bytes) -> bytes:
         return split("x/y", content, Headers([("Content-Transfer-Encoding", encoding)]))[0].body
 

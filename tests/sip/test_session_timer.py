@@ -20,7 +20,8 @@ def test_the_client_refreshes_unless_it_asks_us_to():
     """Duty S27."""
     assert agreed(KNOWS, ("Session-Expires", "1800")) == SessionTimer(1800, ours=False)
     assert agreed(KNOWS, ("x", "1800;refresher=uac")).fields() == (
-        ("Session-Expires", "1800;refresher=uac"), ("Require", "timer"),
+        ("Session-Expires", "1800;refresher=uac"),
+        ("Require", "timer"),
     )
     assert agreed(KNOWS, ("Session-Expires", "1800 ; Refresher=UAS")).ours
 

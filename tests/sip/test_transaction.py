@@ -72,5 +72,10 @@ def test_what_the_table_does_not_name_changes_nothing():
 
 def test_status_codes_fall_in_three_kinds():
     assert [kind_of(s) for s in (100, 199, 200, 299, 300, 699)] == [
-        Input.PROVISIONAL, Input.PROVISIONAL, Input.SUCCESS, Input.SUCCESS, Input.FAILURE, Input.FAILURE,
+        Input.PROVISIONAL,
+        Input.PROVISIONAL,
+        Input.SUCCESS,
+        Input.SUCCESS,
+        Input.FAILURE,
+        Input.FAILURE,
     ]

@@ -101,8 +101,6 @@ def test_a_peer_that_lost_the_dialog_ends_it(status):
     assert story.events() == [Expired(event.session, Ending.DIALOG_GONE), Closed(event.session)]
 
 
-
-
 def test_a_session_that_is_not_refreshed_ends():
     """Duties F10, R25, S27."""
     story = Story()

@@ -148,8 +148,6 @@ def test_a_response_to_nobody_is_dropped():
     assert story.events() == [Dropped(story.flow, "response-unknown")]
 
 
-
-
 def test_a_udp_answer_goes_to_the_source_address():
     story = Story()
     story.say(story.request("OPTIONS"))

@@ -115,7 +115,13 @@ async def record(
     parties = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
     live = state == CallState.RECORDING
     row = CallRow(
-        id, leaf, state, ended - timedelta(minutes=1), None if live else ended, 60_000, 5_000,
+        id,
+        leaf,
+        state,
+        ended - timedelta(minutes=1),
+        None if live else ended,
+        60_000,
+        5_000,
         details={"parties": parties, "streams": [], **details},
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])

@@ -200,7 +200,10 @@ def test_every_part_a_crash_left_is_ended_and_finished(vault: Vault) -> None:
     os.truncate(written["m2"].path, 30)
     done = dict(vault.recover_all(dict.fromkeys(vault.left_open())))
     assert [result.outcome for _, result in sorted(done.items(), key=lambda item: item[0].part)] == [
-        Outcome.ENDED, Outcome.ENDED, Outcome.ENDED, Outcome.EMPTY,
+        Outcome.ENDED,
+        Outcome.ENDED,
+        Outcome.ENDED,
+        Outcome.EMPTY,
     ]
     for ref in vault.left_open():
         vault.finish(ref.call, ref.leaf, ref.part)

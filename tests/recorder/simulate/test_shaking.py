@@ -50,9 +50,7 @@ def test_a_stream_gets_the_keys_of_its_ports_d5(mux: bool) -> None:
     keys = [end.keys for end in ends]
     assert stream.source.session is not None and keys[0] is not None and keys[-1] is not None
     stream.on(0)
-    policy = Policy(
-        key=keys[-1].theirs, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[keys[-1].suite]
-    )
+    policy = Policy(key=keys[-1].theirs, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[keys[-1].suite])
     assert Session(policy).unprotect_rtcp(stream.report(5, 1.0))[1] == 200
     for each in (*ports, *own):
         each.close()
