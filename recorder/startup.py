@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from recorder.live import Live
 from recorder.mending import AGAIN_SECONDS, Left, Mending
@@ -10,6 +11,10 @@ from recorder.node import Node
 from recorder.recovery import left_behind
 from storage.customers import Customer
 from storage.errors import StorageError
+from storage.instants import day_of
+
+LOOK_BACK_DAYS = 3
+"""Days before this one whose recordings are looked for in the index: a call of a day, and a database away for two."""
 
 
 class Startup:
@@ -41,13 +46,18 @@ class Startup:
             self._mending.put(Left(customer, call, leaf))
 
     async def _unfinished(self, customer: Customer) -> bool:
-        """Find recordings that the index still takes for live ones; False if the database does not answer.
+        """Find recordings that the index still takes for live ones or lacks; False if the database does not answer.
 
-        An index without any call was lost, or there is nothing to be found: then every recording is looked at.
+        A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
+        come between. An index without any call was lost, or there is nothing to be found: then every recording is
+        looked at, else those of the last days.
         """
         try:
             found = dict.fromkeys(await customer.calls.unfinished())
-            if not await customer.calls.count():
+            if await customer.calls.count():
+                there = await asyncio.to_thread(_recent, customer)
+                found.update(dict.fromkeys(await customer.calls.unknown(filter(self._is_over(customer), there))))
+            else:
                 found.update(await asyncio.to_thread(_all, customer))
         except (StorageError, OSError):
             return False
@@ -55,6 +65,17 @@ class Startup:
             if self._live.by_id(call) is None:
                 self._mending.put(Left(customer, call, leaf))
         return True
+
+    def _is_over(self, customer: Customer) -> Callable[[tuple[str, int]], bool]:
+        """Return what tells whether nobody has a recording in hand, to be asked before the index is."""
+        pending = self._node.indexer.pending
+        return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
+
+
+def _recent(customer: Customer) -> list[tuple[str, int]]:
+    today = day_of(customer.now())
+    days = range(today - LOOK_BACK_DAYS, today + 2)  # a call begun before a wrong clock was set is of tomorrow
+    return list(dict.fromkeys((ref.call, ref.leaf) for day in days for ref in customer.vault.of_day(day)))
 
 
 def _all(customer: Customer) -> dict[tuple[str, int], None]:

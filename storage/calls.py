@@ -142,6 +142,17 @@ class Calls:
         async with self._database.reading() as connection:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
 
+    async def unknown(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        """Return those recordings, each with its leaf, that have no row."""
+        wanted = list(dict.fromkeys(recordings))
+        missing: list[tuple[str, int]] = []
+        for part in _batches(wanted):
+            asked = sa.select(calls.c.id).where(calls.c.id.in_([id for id, _ in part]))
+            async with self._database.reading() as connection:
+                known = set(await connection.scalars(asked))
+            missing += [each for each in part if each[0] not in known]
+        return tuple(missing)
+
     async def count(self) -> int:
         """Count the rows, readable or not."""
         async with self._database.reading() as connection:

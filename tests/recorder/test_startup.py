@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder import startup
+from recorder.indexer import Indexer
 from recorder.startup import Startup
 from storage.callrows import Query
 from storage.errors import DiskFailed
@@ -44,9 +45,43 @@ def test_a_lost_index_is_built_anew_with_its_holds(tmp_path: Path) -> None:
             await one.until(lambda: not len(one.mending))
             found = {row.id: row.hold for row in (await acme.calls.find(Query())).items}
             assert found == {held.id: True, free.id: False}
-            await acme.calls.remove([free.id])
+
+    asyncio.run(story())
+
+
+def test_a_recording_whose_row_a_power_cut_took_is_indexed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            first, second, living = one.invite("c1"), one.invite("c2"), one.invite("c3")
+            acme = one.node.customers["acme"]
+            for call in (first, second):
+                one.forget(call)
             await Startup(one.node, one.live, one.mending).run()
-            assert not len(one.mending), "an index that has calls was not lost"
+            await one.until(lambda: not len(one.mending))
+            await acme.calls.remove([second.id])
+            one.node.indexer = Indexer(one.node.monotonic, lambda *_: None)  # a successor knows of none that waits
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            assert await acme.calls.get(second.id)
+            assert {ref.call for ref in acme.vault.left_open()} == {living.id}
+            await Startup(one.node, one.live, one.mending).run()
+            assert not len(one.mending), "what is indexed, and what lives, is left alone"
+
+    asyncio.run(story())
+
+
+def test_a_call_that_waits_for_its_row_is_nothing_to_be_mended(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            known, ended = one.invite("c1"), one.invite("c2")
+            one.forget(known)
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            one.bye("c2")
+            await one.until(lambda: one.live.by_id(ended.id) is None)
+            assert one.node.indexer.pending("acme", ended.id)
+            await Startup(one.node, one.live, one.mending).run()
+            assert not len(one.mending)
 
     asyncio.run(story())
 
