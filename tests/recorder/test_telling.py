@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recorder import events as e
 from recorder.recording import Recording
-from recorder.telling import call_document, duration_ms
+from recorder.telling import duration_ms
 from sip.negotiate import Policy
 from tests.recorder.offers import metadata, now, offered, random, sdp
 
@@ -13,7 +13,7 @@ def test_a_recording_names_its_call_and_every_name_it_shares_f8() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
     one.handle(e.Opened({0: 20000}), now())
-    told = call_document(one, one._owners(), now(2.5))
+    told = one.call_document(now(2.5))
     assert told["call_group"] == {"key": "session:" + "73657373696f6e2d312d2d2d2d2d2d2d", "sure": "stated"}
     assert told["related"] == [told["call_group"]]
     assert told["duration_ms"] == duration_ms(one, now(2.5)) == 2500
@@ -22,5 +22,5 @@ def test_a_recording_names_its_call_and_every_name_it_shares_f8() -> None:
 def test_without_a_name_of_the_client_there_is_no_group() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.handle(offered(1, sdp("sendonly")), now())
-    told = call_document(one, one._owners(), now())
+    told = one.call_document(now())
     assert (told["call_group"], told["related"]) == (None, [])
