@@ -19,6 +19,7 @@ from recorder.mending import Left, Mending
 from recorder.node import Node
 from recorder.recording import State
 from recorder.rows import forms_of, row_of
+from storage.callrows import CallRow
 from storage.errors import StorageError, SyncFailed
 
 CLOSE_SECONDS = 10.0
@@ -149,13 +150,17 @@ class Finishing:
 
     def index(self, call: LiveCall, document: Mapping[str, Any], done: Callable[[], None] | None = None) -> None:
         """Queue the call for its customer's database."""
-        days = call.customer.settings.retention_days
-        row = row_of(document, call.leaf, days)
+        live = document["state"] == "recording"
+        self.node.indexer.put_later(call.customer, call.id, lambda: self._row(call, document), live=live, done=done)
+
+    def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
+        """Return the row of a call, and the forms it is found by: the same ones while its people are the same."""
+        row = row_of(document, call.leaf, call.customer.settings.retention_days)
         people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
         people += tuple((None, name["key"], None) for name in document["related"])
         if hash(people) != call.people:
             call.people, call.forms = hash(people), "\0".join(forms_of(document, call.customer.settings.country))
-        self.node.indexer.put(call.customer, row, tuple(call.forms.split("\0")) if call.forms else (), done)
+        return row, tuple(call.forms.split("\0")) if call.forms else ()
 
     def _let_go(self, call: LiveCall) -> None:
         """Give back everything that was held for the call."""

@@ -39,13 +39,26 @@ NOT_NOW = (StorageError, MemoryError, OSError)
 """What is no fault of a call: the database, the memory, the descriptors are not to be had at the moment."""
 
 
+Entry = tuple[CallRow, tuple[str, ...]]
+"""A row and the forms that the call is found by."""
+
+
 @dataclass(slots=True)
 class _Waiting:
-    row: CallRow
-    forms: tuple[str, ...]
+    call: str
+    make: Callable[[], Entry]
+    live: bool
     since: float
     done: list[Callable[[], None]]
     urgent: bool = False
+    made: Entry | None = None
+
+    @property
+    def entry(self) -> Entry:
+        """Return what is to be written, made when it is first asked for."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made
 
 
 class Indexer:
@@ -70,22 +83,37 @@ class Indexer:
         self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
     ) -> None:
         """Queue a call; `done` is called when it is in the database."""
+        self.put_later(customer, row.id, lambda: (row, forms), live=row.state is CallState.RECORDING, done=done)
+
+    def put_later(
+        self,
+        customer: Customer,
+        call: str,
+        make: Callable[[], Entry],
+        *,
+        live: bool,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue a call whose row is made when it is written or asked for: that of a short call never is, but its last.
+
+        `live`: it may wait a little for the first one.
+        """
         self._customers[customer.name] = customer
         queue = self._waiting.setdefault(customer.name, {})
-        before = queue.get(row.id)
-        entry = _Waiting(row, forms, self._clock(), [])
+        before = queue.get(call)
+        entry = _Waiting(call, make, live, self._clock(), [])
         if before:
             entry.since, entry.done, entry.urgent = before.since, before.done, before.urgent
         if done:
             entry.done.append(done)
-        queue[row.id] = entry
+        queue[call] = entry
         self._idle.clear()
         self._wake.set()
 
     def pending(self, customer: str, call: str) -> CallRow | None:
         """Return the newest state of a call that the database does not have yet."""
         entry = self._waiting.get(customer, {}).get(call)
-        return entry.row if entry else None
+        return entry.entry[0] if entry else None
 
     async def hurry(self, customer: str, call: str, seconds: float) -> bool:
         """Have what waits of a call written now; False if the database does not take it in time."""
@@ -158,7 +186,7 @@ class Indexer:
         young = self._clock() - SETTLE_SECONDS
         waiting = self._waiting[name].values()
         now = self._draining  # then no row settles
-        due = (w for w in waiting if now or w.urgent or w.row.state is not CallState.RECORDING or w.since <= young)
+        due = (w for w in waiting if now or w.urgent or not w.live or w.since <= young)
         batch = list(islice(due, BATCH))
         self._full = self._full or len(batch) == BATCH
         try:
@@ -175,15 +203,16 @@ class Indexer:
     async def _put(self, name: str, batch: list[_Waiting]) -> None:
         """Write some calls, finished ones with the end of their time as the rules say now."""
         customer = self._customers[name]
-        policy = await customer.rules.policy() if any(w.row.ended_at for w in batch) else None
-        rows = [w.row if policy is None else with_erase_after(w.row, w.forms, policy) for w in batch]
-        await customer.calls.put(rows, [w.forms for w in batch])
+        made = [w.entry for w in batch]
+        policy = await customer.rules.policy() if any(row.ended_at for row, _ in made) else None
+        rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
+        await customer.calls.put(rows, [forms for _, forms in made])
 
     async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
         """Find the call that spoils the batch and give it up: its recording is whole, and a later start indexes it."""
         if len(batch) == 1:
-            self._waiting[name].pop(batch[0].row.id, None)
-            self._on_fault(batch[0].row.id, problem)
+            self._waiting[name].pop(batch[0].call, None)
+            self._on_fault(batch[0].call, problem)
             return True
         for entry in batch:
             try:
@@ -200,7 +229,7 @@ class Indexer:
         """Take an entry out, unless a newer state of its call waits."""
         self._written_calls += 1
         queue = self._waiting[name]
-        if queue.get(entry.row.id) is entry:
-            del queue[entry.row.id]
+        if queue.get(entry.call) is entry:
+            del queue[entry.call]
             for tell in entry.done:
                 tell()
