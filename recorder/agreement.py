@@ -49,13 +49,17 @@ class Agreement:
         """Take an offer of the client, to be answered."""
         self._offer, self.offer_sdp = offer, sdp
 
-    def answer(self, live: Sequence[Stream], ours: Addresses) -> bytes:
-        """Answer the newest offer; the version of the o= line rises only with a change (RFC 3264 section 8)."""
+    def answer(self, live: Sequence[Stream], ours: Addresses, *, paused: bool) -> bytes:
+        """Answer the newest offer; the version of the o= line rises only with a change (RFC 3264 section 8).
+
+        `paused`: nothing is to be sent for now.
+        """
         offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
         fingerprint = self._fingerprint(live)
 
         def body() -> bytes:
-            return answer(offer, self.lines, list(live), ours, self.session, self.version, fingerprint)
+            sdp = answer(offer, self.lines, list(live), ours, self.session, self.version, fingerprint)
+            return sdp.replace(b"a=recvonly\r\n", b"a=inactive\r\n") if paused else sdp
 
         if not self.version or body() != self.answer_sdp:
             self.version += 1

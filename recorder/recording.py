@@ -254,13 +254,13 @@ class Recording:
         first = self.state is State.OPENING
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]
-        self.agreement.lines = self._pending
-        sdp = self.agreement.invite(live, ours.address) if self._ours else self.agreement.answer(live, ours)
+        paused, agreement = self.paused and self.policy.reoffers, self.agreement
+        agreement.lines = self._pending
+        sdp = agreement.invite(live, ours.address) if self._ours else agreement.answer(live, ours, paused=paused)
         self.state = State.RECORDING
         plans = plans_of(live)
         for stream in self.streams:
-            if stream.removed:
-                stream.port = 0
+            stream.port = 0 if stream.removed else stream.port
         kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp)
         if self._ours:
             return [kept, accept, c.Index()]

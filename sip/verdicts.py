@@ -35,6 +35,7 @@ class Verdicts:
             return True
         if question.offered:
             session.settle(sdp)
+            session.wanted = b""  # an offer of ours that waits is older than this answer, which says what holds now
         else:
             session.offering, session.local_sdp = Offering.OURS, sdp
         fields = self._within.fields(session)

@@ -136,6 +136,17 @@ class TestHoldAndPause:
         one.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(4))
         assert one.call_document(now(5))["streams"][0]["pauses"] == [["2026-03-01T12:00:02.000Z", None]]
 
+    @pytest.mark.parametrize("reoffers", [True, False])
+    def test_a_client_that_was_told_of_a_pause_is_not_asked_to_send_by_an_answer_f6(self, reoffers: bool) -> None:
+        one = Recording(ID, Policy(srtp="preferred", reoffers=reoffers), random)
+        one.handle(offered(1, sdp("sendonly")), now())
+        one.handle(e.Opened({0: 20000}), now())
+        one.handle(e.PauseAsked(), now(1))
+        one.handle(offered(2, sdp("sendonly", version=2), cseq=2), now(2))
+        assert (b"a=inactive" in one.agreement.answer_sdp) == reoffers
+        one.handle(e.ResumeAsked(), now(3))
+        assert b"a=recvonly" in one.agreement.answer_sdp
+
 
 class TestReoffers:
     def test_ports_and_session_stay_and_the_version_rises_with_a_change(self) -> None:

@@ -91,6 +91,20 @@ def test_our_reinvite_backs_off_after_491():
     assert story.events() == []
 
 
+def test_an_offer_of_ours_that_waits_is_dropped_once_a_newer_one_is_answered_s10():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    (ours,) = story.hear()
+    story.say(story.reply(ours, 491))
+    story.say(story.invite())
+    (offer,) = story.events()
+    story.endpoint.accept(offer.token, ANSWER, story.now)
+    story.hear()
+    story.say(story.request("ACK"))
+    assert methods(story.wait(10)) == []
+
+
 @pytest.mark.parametrize("status", [408, 481])
 def test_a_peer_that_lost_the_dialog_ends_it(status):
     """Duty S10."""
