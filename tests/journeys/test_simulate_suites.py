@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import time
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,7 +76,13 @@ def simulate(node: RunningNode, transport: str, suites: str, count: int, rate: f
 
 @pytest.fixture(scope="module")
 def recorded(node: RunningNode, sent: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    return {call["session_id"]: call for call in node.calls()}
+    """List the calls once the index has taken the ends of all: it writes many at once, some seconds later."""
+    for _ in range(30):
+        found = {call["session_id"]: call for call in node.calls()}
+        if all(call["state"] == "complete" for call in found.values()) and len(found) >= sum(map(len, sent.values())):
+            break
+        time.sleep(0.5)
+    return found
 
 
 def channels(wav: bytes) -> list[bytes]:
