@@ -156,7 +156,16 @@ class Daemon:
         self.node.not_accepting = self._housekeeping.not_accepting
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
-        self._server = Server(
+        self._server = self._sip_server(signalling)
+        self.node.flush = self._server.flush
+        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
+        self._startup = Startup(self.node, self._live, self._mending)
+        self._retention = RetentionJob(self.node, stopper(self.node, self._live, self._runner))
+        self._surface = Surface(self.node, Desk(self.node, self._live, self._runner, self._retention.now))
+
+    def _sip_server(self, signalling: Signalling) -> Server:
+        settings = self._settings
+        return Server(
             self.node.endpoint,
             signalling.on_event,
             lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
@@ -167,11 +176,6 @@ class Daemon:
             known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
             vouch=Vouching(settings.customers, settings.sip.client_ca).names,
         )
-        self.node.flush = self._server.flush
-        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
-        self._startup = Startup(self.node, self._live, self._mending)
-        self._retention = RetentionJob(self.node, stopper(self.node, self._live, self._runner))
-        self._surface = Surface(self.node, Desk(self.node, self._live, self._runner, self._retention.now))
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
