@@ -30,10 +30,11 @@ from admin_api import (
     waiver,
 )
 from admin_api.auth import Report
+from admin_api.front import Front
 from admin_api.gate import Gate, Handler
 from admin_api.guard import Guard, unrouted
 from admin_api.health import Health
-from admin_api.ports import Desk
+from admin_api.ports import Desk, Household
 from admin_api.roles import Action
 from storage.customers import Customer
 
@@ -75,13 +76,15 @@ def create_app(
     customers: Mapping[str, Customer],
     desk: Desk,
     *,
+    household: Household | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     monotonic: Callable[[], float] = time.monotonic,
     report: Report | None = None,
 ) -> FastAPI:
     """Build the admin API of these customers on top of a running daemon.
 
-    `report` takes every failure that is not the client's; without it they go to the logger "admin_api".
+    `report` takes every failure that is not the client's; without it they go to the logger "admin_api". Without a
+    `household` nobody can sign in to the page.
     """
     report = report or _log
     handlers = {**HANDLERS, Action.PLAY: media.Player().play}  # the rest of the table in `roles` is answered 501
@@ -99,17 +102,20 @@ def create_app(
         Route("/api", gate),
         Route("/api/{rest:path}", gate),
     ]
-    return FastAPI(
+    front = Front(gate, household, report=report, monotonic=monotonic)
+    app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
         openapi_url=None,  # ours comes from the table of roles
         docs_url=None,  # the page would load its scripts from somebody else
         redoc_url=None,
         redirect_slashes=False,
-        routes=routes,
+        routes=[*routes, *front.routes()],
         middleware=[Middleware(Guard, report=report)],
         exception_handlers={HTTPException: unrouted},
     )
+    app.state.front = front
+    return app
 
 
 def _log(error: BaseException) -> None:

@@ -55,7 +55,13 @@ class Gate:
 
     async def answer(self, request: Request) -> Response:
         """Answer a request below /api; raises Problem."""
-        principal = self._principal(request)
+        return await self.admit(request, self._principal(request))
+
+    async def admit(self, request: Request, principal: Principal) -> Response:
+        """Answer a request of somebody who is known already, by a token or by having signed in; raises Problem."""
+        wait = self._per_token.take(principal.token, self._monotonic())
+        if wait:
+            raise too_many(wait)
         place = wanted(request.scope["path"])
         rule = place.rule(request.method)
         if place.customer != principal.customer.name:
@@ -76,9 +82,6 @@ class Gate:
         if not found:
             wait = self._per_address.take(source, self._monotonic())
             raise too_many(wait) if wait else unauthorized()
-        wait = self._per_token.take(found.token, self._monotonic())
-        if wait:
-            raise too_many(wait)
         return found
 
     async def _serve(self, request: Request, principal: Principal, place: Wanted, rule: Rule) -> Response:

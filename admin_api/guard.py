@@ -45,19 +45,21 @@ class Guard:
         try:
             await self._app(scope, receive, sending)
         except Exception as error:  # a bug in one request ends that request
-            answer = answers.problem(self._problem(error))
+            answer = answers.problem(problem(error, self._report))
             if not started:
                 await answer(scope, receive, sending)
 
-    def _problem(self, error: Exception) -> Problem:
-        if isinstance(error, Problem):
-            return error
-        self._report(error)
-        if isinstance(error, _DAMAGED):
-            return damaged()
-        if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
-            return unavailable("Disk or database do not answer as they should; the log says why.")
-        return bug()
+
+def problem(error: Exception, report: Report) -> Problem:
+    """Return what a failure is answered with, after telling who looks after failures."""
+    if isinstance(error, Problem):
+        return error
+    report(error)
+    if isinstance(error, _DAMAGED):
+        return damaged()
+    if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
+        return unavailable("Disk or database do not answer as they should; the log says why.")
+    return bug()
 
 
 async def unrouted(request: Request, error: Exception) -> Response:

@@ -40,7 +40,7 @@ class Pictures:
         self._ssrc: int | None = None
         self._lost = 0
         self._asked = 0
-        self._number = 0
+        self._number: int | None = None
 
     def wanted(self, track: Track, now: int) -> bytes | None:
         """Give the request that is due (ns since the epoch); None if none is."""
@@ -53,6 +53,7 @@ class Pictures:
             return None
         self._ssrc, self._lost, self._asked = source.ssrc, lost, now
         if FIR in words and (fresh or PLI not in words):
-            self._number += 1
+            # Numbered on from the clock: a worker that begins anew must not repeat a number, which asks for nothing.
+            self._number = now // PAUSE_NS if self._number is None else self._number + 1
             return fir(track.own_ssrc, source.ssrc, self._number)
         return pli(track.own_ssrc, source.ssrc)

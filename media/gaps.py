@@ -7,15 +7,24 @@ MAX_GAPS = 128
 
 
 class Reason(StrEnum):
-    """Why audio is missing."""
+    """Why audio is missing, what weighs more last (docs/api.md)."""
 
     LOSS = "loss"
+    LATE = "late"
+    NO_MEDIA = "no media"
+    DECRYPT = "decrypt failure"
     RESTART = "restart"
     DISK = "disk"
 
 
-#: from ns, to ns, reason, ssrc, first missing extended number, last one (-1: not to be filled any more)
+_WEIGHTS = list(Reason)
+#: Losses to whoever listens: the packets have numbers and were not there in time.
+_LOST = frozenset({Reason.LOSS, Reason.LATE, Reason.DECRYPT})
+
+#: from ns, to ns, reason, ssrc, first missing extended number, last one (-1: not to be filled any more, -2: a silence
+#: that the next packet may explain)
 Gap = tuple[int, int, str, int, int, int]
+CLOSED, UNSETTLED = -1, -2
 
 
 class Gaps:
@@ -27,33 +36,58 @@ class Gaps:
         self.items: list[Gap] = []
         self.missing_ns = 0
 
-    def add(self, begin: int, end: int, reason: Reason, ssrc: int = 0, first: int = 0, last: int = -1) -> None:
+    def add(self, begin: int, end: int, reason: Reason, ssrc: int = 0, first: int = 0, last: int = CLOSED) -> None:
         """Note a hole of `end - begin` ns in which the numbers `first` to `last` are missing."""
         if end <= begin:
             return
         self.missing_ns += end - begin
         self.items.append((begin, end, reason.value, ssrc, first, last))
-        if len(self.items) > MAX_GAPS:
-            self._merge()
+        self._bound()
+
+    def holds(self, ssrc: int, extended: int) -> bool:
+        """Tell whether a number is known to be missing."""
+        return self._find(ssrc, extended) is not None
 
     def fill(self, ssrc: int, extended: int) -> bool:
         """Take a late packet's time out of its gap; False if no gap holds its number."""
+        at = self._find(ssrc, extended)
+        if at is None:
+            return False
+        left, own, right = self._split(at, extended)
+        self.items[at : at + 1] = [gap for gap in (left, right) if gap[4] <= gap[5]]
+        self.missing_ns -= own[1] - own[0]
+        return True
+
+    def name(self, ssrc: int, extended: int, reason: Reason) -> bool:
+        """Give a missing number a reason of its own; False if no gap holds it or it has that reason."""
+        at = self._find(ssrc, extended)
+        if at is None or self.items[at][2] == reason:
+            return False
+        left, (begin, end, *_), right = self._split(at, extended)
+        own = (begin, end, reason.value, ssrc, extended, extended)
+        before = self.items[at - 1] if at else None
+        if before and left[4] > left[5] and before[2:4] == (reason, ssrc) and before[5] == extended - 1:
+            at, own = at - 1, (before[0], end, reason.value, ssrc, before[4], extended)
+            self.items[at : at + 2] = [gap for gap in (own, right) if gap[4] <= gap[5]]
+        else:
+            self.items[at : at + 1] = [gap for gap in (left, own, right) if gap[4] <= gap[5]]
+        self._bound()
+        return True
+
+    def settle(self, withdrawn: int | None = None) -> None:
+        """End the silences that were open: as gaps, but those from `withdrawn` on were no gaps."""
         for at in range(len(self.items) - 1, -1, -1):
-            begin, end, reason, source, first, last = self.items[at]
-            if source == ssrc and first <= extended <= last:
-                each = (end - begin) // (last - first + 1)
-                middle = begin + each * (extended - first)
-                left = (begin, middle, reason, source, first, extended - 1)
-                right = (middle + each, end, reason, source, extended + 1, last)
-                self.items[at : at + 1] = [gap for gap in (left, right) if gap[4] <= gap[5]]
-                self.missing_ns -= each
-                return True
-        return False
+            begin, end, reason, *_, last = self.items[at]
+            if last == UNSETTLED:
+                self.items[at] = (begin, end, reason, 0, 0, CLOSED)
+                if withdrawn is not None and begin >= withdrawn:
+                    self.missing_ns -= end - begin
+                    del self.items[at]
 
     @property
     def burst(self) -> float:
         """Give how many packets were lost at a time, in the mean of the losses that are kept apart; 0 without any."""
-        lengths = [last - first + 1 for _, _, reason, _, first, last in self.items if reason == Reason.LOSS]
+        lengths = [last - first + 1 for _, _, reason, _, first, last in self.items if reason in _LOST]
         lengths = [length for length in lengths if length > 0]
         return sum(lengths) / len(lengths) if lengths else 0.0
 
@@ -67,8 +101,29 @@ class Gaps:
                 out.append((begin, end, reason))
         return out
 
-    def _merge(self) -> None:
-        """Join the two oldest gaps; the reason that is our fault wins."""
-        one, two = self.items[0], self.items[1]
-        reason = one[2] if one[2] != Reason.LOSS else two[2]
-        self.items[:2] = [(min(one[0], two[0]), max(one[1], two[1]), reason, 0, 0, -1)]
+    def _find(self, ssrc: int, extended: int) -> int | None:
+        """Give which gap holds a number, the newest first."""
+        for at in range(len(self.items) - 1, -1, -1):
+            _, _, _, source, first, last = self.items[at]
+            if source == ssrc and first <= extended <= last:
+                return at
+        return None
+
+    def _split(self, at: int, extended: int) -> tuple[Gap, Gap, Gap]:
+        """Give what of a gap lies before a number, on it and behind it; what is empty ends before it begins."""
+        begin, end, reason, source, first, last = self.items[at]
+        each = (end - begin) // (last - first + 1)
+        middle = begin + each * (extended - first)
+        after = end if extended == last else middle + each
+        return (
+            (begin, middle, reason, source, first, extended - 1),
+            (middle, after, reason, source, extended, extended),
+            (after, end, reason, source, extended + 1, last),
+        )
+
+    def _bound(self) -> None:
+        """Join the two oldest gaps while there are too many; the reason that weighs more wins."""
+        while len(self.items) > MAX_GAPS:
+            one, two = self.items[0], self.items[1]
+            reason = max(one[2], two[2], key=_WEIGHTS.index)  # type: ignore[arg-type]  # a StrEnum equals its text
+            self.items[:2] = [(min(one[0], two[0]), max(one[1], two[1]), reason, 0, 0, CLOSED)]

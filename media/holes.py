@@ -1,11 +1,12 @@
-"""What is missing of one stream and why: numbers that did not come, and times in which nobody listened."""
+"""What is missing of one stream and why: numbers that did not come, times in which nobody listened or spoke."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from media.gaps import Reason
+from media import refusals
+from media.gaps import UNSETTLED, Reason
 from media.sequence import Source
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ DEFAULT_PACKET_NS = 20_000_000
 MAX_PACKET_NS = 120_000_000
 #: An outage is told from a sender that starts anew by the clock: numbers and time have to agree to a quarter.
 AGREE = 4
+#: ns of silence that are a gap unless something explains them: the longest time between two reports (RFC 3550 section
+#: 6.2), in which also a sender with nothing to say shows that it is there.
+QUIET = 5_000_000_000
+#: Comfort noise (RFC 3389): the sender says that it is silent.
+COMFORT = 13
 NEVER = (1 << 63) - 1
 
 
@@ -40,7 +46,7 @@ def note(track: Track, source: Source, extended: int, timestamp: int, arrival: i
     excused = min(missing, -(-shared // each)) if shared > 0 else 0
     source.excused += excused
     missing -= excused
-    reason = Reason.RESTART if source.arrival < track.resumed_at else Reason.LOSS
+    reason = Reason.RESTART if source.arrival < track.resumed_at else refusals.reason(track, source.arrival, missing)
     end = arrival if not excused or arrival > track.excused_until else source.arrival + (missing + 1) * each
     track.gaps.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
 
@@ -63,20 +69,65 @@ def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
 
 def forgive(track: Track, begin: int, end: int) -> None:
     """Excuse holes in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+    if end != NEVER:
+        track.since = end
+    elif track.since != NEVER:
+        watch(track, begin)
+        track.since = NEVER
     source = track.current
     if track.excused_until and (source is None or source.arrival <= track.excused_from):
         begin = min(begin, track.excused_from)  # nothing came since: one hole may span both
     track.excused_from, track.excused_until, track.cold = begin, end, None
 
 
-def finish(track: Track) -> None:
-    """At the end: what could have come while nobody listened is marked, if nothing came after."""
+def finish(track: Track, at: int) -> None:
+    """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
     source = track.current
     if source is not None and not track.kept and source.arrival < track.resumed_at:
         note_time(track, source, track.resumed_at, Reason.RESTART)
         track.cold = None
+    watch(track, at)
+    track.gaps.settle()
 
 
+# ---- silence ----
+def watch(track: Track, until: int) -> None:
+    """Mark a silence that has lasted too long, until the next packet tells more of it; none is expected in a hold."""
+    source = track.current
+    begin = max(track.last_arrival + packet_ns(track, source) if source else 0, track.since)
+    if not track.since or until - begin < QUIET or not track.spec.continuous or _comfort(track):
+        return
+    track.gaps.add(begin, until, refusals.reason_of_silence(track, begin, until), last=UNSETTLED)
+    track.unsettled, track.cold = True, None
+
+
+def broken(track: Track, source: Source | None, timestamp: int, arrival: int) -> None:
+    """End a silence with a packet: it was none of a sender whose RTP clock went on (DTX, or a loss by its numbers)."""
+    if arrival - track.last_arrival > QUIET:
+        watch(track, arrival)
+    if not track.unsettled:
+        return
+    elapsed = arrival - source.arrival if source else 0
+    moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit if source else 0
+    track.gaps.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
+    track.unsettled = False
+
+
+def silent(track: Track, ssrc: int, arrival: int) -> None:
+    """Take a report that says that its sender has sent nothing: up to then no packet is missing."""
+    if track.since != NEVER and (track.current is None or track.current.ssrc == ssrc):
+        track.since, track.cold = max(track.since, arrival), None
+
+
+def _comfort(track: Track) -> bool:
+    """Tell whether the last packet announced silence: comfort noise, a silence frame of G.729B, DTX of Opus."""
+    name, size = track.spec.codec(track.payload_type)[0].upper(), track.last_size
+    if track.payload_type == COMFORT or name == "CN":
+        return True
+    return (name == "G729" and size % 10 == 2) or (name == "OPUS" and 0 < size <= 2)
+
+
+# ---- lengths ----
 def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
     """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
     units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)

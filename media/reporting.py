@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from media import records, rtcp, rtp
+from media import holes, records, rtcp, rtp
 from media.batch import Lane
 from media.errors import Malformed
 from media.spec import Address
@@ -44,10 +44,14 @@ def take(
         track.foreign += 1
         return
     try:
-        report = rtcp.sender_report(packet)
+        report, told = rtcp.sender_report(packet), rtcp.told(packet)
     except Malformed:
         track.rejected += 1
         return
+    if told is not None:
+        if told[1] < 0 or told[1] == track.sent:
+            holes.silent(track, told[0], arrival)
+        track.sent = told[1]
     if report is not None:
         track.sender_report = (report.ntp >> 16 & 0xFFFFFFFF, arrival)
         if not track.pauses.covers(arrival):

@@ -74,6 +74,19 @@ def sender_report(compound: bytes) -> SenderReport | None:
     return found
 
 
+def told(compound: bytes) -> tuple[int, int] | None:
+    """Give who sent a compound and how many packets it says it has sent: -1 without saying so, which is a sender that
+    has been silent (RFC 3550 section 6.4) or leaves; None if neither.
+    """
+    found = None
+    for kind, packet in split(compound):
+        if kind == SENDER_REPORT and len(packet) >= 28:
+            return int.from_bytes(packet[4:8], "big"), int.from_bytes(packet[20:24], "big")
+        if kind in (RECEIVER_REPORT, BYE) and len(packet) >= 8:
+            found = int.from_bytes(packet[4:8], "big"), -1
+    return found
+
+
 def receiver_report(own_ssrc: int, cname: bytes, report: Report | None) -> bytes:
     """Build RR and SDES CNAME; an RR without block says only that we are here."""
     block = b""

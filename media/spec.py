@@ -67,6 +67,8 @@ class StreamSpec:
     rtcp_mux: bool = False
     # the offer says that nothing will come
     held: bool = False
+    # something has to come all the time: sound, unlike pictures, text or slides
+    continuous: bool = True
     # encrypted media may come from another address than the offered one, as behind NAT
     learn: bool = True
     # requests for a picture that the offer takes: pli, fir

@@ -11,6 +11,8 @@ import struct
 from functools import lru_cache
 from typing import Any, Protocol
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pylibsrtp import Policy
 from pylibsrtp import _binding as binding
 
@@ -175,6 +177,10 @@ class WideEngine:
         return highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000
 
 
+def _ssrc(packet: bytes) -> int:
+    return int.from_bytes(packet[8:12], "big")
+
+
 def _payload(packet: bytes) -> int:
     """Give where the encrypted part begins: behind CSRC and extension."""
     start = 12 + 4 * (packet[0] & 15)
@@ -186,9 +192,11 @@ def _payload(packet: bytes) -> int:
 class Context:
     """One key of one stream with its suite and MKI."""
 
-    __slots__ = ("engine", "key", "mki", "name", "rtcp", "session", "suite")
+    __slots__ = ("_keys", "engine", "key", "mki", "name", "rtcp", "session", "suite")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
+        #: Our own copy of the session keys, made with the first late packet.
+        self._keys: SessionKeys | None = None
         self.name = suite
         self.suite = suite_of(suite, key)
         self.key = key
@@ -206,6 +214,22 @@ class Context:
     def unprotect_rtcp(self, packet: bytes) -> bytes | int:
         """Open an RTCP compound; a libsrtp status if it is not genuine."""
         return self.rtcp.unprotect(self._without_mki(packet, self.suite.rtcp_tag))
+
+    def genuine(self, packet: bytes, index: int) -> bool:
+        """Tell whether a packet is of this key and index, also one behind libsrtp's window; nothing is remembered."""
+        packet, tag = self._without_mki(packet, self.suite.tag), self.suite.tag
+        if len(packet) < 12 + tag or index < 0:
+            return False
+        self._keys = self._keys or SessionKeys(self.suite, self.key, 0)
+        if not self.suite.aead:
+            body = packet[:-tag] + (index >> 16 & 0xFFFFFFFF).to_bytes(4, "big")
+            return hmac.compare_digest(self._keys.tag(body, tag), packet[-tag:])
+        start = _payload(packet)
+        try:
+            AESGCM(self._keys.key).decrypt(self._keys.nonce(_ssrc(packet), index), packet[start:], packet[:start])
+        except InvalidTag:
+            return False
+        return True
 
     def walk(self, ssrc: int, index: int) -> None:
         """Bring a fresh context to the index (rollover counter << 16 | sequence) that was reached before."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from media.batch import address
 from media.errors import Damaged
-from media.gaps import Gaps
+from media.gaps import UNSETTLED, Gaps
 from media.sequence import FULL, WINDOW, Source
 from media.srtcp import Srtcp
 from media.track import Track
@@ -22,7 +22,7 @@ _COUNT = struct.Struct("!B")
 _FULL = FULL.to_bytes(WINDOW // 8, "big")
 NO_CHECK = bytes(8)
 #: The rare state of nearly every stream: one object for all of them.
-_USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"current":true}'
+_USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
 
 def pack(tracks: Iterable[Track]) -> bytes:
@@ -78,6 +78,8 @@ def _cold(track: Track) -> bytes:
         "gaps": track.gaps.items,
         "retired": track.retired,
         "excused": [track.excused_from, track.excused_until],
+        "since": track.since if track.since > track.last_arrival else 0,
+        "refused": track.refused,
         "current": track.current is not None,
     }
     encoded = json.dumps(rare, separators=(",", ":")).encode()
@@ -136,9 +138,12 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
     track.sources = sources
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
+    track.since = rare.get("since") or track.last_arrival  # versions before the first release had neither
+    track.refused = tuple(rare.get("refused", (0, 0)))
     track.gaps = Gaps()
     track.gaps.items = [tuple(gap) for gap in rare["gaps"]]
     track.gaps.missing_ns = missing
+    track.unsettled = any(gap[-1] == UNSETTLED for gap in track.gaps.items)
     _restore_keys(track, check)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from itertools import repeat
 from operator import floordiv, sub
 
-from media import holes, records, reporting, rtp
+from media import holes, records, refusals, reporting, rtp
 from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, payloads, sizes
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -22,7 +22,7 @@ from media.quality import jitter_of, jitter_of_batch
 from media.sequence import Source, Verdict
 from media.spec import Address, Allowed, StreamSpec, pack_ip
 from media.srtcp import Srtcp
-from media.srtp import Context, lib
+from media.srtp import REPLAYED, Context, lib
 
 _unprotect = lib.srtp_unprotect
 _pack_run = records.pack_run
@@ -41,11 +41,11 @@ class Track:
     """The state of one stream."""
 
     __slots__ = (
-        "allowed", "clean_from", "cold", "connected", "control_keys", "current", "duplicates", "excused_from",
-        "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring",
-        "last_arrival", "latch_wish", "latched", "late", "name", "outgoing", "own_ssrc", "packets", "pauses",
-        "payload_type", "pure", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
-        "sender_report", "size", "sources", "spec", "unit",
+        "allowed", "cold", "connected", "control_keys", "current", "duplicates", "excused_from", "excused_until",
+        "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival", "last_size",
+        "latch_wish", "latched", "late", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
+        "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired", "sender_report", "sent",
+        "since", "size", "sources", "spec", "unit", "unsettled",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -81,6 +81,15 @@ class Track:
         #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
         self.excused_from = 0
         self.excused_until = NEVER if spec.held or pauses.lasting else 0
+        #: From when on (ns) silence is a gap: the answer, the end of a hold, a report of it; 0 = never, NEVER = not now.
+        self.since = 0
+        #: A silence is marked that the next packet may explain.
+        self.unsettled = False
+        #: How many packets no key opened since the last good one, and when the first of them came.
+        self.refused = (0, 0)
+        #: Payload bytes of the newest packet; packets that the sender counted in its last report, -1 before one.
+        self.last_size = 0
+        self.sent = -1
         #: When a successor took over; whether the sockets were those of before.
         self.resumed_at = 0
         self.kept = True
@@ -146,6 +155,8 @@ class Track:
         if deltas is None:
             return False
         arrival = times[0] * _SECOND + times[1]
+        if arrival - self.last_arrival > holes.QUIET or self.unsettled:
+            return False
         length = size - rtp.HEADER
         out.append(
             _pack_run(
@@ -164,6 +175,7 @@ class Track:
         source.arrival = self.last_arrival = times[-2] * _SECOND + times[-1]
         self.packets += count
         self.size += count * length
+        self.last_size = length
         return True
 
     def _singly(self, lane: Lane, count: int, statuses: list[int] | None, out: list[bytes]) -> None:
@@ -194,6 +206,8 @@ class Track:
         if self.keyring is None:
             if self.spec.dtls or (self.latched is None and self._is_former(lane.address(slot), packet)):
                 self.foreign += 1
+                if self.spec.dtls:
+                    refusals.unopened(self, packet, arrival)
                 return
         elif statuses is not None and not statuses[slot]:
             length = int.from_bytes(lane.workbench.lengths[4 * slot : 4 * slot + 4], "little")
@@ -202,7 +216,7 @@ class Track:
         else:
             opened = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], tried)
             if isinstance(opened, int):
-                self.rejected += 1
+                self._unopened(packet, arrival, statuses[slot] if statuses else opened)
                 return
             packet = opened
         try:
@@ -217,6 +231,14 @@ class Track:
         item = self._place(header, packet, arrival)
         if item is not None:
             items.append(item)
+
+    def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
+        """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
+        if status == refusals.OLD and refusals.too_late(self, packet):
+            return
+        self.rejected += 1
+        if status not in REPLAYED:
+            refusals.unopened(self, packet, arrival)
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
@@ -252,7 +274,9 @@ class Track:
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source = self._source(ssrc, sequence, arrival)
         extended = source.extend(sequence)
-        if self.keyring is None and source.jumped(extended) and not holes.agrees(self, source, extended, arrival):
+        if arrival - self.last_arrival > holes.QUIET or self.unsettled:
+            holes.broken(self, source if source.known else None, timestamp, arrival)
+        if self.keyring is None and self._begins_anew(source, extended, timestamp, arrival):
             if source.arrival < self.resumed_at:
                 holes.note_time(self, source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
@@ -263,13 +287,14 @@ class Track:
         followed = extended == source.highest + 1 and source.known
         first, verdict = source.first, source.accept(extended)
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
-            self._refuse(verdict)
+            self._refuse(verdict, source, extended)
             return None
         if verdict is Verdict.LATE:
             self.reordered += 1
             holes.late(self, source, extended, first, arrival)
         else:
             self._time(source, payload_type, timestamp, arrival, followed)
+            self.last_size = end - begin
         if self.pauses.items and self.pauses.covers(arrival):
             return None
         self.packets += 1
@@ -278,10 +303,16 @@ class Track:
         self.last_arrival = max(self.last_arrival, arrival)
         return extended, arrival, header, packet
 
-    def _refuse(self, verdict: Verdict) -> None:
-        """Count a packet that was here before; under SRTP it may be a replay."""
+    def _begins_anew(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
+        """Tell a sender that starts anew from packets that are missing and from a late one."""
+        if not source.jumped(extended) or holes.agrees(self, source, extended, arrival):
+            return False
+        return not refusals.overdue(self, source, extended, timestamp)
+
+    def _refuse(self, verdict: Verdict, source: Source, extended: int) -> None:
+        """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
         if verdict is Verdict.OLD:
-            self.late += 1
+            refusals.late(self, source, extended)
         elif self.keyring:
             self.rejected += 1
         else:

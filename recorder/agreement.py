@@ -75,9 +75,9 @@ class Agreement:
         )
         return self.answer_sdp
 
-    def offered_again(self) -> None:
+    def offered_again(self, *, paused: bool) -> None:
         """Note that the endpoint answered an INVITE without an offer by one out of our last SDP."""
-        again = offers.anew(self.answer_sdp)
+        again = offers.anew(self.answer_sdp, paused=paused)
         self.version += again != self.answer_sdp
         self.answer_sdp = again
 

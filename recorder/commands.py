@@ -126,6 +126,7 @@ class Reoffer:
     """Send a re-INVITE with an offer of ours; answered by events.Agreed."""
 
     sdp: bytes
+    paused: bool  # nothing is to be sent to us from now on
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         rtcp_source=line.rtcp_source,
         rtcp_mux=line.rtcp_mux,
         held=plan.held,
+        continuous=line.media == "audio",
         learn=customer.learn_source,
         feedback=line.feedback,
     )

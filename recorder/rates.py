@@ -36,6 +36,12 @@ class RateLimit:
         self._keys[key] = _Seen(now)
         return held
 
+    def hold_back(self, key: Hashable, count: int) -> None:
+        """Take back what `admit` has just let through: somebody else held it back, and the next line counts it."""
+        seen = self._keys.get(key)
+        if seen is not None:
+            seen.held += count
+
     def due(self, now: float) -> list[tuple[Hashable, int]]:
         """Return (key, count) of what was held back and is not followed by a line; forget keys that went quiet."""
         quiet = [key for key, seen in self._keys.items() if now - seen.at >= self._pause]

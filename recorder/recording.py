@@ -294,7 +294,7 @@ class Recording:
             return []
         offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
         if offerless and self.agreement.answer_sdp:  # a 2xx to an INVITE of ours comes with SDP
-            self.agreement.offered_again()
+            self.agreement.offered_again(paused=self.paused and self.policy.reoffers)
         done = self._learn(request, body, now)
         matching.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
@@ -343,7 +343,7 @@ class Recording:
         """Have the client stop sending or go on, where the customer's clients take that."""
         if not self.policy.reoffers or not self.agreement.answer_sdp or self._ours:
             return []
-        return [c.Reoffer(self.agreement.turned(paused=paused))]
+        return [c.Reoffer(self.agreement.turned(paused=paused), paused)]
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:

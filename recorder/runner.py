@@ -55,7 +55,7 @@ class Runner:
             c.CloseMedia: self._close_media,
             c.Accept: self._accept,
             c.Refuse: self._refuse,
-            c.Reoffer: lambda call, x: self.node.endpoint.reoffer(call.session, x.sdp, self.node.monotonic()),
+            c.Reoffer: self._reoffer,
             c.HangUp: self._hang_up,
             c.Index: self._index,
             c.Finish: self._finish,
@@ -262,6 +262,9 @@ class Runner:
         """Have a refusal listed; one of the first INVITE is of a call that never was."""
         source, known = call.recording.source, None if first else call.id
         self.node.refused(method, status, reason, call.customer.name, source, known)
+
+    def _reoffer(self, call: LiveCall, command: c.Reoffer) -> None:
+        self.node.endpoint.reoffer(call.session, command.sdp, self.node.monotonic(), quiet=command.paused)
 
     def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:
         self.node.endpoint.hang_up(call.session, command.reason, self.node.monotonic())

@@ -70,11 +70,12 @@ class Tape:
         self.closed = False
 
     # ---- streams ----
-    def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]]) -> None:
-        """Begin streams with their sockets."""
+    def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]], at: int) -> None:
+        """Begin streams with their sockets; media are expected from `at` on (ns since the epoch)."""
         for spec in streams:
             if spec.stream in descriptors:
                 track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+                track.since = NEVER if track.excused_until == NEVER else at
                 self.lanes[spec.stream] = Lanes(track, descriptors[spec.stream])
                 self._reports.watch(spec)
                 if spec.dtls:
@@ -110,22 +111,24 @@ class Tape:
             if spec.dtls or lanes.track.greet:
                 self._associate(lanes)
         fresh = {number: fds for number, fds in descriptors.items() if number not in {spec.stream for spec in known}}
-        self._renew(streams, fresh)
+        self._renew(streams, fresh, at)
         for number, fds in descriptors.items():
             if number not in fresh:
                 close_all(fds)
         self._commit(out, at)
 
-    def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]]) -> None:
+    def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]], at: int) -> None:
         """Begin new streams; one that was removed before goes on in its track with new sockets."""
         for spec in streams:
             lanes = self.lanes.get(spec.stream)
             if lanes is not None and spec.stream in fresh:
-                lanes.track.change(spec, 0, [])
+                lanes.track.change(spec, at, [])
+                if not (spec.held or self._pauses.lasting):
+                    holes.forgive(lanes.track, lanes.track.excused_from, at)
                 self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
-        self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh)
+        self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh, at)
 
     def _silence(self, lanes: Lanes) -> None:
         lanes.close()
@@ -181,15 +184,15 @@ class Tape:
         self._commit([records.mark(records.ALL_STREAMS, kind, at, value)], at)
 
     # ---- the tick ----
-    def drain(self, region: Region, now: int) -> None:
+    def drain(self, region: Region, now: int, *, reports: bool = False) -> None:
         """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
-        epoch.
+        epoch, `reports`: also what came by RTCP, which else has its time.
         """
         sources = [(lanes, False) for lanes in self.lanes.values() if lanes.rtp >= 0]
-        reports = self._reports.due(now)
+        due = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.now = now
-        if reports or self.shaking:
+        if due or reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
@@ -198,7 +201,7 @@ class Tape:
                     break
         if self._pauses.items and self._pauses.forget(now):
             self._head = None
-        if reports:
+        if due:
             self._reports.send(self.lanes.values(), now)
         if not self._pauses.lasting:
             self._reports.ask(self.lanes, now)
@@ -289,9 +292,9 @@ class Tape:
 
     def close(self, region: Region, at: int) -> int:
         """Drain for the last time and seal; the part's ciphertext length."""
-        self.drain(region, at)
+        self.drain(region, at, reports=True)
         for lanes in self.lanes.values():
-            holes.finish(lanes.track)
+            holes.finish(lanes.track, at)
             leave(lanes, at)
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
@@ -332,6 +335,8 @@ class Tape:
         )
         for lanes in self.lanes.values():
             lanes.track.resumed_at, lanes.track.kept, lanes.track.cold = at, kept, None
+            if not kept:  # the time before is the restart's
+                lanes.track.since = max(lanes.track.since, at)
             lanes.track.latch_wish = lanes.track.name if lanes.track.latched else None
         self._head = None
         self._commit(out, at)

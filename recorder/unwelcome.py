@@ -6,6 +6,7 @@ all together are limited as well. What is held back is counted in recorder_log_s
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterator
 
@@ -24,6 +25,10 @@ ANSWER_SECONDS = 32.0
 
 MAX_CHALLENGED = 10_000
 """Challenged INVITEs that are remembered; a flood has any number, and its oldest are forgotten."""
+
+
+DIGEST_BYTES = 16
+"""So short that ten thousand take little, so long that no two are the same."""
 
 
 class Unwelcome:
@@ -62,9 +67,11 @@ class Unwelcome:
     def _admit(self, source: str | None, now: float) -> int | None:
         """Return how many lines were held back; None if this one is: its source had one, or all together had enough."""
         held = self._sources.admit(source, now)
-        if held is None or not self._together.admit("", LINES_A_SECOND, now):
+        if held is not None and not self._together.admit("", LINES_A_SECOND, now):
+            self._sources.hold_back(source, held + 1)  # its next line says so
+            held = None
+        if held is None:
             self._metrics.log_suppressed.inc()
-            return None
         return held
 
 
@@ -72,29 +79,35 @@ class Challenges:
     """INVITEs that were answered 401 and have not come again with credentials."""
 
     def __init__(self) -> None:
-        self._asked: deque[tuple[float, str, str, str]] = deque()
-        self._open: set[str] = set()
+        self._asked: deque[tuple[float, bytes, str, str]] = deque()
+        self._open: set[bytes] = set()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def ask(self, call: str, customer: str, source: str, now: float) -> None:
         """Note a challenge; `call` is the Call-ID, which the answer repeats (RFC 3261 section 22.2)."""
-        if call in self._open:
+        name = _digest(call)
+        if name in self._open:
             return
         if len(self._asked) >= MAX_CHALLENGED:
             self._open.discard(self._asked.popleft()[1])
-        self._open.add(call)
-        self._asked.append((now, call, customer, source))
+        self._open.add(name)
+        self._asked.append((now, name, customer, source))
 
     def answer(self, call: str) -> None:
         """Note that credentials came, right or wrong."""
-        self._open.discard(call)
+        self._open.discard(_digest(call))
 
     def overdue(self, now: float) -> Iterator[tuple[str, str]]:
         """Yield customer and source of every challenge that nobody took up, once."""
         while self._asked and self._asked[0][0] <= now - ANSWER_SECONDS:
-            _, call, customer, source = self._asked.popleft()
-            if call in self._open:
-                self._open.discard(call)
+            _, name, customer, source = self._asked.popleft()
+            if name in self._open:
+                self._open.discard(name)
                 yield customer, source
+
+
+def _digest(call: str) -> bytes:
+    """Return what a Call-ID is remembered by: a client may choose one of many KB, and a person's name in it."""
+    return hashlib.blake2b(call.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()

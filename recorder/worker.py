@@ -219,13 +219,13 @@ class Worker:
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
         tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
-        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         self._await_keys(tape)
 
     def _adopt(self, message: wire.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
         tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
-        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets))
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._await_keys(tape)

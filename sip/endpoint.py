@@ -121,10 +121,14 @@ class Endpoint:
         elif found:
             self._calling.hang_up(found, reason, now)
 
-    def reoffer(self, session: SessionKey, sdp: bytes, now: float) -> None:
-        """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows."""
+    def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, quiet: bool = False) -> None:
+        """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows.
+
+        `quiet`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
+        """
         found = self._context.sessions.get(session)
         if found:
+            found.quiet = quiet
             self._calling.reoffer(found, sdp, now)
 
     def ask_snapshot(self, session: SessionKey, reason: str, now: float) -> bool:

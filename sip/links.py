@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import ssl
 from collections import deque
@@ -59,6 +60,9 @@ class Owner(Protocol):
 
     def secure(self, gate: Gate) -> None:
         """Begin the TLS handshake of an accepted connection."""
+
+    def unsent(self, flow: Flow) -> None:
+        """Learn that a datagram was longer than UDP carries."""
 
     def turned_away(self, flow: Flow, reason: str) -> None:
         """Tell of a connection that did not come about."""
@@ -124,8 +128,11 @@ class Datagrams:
                 return True
             except BlockingIOError:
                 return False
-            except (OSError, ValueError, OverflowError):
-                continue
+            except (OSError, ValueError, OverflowError) as problem:
+                if isinstance(problem, OSError) and problem.errno == errno.EMSGSIZE:
+                    # An answer repeats what its request is made of: where that is too long, nothing shorter would do.
+                    self._owner.unsent(Flow("udp", self._bound, remote, 0, self._number))
+                    return True
         return True
 
     def flush(self) -> None:

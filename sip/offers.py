@@ -99,14 +99,14 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
 
 
-def anew(sdp: bytes) -> bytes:
+def anew(sdp: bytes, *, paused: bool = False) -> bytes:
     """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
 
-    What changes nothing keeps its version.
+    Nothing is asked for while `paused`. What changes nothing keeps its version.
     """
     version = SessionDescription.parse(sdp).version or ""
     same = int(version) if version.isdecimal() else 0
-    return sdp if turned(sdp, paused=False, version=same) == sdp else turned(sdp, paused=False, version=same + 1)
+    return sdp if turned(sdp, paused=paused, version=same) == sdp else turned(sdp, paused=paused, version=same + 1)
 
 
 def _renumbered(origin: str, version: int) -> str:

@@ -174,6 +174,10 @@ class Server:
         total = len(self._connections) + self._shaking.total()
         return total < settings.max_connections and peers < settings.max_connections_per_peer
 
+    def unsent(self, flow: Flow) -> None:
+        """Tell of a message that was longer than a datagram can be."""
+        self._tell(Dropped(flow, "too-long-for-udp"))
+
     def turned_away(self, flow: Flow, reason: str) -> None:
         """Tell of a connection that did not come about."""
         self._tell(Dropped(flow, reason))

@@ -100,6 +100,8 @@ class Session:
     unacked_cseq: int = -1
     # Pause before its next repetition, seconds.
     interval: float = T1
+    # The user wants nothing sent for now: offers of ours stay inactive.
+    quiet: bool = False
     # The user's next offer, which has to wait.
     wanted: bytes = b""
     # Our offer that waits for its answer.

@@ -45,6 +45,7 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "takes_update": session.takes_update,
         "takes_info": session.takes_info,
         "takes_snapshot": session.takes_snapshot,
+        "quiet": session.quiet,
         "timer": [timer.interval, timer.ours] if timer else None,
         "expires": None if expires is None else expires + shift,
         "unacked": session.unacked.decode(ENCODING),
@@ -96,6 +97,7 @@ def _session(state: dict[str, Any]) -> Session:
     session.local_sdp = state["local_sdp"].encode(ENCODING)
     session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
     session.takes_info = bool(state.get("takes_info"))  # a version before this one did not ask
+    session.quiet = bool(state.get("quiet"))  # nor did it remember this
     session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
     return session
 

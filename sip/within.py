@@ -168,7 +168,7 @@ class Within:
             context.emit(Reoffered(session.key, token, way, request, found.offer, found.metadata))
             return
         # Without an offer the media stay as they are: an INVITE is answered with an offer out of our last SDP.
-        body = anew(session.local_sdp) if request.method == "INVITE" else b""
+        body = anew(session.local_sdp, paused=session.quiet) if request.method == "INVITE" else b""
         data = reply.compose(200, self.fields(session), body)
         context.servers.respond(transaction, 200, data, now)
         if request.method == "INVITE":

@@ -18,6 +18,7 @@ from storage.annotations import Annotations
 from storage.attachments import Attachments
 from storage.audit import Audit
 from storage.calls import Calls
+from storage.columnsets import ColumnSets
 from storage.credentials import Credentials
 from storage.database import Database
 from storage.erasure import Erasures
@@ -100,6 +101,8 @@ class Customer:
     """Transcripts and chats of calls."""
     exports: Exports
     """Exports that were asked for."""
+    column_sets: ColumnSets
+    """Columns of exports, under names."""
     users: Users
     """Directory users."""
     journal: Journal
@@ -238,6 +241,7 @@ def _assemble(
         annotations=Annotations(cabinet),
         attachments=Attachments(cabinet, vault),
         exports=exports,
+        column_sets=ColumnSets(cabinet),
         users=Users(cabinet, calls),
         journal=journal,
         catch_up=partial(_catch_up, name, index, ledger, forgetting, journal, signer, now),

@@ -1,6 +1,6 @@
 """The journal: what exists nowhere but in the database, written beside it, so that a lost database loses none of it.
 
-Holds, corrections, attachments, retention rules, waivers, requests for erasure and receipts, directory users: each
+Holds, corrections, attachments, retention rules, waivers, requests and receipts, column sets, directory users: each
 transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
 (docs/formats/journal.md). A database that comes up without any of them gets them back from there.
 
@@ -36,10 +36,12 @@ from storage.tables import (
     annotations,
     attachments,
     calls,
+    column_sets,
     erasure_calls,
     erasures,
     holds,
     metadata,
+    requests,
     retention,
     retention_rules,
     users,
@@ -50,7 +52,19 @@ FILE_NAME = "papers.journal"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
 MAX_LAST = 4 << 20  # bytes of the newest line that are looked at when a database is opened: 500 users have under one
 BATCH = 500  # rows of a line when a whole database is written down
-TABLES = (holds, annotations, attachments, retention, retention_rules, waivers, erasures, erasure_calls, users)
+TABLES = (
+    holds,
+    annotations,
+    attachments,
+    retention,
+    retention_rules,
+    waivers,
+    erasures,
+    erasure_calls,
+    users,
+    column_sets,
+    requests,
+)
 _KIND = "journal"
 _BYTES = "base64"
 

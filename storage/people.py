@@ -6,12 +6,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from storage.instants import from_micros
+from storage.instants import from_micros, from_text, to_micros, to_text
 
 SINGLE = ("first_name", "last_name", "account_name", "email", "upn", "object_id")
 SEVERAL = ("numbers", "addresses")
 IDENTITIES = ("email", "upn", "object_id", *SEVERAL)  # what a party of a call can be recognised by
 MAX_FORMER = 100  # of one user; the oldest go first
+EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microseconds
 
 
 class UserState(StrEnum):
@@ -66,6 +67,20 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """From when a directory says something of somebody."""
+
+    at: str
+    """When it first said so, RFC 3339; "" if nobody knows."""
+    reaches: str | None = None
+    """How far back it may have been so before, as long as nobody else is known to have had it; None: any time.
+
+    A directory says nothing about the time before its first import. Later it is the time of the import before: whoever
+    was not in it had the number no earlier.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Former:
     """Something that a user was known by."""
 
@@ -75,6 +90,27 @@ class Former:
     """What it said."""
     until: str
     """When the directory said so no more, RFC 3339."""
+    since: Since = Since("")
+    """From when it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Something that a party of a call can be recognised by, and the time for which it was somebody's.
+
+    Times are microseconds since 1970-01-01 UTC.
+    """
+
+    kind: str
+    """Which member it is."""
+    value: str = field(repr=False)
+    """What it says."""
+    since: int
+    """From then on it is certain."""
+    reaches: int
+    """From then on it may be so, where nobody else had it."""
+    until: int
+    """Then it ended, NEVER while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +135,22 @@ class User:
     """Who it is."""
     former: tuple[Former, ...] = field(default=(), repr=False)
     """What it was known by before."""
+    since: Since = Since("")
+    """From when the directory says what it says of the user now."""
+    later: Mapping[tuple[str, str], Since] = field(default_factory=dict, repr=False)
+    """What it says only since another time: member and value → from when."""
+
+    @property
+    def identities(self) -> tuple[Identity, ...]:
+        """Return everything that a party of a call can be recognised by, each with its time."""
+        end = NEVER if self.unmapped_at is None else to_micros(self.unmapped_at)
+        now = [_identity(name, value, self.began(name, value), end) for name, value in _said(self.person)]
+        before = [_identity(each.kind, each.value, each.since, _micros(each.until, NEVER)) for each in self.former]
+        return tuple(each for each in (*now, *before) if each.kind in IDENTITIES and each.value.strip())
+
+    def began(self, kind: str, value: str) -> Since:
+        """Return from when the directory says one thing of the user."""
+        return self.later.get((kind, value), self.since)
 
     @property
     def known_by(self) -> tuple[str, ...]:
@@ -120,9 +172,14 @@ def fields(person: Person) -> dict[str, Any]:
     return {**single, **{name: list(getattr(person, name)) for name in SEVERAL}}
 
 
-def told(person: Person, former: Sequence[Former]) -> dict[str, Any]:
+def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[tuple[str, str], Since]) -> dict[str, Any]:
     """Return what is sealed."""
-    return {"person": fields(person), "former": [[each.kind, each.value, each.until] for each in former]}
+    return {
+        "person": fields(person),
+        "former": [[each.kind, each.value, each.until, each.since.at, each.since.reaches] for each in former],
+        "since": [since.at, since.reaches],
+        "later": [[*which, each.at, each.reaches] for which, each in later.items()],
+    }
 
 
 def shown(record: Any, sealed: Mapping[str, Any]) -> User:
@@ -130,25 +187,46 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
     kept = sealed["person"]
     members: dict[str, Any] = {name: kept.get(name) or "" for name in SINGLE}
     members.update((name, tuple(kept.get(name) or ())) for name in SEVERAL)
+    updated = from_micros(record.updated_at)
     return User(
         record.id,
         UserState(record.state),
         record.source,
         bytes(record.source_key or b""),
-        from_micros(record.updated_at),
+        updated,
         None if record.unmapped_at is None else from_micros(record.unmapped_at),
         record.leaf,
         Person(**members),
-        tuple(Former(*each) for each in sealed["former"]),
+        tuple(Former(*each[:3], Since(*each[3:] or [""])) for each in sealed["former"]),
+        Since(*sealed.get("since") or [to_text(updated)]),  # before 0002 nobody noted it: certain since the last change
+        {(kind, value): Since(at, reaches) for kind, value, at, reaches in sealed.get("later", ())},
     )
 
 
 def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
     """Return what a user was known by before, once it is this person."""
-    lost = [
-        Former(name, value, now)
-        for name in (*SINGLE, *SEVERAL)
-        for value in values(user.person, name)
-        if value not in values(person, name)
-    ]
+    still = set(_said(person))
+    lost = [Former(*said, now, user.began(*said)) for said in _said(user.person) if said not in still]
     return (*user.former, *lost)[-MAX_FORMER:]
+
+
+def later_of(user: User, person: Person, since: Since) -> dict[tuple[str, str], Since]:
+    """Return what is said only since later than the rest, once a user is this person since then."""
+    before = set(_said(user.person))
+    begun = {said: user.began(*said) if said in before else since for said in _said(person)}
+    return {said: each for said, each in begun.items() if each != user.since}
+
+
+def _said(person: Person) -> list[tuple[str, str]]:
+    """List every member that is not empty with its value."""
+    return [(name, value) for name in (*SINGLE, *SEVERAL) for value in values(person, name)]
+
+
+def _identity(kind: str, value: str, since: Since, until: int) -> Identity:
+    begin = _micros(since.at, EVER)
+    reaches = EVER if since.reaches is None else min(begin, _micros(since.reaches, EVER))
+    return Identity(kind, value, begin, reaches, until)
+
+
+def _micros(text: str, otherwise: int) -> int:
+    return to_micros(from_text(text)) if text else otherwise

@@ -4,7 +4,7 @@ Theory of operation. Of the rules that match a call the longest or the shortest 
 none matches, the default holds. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
 zones nor daylight saving nor leap days move a date, and the date does not depend on the clock: the clock only says
 whether it has come. A hold wins over everything; a call that runs is never due. `TrustedClock` lets time pass no
-faster than the monotonic clock does, so setting the clock erases nothing.
+faster than the monotonic clock does since the boot, so setting the clock erases nothing, whether at once or by and by.
 """
 
 import enum
@@ -17,7 +17,7 @@ from storage.callrows import CallState, met
 from storage.identity import Needle
 
 MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
-MAX_STEP = timedelta(seconds=60)  # what a time server may correct at once; a year of drift without one
+MAX_STEP = timedelta(seconds=60)  # what time servers may correct, in all: a year of drift without one
 
 
 class Wins(enum.StrEnum):
@@ -136,12 +136,19 @@ class TrustedClock:
     """Last time believed."""
     monotonic: float
     """Seconds of the monotonic clock then."""
+    anchor: tuple[datetime, float] | None = None
+    """Both clocks when the wall clock was taken at its word; None if that is now."""
 
     def advance(self, wall: datetime, monotonic: float) -> "TrustedClock":
-        """Read both clocks; the wall clock counts only if it is near to what must have passed."""
+        """Read both clocks; the wall clock counts only if it is near to what must have passed.
+
+        Many small corrections add up, so they are bounded together: by what has passed since the anchor.
+        """
+        began, then = self.anchor or (self.wall, self.monotonic)
         passed = self.wall + timedelta(seconds=max(0.0, monotonic - self.monotonic))
         near = abs(wall - passed) <= MAX_STEP
-        return TrustedClock(max(wall, self.wall) if near else passed, monotonic)
+        latest = began + timedelta(seconds=max(0.0, monotonic - then)) + MAX_STEP
+        return TrustedClock(min(max(wall, self.wall) if near else passed, latest), monotonic, (began, then))
 
 
 def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:

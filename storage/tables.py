@@ -20,6 +20,8 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
+    true,
 )
 
 metadata = MetaData()
@@ -46,9 +48,11 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Column("erase_after", BigInteger),
     Column("version", Integer, nullable=False),  # counts the writes of this row
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
+    Column("matched", Boolean, nullable=False, server_default=true()),  # false: nobody has looked who took part
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
     Index("calls_erase_after", "erase_after"),
+    Index("calls_unmatched", "leaf", sqlite_where=text("matched = 0"), postgresql_where=text("NOT matched")),
 )
 
 call_tokens = Table(  # search tokens; the key puts one day's tokens together, so that inserts touch few pages
@@ -198,4 +202,57 @@ users = Table(  # directory users
     Column("unmapped_at", BigInteger),
     Column("leaf", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),  # names, account, e-mail, UPN, numbers, object id
+    Index("users_updated", "updated_at"),
+)
+
+stale_users = Table(  # users who are known by something else now: calls that this can concern are still to be looked at
+    "stale_users",
+    metadata,
+    Column("user", Text, primary_key=True),
+)
+
+matching = Table(  # one row: how far the walk through all calls has come, newest first
+    "matching",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("walk", BigInteger),  # calls with a smaller leaf are still to be looked at; null: none
+)
+
+directories = Table(  # since when each directory is known, and until when it has told us everything
+    "directories",
+    metadata,
+    Column("source", Text, primary_key=True),  # entra, csv, api
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
+column_sets = Table(  # columns of exports that are wanted again and again
+    "column_sets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # name and columns
+)
+
+requests = Table(  # letters of people who were recorded; kept for ever, without anything personal once closed
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),  # open, confirmed, reporting, …
+    Column("kinds", Text, nullable=False),  # access, erasure, portability, with commas
+    Column("received_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Column("created_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("closed_by", Text),
+    Column("ground", Text),  # why it was refused: a word out of a list
+    Column("export", Text, index=True),  # the newest report
+    Column("erasure", Text),
+    Column("noted", LargeBinary, nullable=False),  # JSON: ids, counts, digests, who, when
+    Column("leaf", BigInteger),  # own leaf, cut when closed
+    Column("sealed", LargeBinary),  # identities, user, reference, reason, selection; null when closed
 )

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from admin_api.app import create_app
+from admin_api.front import Front
 from admin_api.gate import Gate
 from admin_api.ports import CannotRender, Rendered
 from admin_api.roles import Role
@@ -148,6 +150,7 @@ class Service:
     """The server in a thread of its own; everything else happens in the test's thread."""
 
     sound = SOUND
+    monotonic = staticmethod(time.monotonic)
     make_certificate = staticmethod(certificate)
 
     def __init__(self, folder: Path) -> None:
@@ -165,8 +168,8 @@ class Service:
         self.certificate, self.key = certificate(folder)
         self.port = self.run(self._start())
         self.base = f"https://127.0.0.1:{self.port}"
-        context = ssl.create_default_context(cafile=self.certificate)
-        self.client = httpx2.Client(base_url=self.base, verify=context)
+        self.client_context = ssl.create_default_context(cafile=self.certificate)
+        self.client = httpx2.Client(base_url=self.base, verify=self.client_context)
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the server's loop."""
@@ -217,6 +220,7 @@ class Service:
         listening.listen()
         port: int = listening.getsockname()[1]
         app = create_app(self.customers, self.desk, report=self.faults.append)
+        self.front: Front = app.state.front
         self.gate: Gate = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
         self.server = ApiServer(app, self.certificate, self.key)
         await self.server.start(listening, self._start_task)

@@ -42,7 +42,7 @@ def test_a_whole_picture_is_asked_for_at_the_start_and_after_a_loss_r26_t12() ->
     track, pictures = video("pli", "fir"), Pictures()
     assert pictures.wanted(track, AT) is None
     hear(track, 1, 2, 3)
-    assert fir_number(pictures.wanted(track, AT)) == 1
+    assert fir_number(pictures.wanted(track, AT)) == AT // PAUSE_NS & 0xFF
     hear(track, 4, 8)
     assert pictures.wanted(track, AT + PAUSE_NS - 1) is None
     assert is_pli(pictures.wanted(track, AT + PAUSE_NS))
@@ -59,10 +59,22 @@ def test_only_requests_that_were_offered_are_sent_r26(word: str) -> None:
     if word == "pli":
         assert [is_pli(each) for each in asked] == [True, True]
     else:
-        assert [fir_number(each) for each in asked] == [1, 2]
+        first = AT // PAUSE_NS
+        assert [fir_number(each) for each in asked] == [first & 0xFF, first + 1 & 0xFF]
     silent = video()
     hear(silent, 1, 5)
     assert Pictures().wanted(silent, AT) is None
+
+
+def test_a_worker_that_begins_anew_repeats_no_number_r26() -> None:
+    track, numbers = video("fir"), []
+    hear(track, 1)
+    pictures = Pictures()
+    for turn in range(5):  # a loss each time
+        hear(track, 5 + 4 * turn)
+        numbers.append(fir_number(pictures.wanted(track, AT + turn * PAUSE_NS)))
+    again = Pictures().wanted(track, AT + 5 * PAUSE_NS)
+    assert fir_number(again) not in numbers
 
 
 def test_a_new_source_begins_with_a_picture_too_and_a_held_stream_with_none_r26() -> None:

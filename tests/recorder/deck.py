@@ -39,7 +39,7 @@ class Deck:
         self.now = time.time_ns()
         self.region = self.fresh_region()
         self.tape = self._tape()
-        self.tape.add_streams(self.specs, self.descriptors())
+        self.tape.add_streams(self.specs, self.descriptors(), time.time_ns())
 
     def fresh_region(self) -> Region:
         self.regions += 1
@@ -74,7 +74,7 @@ class Deck:
         self.tape.release()
         self.region = self.fresh_region()
         self.tape = self._tape(None)
-        self.tape.add_streams(self.specs, self.descriptors())
+        self.tape.add_streams(self.specs, self.descriptors(), time.time_ns())
         self.tape.resume(self.region, dead if raw else None, kept, time.time_ns())
 
     def close(self) -> list[records.Record]:

@@ -26,6 +26,16 @@ def test_what_gets_no_later_line_is_owed_once() -> None:
     assert limit.due(9.0) == []
 
 
+def test_a_line_that_another_limit_held_back_is_owed_too() -> None:
+    limit = RateLimit()
+    for now in (0.0, 0.1, 1.2):
+        held = limit.admit("a", now)
+    assert held == 1
+    limit.hold_back("a", held + 1)
+    limit.hold_back("nobody", 7)
+    assert limit.admit("a", 2.5) == 2
+
+
 def test_memory_is_bounded() -> None:
     limit = RateLimit()
     for number in range(MAX_KEYS * 2):

@@ -182,6 +182,16 @@ class TestReoffers:
         one.handle(e.Informed(request("INVITE", 6), None), now(4))
         assert one.agreement.version == 5
 
+    def test_an_invite_without_sdp_does_not_end_a_pause_f6(self) -> None:
+        one = Recording(ID, Policy(srtp="preferred", reoffers=True), random)
+        one.handle(offered(1, sdp("sendonly")), now())
+        one.handle(e.Opened({0: 20000}), now())
+        assert only(one.handle(e.PauseAsked(), now(1)), c.Reoffer).paused
+        told, version = one.agreement.answer_sdp, one.agreement.version
+        one.handle(e.Informed(request("INVITE", 2), None), now(2))
+        assert (one.agreement.answer_sdp, one.agreement.version) == (told, version)
+        assert not only(one.handle(e.ResumeAsked(), now(3)), c.Reoffer).paused
+
     def test_metadata_in_the_answer_to_an_offer_of_ours_change_no_offer_o3(self) -> None:
         one = Recording(ID, Policy(srtp="preferred", reoffers=True), random)
         one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())

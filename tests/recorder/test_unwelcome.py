@@ -46,6 +46,18 @@ def test_many_sources_share_what_can_be_read() -> None:
     assert held(metrics) == 20_000 - len(log.lines)
 
 
+def test_what_the_common_limit_held_back_stands_in_the_next_line_of_its_source() -> None:
+    one, log, metrics = unwelcome()
+    for _ in range(3):
+        one.drop("source", "192.0.2.1", 100.0)
+    for number in range(2 * LINES_A_SECOND):
+        one.drop("source", f"10.0.0.{number}", 101.5)
+    one.drop("source", "192.0.2.1", 101.5)  # nobody may speak now
+    one.drop("source", "192.0.2.1", 110.0)
+    assert [line["suppressed"] for line in log.lines if line["source"] == "192.0.2.1"] == [0, 3]
+    assert held(metrics) == 3 + sum(1 for _ in range(2 * LINES_A_SECOND)) - (len(log.lines) - 2)
+
+
 def test_a_line_names_the_source_where_there_is_one() -> None:
     one, log, _ = unwelcome()
     one.drop("internal", None, 1.0)
@@ -66,6 +78,15 @@ def test_a_challenge_that_nobody_takes_up_is_told_once_and_one_that_is_never() -
     assert list(one.overdue(ANSWER_SECONDS + 2)) == [("acme", "192.0.2.1")]
     assert list(one.overdue(1000.0)) == []
     assert len(one) == 0
+
+
+def test_what_a_client_calls_its_call_is_not_kept() -> None:
+    one = Challenges()
+    one.ask("alice-to-bob\udcff" * 5000, "acme", "192.0.2.1", 0.0)
+    assert "alice" not in str(vars(one))
+    assert len(repr(vars(one))) < 500
+    one.answer("alice-to-bob\udcff" * 5000)
+    assert list(one.overdue(1000.0)) == []
 
 
 def test_a_flood_of_challenged_invites_takes_no_more_memory() -> None:

@@ -32,6 +32,16 @@ def test_a_restart_with_a_clock_set_meanwhile_believes_the_kernel(tmp_path: Path
     assert (tmp_path / "clock").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_clock_that_creeps_ahead_over_restarts_is_believed_for_a_minute_in_all(tmp_path: Path) -> None:
+    WallClock(tmp_path / "clock", BOOT, NOON, 0.0).keep()
+    decided = NOON
+    for reading in range(1, 500):
+        clock = WallClock(tmp_path / "clock", BOOT, decided + timedelta(seconds=60), float(reading))
+        for _ in range(3):
+            decided = clock.read(decided + timedelta(seconds=59), float(reading))
+        assert decided <= NOON + timedelta(seconds=reading + 60)
+
+
 @pytest.mark.parametrize("damage", [b"", b"{}", b'{"boot":"' + BOOT.encode() + b'","wall":"x","passed":1}', b"[]"])
 def test_another_boot_or_a_damaged_file_begins_anew(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "clock").write_bytes(damage)

@@ -24,6 +24,9 @@ class Notes:
         self.flows.append(flow)
         self.came.set()
 
+    def unsent(self, flow):
+        self.data.append(flow.remote)
+
     def connected(self, connection):
         return True
 
@@ -168,3 +171,19 @@ def test_streams_have_no_delay_and_report_their_end():
 
 def test_without_tls_there_are_no_names():
     assert certificate_names(None) == ()
+
+
+def test_a_message_that_no_datagram_holds_is_told_and_the_next_one_goes_out():
+    async def story():
+        notes = Notes()
+        links, _ = listening_on_all(notes)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            mine.bind(("127.0.0.1", 0))
+            mine.settimeout(5)
+            links.put(bytes(65_508), mine.getsockname())
+            links.put(b"short", mine.getsockname())
+            assert notes.data == [mine.getsockname()]
+            assert mine.recv(100) == b"short"
+        links.close()
+
+    asyncio.run(story())

@@ -42,6 +42,16 @@ def test_a_restart_keeps_the_dialog_on_any_connection():
         assert isinstance(after.events()[-1], HungUp)
 
 
+def test_a_restart_in_a_pause_keeps_it_f6():
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, ANSWER + b"a=inactive\r\n", story.now, quiet=True)
+    story.say(story.reply(story.hear()[0], 200, body=ANSWER))
+    after = revived(story, story.endpoint.export(event.session))
+    (answer,) = after.say(after.request("INVITE", "Require: siprec"))
+    assert answer.body == ANSWER + b"a=inactive\r\n"
+
+
 def test_after_a_restart_a_retransmitted_invite_gets_the_same_200():
     story = Story()
     invite = story.invite()

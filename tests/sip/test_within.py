@@ -70,6 +70,26 @@ def test_a_reinvite_without_sdp_can_end_a_hold_o6():
     assert again.body == offer
 
 
+def test_a_reinvite_without_sdp_does_not_end_a_pause_f6():
+    ours = ANSWER.replace(b"RTP/AVP 0\r\n", b"RTP/AVP 0\r\na=recvonly\r\n")
+    story = Story()
+    event = story.invited()
+    story.endpoint.accept(event.token, ours, story.now)
+    story.learn(story.hear()[0])
+    story.say(story.request("ACK"))
+    paused = ours.replace(b"o=- 2 1 ", b"o=- 2 2 ").replace(b"recvonly", b"inactive")
+    story.endpoint.reoffer(event.session, paused, story.now, quiet=True)
+    (told,) = story.hear()
+    story.say(story.reply(told, 200, body=OFFER))
+    (answer,) = story.say(story.request("INVITE", "Require: siprec"))
+    assert answer.body == paused
+    story.say(story.request("ACK", cseq=2, body=OFFER, kind="application/sdp"))
+    story.endpoint.reoffer(event.session, ours, story.now)
+    story.say(story.reply(story.hear()[-1], 200, body=OFFER))
+    (answer,) = story.say(story.request("INVITE", "Require: siprec"))
+    assert answer.body == ours
+
+
 def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
     """Duty S9."""
     story = Story()

@@ -1,0 +1,49 @@
+"""The way to the page: it is loaded when somebody first asks for it, so that it costs the daemon's start nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from admin_api.page.site import Site
+
+PLACES = (
+    "sign-in sign-out appearance static account calls exports requests retention erasures users audit incidents system"
+)
+"""First segments of the page's paths; everything else outside the API is not there."""
+
+
+class Front:
+    """Hands requests to the page, once it is there."""
+
+    def __init__(self, *needs: Any, **options: Any) -> None:
+        self._made: Callable[[], Site] = lambda: cast("Site", _module().Site(*needs, **options))
+        self._site: Site | None = None
+        self._lock = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request outside the API as an ASGI application."""
+        site = await self.site()
+        await site(scope, receive, send)
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the paths that lead here."""
+        below = [Route(f"/{place}{rest}", self) for place in PLACES.split() for rest in ("", "/{rest:path}")]
+        return [Route("/", self), *below]
+
+    async def site(self) -> Site:
+        """Return the page; the first time takes a moment, in a thread so that nobody on the telephone notices."""
+        async with self._lock:
+            if self._site is None:
+                self._site = await asyncio.to_thread(self._made)
+        return self._site
+
+
+def _module() -> Any:
+    return importlib.import_module("admin_api.page.site")

@@ -1,0 +1,54 @@
+"""A request that needs nobody to be signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from admin_api.page.looks import Looks
+from admin_api.page.sessions import Session
+from admin_api.page.words import Words
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One request before it is known whether its sender may see anything."""
+
+    request: Request
+    """As it came."""
+    session: Session | None
+    """Set if somebody is signed in all the same."""
+    words: Words
+    """The page's texts in the reader's language."""
+    looks: Looks
+    """The templates."""
+    theme: str
+    """light, dark, or "" for what the system says."""
+    form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
+    """The fields of a POST, sent by a page of ours."""
+
+    def sent(self, form: Mapping[str, list[str]]) -> Guest:
+        """Return the same request with its form."""
+        return replace(self, form=form)
+
+    def one(self, name: str) -> str:
+        """Return a field of the form, "" if it was not sent."""
+        return next(iter(self.form.get(name, ())), "")
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Answer with a whole page that shows nothing of any customer."""
+        known = {
+            "visit": None,
+            "_": self.words,
+            "language": self.words.language,
+            "theme": self.theme,
+            "person": None,
+            "menu": (),
+            "csrf": "",
+            "path": self.request.url.path,
+        }
+        return HTMLResponse(self.looks.page(template, {**known, **values}), status)

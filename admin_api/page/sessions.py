@@ -1,0 +1,89 @@
+"""Who is signed in: sessions in memory, known by the hash of a cookie; a restart signs everybody out.
+
+session, cookie = sessions.open(principal, now)       the cookie goes to the browser and is not kept
+session = sessions.find(cookie, source, now)          None: unknown, idle for too long, too old
+sessions.close(session)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from admin_api.auth import Principal
+
+IDLE_SECONDS = 20 * 60.0
+"""Nobody comes back to a desk that was left for longer without signing in."""
+LONGEST_SECONDS = 12 * 3600.0
+"""A working day; then one signs in again however busy the session was."""
+MAX_SESSIONS = 1000
+"""Kept at once; the one unused for longest goes."""
+SECRET_BYTES = 32
+
+
+@dataclass(slots=True)
+class Session:
+    """One browser of one person."""
+
+    principal: Principal
+    """Whose it is; `token` is an id of the session that may be shown."""
+    csrf: str = field(repr=False)
+    """What every form of this session carries."""
+    opened: float
+    """Monotonic seconds."""
+    seen: float
+    """Monotonic seconds of the last request."""
+    key: bytes = field(repr=False)
+    """Hash of the cookie."""
+
+
+class Sessions:
+    """All sessions of this process."""
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._kept: OrderedDict[bytes, Session] = OrderedDict()
+
+    def open(self, principal: Principal, now: float) -> tuple[Session, str]:
+        """Begin a session at monotonic time `now`; return it and the cookie's value."""
+        cookie = self._random(SECRET_BYTES).hex()
+        named = replace(principal, token=f"session-{self._random(8).hex()}")
+        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie))
+        self._kept[session.key] = session
+        while len(self._kept) > MAX_SESSIONS:
+            self._kept.popitem(last=False)
+        return session, cookie
+
+    def find(self, cookie: str, source: str, now: float) -> Session | None:
+        """Return the session of a cookie, with the address that it is used from now."""
+        session = self._kept.get(_key(cookie))
+        if session is None:
+            return None
+        if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
+            self.close(session)
+            return None
+        session.seen = now
+        session.principal = replace(session.principal, source=source)
+        self._kept.move_to_end(session.key)
+        return session
+
+    def close(self, session: Session) -> None:
+        """End a session; its cookie is worth nothing from now on."""
+        self._kept.pop(session.key, None)
+
+    def close_all(self, wanted: Callable[[Principal], bool]) -> None:
+        """End every session of whoever is meant: a removed account, changed roles."""
+        for session in [each for each in self._kept.values() if wanted(each.principal)]:
+            self.close(session)
+
+
+def genuine(session: Session, sent: str) -> bool:
+    """Say whether a form came from a page of this session."""
+    return hmac.compare_digest(session.csrf.encode(), sent.encode("utf-8", "replace"))
+
+
+def _key(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.encode("utf-8", "replace")).digest()

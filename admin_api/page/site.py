@@ -1,0 +1,193 @@
+"""The page as an application: finds the session and the view, checks forms, and puts the same headers on every answer.
+
+Order for every request: static file, door (signing in), session, view, role, form. A view that a visitor's roles do
+not allow is not there: 404 and no entry in the menu, like an unknown path. The API's gate decides once more.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import parse_qs, quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
+
+from admin_api import bodies
+from admin_api.auth import Report
+from admin_api.errors import Problem
+from admin_api.gate import Gate
+from admin_api.guard import problem
+from admin_api.page import catalogue, doors
+from admin_api.page.client import Api
+from admin_api.page.guest import Guest
+from admin_api.page.looks import Looks
+from admin_api.page.sessions import Session, Sessions, genuine
+from admin_api.page.static import Static
+from admin_api.page.views import View
+from admin_api.page.visit import Visit
+from admin_api.page.words import Words
+from admin_api.ports import Household
+
+COOKIE = "__Host-recorder"
+"""The prefix has browsers refuse a cookie that is not Secure, of this host alone, and for every path (RFC 6265bis)."""
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",  # the signs in Pico's style sheet
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "X-Frame-Options": "DENY",
+}
+AGAIN = "Load the page again and repeat what you did."
+MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
+MAX_FIELDS = 2000  # a request's selection is one field a call of a page
+
+
+class Site:
+    """Answers everything outside /api and the health paths."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        household: Household | None,
+        *,
+        report: Report,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.sessions = Sessions(random)
+        self._gate = gate
+        self._report = report
+        self._monotonic = monotonic
+        self._looks = Looks()
+        self._static = Static()
+        self._doors = doors.Doors(household, self.sessions, monotonic)
+        self._views = [(compile_path(view.path)[0], view) for view in catalogue.VIEWS]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as an ASGI application."""
+        request = Request(scope, receive, send)
+        response = await self.answer(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request; what goes wrong becomes a page too."""
+        if request.url.path.startswith("/static/"):
+            return self._static.answer(request)
+        guest = self._guest(request)
+        try:
+            return await self._answer(request, guest)
+        except Exception as error:
+            shown = problem(error, self._report)
+            page = guest.page("refused.html", status=shown.status, problem=shown.document())
+            page.headers.update(shown.headers)
+            return page
+
+    async def _answer(self, request: Request, guest: Guest) -> Response:
+        session = guest.session
+        door = self._doors.find(request.method, request.url.path)
+        if door is not None:
+            return await door(await self._with_form(request, guest))
+        if session is None:
+            return self._to_sign_in(request)
+        view, ids = self._view(request, session)
+        request.scope["path_params"] = ids
+        form = await self._form(request, session) if view.method == "POST" else {}
+        api = Api(self._gate, self._report, request, session.principal)
+        listed = menu(catalogue.VIEWS, session)
+        return await view.show(Visit(request, session, api, guest.words, self._looks, guest.theme, listed, form))
+
+    def _guest(self, request: Request) -> Guest:
+        source = request.client.host if request.client else ""
+        cookie = request.cookies.get(COOKIE, "")
+        session = self.sessions.find(cookie, source, self._monotonic()) if cookie else None
+        words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
+        theme = request.cookies.get("theme", "")
+        return Guest(request, session, words, self._looks, theme if theme in ("light", "dark") else "")
+
+    def _view(self, request: Request, session: Session) -> tuple[View, Mapping[str, str]]:
+        """Find what a path shows; raises Problem 404 or 405."""
+        path, method = request.url.path, "GET" if request.method == "HEAD" else request.method
+        found: list[tuple[View, Mapping[str, str]]] = []
+        for shape, view in self._views:
+            match = shape.fullmatch(path)
+            if match and (view.needs is None or session.principal.role(catalogue.ROLES[view.needs]) is not None):
+                found.append((view, match.groupdict()))
+        right = next((each for each in found if each[0].method == method), None)
+        if right is not None:
+            return right
+        if found:
+            raise Problem(405, "method-not-allowed", "This method does nothing here", "Go back and use the form.")
+        raise Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
+
+    async def _form(self, request: Request, session: Session) -> Mapping[str, list[str]]:
+        """Read a form that came from a page of this session; raises Problem 403, 413."""
+        form = await _fields(request)
+        sent = request.headers.get("x-csrf-token") or next(iter(form.get("csrf", ())), "")
+        if not _same_site(request) or not genuine(session, sent):
+            raise _forged()
+        return form
+
+    async def _with_form(self, request: Request, guest: Guest) -> Guest:
+        """Read the form of a door; it has no session yet, so where it came from decides; raises Problem 403, 413."""
+        if request.method != "POST":
+            return guest
+        if not _same_site(request):
+            raise _forged()
+        return guest.sent(await _fields(request))
+
+    def _to_sign_in(self, request: Request) -> Response:
+        if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
+            return HTMLResponse("", 401, {"HX-Redirect": "/sign-in"})
+        if request.method in ("GET", "HEAD"):
+            return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", 303)
+        return RedirectResponse("/sign-in", 303)
+
+
+def _forged() -> Problem:
+    return Problem(403, "forged", "This form is not from this page", AGAIN)
+
+
+def _same_site(request: Request) -> bool:
+    """Say whether a form was sent by a page of ours, as the browser tells (Fetch Metadata; else RFC 6454)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is None or origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+async def _fields(request: Request) -> Mapping[str, list[str]]:
+    data = await bodies.body(request, MAX_FORM)
+    try:
+        return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
+    except (UnicodeDecodeError, ValueError):
+        raise Problem(422, "invalid", "The form cannot be read", AGAIN) from None
+
+
+def menu(views: Sequence[View], session: Session) -> list[View]:
+    """Return the views of the menu that a session may see."""
+    return [
+        view
+        for view in views
+        if view.menu and (view.needs is None or session.principal.role(catalogue.ROLES[view.needs]) is not None)
+    ]

@@ -1,0 +1,2 @@
+// Comfort only: everything but playing works without this file.
+"use strict";

@@ -1,0 +1,89 @@
+"""What a view works with: who visits, the API with that person's rights, and the ways to answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from admin_api.page.client import Answer, Api
+from admin_api.page.looks import Looks
+from admin_api.page.sessions import Session
+from admin_api.page.words import Words
+from admin_api.roles import RULES, Action
+
+if TYPE_CHECKING:
+    from admin_api.page.views import View
+
+_ROLES = {rule.action: rule.roles for rule in RULES}
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of somebody who is signed in."""
+
+    request: Request
+    """As it came; `path_params` holds the ids of the path."""
+    session: Session
+    """Whose it is."""
+    api: Api
+    """The API as this person may use it."""
+    words: Words
+    """The page's texts in this person's language."""
+    looks: Looks
+    """The templates."""
+    theme: str
+    """light, dark, or "" for what the system says."""
+    menu: Sequence[View] = ()
+    """The views that this person finds in the menu."""
+    form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
+    """The fields of a POST; the form came from a page of this session."""
+
+    def may(self, action: Action) -> bool:
+        """Say whether this person's roles allow something; the gate decides again when it is asked for."""
+        return self.session.principal.role(_ROLES[action]) is not None
+
+    def one(self, name: str) -> str:
+        """Return a field of the form, "" if it was not sent."""
+        return next(iter(self.form.get(name, ())), "")
+
+    @property
+    def lively(self) -> bool:
+        """Say whether htmx asks, so that a part of the page is enough."""
+        return self.request.headers.get("hx-request") == "true"
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Answer with a whole page."""
+        return HTMLResponse(self.looks.page(template, self.shown(values)), status)
+
+    def part(self, template: str, block: str, **values: Any) -> Response:
+        """Answer with one block of a page, for htmx to put in its place."""
+        return HTMLResponse(self.looks.part(template, block, self.shown(values)))
+
+    def moved(self, to: str) -> Response:
+        """Answer a form with the page to look at now."""
+        return RedirectResponse(to, 303)
+
+    def refused(self, answer: Answer) -> Response:
+        """Answer with what the API said no to, in words for people."""
+        return self.page("refused.html", status=answer.status, problem=answer.document)
+
+    def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what every template knows, and these values."""
+        return {
+            "visit": self,
+            "_": self.words,
+            "language": self.words.language,
+            "theme": self.theme,
+            "menu": self.menu,
+            "person": self.session.principal,
+            "csrf": self.session.csrf,
+            "csrf_headers": json.dumps({"X-CSRF-Token": self.session.csrf}),
+            "path": self.request.url.path,
+            "Action": Action,
+            **values,
+        }

@@ -1,0 +1,42 @@
+"""Who took part, by the directory: what of it is still to be looked at, and since when each directory is known."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+FROM_THE_NEWEST = 1 << 62
+"""Above every leaf."""
+
+
+def upgrade() -> None:
+    op.add_column("calls", sa.Column("matched", sa.Boolean(), server_default=sa.true(), nullable=False))
+    op.create_index(
+        "calls_unmatched",
+        "calls",
+        ["leaf"],
+        unique=False,
+        sqlite_where=sa.text("matched = 0"),
+        postgresql_where=sa.text("NOT matched"),
+    )
+    op.create_index("users_updated", "users", ["updated_at"], unique=False)
+    op.create_table("stale_users", sa.Column("user", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("user"))
+    op.create_table(
+        "matching",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("walk", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "directories",
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("source"),
+    )
+    # calls of before were never looked at; where there are no users nobody took part whom we know
+    some = sa.text("INSERT INTO matching (id, walk) SELECT 1, :above WHERE EXISTS (SELECT 1 FROM users)")
+    op.get_bind().execute(some, {"above": FROM_THE_NEWEST})

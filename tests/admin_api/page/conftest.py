@@ -1,0 +1,65 @@
+"""A browser without scripts in front of the page: HTTPS on loopback, two real customers, somebody signed in by role."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from html import unescape
+from typing import Any
+
+import httpx2
+import pytest
+
+from admin_api.auth import Principal
+from admin_api.page.site import COOKIE
+from admin_api.roles import Role
+from tests.admin_api.conftest import Service
+
+
+class Browser:
+    """What somebody sees who is signed in as these roles; keeps cookies, follows nothing by itself."""
+
+    def __init__(self, service: Service, *roles: Role, customer: str = "acme", name: str = "Grace") -> None:
+        self.service = service
+        self.client = httpx2.Client(base_url=service.base, verify=service.client_context)
+        self.name = name
+        if roles:
+            site = service.run(service.front.site())
+            customer_ = service.customers[customer]
+            principal = Principal(customer_, "", name, tuple(role.value for role in roles), "127.0.0.1")
+            self.session, cookie = site.sessions.open(principal, service.monotonic())
+            self.client.cookies.set(COOKIE, cookie)
+
+    def get(self, path: str, **more: Any) -> httpx2.Response:
+        """Look at a page."""
+        return self.client.get(path, **more)
+
+    def post(self, path: str, form: Mapping[str, Any] | None = None, **more: Any) -> httpx2.Response:
+        """Send a form as the page has it, with its token."""
+        fields = {"csrf": self.session.csrf, **(form or {})}
+        return self.client.post(path, data=fields, **more)
+
+    def text(self, path: str) -> str:
+        """Give the words of a page without its marks."""
+        page = self.get(path)
+        assert page.status_code == 200, page.text
+        return words(page.text)
+
+
+def words(html: str) -> str:
+    """Take the marks out of a page."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", html))).strip()
+
+
+@pytest.fixture
+def browse(service: Service) -> Iterator[Callable[..., Browser]]:
+    """Sign in as roles."""
+    made: list[Browser] = []
+
+    def browse(*roles: Role, **more: Any) -> Browser:
+        made.append(Browser(service, *roles, **more))
+        return made[-1]
+
+    yield browse
+    for browser in made:
+        browser.client.close()

@@ -1,0 +1,47 @@
+"""The page as a whole: who is let in, what every answer carries, which forms are taken."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.page.site import COOKIE
+from admin_api.roles import Role
+
+
+def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):
+    stranger = browse()
+    answer = stranger.get("/calls")
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/sign-in?next=/calls"
+    assert stranger.get("/sign-in").status_code == 200
+
+
+def test_every_answer_forbids_scripts_of_others_and_caches(browse):
+    for path in ("/", "/sign-in", "/nothing-here", "/static/page.js"):
+        headers = browse().get(path).headers
+        if path != "/nothing-here":
+            assert "default-src 'none'" in headers["content-security-policy"]
+            assert "unsafe" not in headers["content-security-policy"]
+        assert "no-store" in headers["cache-control"]
+
+
+@pytest.mark.parametrize("path", ["/no-such-page", "/static/..%2f..%2fsite.py", "/static/none.js"])
+def test_what_is_not_there_is_404(browse, path):
+    assert browse(Role.ADMIN).get(path).status_code == 404
+
+
+def test_a_form_from_elsewhere_does_nothing(browse):
+    admin = browse(Role.ADMIN)
+    admin.client.headers["Sec-Fetch-Site"] = "cross-site"
+    assert admin.post("/sign-out").status_code == 403
+    del admin.client.headers["Sec-Fetch-Site"]
+    assert admin.post("/sign-out").status_code == 303
+    assert admin.get("/").headers.get("location", "/sign-in").startswith("/sign-in")
+
+
+def test_a_cookie_is_worth_nothing_once_its_session_is_closed(browse):
+    admin = browse(Role.ADMIN)
+    kept = admin.client.cookies.get(COOKIE)
+    admin.post("/sign-out")
+    admin.client.cookies.set(COOKIE, kept)
+    assert admin.get("/calls").status_code == 303
