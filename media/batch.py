@@ -11,11 +11,13 @@ A lane holds one batch of one socket. Its memory is a slice of a mapped file, so
 
 import struct
 from collections.abc import Callable
+from operator import sub
 from typing import Any
 
 from media.spec import Address, unwrap
 from media.srtp import ffi
 
+SECOND = 1_000_000_000
 #: Packets of one recvmmsg: more than a tick of 0.5 s brings of 20 ms or 10 ms packets.
 SLOTS = 64
 #: 40 ms of G.711 with an AEAD tag and MKI; a stride of few cache lines keeps a batch in the L1 cache.
@@ -120,7 +122,7 @@ class Lane:
     def arrival(self, slot: int) -> int:
         """Give the kernel's time of arrival, ns since the epoch."""
         seconds, nanoseconds = _TIME(self.control, slot * CONTROL + 16)
-        return int(seconds * 1_000_000_000 + nanoseconds)
+        return int(seconds * SECOND + nanoseconds)
 
     def name(self, slot: int) -> bytes:
         """Give the sender's sockaddr: 16 bytes of IPv4, 28 of IPv6."""
@@ -136,3 +138,15 @@ def address(name: bytes) -> Address:
     """Read a sockaddr."""
     packed = name[4:8] if name[:1] == b"\x02" else name[8:24]
     return unwrap(packed), int.from_bytes(name[2:4], "big")
+
+
+def deltas_of(times: tuple[int, ...]) -> list[int] | None:
+    """Give the ns between arrivals, from seconds and ns in turn; None if they go backward or cross two seconds."""
+    nanos = times[1::2]
+    deltas = list(map(sub, nanos[1:], nanos))
+    least, crossed = min(deltas), times[-2] - times[0]
+    if crossed == 1 and least < 0:
+        deltas[deltas.index(least)] += SECOND
+    elif crossed or least < 0:
+        return None
+    return deltas if min(deltas) >= 0 else None

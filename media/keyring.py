@@ -114,3 +114,11 @@ class Keyring:
             if found is not None:
                 return self._switch(found[0], arrival, found[1], found[2])
         return AUTHENTICATION
+
+
+def renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -> Keyring | None:
+    """Add a key to those known, or begin or end a ring."""
+    if suite is None or keyring is None:
+        return Keyring(suite, key, mki) if suite else None
+    keyring.add(suite, key, mki)
+    return keyring

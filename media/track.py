@@ -8,15 +8,15 @@ records: `_evenly` for a batch in which everything is in order and equal, a hand
 
 from collections.abc import Callable
 from itertools import repeat
-from operator import floordiv, sub
+from operator import floordiv
 
 from media import holes, records, refusals, reporting, rtp
-from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, payloads, sizes
+from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, deltas_of, payloads, sizes
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
 from media.grouping import Item, group
 from media.holes import NEVER
-from media.keyring import Keyring
+from media.keyring import Keyring, renewed
 from media.pauses import Pauses
 from media.quality import jitter_of, jitter_of_batch
 from media.sequence import Source, Verdict
@@ -81,7 +81,7 @@ class Track:
         #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
         self.excused_from = 0
         self.excused_until = NEVER if spec.held or pauses.lasting else 0
-        #: From when on (ns) silence is a gap: the answer, the end of a hold, a report of it; 0 = never, NEVER = not now.
+        #: From when on (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
         self.since = 0
         #: A silence is marked that the next packet may explain.
         self.unsettled = False
@@ -151,7 +151,7 @@ class Track:
         if (first >> 32 & 0xFFFF) != (source.highest + 1) & 0xFFFF:
             return False
         times = TIMES[count](lane.control, 0)
-        deltas = _deltas(times)
+        deltas = deltas_of(times)
         if deltas is None:
             return False
         arrival = times[0] * _SECOND + times[1]
@@ -381,34 +381,14 @@ class Track:
     def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
         """Take new keys; those of an association that is being replaced serve until its successor has some."""
         if spec.suite or spec.dtls is None:
-            self.keyring = _renewed(self.keyring, spec.suite, spec.key, spec.mki)
+            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki)
         if spec.rtcp_suite or spec.dtls is None:
-            self.control_keys = _renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
+            self.control_keys = renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
         suite = spec.own_suite
         if suite is None and spec.dtls is None:
             self.outgoing = None
         elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
             self.outgoing, self.reports = Srtcp(suite, spec.own_key), 0
-
-
-def _renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -> Keyring | None:
-    """Add a key to those known, or begin or end a ring."""
-    if suite is None or keyring is None:
-        return Keyring(suite, key, mki) if suite else None
-    keyring.add(suite, key, mki)
-    return keyring
-
-
-def _deltas(times: tuple[int, ...]) -> list[int] | None:
-    """Give the ns between arrivals, from seconds and ns in turn; None if they go backward or cross two seconds."""
-    nanos = times[1::2]
-    deltas = list(map(sub, nanos[1:], nanos))
-    least, crossed = min(deltas), times[-2] - times[0]
-    if crossed == 1 and least < 0:
-        deltas[deltas.index(least)] += _SECOND
-    elif crossed or least < 0:
-        return None
-    return deltas if min(deltas) >= 0 else None
 
 
 def _signed(value: int) -> int:

@@ -9,6 +9,7 @@ decide. The forms:
     x:4711            a number that has no E.164 form   u:a@b.c     address of record, e-mail, UPN or user id
     w:mueller         one word of a name                p:jorg muller   two words of one name, sorted
     c:ucid:0001…      a name of the call in a system that recordings of the same call share
+    k:1b4e28ba-…      a user who may be a party, where several may be
 
 Both sides run the same code, so any two spellings that mean the same meet.
 """
@@ -29,7 +30,9 @@ MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
 MAX_ALSO = 8  # further addresses of one party
+MAX_CANDIDATES = 25  # users who may be one party; what more people share is nobody's: the switchboard
 MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
+NAMING = ("e:", "x:", "u:")  # forms that name somebody; last digits and words of names mean several people
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
 
 _NUMBER = re.compile(r"\+?[\d\s()./\u2010-\u2015\u2212·-]+")
@@ -101,9 +104,10 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
 def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     """List the forms under which one party of a call can be found.
 
-    Reads name, number, uri, user_id, email, upn, and `also`: a list of further addresses and numbers.
+    Reads name, number, uri, user_id, email, upn, `also`: a list of further addresses and numbers, and
+    `user_candidates`: ids of users, none of whom can be told to be the one.
     """
-    forms: list[str] = []
+    forms: list[str] = [f"k:{id}" for id in _candidates(party)]
     number = party.get("number")
     for key in ("number", "uri", "email", "upn", "user_id"):
         value = party.get(key)
@@ -116,6 +120,12 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     if isinstance(name, str):
         forms += _of_number(name, country) if is_number(name) else _of_name(name)
     return tuple(dict.fromkeys(forms))
+
+
+def naming(value: str, country: str, known: object = None) -> tuple[str, ...]:
+    """List the forms of one value that name somebody; those of the number that is `known` already are left out."""
+    found = _of_value(value[:MAX_TEXT].strip(), country, known)
+    return tuple(dict.fromkeys(form for form in found if form[:2] in NAMING))
 
 
 def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[str, ...]:
@@ -238,6 +248,11 @@ def _of_value(text: str, country: str, known: object = None) -> list[str]:
         return forms if number == known else forms + _of_number(number, country)
     user = unquote(_scheme(text)[1].partition("@")[0])
     return forms if _UUID.search(user.lower()) else forms + _of_name(user)
+
+
+def _candidates(party: Mapping[str, object]) -> list[str]:
+    given = party.get("user_candidates")
+    return [str(id) for id in given[:MAX_CANDIDATES]] if isinstance(given, list) else []
 
 
 def _words(folded: str) -> list[str]:

@@ -95,14 +95,14 @@ def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
     heard = Heard()
     holes.forgive(heard.track, BEGIN + 1000 * MS, BEGIN + 2000 * MS)
     heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, False
-    holes.finish(heard.track)
+    holes.finish(heard.track, BEGIN + 3000 * MS)
     assert (heard.gap_ms, heard.reasons) == (1000 - 220 + 1000, {"restart"})
 
 
 def test_a_restart_with_all_sockets_kept_is_no_gap() -> None:
     heard = Heard()
     heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, True
-    holes.finish(heard.track)
+    holes.finish(heard.track, BEGIN + 3000 * MS)
     assert heard.gap_ms == 0
 
 
@@ -110,7 +110,7 @@ def test_numbers_missing_over_a_restart_are_its_fault() -> None:
     heard = Heard()
     heard.track.resumed_at, heard.track.kept = BEGIN + 900 * MS, False
     heard.hear(51, at=1020)
-    holes.finish(heard.track)
+    holes.finish(heard.track, BEGIN + 3000 * MS)
     assert (heard.gap_ms, heard.reasons) == (800, {"restart"})
 
 

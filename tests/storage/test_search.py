@@ -131,12 +131,26 @@ def test_since_is_included_and_until_is_not(tell: Tell, party: str | None) -> No
     tell(story)
 
 
+@pytest.mark.parametrize("few", [0, 5, 300])
 @pytest.mark.parametrize("party", [None, "Bodo"])
-def test_a_state_is_filtered(tell: Tell, party: str | None) -> None:
+def test_a_state_is_filtered(tell: Tell, party: str | None, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+
     async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
         found = await pages(calls, Query(party=party, state=CallState.RECORDING, limit=2))
         assert found == [row for row in rows if row.state == "recording" and (party is None or named(party)(row))]
         assert found
+
+    tell(story)
+
+
+def test_a_rare_state_is_looked_through_without_tokens(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        async with database.writing() as connection:
+            await connection.execute(call_tokens.delete())
+        assert await pages(calls, Query(party="Bodo")) == []
+        found = await pages(calls, Query(party="Bodo", state=CallState.RECORDING, limit=2))
+        assert found == [row for row in rows if row.state == "recording" and named("Bodo")(row)]
 
     tell(story)
 

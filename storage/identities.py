@@ -1,0 +1,73 @@
+"""What a party of a call and a user of a directory have in common: the keys that both are known by; pure.
+
+A key is one of the search forms of storage.identity that name somebody: a number in E.164 (`e:`), a number without
+such a form (`x:`) or an address (`u:`). Last digits and words of names are none: they name several people.
+
+    +49 30 123456 x4711   a number of the directory with an extension is the switchboard's; the extension is the user's
+    4711                  an extension where the directory has it, or where the customer says how many digits they have
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from storage import identity
+from storage.people import Identity, Person
+
+_EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
+_ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
+
+Group = frozenset[str]
+"""Keys of one value that a party was written with: several readings of one number, of which any may be right."""
+
+
+def of_identity(known: Identity, country: str, extension_digits: int = 0) -> tuple[str, ...]:
+    """List the keys of something that a user is known by; `extension_digits`: last digits that are an extension."""
+    value = known.value
+    if known.kind == "numbers" and (parted := _EXTENSION.fullmatch(value)):
+        return (f"x:{parted[2]}",)
+    keys = list(identity.naming(value, country))
+    if known.kind == "numbers" and extension_digits:
+        keys += [f"x:{key[-extension_digits:]}" for key in keys if key.startswith("e:")]
+    return tuple(dict.fromkeys(keys))
+
+
+def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
+    """List what a party was written with, each value as a group of keys; what its name says proves nothing."""
+    found: dict[Group, None] = {}
+    number = party.get("number")
+    for value in _values(party):
+        keys = identity.naming(value, country, None if value is number else number)
+        found.update({frozenset({key}): None for key in keys if key.startswith("u:")})
+        if numbers := frozenset(key for key in keys if not key.startswith("u:")):
+            found[numbers] = None
+    return tuple(found)
+
+
+def words_of(person: Person) -> tuple[str, ...]:
+    """List the words that a user can be looked for by beside the keys: of names and account."""
+    name = " ".join((person.first_name, person.last_name))
+    forms = [*identity.stored({"name": name}, ""), *identity.stored({"name": person.account_name}, "")]
+    return tuple(dict.fromkeys(form for form in forms if form.startswith("w:")))
+
+
+def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
+    """Turn a question for users into alternatives, of each of which a user must have every key and word."""
+    found: list[tuple[str, ...]] = []
+    for needle in identity.asked(text, country, exact=True):
+        whole = tuple(form for form in (needle.probe, *needle.every) if not form.startswith("p:"))
+        parts = tuple(f"w:{word}" for word in needle.probe[2:].split()) if needle.probe.startswith("p:") else ()
+        found.append(tuple(dict.fromkeys((*whole, *parts))))
+    return tuple(found)
+
+
+def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Sequence[str]], country: str) -> bool:
+    """Say whether a user is meant by a question."""
+    have = {key for each in known for key in of_identity(each, country)}.union(words_of(person))
+    return any(have.issuperset(wanted) for wanted in alternatives)
+
+
+def _values(party: Mapping[str, object]) -> list[str]:
+    further = party.get("also")
+    also = [str(value) for value in further[: identity.MAX_ALSO]] if isinstance(further, list) else []
+    given = [party.get(name) for name in ("number", *_ADDRESSES)]
+    return [value for value in (*given, *also) if isinstance(value, str) and value.strip()]

@@ -1,0 +1,79 @@
+"""Sessions: known by a cookie that is not kept, ended by idleness, age, or on purpose."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from admin_api.auth import Principal
+from admin_api.page import sessions as module
+from admin_api.page.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions, genuine
+
+
+@pytest.fixture
+def sessions():
+    numbers = itertools.count(1)
+    return Sessions(lambda size: next(numbers).to_bytes(size, "big"))
+
+
+def grace(name="Grace"):
+    return Principal(SimpleNamespace(name="acme"), "", name, ("admin",), "192.0.2.1")
+
+
+def test_a_cookie_leads_to_its_session_and_is_not_kept(sessions):
+    session, cookie = sessions.open(grace(), 0.0)
+    found = sessions.find(cookie, "192.0.2.9", 1.0)
+    assert found is session
+    assert found.principal.source == "192.0.2.9", "the audit log names the address used now"
+    assert cookie not in repr(session) + repr(vars(sessions))
+    assert session.csrf not in repr(session)
+
+
+def test_each_session_has_a_name_of_its_own_for_limits(sessions):
+    first, _ = sessions.open(grace(), 0.0)
+    second, _ = sessions.open(grace(), 0.0)
+    assert first.principal.token != second.principal.token
+
+
+def test_nobody_comes_back_after_the_idle_time(sessions):
+    _, cookie = sessions.open(grace(), 0.0)
+    assert sessions.find(cookie, "", IDLE_SECONDS)
+    assert sessions.find(cookie, "", 2 * IDLE_SECONDS + 1) is None
+    assert sessions.find(cookie, "", 2 * IDLE_SECONDS + 1) is None, "and it stays ended"
+
+
+def test_the_busiest_session_ends_too(sessions):
+    _, cookie = sessions.open(grace(), 0.0)
+    at = 0.0
+    while at + IDLE_SECONDS <= LONGEST_SECONDS:
+        at += IDLE_SECONDS
+        assert sessions.find(cookie, "", at)
+    assert sessions.find(cookie, "", LONGEST_SECONDS + 1) is None
+
+
+def test_the_one_unused_for_longest_goes_when_there_are_too_many(sessions, monkeypatch):
+    monkeypatch.setattr(module, "MAX_SESSIONS", 2)
+    cookies = [sessions.open(grace(), float(number))[1] for number in range(2)]
+    sessions.find(cookies[0], "", 2.0)
+    sessions.open(grace(), 3.0)
+    assert sessions.find(cookies[0], "", 4.0)
+    assert sessions.find(cookies[1], "", 4.0) is None
+
+
+def test_all_sessions_of_somebody_end_at_once(sessions):
+    _, hers = sessions.open(grace(), 0.0)
+    _, his = sessions.open(grace("Alan"), 0.0)
+    sessions.close_all(lambda principal: principal.name == "Grace")
+    assert sessions.find(hers, "", 1.0) is None
+    assert sessions.find(his, "", 1.0)
+
+
+def test_only_its_own_token_makes_a_form_genuine(sessions):
+    session, _ = sessions.open(grace(), 0.0)
+    other, _ = sessions.open(grace(), 0.0)
+    assert genuine(session, session.csrf)
+    assert not genuine(session, other.csrf)
+    assert not genuine(session, "")
+    assert not genuine(session, "\ud800")
