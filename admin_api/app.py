@@ -26,8 +26,10 @@ from admin_api import (
     media,
     openapi,
     retention,
+    system,
     users,
     waiver,
+    waveform,
 )
 from admin_api.auth import Report
 from admin_api.front import Front
@@ -41,6 +43,7 @@ from storage.customers import Customer
 HANDLERS: Mapping[Action, Handler] = {
     Action.SEARCH: calls.search,
     Action.VIEW: calls.view,
+    Action.WAVEFORM: waveform.view,
     Action.PAUSE: calls.switch,
     Action.RESUME: calls.switch,
     Action.HOLD: holds.put,
@@ -49,6 +52,7 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.ATTACH: attachments.add,
     Action.ATTACHMENT: attachments.file,
     Action.EXPORT: exports.create,
+    Action.EXPORTS: exports.listed,
     Action.EXPORT_STATE: exports.view,
     Action.EXPORT_FILE: exports.file,
     Action.EXPORT_CANCEL: exports.cancel,
@@ -68,6 +72,7 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.USER_DELETE: users.delete,
     Action.AUDIT: audit.listed,
     Action.INCIDENTS: incidents.listed,
+    Action.SYSTEM: system.view,
 }
 """What needs no state of its own."""
 

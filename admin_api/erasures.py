@@ -5,21 +5,23 @@ The audit log is written inside the transaction that files or grants: what canno
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.responses import Response
 
 from admin_api import answers, bodies, members, schemas
-from admin_api.errors import conflict, not_found, own_request, unavailable
+from admin_api.errors import conflict, invalid, not_found, own_request, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
-from storage.callrows import CallState, Query
+from storage.callrows import BadCursor, CallState, Query
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
-from storage.erasurerows import Erasure
+from storage.erasurerows import Erasure, State
 from storage.papers import MAX_TEXT
 
 WAYS = ("calls", "party", "query")
+LISTED = (schemas.ERASURES, schemas.LIMIT, schemas.CURSOR)
 CONDITIONS = ("party", "since", "until", "state")
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
 
@@ -77,11 +79,24 @@ async def create(asked: Asked) -> Response:
 
 
 async def listed(asked: Asked) -> Response:
-    """Answer GET /erasures: what is not done yet, oldest first."""
-    schemas.read((), asked.http.query_params.multi_items())
-    found = await asked.customer.erasures.open()
+    """Answer GET /erasures: what is not done yet, oldest first; what is done newest first and in pages."""
+    given = schemas.read(LISTED, asked.http.query_params.multi_items())
+    state = given["state"]
+    if state is State.DONE:
+        found, more = await _done(asked, given["limit"], given["cursor"])
+    else:
+        every, more = await asked.customer.erasures.open(), None
+        found = [erasure for erasure in every if state in (None, erasure.state)]
     await asked.note(DONE)
-    return answers.page([shown(erasure) for erasure in found], None)
+    return answers.page([shown(erasure) for erasure in found], more)
+
+
+async def _done(asked: Asked, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
+    """Return a page of what is done; raises Problem 422."""
+    try:
+        return await asked.customer.erasures.done(limit, cursor)
+    except BadCursor:
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
 
 
 async def view(asked: Asked) -> Response:

@@ -14,9 +14,11 @@ from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
+from storage.callrows import BadCursor
 from storage.exports import Export, ExportState, Request, TooMany
 from storage.papers import MAX_TEXT
 
+LISTED = (schemas.LIMIT, schemas.CURSOR)
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = schemas.FORMATS
 ZIP = "application/zip"
@@ -44,6 +46,18 @@ async def create(asked: Asked) -> Response:
         await asked.customer.exports.cancel(export.id)
         raise
     return answers.document(shown(export, None), 202)
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /exports: those that have not expired, newest first."""
+    given = schemas.read(LISTED, asked.http.query_params.multi_items())
+    try:
+        found, cursor = await asked.customer.exports.listed(given["limit"], given["cursor"])
+    except BadCursor:
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
+    await asked.note(DONE)
+    progress = asked.customer.exports.progress
+    return answers.page([shown(export, progress.get(export.id)) for export in found], cursor)
 
 
 async def view(asked: Asked) -> Response:
@@ -127,6 +141,7 @@ def shown(export: Export, progress: tuple[int, int | None] | None) -> dict[str, 
         "media": request.media if request else None,
         "columns": list(request.columns) if request else None,
         "created_at": schemas.rfc3339(export.created_at),
+        "created_by": export.created_by,
         "expires_at": schemas.rfc3339(export.expires_at),
         "size_bytes": export.size_bytes,
         "problem": export.problem,

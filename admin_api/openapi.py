@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from admin_api import attachments, audit, calls, exports, incidents, media, openapi_schemas, users
+from admin_api import attachments, audit, calls, erasures, exports, incidents, media, openapi_schemas, users
 from admin_api.roles import PREFIX, RULES, Action, Rule
 from admin_api.schemas import Parameter
 from storage.attachments import MEDIA_TYPES
@@ -20,6 +20,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.SEARCH: "Search calls, newest first",
     Action.VIEW: "Everything known of a call",
     Action.PLAY: "Decrypted media of a call; channel i is the i-th audio stream",
+    Action.WAVEFORM: "How loud each channel of a call is over its length, for a picture",
     Action.PAUSE: "Stop keeping what is said in a live call",
     Action.RESUME: "Keep again what is said in a live call",
     Action.HOLD: "Put a call under legal hold",
@@ -28,6 +29,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.ATTACH: "Attach a transcript or a chat to a call; the body is the file",
     Action.ATTACHMENT: "A transcript or chat of a call",
     Action.EXPORT: "Export many calls",
+    Action.EXPORTS: "Exports that have not expired, newest first",
     Action.EXPORT_STATE: "How far an export is",
     Action.EXPORT_FILE: "The file of an export",
     Action.EXPORT_CANCEL: "End an export, or give up its file",
@@ -35,7 +37,8 @@ SUMMARIES: Mapping[Action, str] = {
     Action.RETENTION_WRITE: "Change the rules of retention",
     Action.RETENTION_PREVIEW: "What rules would erase",
     Action.ERASE: "Ask for an erasure",
-    Action.ERASURES: "Erasures that are not done yet, oldest first",
+    Action.ERASURES: "Erasures that are not done yet, oldest first; with state=done those that are, newest first, "
+    "without their receipts",
     Action.ERASURE_STATE: "How far an erasure is, and its receipt",
     Action.ERASURE_APPROVE: "Approve an erasure that somebody else asked for",
     Action.WAIVER: "The waiver that immediate erasure needs",
@@ -46,6 +49,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.USER_UNMAP: "Take a user out of the directory",
     Action.USER_DELETE: "Delete a user no recording refers to",
     Action.AUDIT: "Who did what, newest first; reading it is an entry too",
+    Action.SYSTEM: "How the node fares, for operators; a customer's own calls and storage, for its admins",
     Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
 }
 
@@ -53,14 +57,17 @@ PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
     Action.SEARCH: calls.SEARCH,
     Action.PLAY: media.MEDIA,
     Action.ATTACH: attachments.ATTACH,
+    Action.EXPORTS: exports.LISTED,
     Action.USERS: users.USERS,
     Action.AUDIT: audit.AUDIT,
+    Action.ERASURES: erasures.LISTED,
     Action.INCIDENTS: incidents.INCIDENTS,
 }
 
 ANSWERS: Mapping[Action, str] = {
     Action.SEARCH: "CallPage",
     Action.VIEW: "Call",
+    Action.WAVEFORM: "Waveform",
     Action.PAUSE: "Paused",
     Action.RESUME: "Paused",
     Action.HOLD: "Hold",
@@ -76,6 +83,7 @@ ANSWERS: Mapping[Action, str] = {
     Action.WAIVER: "Waiver",
     Action.WAIVER_WRITE: "Waiver",
     Action.EXPORT: "Export",
+    Action.EXPORTS: "ExportPage",
     Action.EXPORT_STATE: "Export",
     Action.EXPORT_CANCEL: "Export",
     Action.USERS: "UserPage",
@@ -84,6 +92,7 @@ ANSWERS: Mapping[Action, str] = {
     Action.USER_UNMAP: "User",
     Action.AUDIT: "AuditPage",
     Action.INCIDENTS: "IncidentPage",
+    Action.SYSTEM: "System",
 }
 
 BODIES: Mapping[Action, str | None] = {
@@ -124,6 +133,7 @@ FILES: Mapping[Action, Sequence[str]] = {
 
 CONFLICTS: Mapping[Action, str] = {
     Action.PLAY: "The call is not in a state that allows it",
+    Action.WAVEFORM: "The call is not in a state that allows it",
     Action.PAUSE: "The call is not in a state that allows it",
     Action.RESUME: "The call is not in a state that allows it",
     Action.EXPORT_FILE: "The export is not done yet",

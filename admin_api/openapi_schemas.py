@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from admin_api import columns, forgetting_schemas, spreadsheet
+from admin_api import columns, forgetting_schemas, spreadsheet, system_schemas
 from storage.callrows import CallState
 
 DESCRIPTION = """\
@@ -117,6 +117,29 @@ _PROBLEM = _object(
     ("type", "title", "status", "detail"),
 )
 
+_WAVEFORM = _object(
+    {
+        "id": {"type": "string", "format": "uuid"},
+        "started_at": _MAYBE_TIME,
+        "duration_s": {"type": "number", "minimum": 0},
+        "channels": {
+            "type": "array",
+            "items": _object(
+                {
+                    "label": _TEXT,
+                    "peaks": {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 0, "maximum": 1000},
+                        "description": "Peaks of equal stretches of the call, in thousandths of full scale.",
+                    },
+                    "gaps": {"type": "array", "items": {"type": "array"}, "description": "[from, to, reason], seconds."},
+                },
+                ("label", "peaks", "gaps"),
+            ),
+        },
+    },
+    ("id", "started_at", "duration_s", "channels"),
+)
 _EXPORT = _object(
     {
         "id": {"type": "string", "format": "uuid"},
@@ -125,6 +148,7 @@ _EXPORT = _object(
         "media": _MAYBE_TEXT,
         "columns": {"type": ["array", "null"], "items": _TEXT},
         "created_at": _TIME,
+        "created_by": _TEXT,
         "expires_at": _TIME,
         "size_bytes": {"type": ["integer", "null"], "minimum": 0},
         "problem": _MAYBE_TEXT,
@@ -176,12 +200,15 @@ _USER = _object(
 
 SCHEMAS: Mapping[str, Any] = {
     **forgetting_schemas.SCHEMAS,
+    **system_schemas.SCHEMAS,
     "Call": _CALL,
     "Party": _PARTY,
     "Stream": _STREAM,
     "CallPage": _page("Call"),
     "Paused": _object({"id": _TEXT, "paused": {"type": "boolean"}}, ("id", "paused")),
+    "Waveform": _WAVEFORM,
     "Export": _EXPORT,
+    "ExportPage": _page("Export"),
     "ExportRequest": _EXPORT_REQUEST,
     "User": _USER,
     "UserPage": _page("User"),
@@ -194,6 +221,20 @@ SCHEMAS: Mapping[str, Any] = {
     "Incident": _INCIDENT,
     "IncidentPage": _page("Incident"),
     "Problem": _PROBLEM,
+}
+
+_EXAMPLE_EXPORT = {
+    "id": CALL_ID,
+    "state": "done",
+    "format": "xlsx",
+    "media": None,
+    "columns": ["id", "started_at", "party_name"],
+    "created_at": "2026-01-15T09:30:00.000Z",
+    "created_by": "privacy-desk",
+    "expires_at": "2026-01-22T09:30:00.000Z",
+    "size_bytes": 18_231,
+    "problem": None,
+    "progress": None,
 }
 
 _EXAMPLE_CALL = {
@@ -256,18 +297,15 @@ _EXAMPLE_USER = {
 
 EXAMPLES: Mapping[str, Any] = {
     **forgetting_schemas.EXAMPLES,
-    "Export": {
+    **system_schemas.EXAMPLES,
+    "Waveform": {
         "id": CALL_ID,
-        "state": "done",
-        "format": "xlsx",
-        "media": None,
-        "columns": ["id", "started_at", "party_name"],
-        "created_at": "2026-01-15T09:30:00.000Z",
-        "expires_at": "2026-01-22T09:30:00.000Z",
-        "size_bytes": 18_231,
-        "problem": None,
-        "progress": None,
+        "started_at": "2026-01-15T09:30:00.120Z",
+        "duration_s": 252.48,
+        "channels": [{"label": "1", "peaks": [0, 310, 290], "gaps": [[12.0, 13.5, "hold"]]}],
     },
+    "Export": _EXAMPLE_EXPORT,
+    "ExportPage": {"items": [_EXAMPLE_EXPORT], "next_cursor": None},
     "ExportRequest": {"party": "+49 30 123456", "format": "xlsx", "media": "wav", "reason": "Art. 15 request 2026-17"},
     "User": _EXAMPLE_USER,
     "UserPage": {"items": [_EXAMPLE_USER], "next_cursor": None},

@@ -54,6 +54,9 @@ class Desk(Protocol):
     def metrics(self) -> bytes:
         """Return the Prometheus exposition text."""
 
+    async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
+        """Return how a customer's calls and storage fare (None: of no customer), and the node if wanted."""
+
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
 

@@ -38,6 +38,8 @@ class Asked:
     """The running daemon."""
     part: str = ""
     """The id in the path of something that belongs to the object, as sent, "" if there is none."""
+    quiet: bool = False
+    """The page looks again at what it was shown: a success was written down a moment ago."""
 
     @property
     def customer(self) -> Customer:
@@ -49,6 +51,8 @@ class Asked:
 
         Nothing is shown that was not written down before.
         """
+        if self.quiet and outcome == DONE:
+            return
         named = object or self.object
         act = Act(
             actor=self.principal.name,

@@ -28,6 +28,7 @@ class Action(enum.StrEnum):
     SEARCH = "calls.search"
     VIEW = "call.view"
     PLAY = "call.media"
+    WAVEFORM = "call.waveform"
     PAUSE = "call.pause"
     RESUME = "call.resume"
     HOLD = "call.hold"
@@ -36,6 +37,7 @@ class Action(enum.StrEnum):
     ATTACH = "call.attach"
     ATTACHMENT = "call.attachment"
     EXPORT = "export.create"
+    EXPORTS = "exports.list"
     EXPORT_STATE = "export.view"
     EXPORT_FILE = "export.file"
     EXPORT_CANCEL = "export.cancel"
@@ -55,6 +57,7 @@ class Action(enum.StrEnum):
     USER_DELETE = "user.delete"
     AUDIT = "audit.read"
     INCIDENTS = "incidents.list"
+    SYSTEM = "system.view"
     UNKNOWN = "unknown"  # a path that is none of these
 
 
@@ -82,6 +85,7 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/calls", Action.SEARCH, _SEEKERS),
     Rule("GET", "/calls/{id}", Action.VIEW, _SEEKERS),
     Rule("GET", "/calls/{id}/media", Action.PLAY, _HEARERS),
+    Rule("GET", "/calls/{id}/waveform", Action.WAVEFORM, _HEARERS),
     Rule("POST", "/calls/{id}/pause", Action.PAUSE, _ADMIN),
     Rule("POST", "/calls/{id}/resume", Action.RESUME, _ADMIN),
     Rule("PUT", "/calls/{id}/hold", Action.HOLD, _PRIVACY),
@@ -90,6 +94,7 @@ RULES: tuple[Rule, ...] = (
     Rule("POST", "/calls/{id}/attachments", Action.ATTACH, _PRIVACY),
     Rule("GET", "/calls/{id}/attachments/{part}", Action.ATTACHMENT, _HEARERS),
     Rule("POST", "/exports", Action.EXPORT, _PRIVACY),
+    Rule("GET", "/exports", Action.EXPORTS, _PRIVACY),
     Rule("GET", "/exports/{id}", Action.EXPORT_STATE, _PRIVACY),
     Rule("GET", "/exports/{id}/file", Action.EXPORT_FILE, _PRIVACY),
     Rule("DELETE", "/exports/{id}", Action.EXPORT_CANCEL, _PRIVACY),
@@ -109,6 +114,7 @@ RULES: tuple[Rule, ...] = (
     Rule("DELETE", "/users/{id}", Action.USER_DELETE, _PRIVACY),
     Rule("GET", "/audit", Action.AUDIT, (Role.AUDITOR,)),
     Rule("GET", "/incidents", Action.INCIDENTS, (Role.OPERATOR, Role.ADMIN)),
+    Rule("GET", "/system", Action.SYSTEM, (Role.OPERATOR, Role.ADMIN)),
 )
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

@@ -12,6 +12,7 @@ from admin_api.errors import invalid
 from storage.annotations import Annotation
 from storage.attachments import Attachment
 from storage.callrows import MAX_LIMIT, CallRow, CallState
+from storage.erasurerows import State as ErasureState
 from storage.holds import Hold
 
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
@@ -96,6 +97,13 @@ STATE = Parameter(
     "recording, complete or interrupted",
     {"type": "string", "enum": [state.value for state in CallState]},
     "complete",
+)
+ERASURES = Parameter(
+    "state",
+    ErasureState,
+    "approval, running, waiting or done",
+    {"type": "string", "enum": [state.value for state in ErasureState]},
+    "done",
 )
 LIMIT = Parameter(
     "limit",

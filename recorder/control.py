@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import partial
 
+from recorder.disk import Disk, DiskAway
 from recorder.errors import NotPossible
 from storage.container import HEADER, Sealer
 from storage.vault import NewPart
@@ -36,28 +39,35 @@ class ControlPart:
     """An open control part; what `flush` returned from is in the kernel, in one write for all records since the last.
 
     What the disk does not take is kept and tried again before the next record, so that the file stays genuine: a
-    segment that is left out would make everything behind it unreadable.
+    segment that is left out would make everything behind it unreadable. A disk that stands still does not keep the
+    loop waiting (recorder.disk).
     """
 
-    __slots__ = ("_backlog", "_fd", "_fresh", "_held", "_sealer", "name", "size")
+    __slots__ = ("_backlog", "_disk", "_fd", "_fresh", "_handed", "_held", "_sealed", "_sealer", "name", "size")
 
-    def __init__(self, name: str, part: NewPart) -> None:
+    def __init__(self, name: str, part: NewPart, disk: Disk | None = None) -> None:
+        """`disk` writes for the loop; without one, whoever calls waits for the disk."""
         self.name = name
         self._fd = part.fd
+        self._disk = disk
         self._sealer = Sealer(part.secret)
         self.size = HEADER  # bytes in the file
-        self._backlog = bytearray()
+        self._backlog = bytearray()  # sealed, not handed to the disk yet
+        self._handed = bytearray()  # handed to the disk: its thread may be at it
         self._held = b""  # records that are not sealed yet
         self._fresh = False
+        self._sealed = False
 
     def keep(self, kind: int, body: bytes) -> None:
         """Append a record, to be written by the next flush; NotPossible and not kept if too much waits already."""
-        if len(self._backlog) > MAX_BACKLOG:
+        if len(self._backlog) + len(self._handed) > MAX_BACKLOG:
             self._write(b"")
         self._fresh = True
         self._held += record(kind, body)
         if len(self._held) > MAX_HELD:
-            self._write(self._sealer.add(self._take()))
+            data = self._sealer.add(self._take())
+            with suppress(DiskAway):  # it is kept all the same
+                self._write(data)
 
     def flush(self) -> None:
         """Seal what is buffered, so that a crash of the process loses nothing of it.
@@ -72,12 +82,29 @@ class ControlPart:
         self._write(data)
 
     def finish(self) -> None:
-        """Seal the last segment and close the file; after NotPossible only `abandon` is left."""
-        self._write(self._sealer.finish(self._take()))
-        self.abandon()
+        """Seal the last segment and close the file; after NotPossible only `abandon` is left.
+
+        Waits for the disk: from the loop it is for a work of recorder.disk.
+        """
+        self.seal()
+        self._put(bytes(self._backlog))
+        self._backlog.clear()
+        self._close()
+
+    def seal(self) -> None:
+        """Seal the last segment; only `finish` may follow."""
+        if not self._sealed:
+            self._sealed = True
+            self._backlog += self._sealer.finish(self._take())
 
     def abandon(self) -> None:
-        """Close the file as it is."""
+        """Close the file as it is, once the disk has what it was given."""
+        if self._disk is not None and self._disk.away:
+            self._disk.begin(self._close)
+        else:
+            self._close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -88,10 +115,28 @@ class ControlPart:
 
     def _write(self, data: bytes) -> None:
         self._backlog += data
-        while self._backlog:
+        if not (self._backlog or self._handed):
+            return
+        if self._disk is None:
+            ready = self._hand_over()
+            self._put(ready)
+        elif self._disk.away:
+            raise DiskAway
+        else:
+            self._disk.within(partial(self._put, self._hand_over()))
+
+    def _hand_over(self) -> bytes:
+        ready = bytes(self._backlog)
+        self._backlog.clear()
+        return ready
+
+    def _put(self, ready: bytes) -> None:
+        """Write what was handed over; what is not taken stays. In the disk's thread if there is one."""
+        self._handed += ready
+        while self._handed:
             try:
-                written = os.write(self._fd, self._backlog)
+                written = os.write(self._fd, self._handed)
             except OSError as error:
                 raise NotPossible("the control part cannot be written", f"({os.strerror(error.errno or 0)})") from None
-            del self._backlog[:written]
+            del self._handed[:written]
             self.size += written

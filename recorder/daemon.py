@@ -18,6 +18,7 @@ from recorder.checkpoint import Checkpoints
 from recorder.databases import Databases
 from recorder.desk import Desk
 from recorder.directory_job import DirectoryJob
+from recorder.disk import Disk
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
 from recorder.export_job import ExportJob
@@ -32,6 +33,7 @@ from recorder.mending import Mending
 from recorder.metrics import Metrics
 from recorder.node import Node
 from recorder.notify import Notifier
+from recorder.numbering import Numbering
 from recorder.opening import open_customers
 from recorder.resume import Resume
 from recorder.retention_job import RetentionJob, stopper
@@ -45,6 +47,7 @@ from recorder.startup import Startup
 from recorder.stopping import LOOK_SECONDS, Stopping
 from recorder.surface import Surface
 from recorder.syncing import Syncing
+from recorder.system import System
 from recorder.tasks import Tasks
 from recorder.tenancy import Tenants
 from recorder.vouching import Vouching
@@ -122,6 +125,7 @@ class Daemon:
         self._customers = customers
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
         syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
+        disk = opened.enter_context(closing(Disk(lambda problem: log.fault("disk.late", problem))))
         metrics = self.metrics
         self.node = Node(
             settings=settings,
@@ -131,12 +135,13 @@ class Daemon:
             ports=_ports(settings),
             workers=self._crew.workers,
             syncer=syncer,
+            disk=disk,
             indexer=Indexer(time.monotonic, lambda call, error: log.fault("index.fault", error, call=call)),
             notify=Notifier.from_environment(os.environ),
             tasks=self._tasks,
             metrics=metrics,
             log=log,
-            incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir),
+            incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
         )
         self._databases = Databases(self.node)
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
@@ -148,8 +153,10 @@ class Daemon:
         self._crew.listener = self._worker_events.on_event
         signalling = Signalling(self.node, self._runner, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
+        system = System(self.node, self._live)
         chores = (
             self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
+            Numbering(self.node).tend, system.sample,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
@@ -161,7 +168,8 @@ class Daemon:
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
         self._startup = Startup(self.node, self._live, self._mending)
         self._retention = RetentionJob(self.node, stopper(self.node, self._live, self._runner))
-        self._surface = Surface(self.node, Desk(self.node, self._live, self._runner, self._retention.now))
+        desk = Desk(self.node, self._live, self._runner, self._retention.now, system)
+        self._surface = Surface(self.node, desk)
 
     def _sip_server(self, signalling: Signalling) -> Server:
         settings = self._settings

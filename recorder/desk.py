@@ -13,8 +13,10 @@ from recorder.listing import item
 from recorder.live import Live
 from recorder.node import Node
 from recorder.playing import media_parts, render_streams
+from recorder.render_job import PEAKS
 from recorder.rendering import Renderer, RenderFailed
 from recorder.runner import Runner
+from recorder.system import System
 from storage.calls import CallRow
 from storage.customers import Customer
 
@@ -25,6 +27,7 @@ CONTENT_TYPES = {
     "mp3": "audio/mpeg",
     "mkv": "video/x-matroska",
     "pcap": "application/vnd.tcpdump.pcap",
+    PEAKS: "application/json",
 }
 
 SETTLE_SECONDS = 5.0
@@ -34,8 +37,16 @@ SETTLE_SECONDS = 5.0
 class Desk:
     """The daemon's side of the admin API."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner, clock: Callable[[], datetime] | None = None) -> None:
-        """`clock` gives the time that retention decides by."""
+    def __init__(
+        self,
+        node: Node,
+        live: Live,
+        runner: Runner,
+        clock: Callable[[], datetime] | None = None,
+        system: System | None = None,
+    ) -> None:
+        """`clock` gives the time that retention decides by; `system` has the samples of the last hour."""
+        self._system = system or System(node, live)
         self._clock = clock or (lambda: node.now().wall)
         self._node = node
         self._live = live
@@ -109,6 +120,10 @@ class Desk:
     def metrics(self) -> bytes:
         """Return the Prometheus page."""
         return self._node.metrics.page()
+
+    async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
+        """Return how a customer's calls and storage fare, and the node if wanted."""
+        return await self._system.document(customer, node=node)
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""

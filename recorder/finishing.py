@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from media.sockets import Pair
@@ -64,10 +65,12 @@ class Finishing:
         """Write and seal everything, wait until it is durable, then answer and index."""
         try:
             async with call.files:
-                if command.sealed:
-                    self._seal(call, command.document, sealed=True)
-                else:  # repairing waits for the disk
-                    await asyncio.to_thread(self._seal, call, command.document, sealed=False)
+                if call.control:
+                    call.control.keep(c.Kept.CALL, encode(command.document))
+                    call.control.seal()
+                await self.node.disk.patiently(partial(_put_away, call, sealed=command.sealed))
+                if call.media_part > 1 or not command.sealed:  # repairing takes the disk a while
+                    await asyncio.to_thread(self._end_media, call)
             await self._durability.wait(call.epoch)
         except (StorageError, NotPossible, OSError) as problem:
             self._not_durable(call, command.document, problem)
@@ -107,16 +110,8 @@ class Finishing:
             self.node.endpoint.refuse(token, 500, self.node.monotonic())
         self.node.flush()
 
-    def _seal(self, call: LiveCall, document: Mapping[str, Any], *, sealed: bool) -> None:
-        """End every part: control first, since it says what the media are."""
-        vault = call.customer.vault
-        if call.control:
-            call.control.keep(c.Kept.CALL, encode(document))
-            call.control.finish()
-            vault.finish(call.id, call.leaf, call.control.name)
-        if call.media_part and sealed:
-            vault.finish(call.id, call.leaf, f"m{call.media_part}")
-        for number in range(1, call.media_part + (not sealed)):
+    def _end_media(self, call: LiveCall) -> None:
+        for number in range(1, call.media_part + 1):
             self.end_part(call, f"m{number}")
 
     def end_part(self, call: LiveCall, part: str, committed: int | None = None) -> None:
@@ -204,6 +199,16 @@ class Finishing:
         self._let_go(call)
         self._mending.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()
+
+
+def _put_away(call: LiveCall, *, sealed: bool) -> None:
+    """End the newest parts, the media only if they are `sealed`; control first, since it says what the media are."""
+    vault = call.customer.vault
+    if call.control:
+        call.control.finish()
+        vault.finish(call.id, call.leaf, call.control.name)
+    if call.media_part and sealed:
+        vault.finish(call.id, call.leaf, f"m{call.media_part}")
 
 
 def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recorder.disk import Work
 from recorder.folders import probe
 from recorder.live import Live, LiveCall
 from recorder.node import Node
@@ -50,6 +51,7 @@ class Housekeeping:
         self.draining = False
         self._accepting = True
         self._busy_since: float | None = None
+        self._probing: Work[bool] | None = None
 
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
@@ -57,6 +59,8 @@ class Housekeeping:
             return "draining"
         if not self._node.storage_well:
             return "storage"
+        if self._node.disk.away:
+            return "disk stands still"
         if len(self._live) >= self._node.settings.sip.max_calls:
             return "limit reached"
         if self._busy_since is not None and self._node.monotonic() - self._busy_since >= BUSY_SECONDS:
@@ -124,20 +128,28 @@ class Housekeeping:
         if well != self._node.storage_well:
             self._node.storage_well = well
             self._node.log.info("storage.well" if well else "storage.full")
-        self._node.metrics.storage_state.set(1 if well else 0)
+        self._node.metrics.storage_state.set(1 if well and not self._node.disk.away else 0)
 
     def _room(self) -> bool:
         node = self._node.settings.node
         return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
 
     def _probe(self) -> bool:
-        """Write, sync and remove a small file after trouble: space alone does not mean that writing works again."""
-        node = self._node.settings.node
+        """Write, sync and remove a small file after trouble: space alone does not mean that writing works again.
+
+        A disk that takes long over it is asked at the next beat what came of it.
+        """
+        asked = self._probing or self._node.disk.begin(self._write)
+        self._probing = None if asked.over else asked
         try:
-            probe(node.data_dir)
-            probe(node.runtime_dir)
+            return asked.over and asked.outcome()
         except OSError:
             return False
+
+    def _write(self) -> bool:
+        node = self._node.settings.node
+        probe(node.data_dir)
+        probe(node.runtime_dir)
         return True
 
 

@@ -11,11 +11,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from recorder.document import rfc3339
+from recorder.errors import NotPossible
 from storage.customers import customer_folder
 from storage.incidents import KEPT, Incident, IncidentFile, clean
 
@@ -25,14 +27,23 @@ RUN_BYTES = 6
 AT_ONCE = 50
 """Incidents of one write: a disk that takes nothing is asked at each new incident, and thousands may wait."""
 
+Do = Callable[[Callable[[], Any]], Any]
+"""Does something on the disk and returns what comes of it; raises OSError or NotPossible."""
+
 _Key = tuple[str, tuple[tuple[str, Any], ...]]
+
+
+def at_once(work: Callable[[], Any]) -> Any:
+    """Do it and wait for it."""
+    return work()
 
 
 class _Owned:
     """The incidents of one owner: those of this process, and the file."""
 
-    def __init__(self, file: IncidentFile | None) -> None:
+    def __init__(self, file: IncidentFile | None, do: Do) -> None:
         self._file = file
+        self._do = do
         self._renew = False
         self.entries: deque[Incident] = deque(maxlen=KEPT)
         self.newest: dict[_Key, Incident] = {}
@@ -53,14 +64,14 @@ class _Owned:
         try:
             while self._unsaved:
                 some = list(islice(self._unsaved.values(), AT_ONCE))
-                self._renew = self._file.append(some)
+                self._renew = self._do(partial(self._file.append, some))
                 for each in some:
                     del self._unsaved[each.id]
             if self._renew:
-                self._file.renew()
+                self._do(self._file.renew)
                 self._renew = False
-        except OSError:
-            return  # kept, and housekeeping calls again
+        except (OSError, NotPossible):
+            return  # kept, and housekeeping calls again; what is written twice is read once
 
     def every(self) -> list[Incident]:
         """Return all incidents, oldest first."""
@@ -78,9 +89,10 @@ class Incidents:
 
     SAME_SECONDS = 60.0
 
-    def __init__(self, clock: Callable[[], datetime], data_dir: Path | None = None) -> None:
-        """`data_dir` is where the files lie; without it nothing outlives the process."""
+    def __init__(self, clock: Callable[[], datetime], data_dir: Path | None = None, do: Do = at_once) -> None:
+        """`data_dir` is where the files lie; without it nothing outlives the process. `do` writes for us."""
         self._clock = clock
+        self._do = do
         self._data_dir = data_dir
         self._run = os.urandom(RUN_BYTES).hex()
         self._count = 0
@@ -119,7 +131,7 @@ class Incidents:
     def _of(self, owner: str | None) -> _Owned:
         owned = self._owned.get(owner)
         if owned is None:
-            owned = self._owned[owner] = _Owned(self._file(owner))
+            owned = self._owned[owner] = _Owned(self._file(owner), self._do)
         return owned
 
     def _file(self, owner: str | None) -> IncidentFile | None:

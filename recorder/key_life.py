@@ -7,14 +7,17 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder import key_backup, making
+from recorder.backup_mark import mark
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.settings import Settings
 from recorder.shell_acts import note
 from storage import customers
+from storage.accounts import Accounts
 from storage.durable import Disk, disk_errors
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong
 from storage.exports import FOLDER as EXPORTS
@@ -89,6 +92,7 @@ def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> 
     data = key_backup.encrypt(key_backup.pack(root.secret, gather(settings, root), at), recipients)
     if not making.write_new(to, data):
         raise WrongUse(f"{to} exists already.", "Choose another file.")
+    mark(settings.node.data_dir, datetime.fromtimestamp(at, UTC), Disk())
     return [customer.name for customer in settings.customers]
 
 
@@ -170,6 +174,7 @@ def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSec
         vault = Vault(customers.customer_folder(data, name) / each, name, keys)
         keys.skip((ref.leaf for ref in vault.walk()), SPARE_BLOCKS)
     keys.skip(Journal(customers.customer_folder(data, name), keys).leaves(), SPARE_BLOCKS)
+    keys.skip(Accounts(customers.customer_folder(data, name), name, keys).leaves(), SPARE_BLOCKS)
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from media.ports import Ports
 from media.sockets import Pair
+from recorder.disk import Disk, DiskAway
 from recorder.events import Now
 from recorder.incidents import Incidents
 from recorder.indexer import Indexer
@@ -42,6 +43,7 @@ class Node:
     ports: Ports[Pair]
     workers: Workers
     syncer: Syncer
+    disk: Disk
     indexer: Indexer
     notify: Notifier
     tasks: Tasks
@@ -83,10 +85,14 @@ class Node:
         return self.certificate
 
     def storage_trouble(self, problem: Exception) -> None:
-        """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again."""
-        if self.storage_well:
-            self.log.fault("storage.trouble", problem)
-        self.storage_well = False
+        """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again.
+
+        A disk that stands still needs no finding: it is well when it goes on (recorder.disk).
+        """
+        if not isinstance(problem, DiskAway):
+            if self.storage_well:
+                self.log.fault("storage.trouble", problem)
+            self.storage_well = False
         self.metrics.storage_state.set(0)
         self.load_changed()
 

@@ -20,7 +20,14 @@ DEFAULT_COUNTRY = "DE"
 def storage_settings(configured: Configured) -> CustomerSettings:
     """Return what storage needs to know of a customer."""
     country = configured.country or DEFAULT_COUNTRY
-    return CustomerSettings(configured.name, country, configured.retention_days, configured.approve_erasures)
+    return CustomerSettings(
+        configured.name,
+        country,
+        configured.retention_days,
+        configured.approve_erasures,
+        configured.extension_digits,
+        configured.purge_users,
+    )
 
 
 def _now() -> datetime:

@@ -11,6 +11,8 @@ from media.codecs import Format
 from media.encode import Container
 from recorder.errors import RecorderError
 
+PEAKS = "peaks"
+"""A form that is no file for people: how loud each channel is over the length of the call, as JSON."""
 MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
 
 
@@ -54,7 +56,8 @@ class Job:
     # in order
     streams: Sequence[JobStream]
     # channel i is the i-th audio stream
-    form: Container
+    form: Container | str
+    # or PEAKS
     output: int
     # writable descriptor, inherited, at the place where the file begins
     parent: int
@@ -83,7 +86,8 @@ def from_json(data: bytes) -> Job:
         document = json.loads(data)
         parts = [_part(part) for part in document["parts"]]
         streams = [_stream(stream) for stream in document["streams"]]
-        return Job(parts, streams, Container(document["form"]), int(document["output"]), int(document["parent"]))
+        form = PEAKS if document["form"] == PEAKS else Container(document["form"])
+        return Job(parts, streams, form, int(document["output"]), int(document["parent"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadJob("the render job cannot be read") from None
 

@@ -18,13 +18,15 @@ from media import pcapfile, records, render, wavfile
 from media.encode import Container, Encoder
 from media.errors import MediaError
 from media.mosaic import HEIGHT, WIDTH, Mosaic
+from media.peaks import Peaks
 from recorder.confine import confine
 from recorder.errors import RecorderError
-from recorder.render_job import MAX_JOB, BadJob, Job, JobPart, from_json
+from recorder.render_job import MAX_JOB, PEAKS, BadJob, Job, JobPart, from_json
 from storage.container import PartSecret, Reader
 from storage.errors import DamagedPart, Torn
 
 BUFFER = 1 << 20  # bytes written at once
+MOST_GAPS = 500  # of a channel in a picture of its sound; more than that are no wider than a dot
 PROGRESS_STEPS = 100  # lines of progress in all
 
 
@@ -79,10 +81,12 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     if job.form is Container.WAV:
         out.write(wavfile.header(measured.rate, len(streams), measured.samples))
         report = render.render(measured, source.records(), out.write)
+    elif job.form == PEAKS:
+        report = _loudness(measured, source, out)
     elif pictures:
         return _film(measured, pictures, source, out)
     else:
-        encoder = Encoder(out, job.form, measured.rate, [stream.label for stream in streams])
+        encoder = Encoder(out, Container(job.form), measured.rate, [stream.label for stream in streams])
         report = render.render(measured, source.records(), encoder.give)
         encoder.finish()
     return asdict(report) | {"torn_parts": source.torn}
@@ -90,6 +94,19 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
 
 def _chosen(job: Job, media: str) -> list[render.RenderStream]:
     return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+
+
+def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> render.Report:
+    """Write how loud each channel is over the length of the call, and where its gaps are."""
+    peaks = Peaks(len(measured.streams), measured.samples)
+    report = render.render(measured, source.records(), peaks.give)
+    channels = [
+        {"label": stream.label, "peaks": found, "gaps": stream.gaps[:MOST_GAPS]}
+        for stream, found in zip(report.streams, peaks.thousandths(), strict=True)
+    ]
+    shown = {"seconds": report.seconds, "started_ns": report.started_ns, "channels": channels}
+    out.write(json.dumps(shown, separators=(",", ":")).encode())
+    return report
 
 
 def _film(

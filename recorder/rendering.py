@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from media.encode import Container
 from recorder.errors import RecorderError
-from recorder.render_job import Job, JobPart, JobStream, to_json
+from recorder.render_job import PEAKS, Job, JobPart, JobStream, to_json
 
 AT_ONCE = 2  # workers; they are niced, but memory is not
 TIME_OUT = 900.0  # s for one file, waiting for a turn not counted
@@ -103,7 +103,9 @@ async def render(
     return await Renderer(at_once=1).render(parts, streams, form, out_fd, on_progress)
 
 
-def _container(form: Container | str) -> Container:
+def _container(form: Container | str) -> Container | str:
+    if form == PEAKS:
+        return PEAKS
     try:
         return Container(form)
     except ValueError:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from media.errors import MediaError
@@ -19,6 +20,7 @@ from recorder import commands as c
 from recorder import events as e
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.control import ControlPart
+from recorder.disk import DiskAway
 from recorder.document import encode
 from recorder.errors import NotPossible
 from recorder.finishing import Finishing
@@ -129,7 +131,7 @@ class Runner:
                 self.node.log.warning("media.no_port")
                 return e.OpenFailed("no-port")
             self.node.storage_trouble(problem)
-            return e.OpenFailed("storage")
+            return e.OpenFailed("disk" if isinstance(problem, DiskAway) else "storage")
         call.pairs.update(opened)
         self._store(call, opened)
         return e.Opened({number: pair.port for number, pair in opened.items()})
@@ -158,27 +160,23 @@ class Runner:
     def _create_files(self, call: LiveCall) -> None:
         """Create everything that the answer promises; what fails is taken back by Discard."""
         call.epoch = self.node.syncer.epoch
-        call.control = ControlPart("c1", call.customer.vault.create(call.id, call.leaf, "c1"))
+        control, media = self.node.disk.within(partial(_first_parts, call), lambda parts: _take_back(*parts))
+        call.control = ControlPart("c1", control, self.node.disk)
+        call.media_part, call.media_fd, call.part = 1, media.fd, part_of("m1", media)
         for kind, body in call.early:
             call.control.keep(kind, body)
         call.early.clear()
         call.spool_fd = self.checkpoints.begin(call.id)
-        call.part = self.next_part(call)
 
     def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
         """Create a part of the first free number from `number` on: a process that was killed may have made some."""
-        for free in range(number, number + MAX_TAKEN):
-            try:
-                return free, call.customer.vault.create(call.id, call.leaf, f"{kind}{free}")
-            except PartExists:
-                continue
-        raise NotPossible("the parts of this recording are numbered beyond reason")
+        return self.node.disk.within(partial(_free_part, call, kind, number), lambda made: _take_back(made[1]))
 
     def new_control(self, call: LiveCall, least: int = 0) -> None:
         """Begin the next control part, number `least` or above, and have the ones before ended."""
         before = call.control
         number, part = self.new_part(call, "c", least or (int(before.name[1:]) + 1 if before else 1))
-        call.control = ControlPart(f"c{number}", part)
+        call.control = ControlPart(f"c{number}", part, self.node.disk)
         if before:
             with suppress(NotPossible):  # what it did not take is in the checkpoint too
                 before.flush()
@@ -282,6 +280,33 @@ class Runner:
 
     def _discard(self, call: LiveCall, _: c.Discard) -> None:
         self.finishing.discard(call)
+
+
+def _first_parts(call: LiveCall) -> tuple[NewPart, NewPart]:
+    """Create the first two parts of a recording, or none."""
+    vault = call.customer.vault
+    control = vault.create(call.id, call.leaf, "c1")
+    try:
+        return control, vault.create(call.id, call.leaf, "m1")
+    except BaseException:
+        _take_back(control)
+        raise
+
+
+def _free_part(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
+    for free in range(number, number + MAX_TAKEN):
+        try:
+            return free, call.customer.vault.create(call.id, call.leaf, f"{kind}{free}")
+        except PartExists:
+            continue
+    raise NotPossible("the parts of this recording are numbered beyond reason")
+
+
+def _take_back(*parts: NewPart) -> None:
+    """Remove parts that nobody waited for; nothing was written to them."""
+    for part in parts:
+        os.close(part.fd)
+        os.unlink(part.path)
 
 
 def _fd_name(pair: Pair) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from recorder import events as e
+from recorder.disk import DiskAway
 from recorder.errors import NotPossible
 from recorder.limits import Rates, within
 from recorder.live import Live, LiveCall
@@ -104,10 +106,11 @@ class Signalling:
             return
         try:
             offered = self._first(event)
-            leaf = customer.keys.allocate(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
-        except StorageError as problem:
+            leaf = self._number(customer)
+        except (StorageError, NotPossible) as problem:
             self._node.storage_trouble(problem)
-            self._refuse(event, 503, "storage", customer, retry_after=30)
+            reason = "disk" if isinstance(problem, DiskAway) else "storage"
+            self._refuse(event, 503, reason, customer, retry_after=30)
             return
         except OSError:
             self._refuse(event, 503, "no-route", customer, retry_after=30)
@@ -120,6 +123,14 @@ class Signalling:
         self._live.add(call)
         self._runner.guarded(call, offered)
         self._node.load_changed()
+
+    def _number(self, customer: Customer) -> int:
+        """Give a new recording its leaf: from memory, unless there are so few that the disk may be asked for more."""
+        if self._node.disk.away:
+            raise DiskAway
+        day = int(self._node.now().wall.timestamp()) // DAY_SECONDS
+        take = partial(customer.keys.allocate, day)
+        return self._node.disk.within(take) if customer.keys.low(day) else take()
 
     def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed."""

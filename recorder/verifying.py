@@ -13,7 +13,7 @@ from storage.calls import Query
 from storage.customers import Customer
 from storage.errors import SealBroken, StorageError
 from storage.journal import FILE_NAME as PAPERS
-from storage.journal import differences
+from storage.replay import differences
 from storage.vault import PartRef
 
 GRACE_SECONDS = 5.0

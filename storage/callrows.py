@@ -68,11 +68,33 @@ class CallRow:
     """When retention ends, None if never or not known yet."""
     details: dict[str, Any] = field(default_factory=dict, repr=False)
     """Everything else, JSON-able, sealed in the database: session_id, parties, streams."""
+    matched: bool = False
+    """Its parties were looked for among the users of the directory (storage.correlation)."""
 
     @property
     def day(self) -> int:
         """Day of the leaf, in days since 1970-01-01 UTC."""
         return self.leaf >> DAY_SHIFT
+
+
+@dataclass(frozen=True, slots=True)
+class Amended:
+    """A call in which something was found out later."""
+
+    id: str
+    """Id of the call."""
+    leaf: int
+    """Its leaf."""
+    version: int
+    """Version of the row that was looked at; a newer one is left alone."""
+    sealed: bytes | None = None
+    """Details and forms as they should be (storage.calls.Calls.seal), None if nothing is new."""
+    erase_after: int | None = None
+    """When retention ends, in microseconds since 1970-01-01 UTC; for a call with something new."""
+    gained: frozenset[str] = frozenset()
+    """Search forms that it did not have."""
+    lost: frozenset[str] = frozenset()
+    """Search forms that it has no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +115,8 @@ class Query:
     """`next_cursor` of the page before."""
     related: tuple[str, ...] = field(default=(), repr=False)
     """Names of a call, of which any will do; not together with a party."""
+    user: str | None = None
+    """Id of a user who is a party, or may be one where several may; not together with a party."""
     exact: bool = False
     """Do not take digits for the last digits of a longer number: for erasure, which must not reach a second person."""
 
@@ -180,6 +204,7 @@ def columns(row: CallRow) -> dict[str, Any]:
         "size_bytes": row.size_bytes,
         "hold": row.hold,
         "erase_after": None if row.erase_after is None else to_micros(row.erase_after),
+        "matched": row.matched,
     }
 
 
@@ -196,6 +221,7 @@ def from_columns(record: Any, details: dict[str, Any]) -> CallRow:
         hold=record.hold,
         erase_after=None if record.erase_after is None else from_micros(record.erase_after),
         details=details,
+        matched=record.matched,
     )
 
 

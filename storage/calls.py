@@ -16,13 +16,26 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity
-from storage.callrows import MAX_LIMIT, STATE_CODES, BadDetails, CallRow, CallState, Page, Query, columns, met, pack
+from storage.callrows import (
+    DAY_SHIFT,
+    MAX_LIMIT,
+    STATE_CODES,
+    Amended,
+    BadDetails,
+    CallRow,
+    CallState,
+    Page,
+    Query,
+    columns,
+    met,
+    pack,
+)
 from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Keys, context, open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten, SealBroken, StorageError
 from storage.newid import is_id
-from storage.search import NEWEST, READ_COLUMNS, candidates, search
+from storage.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
 from storage.tables import call_tokens, calls, days
 from storage.tokens import tokens
 
@@ -125,12 +138,45 @@ class Calls:
         """
         async with self._database.reading() as connection:
             leaves = await candidates(connection, self._day_keys, query, self._country)
-        needles = None if query.party is None else identity.asked(query.party, self._country, exact=query.exact)
+        needles = needles_of(query, self._country)
         for start in range(0, len(leaves), size):
             asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(leaves[start : start + size])).order_by(*NEWEST)
             async with self._database.reading() as connection:
                 records = (await connection.execute(asked)).all()
             yield Batch(len(leaves), self._keys, records, needles)
+
+    def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
+        """Seal the personal part of a row, from any thread; raises Forgotten."""
+        return self._keys.seal(row.leaf, LABEL_DETAILS, pack(row.details, forms), context(row.id))
+
+    async def amend(self, connection: AsyncConnection, found: Sequence[Amended]) -> int:
+        """Write what was found out about calls that are still as they were read; return how many of them changed."""
+        versions: dict[str, int] = {}
+        for part in _batches([each.id for each in found]):
+            asked = sa.select(calls.c.id, calls.c.version).where(calls.c.id.in_(part)).with_for_update()
+            versions.update((row.id, row.version) for row in await connection.execute(asked))
+        same = [each for each in found if versions.get(each.id) == each.version]
+        for part in _batches([each.id for each in same if each.sealed is None]):
+            await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
+        anew = [each for each in same if each.sealed is not None]
+        if anew:
+            values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
+            await connection.execute(_AMEND, values)
+            await self._amend_tokens(connection, anew)
+        return len(anew)
+
+    async def _amend_tokens(self, connection: AsyncConnection, anew: Sequence[Amended]) -> None:
+        by_day = await self._keys_of(connection, {each.leaf >> DAY_SHIFT for each in anew})
+        gained, lost = [], []
+        for each in anew:
+            day = each.leaf >> DAY_SHIFT
+            gained += [{"day": day, "token": t, "leaf": each.leaf} for t in tokens(by_day[day], each.gained)]
+            lost += [{"b_day": day, "b_token": t, "b_leaf": each.leaf} for t in tokens(by_day[day], each.lost)]
+        if lost:
+            await connection.execute(_DELETE_TOKEN, lost)
+        if gained:
+            insert = _insert(connection.dialect.name)(call_tokens).on_conflict_do_nothing()
+            await connection.execute(insert, sorted(gained, key=lambda t: (t["day"], t["token"])))
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
         """List id and leaf of the calls in state recording."""
@@ -157,6 +203,11 @@ class Calls:
         """Count the rows, readable or not."""
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0)
+
+    async def total_bytes(self) -> int:
+        """Add up what the calls take in the vault; reads every row."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.size_bytes), 0))) or 0)
 
     async def set_hold(self, id: str, held: bool) -> bool:
         """Mark a call as held or not; False if there is none."""
@@ -202,7 +253,7 @@ class Calls:
             if finished and row.state == CallState.RECORDING:
                 continue
             try:
-                sealed[id] = self._keys.seal(row.leaf, LABEL_DETAILS, pack(row.details, forms), context(id))
+                sealed[id] = self.seal(row, forms)
             except Forgotten:
                 continue
         return sealed
@@ -310,8 +361,12 @@ def _batches(values: Sequence[V]) -> Iterator[Sequence[V]]:
     return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
 
 
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
 def _upsert(dialect: str) -> Any:
-    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(calls)
+    insert = _insert(dialect)(calls)
     changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
     recording = STATE_CODES[CallState.RECORDING]
     return insert.on_conflict_do_update(
@@ -321,6 +376,16 @@ def _upsert(dialect: str) -> Any:
     )
 
 
+_AMEND = (
+    calls.update()
+    .where(calls.c.id == sa.bindparam("b_id"))
+    .values(
+        sealed=sa.bindparam("b_sealed"),
+        erase_after=sa.bindparam("b_erase_after"),
+        matched=True,
+        version=calls.c.version + 1,
+    )
+)
 _DELETE_TOKEN = call_tokens.delete().where(
     call_tokens.c.day == sa.bindparam("b_day"),
     call_tokens.c.token == sa.bindparam("b_token"),

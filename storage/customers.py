@@ -14,11 +14,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage.accounts import Accounts
 from storage.annotations import Annotations
 from storage.attachments import Attachments
 from storage.audit import Audit
 from storage.calls import Calls
+from storage.candidates import Candidates
 from storage.columnsets import ColumnSets
+from storage.correlation import Correlation
 from storage.credentials import Credentials
 from storage.database import Database
 from storage.erasure import Erasures
@@ -27,10 +30,11 @@ from storage.exports import FOLDER as EXPORTS
 from storage.exports import Exports
 from storage.forgetting import Forgetting
 from storage.holds import Holds
-from storage.journal import Cabinet, Journal, settle
+from storage.journal import Cabinet, Journal
 from storage.keys import CustomerKeys
 from storage.keytree import LAST_LEAF
 from storage.ledger import Ledger
+from storage.requests import Requests
 from storage.restored import reapply
 from storage.retention import Retention
 from storage.room import Room
@@ -61,6 +65,10 @@ class CustomerSettings:
     """Default rule of retention, None for ever."""
     approval: bool = False
     """A second person has to approve every request for erasure."""
+    extension_digits: int = 0
+    """Last digits of the users' numbers that are their extension, 0 where the directory says which it is."""
+    purge_users: bool = False
+    """An inactive user goes with the last recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class Customer:
     """Index of calls."""
     credentials: Credentials
     """API tokens."""
+    accounts: Accounts
+    """Who may sign in to the page."""
     audit: Audit
     """Audit log."""
     holds: Holds
@@ -101,10 +111,16 @@ class Customer:
     """Transcripts and chats of calls."""
     exports: Exports
     """Exports that were asked for."""
+    requests: Requests
+    """Requests of people who were recorded."""
+    candidates: Candidates
+    """Finds the calls that may concern somebody who asks."""
     column_sets: ColumnSets
     """Columns of exports, under names."""
     users: Users
     """Directory users."""
+    correlation: Correlation
+    """Which of them took part in which call."""
     journal: Journal
     """What exists only in the database, written beside it."""
     catch_up: Callable[[], Awaitable[object]]
@@ -221,6 +237,8 @@ def _assemble(
     erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, journal, signer, now)
     holds = Holds(cabinet)
     holds.released = erasures.wanted.set
+    users = Users(cabinet, calls)
+    correlation = Correlation(index, keys, calls, users, rules, settings.country, settings.extension_digits)
     exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), now)
     forgetting.derived = exports.unlink
     return Customer(
@@ -232,6 +250,7 @@ def _assemble(
         database=index,
         calls=calls,
         credentials=Credentials(folder, name),
+        accounts=Accounts(folder, name, keys),
         audit=audit,
         holds=holds,
         waivers=Waivers(cabinet),
@@ -241,8 +260,11 @@ def _assemble(
         annotations=Annotations(cabinet),
         attachments=Attachments(cabinet, vault),
         exports=exports,
+        requests=Requests(cabinet, name, exports, erasures, signer),
+        candidates=Candidates(calls, users, correlation, settings.country),
         column_sets=ColumnSets(cabinet),
-        users=Users(cabinet, calls),
+        users=users,
+        correlation=correlation,
         journal=journal,
         catch_up=partial(_catch_up, name, index, ledger, forgetting, journal, signer, now),
         now=now,
@@ -258,11 +280,10 @@ async def _catch_up(
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> None:
-    """Give a lost database its papers back, then an old one what was erased since."""
-    await settle(journal, index)
+    """Give a lost database its papers back, and an old one what was erased and written since."""
+    await reapply(name, index, ledger, forgetting, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)
-    await reapply(name, index, ledger, forgetting, journal, signer, now)
 
 
 def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:

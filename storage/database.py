@@ -31,7 +31,7 @@ from storage.errors import StorageError
 from storage.instants import to_micros
 
 FILE_NAME = "index.sqlite3"
-HEAD = "0003"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+HEAD = "0004"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
 CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
@@ -59,6 +59,9 @@ _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 
 
 _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
+
+
+_WRITING: ContextVar[AsyncConnection | None] = ContextVar("writing", default=None)  # this task's transaction
 
 
 class DatabaseAway(StorageError):
@@ -140,7 +143,11 @@ class Database:
         async with _translated(), self._writer, self._engine.connect() as connection:
             await connection.execution_options(writing=True)
             async with connection.begin():
-                yield connection
+                _WRITING.set(connection)
+                try:
+                    yield connection
+                finally:
+                    _WRITING.set(None)
 
     async def scrub(self) -> None:
         """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL.
@@ -179,6 +186,11 @@ class Database:
         async with self.writing() as connection:
             await alone(connection)
             await connection.run_sync(_bring_up, self.customer, now)
+
+
+def writer() -> AsyncConnection | None:
+    """Return the connection of the writing transaction that this task is in, None if it is in none."""
+    return _WRITING.get()
 
 
 async def alone(connection: AsyncConnection) -> None:

@@ -8,6 +8,7 @@ For the API:
         raises NoErasure (404), OwnRequest (403), NoWaiver (409)
     erasure = await customer.erasures.get(id)                                Erasure or None: id, state, receipt, …
     rows    = await customer.erasures.open()                                 those that are not done
+    page    = await customer.erasures.done(limit, cursor)                    those that are
 For the daemon (recorder.retention_job):
     await customer.erasures.work(stop_live)    carries out what can be; False if something has to be tried again
     customer.erasures.wanted                   asyncio.Event: there is work
@@ -31,7 +32,7 @@ from storage import erasurerows as rows
 from storage import journal, papers, receipts, waivers
 from storage.audit import Audit
 from storage.audit_chain import Act
-from storage.callrows import DAY_SHIFT, CallState, Query
+from storage.callrows import DAY_SHIFT, BadCursor, CallState, Query
 from storage.calls import Calls
 from storage.database import Database
 from storage.erasurerows import Doomed, Erasure, State, Step, shown
@@ -45,6 +46,7 @@ from storage.vault import Vault
 
 RECORDER = "recorder"
 _KIND = "erasure"
+MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
 
 StopLive = Callable[[str], Awaitable[None]]
 """Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
@@ -189,6 +191,16 @@ class Erasures:
         asked = erasures.select().where(erasures.c.state != State.DONE.value).order_by(erasures.c.requested_at)
         async with self._database.reading() as connection:
             return tuple(shown(record) for record in await connection.execute(asked))
+
+    async def done(self, limit: int, cursor: str | None = None) -> tuple[Sequence[Erasure], str | None]:
+        """Return a page of what is done, newest first and without receipts, and the cursor of the next one.
+
+        Raises BadCursor.
+        """
+        async with self._database.reading() as connection:
+            found = await rows.done(connection, limit + 1, None if cursor is None else _position(cursor))
+        more = f"{found[limit - 1].done_at}.{found[limit - 1].id}" if len(found) > limit else None
+        return tuple(shown(record) for record in found[:limit]), more
 
     async def _asked(self, id: str, by: str) -> Query | None:
         """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest."""
@@ -339,6 +351,13 @@ class Erasures:
 
     async def _note(self, action: str, object: str, reason: str = "") -> None:
         await asyncio.wrap_future(self._audit.append(Act(RECORDER, "system", action, object, "done", reason)))
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    at, _, id = cursor.partition(".")
+    if not at.isdecimal() or len(at) > MAX_DIGITS or not is_id(id):
+        raise BadCursor("the cursor was not made here")
+    return int(at), id
 
 
 def _written(query: Query | None) -> dict[str, Any]:

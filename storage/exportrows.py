@@ -26,7 +26,7 @@ class Request:
     """What was asked for; sealed for as long as it is kept."""
 
     format: str
-    """xlsx, csv or json."""
+    """xlsx, csv, json, or "report"."""
     columns: tuple[str, ...]
     """Names of columns in the order wanted."""
     reason: str = field(repr=False)
@@ -39,6 +39,14 @@ class Request:
     """Format of the media files, None for none."""
     silence_others: bool = False
     """Leave the streams of everybody but the party out of the media files."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of, None for an export."""
+    other_parties: bool = False
+    """Name everybody else too; of reports, as exports name their columns."""
+    recipient: str | None = None
+    """Whom the file is encrypted to by age."""
+    passphrase: str | None = field(default=None, repr=False)
+    """What it is encrypted with by age; forgotten once the file is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class Export:
     state: ExportState
     """Running, done, failed or cancelled."""
     format: str
-    """xlsx, csv or json."""
+    """xlsx, csv, json, or "report"."""
     created_at: datetime
     """When it was asked for."""
     created_by: str
@@ -67,14 +75,25 @@ class Export:
     """How often it was begun."""
     problem: str | None = None
     """Why it failed: a sentence without personal data."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of; known also once it failed."""
 
 
-def seal(keys: papers.Keeper, leaf: int, id: str, request: Request | None, tries: int, problem: str | None) -> bytes:
+def seal(
+    keys: papers.Keeper,
+    leaf: int,
+    id: str,
+    request: Request | None,
+    tries: int,
+    problem: str | None,
+    case: str | None = None,
+) -> bytes:
     """Seal what is not to be read on the disk; raises Forgotten."""
     asked = None
     if request is not None:
         asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
-    return papers.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem})
+        case = request.case
+    return papers.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem, "case": case})
 
 
 def shown(keys: papers.Keeper, record: Any) -> Export | None:
@@ -95,6 +114,7 @@ def shown(keys: papers.Keeper, record: Any) -> Export | None:
         _request(told["request"]),
         int(told["tries"]),
         told["problem"],
+        told.get("case"),
     )
 
 

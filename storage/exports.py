@@ -2,7 +2,9 @@
 
 For the API:
     export = await customer.exports.file(Request(…), by=NAME)    raises TooMany (503)
+        `beside` does more in the same transaction
     export = await customer.exports.get(id)                      Export or None: unknown, expired, or of an erased call
+    found, cursor = await customer.exports.listed(limit, cursor)
     export = await customer.exports.cancel(id)                   Export or None
     chunks = customer.exports.read(export)                       plaintext of a finished one; raises StorageError
 For the daemon (recorder.export_job):
@@ -19,7 +21,9 @@ finds the export.
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -27,6 +31,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
+from storage.callrows import BadCursor
 from storage.database import Database
 from storage.errors import PartMissing, StorageError
 from storage.exportrows import Export, ExportState, Request, seal, shown
@@ -38,10 +43,18 @@ from storage.vault import Vault
 
 __all__ = ["Export", "ExportState", "Exports", "Gone", "Request", "TooMany"]
 
+Beside = Callable[[AsyncConnection, str], Awaitable[None]]
+"""Does more in the transaction that files an export; gets its id."""
+
+Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
+"""Hears in its transaction how an export ended, and what is to be noted of it."""
+
 FOLDER = "exports"
 KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
 MAX_RUNNING = 50  # of one customer: they are worked off one by one
 MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
+REPORT = "report"  # the format of the reports of requests
+_CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
 _BATCH = 500  # values of one IN list; both databases allow 32,000
 
 
@@ -69,6 +82,8 @@ class Exports:
         # there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
         # export → calls done, and in all if known; of the jobs that this process works on
+        self.ended: Ended = _unheard
+        # what hears how each export ends
         self._database = database
         self._keys = keys
         self._vault = vault
@@ -77,8 +92,8 @@ class Exports:
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
-    async def file(self, request: Request, by: str) -> Export:
-        """Ask for an export, durably; raises TooMany."""
+    async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
+        """Ask for an export, durably; raises TooMany, and what `beside` raises."""
         id, leaf, now = new_id(self._random), papers.new_leaf(self._keys), self._now()
         values = {
             "id": id,
@@ -96,6 +111,8 @@ class Exports:
             if int(await connection.scalar(running) or 0) >= MAX_RUNNING:
                 raise TooMany(f"{MAX_RUNNING} exports are waiting already", "wait for one, or cancel one")
             await connection.execute(exports.insert(), values)
+            if beside is not None:
+                await beside(connection, id)
             made = shown(self._keys, await _row(connection, id))
         self.wanted.set()
         if made is None:
@@ -109,6 +126,22 @@ class Exports:
         if record is None or record.expires_at <= to_micros(self._now()):
             return None
         return shown(self._keys, record)
+
+    async def listed(self, limit: int, cursor: str | None = None) -> tuple[tuple[Export, ...], str | None]:
+        """Return exports that can still be asked about, newest first, and the cursor of the next page.
+
+        Reports of requests are listed with their requests. Raises BadCursor.
+        """
+        kept = exports.c.expires_at > to_micros(self._now())
+        asked = sa.select(exports).where(kept, exports.c.format != REPORT)
+        if cursor is not None:
+            asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
+        asked = asked.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit + 1)
+        async with self._database.reading() as connection:
+            records = (await connection.execute(asked)).all()
+        found = [shown(self._keys, record) for record in records[:limit]]
+        more = f"{records[limit - 1].created_at}.{records[limit - 1].id}" if len(records) > limit else None
+        return tuple(export for export in found if export is not None), more
 
     async def cancel(self, id: str) -> Export | None:
         """End an export whatever its state, and forget its file; None if there is none. A second time is the same."""
@@ -169,16 +202,21 @@ class Exports:
         """Make the file of an export; raises NoSpace, Forgotten."""
         return Sink(self._vault, export.id, export.leaf, check)
 
-    async def finish(self, id: str, size: int) -> None:
-        """Say that the file is whole and durable; raises Gone, and the file with it."""
+    async def finish(self, id: str, size: int, facts: Mapping[str, Any] | None = None) -> None:
+        """Say that the file is whole and durable, and what is to be noted of it; raises Gone, and the file with it."""
         running = sa.and_(exports.c.id == id, exports.c.state == ExportState.RUNNING.value)
         async with self._database.writing() as connection:
             record = await _row(connection, id)
-            well = record is not None and self._keys.keeps(record.leaf)
-            changed = exports.update().where(running).values(state=ExportState.DONE.value, size_bytes=size)
-            done = (await connection.execute(changed)).rowcount if well else 0
-        if not done:
-            raise Gone("the export is gone")
+            export = None if record is None else shown(self._keys, record)
+            if export is None or export.request is None:
+                raise Gone("the export is gone")
+            kept = replace(export.request, passphrase=None)
+            sealed = seal(self._keys, export.leaf, id, kept, export.tries, None)
+            changed = exports.update().where(running)
+            done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
+            if not (await connection.execute(done)).rowcount:
+                raise Gone("the export is gone")
+            await self.ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
 
     async def fail(self, id: str, problem: str) -> None:
         """Say that no file can be made, and why; nothing but that is kept."""
@@ -195,13 +233,14 @@ class Exports:
     async def _end(self, export: Export, state: ExportState, problem: str | None) -> None:
         """Forget request and file; the row stays, under a fresh leaf, until it expires."""
         leaf = papers.new_leaf(self._keys)
-        sealed = seal(self._keys, leaf, export.id, None, export.tries, problem)
+        sealed = seal(self._keys, leaf, export.id, None, export.tries, problem, export.case)
         async with self._database.writing() as connection:
             values = {"state": state.value, "leaf": leaf, "sealed": sealed, "size_bytes": None}
             same = sa.and_(exports.c.id == export.id, exports.c.leaf == export.leaf)
             changed = await connection.execute(exports.update().where(same).values(**values))
             if changed.rowcount:
                 await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
+                await self.ended(connection, export, state, {"problem": problem})
         await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
 
     # --- forget ------------------------------------------------------------------------------------------------------
@@ -211,6 +250,15 @@ class Exports:
         found = await self._holding(calls)
         await self._forget(list(found.items()))
         return len(found)
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """Forget these exports, files and rows. Safe to repeat."""
+        found: list[tuple[str, int]] = []
+        async with self._database.reading() as connection:
+            for part in _batches(ids):
+                rows = await connection.execute(sa.select(exports.c.id, exports.c.leaf).where(exports.c.id.in_(part)))
+                found += [(row[0], row[1]) for row in rows]
+        await self._forget(found)
 
     async def unlink(self, calls: Iterable[str]) -> None:
         """Take the files of exports with any of these calls away, on a full disk too: no row is written.
@@ -265,9 +313,23 @@ class Exports:
         self._vault.remove_all(found)
 
 
+async def _unheard(
+    connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]
+) -> None:
+    """Stand for those who do not want to hear how exports end."""
+
+
 async def _row(connection: AsyncConnection, id: str) -> Any:
     return (await connection.execute(sa.select(exports).where(exports.c.id == id))).first()
 
 
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    """Read a cursor; raises BadCursor."""
+    found = _CURSOR.fullmatch(cursor)
+    if not found:
+        raise BadCursor("the cursor was not made here")
+    return int(found[1]), found[2]

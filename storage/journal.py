@@ -6,16 +6,21 @@ transaction that changes one of them appends a line to `customers/NAME/papers.jo
 
     items = await journal.taken(connection, table, where)        rows as they are now in this transaction
     await journal.write([*dropped, *items])                      raises NoSpace, DiskFailed: then nothing is committed
-    await settle(journal, database)                              when the database is opened, before it is served
+    await replay.settle(journal, database)                       when the database is opened, before it is served
+    await compaction.compact(journal, database)                  by and by: leaves out what counts no more
 
-A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call forgets its lines too.
+A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call forgets its lines too. Lines
+have numbers, and the transaction that a line belongs to notes its number in the database (table `journal_mark`): so a
+database that is older than its journal is known by one look, and a line whose transaction never committed by the next
+one of the same number.
 """
 
 import asyncio
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,23 +28,23 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
-from storage.database import Database, alone
-from storage.durable import Disk, disk_errors
+from storage.database import Database, writer
+from storage.durable import Disk, disk_errors, opened
 from storage.errors import Forgotten, SealBroken
 from storage.keytree import LAST_LEAF
 from storage.lines import LineFile
 from storage.tables import (
     annotations,
     attachments,
-    calls,
     column_sets,
+    directories,
     erasure_calls,
     erasures,
     holds,
+    journal_mark,
     metadata,
     requests,
     retention,
@@ -50,7 +55,6 @@ from storage.tables import (
 
 FILE_NAME = "papers.journal"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
-MAX_LAST = 4 << 20  # bytes of the newest line that are looked at when a database is opened: 500 users have under one
 BATCH = 500  # rows of a line when a whole database is written down
 TABLES = (
     holds,
@@ -62,9 +66,12 @@ TABLES = (
     erasures,
     erasure_calls,
     users,
+    directories,
     column_sets,
     requests,
 )
+_HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(?:,"n":(\d{1,18}))?(,"base":true)?,"items":')
+_HEAD_BYTES = 128
 _KIND = "journal"
 _BYTES = "base64"
 
@@ -92,11 +99,32 @@ class Item:
         return tuple(row[column.name] for column in metadata.tables[self.table].primary_key)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a line says of itself in the clear."""
+
+    id: str
+    """What its items are bound to."""
+    number: int
+    """Number of the line; 0 in files of before lines had numbers."""
+    base: bool
+    """It is part of what counted when that number was reached; what came before is not in the file any more."""
+
+    @classmethod
+    def of(cls, line: bytes) -> "Head | None":
+        """Read the beginning of a line; None if it is damaged."""
+        found = _HEAD.match(line)
+        return cls(found[1].decode(), int(found[2] or 0), found[3] is not None) if found else None
+
+
 class Journal:
     """The journal of one customer; safe between processes."""
 
     def __init__(self, folder: Path, keys: papers.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
+        self.replayed = False
+        # the database was found to be older than the journal: other things in it may be too
         self._path = folder / FILE_NAME
+        self._draft = self._path.with_name(f".{FILE_NAME}.part")
         self._file = LineFile(self._path, "the journal", RESERVE)
         self._keys = keys
         self._random = random
@@ -106,26 +134,39 @@ class Journal:
         """Say whether anything was ever written down."""
         return next(self._file.lines(), None) is not None
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.size
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest line, 0 if there is none."""
+        head = Head.of(self._file.last(_HEAD_BYTES) or b"")
+        if head is not None and head.number:
+            return head.number
+        return max((found.number for line in self._file.lines() if (found := Head.of(line))), default=0)
+
     def prepare(self) -> None:
         """Own the space that the next erasure needs."""
         self._file.prepare()
 
-    def begin(self, items: Sequence[Item]) -> None:
-        """Write the first lines: all of them count, or there is no journal yet. Nobody else may write meanwhile."""
-        draft = self._path.with_name(f".{FILE_NAME}.part")
-        disk = Disk()
-        disk.remove(draft)
-        file = LineFile(draft, "the journal", RESERVE)
-        for start in range(0, len(items), BATCH):
-            file.append(self._line(items[start : start + BATCH]))
-        with disk_errors("write the journal"):
-            disk.rename(draft, self._path)
-        disk.sync_folder(self._path.parent)
+    def begin(self, items: Sequence[Item], number: int = 0) -> None:
+        """Write down all that counts: all of it is there, or there is no journal yet. Nobody else may write meanwhile."""
+        parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+        self.draft(self._line(part, number, base=True) for part in parts)
+        self.swap(number)
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out."""
-        if items:
-            await asyncio.to_thread(self._write, items)
+        """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out.
+
+        To be called in the transaction that the items belong to, which has the line once it commits.
+        """
+        if not items:
+            return
+        connection = writer()
+        number = None if connection is None else await advance(connection)
+        await asyncio.to_thread(self._write, items, number)
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
         """Write down rows as they are now in this transaction."""
@@ -134,25 +175,48 @@ class Journal:
     def read(self) -> State:
         """Follow the journal from its beginning: the rows that count now, without those whose leaf is forgotten."""
         state: State = {table.name: {} for table in TABLES}
-        for line in self._file.lines():
-            for item in self._items(line):
-                _apply(state, item)
+        for _, line in self.lines():
+            for item in self.items(line):
+                apply(state, item)
         return state
 
-    def last(self) -> list[Item]:
-        """Read the newest line, without items whose leaf is forgotten.
-
-        [] if it is damaged, longer than MAX_LAST, or about an erasure.
-        """
-        line = self._file.last(MAX_LAST)
+    def since(self, number: int) -> list[Item] | None:
+        """Return the items of later lines, oldest first; None if not all of those are in the file any more."""
         found: list[Item] = []
-        with suppress(SealBroken):
-            for item in self._items(line) if line else ():
-                if item.table == erasures.name:  # the head of a request comes first, and thousands of calls after it
-                    return []
-                found.append(item)
-            return found
-        return []
+        for head, line in self.lines():
+            if head.number > number:
+                if head.base:
+                    return None
+                found += self.items(line)
+        return found
+
+    def lines(self) -> Iterator[tuple[Head, bytes]]:
+        """Give the lines whose transactions were committed, as far as later ones tell."""
+        before: tuple[Head, bytes] | None = None
+        for line in self._file.lines():
+            head = Head.of(line)
+            again = head is not None and before is not None and head.number == before[0].number and not before[0].base
+            if before is not None and not (again and before[0].number):
+                yield before
+            before = head or Head("", before[0].number if before else 0, False), line
+        if before is not None:
+            yield before
+
+    def items(self, line: bytes) -> Iterator[Item]:
+        """Open the items of a line, without those whose leaf is forgotten; raises SealBroken."""
+        for _, item in self.boxes(line):
+            if item is not None:
+                yield item
+
+    def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
+        """Give number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
+        id, boxes = _boxes(line)
+        for number, leaf, box in boxes:
+            if not self._keys.keeps(leaf):
+                yield (number, leaf, box), None
+                continue
+            told = papers.unseal(self._keys, leaf, _KIND, f"{id}.{number}", box)
+            yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
 
     def leaves(self) -> Iterator[int]:
         """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
@@ -164,28 +228,45 @@ class Journal:
         """Say whether an item was not forgotten."""
         return self._keys.keeps(item.leaf)
 
-    def _write(self, items: Sequence[Item]) -> None:
-        self._file.append(self._line(items))
+    def draft(self, lines: Iterable[bytes]) -> None:
+        """Write lines beside the journal, durably, to be put in its place by `swap`."""
+        disk, at = Disk(), 0
+        disk.remove(self._draft)
+        with disk_errors("write the journal"), opened(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+            for line in lines:
+                disk.write(fd, line, at)
+                at += len(line)
+            disk.sync(fd)
 
-    def _line(self, items: Sequence[Item]) -> bytes:
+    def swap(self, number: int) -> None:
+        """Put the draft in place, with what was written since line `number`. Nobody else may write meanwhile."""
+        disk, file = Disk(), LineFile(self._draft, "the journal", RESERVE)
+        for line in self._file.lines():
+            head = Head.of(line)
+            if head is not None and head.number > number:
+                file.append(line)
+        with disk_errors("write the journal"):
+            disk.rename(self._draft, self._path)
+        disk.sync_folder(self._path.parent)
+        self._file = LineFile(self._path, "the journal", RESERVE)
+
+    def abandon(self) -> None:
+        """Take the draft away."""
+        Disk().remove(self._draft)
+
+    def _write(self, items: Sequence[Item], number: int | None) -> None:
+        self._file.append(self._line(items, self.newest + 1 if number is None else number))
+
+    def _line(self, items: Sequence[Item], number: int, *, base: bool = False) -> bytes:
         id = self._random(8).hex()
         sealed = []
-        for number, item in enumerate(items):
+        for place, item in enumerate(items):
             told = {"table": item.table, **({"put": item.put} if item.put is not None else {"drop": item.drop})}
             try:
-                box = papers.seal(self._keys, item.leaf, _KIND, f"{id}.{number}", told)
+                sealed.append((place, item.leaf, papers.seal(self._keys, item.leaf, _KIND, f"{id}.{place}", told)))
             except Forgotten:
                 continue
-            sealed.append([number, f"{item.leaf:012x}", base64.b64encode(box).decode()])
-        return json.dumps({"id": id, "items": sealed}, separators=(",", ":")).encode() + b"\n"
-
-    def _items(self, line: bytes) -> Iterator[Item]:
-        id, boxes = _boxes(line)
-        for number, leaf, box in boxes:
-            if not self._keys.keeps(leaf):
-                continue
-            told = papers.unseal(self._keys, leaf, _KIND, f"{id}.{number}", box)
-            yield Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
+        return packed(id, number, sealed, base=base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +305,7 @@ async def taken(
     for record in await connection.execute(sa.select(table).where(*where)):
         row = dict(record._mapping)
         under = leaf if leaf is not None else row.get("leaf")
-        put = {name: _plain(value) for name, value in row.items()}
+        put = {name: plain(value) for name, value in row.items()}
         found.append(Item(LAST_LEAF if under is None else int(under), table.name, put, {}))
     return found
 
@@ -241,102 +322,24 @@ def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
     return Item(leaf, table.name, None, values)
 
 
-async def settle(journal: Journal, database: Database) -> int:
-    """Give a database that lost everything its papers back, or begin the journal; returns the rows given back.
-
-    A line that a crash kept from being committed is carried out.
-    """
-
-    async def due(connection: AsyncConnection) -> tuple[bool, bool, State]:
-        blank = not [table for table in TABLES if (await connection.execute(sa.select(table).limit(1))).first()]
-        begun = await asyncio.to_thread(lambda: journal.exists)
-        behind = await _behind(connection, await asyncio.to_thread(journal.last)) if begun and not blank else {}
-        return blank and begun, not blank and not begun, behind
-
-    async with database.reading() as connection:
-        if not any(await due(connection)):
-            return 0
-    async with database.writing() as connection:
-        await alone(connection)
-        lost, new, behind = await due(connection)
-        with suppress(IntegrityError):  # another process commits it just now, or the database is far older
-            async with connection.begin_nested():
-                await _carry_out(connection, behind)
-        if new:
-            await asyncio.to_thread(journal.begin, await _everything(connection))
-        return await _give_back(connection, await asyncio.to_thread(journal.read)) if lost else 0
+async def mark(connection: AsyncConnection) -> int:
+    """Return the number of the newest line that the database has, 0 if it has none."""
+    return int(await connection.scalar(sa.select(journal_mark.c.line)) or 0)
 
 
-async def differences(journal: Journal, database: Database) -> dict[str, int]:
-    """Compare journal and database: table → rows that only one of both has, or has otherwise; {} if all is well.
-
-    Requests under way are left out: retention's are in the database alone until they are done.
-    """
-    found: dict[str, int] = {}
-    told = await asyncio.to_thread(journal.read)
-    async with database.reading() as connection:
-        for table in TABLES:
-            if table in (erasures, erasure_calls):
-                continue
-            rows = {item.key: item.put for item in await taken(connection, table) if journal.counts(item)}
-            odd = sum(told[table.name].get(key) != rows.get(key) for key in {*rows, *told[table.name]})
-            if odd:
-                found[table.name] = odd
-    return found
+async def set_mark(connection: AsyncConnection, number: int) -> None:
+    """Note that the database has all lines up to this one."""
+    await connection.execute(journal_mark.delete())
+    await connection.execute(journal_mark.insert(), {"id": 1, "line": number})
 
 
-async def _everything(connection: AsyncConnection) -> list[Item]:
-    """Take all rows, as a database has them that is older than its journal."""
-    items: list[Item] = []
-    for table in TABLES:
-        if table is not erasure_calls:
-            items += await taken(connection, table)
-    for id in await connection.scalars(sa.select(erasures.c.id).where(erasures.c.leaf.is_not(None))):
-        items += await request(connection, id)
-    return items
-
-
-async def _behind(connection: AsyncConnection, items: Sequence[Item]) -> State:
-    """Compare the newest line with the database: the rows it is about, as they should be; {} if they are.
-
-    It is about no erasure: their rows go on without the journal, and what was not filed is asked for again.
-    """
-    before: State = {}
-    for name in {item.table for item in items} & {table.name for table in TABLES}:
-        table, mine = metadata.tables[name], [item for item in items if item.table == name]
-        (key,) = table.primary_key
-        same: list[sa.ColumnElement[bool]] = [key.in_([item.key[0] for item in mine if item.put is not None])]
-        same += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
-        found = await taken(connection, table, sa.or_(*same))
-        before[name] = {item.key: dict(item.put or {}) for item in found}
-    after = {name: dict(found) for name, found in before.items()}
-    for item in items:
-        _apply(after, item)
-    for name in after:
-        gone: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in before[name] if key not in after[name]}
-        after[name] = {**gone, **{key: row for key, row in after[name].items() if before[name].get(key) != row}}
-    return after if any(after.values()) else {}
-
-
-async def _carry_out(connection: AsyncConnection, behind: State) -> None:
-    """Make rows what they should be, {} for those that should not be."""
-    for name, found in behind.items():
-        (key,) = metadata.tables[name].primary_key
-        await connection.execute(metadata.tables[name].delete().where(key.in_([id for (id,) in found])))
-        if name == holds.name:
-            for (call,), row in found.items():
-                await connection.execute(calls.update().where(calls.c.id == call).values(hold=bool(row)))
-    await _give_back(connection, {name: {k: row for k, row in found.items() if row} for name, found in behind.items()})
-
-
-async def _give_back(connection: AsyncConnection, state: State) -> int:
-    count = 0
-    for name, found in state.items():
-        values = [{column: _value(value) for column, value in row.items()} for row in found.values()]
-        for start in range(0, len(values), BATCH):
-            await connection.execute(metadata.tables[name].insert(), values[start : start + BATCH])
-        count += len(values)
-    return count
+async def advance(connection: AsyncConnection, by: int = 1) -> int:
+    """Return the number of this transaction's line; other transactions that want one wait until this one has ended."""
+    change = journal_mark.update().values(line=journal_mark.c.line + by).returning(journal_mark.c.line)
+    number = await connection.scalar(change)
+    if number is None:
+        await set_mark(connection, by)
+    return by if number is None else int(number)
 
 
 def _boxes(line: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
@@ -349,7 +352,15 @@ def _boxes(line: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
         raise SealBroken("a line of the journal is damaged") from None
 
 
-def _apply(state: State, item: Item) -> None:
+def packed(id: str, number: int, boxes: Iterable[tuple[int, int, bytes]], *, base: bool) -> bytes:
+    """Lay out a line from number, leaf and sealed value of its items."""
+    items = [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes]
+    head = {"id": id, "n": number, **({"base": True} if base else {})}
+    return json.dumps({**head, "items": items}, separators=(",", ":")).encode() + b"\n"
+
+
+def apply(state: State, item: Item) -> None:
+    """Do with rows what an item says."""
     table = state.get(item.table)
     if table is None:
         return  # of a later version
@@ -361,9 +372,11 @@ def _apply(state: State, item: Item) -> None:
         del table[key]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Write a value of a row as JSON has it."""
     return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
 
 
-def _value(value: Any) -> Any:
+def value_of(value: Any) -> Any:
+    """Read what `plain` wrote."""
     return base64.b64decode(value[_BYTES]) if isinstance(value, dict) else value

@@ -61,9 +61,10 @@ class Leaves:
         return sum(map(len, self._left.get(day, ()))) < LOW_WATER
 
     def refill(self, day: int) -> None:
-        """Fetch a block ahead of need."""
+        """Fetch a block ahead of need; nobody who takes a number meanwhile waits for the disk."""
+        block = self._advance(day, None)
         with self._guard:
-            self._fill(day)
+            self._add(day, block)
 
     def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
         """Never give any of these, nor lower ones of their days, nor those of `spare` blocks behind the last.
@@ -80,7 +81,9 @@ class Leaves:
                 self._advance(day, min(counter // BLOCK + 1 + spare, BLOCKS))
 
     def _fill(self, day: int) -> None:
-        block = self._advance(day, None)
+        self._add(day, self._advance(day, None))
+
+    def _add(self, day: int, block: int) -> None:
         if day not in self._left and len(self._left) >= MAX_DAYS:
             del self._left[min(self._left)]
         self._left.setdefault(day, []).append(range(block * BLOCK, (block + 1) * BLOCK))

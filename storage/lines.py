@@ -26,6 +26,14 @@ class LineFile:
         self._reserved = 0
 
     @property
+    def size(self) -> int:
+        """Return the bytes of the file, 0 if there is none."""
+        try:
+            return self._path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    @property
     def exists(self) -> bool:
         """Say whether there is such a file."""
         return self._path.exists()
@@ -63,13 +71,13 @@ class LineFile:
                 Disk().sync_folder(self._path.parent)
 
     def last(self, most: int | None = None) -> bytes | None:
-        """Return the newest line; None if there is none, or if it has more than `most` bytes."""
+        """Return the newest line, or its first `most` bytes; None if there is none."""
         if not self._path.exists():
             return None
         with disk_errors(f"read {self._what}"), opened(self._path, os.O_RDONLY) as fd:
             end = whole_size(fd, os.fstat(fd).st_size)
             begin = whole_size(fd, end - 1) if end else 0
-            return os.pread(fd, end - begin, begin) if end and (most is None or end - begin <= most) else None
+            return os.pread(fd, min(end - begin, most or end), begin) if end else None
 
     def lines(self) -> Iterator[bytes]:
         """Give all lines, oldest first."""

@@ -12,6 +12,7 @@ SINGLE = ("first_name", "last_name", "account_name", "email", "upn", "object_id"
 SEVERAL = ("numbers", "addresses")
 IDENTITIES = ("email", "upn", "object_id", *SEVERAL)  # what a party of a call can be recognised by
 MAX_FORMER = 100  # of one user; the oldest go first
+Said = tuple[str, str]  # a member and its value
 EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microseconds
 
 
@@ -137,7 +138,7 @@ class User:
     """What it was known by before."""
     since: Since = Since("")
     """From when the directory says what it says of the user now."""
-    later: Mapping[tuple[str, str], Since] = field(default_factory=dict, repr=False)
+    later: Mapping[Said, Since] = field(default_factory=dict, repr=False)
     """What it says only since another time: member and value → from when."""
 
     @property
@@ -172,7 +173,7 @@ def fields(person: Person) -> dict[str, Any]:
     return {**single, **{name: list(getattr(person, name)) for name in SEVERAL}}
 
 
-def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[tuple[str, str], Since]) -> dict[str, Any]:
+def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[Said, Since]) -> dict[str, Any]:
     """Return what is sealed."""
     return {
         "person": fields(person),
@@ -210,14 +211,14 @@ def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
     return (*user.former, *lost)[-MAX_FORMER:]
 
 
-def later_of(user: User, person: Person, since: Since) -> dict[tuple[str, str], Since]:
+def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
     """Return what is said only since later than the rest, once a user is this person since then."""
     before = set(_said(user.person))
     begun = {said: user.began(*said) if said in before else since for said in _said(person)}
     return {said: each for said, each in begun.items() if each != user.since}
 
 
-def _said(person: Person) -> list[tuple[str, str]]:
+def _said(person: Person) -> list[Said]:
     """List every member that is not empty with its value."""
     return [(name, value) for name in (*SINGLE, *SEVERAL) for value in values(person, name)]
 

@@ -1,8 +1,9 @@
-"""Tell a backup that was brought back what has been erased since, before anything of it is served.
+"""Tell a backup that was brought back what has happened since, before anything of it is served.
 
-The keys know it already: what was cut opens nowhere. Here the rest follows: files, rows and tokens that the backup
-brought back go, and the erasures that it does not know are written down again as done, with cause `restored`: the
-ledger knows who asked and approved, and the ids of requests; those of retention are known by what came back of them.
+The keys know what was erased: what was cut opens nowhere. Here the rest follows: files, rows and tokens that the backup
+brought back go, and then the journal says what else people did. Erasures that neither database nor journal know are
+written down again as done, with cause `restored`: the ledger knows who asked and approved, and the ids of requests;
+those of retention are known by what came back of them. A receipt that the journal has is the original and stays.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from storage.journal import Journal
 from storage.keytree import LAST_LEAF
 from storage.ledger import Entry, Ledger, Request
 from storage.papers import PAPERS_DAY
+from storage.replay import settle
 from storage.tables import erasures
 
 _LAST_DAY = LAST_LEAF >> DAY_SHIFT
@@ -40,12 +42,14 @@ async def reapply(
     key: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> int | None:
-    """Do the erasures of the ledger again if the database does not know its last; count the calls that came back.
+    """Bring a database up to ledger and journal; count the calls that came back and went again.
 
-    Returns None where the database is not older than the keys, after one look at the end of the ledger.
+    Returns None where the database is not older than the keys, after one look at the end of the ledger. Whatever
+    interrupts it, the next start does it all again: the database knows the last erasure only when files and rows went.
     """
     last = await asyncio.to_thread(ledger.last)
     if last is None or not await _unknown(database, last.ids):
+        await settle(journal, database)
         return None
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))
     days: set[int] = set()
@@ -54,6 +58,7 @@ async def reapply(
         days |= {*entry.days, *(leaf >> DAY_SHIFT for leaf in entry.leaves)}
     gone = await forgetting.clear(days - {PAPERS_DAY, _LAST_DAY})
     await database.scrub()
+    await settle(journal, database)
     await _write_down(customer, database, _joined(entries, gone), journal, key, now())
     return len(gone)
 

@@ -5,7 +5,7 @@ calls. Days are probed newest first in growing groups until the page is full. Wh
 checked against the needles, so neither a chance hit of a token nor the wrong combination of words comes through.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,7 +39,7 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
     """Return a page of calls; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
-    needles = _needles(query, country)
+    needles = needles_of(query, country)
     walk = _Walk(connection, keys, query, limit + 1, after, needles)
     if needles is None or await _few(connection, query, after):
         await walk.run(None)
@@ -60,11 +60,17 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
     One statement for everything: going page by page would look all of a person's tokens up again for each page.
     """
     conditions = _conditions(query, None)
-    needles = _needles(query, country)
+    needles = needles_of(query, country)
     if needles is None:
         asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
         return list(await connection.scalars(asked))
-    forms = tuple(dict.fromkeys(needle.probe for needle in needles))
+    return await having(connection, day_keys, [needle.probe for needle in needles], query)
+
+
+async def having(connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query) -> list[int]:
+    """Return the leaves of all calls of a query's times that have any of these forms, newest first."""
+    conditions = _conditions(query, None)
+    forms = tuple(dict.fromkeys(forms))
     day_keys.refresh()
     found: dict[int, None] = {}
     for probes in _groups(day_keys, await _days(connection, query, None), forms):
@@ -76,8 +82,10 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
     return list(found)
 
 
-def _needles(query: Query, country: str) -> tuple[Needle, ...] | None:
-    """Turn what is asked about a party or a call into needles; None if nothing is."""
+def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
+    """Turn what is asked about a party, a user or a call into needles; None if nothing is."""
+    if query.user is not None:
+        return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
     if query.party is not None:
         return identity.asked(query.party, country, exact=query.exact)
     return tuple(map(Needle, identity.of_names(query.related))) if query.related else None

@@ -73,6 +73,13 @@ days = Table(  # days that have calls, and the leaf whose "index" secret is the 
     Column("calls", Integer, nullable=False),
 )
 
+journal_mark = Table(  # one row: the newest line of the journal that this database has
+    "journal_mark",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("line", BigInteger, nullable=False),
+)
+
 holds = Table(  # legal holds in force
     "holds",
     metadata,
@@ -202,13 +209,16 @@ users = Table(  # directory users
     Column("unmapped_at", BigInteger),
     Column("leaf", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),  # names, account, e-mail, UPN, numbers, object id
-    Index("users_updated", "updated_at"),
 )
 
-stale_users = Table(  # users who are known by something else now: calls that this can concern are still to be looked at
-    "stale_users",
+user_changes = Table(  # users who are known by something else now, in the order in which they became so
+    "user_changes",
     metadata,
-    Column("user", Text, primary_key=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("open", Boolean, nullable=False),  # calls that this can concern are still to be looked at
+    Index("user_changes_open", "open", "number"),
+    sqlite_autoincrement=True,
 )
 
 matching = Table(  # one row: how far the walk through all calls has come, newest first

@@ -16,28 +16,30 @@ the time until when, because recordings refer to people as they were then.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import papers
+from storage import outstanding, papers
 from storage.calls import Calls, Query
 from storage.erasurerows import batches
 from storage.errors import Forgotten, StorageError
-from storage.instants import to_micros, to_text
+from storage.instants import from_micros, from_text, to_micros, to_text
 from storage.journal import BATCH, Cabinet, Drawer
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
-from storage.people import Change, Former, Person, User, UserState, former_of, shown, told
-from storage.tables import users
+from storage.people import Change, Former, Person, Since, User, UserState, former_of, later_of, shown, told
+from storage.tables import directories, users
+from storage.userplan import Plan
 
 __all__ = ["Former", "Mapped", "Person", "Plan", "Referred", "User", "UserState", "Users"]
 
 LABEL_DIRECTORY = "directory"  # of the last leaf, which nobody cuts: the key of `source_key`
 MAX_PAGE = 1000
+READ_AHEAD = 200  # users opened at once where all are gone through: 20 ms
 _KIND = "user"
 
 
@@ -47,67 +49,6 @@ class Mapped(StorageError):
 
 class Referred(StorageError):
     """Recordings refer to this user."""
-
-
-class Plan:
-    """What an import would change."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        # the directory: csv, api, entra
-        self.added: list[Person] = []
-        # people whom we do not know
-        self.changed: list[tuple[User, Person]] = []
-        # users that are known otherwise now, or are back
-        self.unmapped: list[User] = []
-        # users whom the directory has no more
-        self.same = 0
-        # users of whom nothing changes
-        self.active = 0
-        # users of this directory that are active now
-
-    def take(self, user: User | None, change: Change) -> None:
-        """Add what a change means for a user, None if we do not know the person."""
-        if change.gone:
-            if user is not None and user.state is UserState.ACTIVE:
-                self.unmapped.append(user)
-            return
-        person = change.over(user.person if user else None)
-        if user is None:
-            self.added.append(person)
-        elif user.person != person or user.state is UserState.INACTIVE:
-            self.changed.append((user, person))
-        else:
-            self.same += 1
-
-    def pieces(self, size: int) -> Iterator["Plan"]:
-        """Cut the plan, so that carrying it out keeps nobody waiting for the database for long."""
-        for name in ("added", "changed", "unmapped"):
-            entries: list[Any] = getattr(self, name)
-            for start in range(0, len(entries), size):
-                piece = Plan(self.source)
-                setattr(piece, name, entries[start : start + size])
-                yield piece
-
-    @property
-    def size(self) -> int:
-        """Return how many users change."""
-        return len(self.added) + len(self.changed) + len(self.unmapped)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return how many users each change concerns."""
-        return {
-            "added": len(self.added),
-            "changed": len(self.changed),
-            "unmapped": len(self.unmapped),
-            "unchanged": self.same,
-        }
-
-    @property
-    def unmapped_percent(self) -> float:
-        """Return the share of the active users that would become inactive."""
-        return 100 * len(self.unmapped) / self.active if self.active else 0.0
 
 
 class Users(Drawer):
@@ -134,14 +75,26 @@ class Users(Drawer):
         return tuple(user for user in found if user is not None), more
 
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
-        """Return ids of calls that refer to a user by anything it is or was known by; `limit` is enough."""
+        """Return ids of calls that a user took part in, or may have where that cannot be told; `limit` is enough.
+
+        As long as not all calls were looked at (`settled`), those too that have anything it is or was known by.
+        """
         found: dict[str, None] = {}
-        for text in user.known_by:
-            async for batch in self._calls.in_batches(Query(party=text, exact=True), 200):
-                found.update((row.id, None) for row in batch.open())
+        for query in (Query(user=user.id), *await self._by_name(user)):
+            async for batch in self._calls.in_batches(query, 200):
+                found.update((row.id, None) for row in await asyncio.to_thread(batch.open))
                 if limit is not None and len(found) >= limit:
                     return tuple(found)[:limit]
         return tuple(found)
+
+    async def settled(self, user: User) -> bool:
+        """Say whether all calls were looked at for this user, as it is known now."""
+        async with self._database.reading() as connection:
+            return await outstanding.settled(connection, user.id)
+
+    async def _by_name(self, user: User) -> list[Query]:
+        """Ask by everything that a user is or was known by, as long as not all calls were looked at."""
+        return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
         """Say that the directory has a user no more; a second time changes nothing."""
@@ -149,7 +102,8 @@ class Users(Drawer):
             mapped = sa.and_(users.c.id == id, users.c.state == UserState.ACTIVE.value)
             now = to_micros(self._now())
             gone = {"state": UserState.INACTIVE.value, "unmapped_at": now, "updated_at": now}
-            await connection.execute(users.update().where(mapped).values(**gone))
+            if (await connection.execute(users.update().where(mapped).values(**gone))).rowcount:
+                await outstanding.mark(connection, [id])
             await self._journal.keep(connection, users, users.c.id == id)
         return await self.get(id)
 
@@ -167,6 +121,7 @@ class Users(Drawer):
         await asyncio.to_thread(self._keys.cut, user.leaf)
         async with self._database.writing() as connection:
             await connection.execute(users.delete().where(users.c.id == id, users.c.leaf == user.leaf))
+            await outstanding.mark(connection, [id])  # whoever knows who was who forgets the user
         await self._database.scrub()
         return True
 
@@ -174,7 +129,7 @@ class Users(Drawer):
 
     async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
         """Compare what a directory says with what is kept; `whole`: whoever is not named has left it."""
-        plan = Plan(source)
+        plan = Plan(source, await self._since(source, whole=whole))
         known = {user.key: user for user in await self._of(source)}
         plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
         seen = set()
@@ -197,7 +152,7 @@ class Users(Drawer):
 
     async def plan_changes(self, changes: Iterable[Change], source: str) -> Plan:
         """Compare what a directory says has changed, one change a person, with what is kept."""
-        plan = Plan(source)
+        plan = Plan(source, await self._since(source, whole=True))
         plan.active = await self.active(source)
         for some in batches(list(changes)):
             wanted = {self._key(source, change.over(None)): change for change in some}
@@ -205,6 +160,38 @@ class Users(Drawer):
             for key, change in wanted.items():
                 plan.take(known.get(key), change)
         return plan
+
+    async def completed(self, plan: Plan) -> None:
+        """Note that a directory told everything, once its plan is carried out: who comes later was not in it."""
+        at = to_micros(from_text(plan.since.at))
+        async with self._database.writing() as connection:
+            mine = directories.c.source == plan.source
+            if not (await connection.execute(directories.update().where(mine).values(last_at=at))).rowcount:
+                await connection.execute(directories.insert(), {"source": plan.source, "first_at": at, "last_at": at})
+            await self._journal.keep(connection, directories, mine)
+
+    async def _since(self, source: str, *, whole: bool) -> Since:
+        """Return from when a directory says what is new now: it was not so when it told everything the last time."""
+        asked = sa.select(directories.c.last_at).where(directories.c.source == source)
+        async with self._database.reading() as connection:
+            before = await connection.scalar(asked) if whole else None
+        return Since(to_text(self._now()), None if before is None else to_text(from_micros(before)))
+
+    async def count(self) -> int:
+        """Count the users."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.count()).select_from(users)) or 0)
+
+    async def all(self, size: int) -> AsyncIterator[list[User]]:
+        """Give all users, some at a time."""
+        after = ""
+        while True:
+            found, more = await self.listed(READ_AHEAD, after)
+            for start in range(0, len(found), size):
+                yield list(found[start : start + size])
+            if more is None:
+                return
+            after = more
 
     async def active(self, source: str) -> int:
         """Return how many users of a directory are active."""
@@ -217,10 +204,10 @@ class Users(Drawer):
         now = self._now()
         async with self._database.writing() as connection:
             await self._sweep(connection, [self._key(plan.source, person) for person in plan.added])
-            told_of = [await self._add(connection, plan.source, person, now) for person in plan.added]
+            told_of = [await self._add(connection, plan, person, now) for person in plan.added]
             for user, person in plan.changed:
-                former = former_of(user, person, to_text(now))
-                sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former))
+                former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
+                sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
                 state = {"state": UserState.ACTIVE.value, "unmapped_at": None}
                 values = {**state, "updated_at": to_micros(now), "sealed": sealed}
                 await connection.execute(users.update().where(users.c.id == user.id).values(**values))
@@ -228,20 +215,21 @@ class Users(Drawer):
                 gone = {"state": UserState.INACTIVE.value, "unmapped_at": to_micros(now), "updated_at": to_micros(now)}
                 await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
             told_of += [user.id for user, _ in plan.changed] + [user.id for user in plan.unmapped]
+            await outstanding.mark(connection, told_of)
             for start in range(0, len(told_of), BATCH):
                 await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
 
-    async def _add(self, connection: AsyncConnection, source: str, person: Person, now: datetime) -> str:
+    async def _add(self, connection: AsyncConnection, plan: Plan, person: Person, now: datetime) -> str:
         id, leaf = new_id(self._random), papers.new_leaf(self._keys)
         values = {
             "id": id,
             "state": UserState.ACTIVE.value,
-            "source": source,
-            "source_key": self._key(source, person),
+            "source": plan.source,
+            "source_key": self._key(plan.source, person),
             "updated_at": to_micros(now),
             "unmapped_at": None,
             "leaf": leaf,
-            "sealed": papers.seal(self._keys, leaf, _KIND, id, told(person, ())),
+            "sealed": papers.seal(self._keys, leaf, _KIND, id, told(person, (), plan.since, {})),
         }
         await connection.execute(users.insert(), values)
         return id

@@ -28,6 +28,7 @@ from storage.people import EVER, NEVER, User
 
 NOBODY = -1
 _LEAST_CHAINS = 1 << 10
+_LONG = 8  # entries of a chain on average: ten hashes are looked at for one
 _ID_BYTES = 16
 
 
@@ -63,9 +64,15 @@ class WhosWho:
         self._ids = bytearray()  # ids of the slots
         self._entries: dict[bytes, tuple[int, int]] = {}  # id → slot, and the newest of its entries
         self._before = array("i")  # the entry of the same user before
+        self._dropped = 0  # entries that are no more
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    @property
+    def worn(self) -> bool:
+        """Say whether it should be made anew: most of it is no more, or its chains have become long."""
+        return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
 
     def put(self, user: User) -> None:
         """Take a user, in the place of what was known of it."""
@@ -85,6 +92,7 @@ class WhosWho:
         _, entry = self._entries.pop(_packed(id), (NOBODY, NOBODY))
         while entry != NOBODY:
             self._slot[entry] = NOBODY
+            self._dropped += 1
             entry = self._before[entry]
 
     def knows(self, forms: Iterable[str]) -> bool:

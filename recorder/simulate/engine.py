@@ -42,6 +42,7 @@ class Engine:
     def __init__(self) -> None:
         self.streams: dict[int, Outgoing] = {}
         self.tick = 0
+        self._zero = time.time()  # when tick 0 was due, in seconds since 1970: by the tick that was least late
         self.figures = {"slots": 0, "late_5ms": 0, "late_20ms": 0, "latest_us": 0}
         self._sounds: dict[int, list[bytes]] = {}
         self._by_name: dict[tuple[str, int], Outgoing] = {}
@@ -142,6 +143,7 @@ class Engine:
     def begin(self, tick: int) -> None:
         """Begin a tick: lay out anew what changed, so that all its slots agree on who sends; reports both ways."""
         self.tick = tick
+        self._zero = min(self._zero, time.time() - tick * TICK)
         for lane, slot in self._changed:
             members = self._members.get((lane, slot), {}).values()
             self._batches[lane][slot].arrange(s.source for s in members if s.began is not None)
@@ -163,9 +165,11 @@ class Engine:
                 batches[slot].send(self.tick, frame)
 
     def _report(self, stream: Outgoing, *, leaving: bool = False) -> None:
+        """Say when this tick was due: a busy machine makes us late, and no clock of ours the slower."""
         place = self._lanes[stream.lane][0 if stream.mux else 1]
+        now = self._zero + self.tick * TICK
         try:
-            place.sendto(stream.report(self.tick, time.time(), leaving=leaving), stream.reports_to)
+            place.sendto(stream.report(self.tick, now, leaving=leaving), stream.reports_to)
         except OSError:
             return  # a closed port of the recorder is no fault of the audio
 

@@ -29,6 +29,7 @@ from admin_api.gate import Gate
 from admin_api.ports import CannotRender, Rendered
 from admin_api.roles import Role
 from admin_api.serving import ApiServer
+from admin_api.system_schemas import EXAMPLES
 from storage.calls import CallRow, CallState
 from storage.customers import Customer, Customers, CustomerSettings
 from storage.identity import stored
@@ -38,6 +39,7 @@ NAMES = ("acme", "beta")
 DAY = 20_500
 T0 = datetime(2026, 2, 16, 9, 0, tzinfo=UTC)
 SOUND = bytes(range(256)) * 4096  # 1 MiB: several chunks
+PEAKS = b'{"seconds":12.0,"started_ns":1771232400120000000,"channels":[{"label":"1","peaks":[0,900,30],"gaps":[]}]}'
 CALLS = 3
 
 
@@ -52,6 +54,7 @@ class FakeDesk:
     cannot: str | None = None
     fault: Exception | None = None
     sound: bytes = SOUND
+    peaks: bytes = PEAKS
     happened: list[dict[str, Any]] = field(default_factory=list)
     at: datetime = T0 + timedelta(days=181)
     settles: Callable[[str, str], Awaitable[None]] | None = None
@@ -75,9 +78,10 @@ class FakeDesk:
         if self.cannot:
             raise CannotRender(self.cannot)
         made = os.memfd_create("render", os.MFD_CLOEXEC)
-        os.write(made, self.sound)
+        written = self.peaks if form == "peaks" else self.sound
+        os.write(made, written)
         self.descriptors.append(made)
-        return Rendered(made, len(self.sound), "audio/wav")
+        return Rendered(made, len(written), "application/json" if form == "peaks" else "audio/wav")
 
     async def settle(self, customer: str, call: str) -> bool:
         self.asked.append(("settle", customer, call))
@@ -97,6 +101,10 @@ class FakeDesk:
 
     def metrics(self) -> bytes:
         return b"recorder_calls_active 0\n"
+
+    async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
+        whole = EXAMPLES["System"]
+        return {**whole, "customer": customer and whole["customer"], "node": whole["node"] if node else None}
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         return self.happened

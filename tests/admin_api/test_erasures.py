@@ -38,6 +38,25 @@ def test_a_held_call_stops_the_whole_request(service):
     service.ask(f"/calls/{held}/hold", method="DELETE")
 
 
+def test_what_is_done_is_listed_in_pages_without_receipts(service):
+    permit(service)
+    made = [erase(service, calls=[UNKNOWN]).json()["id"] for _ in range(3)]
+    assert [each["id"] for each in service.ask("/erasures?state=running").json()["items"]] == made
+    work(service)
+    first = service.ask("/erasures?state=done&limit=2", "approver").json()
+    rest = service.ask(f"/erasures?state=done&cursor={first['next_cursor']}", "approver").json()
+    assert {each["id"] for each in first["items"] + rest["items"]} >= set(made)
+    times = [each["done_at"] for each in first["items"] + rest["items"]]
+    assert times == sorted(times, reverse=True) and rest["next_cursor"] is None
+    assert {each["receipt"] for each in first["items"]} == {None}
+    assert service.ask("/erasures?state=running").json()["items"] == []
+
+
+@pytest.mark.parametrize("query", ["state=gone", "state=done&cursor=1.2", "state=done&cursor=x." + UNKNOWN])
+def test_a_wrong_question_for_erasures_is_422(service, query):
+    assert service.ask(f"/erasures?{query}").status_code == 422
+
+
 def test_unknown_and_foreign_ids_are_simply_done(service):
     permit(service)
     for id in (UNKNOWN, service.ids["beta"][0], "Qz7"):

@@ -49,6 +49,15 @@ def test_from_the_request_to_the_file(service):
     assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
 
 
+def test_the_list_shows_the_newest_first(service):
+    made = [ask(service, calls=[service.ids["acme"][0]]).json()["id"] for _ in range(2)]
+    page = service.ask("/exports?limit=1", "privacy").json()
+    assert (page["items"][0]["id"], page["items"][0]["created_by"]) == (made[1], "acme-privacy-2")
+    rest = service.ask(f"/exports?limit=1&cursor={page['next_cursor']}", "privacy").json()
+    assert rest["items"][0]["id"] == made[0]
+    assert service.ask("/exports?cursor=1.2", "privacy").status_code == 422
+
+
 def test_with_media_it_is_a_zip(service):
     id = ask(service, calls=[service.ids["acme"][0]], media="wav").json()["id"]
     make(service, id)

@@ -59,6 +59,8 @@ def test_examples_are_there_and_fit_their_schemas():
         (Action.VIEW, "/calls/{id}", Role.LISTENER),
         (Action.AUDIT, "/audit", Role.AUDITOR),
         (Action.INCIDENTS, "/incidents", Role.OPERATOR),
+        (Action.SYSTEM, "/system", Role.ADMIN),
+        (Action.SYSTEM, "/system", Role.OPERATOR),
     ],
 )
 def test_real_answers_fit_their_schemas(service, action, path, role):

@@ -2,12 +2,13 @@
 
 import asyncio
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
 from admin_api.auth import Principal
 from admin_api.errors import Problem
-from admin_api.request import DONE, Asked
+from admin_api.request import DONE, REFUSED, Asked
 from admin_api.roles import Action
 from storage.errors import NoSpace
 
@@ -50,3 +51,11 @@ def test_what_cannot_be_written_down_is_not_done():
     with pytest.raises(Problem) as raised:
         asyncio.run(asked(Log(NoSpace("the disk is full")), CALL).note(DONE))
     assert raised.value.status == 503
+
+
+def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
+    log = Log()
+    quiet = replace(asked(log, CALL), quiet=True)
+    asyncio.run(quiet.note(DONE))
+    asyncio.run(quiet.note(REFUSED, "not found"))
+    assert [act.outcome for act in log.acts] == ["refused"]

@@ -26,7 +26,7 @@ struct trouble {
     int32_t sync_errno;    /* what a sync fails with */
     int32_t syncfs_fails;  /* how many syncs of the whole disk fail before they work again; the kernel says it once */
     int32_t fsync_fails;   /* how many syncs of a file fail */
-    int32_t stalled;       /* while set, writes and syncs do not return */
+    int32_t stalled;       /* while set, writes, syncs and new names do not return */
     int32_t pad;
     int64_t ahead;         /* seconds that the clock of the wall runs ahead */
     int64_t hit;           /* calls that were made to fail or to wait */
@@ -147,10 +147,14 @@ int syncfs(int fd)
     return told && unsynced(fd, &told->syncfs_fails) ? -1 : real(fd);
 }
 
-/* Return whether a new name at this path fails. */
+/* Return whether a new name at this path fails; a file system that cannot write its journal makes none. */
 static int unnamed(const char *path, int flags)
 {
-    if (!told || !told->write_errno || !(flags & O_CREAT) || !below(path))
+    if (!told || !(told->write_errno || told->stalled) || !(flags & O_CREAT) || !below(path))
+        return 0;
+    if (told->stalled)
+        wait_for_disk();
+    if (!told->write_errno)
         return 0;
     __atomic_add_fetch(&told->hit, 1, __ATOMIC_RELAXED);
     errno = told->write_errno;

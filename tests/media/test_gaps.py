@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.gaps import MAX_GAPS, Gaps, Reason
+from media.gaps import MAX_GAPS, UNSETTLED, Gaps, Reason
 
 
 def test_touching_gaps_of_one_reason_are_told_as_one() -> None:
@@ -51,3 +51,37 @@ def test_a_burst_is_the_mean_of_what_was_lost_at_a_time() -> None:
     assert gaps.burst == 3
     gaps.fill(7, 22)  # two bursts of two, and the one
     assert gaps.burst == pytest.approx(5 / 3)
+
+
+def test_a_number_gets_a_reason_of_its_own_and_neighbours_become_one() -> None:
+    gaps = Gaps()
+    gaps.add(0, 100, Reason.LOSS, 7, 1, 5)
+    assert [gaps.name(7, number, Reason.LATE) for number in (2, 3, 3, 9)] == [True, True, False, False]
+    assert gaps.listed() == [(0, 20, "loss"), (20, 60, "late"), (60, 100, "loss")]
+    assert gaps.missing_ns == 100 and gaps.burst == pytest.approx(5 / 3)
+    assert gaps.name(7, 1, Reason.LATE) and gaps.name(7, 5, Reason.LATE)
+    assert gaps.listed() == [(0, 60, "late"), (60, 80, "loss"), (80, 100, "late")]
+
+
+@given(st.lists(st.integers(0, 300), max_size=300))
+def test_property_naming_changes_no_length_and_stays_bounded(numbers: list[int]) -> None:
+    gaps = Gaps()
+    gaps.add(0, 301 * 20, Reason.LOSS, 7, 0, 300)
+    for number in numbers:
+        gaps.name(7, number, Reason.LATE)
+    assert gaps.missing_ns == 301 * 20 and len(gaps.items) <= MAX_GAPS
+    if len(set(numbers)) < MAX_GAPS // 2:
+        assert sum(end - begin for begin, end, reason in gaps.listed() if reason == "late") == 20 * len(set(numbers))
+
+
+def test_a_silence_stays_open_until_it_is_settled() -> None:
+    gaps = Gaps()
+    gaps.add(0, 10, Reason.NO_MEDIA, last=UNSETTLED)
+    gaps.settle()
+    gaps.add(20, 30, Reason.NO_MEDIA, last=UNSETTLED)
+    gaps.add(40, 50, Reason.NO_MEDIA, last=UNSETTLED)
+    gaps.settle(40)
+    assert gaps.listed() == [(0, 10, "no media"), (20, 30, "no media")]
+    assert gaps.missing_ns == 20
+    gaps.settle(0)
+    assert gaps.missing_ns == 20  # what is settled stays

@@ -1,6 +1,8 @@
 """What is missing is marked in full: losses, outages, restarts; what a hold or pause explains is not."""
 
-from media import holes
+import pytest
+
+from media import holes, refusals
 from media.figures import totals
 from media.pauses import Pauses
 from media.sequence import Source
@@ -9,7 +11,8 @@ from media.track import Track
 
 MS = 1_000_000
 BEGIN = 1_700_000_000_000_000_000
-PAYLOADS = ((8, "PCMA", 8000), (111, "opus", 48000))
+PAYLOADS = ((8, "PCMA", 8000), (13, "CN", 8000), (18, "G729", 8000), (111, "opus", 48000))
+SECOND = 1000  # in ms, as the stories count
 
 
 class Heard:
@@ -21,11 +24,26 @@ class Heard:
         for number in range(1, 11):
             self.hear(number)
 
-    def hear(self, number: int, at: float | None = None, timestamp: int | None = None) -> None:
+    def hear(
+        self, number: int, at: float | None = None, timestamp: int | None = None, kind: int = 8, size: int = 160,
+        ssrc: int = 7,
+    ) -> None:  # fmt: skip
         arrival = BEGIN + int((20 * number if at is None else at) * MS)
         timestamp = 160 * number if timestamp is None else timestamp
-        header = (False, 8, number & 0xFFFF, timestamp, 7, 12, 172)
-        self.track._place(header, bytes(172), arrival)
+        header = (False, kind, number & 0xFFFF, timestamp, ssrc, 12, 12 + size)
+        self.track._place(header, bytes(12 + size), arrival)
+
+    def expected(self) -> "Heard":
+        """Have media expected all the time, as a worker does."""
+        self.track.since = BEGIN
+        return self
+
+    def finish(self, at: float) -> None:
+        holes.finish(self.track, BEGIN + int(at * MS))
+
+    @property
+    def told(self) -> list[tuple[float, float, str]]:
+        return [((begin - BEGIN) / MS, (end - BEGIN) / MS, why) for begin, end, why in self.track.gaps.listed()]
 
     @property
     def gap_ms(self) -> float:
@@ -146,3 +164,114 @@ def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_co
         hear(number)
         assert (heard.gap_ms, began.lost) == (gap, lost), number
     assert heard.reasons == {"loss"}
+
+
+def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None:
+    track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+    track.since = BEGIN
+    holes.finish(track, BEGIN + 4999 * MS)
+    assert track.gaps.items == []
+    holes.finish(track, BEGIN + 30 * SECOND * MS)
+    assert track.gaps.listed() == [(BEGIN, BEGIN + 30 * SECOND * MS, "no media")]
+
+
+def test_what_need_not_send_all_the_time_has_no_silence() -> None:
+    track = Track(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
+    track.since = BEGIN
+    holes.finish(track, BEGIN + 30 * SECOND * MS)
+    assert track.gaps.items == []
+
+
+def test_a_stream_that_stops_is_a_gap_from_its_last_packet_on() -> None:
+    heard = Heard().expected()
+    heard.finish(20 * SECOND)
+    assert heard.told == [(220, 20 * SECOND, "no media")]
+
+
+def test_a_silence_that_the_rtp_clock_explains_is_taken_back() -> None:
+    heard = Heard().expected()
+    heard.hear(11, at=20 * SECOND, timestamp=160 * 1000)
+    assert heard.told == []
+    heard.hear(12, at=60 * SECOND, timestamp=160 * 1001)  # its clock stood: nothing says that it was silent
+    assert heard.told == [(20 * SECOND + 20, 60 * SECOND, "no media")]
+
+
+def test_numbers_tell_more_of_a_silence_than_the_time() -> None:
+    heard = Heard().expected()
+    heard.hear(1011)  # 20 s are missing by numbers and by clock
+    assert heard.told == [(220, 20 * 1011, "loss")] and heard.gap_ms == 20 * SECOND
+
+
+def test_another_source_does_not_explain_a_silence() -> None:
+    heard = Heard().expected()
+    heard.hear(5, at=20 * SECOND, ssrc=9)
+    assert heard.told == [(220, 20 * SECOND, "no media")]
+
+
+@pytest.mark.parametrize(("kind", "size"), [(13, 1), (18, 2), (18, 22), (111, 1)])
+def test_who_announces_silence_may_be_silent(kind: int, size: int) -> None:
+    heard = Heard().expected()
+    heard.hear(11, kind=kind, size=size)
+    heard.finish(3600 * SECOND)
+    assert heard.told == []
+
+
+@pytest.mark.parametrize(("kind", "size"), [(8, 160), (18, 20), (111, 60)])
+def test_who_does_not_announce_silence_is_missed(kind: int, size: int) -> None:
+    heard = Heard().expected()
+    heard.hear(11, kind=kind, size=size)
+    heard.finish(3600 * SECOND)
+    assert [why for _, _, why in heard.told] == ["no media"]
+
+
+def test_reports_of_a_silent_sender_explain_its_silence_up_to_then() -> None:
+    heard = Heard().expected()
+    for at in range(5, 60, 5):
+        holes.silent(heard.track, 7, BEGIN + at * SECOND * MS)
+    holes.silent(heard.track, 8, BEGIN + 90 * SECOND * MS)  # somebody else's
+    heard.finish(58 * SECOND)
+    assert heard.told == []
+    heard.finish(100 * SECOND)
+    assert heard.told == [(55 * SECOND, 100 * SECOND, "no media")]
+
+
+def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
+    heard = Heard().expected()
+    for begin, end in ((10, 20), (40, 50)):
+        holes.forgive(heard.track, BEGIN + begin * SECOND * MS, holes.NEVER)
+        heard.finish(15 * SECOND)  # as often as it is asked
+        holes.forgive(heard.track, BEGIN + begin * SECOND * MS, BEGIN + end * SECOND * MS)
+    heard.finish(60 * SECOND)
+    assert heard.told == [
+        (220, 10 * SECOND, "no media"), (20 * SECOND, 40 * SECOND, "no media"), (50 * SECOND, 60 * SECOND, "no media"),
+    ]  # fmt: skip
+    assert heard.gap_ms == 40 * SECOND - 220
+
+
+def test_packets_that_were_waiting_in_the_socket_take_a_silence_before_a_pause_back() -> None:
+    heard = Heard().expected()
+    holes.forgive(heard.track, BEGIN + 10 * SECOND * MS, holes.NEVER)  # nothing was drained for 10 s
+    for number in range(11, 500):
+        heard.hear(number)
+    assert heard.told == []
+
+
+def test_a_silence_over_a_restart_is_counted_once() -> None:
+    heard = Heard().expected()
+    heard.track.resumed_at, heard.track.kept = BEGIN + 10 * SECOND * MS, False
+    heard.track.since = heard.track.resumed_at
+    heard.finish(30 * SECOND)
+    assert heard.told == [(220, 10 * SECOND, "restart"), (10 * SECOND, 30 * SECOND, "no media")]
+
+
+def test_most_of_a_loss_failed_to_authenticate() -> None:
+    heard = Heard()
+    for missing, refused, why in ((10, 5, "decrypt failure"), (10, 4, "loss"), (1, 1, "decrypt failure")):
+        before = heard.source.highest
+        for n in range(refused):
+            header = bytes(8) + (7).to_bytes(4)
+            refusals.unopened(heard.track, header, BEGIN + (20 * (before + 1 + n)) * MS)
+        heard.hear(before + missing + 1)
+        assert heard.told[-1][2] == why, (missing, refused)
+        heard.hear(heard.source.highest + 2)
+        assert heard.told[-1][2] == "loss"  # which has nothing to do with what failed before

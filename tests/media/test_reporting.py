@@ -6,7 +6,7 @@ from pylibsrtp import Policy, Session
 
 from media import records, reporting, rtp
 from media.pauses import Pauses
-from media.rtcp import goodbye
+from media.rtcp import goodbye, receiver_report
 from media.spec import StreamSpec
 from media.track import Track
 
@@ -103,3 +103,25 @@ def test_nothing_of_a_pause_is_stored() -> None:
     track.pauses.begin(AT)
     reporting.take(track, sender_report(), SENDER, AT, out)
     assert out == []
+
+
+def sent(count: int) -> bytes:
+    return struct.pack("!BBHIQIII", 0x80, 200, 6, 7, 1, 160, count, 1600)
+
+
+def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
+    track, out = plain(), []
+    track.since = AT
+    hear(track, 1)
+    second = 1_000_000_000
+    for after, packet, since in (
+        (1, sent(10), 0),  # what it sent before is unknown
+        (2, sent(20), 0),
+        (3, sent(20), 3),
+        (4, receiver_report(7, b"x", None), 4),
+        (5, receiver_report(8, b"x", None), 4),  # of somebody else
+        (6, goodbye(7), 6),
+        (7, sent(30), 6),
+    ):
+        reporting.take(track, packet, SENDER, AT + after * second, out)
+        assert track.since == AT + since * second, after

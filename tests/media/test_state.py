@@ -42,6 +42,29 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
     assert not any(hear(successor, number, ssrc) for number, ssrc in heard)
 
 
+def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() -> None:
+    track = fresh()
+    track.since = AT
+    for heard, refused in ((False, (0, 0)), (True, (3, AT + 1))):
+        if heard:
+            hear(track, 1, at=50)
+            holes.silent(track, 7, AT + 2_000_000_000)
+        track.refused, track.cold = refused, None
+        successor = fresh()
+        state.restore(state.pack([track]), {3: successor})
+        assert (successor.since, successor.refused) == (AT + heard * 2_000_000_000, refused)
+        holes.finish(successor, AT + 60_000_000_000)
+        assert [why for _, _, why in successor.gaps.listed()] == ["no media"]
+
+
+def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
+    track = fresh()
+    track.since = AT
+    hear(track, 1, at=1)
+    state.pack([track])
+    assert track.cold is state._USUAL
+
+
 def test_streams_that_are_gone_are_passed_over() -> None:
     track = fresh()
     hear(track, 1)

@@ -111,6 +111,17 @@ def test_a_wrap_inside_a_batch_goes_on_counting() -> None:
     assert totals(track) == (0, 50)
 
 
+def test_an_even_batch_after_a_silence_that_nothing_explains_leaves_it_marked() -> None:
+    track, out = track_of(srtp=False, pure=True), []
+    track.since = FIRST_ARRIVAL
+    packets = stream_of(20, 10)
+    arrivals = [FIRST_ARRIVAL + i * 20_000_000 + (i >= 10) * 6_000_000_000 for i in range(20)]
+    track.receive(lane_of(packets[:10], arrivals[:10]), 10, out)
+    track.receive(lane_of(packets[10:], arrivals[10:]), 10, out)
+    assert track.gaps.listed() == [(arrivals[9] + 20_000_000, arrivals[10], "no media")]
+    assert len(stored(out)) == 20
+
+
 def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
     track, out = track_of(srtp=False, pure=True), []
     packets = stream_of(30, 10)

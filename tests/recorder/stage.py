@@ -16,6 +16,7 @@ from media.ports import Ports
 from media.sockets import open_pair
 from recorder import logs, making, opening, settings
 from recorder.checkpoint import Checkpoints
+from recorder.disk import Disk
 from recorder.incidents import Incidents
 from recorder.indexer import Indexer
 from recorder.live import Live, LiveCall
@@ -167,13 +168,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
+async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> AsyncIterator[Stage]:
     """Build a node in a folder and take it down again."""
     read = configured(folder, text)
     customers = await opening.open_customers(read)
     faults: list[tuple[str, BaseException]] = []
     tasks = Tasks(lambda name, error: faults.append((name, error)))
     syncer = Syncer(read.node.data_dir)
+    disk = Disk(lambda problem: faults.append(("disk", problem)), patience=patience)
     events: list[Any] = []
     built: list[Stage] = []
 
@@ -191,12 +193,13 @@ async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
         ),
         workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),
         syncer=syncer,
+        disk=disk,
         indexer=Indexer(time.monotonic, lambda call, error: faults.append((call, error))),
         notify=Notifier(None),
         tasks=tasks,
         metrics=Metrics(),
         log=logs.get(),
-        incidents=Incidents(lambda: datetime.now(UTC), read.node.data_dir),
+        incidents=Incidents(lambda: datetime.now(UTC), read.node.data_dir, disk.within),
     )
     live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
     mending = Mending(node, checkpoints.remove)
@@ -227,5 +230,6 @@ async def stage(folder: Path, text: str = CONFIG) -> AsyncIterator[Stage]:
         await tasks.close()
         with suppress(OSError):
             syncer.close()
+        disk.close()
         await customers.close()
         checkpoints.close()

@@ -19,6 +19,9 @@ def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
     assert spec.own_key == b"o" * 30
     assert spec.payloads == ((8, "PCMA", 8000),)
     assert spec.networks == ("127.0.0.0/8",)
+    assert spec.continuous
+    for media in ("video", "text", "application"):  # these send when there is something to show
+        assert not stream_specs([StreamPlan(3, replace(line(), media=media), b"", False)], customer)[0].continuous
 
 
 def dtls_plan(keys: DtlsKeys, *, mux: bool = True, answer: str = "active") -> StreamPlan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -122,6 +123,18 @@ def no_storage(one: Stage, name: bytes) -> None:
     one.node.storage_well = False
     one.hear(invite_of(name))
     one.node.storage_well = True
+
+
+def disk_away(one: Stage, name: bytes) -> None:
+    """Let the disk stand still, which somebody else found out."""
+    go, patience = threading.Event(), one.node.disk._patience
+    one.node.disk._patience = 0.01
+    one.node.disk.begin(lambda: go.wait(10))
+    one.hear(invite_of(name))
+    go.set()
+    one.node.disk._patience = patience
+    while one.node.disk.away:
+        time.sleep(0.001)
 
 
 def bug(one: Stage, name: bytes) -> None:
@@ -261,6 +274,7 @@ CASES = (
     Case("dtls-fingerprint", 488, offer(("sha-256", "md5"), base=DTLS_OFFER.encode())),
     # what cannot be done now
     Case("storage", 503, no_storage),
+    Case("disk", 503, disk_away),
     Case("no-port", 503, changed(body=sdp(*["sendonly"] * 3)), change=("{first}-{last}", "19000-19003")),
     Case("internal", 500, bug),
     # in a call that runs

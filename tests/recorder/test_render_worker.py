@@ -17,7 +17,7 @@ import pytest
 
 from media.codecs import Format
 from media.encode import Container
-from recorder.render_job import Job, JobPart, JobStream, to_json
+from recorder.render_job import PEAKS, Job, JobPart, JobStream, to_json
 from tests.media.calls import PCMU, noise, run
 from tests.media.films import film, h264_payloads
 from tests.media.films import stored as film_stored
@@ -26,7 +26,7 @@ from tests.recorder.sealed import Part, output, part_of
 LOUD = noise(1, 100)
 
 
-def job_of(form: Container, out: int, *parts: Part, streams: int = 1) -> Job:
+def job_of(form: Container | str, out: int, *parts: Part, streams: int = 1) -> Job:
     sealed = [JobPart(p.fd, p.secret.key, p.secret.prefix, p.secret.segment, p.size, not p.finished) for p in parts]
     return Job(sealed, [JobStream(i, str(i), {0: PCMU}) for i in range(streams)], form, out, os.getpid())
 
@@ -65,6 +65,18 @@ def test_every_format_is_made(tmp_path: Path, form: Container) -> None:
     }
     assert (status, "report" in told[-1]) == (0, True)
     assert path.read_bytes().startswith(magic[form])
+
+
+def test_a_picture_of_the_sound_names_loudness_and_gaps_of_each_channel(tmp_path: Path) -> None:
+    later = run(LOUD, seq=1100, ts=5000 + 16_000 + 8000, at=3000)
+    with part_of(tmp_path, "m1", run(LOUD)) as one, part_of(tmp_path, "m2", later) as two, output(tmp_path) as (fd, path):
+        status, _ = work(job_of(PEAKS, fd, one, two, streams=2))
+    shown = json.loads(path.read_bytes())
+    assert (status, shown["seconds"], len(shown["channels"])) == (0, 5, 2)
+    heard, silent = shown["channels"]
+    assert heard["gaps"] == [[2, 3, ""]] and len(heard["peaks"]) == 2000
+    assert min(heard["peaks"][:800]) > 0 and max(heard["peaks"][805:1195]) == 0 and min(heard["peaks"][1205:]) > 0
+    assert max(silent["peaks"]) == 0
 
 
 def test_two_parts_are_one_call(tmp_path: Path) -> None:

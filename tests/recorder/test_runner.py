@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import pytest
 from recorder import commands as c
 from recorder import events as e
 from recorder.notify import Notifier
+from recorder.numbering import DAY_SECONDS
 from recorder.recording import State
+from recorder.recovery import rebuild
 from recorder.runner import base36
 from storage.errors import NoSpace
 from tests.recorder.offers import sdp
-from tests.recorder.stage import sip_request, stage
+from tests.recorder.stage import Stage, sip_request, stage
+
+
+def today(one: Stage) -> int:
+    return int(one.node.now().wall.timestamp()) // DAY_SECONDS
 
 
 def test_an_accepted_call_has_files_sockets_and_a_checkpoint(tmp_path: Path) -> None:
@@ -72,6 +79,59 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             await one.until(lambda: not vault.left_open())
             assert all(not path.stat().st_size for path in (one.node.runtime_dir / "live").iterdir())
             assert not list(one.checkpoints.left())
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, patience=0.05) as one:
+            vault, go = one.node.customers["acme"].vault, threading.Event()
+            create = type(vault).create
+
+            def slow(self: object, call: str, leaf: int, part: str) -> object:
+                made = create(vault, call, leaf, part)
+                go.wait(10)
+                return made
+
+            monkeypatch.setattr(type(vault), "create", slow)
+            one.node.customers["acme"].keys.refill(today(one))
+            before = one.descriptors()
+            for number in range(3):
+                one.hear(sip_request("INVITE", f"c{number}", 1, sdp("sendonly", "sendonly")))
+            assert one.statuses("INVITE") == [503] * 3
+            assert all(b"Retry-After: 30" in answer for answer in one.said if b" 503 " in answer)
+            assert (len(one.live), one.node.storage_well) == (0, True)
+            assert len(vault.left_open()) == 1  # the first one found out; the others asked for nothing
+            go.set()
+            await one.until(lambda: not one.node.disk.away)
+            assert vault.left_open() == []
+            assert one.descriptors() == before
+            assert one.invite("c9").recording.alive
+
+    asyncio.run(story())
+
+
+def test_what_a_live_call_says_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, go = one.invite(), threading.Event()
+            one.node.disk._patience = 0.05
+            one.node.disk.begin(lambda: go.wait(10))
+            one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "sendonly", version=2), to=one.tag()))
+            assert one.statuses("INVITE") == [200, 200]
+            one.hear(sip_request("ACK", "c1", 2, to=one.tag()))
+            one.bye()
+            await asyncio.sleep(0)
+            assert one.statuses("BYE") == []
+            go.set()
+            await one.until(lambda: one.statuses("BYE"))
+            assert one.statuses("BYE") == [200]
+            document = rebuild(call.customer, call.id, call.leaf)
+            assert document and (document["state"], len(document["streams"][0]["pauses"])) == ("complete", 1)
+            assert one.faults == []
 
     asyncio.run(story())
 

@@ -2,18 +2,19 @@
 
 import errno
 import os
+import struct
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from media import records, spool
+from media import holes, records, spool
 from media.batch import SLOTS
 from recorder import reel
 from recorder.lanes import read_slot
 from recorder.tape import MAX_ROUNDS
-from tests.recorder.deck import deck
+from tests.recorder.deck import TICK, deck
 
 
 def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
@@ -260,3 +261,41 @@ def test_what_is_lost_after_a_pause_is_lost(tmp_path: Path) -> None:
         one.send(10)
         one.close()
         assert (one.tape.figures()[0]["lost"], one.tape.figures()[0]["gap_ms"]) == (3, 60)
+
+
+def test_a_report_that_waits_at_the_end_is_still_taken(tmp_path: Path) -> None:
+    """It may explain the silence before."""
+    with deck(tmp_path, streams=1, srtp=False) as one:
+        one.send(5)
+        one.tick()
+        said = struct.pack("!BBHIQIII", 0x80, 200, 6, one.senders[0].ssrc, 1, 160, 5, 800)
+        one.senders[0].socket.sendto(said, ("127.0.0.1", one.pairs[0].port + 1))
+        assert [record.packet for record in one.close() if isinstance(record, records.Rtcp)] == [said]
+
+
+def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        one.tape.change(one.region, [], {}, [0], time.time_ns())
+        assert one.tape.lanes[0].track.since == holes.NEVER
+        again = time.time_ns() + TICK
+        one.tape.change(one.region, one.specs, one.descriptors(), [], again)
+        assert one.tape.lanes[0].track.since == again
+        one.tape.close(one.region, again + 9_000_000_000)
+        assert one.tape.figures()[0]["gaps"] == [[again, again + 9_000_000_000, "no media"]]
+
+
+def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        time.sleep(0.05)
+        one.succeed(kept=False)
+        back = one.tape.lanes[0].track.resumed_at
+        one.tape.close(one.region, back + 9_000_000_000)
+        (figures,) = one.tape.figures()
+        assert [(end, why) for _, end, why in figures["gaps"]] == [
+            (back, "restart"), (back + 9_000_000_000, "no media"),
+        ]  # fmt: skip
+        assert figures["gap_ms"] == -(-(back + 9_000_000_000 - figures["gaps"][0][0]) // 1_000_000)

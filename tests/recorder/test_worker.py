@@ -7,11 +7,14 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pylibsrtp import Policy, Session
 
+from media import rtp
 from media.drain import Region
+from media.sequence import WINDOW
 from media.spec import StreamSpec
 from recorder import wire
 from recorder.worker import NO_MEMORY, Worker
@@ -275,3 +278,82 @@ def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monk
         with pytest.raises(BlockingIOError):
             main.recv(100)  # nothing is told of the call
     assert ended == [NO_MEMORY]
+
+
+def reasons(figures: dict[str, Any]) -> list[str]:
+    return [why for _, _, why in figures["gaps"]]
+
+
+def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(10)
+        held_back = [sender.packet() for sender in studio.senders]
+        for _ in range(WINDOW // 50 + 1):
+            studio.send(50)
+            await studio.workers.snapshot(CALL)
+        for stream, packet in enumerate(held_back):
+            studio.senders[stream].socket.sendto(packet, ("127.0.0.1", studio.pairs[stream].port))
+        final = await studio.workers.close(CALL)
+        for stream, sender in enumerate(studio.senders):
+            figures = final.streams[stream]
+            assert reasons(figures) == ["late"]
+            assert (figures["gap_ms"], figures["lost"], figures["late"], figures["rejected"]) == (20, 1, 1, 0)
+            assert studio.frames(studio.read(final), stream) == [n for n in range(sender.sent) if n != 10]
+        await studio.end()
+
+    run(story())
+
+
+def test_packets_under_a_key_that_nobody_told_are_a_decrypt_failure(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=1)
+        await studio.workers.start()
+        studio.begin()
+        (sender,), other = studio.senders, Sender(os.urandom(30), 0x1000, 65500)
+        studio.send(10)
+        for _ in range(30):
+            sender.packet()
+            sender.socket.sendto(other.packet(), ("127.0.0.1", studio.pairs[0].port))
+        studio.send(10)
+        final = await studio.workers.close(CALL)
+        assert reasons(final.streams[0]) == ["decrypt failure"]
+        assert (final.streams[0]["gap_ms"], final.streams[0]["rejected"]) == (30 * 20, 30)
+        other.socket.close()
+        await studio.end()
+
+    run(story())
+
+
+def test_a_stream_that_brings_nothing_to_store_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sends nothing, one under a wrong key, one stops, one announces its silence; the call lasts a minute."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=4)
+        studio.specs = tuple(replace(spec, payloads=((8, "PCMA", 8000), (13, "CN", 8000))) for spec in studio.specs)
+        await studio.workers.start()
+        began = time.time_ns()
+        studio.begin()
+        wrong = Sender(os.urandom(30), 0x1001)
+        for _ in range(100):
+            wrong.send(studio.pairs[1].port)
+            studio.senders[2].send(studio.pairs[2].port)
+            studio.senders[3].send(studio.pairs[3].port)
+            await asyncio.sleep(0.005)
+        quiet = studio.senders[3]
+        noise = rtp.build(13, quiet.next, quiet.next * 160, quiet.ssrc, b"\x40")
+        quiet.socket.sendto(quiet.session.protect(noise), ("127.0.0.1", studio.pairs[3].port))
+        await studio.workers.snapshot(CALL)
+        monkeypatch.setattr("recorder.workers.time.time_ns", lambda: began + 60_000_000_000)
+        final = await studio.workers.close(CALL)
+        monkeypatch.undo()
+        said = [reasons(figures) for figures in final.streams.values()]
+        assert said == [["no media"], ["decrypt failure"], ["no media"], []]
+        assert all(59_000 < final.streams[stream]["gap_ms"] <= 60_000 for stream in (0, 1))
+        assert 55_000 < final.streams[2]["gap_ms"] < 60_000
+        wrong.socket.close()
+        await studio.end()
+
+    run(story())

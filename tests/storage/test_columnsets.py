@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage import columnsets, journal
+from storage import columnsets, replay
 from storage.columnsets import NameTaken, TooManySets, folded
 from storage.tables import column_sets
 from tests.storage.house import House, story
@@ -86,9 +86,9 @@ def test_a_lost_database_gets_its_sets_back(tmp_path):
         await acme.column_sets.delete("gone")
         async with acme.database.writing() as connection:
             await connection.execute(column_sets.delete())
-        assert await journal.settle(acme.journal, acme.database) == 1
+        assert await replay.settle(acme.journal, acme.database) == 1
         assert await acme.column_sets.all() == (kept,)
-        assert await journal.differences(acme.journal, acme.database) == {}
+        assert await replay.differences(acme.journal, acme.database) == {}
 
     story(tmp_path, tell)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage import exports
+from storage.callrows import BadCursor
 from storage.customers import Customer
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import Export, ExportState, Gone, Request, TooMany
@@ -242,5 +243,24 @@ def test_what_is_kept_for_a_week_is_not_in_the_way_of_an_old_day(tmp_path: Path)
         house.watch.at += timedelta(days=1)
         acme.keys.cut_days(20_000, 20_513)
         assert b"".join(acme.exports.read(export)) == TEXT
+
+    story(tmp_path, tell)
+
+
+def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        filed = []
+        for _ in range(3):
+            filed.append((await acme.exports.file(asked(), "paula")).id)
+            house.watch.wait(minutes=1)
+        await acme.exports.file(Request("report", (), "letter", (NOBODY,), case=NOBODY), "paula")
+        first, cursor = await acme.exports.listed(2)
+        assert [each.id for each in first] == [filed[2], filed[1]] and cursor is not None
+        rest, end = await acme.exports.listed(2, cursor)
+        assert ([each.id for each in rest], end) == ([filed[0]], None)
+        with pytest.raises(BadCursor):
+            await acme.exports.listed(2, "3 May")
+        house.watch.wait(days=exports.KEEP_DAYS)
+        assert await acme.exports.listed(2) == ((), None)
 
     story(tmp_path, tell)

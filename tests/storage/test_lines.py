@@ -26,7 +26,8 @@ def test_lines_come_back_in_order_and_the_last_alone(tmp_path: Path) -> None:
     assert list(log(tmp_path).lines()) == [b"one\n", b"two\n"] and log(tmp_path).last() == b"two\n"
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     log(tmp_path).append(b"x" * 200_000 + b"\n")
-    assert log(tmp_path).last(200_000) is None and len(log(tmp_path).last(200_001) or b"") == 200_001
+    assert log(tmp_path).last(5) == b"xxxxx" and len(log(tmp_path).last() or b"") == 200_001
+    assert log(tmp_path).size == 200_009 and LineFile(tmp_path / "none", "a log", 0).size == 0
 
 
 def test_a_line_without_its_end_does_not_count_and_is_cut_off(tmp_path: Path) -> None:

@@ -6,17 +6,37 @@ from types import SimpleNamespace
 import pytest
 
 from storage.instants import to_micros
-from storage.people import MAX_FORMER, Former, Person, UserState, fields, former_of, shown, told
+from storage.people import (
+    EVER,
+    MAX_FORMER,
+    NEVER,
+    Former,
+    Person,
+    Since,
+    UserState,
+    fields,
+    former_of,
+    later_of,
+    shown,
+    told,
+)
 
+MARCH = Since("2026-03-01T00:00:00.000000Z")
+MAY = Since("2026-05-01T00:00:00.000000Z", "2026-04-30T00:00:00.000000Z")
 MIRA = Person(first_name="Mira", email="Mira@X.example", numbers=("+491", "+492"))
 
 
-def user(person: Person, former: tuple[Former, ...] = ()):
-    at = to_micros(datetime(2026, 3, 1, tzinfo=UTC))
-    row = SimpleNamespace(
-        id="i", state="inactive", source="csv", source_key=b"k", updated_at=at, unmapped_at=at, leaf=7
-    )
-    return shown(row, told(person, former))
+def micros(month: int, day: int = 1) -> int:
+    return to_micros(datetime(2026, month, day, tzinfo=UTC))
+
+
+def row(unmapped: int | None) -> SimpleNamespace:
+    named = {"id": "i", "state": "inactive", "source": "csv", "source_key": b"k", "leaf": 7}
+    return SimpleNamespace(**named, updated_at=micros(3), unmapped_at=unmapped)
+
+
+def user(person: Person, former: tuple[Former, ...] = (), unmapped: int | None = micros(3), **later):
+    return shown(row(unmapped), told(person, former, MARCH, later.get("later", {})))
 
 
 def test_what_is_told_is_shown() -> None:
@@ -58,3 +78,38 @@ def test_only_so_much_is_kept() -> None:
     before = tuple(Former("numbers", str(n), "t") for n in range(MAX_FORMER))
     after = former_of(user(MIRA, before), Person(), "now")
     assert len(after) == MAX_FORMER and after[-1].value == "+492" and after[0].value == "4"
+
+
+def test_an_identity_has_the_time_for_which_it_was_somebodys() -> None:
+    renamed = Person(first_name="Mira", email="Mira@X.example", numbers=("+492", "+493"))
+    before = user(MIRA, unmapped=None)
+    former, later = former_of(before, renamed, MAY.at), later_of(before, renamed, MAY)
+    after = user(renamed, former, None, later=later)
+    times = {each.value: (each.since, each.reaches, each.until) for each in after.identities}
+    assert times == {
+        "Mira@X.example": (micros(3), EVER, NEVER),
+        "+491": (micros(3), EVER, micros(5)),
+        "+492": (micros(3), EVER, NEVER),
+        "+493": (micros(5), micros(4, 30), NEVER),
+    }
+
+
+def test_what_comes_back_has_two_times() -> None:
+    away = Person(email="Mira@X.example", numbers=("+491",))
+    gone = user(away, former_of(user(MIRA), away, MARCH.at), None, later=later_of(user(MIRA), away, MARCH))
+    back = user(MIRA, gone.former, None, later=later_of(gone, MIRA, MAY))
+    assert sorted((e.since, e.until) for e in back.identities if e.value == "+492") == [
+        (micros(3), micros(3)),
+        (micros(5), NEVER),
+    ]
+
+
+def test_who_left_is_known_by_nothing_any_more() -> None:
+    assert {each.until for each in user(MIRA, unmapped=micros(4)).identities} == {micros(4)}
+
+
+def test_what_was_sealed_before_times_were_noted_is_certain_since_the_last_change() -> None:
+    old = {"person": fields(MIRA), "former": [["email", "old@x", "2026-02-01T00:00:00Z"]]}
+    found = {each.value: each for each in shown(row(None), old).identities}
+    assert (found["+491"].since, found["+491"].reaches, found["+491"].until) == (micros(3), EVER, NEVER)
+    assert (found["old@x"].since, found["old@x"].until) == (EVER, micros(2))

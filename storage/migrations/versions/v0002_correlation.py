@@ -22,8 +22,15 @@ def upgrade() -> None:
         sqlite_where=sa.text("matched = 0"),
         postgresql_where=sa.text("NOT matched"),
     )
-    op.create_index("users_updated", "users", ["updated_at"], unique=False)
-    op.create_table("stale_users", sa.Column("user", sa.Text(), nullable=False), sa.PrimaryKeyConstraint("user"))
+    op.create_table(
+        "user_changes",
+        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("open", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("user_changes_open", "user_changes", ["open", "number"], unique=False)
     op.create_table(
         "matching",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),

@@ -1,7 +1,12 @@
 import socket
+import struct
+import time
+
+import pytest
 
 from recorder.simulate import coded
 from recorder.simulate.engine import REPORT_TICKS, SLOTS, Engine
+from recorder.simulate.plan import TICK
 
 
 def run_ticks(engine: Engine, count: int) -> None:
@@ -69,6 +74,24 @@ def test_sender_reports_go_out_every_five_seconds_and_a_goodbye_at_the_end() -> 
     assert 1 <= len(reports) <= 2
     engine.do({"do": "drop", "ids": [0, 1]})
     assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
+    close(engine, places)
+
+
+def test_a_late_machine_makes_no_clock_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a report says of the wall clock fits its timestamp, however late it leaves."""
+    places: list[socket.socket] = []
+    engine = opened(places, 1)
+    began = engine._zero
+    lateness = {250: 0.011, 500: 0.150}
+    monkeypatch.setattr(time, "time", lambda: began + engine.tick * TICK + lateness.get(engine.tick, 0.0))
+    engine.do({"do": "on", "ids": [0]})
+    for tick in (0, 1, 250, 500):
+        engine.begin(tick)
+    monkeypatch.undo()
+    reports = [struct.unpack_from("!III", p, 8) for p in received(places[0]) if p[1] == 200]
+    errors = {round(s + f / 2**32 - (reports[0][0] + reports[0][1] / 2**32) - (ts - reports[0][2]) / 8000, 4)
+              for s, f, ts in reports}  # fmt: skip
+    assert (len(reports), errors) == (3, {0.0})
     close(engine, places)
 
 

@@ -1,0 +1,84 @@
+"""What the codes of the audit log and of incidents mean, in words; what is not here is shown as its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ACTS: Mapping[str, str] = {
+    "calls.search": "Searched calls",
+    "call.view": "Looked at a call",
+    "call.media": "Played or downloaded a call",
+    "call.waveform": "Looked at the waveform of a call",
+    "call.pause": "Paused a recording",
+    "call.resume": "Resumed a recording",
+    "call.hold": "Put a call under legal hold",
+    "call.release": "Released a legal hold",
+    "call.annotate": "Added a correction",
+    "call.attach": "Attached a file to a call",
+    "call.attachment": "Opened an attachment",
+    "export.create": "Asked for an export",
+    "exports.list": "Looked at the exports",
+    "export.view": "Looked at an export",
+    "export.file": "Downloaded an export",
+    "export.cancel": "Cancelled an export",
+    "column_sets.list": "Looked at the column sets",
+    "column_set.write": "Changed a column set",
+    "column_set.delete": "Deleted a column set",
+    "requests.list": "Looked at the requests",
+    "request.create": "Filed a request",
+    "request.view": "Looked at a request",
+    "request.candidates": "Looked for calls of a request",
+    "request.select": "Chose the calls of a request",
+    "request.report": "Asked for a report",
+    "request.report_state": "Looked at a report",
+    "request.report_file": "Downloaded a report",
+    "request.erasure": "Asked for the erasure of a request",
+    "request.close": "Closed a request",
+    "retention.view": "Looked at the retention rules",
+    "retention.write": "Changed the retention rules",
+    "retention.preview": "Looked at what a sweep would take",
+    "retention.sweep": "Retention took calls",
+    "erasure.create": "Asked for an erasure",
+    "erasures.list": "Looked at the erasures",
+    "erasure.view": "Looked at an erasure",
+    "erasure.approve": "Approved an erasure",
+    "erasure.cut": "Destroyed the keys of calls",
+    "erasure.wait": "An erasure waits for a hold",
+    "erasure.done": "An erasure is done",
+    "waiver.view": "Looked at the waiver",
+    "waiver.write": "Put a waiver on file",
+    "users.list": "Looked at the users",
+    "user.view": "Looked at a user",
+    "user.export": "Exported a user",
+    "user.unmap": "Unmapped a user",
+    "user.delete": "Deleted a user",
+    "audit.read": "Read the audit log",
+    "incidents.list": "Looked at the incidents",
+    "system.view": "Looked at the system",
+    "session.open": "Signed in",
+    "session.close": "Signed out",
+    "token.create": "Made a token",
+    "token.revoke": "Revoked a token",
+    "unknown": "Tried a path that does not exist",
+}
+"""Acts of the audit log."""
+
+OUTCOMES: Mapping[str, str] = {"done": "done", "refused": "refused", "failed": "failed"}
+"""How an act ended."""
+
+INCIDENTS: Mapping[str, str] = {
+    "call-refused": "A call was refused",
+    "offer-refused": "A change of a call was refused",
+    "call-interrupted": "A recording is incomplete",
+    "media-strangers": "Packets came from an address that is not the call's",
+    "dtls-failed": "The keys of a call could not be agreed on",
+    "worker-died": "A media worker died and was replaced",
+    "database-away": "The database was away",
+    "sync-failed": "The disk did not take what was written",
+    "retention-brake": "A sweep would take many calls and asks first",
+    "audit-witness": "A copy of the audit log does not fit the log",
+    "directory-brake": "A synchronisation would unmap many users and asks first",
+    "directory-failed": "The directory could not be read",
+    "directory-credential": "The credential for the directory expires soon",
+}
+"""Kinds of incidents (docs/formats/incidents.md)."""

@@ -1,0 +1,123 @@
+"""The list of calls: one search field for any spelling, filters, and the live calls on top, which move by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.page import days
+from admin_api.page.client import Answer
+from admin_api.page.glance import Glance, fingerprint, glance
+from admin_api.page.views import View
+from admin_api.page.visit import Visit
+from admin_api.roles import Action
+
+MOST_LIVE = 20
+"""Live calls above the list; there is a link to all of them."""
+PAGE = 50  # calls of one page
+STATES = ("recording", "complete", "interrupted")
+NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the reader looks for, as the form has it."""
+
+    party: str = ""
+    """Any spelling of somebody."""
+    since: str = ""
+    """First day."""
+    until: str = ""
+    """Last day."""
+    state: str = ""
+    """One of STATES, or "" for every state."""
+    zone: str = ""
+    """Whose days are meant."""
+    cursor: str = ""
+    """Where the page begins."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Question:
+        """Read the query of a request."""
+        found = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
+        return cls(**{**found, "state": found["state"] if found["state"] in STATES else ""})
+
+    @property
+    def anything(self) -> bool:
+        """Say whether something was filled in."""
+        return bool(self.party or self.since or self.until or self.state)
+
+    @property
+    def with_live(self) -> bool:
+        """Say whether live calls stand above the list: on the first page, unless days or a state are asked for."""
+        return not (self.since or self.until or self.state or self.cursor)
+
+    def pairs(self, **changes: str) -> list[tuple[str, str]]:
+        """Return the query of a link to the same question."""
+        given = {name: getattr(self, name) for name in ("party", "since", "until", "state", "zone")}
+        return [(name, value) for name, value in {**given, **changes}.items() if value]
+
+    def asked(self) -> dict[str, Any]:
+        """Return the query of the API; raises BadDay."""
+        return {
+            "party": self.party,
+            "since": days.begin(self.since, self.zone),
+            "until": days.end(self.until, self.zone),
+            "state": self.state,
+            "limit": PAGE,
+            "cursor": self.cursor,
+        }
+
+
+async def listed(visit: Visit) -> Response:
+    """Show a page of calls."""
+    question = Question.of(visit.request.query_params)
+    try:
+        found = await visit.api.get("/calls", question.asked(), again=visit.lively)
+    except days.BadDay:
+        found = Answer(422, NO_DAY)
+    above = await _live(visit, question.party) if question.with_live and found.well else ()
+    known = {row.id for row in above}
+    values = {
+        "question": question,
+        "problem": None if found.well else found.document,
+        "rows": [glance(call) for call in found.items if call["id"] not in known],
+        "next_cursor": found.next_cursor,
+        "states": STATES,
+    }
+    if visit.lively:
+        return visit.part("calls.html", "found", **values)
+    return visit.page("calls.html", status=200 if found.well else found.status, **values, **_above(above))
+
+
+async def live(visit: Visit) -> Response:
+    """Show the live calls once more; 204 if nothing changed but their lengths, so that nothing moves for nothing."""
+    question = Question.of(visit.request.query_params)
+    above = await _live(visit, question.party)
+    shown = _above(above)
+    if visit.request.query_params.get("seen") == shown["seen"]:
+        return Response(status_code=204)
+    answer = visit.part("calls.html", "live", question=question, **shown)
+    answer.headers["HX-Trigger"] = "calls-moved"
+    return answer
+
+
+async def _live(visit: Visit, party: str) -> Sequence[Glance]:
+    found = await visit.api.get(
+        "/calls", {"state": "recording", "party": party, "limit": MOST_LIVE + 1}, again=visit.lively
+    )
+    return [glance(call) for call in found.items]
+
+
+def _above(rows: Sequence[Glance]) -> dict[str, Any]:
+    shown = rows[:MOST_LIVE]
+    return {"above": shown, "even_more": len(rows) > MOST_LIVE, "seen": fingerprint(rows)}
+
+
+VIEWS = (
+    View("GET", "/calls", listed, Action.SEARCH, "Calls"),
+    View("GET", "/calls/live", live, Action.SEARCH),
+)

@@ -1,0 +1,51 @@
+"""Days as readers mean them: a date in the browser's zone becomes the moments at which it begins and ends; pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+_ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
+
+
+class BadDay(ValueError):
+    """What was typed is no date."""
+
+
+def begin(text: str, zone: str) -> str | None:
+    """Return the RFC 3339 time at which a day begins, None for no text; raises BadDay."""
+    return _at(_day(text), zone) if text.strip() else None
+
+
+def end(text: str, zone: str) -> str | None:
+    """Return the RFC 3339 time at which a day is over, None for no text; raises BadDay."""
+    if not text.strip():
+        return None
+    day = _day(text)
+    return _at(day + timedelta(days=1), zone) if day < date.max else None
+
+
+def named(zone: str) -> tzinfo:
+    """Return the zone that a browser names, UTC if it names none that is known here."""
+    if not _ZONE.fullmatch(zone):
+        return UTC
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):  # unknown, not a zone, or a folder of zones
+        return UTC
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise BadDay("a day is written as 2026-11-25") from None
+
+
+def _at(day: date, zone: str) -> str:
+    try:
+        at = datetime.combine(day, time(), named(zone)).astimezone(UTC)
+    except OverflowError:  # the first day of year 1, east of Greenwich
+        raise BadDay("a day is written as 2026-11-25") from None
+    return at.replace(tzinfo=None).isoformat(timespec="seconds").rjust(19, "0") + "Z"

@@ -1,0 +1,134 @@
+"""A call at a glance, as lists show it: who with whom, how good it sounds, what is missing; pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_PEOPLE = 4
+"""Named in a row; a conference has more, and its own page names them."""
+
+ROLES: Mapping[str, str] = {
+    "caller": "caller",
+    "callee": "callee",
+    "answered": "answered",
+    "redirected_by": "redirected by",
+    "redirected_to": "redirected to",
+    "participant": "participant",
+}
+"""What the roles of parties are called."""
+
+STATES: Mapping[str, tuple[str, str]] = {
+    "recording": ("live", "live"),
+    "complete": ("", "complete"),
+    "interrupted": ("warn", "interrupted"),
+}
+"""Tone and words of each state."""
+
+GRADES = ((4.03, "good", "good"), (3.6, "", "fair"), (3.1, "warn", "poor"), (0.0, "bad", "bad"))
+"""From which estimate on, with tone and word: the classes of satisfaction of ITU-T G.107 annex B."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A small sign in words."""
+
+    text: str
+    """English, to be translated."""
+    tone: str = ""
+    """good, warn, bad, hold, live, or "" for grey."""
+    values: Mapping[str, object] = field(default_factory=dict)
+    """What is put into the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One party in a list."""
+
+    role: str
+    """In words, English."""
+    name: str
+    """As it was sent, "" if it was not."""
+    address: str
+    """Number, else URI, else ""."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One row."""
+
+    id: str
+    """The call."""
+    started_at: str | None
+    """RFC 3339."""
+    duration_ms: int
+    """Length so far."""
+    live: bool
+    """It is being recorded."""
+    people: Sequence[Person]
+    """Who took part, at most MOST_PEOPLE."""
+    more: int
+    """How many others took part."""
+    state: Mark
+    """How far it is."""
+    marks: Sequence[Mark]
+    """Quality, gaps, pause, hold."""
+    erase_after: str | None
+    """When retention ends."""
+
+
+def glance(call: Mapping[str, Any]) -> Glance:
+    """Take out of a call's document what a row shows."""
+    parties = call.get("parties") or ()
+    state = str(call["state"])
+    tone, word = STATES.get(state, ("", state))
+    return Glance(
+        id=str(call["id"]),
+        started_at=call.get("started_at"),
+        duration_ms=int(call.get("duration_ms") or 0),
+        live=state == "recording",
+        people=[person(party) for party in parties[:MOST_PEOPLE]],
+        more=max(len(parties) - MOST_PEOPLE, 0),
+        state=Mark(word, tone),
+        marks=list(_marks(call)),
+        erase_after=call.get("erase_after"),
+    )
+
+
+def person(party: Mapping[str, Any]) -> Person:
+    """Show a party by name and number, or by URI where it has no number."""
+    role = str(party.get("role") or "participant")
+    address = party.get("number") or party.get("uri") or ""
+    return Person(ROLES.get(role, role), str(party.get("name") or ""), str(address))
+
+
+def quality(mos: float | None) -> Mark | None:
+    """Put an estimate (1 to 4.5) into a word."""
+    if mos is None:
+        return None
+    found = next((tone, word) for least, tone, word in GRADES if mos >= least or not least)
+    return Mark(f"sound {found[1]}", found[0])
+
+
+def fingerprint(rows: Iterable[Glance]) -> str:
+    """Name what is shown but for the lengths, which go on by themselves."""
+    told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
+    return hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
+    streams = call.get("streams") or ()
+    if call.get("paused"):
+        yield Mark("paused", "warn")
+    graded = quality(min((s["mos"] for s in streams if s.get("mos") is not None), default=None))
+    if graded:
+        yield graded
+    missing = max((int(s.get("gap_ms") or 0) for s in streams), default=0)
+    if missing:
+        yield Mark("{seconds} s missing", "warn", {"seconds": f"{missing / 1000:.1f}"})
+    if any(s.get("media") == "video" for s in streams):
+        yield Mark("video")
+    if call.get("hold"):
+        yield Mark("on hold", "hold")

@@ -1,0 +1,135 @@
+"""How long it takes to tell who took part in calls: `python -m bench.correlation [CALLS [USERS]]`, 20,000 and 10,000.
+
+Fills one customer's index with made-up calls (bench.crowd) and its directory with the people in them, then takes CPU
+time, which says what it takes where nobody else wants the processors:
+
+- the users into memory, and what they take there;
+- the first look at all calls, and what that means for a million;
+- one new call, as the index writes it.
+
+Every call has to get the users who are in it, and no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+import tracemalloc
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from bench import processes
+from bench.crowd import COUNTRY, Person, everybody, talks
+from bench.search import BATCH, SEED, Forms, opened, rows
+from storage.callrows import CallRow, Query
+from storage.customers import Customer
+from storage.people import Person as Entry
+from storage.whoswho import WhosWho
+
+GOAL_MILLION_S = 300.0
+GOAL_ONE_MS = 1.0
+PIECE = 500
+
+
+@dataclass
+class Spent:
+    """CPU time of this process, all its threads."""
+
+    begun: float = 0.0
+    seconds: float = 0.0
+
+    def __enter__(self) -> Spent:
+        self.begun = time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = time.process_time() - self.begun
+
+
+def entry(person: Person) -> Entry:
+    """Return somebody as the directory has them: five identities."""
+    more = (f"sip:{person.mail}",)
+    return Entry(person.first, person.last, person.user, person.mail, person.upn, person.user, (person.e164,), more)
+
+
+async def fill(acme: Customer, count: int, crowd: list[Person]) -> list[tuple[CallRow, tuple[Person, ...]]]:
+    """Write calls and users; return the calls with the people in them."""
+    random, forms, truth = Random(SEED), Forms(), []
+    batch: list[tuple[CallRow, tuple[str, ...]]] = []
+    for row, talk in rows(acme.keys, talks(count, crowd, [], 0, random), count, random):
+        batch.append((row, forms.of(talk)))
+        truth.append((row, tuple(person for person, _ in talk.people)))
+        if len(batch) == BATCH:
+            await acme.calls.put([one for one, _ in batch], [two for _, two in batch])
+            batch.clear()
+    await acme.calls.put([one for one, _ in batch], [two for _, two in batch])
+    plan = await acme.users.plan(map(entry, crowd), "csv", whole=True)
+    for piece in plan.pieces(PIECE):
+        await acme.users.carry_out(piece)
+    await acme.users.completed(plan)
+    return truth
+
+
+async def wrong(acme: Customer, truth: list[tuple[CallRow, tuple[Person, ...]]]) -> int:
+    """Count the calls that have other users than the people in them."""
+    ids = {user.person.upn: user.id async for some in acme.users.all(PIECE) for user in some}
+    due = {row.id: sorted(ids[person.upn] for person in people) for row, people in truth}
+    count = 0
+    async for batch in acme.calls.in_batches(Query(), BATCH):
+        for row in batch.open():
+            count += sorted(str(party["user_id"]) for party in row.details["parties"]) != due[row.id]
+    return count
+
+
+async def measure(folder: Path, count: int, people: int) -> bool:
+    """Fill, match, print; False if a call has the wrong users or it took too long."""
+    customers = await opened(folder)
+    acme = customers["acme"]
+    truth = await fill(acme, count, everybody(people))
+    print(f"{count:,} calls, {people:,} users\n{processes.machine()}\n")
+    with Spent() as loading:
+        await acme.correlation.load()
+    with Spent() as looking:
+        changed = await acme.correlation.settle()
+    fresh = [row for row, _ in truth[:2000]]
+    with Spent() as writing:
+        for row in fresh:
+            acme.correlation.applied(row, ())
+    mistakes = await wrong(acme, truth)
+    each, one = looking.seconds / count, 1000 * writing.seconds / len(fresh)
+    print(f"users into memory       {loading.seconds:6.1f} s, {1e6 * loading.seconds / people:,.0f} µs each")
+    print(f"first look at all calls {looking.seconds:6.1f} s, {1e6 * each:,.0f} µs each: {1e6 * each:,.0f} s a million")
+    print(f"one new call            {one:6.3f} ms")
+    print(f"calls changed {changed:,}, with the wrong users {mistakes}")
+    print(f"bytes a user in memory  {await in_memory(acme):6,.0f}")
+    await customers.close()
+    return not mistakes and each * 1e6 <= GOAL_MILLION_S and one <= GOAL_ONE_MS
+
+
+async def in_memory(acme: Customer) -> float:
+    """Return the bytes that a user takes in memory."""
+    tracemalloc.start()
+    before, count = tracemalloc.get_traced_memory()[0], await acme.users.count()
+    who = WhosWho(COUNTRY, secret=bytes(16), room=count)
+    async for some in acme.users.all(PIECE):
+        for user in some:
+            who.put(user)
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return taken / len(who)
+
+
+def main() -> None:
+    """Run it in a folder of its own; exit status 1 if a goal is missed."""
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    people = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
+    with tempfile.TemporaryDirectory(prefix="bench-correlation-") as folder:
+        if not asyncio.run(measure(Path(folder), count, people)):
+            sys.exit("a goal was missed: the right users in every call, a million within 300 s, a new one within 1 ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The last hour of the node in figures, for the page's plots; pure, bounded, nothing personal.
+
+One sample every EVERY_SECONDS; at most KEPT of them, so an hour takes some 100 KiB however many calls there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+EVERY_SECONDS = 10.0
+KEPT = 360
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The node at one moment."""
+
+    at: datetime
+    """When."""
+    calls: int
+    """Calls being recorded."""
+    free_bytes: int
+    """Room on the disk of the recordings."""
+    busy: float
+    """Busy share of the busiest media worker, 0 to 1."""
+    of_customers: Mapping[str, int] = field(default_factory=dict)
+    """Calls being recorded, by customer; those without any are left out."""
+
+
+class History:
+    """The newest samples."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque(maxlen=KEPT)
+        self._next = 0.0
+
+    def due(self, now: float) -> bool:
+        """Say at monotonic time `now` whether a sample is wanted; then the next one is EVERY_SECONDS away."""
+        if now < self._next:
+            return False
+        self._next = now + EVERY_SECONDS
+        return True
+
+    def add(self, sample: Sample) -> None:
+        """Keep a sample; the oldest one goes."""
+        self._samples.append(sample)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Return all, oldest first."""
+        return tuple(self._samples)

@@ -1,0 +1,117 @@
+"""Passwords: which are taken, and how they are kept.
+
+Argon2id with the second recommended option of RFC 9106 section 4: 3 passes, 4 lanes, 64 MiB. One is computed at a time,
+in a thread that yields to everything else on the machine, so a flood of sign-ins takes 64 MiB and no call's time; the
+few that wait are answered in turn, the others are told to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from admin_api.household import Busy
+from storage.account import canonical
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+Result = TypeVar("Result")
+
+PASSES, LANES, MEMORY = 3, 4, 64 << 10  # KiB
+SALT_BYTES, HASH_BYTES = 16, 32
+LEAST = 12
+"""Characters. NIST SP 800-63B asks for 8 with a second factor, 15 without; no rules of composition, as it advises."""
+MOST = 256
+"""Characters; a passphrase is shorter, and what is longer only costs time."""
+MAX_WAITING = 16
+"""Passwords that wait for their turn: two seconds' worth."""
+LEAST_URGENT = 19
+"""Of nice(2)."""
+_COMMON = frozenset(
+    "123456789012 1234567890123 12345678901234 123456123456 111111111111 000000000000 password1234 password12345 "
+    "passwordpassword passwort1234 passwortpasswort qwertyuiop12 qwertyuiop123 qwertzuiop12 qwertzuiop123 1q2w3e4r5t6y "
+    "1qaz2wsx3edc iloveyou1234 administrator administrator1 letmeinletmein adminadminadmin welcome12345 "
+    "willkommen12 willkommen123 hallohallo12 callrecorder recorderrecorder changemechangeme correcthorsebatterystaple".split()
+)
+"""Those of twelve characters and more that are tried first."""
+
+
+def fault(password: str, name: str) -> str:
+    """Return why a password is not taken as a sentence, "" if it is."""
+    plain = canonical(password)
+    if len(password) < LEAST:
+        return "A password needs at least 12 characters."
+    if len(password) > MOST:
+        return "A password has at most 256 characters."
+    rest = plain.replace(canonical(name), "")
+    if len(set(plain)) < LEAST // 3 or len(rest) < LEAST // 2 or plain.replace(" ", "") in _COMMON:
+        return "This password is too easy to guess."
+    return ""
+
+
+class Passwords:
+    """Hashes and compares, one at a time."""
+
+    def __init__(self, *, passes: int = PASSES, memory: int = MEMORY) -> None:
+        """Tests take less of both."""
+        self._passes, self._memory = passes, memory
+        self._waiting = 0
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def hash(self, password: str) -> str:
+        """Return what is kept of a password; raises Busy."""
+        return await self._in_turn(lambda: self._hasher.hash(_bytes(password)))
+
+    async def genuine(self, kept: str | None, password: str) -> bool:
+        """Say whether it is the password; without one to compare with it takes as long and is wrong. Raises Busy."""
+        return await self._in_turn(lambda: self._compare(kept, password))
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_turn(self, work: Callable[[], Result]) -> Result:
+        if self._waiting >= MAX_WAITING:
+            raise Busy
+        self._thread = self._thread or ThreadPoolExecutor(1, "passwords", _yield_to_calls)
+        self._waiting += 1
+        try:
+            return await asyncio.wrap_future(self._thread.submit(work))
+        finally:
+            self._waiting -= 1
+
+    def _compare(self, kept: str | None, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
+        try:
+            self._hasher.verify(kept or self._dummy, _bytes(password))
+        except (VerificationError, InvalidHashError):
+            return False
+        return kept is not None
+
+    @cached_property
+    def _hasher(self) -> PasswordHasher:
+        from argon2 import PasswordHasher, Type  # first needed when somebody signs in
+
+        return PasswordHasher(self._passes, self._memory, LANES, HASH_BYTES, SALT_BYTES, type=Type.ID)
+
+    @cached_property
+    def _dummy(self) -> str:
+        return self._hasher.hash(os.urandom(32))
+
+
+def _bytes(password: str) -> bytes:
+    """Encode at most what is taken, so that nobody has us hash a megabyte."""
+    return password[: MOST + 1].encode("utf-8", "replace")
+
+
+def _yield_to_calls() -> None:
+    """Make this thread the least urgent one; on Linux those that it starts for the lanes are too."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LEAST_URGENT)

@@ -1,0 +1,149 @@
+"""Encrypt a file as age does (age-encryption.org/v1), piece by piece, to a recipient or with a passphrase.
+
+    recipient = parse("age1…")                     raises BadRecipient
+    with Encrypter(put, recipient=…) as file:      or passphrase=…
+        file.write(data)                           any length; what `put` gets is the age file
+        file.close()
+
+`age -d FILE` opens it. A file of hours of sound fits into no memory, so nothing here holds more than one chunk; the
+bindings that exist take the file of a passphrase as a whole.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from storage.errors import StorageError
+
+CHUNK = 64 << 10  # bytes of plaintext under one tag
+KEY = 16  # bytes of a file key
+WORK = 18  # 2^18 rounds of scrypt: a second and 256 MiB, what the age command takes
+LEAST_PASSPHRASE = 12  # characters; fewer are guessed even at a second a try
+_VERSION = b"age-encryption.org/v1"
+_PREFIX = "age"
+_LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # Bech32 (BIP 173)
+_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_LONGEST = 100  # characters of a recipient; ours have 62
+
+
+class BadRecipient(StorageError):
+    """This is no recipient of age."""
+
+
+class Encrypter:
+    """Takes plaintext, gives out an age file."""
+
+    def __init__(
+        self,
+        put: Callable[[bytes], object],
+        *,
+        recipient: bytes | None = None,
+        passphrase: str | None = None,
+        work: int = WORK,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Write the header; exactly one of `recipient` (from `parse`) and `passphrase`. With a passphrase it takes a second."""
+        if (recipient is None) == (passphrase is None):
+            raise ValueError("an age file is for a recipient or has a passphrase")
+        self._put = put
+        key, nonce = random(KEY), random(KEY)
+        if recipient is not None:
+            stanza = _to_recipient(key, recipient, random(32))
+        else:
+            stanza = _by_passphrase(key, (passphrase or "").encode(), random(KEY), work)
+        header = _VERSION + b"\n" + stanza + b"---"
+        mac = hmac.digest(_derive(key, b"", b"header"), header, hashlib.sha256)
+        put(header + b" " + _base64(mac) + b"\n" + nonce)
+        self._cipher = ChaCha20Poly1305(_derive(key, nonce, b"payload"))
+        self._count = 0
+        self._kept = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take plaintext; a chunk goes out once it is known that more follows."""
+        self._kept += data
+        while len(self._kept) > CHUNK:
+            self._seal(bytes(self._kept[:CHUNK]), last=False)
+            del self._kept[:CHUNK]
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: half a chunk cannot be written."""
+
+    def close(self) -> None:
+        """Write the last chunk."""
+        self._seal(bytes(self._kept), last=True)
+        self._kept.clear()
+
+    def _seal(self, chunk: bytes, *, last: bool) -> None:
+        nonce = self._count.to_bytes(11, "big") + bytes([last])
+        self._count += 1
+        self._put(self._cipher.encrypt(nonce, chunk, None))
+
+
+def parse(text: str) -> bytes:
+    """Return the public key of a recipient `age1…`; raises BadRecipient."""
+    wrong = BadRecipient("this is no recipient of age", "age-keygen prints one: age1… (62 characters)")
+    text = text.strip()
+    if not text.isascii() or len(text) > _LONGEST or text.lower() not in (text, text.swapcase()):
+        raise wrong
+    prefix, _, data = text.lower().rpartition("1")
+    if prefix != _PREFIX or set(data) - set(_LETTERS):
+        raise wrong
+    values = [_LETTERS.index(letter) for letter in data]
+    if _polymod([*(ord(c) >> 5 for c in prefix), 0, *(ord(c) & 31 for c in prefix), *values]) != 1:
+        raise wrong
+    bits = sum(value << 5 * place for place, value in enumerate(reversed(values[:-6])))
+    length, spare = divmod(5 * len(values[:-6]), 8)
+    if length != 32 or bits & ((1 << spare) - 1):
+        raise wrong
+    return (bits >> spare).to_bytes(32, "big")
+
+
+def _to_recipient(key: bytes, recipient: bytes, secret: bytes) -> bytes:
+    """Wrap a file key for one holder of an X25519 key."""
+    own = X25519PrivateKey.from_private_bytes(secret)
+    share = own.public_key().public_bytes_raw()
+    try:
+        shared = own.exchange(X25519PublicKey.from_public_bytes(recipient))
+    except ValueError:  # a point of low order: everybody would know what comes out
+        raise BadRecipient("this is no recipient of age", "age-keygen prints one: age1…") from None
+    wrap = _derive(shared, share + recipient, b"age-encryption.org/v1/X25519")
+    return b"-> X25519 " + _base64(share) + b"\n" + _wrapped(wrap, key)
+
+
+def _by_passphrase(key: bytes, passphrase: bytes, salt: bytes, work: int) -> bytes:
+    """Wrap a file key for whoever knows a passphrase."""
+    salted = b"age-encryption.org/v1/scrypt" + salt
+    wrap = Scrypt(salt=salted, length=32, n=1 << work, r=8, p=1).derive(passphrase)
+    return b"-> scrypt " + _base64(salt) + b" " + str(work).encode() + b"\n" + _wrapped(wrap, key)
+
+
+def _wrapped(wrap: bytes, key: bytes) -> bytes:
+    return _base64(ChaCha20Poly1305(wrap).encrypt(bytes(12), key, None)) + b"\n"
+
+
+def _derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt, info).derive(secret)
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.b64encode(data).rstrip(b"=")
+
+
+def _polymod(values: list[int]) -> int:
+    """Return the checksum of Bech32."""
+    check = 1
+    for value in values:
+        top = check >> 25
+        check = (check & 0x1FF_FFFF) << 5 ^ value
+        for bit, term in enumerate(_GENERATOR):
+            check ^= term if top >> bit & 1 else 0
+    return check

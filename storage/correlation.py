@@ -1,0 +1,289 @@
+"""Who took part in a call: its parties matched with the users of the directory, when it is written and afterwards.
+
+    await correlation.load(pause)                   from the users' rows; nothing waits for it
+    row, forms = correlation.applied(row, forms)    what is written of a call; unmatched until `load` has ended
+    changed = await correlation.settle(told, pause) looks at every call that something new may concern
+
+A party gets `user_id`, or `user_candidates` where it cannot be told which user it was; the call is found by both. What
+counts is who it was when the call began (storage.whoswho), so a call keeps its people when they are renamed, leave, or
+pass their number on. What is still to be looked at stands in the database (storage.outstanding): a crash loses none of
+it.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import outstanding
+from storage.callrows import Amended, BadDetails, CallRow, Query
+from storage.calls import Calls
+from storage.callseal import open_row
+from storage.database import Database
+from storage.daykeys import DayKeys
+from storage.errors import Forgotten, SealBroken
+from storage.identities import of_identity
+from storage.instants import to_micros
+from storage.outstanding import Outstanding
+from storage.papers import Keeper
+from storage.people import User
+from storage.policy import Policy
+from storage.retention import with_erase_after
+from storage.rules import Rules
+from storage.search import READ_COLUMNS, having
+from storage.tables import calls
+from storage.users import Users
+from storage.whoswho import WhosWho
+
+BATCH = 500  # calls looked at together where nobody else waits
+AT_ONCE = 20  # users taken between two pauses: 5 ms
+_COLUMNS = (*READ_COLUMNS, calls.c.version)
+
+Pause = Callable[[], Awaitable[object]]
+Party = Mapping[str, Any]
+
+
+async def no_pause() -> None:
+    """Go on at once."""
+
+
+class Correlation:
+    """Who took part in the calls of one customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: Keeper,
+        calls: Calls,
+        users: Users,
+        rules: Rules,
+        country: str,
+        extension_digits: int = 0,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._calls = calls
+        self._users = users
+        self._rules = rules
+        self._country = country
+        self._extension_digits = extension_digits
+        self._random = random
+        self._day_keys = DayKeys(keys)
+        self._who: WhosWho | None = None
+        self._seen = 0  # number of the newest change of users that is in it
+
+    @property
+    def ready(self) -> bool:
+        """Say whether calls are matched when they are written."""
+        return self._who is not None
+
+    @property
+    def who(self) -> WhosWho | None:
+        """Return who was who, None before it is loaded."""
+        return self._who
+
+    # --- calls that are written -------------------------------------------------------------------------------------
+
+    def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
+        """Return a call and its search forms with the users who took part, if that can be told yet."""
+        if self._who is None:
+            return row, forms
+        parties = row.details.get("parties", ())
+        told = matched(self._who, parties, row.started_at)
+        details = {**row.details, "parties": told} if told else row.details
+        return replace(row, details=details, matched=True), forms_of(forms, parties, told)
+
+    def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
+        """Return the parties of a call that began then with their users, as far as that can be told yet."""
+        return [dict(party) for party in parties] if self._who is None else matched(self._who, parties, at)
+
+    # --- the users ---------------------------------------------------------------------------------------------------
+
+    async def load(self, pause: Pause = no_pause) -> None:
+        """Learn who was who from the users' rows, a few at a time; raises StorageError."""
+        async with self._database.reading() as connection:
+            seen = await outstanding.newest(connection)
+        secret, room = self._random(16), await self._users.count()
+        who = WhosWho(self._country, secret=secret, room=room, extension_digits=self._extension_digits)
+        async for some in self._users.all(AT_ONCE):
+            for user in some:
+                who.put(user)
+            await pause()
+        self._who, self._seen = who, seen
+
+    async def refresh(self, pause: Pause = no_pause) -> int:
+        """Take over what has become of users since; return how many changed. Raises StorageError."""
+        if self._who is None:
+            return 0
+        async with self._database.reading() as connection:
+            news = await outstanding.news(connection, self._seen)
+        if news is None or self._who.worn:
+            await self.load(pause)
+            return len(self._who)
+        for id in news[1]:
+            user = await self._users.get(id)
+            if user is None:
+                self._who.drop(id)
+            else:
+                self._who.put(user)
+        self._seen = news[0]
+        return len(news[1])
+
+    # --- calls that are there ----------------------------------------------------------------------------------------
+
+    async def outstanding(self) -> Outstanding:
+        """Count what is still to be looked at."""
+        async with self._database.reading() as connection:
+            return await outstanding.look(connection)
+
+    async def settle(
+        self,
+        told: Callable[[int, int], None] = lambda done, of: None,
+        pause: Pause = no_pause,
+        batch: int = BATCH,
+    ) -> int:
+        """Look at all calls that are still to be looked at; return how many got or lost a user. Raises StorageError.
+
+        `told` is given the calls looked at so far and those known of; `pause` is awaited between batches.
+        """
+        async with self._database.writing() as connection:
+            await outstanding.turned_into_a_walk(connection)
+        await self.refresh(pause)  # after the marks were read: what they stand for is known now
+        left = (await self.outstanding()).calls
+        done = changed = 0
+        async for records, walk in self._batches(batch, pause):
+            changed += await self._look(records, walk)
+            done += len(records)
+            told(done, max(done, left))
+            await pause()
+        return changed
+
+    async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
+        """Give calls to be looked at, and how far the walk is afterwards if they are of the walk."""
+        while records := await self._unmatched(size):
+            yield records, None
+        while user := await self._stale(pause):
+            until = self._seen
+            async for records in self._concerned(user, size):
+                yield records, None
+            async with self._database.writing() as connection:
+                await outstanding.fresh(connection, user.id, until)
+        while (walk := await self._walk()) is not None:
+            records = await self._read(calls.c.leaf < walk, limit=size)
+            yield records, records[-1].leaf if len(records) == size else 0
+            if len(records) < size:
+                async with self._database.writing() as connection:
+                    await outstanding.set_walk(connection, None)
+
+    async def _unmatched(self, size: int) -> Sequence[Any]:
+        return await self._read(outstanding.unmatched(await self._walk()), limit=size)
+
+    async def _walk(self) -> int | None:
+        async with self._database.reading() as connection:
+            return await outstanding.walk(connection)
+
+    async def _stale(self, pause: Pause) -> User | None:
+        """Return a user who is known by something else now; marks of those that are no more are taken away."""
+        while True:
+            async with self._database.reading() as connection:
+                id = await outstanding.stale(connection)
+            if id is None:
+                return None
+            await self.refresh(pause)
+            user = await self._users.get(id)
+            if user is not None:
+                return user
+            async with self._database.writing() as connection:
+                await outstanding.fresh(connection, id, self._seen)
+
+    async def _concerned(self, user: User, size: int) -> AsyncIterator[Sequence[Any]]:
+        """Give the calls with anything that a user is or was known by, and those that have the user already."""
+        forms = [key for each in user.identities for key in of_identity(each, self._country, self._extension_digits)]
+        async with self._database.reading() as connection:
+            wanted = [*forms, f"u:{user.id}", f"k:{user.id}"]
+            leaves = await having(connection, self._day_keys, wanted, Query())
+        for start in range(0, len(leaves), size):
+            yield await self._read(calls.c.leaf.in_(leaves[start : start + size]), limit=size)
+
+    async def _read(self, where: sa.ColumnElement[bool], limit: int) -> Sequence[Any]:
+        asked = sa.select(*_COLUMNS).where(where).order_by(calls.c.leaf.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return (await connection.execute(asked)).all()
+
+    async def _look(self, records: Sequence[Any], walk: int | None) -> int:
+        """Look who took part in some calls; write what is new of them and how far the walk is."""
+        policy = await self._rules.policy()
+        found = await asyncio.to_thread(self._amended, records, policy)
+        if not found and walk is None:
+            return 0
+        async with self._database.writing() as connection:
+            changed = await self._calls.amend(connection, found) if found else 0
+            if walk is not None:
+                await outstanding.set_walk(connection, walk)
+        return changed
+
+    def _amended(self, records: Sequence[Any], policy: Policy) -> list[Amended]:
+        found = (self._amend(record, policy) for record in records)
+        return [each for each in found if each is not None]
+
+    def _amend(self, record: Any, policy: Policy) -> Amended | None:
+        """Look at one call; None if nothing is to be written."""
+        seen = None if record.matched else Amended(record.id, record.leaf, record.version)
+        try:
+            opened = open_row(self._keys, record)
+            if opened is None or self._who is None:
+                return seen
+            row, forms = opened
+            parties = row.details.get("parties", ())
+            if not self._who.knows(forms) and not any(map(_has_user, parties)):
+                return seen
+            told = matched(self._who, parties, row.started_at)
+            if all(map(_same, parties, told)):
+                return seen
+            now = forms_of(forms, parties, told)
+            row = replace(row, details={**row.details, "parties": told})
+            after = with_erase_after(row, now, policy).erase_after
+            erase_after = None if after is None else to_micros(after)
+            gained, lost = frozenset(now).difference(forms), frozenset(forms).difference(now)
+            return Amended(row.id, row.leaf, record.version, self._calls.seal(row, now), erase_after, gained, lost)
+        except (SealBroken, BadDetails, Forgotten):
+            return seen  # damaged: `recorder verify` names it; erased meanwhile: nothing is to be written
+
+
+def matched(who: WhosWho, parties: Iterable[Party], at: datetime) -> list[dict[str, Any]]:
+    """Return parties with the users whom they were then."""
+    moment = to_micros(at)
+    found = []
+    for party in parties:
+        match = who.party(party, moment)
+        found.append({**party, "user_id": match.user, "user_candidates": list(match.candidates)})
+    return found
+
+
+def forms_of(forms: Sequence[str], before: Iterable[Party], now: Iterable[Party]) -> tuple[str, ...]:
+    """Return the search forms of a call whose parties had other users before."""
+    old, new = _user_forms(before), _user_forms(now)
+    return tuple(dict.fromkeys((*(form for form in forms if form not in old), *new)))
+
+
+def _user_forms(parties: Iterable[Party]) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for party in parties:
+        if party.get("user_id"):
+            found[f"u:{party['user_id']}"] = None
+        found.update((f"k:{id}", None) for id in party.get("user_candidates") or ())
+    return found
+
+
+def _same(one: Party, two: Party) -> bool:
+    """Say whether a party has the same user or candidates twice; in calls of before both may be missing."""
+    return one.get("user_id") == two["user_id"] and (one.get("user_candidates") or []) == two["user_candidates"]
+
+
+def _has_user(party: Party) -> bool:
+    return bool(party.get("user_id") or party.get("user_candidates"))

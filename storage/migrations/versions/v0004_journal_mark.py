@@ -1,0 +1,18 @@
+"""How far a database has come in the journal, so that an old one that is brought back is known for what it is."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "journal_mark",
+        sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )

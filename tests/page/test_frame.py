@@ -1,0 +1,30 @@
+"""The frame of the page in a real browser: the door, the skip link, no script needed."""
+
+from __future__ import annotations
+
+from admin_api.roles import Role
+
+
+def test_a_stranger_sees_the_door(visitor):
+    page = visitor()
+    page.goto("/calls")
+    assert page.url.endswith("/sign-in?next=/calls")
+    assert page.locator("h1").inner_text() == "Sign in"
+
+
+def test_the_first_key_leads_past_the_menu(visitor):
+    page = visitor(Role.ADMIN)
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_the_language_is_kept(visitor):
+    page = visitor(Role.ADMIN, language="de", scripts=False)
+    page.goto("/")
+    assert page.locator("html").get_attribute("lang") == "de"
+    page.get_by_role("combobox").first.select_option("en")
+    page.locator("form.appearance button").click()
+    assert page.locator("html").get_attribute("lang") == "en"

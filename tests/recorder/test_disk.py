@@ -1,0 +1,187 @@
+"""The loop asks the disk and waits a moment for it; a disk that stands still holds up nobody and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from recorder import disk as module
+from recorder.disk import Disk, DiskAway
+
+LONG = 10.0
+
+
+class Stall:
+    """Works that do not end before they may."""
+
+    def __init__(self) -> None:
+        self.begun, self.go, self.done = threading.Event(), threading.Event(), list[object]()
+
+    def work(self, result: object = None) -> Callable[[], object]:
+        def wait() -> object:
+            self.begun.set()
+            self.go.wait(LONG)
+            self.done.append(result)
+            return result
+
+        return wait
+
+
+@contextmanager
+def disk(patience: float = 0.02) -> Iterator[tuple[Disk, list[Exception]]]:
+    faults: list[Exception] = []
+    one = Disk(faults.append, patience)
+    try:
+        yield one, faults
+    finally:
+        one.close()
+
+
+def until_back(one: Disk) -> None:
+    """Wait until all that was begun has ended."""
+    ended = threading.Event()
+    one.begin(lambda: None, lambda _: ended.set())
+    assert ended.wait(LONG) or not one.away
+
+
+def broken() -> None:
+    raise OSError(5, "broken")
+
+
+def test_what_a_healthy_disk_does_is_done_when_the_call_returns() -> None:
+    with disk(LONG) as (one, faults):
+        assert [one.within(lambda n=n: n * n) for n in range(3)] == [0, 1, 4]  # type: ignore[misc]  # a default of a lambda
+        with pytest.raises(OSError, match="broken"):
+            one.within(broken)
+        assert not one.away
+    assert faults == []
+
+
+def test_a_disk_that_stands_still_is_given_up_and_asked_for_nothing_more() -> None:
+    with disk() as (one, _):
+        stall, taken = Stall(), list[object]()
+        with pytest.raises(DiskAway):
+            one.within(stall.work("first"), taken.append)
+        assert one.away
+        with pytest.raises(DiskAway):
+            one.within(stall.work("never"))
+        stall.go.set()
+        until_back(one)
+        assert (stall.done, taken) == (["first"], ["first"])
+        assert one.within(lambda: 7) == 7
+
+
+def test_it_is_away_until_what_came_late_was_seen_to() -> None:
+    with disk() as (one, _):
+        stall, seen = Stall(), list[bool]()
+        with pytest.raises(DiskAway):
+            one.within(stall.work(), lambda _: seen.append(one.away))
+        stall.go.set()
+        until_back(one)
+        assert seen == [True]
+
+
+def test_works_are_done_in_the_order_they_were_asked_for() -> None:
+    async def story() -> None:
+        with disk() as (one, _):
+            stall = Stall()
+            first = asyncio.create_task(one.patiently(stall.work(1)))
+            second = asyncio.create_task(one.patiently(stall.work(2)))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            await asyncio.sleep(0)
+            assert one.away
+            stall.go.set()
+            assert await asyncio.gather(first, second) == [1, 2]
+            assert stall.done == [1, 2]
+
+    asyncio.run(story())
+
+
+def test_patience_gets_the_failure_too() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            stall = Stall()
+
+            def fail() -> None:
+                stall.work()()
+                broken()
+
+            waiting = asyncio.create_task(one.patiently(fail))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            stall.go.set()
+            with pytest.raises(OSError, match="broken"):
+                await waiting
+            assert faults == []
+
+    asyncio.run(story())
+
+
+def test_what_fails_when_nobody_waits_is_reported_and_the_next_work_is_done() -> None:
+    with disk() as (one, faults):
+        stall = Stall()
+
+        def fail() -> None:
+            stall.work()()
+            broken()
+
+        with pytest.raises(DiskAway):
+            one.within(fail)
+        with pytest.raises(DiskAway):
+            one.within(lambda: None)
+        stall.go.set()
+        until_back(one)
+        assert [type(fault) for fault in faults] == [OSError]
+        assert one.within(lambda: 1) == 1
+
+
+def test_a_thread_that_is_not_let_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no disk that stands still."""
+    monkeypatch.setattr(module, "STARVED_SECONDS", LONG)
+    with disk(0.01) as (one, _):
+        monkeypatch.setattr(one, "_starved", lambda: True)
+        stall = Stall()
+        threading.Timer(0.05, stall.go.set).start()
+        assert one.within(stall.work("late")) == "late"
+        assert not one.away
+
+
+def test_a_thread_that_waits_is_not_starved() -> None:
+    with disk() as (one, _):
+        stall = Stall()
+        one.begin(stall.work())
+        assert not one._starved()
+        stall.go.set()
+
+
+def test_nobody_waits_long_for_a_disk_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.01)
+    stall = Stall()
+    with disk() as (one, _):
+        one.begin(stall.work())
+    assert one._thread.is_alive()
+    stall.go.set()
+    one._thread.join(LONG)
+
+
+def test_a_loop_that_has_closed_is_nobody_who_waits() -> None:
+    stall = Stall()
+    with disk() as (one, faults):
+
+        async def story() -> None:
+            waiting = asyncio.create_task(one.patiently(stall.work()))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            waiting.cancel()
+
+        asyncio.run(story())
+        stall.go.set()
+        until_back(one)
+        assert faults == []
+
+
+def test_this_machine_tells_what_a_thread_is_at() -> None:
+    assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"

@@ -1,0 +1,80 @@
+"""Numbers for recordings are there before they are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from recorder.numbering import DAY_SECONDS, Numbering
+from storage.errors import NoSpace
+from tests.recorder.stage import Stage, stage
+
+
+def today(one: Stage) -> int:
+    return int(one.node.now().wall.timestamp()) // DAY_SECONDS
+
+
+def test_they_are_fetched_once_while_there_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            keys, fetched = one.node.customers["acme"].keys, list[int]()
+            refill = keys.refill
+            monkeypatch.setattr(keys, "refill", lambda day: (refill(day), fetched.append(day)))
+            numbering = Numbering(one.node)
+            assert keys.low(today(one))
+            numbering.tend()
+            numbering.tend()
+            await one.until(lambda: fetched and not one.node.tasks.names().count("numbers"))
+            numbering.tend()
+            assert fetched[0] == today(one)
+            assert len(fetched) <= 2  # of tomorrow too, in the last minute of a day
+            assert not keys.low(today(one))
+
+    asyncio.run(story())
+
+
+def test_whoever_takes_one_meanwhile_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            keys, day = one.node.customers["acme"].keys, today(one)
+            leaves, begun, go = keys._leaves, threading.Event(), threading.Event()
+            first = keys.allocate(day)
+            advance = leaves._advance
+
+            def slow(day: int, at_least: int | None) -> int:
+                begun.set()
+                go.wait(10)
+                return advance(day, at_least)
+
+            monkeypatch.setattr(leaves, "_advance", slow)
+            fetching = asyncio.create_task(asyncio.to_thread(keys.refill, day))
+            await asyncio.to_thread(begun.wait, 10)
+            assert keys.allocate(day) == first + 1
+            go.set()
+            await fetching
+
+    asyncio.run(story())
+
+
+def test_a_full_disk_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            keys, asked = one.node.customers["acme"].keys, list[int]()
+
+            def full(day: int) -> None:
+                asked.append(day)
+                raise NoSpace("no space left")
+
+            monkeypatch.setattr(keys, "refill", full)
+            numbering = Numbering(one.node)
+            for count in (1, 2):
+                numbering.tend()
+                await one.until(lambda count=count: len(asked) >= count and not numbering._fetching)
+            assert one.faults == []
+
+    asyncio.run(story())

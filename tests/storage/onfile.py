@@ -1,0 +1,86 @@
+"""What the stories about the journal share: one of everything on file, and a database that is lost."""
+
+from storage import journal
+from storage.customers import Customer
+from storage.erasurerows import State
+from storage.people import Person
+from storage.policy import Wins
+from storage.requestrows import Asked, Kind
+from storage.rules import Wished
+from storage.tables import metadata
+from tests.storage.house import NOON, House, emptied, permit, record
+
+FILE = "customers/acme/papers.journal"
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+async def lose_the_database(house: House) -> None:
+    """Take the database away, as a broken disk or a backup without it does; a server loses all rows."""
+    if house.database != "sqlite":
+        await (await emptied(house.database, house.settings.name, house.data)).close()
+    for path in (house.data / "customers" / "acme").glob("index.sqlite3*"):
+        path.unlink()
+
+
+async def reopened(house: House) -> Customer:
+    """Open the house again without its database."""
+    await lose_the_database(house)
+    return await house.open()
+
+
+async def dump(acme: Customer) -> Rows:
+    """Return all rows of everything that the journal is for."""
+    async with acme.database.reading() as connection:
+        found = {t.name: [tuple(r) for r in await connection.execute(t.select())] for t in journal.TABLES}
+    return {name: sorted(found[name], key=repr) for name in found}
+
+
+async def copied(acme: Customer) -> Rows:
+    """Copy every row of the database, as a backup of it alone does."""
+    async with acme.database.reading() as connection:
+        return {t.name: [tuple(r) for r in await connection.execute(t.select())] for t in metadata.tables.values()}
+
+
+async def put_back(house: House, copy: Rows) -> None:
+    """Put such a copy in the place of what is there, the recorder being stopped."""
+    database = await emptied(house.database, house.settings.name, house.data / "customers" / house.settings.name)
+    async with database.writing() as connection:
+        for name, rows in copy.items():
+            if rows and name != "about":
+                columns = [column.name for column in metadata.tables[name].c]
+                await connection.execute(
+                    metadata.tables[name].insert(), [dict(zip(columns, row, strict=True)) for row in rows]
+                )
+    await database.close()
+
+
+def without_calls(rows: Rows, but: str) -> Rows:
+    """Leave out the calls of requests that are done: they are in its receipt, so their rows need not come back."""
+    return {**rows, "erasure_calls": [row for row in rows["erasure_calls"] if row[0] == but]}
+
+
+async def fill(acme: Customer) -> str:
+    """Put one of everything into the database; returns a request that waits for approval."""
+    held, free = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+    await permit(acme)
+    await acme.holds.put(held.id, "litigation", "paula")
+    await acme.holds.put(free.id, "a mistake", "paula")
+    await acme.holds.remove(free.id)
+    await acme.annotations.add(held.id, "her name is Mirah", "paula")
+    await acme.attachments.add(held.id, "chat", "application/json", b"{}", "paula", title="talk")
+    await acme.rules.put([Wished(30, party="+49301", name="old")], by="ada", default_days=90, wins=Wins.SHORTEST)
+    await acme.rules.put([Wished(3650, source="192.0.2.0/24", name="desk")], by="ada")
+    people = [Person(object_id="k1", first_name="Mira"), Person(object_id="k2", first_name="Tove")]
+    plan = await acme.users.plan(people, "csv", whole=True)
+    await acme.users.carry_out(plan)
+    await acme.users.completed(plan)
+    await acme.column_sets.put("for the court", ["id"], by="paula")
+    await acme.requests.file((Kind.ACCESS,), Asked(("Mira Okafor",), None), received_at=NOON, by="paula")
+    renamed = [Person(object_id="k1", first_name="Mirah")]
+    plan = await acme.users.plan(renamed, "csv", whole=True)
+    await acme.users.carry_out(plan)
+    await acme.users.completed(plan)
+    done = await acme.erasures.file(calls=[free.id], reason="x", by="paula")
+    await acme.erasures.work()
+    assert (await acme.erasures.get(done.id)).state == State.DONE  # type: ignore[union-attr]  # it is there
+    return (await acme.erasures.file(party="Mira Okafor", reason="her wish", by="paula", approval=True)).id
