@@ -19,14 +19,17 @@ from admin_api import (
     attachments,
     audit,
     calls,
+    column_sets,
     erasures,
     exports,
     holds,
     incidents,
     media,
     openapi,
+    requests,
     retention,
     system,
+    user_changes,
     users,
     waiver,
     waveform,
@@ -36,7 +39,8 @@ from admin_api.front import Front
 from admin_api.gate import Gate, Handler
 from admin_api.guard import Guard, unrouted
 from admin_api.health import Health
-from admin_api.ports import Desk, Household
+from admin_api.household import Household
+from admin_api.ports import Desk
 from admin_api.roles import Action
 from storage.customers import Customer
 
@@ -56,6 +60,19 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.EXPORT_STATE: exports.view,
     Action.EXPORT_FILE: exports.file,
     Action.EXPORT_CANCEL: exports.cancel,
+    Action.COLUMN_SETS: column_sets.listed,
+    Action.COLUMN_SET_WRITE: column_sets.put,
+    Action.COLUMN_SET_DELETE: column_sets.delete,
+    Action.REQUEST: requests.create,
+    Action.REQUESTS: requests.listed,
+    Action.REQUEST_STATE: requests.view,
+    Action.REQUEST_CANDIDATES: requests.candidates,
+    Action.REQUEST_SELECT: requests.select,
+    Action.REQUEST_REPORT: requests.report,
+    Action.REQUEST_REPORT_STATE: requests.report_state,
+    Action.REQUEST_REPORT_FILE: requests.report_file,
+    Action.REQUEST_ERASE: requests.erase,
+    Action.REQUEST_CLOSE: requests.close,
     Action.RETENTION: retention.view,
     Action.RETENTION_WRITE: retention.put,
     Action.RETENTION_PREVIEW: retention.preview,
@@ -67,6 +84,9 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.WAIVER_WRITE: waiver.put,
     Action.USERS: users.listed,
     Action.USER: users.view,
+    Action.USER_CREATE: user_changes.create,
+    Action.USER_CHANGE: user_changes.change,
+    Action.USERS_REPLACE: user_changes.replace,
     Action.USER_EXPORT: users.export,
     Action.USER_UNMAP: users.unmap,
     Action.USER_DELETE: users.delete,

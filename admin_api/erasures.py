@@ -12,7 +12,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api import answers, bodies, members, schemas
-from admin_api.errors import conflict, invalid, not_found, own_request, unavailable
+from admin_api.errors import Problem, conflict, invalid, not_found, own_request, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
 from storage.callrows import BadCursor, CallState, Query
@@ -51,7 +51,7 @@ async def create(asked: Asked) -> Response:
     """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
     wanted = await members.given(asked, read)
     if wanted.calls is None:
-        await _settle(asked)
+        await settle(asked)
 
     async def told(id: str) -> None:
         await asked.note(DONE, wanted.told, id)
@@ -66,15 +66,8 @@ async def create(asked: Asked) -> Response:
             approval=asked.customer.settings.approval,
             told=told,
         )
-    except NoWaiver:
-        await asked.note(REFUSED, "no active waiver")
-        raise conflict(_NO_WAIVER) from None
-    except Held as problem:
-        await asked.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
-        said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
-        raise conflict(
-            f"{said} Release them first, or leave them out; `hold` of a call says whether it is held."
-        ) from None
+    except (NoWaiver, Held) as problem:
+        raise await refusal(asked, problem) from None
     return answers.document(shown(erasure), 202)
 
 
@@ -114,7 +107,7 @@ async def approve(asked: Asked) -> Response:
     """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
     schemas.read((), asked.http.query_params.multi_items())
     await bodies.empty_body(asked.http)
-    await _settle(asked)
+    await settle(asked)
 
     async def told(id: str) -> None:
         await asked.note(DONE, object=id)
@@ -135,7 +128,17 @@ async def approve(asked: Asked) -> Response:
     return answers.document(shown(erasure))
 
 
-async def _settle(asked: Asked) -> None:
+async def refusal(asked: Asked, problem: NoWaiver | Held) -> Problem:
+    """Say why nothing was filed."""
+    if isinstance(problem, NoWaiver):
+        await asked.note(REFUSED, "no active waiver")
+        return conflict(_NO_WAIVER)
+    await asked.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
+    said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
+    return conflict(f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.")
+
+
+async def settle(asked: Asked) -> None:
     """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
     if not await asked.desk.settle_all(asked.customer.name):
         await asked.note(FAILED, "not in the index yet")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from admin_api import answers, bodies, columns, schemas, spreadsheet
+from admin_api.column_sets import RIGHT_COLUMNS, others
 from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
 from storage.callrows import BadCursor
+from storage.columnsets import ColumnSet, pick
 from storage.exports import Export, ExportState, Request, TooMany
 from storage.papers import MAX_TEXT
 
@@ -24,14 +26,15 @@ MEDIA = schemas.FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*spreadsheet.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once
-_MEMBERS = ("calls", "party", "format", "columns", "media", "silence_others", "reason")
+_MEMBERS = ("calls", "party", "format", "columns", "column_set", "media", "silence_others", "reason")
 
 
 async def create(asked: Asked) -> Response:
     """Answer POST /exports; what is asked for is durable when the answer goes out."""
     schemas.read((), asked.http.query_params.multi_items())
+    sets = await asked.customer.column_sets.all()
     try:
-        wanted = read(await bodies.body(asked.http))
+        wanted = read(await bodies.body(asked.http), sets)
     except Problem:
         await asked.note(REFUSED, "not as described")
         raise
@@ -83,6 +86,9 @@ async def file(asked: Asked) -> Response:
     """Answer GET /exports/{id}/file."""
     schemas.read((), asked.http.query_params.multi_items())
     export = await _find(asked)
+    if export.case is not None:
+        await asked.note(REFUSED, "the report of a request")
+        raise conflict("This is the report of a request; GET /requests/ID/report/file hands it out and notes to whom.")
     if export.state is ExportState.RUNNING:
         await asked.note(FAILED, "not done yet")
         raise conflict("The export is not done yet; its state says when it is.")
@@ -98,10 +104,10 @@ async def file(asked: Asked) -> Response:
     }
     reading = asked.http.method == "GET"
     chunks = asked.customer.exports.read(export) if reading else iter(())
-    return Sent(_away(chunks), 200, headers, lambda: None)
+    return Sent(away(chunks), 200, headers, lambda: None)
 
 
-def read(data: bytes) -> Request:
+def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
     """Read the body of POST /exports; raises Problem 422."""
     try:
         given = json.loads(data)
@@ -121,7 +127,7 @@ def read(data: bytes) -> Request:
         errors.append(_wrong("calls", "must be a list of ids of calls"))
     if party is not None and not _is_party(party):
         errors.append(_wrong("party", f"must be {schemas.PARTY.right}"))
-    form, media, names = _form(given, errors), _media(given, errors), _columns(given, party is not None, errors)
+    form, media, names = _form(given, errors), _media(given, errors), _columns(given, sets, errors)
     silence = given.get("silence_others", False)
     if not isinstance(silence, bool) or (silence and (party is None or not media)):
         errors.append(_wrong("silence_others", "must be true or false, and true only with party and media"))
@@ -161,7 +167,7 @@ async def _find(asked: Asked) -> Export:
     return export
 
 
-async def _away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Read away from the loop, a chunk at a time."""
 
     def some() -> bytes:
@@ -198,13 +204,21 @@ def _media(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str | None
     return str(media)
 
 
-def _columns(given: Mapping[str, Any], by_party: bool, errors: list[dict[str, str]]) -> tuple[str, ...]:
-    names = given.get("columns")
+def _columns(given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[dict[str, str]]) -> tuple[str, ...]:
+    names, named = given.get("columns"), given.get("column_set")
+    if names is not None and named is not None:
+        errors.append(_wrong("column_set", "must be null if there are columns"))
+        return ()
+    if named is not None:
+        kept = pick(sets, named) if isinstance(named, str) else None
+        if kept is None:
+            errors.append(_wrong("column_set", "must be the name or id of a set of GET /column-sets"))
+        return tuple(name for name in kept.columns if name in columns.COLUMNS) if kept else ()
     if names is None:
-        return columns.usual(by_party)
+        return columns.usual(given.get("party") is not None)
     well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
     if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
-        errors.append(_wrong("columns", f"must be a list of names out of {', '.join(columns.COLUMNS)}"))
+        errors.append(_wrong("columns", RIGHT_COLUMNS))
         return ()
     if len(set(names)) < len(names):
         errors.append(_wrong("columns", "must name each column once"))
@@ -215,8 +229,7 @@ def _told(request: Request) -> str:
     """Say in the audit log what is asked for, but not about whom."""
     whose = "party" if request.calls is None else f"{len(request.calls)} calls"
     media = f", media {request.media}" if request.media else ""
-    others = any(columns.COLUMNS[name].about is columns.About.OTHERS for name in request.columns)
-    return f"{request.format}, {whose}{media}{', other parties' if others else ''}"
+    return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"
 
 
 def _wrong(name: str, reason: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from admin_api import attachments, audit, calls, erasures, exports, incidents, media, openapi_schemas, users
+from admin_api import attachments, audit, calls, erasures, exports, incidents, media, openapi_schemas, requests, users
 from admin_api.roles import PREFIX, RULES, Action, Rule
 from admin_api.schemas import Parameter
 from storage.attachments import MEDIA_TYPES
@@ -33,6 +33,19 @@ SUMMARIES: Mapping[Action, str] = {
     Action.EXPORT_STATE: "How far an export is",
     Action.EXPORT_FILE: "The file of an export",
     Action.EXPORT_CANCEL: "End an export, or give up its file",
+    Action.COLUMN_SETS: "Columns of exports under names",
+    Action.COLUMN_SET_WRITE: "Make or change a column set; {id} is its name or id",
+    Action.COLUMN_SET_DELETE: "Delete a column set; {id} is its name or id",
+    Action.REQUEST: "File the request of somebody who was recorded",
+    Action.REQUESTS: "Requests, newest first",
+    Action.REQUEST_STATE: "A request",
+    Action.REQUEST_CANDIDATES: "Calls that may concern the person, newest first, each with why",
+    Action.REQUEST_SELECT: "Confirm which calls concern the person, all of them anew",
+    Action.REQUEST_REPORT: "Make the report of a request",
+    Action.REQUEST_REPORT_STATE: "How far the newest report of a request is",
+    Action.REQUEST_REPORT_FILE: "The report of a request: a zip, encrypted by age if that was asked for",
+    Action.REQUEST_ERASE: "Ask for the erasure of what was confirmed",
+    Action.REQUEST_CLOSE: "End a request; whom it was about is forgotten, what was done stays, signed",
     Action.RETENTION: "Rules of retention",
     Action.RETENTION_WRITE: "Change the rules of retention",
     Action.RETENTION_PREVIEW: "What rules would erase",
@@ -45,6 +58,9 @@ SUMMARIES: Mapping[Action, str] = {
     Action.WAIVER_WRITE: "Put a waiver on file",
     Action.USERS: "Directory users",
     Action.USER: "A directory user",
+    Action.USER_CREATE: "Add a user, for customers whose users come through the API",
+    Action.USER_CHANGE: "Change a user who came through the API",
+    Action.USERS_REPLACE: "All users who come through the API; whoever is not named has left",
     Action.USER_EXPORT: "Everything kept of a directory user",
     Action.USER_UNMAP: "Take a user out of the directory",
     Action.USER_DELETE: "Delete a user no recording refers to",
@@ -58,6 +74,8 @@ PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
     Action.PLAY: media.MEDIA,
     Action.ATTACH: attachments.ATTACH,
     Action.EXPORTS: exports.LISTED,
+    Action.REQUESTS: requests.LISTED,
+    Action.REQUEST_CANDIDATES: requests.CANDIDATES,
     Action.USERS: users.USERS,
     Action.AUDIT: audit.AUDIT,
     Action.ERASURES: erasures.LISTED,
@@ -85,9 +103,23 @@ ANSWERS: Mapping[Action, str] = {
     Action.EXPORT: "Export",
     Action.EXPORTS: "ExportPage",
     Action.EXPORT_STATE: "Export",
+    Action.COLUMN_SETS: "ColumnSetPage",
+    Action.COLUMN_SET_WRITE: "ColumnSet",
+    Action.REQUEST: "Request",
+    Action.REQUESTS: "RequestPage",
+    Action.REQUEST_STATE: "Request",
+    Action.REQUEST_CANDIDATES: "CandidatePage",
+    Action.REQUEST_SELECT: "Request",
+    Action.REQUEST_REPORT: "Report",
+    Action.REQUEST_REPORT_STATE: "Report",
+    Action.REQUEST_ERASE: "Erasure",
+    Action.REQUEST_CLOSE: "Request",
     Action.EXPORT_CANCEL: "Export",
     Action.USERS: "UserPage",
     Action.USER: "User",
+    Action.USER_CREATE: "User",
+    Action.USER_CHANGE: "User",
+    Action.USERS_REPLACE: "UserCounts",
     Action.USER_EXPORT: "UserExport",
     Action.USER_UNMAP: "User",
     Action.AUDIT: "AuditPage",
@@ -99,6 +131,9 @@ BODIES: Mapping[Action, str | None] = {
     Action.PAUSE: None,
     Action.RESUME: None,
     Action.USER_UNMAP: None,
+    Action.USER_CREATE: "UserRequest",
+    Action.USER_CHANGE: "UserRequest",
+    Action.USERS_REPLACE: "UsersRequest",
     Action.ERASURE_APPROVE: None,
     Action.HOLD: "HoldRequest",
     Action.ANNOTATE: "AnnotationRequest",
@@ -108,10 +143,16 @@ BODIES: Mapping[Action, str | None] = {
     Action.ERASE: "ErasureRequest",
     Action.WAIVER_WRITE: "WaiverRequest",
     Action.EXPORT: "ExportRequest",
+    Action.COLUMN_SET_WRITE: "ColumnSetRequest",
+    Action.REQUEST: "RequestRequest",
+    Action.REQUEST_SELECT: "SelectionRequest",
+    Action.REQUEST_REPORT: "ReportRequest",
+    Action.REQUEST_ERASE: "RequestErasureRequest",
+    Action.REQUEST_CLOSE: "CloseRequest",
 }
 """Schema of the request body; None for one that is empty or {}."""
 
-OPTIONAL = frozenset({"RetentionPreviewRequest"})
+OPTIONAL = frozenset({"RetentionPreviewRequest", "ReportRequest"})
 """Bodies that may be left out."""
 
 SUCCESSES: Mapping[Action, str] = {
@@ -119,7 +160,12 @@ SUCCESSES: Mapping[Action, str] = {
     Action.ANNOTATE: "201",
     Action.ATTACH: "201",
     Action.EXPORT: "202",
+    Action.COLUMN_SET_DELETE: "204",
+    Action.REQUEST: "201",
+    Action.REQUEST_REPORT: "202",
+    Action.REQUEST_ERASE: "202",
     Action.ERASE: "202",
+    Action.USER_CREATE: "201",
     Action.USER_DELETE: "204",
 }
 """What success is answered with where it is not 200."""
@@ -127,6 +173,7 @@ SUCCESSES: Mapping[Action, str] = {
 FILES: Mapping[Action, Sequence[str]] = {
     Action.PLAY: media.CONTENT_TYPES,
     Action.EXPORT_FILE: exports.CONTENT_TYPES,
+    Action.REQUEST_REPORT_FILE: requests.CONTENT_TYPES,
     Action.ATTACHMENT: MEDIA_TYPES,
 }
 """Answers that are files, with their types."""
@@ -136,9 +183,19 @@ CONFLICTS: Mapping[Action, str] = {
     Action.WAVEFORM: "The call is not in a state that allows it",
     Action.PAUSE: "The call is not in a state that allows it",
     Action.RESUME: "The call is not in a state that allows it",
-    Action.EXPORT_FILE: "The export is not done yet",
+    Action.EXPORT_FILE: "The export is not done yet, or is the report of a request",
+    Action.COLUMN_SET_WRITE: "Another set has the name, or there are too many",
+    Action.REQUEST_CANDIDATES: "The request is over, or so many calls match that the identities mean nobody",
+    Action.REQUEST_SELECT: "The state of the request does not allow it",
+    Action.REQUEST_REPORT: "The state of the request does not allow it",
+    Action.REQUEST_REPORT_FILE: "The report is not done yet",
+    Action.REQUEST_ERASE: "The state of the request does not allow it, no call is selected, or as POST /erasures",
+    Action.REQUEST_CLOSE: "The state of the request does not allow it, or its erasure is not done",
     Action.ERASE: "No active waiver, or calls under legal hold; nothing was filed",
     Action.ERASURE_APPROVE: "No active waiver",
+    Action.USER_CREATE: "There is such a user already",
+    Action.USER_CHANGE: "The user comes from a directory, or another one is told apart by the same",
+    Action.USERS_REPLACE: "So many users would become inactive that the list looks broken; nothing was changed",
     Action.USER_DELETE: "The user is still in the directory, or recordings refer to it",
 }
 """What 409 means where it can be answered."""

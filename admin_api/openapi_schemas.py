@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from admin_api import columns, forgetting_schemas, spreadsheet, system_schemas
+from admin_api import columns, forgetting_schemas, request_schemas, spreadsheet, system_schemas, user_schemas
 from storage.callrows import CallState
 
 DESCRIPTION = """\
@@ -41,6 +41,7 @@ _PARTY = _object(
         "uri": _MAYBE_TEXT,
         "also": {"type": "array", "items": _TEXT},
         "user_id": _MAYBE_TEXT,
+        "user_candidates": {"type": "array", "items": _TEXT},
         "joined_at": _MAYBE_TIME,
         "left_at": _MAYBE_TIME,
     }
@@ -144,7 +145,7 @@ _EXPORT = _object(
     {
         "id": {"type": "string", "format": "uuid"},
         "state": {"enum": ["running", "done", "failed", "cancelled"]},
-        "format": {"enum": list(spreadsheet.TYPES)},
+        "format": {"enum": [*spreadsheet.TYPES, "report"]},
         "media": _MAYBE_TEXT,
         "columns": {"type": ["array", "null"], "items": _TEXT},
         "created_at": _TIME,
@@ -158,7 +159,7 @@ _EXPORT = _object(
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
-    "description": "Exactly one of `calls` and `party`. Without `columns` nothing of other people is exported.",
+    "description": "Exactly one of `calls` and `party`. Without `columns` or `column_set` nothing of other people is.",
     "properties": {
         "calls": {"type": "array", "items": _TEXT, "minItems": 1},
         "party": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},
@@ -170,6 +171,7 @@ _EXPORT_REQUEST: dict[str, Any] = {
             "maxItems": columns.MAX_COLUMNS,
             "uniqueItems": True,
         },
+        "column_set": {"type": "string", "minLength": 1, "maxLength": 80},
         "media": {"enum": ["wav", "flac", "opus", "mp3", "pcap", "mkv", True, False, None]},
         "silence_others": {"type": "boolean"},
         "reason": {"type": "string", "minLength": 1, "maxLength": 4000, "pattern": r"\S"},
@@ -178,29 +180,11 @@ _EXPORT_REQUEST: dict[str, Any] = {
     "oneOf": [{"required": ["calls"]}, {"required": ["party"]}],
     "additionalProperties": False,
 }
-_USER = _object(
-    {
-        "id": {"type": "string", "format": "uuid"},
-        "state": {"enum": ["active", "inactive"]},
-        "source": _TEXT,
-        "first_name": _MAYBE_TEXT,
-        "last_name": _MAYBE_TEXT,
-        "account_name": _MAYBE_TEXT,
-        "email": _MAYBE_TEXT,
-        "upn": _MAYBE_TEXT,
-        "object_id": _MAYBE_TEXT,
-        "numbers": {"type": "array", "items": _TEXT},
-        "addresses": {"type": "array", "items": _TEXT},
-        "former": {"type": "array", "items": _object({"kind": _TEXT, "value": _TEXT, "until": _TIME})},
-        "updated_at": _TIME,
-        "unmapped_at": _MAYBE_TIME,
-    },
-    ("id", "state", "source"),
-)
-
 SCHEMAS: Mapping[str, Any] = {
     **forgetting_schemas.SCHEMAS,
+    **request_schemas.SCHEMAS,
     **system_schemas.SCHEMAS,
+    **user_schemas.SCHEMAS,
     "Call": _CALL,
     "Party": _PARTY,
     "Stream": _STREAM,
@@ -210,12 +194,6 @@ SCHEMAS: Mapping[str, Any] = {
     "Export": _EXPORT,
     "ExportPage": _page("Export"),
     "ExportRequest": _EXPORT_REQUEST,
-    "User": _USER,
-    "UserPage": _page("User"),
-    "UserExport": _object(
-        {"version": {"const": 1}, "created_at": _TIME, "user": _USER, "calls": {"type": "array", "items": _TEXT}},
-        ("version", "user", "calls"),
-    ),
     "AuditEntry": _AUDIT,
     "AuditPage": _page("AuditEntry"),
     "Incident": _INCIDENT,
@@ -251,6 +229,7 @@ _EXAMPLE_CALL = {
             "number": "+4930123456",
             "uri": "sip:+4930123456@example.com",
             "user_id": None,
+            "user_candidates": [],
             "joined_at": "2026-01-15T09:30:00.000Z",
             "left_at": "2026-01-15T09:34:12.480Z",
         }
@@ -278,26 +257,11 @@ _EXAMPLE_CALL = {
     "erase_after": "2026-07-14T09:34:12.480Z",
 }
 
-_EXAMPLE_USER = {
-    "id": CALL_ID,
-    "state": "active",
-    "source": "csv",
-    "first_name": "Ada",
-    "last_name": "Example",
-    "account_name": "ada",
-    "email": "ada@example.com",
-    "upn": "ada@example.com",
-    "object_id": None,
-    "numbers": ["+4930123456"],
-    "addresses": [],
-    "former": [],
-    "updated_at": "2026-01-15T09:30:00.000Z",
-    "unmapped_at": None,
-}
-
 EXAMPLES: Mapping[str, Any] = {
     **forgetting_schemas.EXAMPLES,
+    **request_schemas.EXAMPLES,
     **system_schemas.EXAMPLES,
+    **user_schemas.EXAMPLES,
     "Waveform": {
         "id": CALL_ID,
         "started_at": "2026-01-15T09:30:00.120Z",
@@ -307,9 +271,6 @@ EXAMPLES: Mapping[str, Any] = {
     "Export": _EXAMPLE_EXPORT,
     "ExportPage": {"items": [_EXAMPLE_EXPORT], "next_cursor": None},
     "ExportRequest": {"party": "+49 30 123456", "format": "xlsx", "media": "wav", "reason": "Art. 15 request 2026-17"},
-    "User": _EXAMPLE_USER,
-    "UserPage": {"items": [_EXAMPLE_USER], "next_cursor": None},
-    "UserExport": {"version": 1, "created_at": "2026-01-15T09:30:00.000Z", "user": _EXAMPLE_USER, "calls": [CALL_ID]},
     "Call": _EXAMPLE_CALL,
     "CallPage": {"items": [_EXAMPLE_CALL], "next_cursor": None},
     "Paused": {"id": CALL_ID, "paused": True},

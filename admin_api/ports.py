@@ -60,6 +60,3 @@ class Desk(Protocol):
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
 
-
-class Household(Protocol):
-    """Who may sign in to the page, as the daemon knows it."""

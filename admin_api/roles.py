@@ -41,6 +41,19 @@ class Action(enum.StrEnum):
     EXPORT_STATE = "export.view"
     EXPORT_FILE = "export.file"
     EXPORT_CANCEL = "export.cancel"
+    COLUMN_SETS = "columns.list"
+    COLUMN_SET_WRITE = "columns.write"
+    COLUMN_SET_DELETE = "columns.delete"
+    REQUEST = "request.create"
+    REQUESTS = "requests.list"
+    REQUEST_STATE = "request.view"
+    REQUEST_CANDIDATES = "request.candidates"
+    REQUEST_SELECT = "request.select"
+    REQUEST_REPORT = "request.report"
+    REQUEST_REPORT_STATE = "request.report_view"
+    REQUEST_REPORT_FILE = "request.report_file"
+    REQUEST_ERASE = "request.erase"
+    REQUEST_CLOSE = "request.close"
     RETENTION = "retention.view"
     RETENTION_WRITE = "retention.write"
     RETENTION_PREVIEW = "retention.preview"
@@ -52,6 +65,9 @@ class Action(enum.StrEnum):
     WAIVER_WRITE = "waiver.write"
     USERS = "users.list"
     USER = "user.view"
+    USER_CREATE = "user.create"
+    USER_CHANGE = "user.change"
+    USERS_REPLACE = "users.replace"
     USER_EXPORT = "user.export"
     USER_UNMAP = "user.unmap"
     USER_DELETE = "user.delete"
@@ -98,6 +114,19 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/exports/{id}", Action.EXPORT_STATE, _PRIVACY),
     Rule("GET", "/exports/{id}/file", Action.EXPORT_FILE, _PRIVACY),
     Rule("DELETE", "/exports/{id}", Action.EXPORT_CANCEL, _PRIVACY),
+    Rule("GET", "/column-sets", Action.COLUMN_SETS, _PRIVACY),
+    Rule("PUT", "/column-sets/{id}", Action.COLUMN_SET_WRITE, _PRIVACY),
+    Rule("DELETE", "/column-sets/{id}", Action.COLUMN_SET_DELETE, _PRIVACY),
+    Rule("POST", "/requests", Action.REQUEST, _PRIVACY),
+    Rule("GET", "/requests", Action.REQUESTS, _PRIVACY),
+    Rule("GET", "/requests/{id}", Action.REQUEST_STATE, _PRIVACY),
+    Rule("GET", "/requests/{id}/candidates", Action.REQUEST_CANDIDATES, _PRIVACY),
+    Rule("PUT", "/requests/{id}/selection", Action.REQUEST_SELECT, _PRIVACY),
+    Rule("POST", "/requests/{id}/report", Action.REQUEST_REPORT, _PRIVACY),
+    Rule("GET", "/requests/{id}/report", Action.REQUEST_REPORT_STATE, _PRIVACY),
+    Rule("GET", "/requests/{id}/report/file", Action.REQUEST_REPORT_FILE, _PRIVACY),
+    Rule("POST", "/requests/{id}/erasure", Action.REQUEST_ERASE, _PRIVACY),
+    Rule("POST", "/requests/{id}/close", Action.REQUEST_CLOSE, _PRIVACY),
     Rule("GET", "/retention", Action.RETENTION, _PRIVACY),
     Rule("PUT", "/retention", Action.RETENTION_WRITE, _ADMIN),
     Rule("POST", "/retention/preview", Action.RETENTION_PREVIEW, _PRIVACY),
@@ -108,7 +137,10 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/waiver", Action.WAIVER, _FOLLOWERS),
     Rule("PUT", "/waiver", Action.WAIVER_WRITE, _ADMIN),
     Rule("GET", "/users", Action.USERS, _PRIVACY),
+    Rule("POST", "/users", Action.USER_CREATE, _PRIVACY),
+    Rule("PUT", "/users", Action.USERS_REPLACE, _PRIVACY),
     Rule("GET", "/users/{id}", Action.USER, _PRIVACY),
+    Rule("PUT", "/users/{id}", Action.USER_CHANGE, _PRIVACY),
     Rule("GET", "/users/{id}/export", Action.USER_EXPORT, _PRIVACY),
     Rule("POST", "/users/{id}/unmap", Action.USER_UNMAP, _PRIVACY),
     Rule("DELETE", "/users/{id}", Action.USER_DELETE, _PRIVACY),
@@ -158,6 +190,9 @@ def wanted(path: str) -> Wanted:
     exact = _BY_SHAPE.get(tuple(segments))
     if exact:
         return Wanted(customer, exact, "")
+    plain = _BY_SHAPE.get((segments[0], "{id}", *segments[2:])) if object else None
+    if plain:
+        return Wanted(customer, plain, object)
     return Wanted(customer, _BY_SHAPE.get(shape, {}), object, part)
 
 

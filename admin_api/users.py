@@ -1,4 +1,4 @@
-"""Directory users: list, view, export, unmap, delete. What they are called changes only in the directory."""
+"""Directory users: find, view, export, unmap, delete. What they are called changes only where they come from."""
 
 from __future__ import annotations
 
@@ -11,20 +11,37 @@ from admin_api import answers, bodies, schemas
 from admin_api.errors import conflict, invalid, not_found
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
-from storage.people import fields
+from storage import usersearch
+from storage.customers import Customer
+from storage.instants import from_micros
+from storage.people import EVER, NEVER, Former, Identity, UserState, fields
 from storage.users import Mapped, Referred, User
 
-USERS = (schemas.LIMIT, schemas.CURSOR)
+QUESTION = schemas.Parameter(
+    "q",
+    schemas.party,
+    f"words of a name, a number, an e-mail or SIP address, at most {schemas.MAX_PARTY} characters",
+    {"type": "string", "minLength": 1, "maxLength": schemas.MAX_PARTY},
+    "Ada",
+)
+STATE = schemas.Parameter(
+    "state",
+    UserState,
+    "active or inactive",
+    {"type": "string", "enum": [state.value for state in UserState]},
+    "active",
+)
+USERS = (QUESTION, STATE, schemas.LIMIT, schemas.CURSOR)
 EXPORT_VERSION = 1
 
 
 async def listed(asked: Asked) -> Response:
-    """Answer GET /users."""
+    """Answer GET /users: all, or those whom a name, number or address means or meant."""
     given = schemas.read(USERS, asked.http.query_params.multi_items())
     after = given["cursor"] or ""
     if after and not is_id(after):
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}])
-    found, cursor = await asked.customer.users.listed(given["limit"], after)
+    found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
     await asked.note(DONE)
     return answers.page([shown(user) for user in found], cursor)
 
@@ -32,7 +49,7 @@ async def listed(asked: Asked) -> Response:
 async def view(asked: Asked) -> Response:
     """Answer GET /users/{id}."""
     schemas.read((), asked.http.query_params.multi_items())
-    user = await _find(asked)
+    user = await named(asked)
     await asked.note(DONE)
     return answers.document(shown(user))
 
@@ -40,11 +57,18 @@ async def view(asked: Asked) -> Response:
 async def export(asked: Asked) -> Response:
     """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
     schemas.read((), asked.http.query_params.multi_items())
-    user = await _find(asked)
+    user = await named(asked)
+    settled = await asked.customer.users.settled(user)
     calls = await asked.customer.users.calls_of(user)
     await asked.note(DONE, f"{len(calls)} calls")
     made = schemas.rfc3339(datetime.now(UTC))
-    document = {"version": EXPORT_VERSION, "created_at": made, "user": shown(user), "calls": list(calls)}
+    document = {
+        "version": EXPORT_VERSION,
+        "created_at": made,
+        "user": shown(user),
+        "calls": list(calls),
+        "calls_settled": settled,
+    }
     answer = answers.document(document)
     answer.headers["Content-Disposition"] = f'attachment; filename="user-{user.id}.json"'
     return answer
@@ -54,7 +78,7 @@ async def unmap(asked: Asked) -> Response:
     """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
     schemas.read((), asked.http.query_params.multi_items())
     await bodies.empty_body(asked.http)
-    await _find(asked)
+    await named(asked)
     await asked.note(DONE)
     user = await asked.customer.users.unmap(asked.object)
     if user is None:
@@ -65,7 +89,7 @@ async def unmap(asked: Asked) -> Response:
 async def delete(asked: Asked) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
     schemas.read((), asked.http.query_params.multi_items())
-    await _find(asked)
+    await named(asked)
     try:
         gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
     except Mapped:
@@ -86,16 +110,45 @@ def shown(user: User) -> dict[str, Any]:
         "state": user.state.value,
         "source": user.source,
         **fields(user.person),
-        "former": [{"kind": each.kind, "value": each.value, "until": each.until} for each in user.former],
+        "former": [_former(each) for each in user.former],
+        "identities": [_identity(each) for each in user.identities],
         "updated_at": schemas.rfc3339(user.updated_at),
         "unmapped_at": schemas.rfc3339(user.unmapped_at),
     }
 
 
-async def _find(asked: Asked) -> User:
+async def named(asked: Asked) -> User:
     """Return the user of the path; raises Problem 404."""
     user = await asked.customer.users.get(asked.object) if is_id(asked.object) else None
     if user is None:
         await asked.note(REFUSED, "not found")
         raise not_found()
     return user
+
+
+async def _found(
+    customer: Customer, text: str | None, state: UserState | None, limit: int, after: str
+) -> tuple[tuple[User, ...], str | None]:
+    if text is None:
+        return await customer.users.listed(limit, after, state)
+    country, who = customer.settings.country, customer.correlation.who
+    return await usersearch.find(customer.users, who, text, country, limit=limit, after=after, state=state)
+
+
+def _former(each: Former) -> dict[str, Any]:
+    return {"kind": each.kind, "value": each.value, "since": each.since.at or None, "until": each.until}
+
+
+def _identity(each: Identity) -> dict[str, Any]:
+    """Show what calls are recognised by, and for which time: null is for ever."""
+    return {
+        "kind": each.kind,
+        "value": each.value,
+        "since": _moment(each.since),
+        "possibly_since": _moment(each.reaches),
+        "until": _moment(each.until),
+    }
+
+
+def _moment(micros: int) -> str | None:
+    return schemas.rfc3339(from_micros(micros)) if EVER < micros < NEVER else None

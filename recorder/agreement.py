@@ -31,7 +31,7 @@ class Agreement:
         self.session = session
         self.version = 0
         self.lines: tuple[LinePlan, ...] = ()
-        self.offer_sdp = b""
+        self.offer_sdp = b""  # the newest offer of the client until it is answered
         self.answer_sdp = b""
         self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
         self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
@@ -64,6 +64,7 @@ class Agreement:
         if not self.version or body() != self.answer_sdp:
             self.version += 1
             self.answer_sdp = body()
+        self.offer_sdp = b""  # the control part has it, and nobody asks again
         return self.answer_sdp
 
     def invite(self, live: Sequence[Stream], address: str) -> bytes:

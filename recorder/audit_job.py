@@ -15,6 +15,9 @@ from storage.errors import StorageError
 
 EVERY_SECONDS = 60.0
 
+THIN_ROUNDS = 24 * 60
+"""After so many rounds, and at the start, old checkpoints are thinned out."""
+
 Failure = tuple[str, str, Exception]
 """Customer, the witness that could not be told or "" for the checkpoint itself, and why."""
 
@@ -25,6 +28,7 @@ class AuditJob:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._witnesses = node.settings.audit.witnesses
+        self._rounds = 0
         self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
 
     async def run(self) -> None:
@@ -36,9 +40,12 @@ class AuditJob:
     def round(self) -> list[Failure]:
         """Make the checkpoints that are due and tell what is not told; what fails is tried again the next time."""
         failures: list[Failure] = []
+        thinning, self._rounds = self._rounds % THIN_ROUNDS == 0, self._rounds + 1
         for customer in self._node.customers.values():
             try:
                 mark = customer.audit.checkpoint()
+                if thinning:
+                    customer.audit.thin()
             except StorageError as problem:
                 failures.append((customer.name, "", problem))
                 continue

@@ -79,7 +79,7 @@ def _serve(arguments: list[str]) -> int:
 def _others(arguments: list[str]) -> int:
     import typer
 
-    from recorder import cli_calls, cli_directory, cli_keys, cli_privacy, cli_setup, cli_trial
+    from recorder import cli_admin, cli_calls, cli_directory, cli_keys, cli_privacy, cli_setup, cli_trial
 
     app = typer.Typer(
         name="recorder",
@@ -90,7 +90,7 @@ def _others(arguments: list[str]) -> int:
         rich_markup_mode=None,
     )
     app.command(SERVE)(serve_help)
-    for module in (cli_trial, cli_setup, cli_calls, cli_privacy, cli_keys, cli_directory):
+    for module in (cli_trial, cli_setup, cli_admin, cli_calls, cli_privacy, cli_keys, cli_directory):
         module.add_to(app)
     try:
         result: Any = typer.main.get_command(app).main(arguments, prog_name="recorder", standalone_mode=False)

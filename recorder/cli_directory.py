@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from recorder.settings_files import load
 from recorder.shell_acts import ROLE, actor
 
 if TYPE_CHECKING:
+    from recorder.directory_sync import Report
     from recorder.settings import Settings
     from recorder.settings_directory import Directory
     from storage.users import Plan
@@ -56,6 +58,8 @@ def import_file(
     semicolons). Example: recorder directory import people.csv --customer acme
     """
     from recorder.directory_file import read
+    from recorder.directory_matching import matching
+    from recorder.directory_sync import Report
     from storage.journal import BATCH
 
     try:
@@ -64,25 +68,28 @@ def import_file(
         raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
     people = read(data)
 
-    async def work(one: Any) -> dict[str, int]:
+    async def work(one: Any) -> Report:
         plan = await one.users.plan(people, "csv", whole=not partial)
         if plan.unmapped_percent > BRAKE_PERCENT and not (yes or dry_run):
             raise Negative(
                 f"{len(plan.unmapped)} of {plan.active} users are not in the file and would become inactive.",
                 "Look at the file; --yes does it, --partial keeps them, --dry-run counts.",
             )
-        if not dry_run:
-            await _noted(one, plan, actor(), ROLE)
-            for piece in plan.pieces(BATCH):
-                await one.users.carry_out(piece)
-        counts: dict[str, int] = plan.counts
-        return counts
+        if dry_run:
+            return Report(plan.counts, whole=not partial)
+        await _noted(one, plan, actor(), ROLE)
+        with matching(one) as ours:
+            with watched("users") as shown:
+                done = 0
+                for piece in plan.pieces(BATCH):
+                    await one.users.carry_out(piece)
+                    shown(done := done + piece.size, plan.size)
+            if not partial:
+                await one.users.completed(plan)
+            return Report(plan.counts, not partial, await _looked(one, ours=ours))
 
-    found = with_customers(load(config), customer, work)[0]
-    if json:
-        output.document({"customer": customer, "done": not dry_run, **found})
-    else:
-        output.facts({name.replace("_", " "): count for name, count in found.items()})
+    report: Report = with_customers(load(config), customer, work)[0]
+    _tell(customer, report, done=not dry_run, json=json)
     return 0
 
 
@@ -100,7 +107,8 @@ def sync(
     Example: recorder directory sync --customer acme --dry-run
     """
     from recorder import directory_client
-    from recorder.directory_sync import SOURCE, Report, synchronise
+    from recorder.directory_matching import matching
+    from recorder.directory_sync import SOURCE, synchronise
     from storage.directorylink import DirectoryLink
     from storage.erasure import RECORDER
 
@@ -111,26 +119,25 @@ def sync(
 
     async def work(one: Any) -> Report:
         link = DirectoryLink(one.folder, one.keys, SOURCE)
-        with link.alone() as alone, watched("users") as shown:
+        with link.alone() as alone, matching(one) as ours:
             if not alone:
                 raise NotPossible("The directory is being synchronised already.", "Try again in a minute.")
             async with directory_client.client_of(directory, credential) as graph:
-                return await synchronise(
-                    one.users,
-                    link,
-                    graph,
-                    one.now,
-                    whole=whole,
-                    brake=None if yes or dry_run else directory.brake_percent,
-                    told=None if dry_run else lambda plan: _noted(one, plan, *by),
-                    progress=shown,
-                )
+                with watched("users") as shown:
+                    report = await synchronise(
+                        one.users,
+                        link,
+                        graph,
+                        one.now,
+                        whole=whole,
+                        brake=None if yes or dry_run else directory.brake_percent,
+                        told=None if dry_run else lambda plan: _noted(one, plan, *by),
+                        progress=shown,
+                    )
+            return report if dry_run else replace(report, calls=await _looked(one, ours=ours))
 
     report: Report = with_customers(settings, customer, work)[0]
-    if json:
-        output.document({"customer": customer, "done": not dry_run, "whole": report.whole, **report.counts})
-    else:
-        output.facts(dict(report.counts))
+    _tell(customer, report, done=not dry_run, json=json)
     return 0
 
 
@@ -163,6 +170,28 @@ def check(
         if warning:
             output.say(warning)
     return 0
+
+
+async def _looked(customer: Any, *, ours: bool) -> int | None:
+    """Look at the calls that a change of users concerns; None if the daemon does it."""
+    from recorder.directory_matching import look
+
+    if not ours:
+        return None
+    with watched("calls") as shown:
+        return await look(customer, shown)
+
+
+def _tell(customer: str, report: Report, *, done: bool, json: bool) -> None:
+    """Print what changed, or would."""
+    if json:
+        found = {"customer": customer, "done": done, "whole": report.whole, **report.counts}
+        output.document({**found, "calls_changed": report.calls})
+        return
+    calls = "the daemon looks who took part" if report.calls is None else f"{report.calls} got or lost a user"
+    output.facts({**report.counts, **({"calls": calls} if done else {})})
+    if not done:
+        output.say("Nothing was changed.")
 
 
 def _configured(settings: Settings, customer: str) -> Directory:

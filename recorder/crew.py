@@ -55,9 +55,9 @@ class Entry:
     process: Process | None
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
-    pauses: list[tuple[int, int | None]] = field(default_factory=list)
+    pauses: tuple[tuple[int, int | None], ...] = ()
     # what was asked while no worker had the call
-    waiting: list[tuple[Any, list[int]]] = field(default_factory=list)
+    waiting: tuple[tuple[Any, list[int]], ...] = ()
     closing: asyncio.Future[wire.Final] | None = None
 
 

@@ -15,6 +15,7 @@ from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from recorder.audit_job import AuditJob
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
+from recorder.correlation_job import CorrelationJob
 from recorder.databases import Databases
 from recorder.desk import Desk
 from recorder.directory_job import DirectoryJob
@@ -156,7 +157,7 @@ class Daemon:
         system = System(self.node, self._live)
         chores = (
             self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
-            Numbering(self.node).tend, system.sample,
+            Numbering(self.node).tend, system.sample, signalling.silence.look,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
@@ -212,6 +213,7 @@ class Daemon:
         self._tasks.start(self._retention.run(), "retention")
         self._tasks.start(AuditJob(self.node).run(), "audit")
         self._tasks.start(DirectoryJob(self.node).run(), "directory")
+        self._tasks.start(CorrelationJob(self.node).run(), "correlation")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))

@@ -15,6 +15,7 @@ from recorder.node import Node
 from recorder.playing import media_parts, render_streams
 from recorder.render_job import PEAKS
 from recorder.rendering import Renderer, RenderFailed
+from recorder.rows import parse_time
 from recorder.runner import Runner
 from recorder.system import System
 from storage.calls import CallRow
@@ -58,11 +59,12 @@ class Desk:
         """Return the newest document of a live call, or of one that ended and is not in the database yet."""
         found = self._live.by_id(call)
         if found is not None:
-            return found.recording.call_document(self._node.now()) if found.customer.name == customer else None
+            own = found.customer.name == customer
+            return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
         row = self._node.indexer.pending(customer, call)
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
             return None  # what was erased a moment ago may wait to be written; it never will be
-        return item(customer, row)
+        return _with_users(self._node.customers[customer], item(customer, row))
 
     def pause(self, customer: str, call: str) -> bool:
         """Stop keeping what is said; False if there is no such live call."""
@@ -128,3 +130,9 @@ class Desk:
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
         return self._node.incidents.of(customer)
+
+
+def _with_users(customer: Customer, document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with the users who take part, as the index will have them."""
+    began = parse_time(document["started_at"])
+    return {**document, "parties": customer.correlation.parties(document["parties"], began)} if began else document

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recorder import graph_login
-from recorder.errors import NotPossible, WrongUse
+from recorder.errors import WrongUse
 from recorder.graph_login import Credential
 from recorder.graph_pages import CLOUDS, Cloud
+from recorder.references import bytes_of
 from recorder.settings_directory import Directory
 
 if TYPE_CHECKING:
     from recorder.graph import GraphClient
 
-MAX_SECRET = 1 << 20
 WARN_DAYS = 30
 """So long before a credential expires it is announced: time enough to find who may renew it."""
 
@@ -38,12 +36,12 @@ def cloud_of(directory: Directory) -> Cloud:
 def credential_of(directory: Directory) -> Credential:
     """Read what the application proves itself with, anew each time: it may have been renewed. Raises RecorderError."""
     if directory.certificate is not None:
-        return graph_login.from_certificate(_secret(directory.certificate))
+        return graph_login.from_certificate(bytes_of(directory.certificate))
     if directory.secret is None:
         raise WrongUse("The directory has neither certificate nor secret.", "recorder check-config says more.")
     last = directory.secret_expires
     expires = datetime.combine(last, time.max, UTC) if last else None
-    return graph_login.from_secret(_secret(directory.secret), expires)
+    return graph_login.from_secret(bytes_of(directory.secret), expires)
 
 
 def warning(credential: Credential, now: datetime) -> str:
@@ -55,22 +53,3 @@ def warning(credential: Credential, now: datetime) -> str:
     if days < 0:
         return f"The {what} of the application has expired."
     return f"The {what} of the application expires in {days} days."
-
-
-def _secret(source: str) -> bytes:
-    """Read a file that the configuration names, or that systemd handed over."""
-    kind, _, name = source.partition(":")
-    if kind == "credential":
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not folder:
-            raise NotPossible(f"systemd handed over no {name}.", f"Add LoadCredential={name}:FILE to the unit.")
-        path = Path(folder) / name
-    else:
-        path = Path(name)
-    try:
-        with path.open("rb") as file:
-            if kind == "file" and os.fstat(file.fileno()).st_mode & 0o077:
-                raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then ask who had it.")
-            return file.read(MAX_SECRET)
-    except OSError as problem:
-        raise NotPossible(f"{path} cannot be read: {os.strerror(problem.errno or 0)}.") from None

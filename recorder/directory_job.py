@@ -71,6 +71,7 @@ class DirectoryJob:
                 changed=told.get("changed"),
                 unmapped=told.get("unmapped"),
                 unchanged=told.get("unchanged"),
+                calls=told.get("calls_changed"),
             )
         elif status == BRAKED:
             self._node.log.warning("directory.brake", customer=name)

@@ -39,6 +39,7 @@ class Report:
 
     counts: Mapping[str, int]  # users added, changed, unmapped, unchanged
     whole: bool  # everything was asked for, not only what has changed
+    calls: int | None = None  # calls that got or lost a user, None if the daemon looks at them
 
 
 class Braked(Negative):
@@ -81,6 +82,7 @@ async def synchronise(
         raise Braked(plan, brake)
     if told is not None:
         await _carry_out(users, plan, told, progress)
+        await users.completed(plan)
         link.write(Link(following, to_text(now())))
     return Report(plan.counts, known is None)
 

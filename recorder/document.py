@@ -74,6 +74,7 @@ def party(entry: Party) -> dict[str, Any]:
         "uri": entry.uri,
         "also": list(entry.also),
         "user_id": None,
+        "user_candidates": [],
         "joined_at": rfc3339(entry.joined_at),
         "left_at": rfc3339(entry.left_at),
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 from recorder.settings import SECTIONS, Customer
 from recorder.settings_directory import Directory
+from recorder.settings_sign_in import SignIn
 
 WIDTH = 110  # columns of a comment line
 
@@ -30,6 +31,7 @@ def render(changes: Changes | None = None) -> str:
         lines += _section(f"[{name}]", name, kind, given)
     lines += _section("[[customer]]", "customer", Customer, given)
     lines += map(_commented_out, _section("[[directory]]", "directory", Directory, {}))
+    lines += map(_commented_out, _section("[[sign_in]]", "sign_in", SignIn, {}))
     if given:
         raise KeyError(f"no such setting: {', '.join(sorted(given))}")
     return "\n".join(lines).rstrip() + "\n"
@@ -76,6 +78,9 @@ _POSSIBLE: Mapping[str, str] = {
     "login": '"https://login.microsoftonline.com"',
     "graph": '"https://graph.microsoft.com"',
     "proxy_ca": '"/etc/recorder/proxy-ca.crt"',
+    "address": '"https://rec.example:8443"',
+    "client_secret": '"credential:sign-in-secret"',
+    "ca": '"/etc/recorder/own-ca.crt"',
 }
 
 
@@ -87,6 +92,8 @@ def toml(value: object) -> str:
         return str(value)
     if isinstance(value, enum.Enum):
         return toml(value.value)
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml(entry) for entry in value) + "]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Makes the exports that were asked for, one at a time for each customer; a restart begins an unfinished one anew.
+"""Makes the exports and reports that were asked for, one at a time for each customer; a restart begins one anew.
 
     job = ExportJob(node); node.tasks.start(job.run(), "exports")
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, Any
 
 from admin_api import columns, spreadsheet
 from admin_api.schemas import call as shown
@@ -23,6 +23,7 @@ from recorder.export_media import Archive, add_media, add_table
 from recorder.node import Node
 from recorder.rendering import Renderer
 from recorder.scratch import Scratch
+from recorder.subject_report import SubjectReport, Tools
 from storage.audit_chain import Act
 from storage.calls import CallRow, Query
 from storage.customers import Customer
@@ -67,6 +68,7 @@ class ExportJob:
         """Make everything that waits; False if something has to be tried again."""
         try:
             await customer.exports.tidy()
+            await customer.requests.tidy()
             for id in await customer.exports.unfinished():
                 await self.make(customer, id)
         except StorageError as problem:
@@ -79,8 +81,8 @@ class ExportJob:
         exports = customer.exports
         try:
             export = await exports.begin(id)
-            count, size = await _Making(self, customer, export).run()
-            await exports.finish(id, size)
+            count, size, facts = await self._make(customer, export)
+            await exports.finish(id, size, facts)
         except (Gone, Forgotten):
             await exports.tidy()
             return
@@ -101,6 +103,13 @@ class ExportJob:
             self._node.log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
         finally:
             exports.progress.pop(id, None)
+
+    async def _make(self, customer: Customer, export: Export) -> tuple[int, int, Mapping[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
+        if export.case is not None:
+            tools = Tools(self._renderer, self._scratch, self.room)
+            return await SubjectReport(customer, export, tools).run()
+        return *await _Making(self, customer, export).run(), {}
 
     async def _failed(self, customer: Customer, id: str, why: str) -> None:
         await customer.exports.fail(id, why)
@@ -199,10 +208,10 @@ class _Making:
             await self._table(table.write)
             table.flush()
             await asyncio.to_thread(add_table, zip, self._asked.format, table.fileno())
-        silent = self._subject if self._asked.silence_others else None
+        silent = self._subject.of if self._subject and self._asked.silence_others else None
         for done, id in enumerate(self._held):
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
-            await add_media(zip, self._customer, id, form, self._job.renderer, silent)
+            zip.told(await add_media(zip, self._customer, id, form, self._job.renderer, silent))
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
         await asyncio.to_thread(zip.close)
 

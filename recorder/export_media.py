@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from admin_api.subject import Subject
 from recorder.playing import media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
 from storage.errors import DamagedPart
-from storage.sealedfile import Sink
 
 ENDINGS = {"opus": "ogg"}
 """Endings of file names where the format is called otherwise."""
@@ -22,15 +21,41 @@ ENDINGS = {"opus": "ogg"}
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
 NOTHING = "This call has no media of this kind."
-_MIXED = "Left out: a stream of this call mixes several people and cannot be separated."
+MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
+
+Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
+"""Tells which of the parties of a call are to be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of the media of a call."""
+
+    call: str
+    """Id of the call."""
+    file: str | None
+    """Name in the zip, None if there is none."""
+    problem: str | None
+    """Why there is none, or what is missing in it."""
+
+
+class Writable(Protocol):
+    """What a zip is written to; it cannot be rewound."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take bytes."""
+
+    def flush(self) -> None:
+        """Do nothing, or pass them on."""
 
 
 class Archive:
     """A zip that is written once from front to back."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._zip = ZipFile(sink, "w", ZIP_STORED)
-        self._media: list[dict[str, Any]] = []
+    def __init__(self, out: Writable, *, listing: bool = True) -> None:
+        """`listing`: a file in it says what became of the media of each call."""
+        self._zip = ZipFile(out, "w", ZIP_STORED)  # type: ignore[call-overload]  # needs no more of a file than this
+        self._media: list[dict[str, Any]] | None = [] if listing else None
 
     def add(self, name: str, fd: int, *, packed: bool) -> None:
         """Add a file from a descriptor, from its beginning."""
@@ -43,15 +68,22 @@ class Archive:
                 member.write(data)
                 at += len(data)
 
-    def told(self, call: str, file: str | None, problem: str | None) -> None:
+    def write(self, name: str, data: bytes | str) -> None:
+        """Add a file that is in memory."""
+        info = ZipInfo(name, MOMENT)
+        info.compress_type = ZIP_DEFLATED
+        info.external_attr = 0o600 << 16
+        self._zip.writestr(info, data)
+
+    def told(self, added: Added) -> None:
         """Note what became of a call's media."""
-        self._media.append({"call": call, "file": file, "problem": problem})
+        if self._media is not None:
+            self._media.append({"call": added.call, "file": added.file, "problem": added.problem})
 
     def close(self) -> None:
         """Write the list of media and the directory."""
-        info = ZipInfo("media.json", MOMENT)
-        info.external_attr = 0o600 << 16
-        self._zip.writestr(info, json.dumps({"version": 1, "media": self._media}, indent=1))
+        if self._media is not None:
+            self.write("media.json", json.dumps({"version": 1, "media": self._media}, indent=1))
         self._zip.close()
 
 
@@ -61,40 +93,55 @@ def add_table(zip: Archive, form: str, fd: int) -> None:
 
 
 async def add_media(
-    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, only: Subject | None
-) -> None:
-    """Render one call and add it; a call without media, or whose media are damaged, is noted and left out."""
+    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None
+) -> Added:
+    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so."""
     row = await customer.calls.get(call)
     if row is None:
-        zip.told(call, None, NOTHING)
-        return
-    streams, problem = chosen(row.details, only)
+        return Added(call, None, NOTHING)
+    streams, problem = chosen(row.details, whose)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
+    if not streams:
+        return Added(call, None, problem or NOTHING)
     out = os.memfd_create("media", os.MFD_CLOEXEC)
     try:
-        if streams:
-            with media_parts(customer, call, row.leaf) as parts:
-                await renderer.render(parts, streams, form, out)
-            await asyncio.to_thread(zip.add, name, out, packed=False)
-            zip.told(call, name, problem)
-        else:
-            zip.told(call, None, problem or NOTHING)
+        with media_parts(customer, call, row.leaf) as parts:
+            await renderer.render(parts, streams, form, out)
+        await asyncio.to_thread(zip.add, name, out, packed=False)
+        return Added(call, name, problem)
     except RenderFailed as error:
-        zip.told(call, None, str(error))
+        return Added(call, None, str(error))
     except DamagedPart:
-        zip.told(call, None, "The recording is damaged.")
+        return Added(call, None, "The recording is damaged.")
     finally:
         os.close(out)
 
 
-def chosen(details: Mapping[str, Any], only: Subject | None) -> tuple[Sequence[RenderStream], str | None]:
-    """Return the streams to be heard, and what has to be said about them."""
+def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[RenderStream], str | None]:
+    """Return the streams to be heard, and what has to be said about them.
+
+    Where only some people are to be heard, the sound of the others becomes silence on its channel; their pictures go.
+    """
     streams = details.get("streams") or ()
     every = render_streams(streams)
-    if only is None:
+    if whose is None:
         return every, None
-    meant = only.of(details.get("parties") or ())
-    alone = [isinstance(stream["party"], int) and stream["party"] in meant for stream in streams]
-    mine = [stream for stream, heard in zip(every, alone, strict=True) if heard]
-    mixed = any(isinstance(stream["party"], list) and meant & set(stream["party"]) for stream in streams)
-    return mine, _MIXED if mixed else None
+    meant = set(whose(details.get("parties") or ()))
+    alone = [isinstance(told["party"], int) and told["party"] in meant for told in streams]
+    heard = [
+        stream if mine else _silent(stream)
+        for stream, mine in zip(every, alone, strict=True)
+        if mine or stream.media == "audio"
+    ]
+    problem = MIXED if any(_mixes(told["party"], meant) for told in streams) else None
+    return heard if any(stream.index >= 0 for stream in heard) else (), problem
+
+
+def _silent(stream: RenderStream) -> RenderStream:
+    """Return a stream of which no packet is stored, in the place of another."""
+    return replace(stream, index=-1 - stream.index)
+
+
+def _mixes(party: object, meant: set[int]) -> bool:
+    """Say whether the person may be in a stream together with others, or whoever it is."""
+    return bool(meant & set(party)) if isinstance(party, list) else party is None

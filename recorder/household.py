@@ -1,6 +1,6 @@
 """Who may sign in to the page: accounts, their passwords and second factors, as the daemon keeps them.
 
-Every question reads the customer's file of accounts as it is now, so what a command changes counts with the next request.
+Every question reads the file of accounts as it is now, so what a command changes counts with the next request.
 What is written is written in a thread: it waits for the disk.
 """
 
@@ -48,6 +48,10 @@ class Household:
         self._checks = checks or Passwords()
         self._now = now
         self._random = random
+
+    def close(self) -> None:
+        """Let the thread of the passwords go."""
+        self._checks.close()
 
     # --- getting in --------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,11 @@ class Made:
         out = [f"made  {what}" for what in self.made] + [f"kept  {what}" for what in self.kept]
         if self.token:
             out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
-        return [*out, "", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
+        out += ["", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
+        if self.customer:
+            words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
+            out.append(f"To sign in to the admin page: {words}")
+        return out
 
 
 def initialise(config: Path) -> Made:

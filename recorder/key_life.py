@@ -19,7 +19,7 @@ from recorder.shell_acts import note
 from storage import customers
 from storage.accounts import Accounts
 from storage.durable import Disk, disk_errors
-from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong
+from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong, StorageError
 from storage.exports import FOLDER as EXPORTS
 from storage.journal import Journal
 from storage.roots import RootSecret, load_root
@@ -153,7 +153,7 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
     Disk().make_folder(folder)
     Disk().make_folder(copy.parent)
     for left in folder.glob(f"{STAGE}*"):  # by a restore that was killed
-        shutil.rmtree(left, ignore_errors=True)
+        _clear(left)
     with disk_errors("restore the keys"):
         stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))  # no backup of the data directory takes it along
     try:
@@ -162,7 +162,16 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
             Disk().remove(copy)  # of a cut that these keys do not know; `settle` makes it anew
         _place(folder, name, files)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        _clear(stage)
+
+
+def _clear(stage: Path) -> None:
+    """Take away where keys were tried; they are overwritten where they lay, as a forget secret is."""
+    for path in stage.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            with suppress(StorageError):  # a disk that takes nothing: the names go at least
+                Disk().overwrite(path, bytes(path.stat().st_size))
+    shutil.rmtree(stage, ignore_errors=True)
 
 
 def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:

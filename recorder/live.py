@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ from recorder.wire import Part
 from sip.events import SessionKey
 from storage.customers import Customer
 
+NOBODY: frozenset[int] = frozenset()
+"""No stream; one object for all calls."""
+
 
 @dataclass(slots=True)
 class LiveCall:
@@ -25,7 +29,7 @@ class LiveCall:
     leaf: int
     session: SessionKey
     control: ControlPart | None = None
-    early: list[tuple[int, bytes]] = field(default_factory=list)  # control records from before the files exist
+    early: tuple[tuple[int, bytes], ...] = ()  # control records from before the files exist
     part: Part | None = None  # the newest media part, until a worker has it
     media_part: int = 0  # number of the newest media part
     media_fd: int = -1
@@ -36,16 +40,24 @@ class LiveCall:
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
-    pictured: frozenset[int] = frozenset()  # video streams a whole picture of which was asked for by INFO
+    pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO
     dirty: bool = False  # the checkpoint is older than the recording
+    heard: float = field(default_factory=time.monotonic)  # when a worker last said that something had come
+    probed: float = 0.0  # when the client was last asked whether the call exists
     people: int = 0  # hash of what `forms` were made of
     forms: str = field(default="", repr=False)  # search forms of the parties, joined by NUL: a fifth of a tuple's size
-    files: asyncio.Lock = field(default_factory=asyncio.Lock)  # held while parts are ended
+    lock: asyncio.Lock | None = None  # of `files`, once it was asked for
 
     @property
     def id(self) -> str:
         """Return the call id."""
         return self.recording.id
+
+    @property
+    def files(self) -> asyncio.Lock:
+        """Give the lock that is held while parts are ended."""
+        self.lock = self.lock or asyncio.Lock()
+        return self.lock
 
     @property
     def parts(self) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from recorder.errors import WrongUse
 from recorder.settings import Customer as Configured
 from recorder.settings import Settings
 from storage import customers
+from storage.accounts import Accounts
 from storage.credentials import Credentials
 from storage.customers import Customer, Customers, CustomerSettings
 from storage.roots import load_root
@@ -67,10 +69,20 @@ def create_customer(settings: Settings, configured: Configured) -> None:
 
 def open_credentials(settings: Settings, name: str) -> Credentials:
     """Return the API tokens of a customer."""
+    return Credentials(_folder(settings, name), name)
+
+
+def open_accounts(settings: Settings, name: str) -> Accounts:
+    """Return the accounts of a customer."""
+    folder = _folder(settings, name)
+    return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, load_root(settings.keys.root)))
+
+
+def _folder(settings: Settings, name: str) -> Path:
     if settings.customer(name) is None:
         known = ", ".join(c.name for c in settings.customers) or "none"
         raise WrongUse(f"There is no customer {name!r}.", f"Configured are: {known}.")
     folder = customers.customer_folder(settings.node.data_dir, name)
     if not folder.is_dir():
         raise WrongUse(f"Customer {name} has no keys yet.", "Run recorder init first.")
-    return Credentials(folder, name)
+    return folder

@@ -37,7 +37,8 @@ _COMMON = frozenset(
     "123456789012 1234567890123 12345678901234 123456123456 111111111111 000000000000 password1234 password12345 "
     "passwordpassword passwort1234 passwortpasswort qwertyuiop12 qwertyuiop123 qwertzuiop12 qwertzuiop123 1q2w3e4r5t6y "
     "1qaz2wsx3edc iloveyou1234 administrator administrator1 letmeinletmein adminadminadmin welcome12345 "
-    "willkommen12 willkommen123 hallohallo12 callrecorder recorderrecorder changemechangeme correcthorsebatterystaple".split()
+    "willkommen12 willkommen123 hallohallo12 callrecorder recorderrecorder changemechangeme "
+    "correcthorsebatterystaple".split()
 )
 """Those of twelve characters and more that are tried first."""
 

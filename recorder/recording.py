@@ -22,7 +22,7 @@ The core knows no socket, file, clock or log: time comes with each event, random
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -51,6 +51,10 @@ ENDING = (399, "The recording is ending")
 """Warnings of RFC 3261 section 20.43."""
 
 
+_NOTHING: tuple[Sequence[Stream], Before] = ((), Before())
+"""What was before the first offer; one for all recordings."""
+
+
 class State(Enum):
     """Where a recording is in its life."""
 
@@ -77,7 +81,7 @@ class Recording:
         self.state = State.NEW
         self.picture = Picture()
         self.streams: list[Stream] = []
-        self.notes: list[dict[str, Any]] = []
+        self.notes: tuple[dict[str, Any], ...] = ()
         self.paused = False
         self.interrupted = False
         self.started: e.Now | None = None
@@ -94,7 +98,7 @@ class Recording:
         self._pending: tuple[LinePlan, ...] = ()
         self._first = True  # the newest offer is the first one
         self._ours = False  # the first offer is ours, and its answer has not come yet
-        self._before: tuple[list[Stream], Before] = ([], Before())
+        self._before = _NOTHING
 
     # ---- the one entrance ----
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
@@ -187,7 +191,7 @@ class Recording:
     ) -> list[c.Command]:
         """Let lines become streams, and have sockets opened for the new ones."""
         self._first = self.state is State.NEW
-        self._before = ([x.copy() for x in self.streams], before)
+        self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before)
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
         self._answer_token, self._pending = (event.token, event.ours), plans
@@ -246,7 +250,8 @@ class Recording:
 
     def _go_back(self) -> None:
         """Take back what a later offer changed."""
-        self.streams, before = self._before
+        streams, before = self._before
+        self.streams = list(streams)
         self.agreement.go_back(before)
 
     def _answer(self, now: e.Now) -> list[c.Command]:
@@ -280,13 +285,13 @@ class Recording:
         except SipError:
             return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
         self._match(plans, now)
-        self.agreement.lines, self.agreement.offer_sdp = plans, sdp or b""
+        self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
         for stream in self.streams:
             stream.port = 0 if stream.removed else stream.port
         media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
-        return [c.Keep(c.Kept.OFFER, self.agreement.offer_sdp), media, c.Index()]
+        return [c.Keep(c.Kept.OFFER, sdp or b""), media, c.Index()]
 
     # ---- what is told about the call ----
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -320,7 +325,7 @@ class Recording:
     def note(self, kind: str, now: e.Now, **more: Any) -> None:
         """Remember something odd about the call, shown with it; nothing personal."""
         if all(n["kind"] != kind for n in self.notes):
-            self.notes.append({"kind": kind, "at": document.rfc3339(now.wall), **more})
+            self.notes = (*self.notes, {"kind": kind, "at": document.rfc3339(now.wall), **more})
 
     # ---- pauses ----
     def _pause(self, now: e.Now) -> list[c.Command]:

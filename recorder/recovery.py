@@ -167,5 +167,5 @@ async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> N
     """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
     row = row_of(document, leaf, customer.settings.retention_days)
     row = replace(row, hold=await customer.holds.get(row.id) is not None)
-    forms = forms_of(document, customer.settings.country)
+    row, forms = customer.correlation.applied(row, forms_of(document, customer.settings.country))
     await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

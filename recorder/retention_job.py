@@ -17,6 +17,7 @@ from recorder.node import Node
 from recorder.runner import Runner
 from recorder.wallclock import WallClock, readings
 from storage.audit_chain import Act
+from storage.compaction import compact
 from storage.customers import Customer
 from storage.erasure import RECORDER, StopLive
 from storage.errors import StorageError
@@ -61,6 +62,7 @@ class RetentionJob:
             well = await self._guarded(self._work, customer)
             if loop.time() >= next_sweep:
                 swept = await self._guarded(self._sweep, customer)
+                await self._guarded(self._compact, customer)
                 pause = self._node.settings.retention.sweep_seconds if swept else RETRY_SECONDS
                 next_sweep = loop.time() + pause
                 continue  # what the sweep filed is carried out now
@@ -85,6 +87,13 @@ class RetentionJob:
         swept = await customer.retention.sweep(self.now(), self._node.settings.retention.brake_percent)
         if swept.asked or swept.filed:
             await self._tell(customer, swept)
+        return True
+
+    async def _compact(self, customer: Customer) -> bool:
+        """Leave out of the journal what counts no more, where that is most of it."""
+        before = customer.journal.size
+        if await compact(customer.journal, customer.database):
+            self._node.log.info("journal.compacted", customer=customer.name, bytes=before - customer.journal.size)
         return True
 
     async def _refresh(self, customer: Customer) -> bool:

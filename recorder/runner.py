@@ -165,7 +165,7 @@ class Runner:
         call.media_part, call.media_fd, call.part = 1, media.fd, part_of("m1", media)
         for kind, body in call.early:
             call.control.keep(kind, body)
-        call.early.clear()
+        call.early = ()
         call.spool_fd = self.checkpoints.begin(call.id)
 
     def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
@@ -193,7 +193,7 @@ class Runner:
 
     def _keep(self, call: LiveCall, command: c.Keep) -> None:
         if call.control is None:
-            call.early.append((command.kind, command.body))
+            call.early = (*call.early, (command.kind, command.body))
             return
         try:
             call.control.keep(command.kind, command.body)

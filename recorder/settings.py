@@ -6,6 +6,7 @@ Nothing here opens a file: recorder.settings_files does.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -18,11 +19,13 @@ from recorder.settings_customer import Customer
 from recorder.settings_directory import Directory
 from recorder.settings_faults import Fault, SettingsError, key_lines, suggestion, syntax_fault
 from recorder.settings_fields import option
+from recorder.settings_sign_in import SignIn
 from recorder.settings_values import (
     Address,
     Level,
     Listener,
     PortRange,
+    SecondFactor,
     Srtp,
     Transport,
     Wrong,
@@ -97,6 +100,12 @@ class Sip:
         "INVITEs a second that one address may send, twice as many in one go; 0 = any number. Beyond: 503 with "
         "Retry-After. The default stops a flood; a value a little above what your SBC sends stops a loop as well.",
     )
+    silent_seconds: int = option(
+        read.whole(0, 86_400, "seconds"),
+        300,
+        "When nothing has been heard for so long on any stream that is not on hold, the SBC is asked whether the call "
+        "still exists; it ends if the SBC does not know it or does not answer, and nothing came meanwhile. 0 = never.",
+    )
     drain_seconds: int = option(
         read.whole(0, 86_400, "seconds"),
         15,
@@ -150,6 +159,18 @@ class AdminApi:
     )
     private_key: Path | None = option(
         read.absolute, None, "Private key of the certificate, PEM.", example=Path("/etc/recorder/admin.key")
+    )
+    address: str | None = option(
+        read.origin,
+        None,
+        "Address of the admin page as people type it: one-time links show it, passkeys and [[sign_in]] hang on its "
+        "name. Default: as it is listened on.",
+    )
+    second_factor: SecondFactor = option(
+        read.one_of(SecondFactor),
+        SecondFactor.REQUIRED,
+        "required | optional: whether an account of the admin page needs an authenticator app or a passkey beside its "
+        "password.",
     )
 
 
@@ -212,6 +233,7 @@ class Settings:
     storage: Storage = field(default_factory=Storage)
     customers: tuple[Customer, ...] = ()
     directories: tuple[Directory, ...] = ()
+    sign_ins: tuple[SignIn, ...] = ()
     source: Path | None = None  # the file it was read from
 
     def customer(self, name: str) -> Customer | None:
@@ -244,8 +266,8 @@ SECTIONS: Mapping[str, type[Any]] = {
     "storage": Storage,
 }
 
-TABLES: Mapping[str, type[Any]] = {"customers": Customer, "directories": Directory}
-"""Tables that there may be several of: member of Settings → what each is; its name is the header."""
+TABLES: Mapping[str, type[Any]] = {"customers": Customer, "directories": Directory, "sign_ins": SignIn}
+"""Tables that there may be several of: member of Settings → what each is; its name in small letters is the header."""
 
 
 def parse(data: bytes) -> Settings:
@@ -253,7 +275,7 @@ def parse(data: bytes) -> Settings:
     document, lines = _document(data)
     faults: list[Fault] = []
     sections = {name: _section(kind, document.get(name, {}), name, faults) for name, kind in SECTIONS.items()}
-    headers = {kind.__name__.lower(): member for member, kind in TABLES.items()}
+    headers = {_header(kind): member for member, kind in TABLES.items()}
     for key in sorted(set(document) - {*SECTIONS, *headers}):
         faults.append(Fault(key, "", "no such section" + suggestion(key, (*SECTIONS, *headers))))
     tables: dict[str, Any] = {
@@ -265,6 +287,11 @@ def parse(data: bytes) -> Settings:
     if faults:
         raise SettingsError(tuple(sorted((fault.at(lines) for fault in faults), key=lambda fault: fault.line or 0)))
     return settings
+
+
+def _header(kind: type[Any]) -> str:
+    """Return SignIn as sign_in."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def _without_index(key: str) -> str:

@@ -132,6 +132,21 @@ def _directories(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{key}.{missing}", "nothing", "given too: login and graph go together")
 
 
+def _sign_ins(settings: Settings) -> Iterator[Fault]:
+    """Each provider vouches for people of a known customer; where people come back to must be known."""
+    names = [customer.name for customer in settings.customers]
+    for index, sign_in in enumerate(settings.sign_ins):
+        if sign_in.customer not in names:
+            yield Fault(f"sign_in[{index}].customer", f'"{sign_in.customer}"', "the name of a [[customer]]")
+        if sign_in.issuer and "openid" not in sign_in.scopes:
+            yield Fault(f"sign_in[{index}].scopes", str(list(sign_in.scopes)), 'a list with "openid" in it')
+    api = settings.admin_api
+    if settings.sign_ins and api.address is None and not api.listen.loopback:
+        yield Fault("admin_api.address", "nothing", "given too: [[sign_in]] sends people back to it")
+    if api.address and api.address.startswith("http:") and not api.listen.loopback:
+        yield Fault("admin_api.address", api.address, "an https address: only loopback is served without a certificate")
+
+
 _RULES = (
     _folders,
     _root_key_apart,
@@ -144,4 +159,5 @@ _RULES = (
     _customers_reachable,
     _customers_apart,
     _directories,
+    _sign_ins,
 )

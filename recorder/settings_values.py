@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from storage.tokenuri import SCHEME, TokenKey
 
@@ -55,6 +56,13 @@ class Srtp(enum.StrEnum):
     REQUIRED = "required"
     PREFERRED = "preferred"
     OFF = "off"
+
+
+class SecondFactor(enum.StrEnum):
+    """Whether an account of the admin page needs more than a password."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
 
 
 class Siprec(enum.StrEnum):
@@ -147,6 +155,20 @@ def text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or len(value) > MAX_TEXT or not value.isprintable():
         raise Wrong("a text in quotes, not empty, on one line")
     return value
+
+
+def origin(value: object) -> str:
+    """Read the address of a service without a path, such as https://rec.example:8443."""
+    found = text(value).rstrip("/").lower()
+    try:
+        parts = urlsplit(found)
+        plain = parts.hostname and not (parts.path or parts.query or parts.fragment or parts.username)
+        whole = bool(plain) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or parts.scheme not in ("https", "http"):
+        raise Wrong('an address without a path, such as "https://rec.example:8443"')
+    return found
 
 
 def boolean(value: object) -> bool:

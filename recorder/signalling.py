@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from recorder import events as e
 from recorder.disk import DiskAway
 from recorder.errors import NotPossible
 from recorder.limits import Rates, within
-from recorder.live import Live, LiveCall
+from recorder.live import NOBODY, Live, LiveCall
 from recorder.node import Node
 from recorder.reachable import Reachable
 from recorder.recording import Recording
 from recorder.runner import Runner
 from recorder.settings import Customer as Configured
-from recorder.settings_values import Siprec
+from recorder.settings_values import Siprec, Srtp
+from recorder.silence import Silence
 from recorder.tenancy import normal_address
 from recorder.unwelcome import Challenges
 from sip import digest
@@ -40,6 +41,10 @@ SLOW_DOWN = 5
 """Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
 
 
+MAX_POLICIES = 256
+"""Different policies that are kept once; a node has a handful."""
+
+
 class Signalling:
     """Takes every event of the endpoint."""
 
@@ -52,6 +57,7 @@ class Signalling:
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
+        self.silence = Silence(node, live, runner)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -60,6 +66,7 @@ class Signalling:
             s.Numbered: self._numbered,
             s.Reanswered: lambda x: self._tell(x.session, e.Agreed(x.sdp)),
             s.HungUp: self._hung_up,
+            s.Probed: self.silence.answered,
             s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
             s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
@@ -215,14 +222,8 @@ class Signalling:
         return False
 
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
-        srtp = self._node.settings.srtp_of(configured)
-        return Policy(
-            srtp=srtp.value,
-            secure=flow.transport == "tls",
-            sdes_without_tls=configured.sdes_without_tls,
-            dtls=configured.dtls,
-            reoffers=configured.pause_by_reinvite,
-        )
+        srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"
+        return _policy_of(srtp, secure, configured.sdes_without_tls, configured.dtls, configured.pause_by_reinvite)
 
     def _first(self, event: s.Invited) -> e.Offered | e.OfferWanted:
         if event.offer is not None:
@@ -260,7 +261,7 @@ class Signalling:
     def _see(self, call: LiveCall) -> None:
         """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
         video = [s for s in call.recording.streams if s.line.media == "video" and not s.line.feedback]
-        shown = frozenset(s.number for s in video if not (s.held or s.removed))
+        shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NOBODY
         if shown - call.pictured:
             self._node.endpoint.ask_picture(call.session, self._node.monotonic())
         call.pictured = shown
@@ -317,6 +318,12 @@ def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
             hint = "Each line is user:realm:HA1, all of one realm; HA1 as htdigest makes it."
             raise NotPossible(f"the users of customer {customer.name} cannot be read{where}.", hint) from None
     return found
+
+
+@lru_cache(MAX_POLICIES)
+def _policy_of(srtp: Srtp, secure: bool, sdes_without_tls: bool, dtls: bool, reoffers: bool) -> Policy:
+    """Return one policy for all calls that have the same."""
+    return Policy(srtp=srtp.value, secure=secure, sdes_without_tls=sdes_without_tls, dtls=dtls, reoffers=reoffers)
 
 
 def _source(flow: Flow | None) -> str | None:

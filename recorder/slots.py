@@ -52,7 +52,8 @@ class State:
 class Slot:
     """One file of a live call, open for reading and writing."""
 
-    place: str  # pathlib would take three times the memory
+    folder: str  # one string for all of them
+    number: int  # its name there
     fd: int
     generation: int = 0
     lent: bool = False  # a media worker may be writing to its spool
@@ -60,7 +61,7 @@ class Slot:
     @property
     def path(self) -> Path:
         """Where it lies."""
-        return Path(self.place)
+        return Path(self.folder, str(self.number))
 
     def write(self, outer: bytes, sealed: bytes) -> None:
         """Replace the state by a newer one; raises OSError, and the one before stays."""
@@ -87,8 +88,9 @@ class Slots:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._place = str(folder)  # pathlib would take three times the memory
         make_apart(folder)
-        self._known: dict[str, Slot] = {}  # by the file's name
+        self._known: dict[int, Slot] = {}  # by the file's name
         self._free: list[Slot] = []
         self._next = 1 + max((int(name) for name in os.listdir(folder) if _ours(name)), default=0)
 
@@ -101,8 +103,8 @@ class Slots:
         return self._open(name, os.O_CREAT | os.O_EXCL)
 
     def _open(self, name: str, flags: int = 0) -> Slot:
-        place = f"{self._folder}/{name}"
-        slot = self._known[name] = Slot(place, os.open(place, flags | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        opened = os.open(f"{self._place}/{name}", flags | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        slot = self._known[int(name)] = Slot(self._place, int(name), opened)
         return slot
 
     def give_back(self, slot: Slot) -> None:
@@ -120,7 +122,7 @@ class Slots:
     def left(self) -> Iterator[tuple[Slot, State]]:
         """Yield what a former life of the daemon left, open; files of no call are kept for the next ones."""
         for name in sorted(filter(_ours, os.listdir(self._folder)), key=int):
-            slot = self._known.get(name) or self._open(name)
+            slot = self._known.get(int(name)) or self._open(name)
             state = read(slot.fd)
             if state is not None:
                 slot.generation = state.generation
@@ -138,7 +140,7 @@ class Slots:
         self._free.clear()
 
     def _remove(self, slot: Slot) -> None:
-        del self._known[slot.path.name]
+        del self._known[slot.number]
         slot.path.unlink(missing_ok=True)
         os.close(slot.fd)
 

@@ -49,13 +49,14 @@ class Startup:
         """Find recordings that the index still takes for live ones or lacks; False if the database does not answer.
 
         A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
-        come between. An index without any call was lost, or there is nothing to be found: then every recording is
-        looked at, else those of the last days.
+        come between. An index without any call was lost, or there is nothing to be found, and one that was older than
+        its journal came from a backup: then every recording is looked at, else those of the last days.
         """
         try:
             found = dict.fromkeys(await customer.calls.unfinished())
             if await customer.calls.count():
-                there = await asyncio.to_thread(_recent, customer)
+                look = _all if customer.journal.replayed else _recent
+                there = await asyncio.to_thread(look, customer)
                 found.update(dict.fromkeys(await customer.calls.unknown(filter(self._is_over(customer), there))))
             else:
                 found.update(await asyncio.to_thread(_all, customer))
@@ -72,10 +73,10 @@ class Startup:
         return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
 
 
-def _recent(customer: Customer) -> list[tuple[str, int]]:
+def _recent(customer: Customer) -> dict[tuple[str, int], None]:
     today = day_of(customer.now())
     days = range(today - LOOK_BACK_DAYS, today + 2)  # a call begun before a wrong clock was set is of tomorrow
-    return list(dict.fromkeys((ref.call, ref.leaf) for day in days for ref in customer.vault.of_day(day)))
+    return dict.fromkeys((ref.call, ref.leaf) for day in days for ref in customer.vault.of_day(day))
 
 
 def _all(customer: Customer) -> dict[tuple[str, int], None]:

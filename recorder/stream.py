@@ -43,7 +43,7 @@ class Stream:
         self.held = False
         self.paused = False
         self.removed = False
-        self.pauses: list[tuple[datetime, datetime | None]] = []
+        self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 
     @property
@@ -92,14 +92,14 @@ class Stream:
 
     def _interval(self, before: bool, after: bool, at: datetime) -> None:
         if after and not before:
-            self.pauses.append((at, None))
+            self.pauses = (*self.pauses, (at, None))
         elif before and not after and self.pauses:
-            self.pauses[-1] = (self.pauses[-1][0], at)
+            self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
 
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""
         other = Stream(self.number, self.line, self.own_key)
-        other.formats, other.pauses, other.keys = self.formats, list(self.pauses), self.keys
+        other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.figures = self.figures
         return other
@@ -158,7 +158,7 @@ class Stream:
             state["paused"],
             state["removed"],
         )
-        self.pauses = [(_time(a), _time(b) if b else None) for a, b in state["pauses"]]
+        self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
 

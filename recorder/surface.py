@@ -1,13 +1,19 @@
-"""The admin API inside the daemon's loop."""
+"""The admin API and page inside the daemon's loop."""
 
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 from admin_api.app import create_app
 from admin_api.serving import ApiServer
 from recorder.desk import Desk
+from recorder.household import Household
 from recorder.node import Node
+from recorder.settings_values import SecondFactor
+
+if TYPE_CHECKING:
+    from recorder.openid import Providers
 
 
 class Surface:
@@ -17,11 +23,18 @@ class Surface:
         self._node = node
         self._desk = desk
         self._server: ApiServer | None = None
+        self._household: Household | None = None
 
     async def start(self, listening: socket.socket) -> None:
         """Serve; returns when requests are answered."""
         api = self._node.settings.admin_api
-        app = create_app(self._node.customers, self._desk)
+        self._household = Household(
+            self._node.customers,
+            required=api.second_factor is SecondFactor.REQUIRED,
+            address=api.address or "",
+            providers=self._providers(),
+        )
+        app = create_app(self._node.customers, self._desk, household=self._household)
         self._server = ApiServer(app, api.certificate, api.private_key)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
@@ -29,3 +42,13 @@ class Surface:
         """Stop serving; requests under way get a moment."""
         if self._server:
             await self._server.stop()
+        if self._household:
+            self._household.close()
+
+    def _providers(self) -> Providers | None:
+        """Return who vouches for people; a node without any does without an HTTP client too."""
+        if not self._node.settings.sign_ins:
+            return None
+        from recorder.openid import Providers
+
+        return Providers(self._node.settings.sign_ins, self._node.customers)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
 #: next tick.
 MAX_ROUNDS = 16
+#: Rounds where there is no next tick, because a stream ends or changes: more than the largest buffer holds.
+LAST_ROUNDS = 1_024
 #: What a slot says of most calls: no parts before, no pauses; one object for all of them.
 NO_HEAD = b'{"parts": [], "pauses": []}'
 
@@ -92,7 +94,7 @@ class Tape:
         for spec in streams:
             if spec.stream in self.lanes:
                 self.lanes[spec.stream].track.expect(spec)
-        self.drain(region, at)
+        self.drain(region, at, rounds=LAST_ROUNDS)
         if self.handshakes is not None:
             streams = [self.handshakes.keyed(spec) for spec in streams]
         out: list[bytes] = []
@@ -184,7 +186,7 @@ class Tape:
         self._commit([records.mark(records.ALL_STREAMS, kind, at, value)], at)
 
     # ---- the tick ----
-    def drain(self, region: Region, now: int, *, reports: bool = False) -> None:
+    def drain(self, region: Region, now: int, *, reports: bool = False, rounds: int = MAX_ROUNDS) -> None:
         """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
         epoch, `reports`: also what came by RTCP, which else has its time.
         """
@@ -196,7 +198,7 @@ class Tape:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
-            for _ in range(MAX_ROUNDS):
+            for _ in range(rounds):
                 if not self._round(region, group, now):
                     break
         if self._pauses.items and self._pauses.forget(now):
@@ -292,7 +294,7 @@ class Tape:
 
     def close(self, region: Region, at: int) -> int:
         """Drain for the last time and seal; the part's ciphertext length."""
-        self.drain(region, at, reports=True)
+        self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
         for lanes in self.lanes.values():
             holes.finish(lanes.track, at)
             leave(lanes, at)

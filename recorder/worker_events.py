@@ -81,6 +81,8 @@ class WorkerEvents:
             for label, name in COUNTED:
                 if (more := fresh[name] - before.get(name, 0)) > 0:
                     metrics.rtp.labels(label).inc(more)
+                    if name != "foreign":  # whoever else finds the port keeps no call alive
+                        found.heard = self._node.monotonic()
             metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
             metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
         self._runner.guarded(found, e.Measured({n: _renewed(_known(found, n), f) for n, f in figures.items()}))

@@ -128,7 +128,7 @@ class Workers:
         if entry is None:
             entry = self._entries[new.call] = Entry(len(new.streams), None)
         elif entry.pauses or new.pauses is None:
-            new = replace(new, pauses=tuple(entry.pauses))
+            new = replace(new, pauses=entry.pauses)
         entry.process = self._least()
         entry.relic = entry.relic or self._relics.pop(new.call, None)
         sockets, descriptors = listed(pairs)
@@ -137,7 +137,7 @@ class Workers:
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
             close_all(held)
-        entry.waiting.clear()
+        entry.waiting = ()
         for token, (asked, _) in self._asked.items():
             if asked == new.call:
                 self._send(new.call, entry, wire.Ask(new.call, token), [])
@@ -155,14 +155,14 @@ class Workers:
         """Keep nothing that arrives from now on."""
         now, entry = time.time_ns(), self._entries.get(call)
         if entry and not (entry.pauses and entry.pauses[-1][1] is None):
-            entry.pauses.append((now, None))
+            entry.pauses = (*entry.pauses, (now, None))
             self._ask(call, wire.Pause(call, now))
 
     def resume_call(self, call: str) -> None:
         """Keep again what arrives from now on."""
         now, entry = time.time_ns(), self._entries.get(call)
         if entry and entry.pauses and entry.pauses[-1][1] is None:
-            entry.pauses[-1] = (entry.pauses[-1][0], now)
+            entry.pauses = (*entry.pauses[:-1], (entry.pauses[-1][0], now))
             self._ask(call, wire.Unpause(call, now))
 
     def next_part(self, call: str, part_fd: int, part: wire.Part) -> None:
@@ -206,7 +206,7 @@ class Workers:
         if entry is None:
             return
         if entry.process is None:
-            entry.waiting.append((message, [os.dup(fd) for fd in descriptors]))
+            entry.waiting = (*entry.waiting, (message, [os.dup(fd) for fd in descriptors]))
         else:
             self._send(call, entry, message, descriptors)
 

@@ -26,6 +26,9 @@ SUITES: dict[str, int] = {
 """Bytes of key and salt of every suite we know, best first. F8 and NULL are left out on purpose."""
 PREFERENCE = {suite: rank for rank, suite in enumerate(SUITES)}
 """Lower is better."""
+_NAMES = {name: name for name in SUITES}
+"""The one copy of each name that all offers share."""
+
 _ALIASES = {
     f"AES_CM_{bits}_HMAC_SHA1_{tag}": f"AES_{bits}_CM_HMAC_SHA1_{tag}" for bits in (192, 256) for tag in (32, 80)
 }
@@ -104,7 +107,7 @@ def canonical(suite: str) -> str | None:
     """Give the registered name of a suite, None if we do not know it."""
     name = suite.upper()
     name = _ALIASES.get(name, name)
-    return name if name in SUITES else None
+    return _NAMES.get(name)
 
 
 def crypto_line(offer: CryptoOffer, key: bytes) -> str:

@@ -141,6 +141,11 @@ class Endpoint:
         found = self._context.sessions.get(session)
         return found is not None and self._calling.ask_picture(found, now)
 
+    def probe(self, session: SessionKey, now: float) -> bool:
+        """Ask the peer whether it still knows the session; `Probed` follows. False if it cannot be asked now."""
+        found = self._context.sessions.get(session)
+        return found is not None and self._calling.probe(found, now)
+
     def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
         """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
         seconds = self._context.settings.retry_after if retry_after is None else retry_after

@@ -120,6 +120,14 @@ class Reanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class Probed:
+    """The peer answered whether it still knows the session, which goes on whatever it said."""
+
+    session: SessionKey  # the session
+    status: int  # the final status: 481 and 408 say that it does not; 408 if there was none
+
+
+@dataclass(frozen=True, slots=True)
 class Numbered:
     """A request of ours took the next CSeq: keep the session's state before it goes out, or a successor repeats it."""
 
@@ -156,6 +164,7 @@ Event = (
     | Expired
     | Closed
     | Reanswered
+    | Probed
     | Numbered
     | Refused
     | Dropped

@@ -102,6 +102,8 @@ class Session:
     interval: float = T1
     # The user wants nothing sent for now: offers of ours stay inactive.
     quiet: bool = False
+    # Branch of the request that asks whether the peer still knows the session.
+    probe: str = ""
     # The user's next offer, which has to wait.
     wanted: bytes = b""
     # Our offer that waits for its answer.

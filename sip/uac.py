@@ -5,7 +5,7 @@ from __future__ import annotations
 from sip.bodies import contents
 from sip.context import Context, contact
 from sip.errors import MalformedMessage
-from sip.events import Ending, Expired, Informed, Numbered, Reanswered, Withdrawn
+from sip.events import Ending, Expired, Informed, Numbered, Probed, Reanswered, Withdrawn
 from sip.message import Request, Response
 from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
 from sip.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
@@ -119,6 +119,19 @@ class Calling:
         self._request(session, "INVITE", lines, body + b"--%s--\r\n" % BOUNDARY, now, kind=mixed)
         return True
 
+    def probe(self, session: Session, now: float) -> bool:
+        """Ask whether the peer still knows the dialog; False if it cannot be asked now.
+
+        By UPDATE without an offer if it takes that, since some answer an OPTIONS of any dialog (section 11.2).
+        """
+        if session.phase is not Phase.RUNNING or session.unacked or session.probe:
+            return False
+        if session.takes_update:
+            session.probe = self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
+        else:
+            session.probe = self._request(session, "OPTIONS", "Accept: application/sdp\r\n", b"", now)
+        return True
+
     def ask_picture(self, session: Session, now: float) -> bool:
         """Ask for a whole picture the old way (RFC 5168) if the Allow of the peer names INFO; False if it cannot be."""
         if session.phase is not Phase.RUNNING or session.unacked or not session.takes_info:
@@ -135,17 +148,18 @@ class Calling:
             self._context.clients.acknowledge(transaction, self._ack(transaction, response))
         if session is None:
             return
+        probed = self._probed(session, transaction, response.status)
         if method == "BYE":
             self._over(session)
         elif method == "INVITE":
             self._reinvite_answered(session, response, now)
-        elif method == "UPDATE":
+        elif method == "UPDATE" and not (probed and response.status in GONE):
             self._update_answered(session, response, now)
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
         """Take it that the peer is gone: nothing came for 32 s."""
         session = self._context.sessions.get(transaction.session)
-        if session is None:
+        if session is None or self._probed(session, transaction, 408):
             return
         if transaction.key[1] == "BYE":
             self._over(session)
@@ -181,6 +195,15 @@ class Calling:
         if transaction and transaction.reply:
             context.servers.respond(transaction, 487, transaction.reply.compose(487), now)
         context.emit(Withdrawn(session.key, token))
+
+    def _probed(self, session: Session, transaction: ClientTransaction, status: int) -> bool:
+        """Tell the user what came of a probe; False if it was another request."""
+        if transaction.key[0] != session.probe:
+            return False
+        session.probe = ""
+        if session.phase is Phase.RUNNING:
+            self._context.emit(Probed(session.key, status))
+        return True
 
     def _over(self, session: Session) -> None:
         """Close after our BYE, whatever was answered: some clients say 405 or 481 and end all the same."""
@@ -253,7 +276,8 @@ class Calling:
         *,
         with_contact: bool = True,
         kind: str = "application/sdp",
-    ) -> None:
+    ) -> str:
+        """Send a request and give its branch."""
         dialog = session.dialog
         dialog.local_cseq += 1
         if session.phase is Phase.RUNNING:
@@ -268,6 +292,7 @@ class Calling:
             data = dialog.request(method, dialog.local_cseq, _via(stream, branch), text, extra, body, kind)
             flow, others = stream, [flow, *others]
         self._context.clients.begin((branch, method), flow, data, session.key, tuple(others), now)
+        return branch
 
     def _ways(self, session: Session) -> list[Flow]:
         """Give the ways to the peer: the living connection of the dialog, then route or Contact, then the last source.

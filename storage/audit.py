@@ -10,16 +10,18 @@ an erasure must be possible, and audited, on a full disk.
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
 from storage.audit_files import AuditFiles, AuditPage
+from storage.audit_thinning import thin
 from storage.durable import Disk, disk_errors, opened, write_all
 from storage.lines import backwards, whole_size
 from storage.room import keep_room
@@ -75,9 +77,17 @@ class Audit:
         self._marked = mark.head.n
         return mark
 
+    def thin(self) -> int:
+        """Leave out old checkpoints that later ones make up for; return how many. Once a day is enough."""
+        return thin(self._files, self.public_key, self.customer, self._now())
+
     def read(self, since: datetime | None = None, cursor: str | None = None, limit: int = 100) -> AuditPage:
         """Return entries, newest first, back to `since`; raises AuditError for a cursor not made here."""
         return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)))
+
+    def about(self, objects: Collection[str]) -> list[dict[str, Any]]:
+        """Return what was done to any of these objects, oldest first; a million entries take two seconds."""
+        return list(self._files.about(objects))
 
     def verify(self) -> Verdict:
         """Check the whole chain and its checkpoints."""

@@ -3,7 +3,9 @@ offline.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from storage.lines import backwards, whole_size
 
 LOG_NAME = "audit.jsonl"
 MARKS_NAME = "audit.checkpoints"
+_OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a value has a backslash before it
 SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
 
 
@@ -70,7 +73,7 @@ class AuditFiles:
         with disk_errors("read the audit log"):
             newest = [m for m in self._slots() if m.genuine(key, self._customer)]
             try:
-                marks = [*newest, *_marks_of(self.evidence), *_marks_of(self.marks), *told]
+                marks = [*newest, *marks_of(self.evidence), *marks_of(self.marks), *told]
             except AuditError as error:
                 return Verdict(0, None, str(error))
             if not newest and self.newest.exists():
@@ -96,6 +99,18 @@ class AuditFiles:
                 if len(items) == limit:
                     return AuditPage(tuple(items), str(start) if start else None)
         return AuditPage(tuple(items), None)
+
+    def about(self, objects: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Give the entries about any of these objects, oldest first; what cannot be read is passed over."""
+        wanted = {each.encode() for each in objects}
+        if not wanted or not self.log.exists():
+            return
+        with disk_errors("read the audit log"):
+            for line in self._lines():
+                found = _OBJECT.search(line)
+                if found and found[1] in wanted:
+                    with suppress(AuditError):
+                        yield document(line)
 
     def _slots(self) -> list[Checkpoint]:
         found = []
@@ -138,7 +153,8 @@ def _offset(fd: int, cursor: str, end: int) -> int:
     return at
 
 
-def _marks_of(path: Path) -> list[Checkpoint]:
+def marks_of(path: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a file, a line each; raises AuditError."""
     if not path.exists():
         return []
     data = path.read_bytes()

@@ -36,12 +36,13 @@ from storage.daykeys import DayKeys
 from storage.errors import Forgotten, SealBroken, StorageError
 from storage.newid import is_id
 from storage.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
-from storage.tables import call_tokens, calls, days
+from storage.tables import call_tokens, calls, days, holds
 from storage.tokens import tokens
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
 BATCH = 500  # values of one IN list; both databases allow 32,000
+PIECE = 2_000  # calls whose tokens are removed at once: some 30,000 rows, 50 ms
 _KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
 
 V = TypeVar("V")
@@ -217,8 +218,9 @@ class Calls:
 
     async def remove(self, ids: Iterable[str]) -> int:
         """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""
+        place = calls.c.id, calls.c.leaf, calls.c.day
         async with self._database.writing() as connection:
-            gone = tuple((await _existing(connection, tuple(ids))).values())
+            gone = tuple((await _existing(connection, tuple(ids), place)).values())
             for day in {record.day for record in gone}:
                 leaves = [record.leaf for record in gone if record.day == day]
                 for part in _batches(leaves):
@@ -231,6 +233,29 @@ class Calls:
                 )
             await connection.execute(days.delete().where(days.c.calls <= 0))
         return len(gone)
+
+    async def remove_tokens(self, day: int) -> bool:
+        """Remove all search tokens of a day if its key was cut; False if it was not. Those that stay need `reindex`.
+
+        Looking for the tokens of some calls goes through those of the whole day.
+        """
+        leaf = await self.index_leaf(day)
+        try:
+            if leaf is not None:
+                self._keys.secret(leaf, LABEL_INDEX)
+            return False
+        except Forgotten:
+            pass
+        asked = sa.select(days.c.calls).where(days.c.day == day)
+        async with self._database.reading() as connection:
+            pieces = int(await connection.scalar(asked) or 0) // PIECE + 1
+        for piece in range(pieces):  # each in a transaction of its own: others want to write too
+            last = -(1 << 63) + ((piece + 1) << 64) // pieces - 1
+            async with self._database.writing() as connection:
+                await connection.execute(
+                    call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
+                )
+        return True
 
     async def index_leaf(self, day: int) -> int | None:
         """Return the leaf whose secret makes the tokens of a day: what an erasure cuts beside the call's own."""
@@ -291,6 +316,9 @@ class Calls:
         for id in sealed:
             if id not in before:
                 fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
+        for part in _batches([id for id in sealed if id not in before]):  # a hold outlives the row of its call
+            held = sa.and_(calls.c.id.in_(part), calls.c.id.in_(sa.select(holds.c.call)))
+            await connection.execute(calls.update().where(held).values(hold=True))
         for day, count in fresh.items():
             await connection.execute(days.update().where(days.c.day == day).values(calls=days.c.calls + count))
 
@@ -349,10 +377,12 @@ class Calls:
         return kept, [{"day": day, "token": token, "leaf": leaf} for token, leaf in sorted(found)]
 
 
-async def _existing(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, Any]:
+async def _existing(
+    connection: AsyncConnection, ids: Sequence[str], wanted: Sequence[sa.Column[Any]] = READ_COLUMNS
+) -> dict[str, Any]:
     found = {}
     for part in _batches(ids):
-        for record in await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id.in_(part))):
+        for record in await connection.execute(sa.select(*wanted).where(calls.c.id.in_(part))):
             found[record.id] = record
     return found
 

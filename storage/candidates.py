@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from storage import claims, identities
+from storage.callrows import Position
 from storage.calls import Batch, CallRow, Calls, Query
 from storage.claims import Claim, Match
 from storage.correlation import Correlation
@@ -25,6 +26,7 @@ from storage.whoswho import WhosWho
 
 MAX_CALLS = 20_000  # candidates of one request: nobody looks through more, and a name that finds them means nobody
 BATCH = 500  # calls opened at once, in a thread: 100 ms
+
 
 class TooManyCalls(StorageError):
     """So many calls match that the identities mean nobody in particular."""
@@ -48,7 +50,7 @@ class Candidate:
 
     @property
     def parties(self) -> tuple[int, ...]:
-        """Return the numbers of the parties that are the person: those without doubt, or if there are none the others."""
+        """Return the numbers of the parties that are the person: those without doubt, if there are any."""
         sure = {match.party for match in self.matches if match.sure}
         return tuple(sorted(sure or {match.party for match in self.matches}))
 
@@ -71,7 +73,7 @@ class Candidates:
         for claim in wanted:
             async for batch in self._calls.in_batches(Query(party=claim.text, exact=True), BATCH):
                 await self._add(found, batch, wanted, user, who)
-        return sorted(found.values(), key=lambda each: (each.row.started_at, each.row.id), reverse=True)
+        return sorted(found.values(), key=lambda each: Position.of(each.row), reverse=True)
 
     async def _who(self) -> WhosWho:
         """Return who was who, as the users' rows say now."""
@@ -100,9 +102,10 @@ class Candidates:
         def then(party: Mapping[str, Any], at: datetime) -> frozenset[str]:
             return known(party) or _told(who, party, at)
 
+        id = None if user is None else user.id
         for row in rows:
             parties = row.details.get("parties") or ()
-            why = claims.matches(parties, row.started_at, wanted, user and user.id, then, self._country)
+            why = claims.matches(parties, row.started_at, wanted, id, then, self._country)
             if why:
                 yield Candidate(row, tuple(why), claims.known_as(user, row.started_at) if user else "")
 

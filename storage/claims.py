@@ -81,7 +81,12 @@ def kind(text: str) -> str:
 
 
 def matches(
-    parties: Sequence[Mapping[str, Any]], at: datetime, claims: Sequence[Claim], user: str | None, who: Who, country: str
+    parties: Sequence[Mapping[str, Any]],
+    at: datetime,
+    claims: Sequence[Claim],
+    user: str | None,
+    who: Who,
+    country: str,
 ) -> list[Match]:
     """Return why parties of a call may be the person, `user` in the directory if that is known; [] if none is."""
     found = []

@@ -132,9 +132,7 @@ class ColumnSets(Drawer):
         except Forgotten:
             return None
         changed = from_micros(record.changed_at)
-        return ColumnSet(
-            record.id, str(told["name"]), tuple(told["columns"]), changed, record.changed_by, record.leaf
-        )
+        return ColumnSet(record.id, str(told["name"]), tuple(told["columns"]), changed, record.changed_by, record.leaf)
 
 
 def folded(name: str) -> str:

@@ -282,7 +282,7 @@ def _user_forms(parties: Iterable[Party]) -> dict[str, None]:
 
 def _same(one: Party, two: Party) -> bool:
     """Say whether a party has the same user or candidates twice; in calls of before both may be missing."""
-    return one.get("user_id") == two["user_id"] and (one.get("user_candidates") or []) == two["user_candidates"]
+    return bool(one.get("user_id") == two["user_id"] and (one.get("user_candidates") or []) == two["user_candidates"])
 
 
 def _has_user(party: Party) -> bool:

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +35,20 @@ class Link:
     """When it ended, RFC 3339."""
 
 
+@contextmanager
+def alone(lock: Path) -> Iterator[bool]:
+    """Hold a right that one process has at a time; gives False if another one has it. Raises DiskFailed."""
+    with ExitStack() as held:
+        with disk_errors("lock the work on the directory"):
+            fd = held.enter_context(opened(lock, os.O_RDWR | os.O_CREAT))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
+            except BlockingIOError:
+                ours = False
+        yield ours
+
+
 class DirectoryLink:
     """The file of one customer and directory."""
 
@@ -45,18 +59,9 @@ class DirectoryLink:
         self._source = source
         self._disk = Disk()
 
-    @contextmanager
-    def alone(self) -> Iterator[bool]:
+    def alone(self) -> AbstractContextManager[bool]:
         """Hold the right to synchronise; gives False if another process has it. Raises DiskFailed."""
-        with ExitStack() as held:
-            with disk_errors("lock the synchronisation of the directory"):
-                fd = held.enter_context(opened(self._lock, os.O_RDWR | os.O_CREAT))
-                try:
-                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    alone = True
-                except BlockingIOError:
-                    alone = False
-            yield alone
+        return alone(self._lock)
 
     def read(self) -> Link | None:
         """Return what the last synchronisation left, None if there is nothing of use."""

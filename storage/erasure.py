@@ -293,7 +293,7 @@ class Erasures:
             await self._note("erasure.cut", "", f"{len(fresh)} calls")
             await self._mark(fresh, Step.UNLINKED)
         removable = behind(Step.REMOVED)
-        await self._forgetting.remove([d.call for d in removable])
+        await self._forgetting.remove(removable)
         await self._forget_reasons()
         await self._mark(removable, Step.REMOVED)
         unindexed = behind(Step.INDEXED)

@@ -270,6 +270,16 @@ class Exports:
             await asyncio.to_thread(self._vault.remove_all, list(found.items()))
             self.wanted.set()
 
+    async def holding(self, calls: Iterable[str]) -> dict[str, set[str]]:
+        """Return the exports that hold any of these calls, each with those of them that it holds."""
+        found: dict[str, set[str]] = {}
+        async with self._database.reading() as connection:
+            for part in _batches([call for call in calls if is_id(call)]):
+                asked = sa.select(export_calls.c.export, export_calls.c.call).where(export_calls.c.call.in_(part))
+                for export, call in await connection.execute(asked):
+                    found.setdefault(export, set()).add(call)
+        return found
+
     async def _holding(self, calls: Iterable[str]) -> dict[str, int]:
         """Return id and leaf of the exports that hold any of these calls."""
         found: dict[str, int] = {}
@@ -313,9 +323,7 @@ class Exports:
         self._vault.remove_all(found)
 
 
-async def _unheard(
-    connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]
-) -> None:
+async def _unheard(connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]) -> None:
     """Stand for those who do not want to hear how exports end."""
 
 

@@ -110,8 +110,10 @@ class Forgetting:
         await asyncio.to_thread(self._forget, entry)
 
     async def recut(self, entry: Entry) -> None:
-        """Do a cut of the ledger again."""
-        await asyncio.to_thread(self._forget, entry, known=True)
+        """Do a cut of the ledger again, if any of it is still there."""
+        last_leaves = [((day + 1) << DAY_SHIFT) - 1 for day in entry.days]  # no recording has them
+        if any(self._keys.keeps(leaf) for leaf in (*entry.leaves, *last_leaves)):
+            await asyncio.to_thread(self._forget, entry, known=True)
 
     async def unlink(self, doomed: Sequence[Doomed]) -> None:
         """Take the files of calls and of exports with them away."""
@@ -121,9 +123,11 @@ class Forgetting:
         await asyncio.to_thread(self._vault.remove_all, files)
         await self.derived([d.call for d in doomed])
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, doomed: Sequence[Doomed]) -> None:
         """Take rows, tokens, corrections, attachments and exports away."""
-        for part in rows.batches(ids):
+        for day in sorted({d.leaf >> DAY_SHIFT for d in doomed}):
+            await self._calls.remove_tokens(day)
+        for part in rows.batches([d.call for d in doomed]):
             await self._calls.remove(part)
             async with self._database.writing() as connection:
                 for table in _BESIDE:
@@ -163,7 +167,7 @@ class Forgetting:
         gone = sorted(dead, key=lambda d: d.leaf)
         if gone:
             await self.unlink(gone)
-            await self.remove([d.call for d in gone])
+            await self.remove(gone)
         await self.reindex(wanted)
         return gone
 

@@ -1,7 +1,7 @@
 """A file of incidents: one JSON line each, newest last, nothing personal (docs/formats/incidents.md).
 
 A line with an id that stood there before replaces it (its count has risen). Lines are appended without a sync of their
-own: the next one of the data directory takes them along. A torn or foreign line is passed over, so nothing that
+own: the next one of the data directory takes them along. A file that takes the place of another is durable before. A torn or foreign line is passed over, so nothing that
 happened to the file keeps anybody from recording.
 """
 
@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from storage.durable import PRIVATE_FILE, write_all
+from storage.durable import PRIVATE_FILE, opened, write_all
 from storage.instants import from_text, to_text
 
 FILE_NAME = "incidents.jsonl"
@@ -108,6 +108,7 @@ class IncidentFile:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             write_all(descriptor, data, 0)
+            os.fsync(descriptor)  # a name that a power cut leaves must not lead to an empty file
         except OSError:
             with suppress(OSError):
                 draft.unlink()
@@ -115,6 +116,8 @@ class IncidentFile:
         finally:
             os.close(descriptor)
         draft.rename(self._path)
+        with opened(self._path.parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            os.fsync(folder)
 
 
 def _line(each: Incident) -> bytes:

@@ -152,7 +152,7 @@ class Journal:
         self._file.prepare()
 
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
-        """Write down all that counts: all of it is there, or there is no journal yet. Nobody else may write meanwhile."""
+        """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
         parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
         self.draft(self._line(part, number, base=True) for part in parts)
         self.swap(number)

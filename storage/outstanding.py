@@ -106,9 +106,7 @@ async def turned_into_a_walk(connection: AsyncConnection) -> bool:
 
 async def stale(connection: AsyncConnection) -> str | None:
     """Return a stale user, None if there is none."""
-    return await connection.scalar(
-        sa.select(user_changes.c.user).where(_OPEN).order_by(user_changes.c.number).limit(1)
-    )
+    return await connection.scalar(sa.select(user_changes.c.user).where(_OPEN).order_by(user_changes.c.number).limit(1))
 
 
 async def fresh(connection: AsyncConnection, id: str, until: int) -> None:

@@ -198,7 +198,7 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
         None if record.unmapped_at is None else from_micros(record.unmapped_at),
         record.leaf,
         Person(**members),
-        tuple(Former(*each[:3], Since(*each[3:] or [""])) for each in sealed["former"]),
+        tuple(Former(kind, value, until, Since(*since or [""])) for kind, value, until, *since in sealed["former"]),
         Since(*sealed.get("since") or [to_text(updated)]),  # before 0002 nobody noted it: certain since the last change
         {(kind, value): Since(at, reaches) for kind, value, at, reaches in sealed.get("later", ())},
     )

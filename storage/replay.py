@@ -1,11 +1,13 @@
 """Bring a database up to its journal before it is served: one that is lost, one that is older, one that was never told.
 
-    await settle(journal, database)               returns the rows given back
+    await give_back(journal, database)            a lost one gets its papers; returns how many rows
+    late = await behind(journal, database)
+    await settle(journal, database)               all of it; returns the rows that a lost one got
     odd = await differences(journal, database)    for `recorder verify`
 
-Both have a number: the journal that of its newest line, the database that of the newest line it has (`journal.mark`). If
-they are the same nothing else is looked at. A database that is behind gets the later lines; all of what counts, if some
-of those were left out of the file since. A journal that is behind is written anew from the database.
+Both have a number: the journal that of its newest line, the database that of the newest line it has (`journal.mark`).
+If they are the same nothing else is looked at. A database that is behind gets the later lines; all of what counts, if
+some of those were left out of the file since. A journal that is behind is written anew from the database.
 """
 
 import asyncio
@@ -36,6 +38,20 @@ from storage.tables import (
 _OWN_LEAF = (holds, annotations, attachments, retention_rules, waivers, users, column_sets)  # gone when it is cut
 _RETENTION = "retention"  # erasures whose rows are in the database alone until they are done
 _DONE = "done"
+
+
+async def give_back(journal: Journal, database: Database) -> int:
+    """Give a database without any paper all of them back; returns how many rows it got."""
+    async with database.reading() as connection:
+        if not await _blank(connection):
+            return 0
+    return await settle(journal, database)
+
+
+async def behind(journal: Journal, database: Database) -> bool:
+    """Say whether the journal has lines that the database has not."""
+    async with database.reading() as connection:
+        return await mark(connection) < await asyncio.to_thread(lambda: journal.newest)
 
 
 async def settle(journal: Journal, database: Database) -> int:
@@ -79,8 +95,11 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
 async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
     """Say whether the database has no papers, and how far it and the journal are."""
-    blank = not [table for table in TABLES if (await connection.execute(sa.select(table).limit(1))).first()]
-    return blank, await mark(connection), await asyncio.to_thread(lambda: journal.newest)
+    return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
+
+
+async def _blank(connection: AsyncConnection) -> bool:
+    return not await connection.scalar(sa.select(sa.or_(*(sa.exists(sa.select(table)) for table in TABLES))))
 
 
 async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: int) -> int:

@@ -27,8 +27,8 @@ from storage import caserecords, papers
 from storage.erasure import Erasures
 from storage.erasurerows import Erasure
 from storage.errors import StorageError
-from storage.exports import REPORT, Exports
 from storage.exportrows import Export, ExportState, Request
+from storage.exports import REPORT, Exports
 from storage.instants import to_micros, to_text
 from storage.journal import Cabinet, Drawer, taken
 from storage.keytree import LAST_LEAF
@@ -49,7 +49,19 @@ from storage.requestrows import (
 )
 from storage.tables import exports, requests
 
-__all__ = ["Asked", "Case", "Kind", "NoCase", "Nothing", "Requests", "Selection", "State", "Step", "Wanted", "WrongState"]
+__all__ = [
+    "Asked",
+    "Case",
+    "Kind",
+    "NoCase",
+    "Nothing",
+    "Requests",
+    "Selection",
+    "State",
+    "Step",
+    "Wanted",
+    "WrongState",
+]
 
 Told = Callable[[str], Awaitable[None]]
 """Writes a step down before it counts; gets the id of the case."""
@@ -186,7 +198,7 @@ class Requests(Drawer):
             await self._write(connection, change(await self._one(connection, id)))
 
     async def erase(self, id: str, *, reason: str, by: str, approval: bool, told: Told = untold) -> Erasure:
-        """File the erasure of what is selected, as POST /erasures does; raises NoCase, WrongState, Nothing, Held, NoWaiver.
+        """File the erasure of what is selected; raises NoCase, WrongState, Nothing, and as Erasures.file.
 
         A crash in between leaves an erasure that the case does not name; asking again ends as it should.
         """
@@ -203,9 +215,7 @@ class Requests(Drawer):
         await self._step(id, Step.ERASE, lambda case: replace(case, erasure=erasure.id), untold)
         return erasure
 
-    async def close(
-        self, id: str, step: Step, ground: str | None = None, *, by: str, told: Told = untold
-    ) -> Case:
+    async def close(self, id: str, step: Step, ground: str | None = None, *, by: str, told: Told = untold) -> Case:
         """End a request: sign what was done, and forget whom it was about. Raises NoCase, WrongState."""
 
         def change(case: Case) -> Case:

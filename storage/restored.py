@@ -27,7 +27,7 @@ from storage.journal import Journal
 from storage.keytree import LAST_LEAF
 from storage.ledger import Entry, Ledger, Request
 from storage.papers import PAPERS_DAY
-from storage.replay import settle
+from storage.replay import behind, give_back, settle
 from storage.tables import erasures
 
 _LAST_DAY = LAST_LEAF >> DAY_SHIFT
@@ -47,8 +47,10 @@ async def reapply(
     Returns None where the database is not older than the keys, after one look at the end of the ledger. Whatever
     interrupts it, the next start does it all again: the database knows the last erasure only when files and rows went.
     """
+    await give_back(journal, database)
     last = await asyncio.to_thread(ledger.last)
-    if last is None or not await _unknown(database, last.ids):
+    late = await behind(journal, database)
+    if last is None or not (late or await _unknown(database, last.ids)):
         await settle(journal, database)
         return None
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))

@@ -64,15 +64,31 @@ class Users(Drawer):
             record = (await connection.execute(sa.select(users).where(users.c.id == id))).first()
         return None if record is None else self._open(record)
 
-    async def listed(self, limit: int, after: str = "") -> tuple[tuple[User, ...], str | None]:
+    async def listed(
+        self, limit: int, after: str = "", state: UserState | None = None
+    ) -> tuple[tuple[User, ...], str | None]:
         """Return users in the order of their ids, and the id that the next page begins after."""
         limit = max(1, min(limit, MAX_PAGE))
         asked = sa.select(users).where(users.c.id > after).order_by(users.c.id).limit(limit + 1)
+        if state is not None:
+            asked = asked.where(users.c.state == state.value)
         async with self._database.reading() as connection:
             records = list(await connection.execute(asked))
         found = [self._open(record) for record in records[:limit]]
         more = records[limit - 1].id if len(records) > limit else None
         return tuple(user for user in found if user is not None), more
+
+    async def among(self, ids: Sequence[str]) -> tuple[User, ...]:
+        """Return those of at most BATCH users that there are, in the order of their ids."""
+        asked = sa.select(users).where(users.c.id.in_(ids)).order_by(users.c.id)
+        async with self._database.reading() as connection:
+            found = [self._open(record) for record in await connection.execute(asked)]
+        return tuple(user for user in found if user is not None)
+
+    async def known(self, source: str, person: Person) -> User | None:
+        """Return the user whom a directory means by a person, None if there is none yet."""
+        found = await self._of(source, users.c.source_key == self._key(source, person))
+        return found[0] if found else None
 
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
         """Return ids of calls that a user took part in, or may have where that cannot be told; `limit` is enough.
@@ -161,6 +177,15 @@ class Users(Drawer):
                 plan.take(known.get(key), change)
         return plan
 
+    async def one(self, person: Person, source: str, user: User | None = None) -> Plan:
+        """Plan a single person: a new user, or what is to become of one that there is."""
+        plan = Plan(source, await self._since(source, whole=False))
+        if user is None:
+            plan.added.append(person)
+        elif user.person != person or user.state is UserState.INACTIVE:
+            plan.changed.append((user, person))
+        return plan
+
     async def completed(self, plan: Plan) -> None:
         """Note that a directory told everything, once its plan is carried out: who comes later was not in it."""
         at = to_micros(from_text(plan.since.at))
@@ -209,7 +234,8 @@ class Users(Drawer):
                 former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
                 sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
                 state = {"state": UserState.ACTIVE.value, "unmapped_at": None}
-                values = {**state, "updated_at": to_micros(now), "sealed": sealed}
+                key = self._key(plan.source, person)  # another one if the source is told apart by what changed
+                values = {**state, "source_key": key, "updated_at": to_micros(now), "sealed": sealed}
                 await connection.execute(users.update().where(users.c.id == user.id).values(**values))
             for user in plan.unmapped:
                 gone = {"state": UserState.INACTIVE.value, "unmapped_at": to_micros(now), "updated_at": to_micros(now)}

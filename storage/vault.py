@@ -14,7 +14,7 @@ from pathlib import Path
 
 from storage import repair
 from storage.container import HEADER, Defect, PartSecret, new_part, open_part
-from storage.durable import PRIVATE_FILE, PRIVATE_FOLDER, Disk, disk_errors, make_apart, write_all
+from storage.durable import PRIVATE_FILE, PRIVATE_FOLDER, disk_errors, make_apart, opened, write_all
 from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
 from storage.keys import CustomerKeys
 from storage.keytree import day_of
@@ -262,17 +262,24 @@ class Vault:
 
     def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Unlink every part of many recordings, durably, with one listing per day; return how many parts went."""
-        folders: set[Path] = set()
-        count = 0
-        with disk_errors("remove parts of recordings"):
-            for ref in self._of(recordings):
-                places = (self._open, self._folder / str(day_of(ref.leaf))) if ref.path.parent == self._open else ()
-                for folder in places or (ref.path.parent,):
-                    with suppress(FileNotFoundError):
-                        os.unlink(f"{folder}/{ref.path.name}")
-                        folders.add(folder)
-                count += 1
-        disk = Disk()
-        for folder in folders:
-            disk.sync_folder(folder)
-        return count
+        gone: dict[str, set[Path]] = {}
+        for ref in self._of(recordings):  # open/ first: a part that is being finished may lie in either by now
+            places = {ref.path.parent, *([self._folder / str(day_of(ref.leaf))] if not ref.finished else [])}
+            gone[ref.path.name] = places
+        folders: dict[Path, list[str]] = {}
+        for name, places in gone.items():
+            for folder in places:
+                folders.setdefault(folder, []).append(name)
+        for folder, some in folders.items():
+            _unlink(folder, some)
+        return len(gone)
+
+
+def _unlink(folder: Path, some: Iterable[str]) -> None:
+    """Take names out of one folder, durably, with one walk to it and one sync."""
+    with disk_errors("remove parts of recordings"), suppress(FileNotFoundError):
+        with opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd:
+            for name in some:
+                with suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=fd)
+            os.fsync(fd)

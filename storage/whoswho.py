@@ -7,7 +7,7 @@
 
 Theory of operation. What somebody is known by becomes keys (storage.identities), a key becomes eight bytes of a keyed
 hash, and each hash leads to a chain of *entries*: whose it was, and for which time. Everything lies in arrays of
-numbers, 44 bytes an entry: a hundred thousand users with five identities each take 40 MB.
+numbers, 24 bytes an entry.
 
 A time decides between several who had the same number one after the other. Whoever had it *certainly* then, because
 the directory said so at the time, comes before those who *may* have had it earlier than the directory first said so;
@@ -26,6 +26,9 @@ from storage.identity import MAX_CANDIDATES
 from storage.newid import is_id
 from storage.people import EVER, NEVER, User
 
+Times = tuple[int, int, int]
+"""Since when, how far back perhaps, and until when, in microseconds since 1970-01-01 UTC."""
+
 NOBODY = -1
 _LEAST_CHAINS = 1 << 10
 _LONG = 8  # entries of a chain on average: ten hashes are looked at for one
@@ -43,6 +46,7 @@ class Match:
 
 
 NO_MATCH = Match()
+_NO_TIME: Times = (NEVER, NEVER, EVER)  # of a word: it is found, and matches no party
 
 
 class WhosWho:
@@ -58,16 +62,17 @@ class WhosWho:
         self._next = array("i")
         self._hash = array("Q")
         self._slot = array("i")  # whose it is, NOBODY of one that is no more
-        self._since = array("q")
-        self._reaches = array("q")
-        self._until = array("q")
-        self._ids = bytearray()  # ids of the slots
-        self._entries: dict[bytes, tuple[int, int]] = {}  # id → slot, and the newest of its entries
+        self._time = array("i")  # for which time
         self._before = array("i")  # the entry of the same user before
+        self._times: list[Times] = []  # an import gives the same ones to thousands
+        self._time_of: dict[Times, int] = {}
+        self._ids = bytearray()  # ids of the slots
+        self._last = array("i")  # the newest entry of each slot
+        self._slots: dict[bytes, int] = {}
         self._dropped = 0  # entries that are no more
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._slots)
 
     @property
     def worn(self) -> bool:
@@ -76,20 +81,24 @@ class WhosWho:
 
     def put(self, user: User) -> None:
         """Take a user, in the place of what was known of it."""
-        id = _packed(user.id)
         self.drop(user.id)
-        slot, last = len(self._ids) // _ID_BYTES, NOBODY
+        id, slot = _packed(user.id), len(self._last)
+        self._slots[id] = slot
         self._ids += id
+        self._last.append(NOBODY)
+        found: dict[tuple[str, Times], None] = {}  # mail, UPN and SIP address are often the same
         for known in user.identities:
-            for key in of_identity(known, self._country, self._extension_digits):
-                last = self._add(key, slot, last, known.since, known.reaches, known.until)
-        for word in words_of(user.person):
-            last = self._add(word, slot, last, NEVER, NEVER, EVER)  # is found and matches no party
-        self._entries[id] = (slot, last)
+            times = (known.since, known.reaches, known.until)
+            keys = of_identity(known, self._country, self._extension_digits)
+            found.update(((key, times), None) for key in keys)
+        found.update(((word, _NO_TIME), None) for word in words_of(user.person))
+        for key, times in found:
+            self._add(key, slot, times)
 
     def drop(self, id: str) -> None:
         """Forget a user."""
-        _, entry = self._entries.pop(_packed(id), (NOBODY, NOBODY))
+        slot = self._slots.pop(_packed(id), NOBODY)
+        entry = NOBODY if slot == NOBODY else self._last[slot]
         while entry != NOBODY:
             self._slot[entry] = NOBODY
             self._dropped += 1
@@ -129,10 +138,11 @@ class WhosWho:
         perhaps: list[tuple[int, int]] = []
         for key in group:
             for entry in self._chain(key):
-                if self._since[entry] <= at < self._until[entry]:
+                since, reaches, until = self._times[self._time[entry]]
+                if since <= at < until:
                     certain.add(self._slot[entry])
-                elif self._reaches[entry] <= at < self._since[entry]:
-                    perhaps.append((self._since[entry], self._slot[entry]))
+                elif reaches <= at < since:
+                    perhaps.append((since, self._slot[entry]))
         if certain or not perhaps:
             return certain
         nearest = min(perhaps)[0]
@@ -148,18 +158,22 @@ class WhosWho:
             entry = self._next[entry]
         return found
 
-    def _add(self, key: str, slot: int, before: int, since: int, reaches: int, until: int) -> int:
+    def _add(self, key: str, slot: int, times: Times) -> None:
         hashed, entry = self._hashed(key), len(self._hash)
         place = hashed & (len(self._first) - 1)
         self._next.append(self._first[place])
         self._first[place] = entry
         self._hash.append(hashed)
         self._slot.append(slot)
-        self._since.append(since)
-        self._reaches.append(reaches)
-        self._until.append(until)
-        self._before.append(before)
-        return entry
+        self._time.append(self._number_of(times))
+        self._before.append(self._last[slot])
+        self._last[slot] = entry
+
+    def _number_of(self, times: Times) -> int:
+        number = self._time_of.setdefault(times, len(self._times))
+        if number == len(self._times):
+            self._times.append(times)
+        return number
 
     def _hashed(self, key: str) -> int:
         data = key.encode("utf-8", "surrogatepass")

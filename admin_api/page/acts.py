@@ -21,18 +21,18 @@ ACTS: Mapping[str, str] = {
     "export.view": "Looked at an export",
     "export.file": "Downloaded an export",
     "export.cancel": "Cancelled an export",
-    "column_sets.list": "Looked at the column sets",
-    "column_set.write": "Changed a column set",
-    "column_set.delete": "Deleted a column set",
+    "columns.list": "Looked at the column sets",
+    "columns.write": "Changed a column set",
+    "columns.delete": "Deleted a column set",
     "requests.list": "Looked at the requests",
     "request.create": "Filed a request",
     "request.view": "Looked at a request",
     "request.candidates": "Looked for calls of a request",
     "request.select": "Chose the calls of a request",
     "request.report": "Asked for a report",
-    "request.report_state": "Looked at a report",
+    "request.report_view": "Looked at a report",
     "request.report_file": "Downloaded a report",
-    "request.erasure": "Asked for the erasure of a request",
+    "request.erase": "Asked for the erasure of a request",
     "request.close": "Closed a request",
     "retention.view": "Looked at the retention rules",
     "retention.write": "Changed the retention rules",
@@ -46,9 +46,9 @@ ACTS: Mapping[str, str] = {
     "erasure.wait": "An erasure waits for a hold",
     "erasure.done": "An erasure is done",
     "waiver.view": "Looked at the waiver",
-    "waiver.write": "Put a waiver on file",
+    "waiver.write": "Changed the waiver",
     "users.list": "Looked at the users",
-    "user.view": "Looked at a user",
+    "user.view": "Looked at one user",
     "user.export": "Exported a user",
     "user.unmap": "Unmapped a user",
     "user.delete": "Deleted a user",
@@ -65,6 +65,15 @@ ACTS: Mapping[str, str] = {
 
 OUTCOMES: Mapping[str, str] = {"done": "done", "refused": "refused", "failed": "failed"}
 """How an act ended."""
+
+REASONS: Mapping[str, str] = {
+    "draining": "The recorder is about to stop.",
+    "storage": "There is no room on the disk, or it takes nothing.",
+    "disk stands still": "The disk does not answer.",
+    "limit reached": "As many calls are recorded as are allowed at once.",
+    "workers busy": "The media workers are busy.",
+}
+"""Why no calls are taken."""
 
 INCIDENTS: Mapping[str, str] = {
     "call-refused": "A call was refused",

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from admin_api.page import audit, calls, erasures, home, incidents, retention
+from admin_api.page import (
+    account,
+    audit,
+    call,
+    call_acts,
+    call_sound,
+    calls,
+    erasures,
+    home,
+    incidents,
+    request_steps,
+    requests,
+    retention,
+    system,
+)
 from admin_api.page.views import View
 from admin_api.roles import RULES
 
 VIEWS: tuple[View, ...] = (
     *home.VIEWS,
     *calls.VIEWS,
+    *call.VIEWS,
+    *call_sound.VIEWS,
+    *call_acts.VIEWS,
+    *requests.VIEWS,
+    *request_steps.VIEWS,
     *retention.VIEWS,
     *erasures.VIEWS,
     *audit.VIEWS,
     *incidents.VIEWS,
+    *system.VIEWS,
+    *account.VIEWS,
 )
 ROLES = {rule.action: rule.roles for rule in RULES}
 """Which roles each action needs."""

@@ -6,9 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from starlette.responses import RedirectResponse, Response
 
+from admin_api.household import Household
+from admin_api.page.entering import Entering
+from admin_api.page.errands import BACK, Errands
 from admin_api.page.guest import Guest
+from admin_api.page.invitation import Invitations
 from admin_api.page.sessions import Sessions
-from admin_api.ports import Household
+from admin_api.page.sign_in import SignIn
 
 YEAR = 365 * 86400  # seconds
 
@@ -18,24 +22,33 @@ Door = Callable[[Guest], Awaitable[Response]]
 class Doors:
     """Finds the door of a path."""
 
-    def __init__(self, household: Household | None, sessions: Sessions, monotonic: Callable[[], float]) -> None:
-        self._household = household
+    def __init__(
+        self,
+        household: Household | None,
+        sessions: Sessions,
+        monotonic: Callable[[], float],
+        random: Callable[[int], bytes],
+    ) -> None:
         self._sessions = sessions
-        self._monotonic = monotonic
         self._doors: dict[tuple[str, str], Door] = {
-            ("GET", "/sign-in"): self._sign_in,
-            ("POST", "/sign-out"): self._sign_out,
+            ("GET", "/sign-in"): self._nobody,
+            ("POST", "/sign-out"): self._leave,
             ("POST", "/appearance"): self._appearance,
         }
+        if household is not None:
+            self._doors |= ways_in(Entering(household, sessions, monotonic), random)
 
     def find(self, method: str, path: str) -> Door | None:
         """Return what answers a path for everybody, None if it is not a door."""
         return self._doors.get((method, path))
 
-    async def _sign_in(self, guest: Guest) -> Response:
-        return guest.page("sign_in.html")
+    async def _nobody(self, guest: Guest) -> Response:
+        """Show a door that stays shut: nobody can have an account."""
+        return guest.page(
+            "sign_in.html", several=False, customer="", known="", next="/", trouble="", wait=0, providers=()
+        )
 
-    async def _sign_out(self, guest: Guest) -> Response:
+    async def _leave(self, guest: Guest) -> Response:
         if guest.session is not None:
             self._sessions.close(guest.session)
         return RedirectResponse("/sign-in", 303)
@@ -47,3 +60,21 @@ class Doors:
             if guest.form.get(name) and guest.one(name) in allowed:
                 answer.set_cookie(name, guest.one(name), YEAR, secure=True, httponly=True, samesite="strict")
         return answer
+
+
+def ways_in(entering: Entering, random: Callable[[int], bytes]) -> dict[tuple[str, str], Door]:
+    """Return the doors that need somebody who has accounts."""
+    sign_in = SignIn(entering, random)
+    invitations = Invitations(entering, sign_in)
+    errands = Errands(entering, random)
+    return {
+        ("GET", "/sign-in"): sign_in.form,
+        ("POST", "/sign-in"): sign_in.password,
+        ("POST", "/sign-in/factor"): sign_in.factor,
+        ("POST", "/sign-in/app"): sign_in.app,
+        ("POST", "/sign-out"): entering.leave,
+        ("GET", "/invitation"): invitations.look,
+        ("POST", "/invitation"): invitations.use,
+        ("GET", "/openid/leave"): errands.leave,
+        ("GET", BACK): errands.back,
+    }

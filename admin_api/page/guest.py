@@ -39,6 +39,15 @@ class Guest:
         """Return a field of the form, "" if it was not sent."""
         return next(iter(self.form.get(name, ())), "")
 
+    def asked(self, name: str) -> str:
+        """Return a parameter of the address, "" if it was not given."""
+        return self.request.query_params.get(name, "")
+
+    @property
+    def source(self) -> str:
+        """Return the address that the request came from."""
+        return self.request.client.host if self.request.client else ""
+
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Answer with a whole page that shows nothing of any customer."""
         known = {

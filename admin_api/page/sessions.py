@@ -12,8 +12,14 @@ import hmac
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from admin_api.auth import Principal
+from admin_api.household import Person
+
+COOKIE = "__Host-recorder"
+"""The prefix has browsers refuse a cookie that is not Secure, of this host alone, and for every path (RFC 6265bis).
+Plain HTTP on loopback needs no other one: browsers take Secure cookies from there."""
 
 IDLE_SECONDS = 20 * 60.0
 """Nobody comes back to a desk that was left for longer without signing in."""
@@ -38,6 +44,10 @@ class Session:
     """Monotonic seconds of the last request."""
     key: bytes = field(repr=False)
     """Hash of the cookie."""
+    person: Person | None = None
+    """Who got in by an account or a provider; the session ends when they do not stand any more."""
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What one page of a form leaves for the next."""
 
 
 class Sessions:
@@ -47,25 +57,28 @@ class Sessions:
         self._random = random
         self._kept: OrderedDict[bytes, Session] = OrderedDict()
 
-    def open(self, principal: Principal, now: float) -> tuple[Session, str]:
+    def open(self, principal: Principal, now: float, person: Person | None = None) -> tuple[Session, str]:
         """Begin a session at monotonic time `now`; return it and the cookie's value."""
         cookie = self._random(SECRET_BYTES).hex()
         named = replace(principal, token=f"session-{self._random(8).hex()}")
-        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie))
+        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), person)
         self._kept[session.key] = session
         while len(self._kept) > MAX_SESSIONS:
             self._kept.popitem(last=False)
         return session, cookie
 
-    def find(self, cookie: str, source: str, now: float) -> Session | None:
-        """Return the session of a cookie, with the address that it is used from now."""
+    def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
+        """Return the session of a cookie, with the address that it is used from now.
+
+        `busy`: somebody did something; a page that renews itself keeps no session alive.
+        """
         session = self._kept.get(_key(cookie))
         if session is None:
             return None
         if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
             self.close(session)
             return None
-        session.seen = now
+        session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
         self._kept.move_to_end(session.key)
         return session

@@ -21,25 +21,26 @@ from admin_api.auth import Report
 from admin_api.errors import Problem
 from admin_api.gate import Gate
 from admin_api.guard import problem
+from admin_api.household import Declined, Household
 from admin_api.page import catalogue, doors
 from admin_api.page.client import Api
 from admin_api.page.guest import Guest
 from admin_api.page.looks import Looks
-from admin_api.page.sessions import Session, Sessions, genuine
+from admin_api.page.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.static import Static
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.page.words import Words
-from admin_api.ports import Household
+from storage.errors import StorageError
 
-COOKIE = "__Host-recorder"
-"""The prefix has browsers refuse a cookie that is not Secure, of this host alone, and for every path (RFC 6265bis)."""
+WAVESURFER_STYLE = "sha256-GDz2FZP0i7VZaDhs1mgc43IRUXU2xajPIjvThHvZvbs="
+"""The one style element that is made by a script: of wavesurfer 8.0.1 at the height that call.js asks for."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
-        "style-src 'self'",
+        f"style-src 'self' '{WAVESURFER_STYLE}'",
         "img-src 'self' data:",  # the signs in Pico's style sheet
         "media-src 'self' blob:",
         "connect-src 'self'",
@@ -56,6 +57,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 AGAIN = "Load the page again and repeat what you did."
+BY_ITSELF = "x-by-itself"
+"""Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
@@ -73,12 +76,13 @@ class Site:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.sessions = Sessions(random)
+        self._household = household
         self._gate = gate
         self._report = report
         self._monotonic = monotonic
         self._looks = Looks()
         self._static = Static()
-        self._doors = doors.Doors(household, self.sessions, monotonic)
+        self._doors = doors.Doors(household, self.sessions, monotonic, random)
         self._views = [(compile_path(view.path)[0], view) for view in catalogue.VIEWS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +101,7 @@ class Site:
         try:
             return await self._answer(request, guest)
         except Exception as error:
-            shown = problem(error, self._report)
+            shown = _declined(error) if isinstance(error, Declined) else problem(error, self._report)
             page = guest.page("refused.html", status=shown.status, problem=shown.document())
             page.headers.update(shown.headers)
             return page
@@ -114,15 +118,30 @@ class Site:
         form = await self._form(request, session) if view.method == "POST" else {}
         api = Api(self._gate, self._report, request, session.principal)
         listed = menu(catalogue.VIEWS, session)
-        return await view.show(Visit(request, session, api, guest.words, self._looks, guest.theme, listed, form))
+        visit = Visit(request, session, api, guest.words, self._looks, guest.theme, listed, form, self._household)
+        return await view.show(visit)
 
     def _guest(self, request: Request) -> Guest:
         source = request.client.host if request.client else ""
         cookie = request.cookies.get(COOKIE, "")
-        session = self.sessions.find(cookie, source, self._monotonic()) if cookie else None
+        busy = BY_ITSELF not in request.headers
+        session = self.sessions.find(cookie, source, self._monotonic(), busy=busy) if cookie else None
+        if session is not None and not self._stands(session):
+            self.sessions.close(session)
+            session = None
         words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
         theme = request.cookies.get("theme", "")
         return Guest(request, session, words, self._looks, theme if theme in ("light", "dark") else "")
+
+    def _stands(self, session: Session) -> bool:
+        """Say whether the account behind a session still is what it was; asked for every request."""
+        if self._household is None or session.person is None:
+            return True
+        try:
+            return self._household.stands(session.person)
+        except StorageError as error:  # a damaged file of one customer locks out that customer alone
+            self._report(error)
+            return False
 
     def _view(self, request: Request, session: Session) -> tuple[View, Mapping[str, str]]:
         """Find what a path shows; raises Problem 404 or 405."""
@@ -165,6 +184,11 @@ class Site:
 
 def _forged() -> Problem:
     return Problem(403, "forged", "This form is not from this page", AGAIN)
+
+
+def _declined(error: Declined) -> Problem:
+    """Return what is answered where an account was changed between two pages."""
+    return Problem(403, "declined", "Not possible now", str(error))
 
 
 def _same_site(request: Request) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from admin_api.household import Household
 from admin_api.page.client import Answer, Api
 from admin_api.page.looks import Looks
 from admin_api.page.sessions import Session
@@ -42,6 +43,8 @@ class Visit:
     """The views that this person finds in the menu."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST; the form came from a page of this session."""
+    household: Household | None = field(default=None, repr=False)
+    """Accounts, for the view of one's own; None if nobody has any."""
 
     def may(self, action: Action) -> bool:
         """Say whether this person's roles allow something; the gate decides again when it is asked for."""

@@ -54,7 +54,7 @@ class Words:
             return self(text)
         for shape, said in shapes(self.language):
             if found := shape.fullmatch(text):
-                return said.format(**found.groupdict())
+                return said.format(**{name: self.told(value) for name, value in found.groupdict().items()})
         return text
 
 

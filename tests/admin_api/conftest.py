@@ -59,6 +59,7 @@ class FakeDesk:
     at: datetime = T0 + timedelta(days=181)
     settles: Callable[[str, str], Awaitable[None]] | None = None
     index_is_there: bool = True
+    figures: Mapping[str, Any] = field(default_factory=lambda: EXAMPLES["System"])
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         return self.live.get((customer, call))
@@ -103,7 +104,7 @@ class FakeDesk:
         return b"recorder_calls_active 0\n"
 
     async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
-        whole = EXAMPLES["System"]
+        whole = self.figures
         return {**whole, "customer": customer and whole["customer"], "node": whole["node"] if node else None}
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
@@ -222,12 +223,22 @@ class Service:
         await self.customers[customer].calls.put([r for r, _ in made], [f for _, f in made])
         return [r.id for r, _ in made]
 
+    def household(self) -> Any:
+        """Say who may sign in: nobody, unless a test makes accounts."""
+        return None
+
     async def _start(self) -> int:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port: int = listening.getsockname()[1]
-        app = create_app(self.customers, self.desk, report=self.faults.append)
+        app = create_app(
+            self.customers,
+            self.desk,
+            household=self.household(),
+            monotonic=self.monotonic,
+            report=self.faults.append,
+        )
         self.front: Front = app.state.front
         self.gate: Gate = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
         self.server = ApiServer(app, self.certificate, self.key)

@@ -9,6 +9,7 @@ CONTRACT = """
 GET /calls                  listener privacy admin
 GET /calls/{id}             listener privacy admin
 GET /calls/{id}/media       listener admin
+GET /calls/{id}/waveform    listener admin
 POST /calls/{id}/pause      admin
 POST /calls/{id}/resume     admin
 PUT /calls/{id}/hold        privacy admin
@@ -17,6 +18,7 @@ POST /calls/{id}/annotations privacy admin
 POST /calls/{id}/attachments privacy admin
 GET /calls/{id}/attachments/{part} listener admin
 POST /exports               privacy admin
+GET /exports                privacy admin
 GET /exports/{id}           privacy admin
 GET /exports/{id}/file      privacy admin
 DELETE /exports/{id} privacy admin

@@ -44,6 +44,7 @@ def test_everything_kept_of_one_is_a_file(service, people):
     assert answer.headers["content-disposition"] == f'attachment; filename="user-{people["Ada"]}.json"'
     document = answer.json()
     assert document["user"]["first_name"] == "Ada" and document["calls"] == [service.ids["acme"][0]]
+    assert document["calls_settled"] is False  # nobody has looked at the calls yet
 
 
 def test_the_life_of_a_user(service, people):
@@ -59,9 +60,22 @@ def test_the_life_of_a_user(service, people):
 
 
 def test_fields_change_only_in_the_directory(service, people):
-    for method in ("PUT", "PATCH", "POST"):
-        answer = service.ask(f"/users/{people['Ada']}", "privacy", method=method, json={"first_name": "X"})
-        assert answer.status_code == 405
+    for method, status in (("PUT", 409), ("PATCH", 405), ("POST", 405)):
+        answer = service.ask(f"/users/{people['Ada']}", "privacy", method=method, json={"upn": "x@acme.example"})
+        assert answer.status_code == status
+    assert service.ask(f"/users/{people['Ada']}", "privacy").json()["upn"] == "ada@acme.example"
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_they_are_found_by_name_number_and_address(service, people, ready):
+    if ready:
+        service.run(service.customers["acme"].correlation.load())
+    for question in ("ada", "Acme Ada", "030 1234000", "ADA@acme.example"):
+        found = service.ask("/users", "privacy", params={"q": question, "state": "active"}).json()
+        assert [user["id"] for user in found["items"]] == [people["Ada"]]
+    assert service.ask("/users?q=nobody", "privacy").json() == {"items": [], "next_cursor": None}
+    for query in ("q=", "state=gone", "q=a&q=b", "question=ada"):
+        assert service.ask(f"/users?{query}", "privacy").status_code == 422
 
 
 def test_another_customers_user_is_a_random_one(service, people):

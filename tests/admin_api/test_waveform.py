@@ -1,5 +1,6 @@
 """The picture of a call's sound: for those who may hear it, written down, and believed only as far as it fits."""
 
+import contextlib
 import json
 import os
 
@@ -8,6 +9,15 @@ import pytest
 from admin_api.waveform import read
 
 CHANNEL = {"label": "1", "peaks": [0, 900, 30], "gaps": []}
+
+
+def open_renders():
+    """Give the rendered files that are still open in this process."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [name for name in found if "memfd:render" in name]
 
 
 def test_peaks_of_each_channel_are_shown_and_written_down(service):
@@ -23,8 +33,7 @@ def test_peaks_of_each_channel_are_shown_and_written_down(service):
     act = service.acts()[-1]
     assert (act["action"], act["object"], act["outcome"]) == ("call.waveform", call, "done")
     assert ("peaks", "acme", call) in service.desk.asked
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(service.desk.descriptors[-1])
+    assert not open_renders()
 
 
 @pytest.mark.parametrize("role", ["privacy", "approver", "auditor", "operator"])
@@ -46,8 +55,7 @@ def test_what_a_worker_writes_is_not_believed(service, told):
     service.desk.peaks = told
     answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
     assert answer.status_code == 503
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(service.desk.descriptors[-1])
+    assert not open_renders()
 
 
 def test_figures_are_kept_within_their_bounds():

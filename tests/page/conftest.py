@@ -90,6 +90,7 @@ def service(shared: Town) -> Iterator[Town]:
     """The server with a desk that knows nothing yet; nothing may have failed unseen."""
     shared.desk.__dict__.update(FakeDesk().__dict__)
     shared.desk.sound = town.sound()
+    shared.desk.figures = town.figures()
     shared.faults.clear()
     yield shared
     assert not shared.faults

@@ -137,3 +137,41 @@ def sound(seconds: int = 12) -> bytes:
 def rfc3339(at: datetime) -> str:
     """Write a time as the documents of calls do."""
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def figures(points: int = 360) -> dict[str, Any]:
+    """Make what `GET /system` shows after a busy hour."""
+    begin = FIRST + timedelta(days=20)
+    times = [rfc3339(begin + timedelta(seconds=10 * n)) for n in range(points)]
+    calls = [round(140 + 60 * math.sin(n / 40) + 9 * math.sin(n / 3)) for n in range(points)]
+    free = [812_000_000_000 - 7_000_000 * n for n in range(points)]
+    return {
+        "at": times[-1],
+        "customer": {
+            "calls_active": calls[-1] // 4,
+            "calls": CALLS,
+            "size_bytes": 312_000_000,
+            "history": [[at, count // 4] for at, count in zip(times, calls, strict=True)],
+        },
+        "node": {
+            "ready": True,
+            "reason": None,
+            "started_at": rfc3339(FIRST),
+            "calls_active": calls[-1],
+            "max_calls": 2000,
+            "disks": [
+                {"use": "data", "free_bytes": free[-1], "size_bytes": 1_800_000_000_000},
+                {"use": "runtime", "free_bytes": 3_900_000_000, "size_bytes": 4_100_000_000},
+            ],
+            "workers": [{"number": 0, "busy": 0.31}, {"number": 1, "busy": 0.27}],
+            "unindexed_seconds": 0.4,
+            "certificates": [
+                {"use": "sip", "expires_at": rfc3339(begin + timedelta(days=12))},
+                {"use": "admin_api", "expires_at": rfc3339(begin + timedelta(days=300))},
+            ],
+            "keys_backed_up_at": rfc3339(begin - timedelta(days=2)),
+            "history": [
+                [at, count, room, round(count / 700, 3)] for at, count, room in zip(times, calls, free, strict=True)
+            ],
+        },
+    }

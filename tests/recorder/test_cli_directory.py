@@ -13,6 +13,7 @@ from recorder.cli import run
 from recorder.opening import open_customer
 from recorder.settings_files import load
 from tests.recorder.test_cli_privacy import Place
+from tests.storage.house import record
 
 HEAD = "upn,first_name,numbers\n"
 
@@ -51,16 +52,40 @@ def test_people_are_taken_over(place: Place, capsys: Any) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "customer": "acme",
         "done": True,
+        "whole": True,
         "added": 0,
         "changed": 1,
         "unmapped": 0,
         "unchanged": 1,
+        "calls_changed": 0,
     }
 
 
-def test_a_dry_run_changes_nothing(place: Place) -> None:
+def test_a_dry_run_changes_nothing(place: Place, capsys: Any) -> None:
     assert imported(place, "m@x,Mira,\n", "--dry-run") == 0
     assert kept(place) == {}
+    shown = capsys.readouterr()
+    assert "Nothing was changed." in shown.err and "calls" not in shown.out
+
+
+def test_calls_of_before_get_their_users(place: Place, capsys: Any) -> None:
+    called(place, "+4930123456")
+    assert imported(place, "m@x,Mira,030 123456\n") == 0
+    assert "calls      1 got or lost a user" in capsys.readouterr().out
+    assert imported(place, "m@x,Mira,030 123456\n") == 0
+    assert "calls      0 got" in capsys.readouterr().out
+
+
+def called(place: Place, number: str) -> None:
+    """Have a call in the index."""
+
+    async def write() -> None:
+        settings = load(place.config)
+        acme = await open_customer(settings, settings.customers[0])
+        await record(acme, number=number)
+        await acme.close()
+
+    asyncio.run(write())
 
 
 def test_a_broken_filter_is_stopped(place: Place, capsys: Any) -> None:

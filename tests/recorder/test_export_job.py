@@ -205,7 +205,7 @@ def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Pat
         asked = {"party": "Mira Okafor", "media": "wav", "silence_others": True}
         with ZipFile(io.BytesIO(data(acme, await make(acme, job, **asked)))) as zip:
             told = {each["call"]: each for each in json.loads(zip.read("media.json"))["media"]}
-            assert zip.read(f"media/{apart.id}.wav") == b"wav of [0]"
+            assert zip.read(f"media/{apart.id}.wav") == b"wav of [0, -2]"
         assert told[together.id]["file"] is None and "cannot be separated" in told[together.id]["problem"]
 
     tell(tmp_path, story)

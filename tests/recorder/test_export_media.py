@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import wave
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
 from admin_api.subject import Subject
-from recorder.export_media import Archive, add_table, chosen
+from recorder.export_media import Added, Archive, add_table, chosen
+from recorder.rendering import render
+from tests.media.calls import noise, run
+from tests.recorder.sealed import output, part_of
 
 PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
 STREAMS = [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]
@@ -44,8 +49,8 @@ def zipped(folder: Path) -> Path:
     table, sound = descriptor(b"id\r\n" * 1000), descriptor(bytes(range(256)) * 9000)
     add_table(zip, "csv", table)
     zip.add("media/a.wav", sound, packed=False)
-    zip.told("a", "media/a.wav", None)
-    zip.told("b", None, "no audio")
+    zip.told(Added("a", "media/a.wav", None))
+    zip.told(Added("b", None, "no audio"))
     zip.close()
     for fd in (table, sound):
         os.close(fd)
@@ -78,12 +83,36 @@ def test_unzip_takes_it(tmp_path: Path) -> None:
 def test_everybody_is_heard_unless_somebody_is_meant() -> None:
     call = {"parties": PARTIES, "streams": STREAMS}
     assert [s.index for s in chosen(call, None)[0]] == [0, 1]
-    mine, problem = chosen(call, Subject("Tove Lind", "DE"))
-    assert [s.index for s in mine] == [1] and problem is None
+    mine, problem = chosen(call, Subject("Tove Lind", "DE").of)
+    assert [s.index for s in mine] == [-1, 1] and problem is None
+
+
+def test_pictures_of_others_are_left_out() -> None:
+    pictures = [{**stream, "media": "video"} for stream in STREAMS]
+    mine, problem = chosen({"parties": PARTIES, "streams": [*STREAMS, *pictures]}, lambda parties: [0])
+    assert [(s.index, s.media) for s in mine] == [(0, "audio"), (-2, "audio"), (2, "video")] and problem is None
 
 
 def test_a_mixture_is_left_out_and_said() -> None:
     call = {"parties": PARTIES, "streams": [{**STREAMS[0], "party": [0, 1]}, {**STREAMS[1], "party": None}]}
-    mine, problem = chosen(call, Subject("Mira Okafor", "DE"))
-    assert mine == [] and problem and "cannot be separated" in problem
-    assert chosen({}, Subject("Mira", "DE")) == ([], None)
+    mine, problem = chosen(call, Subject("Mira Okafor", "DE").of)
+    assert mine == () and problem and "cannot be separated" in problem
+    assert chosen({}, Subject("Mira", "DE").of) == ((), None)
+
+
+def test_a_mixture_beside_a_stream_of_ones_own_is_silent_and_said() -> None:
+    call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], "party": [0, 1]}]}
+    mine, problem = chosen(call, lambda parties: [0])
+    assert [s.index for s in mine] == [0, -2] and problem is not None
+
+
+def test_the_other_channel_is_silence_of_the_same_length(tmp_path: Path) -> None:
+    streams = [{"label": str(n), "party": n, "media": "audio", "formats": []} for n in range(2)]
+    heard, _ = chosen({"parties": PARTIES, "streams": streams}, lambda parties: [1])
+    both = run(noise(1, 100), stream=0) + run(noise(2, 100), stream=1, ssrc=8)
+    with part_of(tmp_path, "m1", both) as part, output(tmp_path) as (fd, path):
+        asyncio.run(render([part], heard, "wav", fd))
+    with wave.open(str(path)) as sound:
+        assert (sound.getnchannels(), sound.getnframes()) == (2, 16_000)
+        samples = memoryview(sound.readframes(16_000)).cast("h")
+    assert set(samples[::2]) == {0} and len(set(samples[1::2])) > 100

@@ -177,6 +177,29 @@ def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(
     assert all(path.is_file() for path in place.keys.iterdir())
 
 
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_keys_that_were_only_tried_are_overwritten_where_they_lay(
+    place: Place, monkeypatch: pytest.MonkeyPatch, killed_before: bool
+) -> None:
+    data = archive(place)
+    shutil.rmtree(place.keys)
+    if killed_before:
+        stage = place.keys / ".restore-old" / "keys"
+        stage.mkdir(parents=True)
+        (stage / "acme.forget").write_bytes(b"secret" * 20)
+    seen: dict[str, bytes] = {}
+
+    def looking(folder: Path, *_: object, **__: object) -> None:
+        seen.update((str(path), path.read_bytes()) for path in Path(folder).rglob("*") if path.is_file())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.key_life.shutil.rmtree", looking)
+        restore(place.settings(), data, older=False)
+    forgets = [name for name in seen if name.endswith("acme.forget")]
+    assert len(forgets) == 1 + killed_before
+    assert not any(content.strip(b"\0") for content in seen.values())
+
+
 def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one(place: Place) -> None:
     data = archive(place)
     place.configure("new.key")

@@ -36,7 +36,9 @@ def test_what_is_no_password(password: str) -> None:
     assert fault(password, "Anna Schmidt")
 
 
-@pytest.mark.parametrize("password", [GOOD, "twelve chars", "пароль из слов", "annas hund heißt anna", "a1" * 2 + "bcdefghi"])
+@pytest.mark.parametrize(
+    "password", [GOOD, "twelve chars", "пароль из слов", "annas hund heißt anna", "a1" * 2 + "bcdefghi"]
+)
 def test_length_is_all_that_is_asked_for(password: str) -> None:
     assert fault(password, "anna") == ""
 
@@ -83,9 +85,7 @@ def test_passwords_are_computed_one_at_a_time_by_the_least_urgent_thread(monkeyp
     seen = []
 
     async def story(checks: Passwords) -> None:
-        monkeypatch.setattr(
-            checks, "_compare", lambda *_: seen.append((threading.get_ident(), os.nice(0))) or True
-        )
+        monkeypatch.setattr(checks, "_compare", lambda *_: seen.append((threading.get_ident(), os.nice(0))) or True)
         await asyncio.gather(*(checks.genuine(None, GOOD) for _ in range(5)))
 
     run(story)

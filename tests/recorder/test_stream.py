@@ -46,11 +46,11 @@ def test_overlapping_holds_and_pauses_are_one_interval() -> None:
     one.hold(True, at(1))
     one.pause(True, at(2))
     one.hold(False, at(3))
-    assert one.pauses == [(at(1), None)]
+    assert one.pauses == ((at(1), None),)
     one.pause(False, at(4))
     one.hold(True, at(5))
     one.close(at(6))
-    assert one.pauses == [(at(1), at(4)), (at(5), at(6))]
+    assert one.pauses == ((at(1), at(4)), (at(5), at(6)))
 
 
 def test_a_copy_does_not_change_with_the_original() -> None:

@@ -69,6 +69,24 @@ def test_a_socket_that_is_very_full_waits_for_the_next_tick(tmp_path: Path) -> N
         assert one.tape.figures()[0]["packets"] == behind + 10
 
 
+def test_the_last_round_takes_all_that_waits_however_long_nobody_came(tmp_path: Path) -> None:
+    """Half a minute of audio, as after a worker that was killed again and again."""
+    count = MAX_ROUNDS * SLOTS + 500
+    with deck(tmp_path) as one:
+        one.send(count)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(count))] * 2
+
+
+def test_a_stream_that_a_reoffer_ends_keeps_all_that_came_before(tmp_path: Path) -> None:
+    count = MAX_ROUNDS * SLOTS + 500
+    with deck(tmp_path) as one:
+        one.send(count)
+        one.tape.change(one.region, one.specs[:1], {}, [1], time.time_ns())
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(count))] * 2
+
+
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(tmp_path: Path, srtp: bool) -> None:
     with deck(tmp_path, srtp=srtp) as one:

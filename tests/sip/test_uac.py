@@ -8,6 +8,7 @@ from sip.events import (
     Closed,
     Ending,
     Expired,
+    Probed,
     Reanswered,
     Withdrawn,
 )
@@ -328,3 +329,59 @@ def test_a_picture_is_asked_for_by_info_where_the_client_takes_it_and_nothing_ha
     story = Story()
     event = story.established("Allow: INVITE, ACK, BYE")
     assert not story.endpoint.ask_picture(event.session, story.now)
+
+
+def test_a_peer_is_asked_whether_it_knows_the_dialog_and_its_no_ends_nothing_by_itself():
+    for status in (200, 405, 481, 408):
+        story = Story()
+        event = story.established()
+        assert story.endpoint.probe(event.session, story.now)
+        assert not story.endpoint.probe(event.session, story.now)
+        (question,) = story.hear()
+        assert (question.method, question.body) == ("OPTIONS", b"")
+        assert story.numbered[-1:] == [] or story.numbered[-1] == event.session
+        story.say(story.reply(question, status))
+        assert story.events() == [Probed(event.session, status)]
+        assert statuses(story.say(story.request("UPDATE"))) == [200]
+        assert story.endpoint.probe(event.session, story.now)
+
+
+def test_a_peer_that_takes_update_is_asked_by_that():
+    """Some answer an OPTIONS of any dialog."""
+    story = Story()
+    event = story.established("Allow: INVITE, ACK, BYE, UPDATE", "Supported: timer", "Session-Expires: 1800")
+    for status, asks in ((200, "UPDATE"), (481, "UPDATE"), (501, "UPDATE"), (200, "OPTIONS")):
+        story.endpoint.probe(event.session, story.now)
+        (question,) = story.hear()
+        assert (question.method, question.body) == (asks, b"")
+        assert asks == "OPTIONS" or question.headers.get("Session-Expires") == "1800;refresher=uas"
+        story.say(story.reply(question, status))
+        assert story.events() == [Probed(event.session, status)]
+
+
+def test_a_peer_that_does_not_answer_is_told_as_408():
+    story = Story()
+    event = story.established()
+    story.endpoint.probe(event.session, story.now)
+    heard = story.hear() + story.wait(33)
+    assert set(methods(heard)) == {"OPTIONS"}
+    assert story.events() == [Probed(event.session, 408)]
+    assert statuses(story.say(story.request("UPDATE"))) == [200]
+
+
+def test_nobody_is_asked_before_the_ack_and_behind_the_end():
+    story = Story()
+    event = story.invited()
+    assert not story.endpoint.probe(event.session, story.now)
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    assert not story.endpoint.probe(event.session, story.now)
+    story.say(story.request("ACK"))
+    assert story.endpoint.probe(event.session, story.now)
+    (question,) = story.hear()
+    story.endpoint.hang_up(event.session, "", story.now)
+    story.hear()
+    story.events()
+    story.say(story.reply(question, 481))
+    assert story.events() == []
+    assert not story.endpoint.probe("nobody", story.now)

@@ -202,7 +202,7 @@ def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
     ours = journal.Journal(tmp_path, VectorKeys(), lambda size: count(0, size))
     asyncio.run(ours.write([wanted]))
     assert (tmp_path / "papers.journal").read_text() == block("journal.md")
-    assert list(ours._items(block("journal.md").encode())) == [wanted]
+    assert list(ours.items(block("journal.md").encode())) == [wanted]
 
 
 def test_the_entry_and_the_checkpoint_of_the_page_are_genuine_and_written_so():

@@ -62,7 +62,9 @@ MIRA = Person("Mira", "Öztürk-Lind", "mlind", "mira@x.example", numbers=("+493
 KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456"))
 
 
-@pytest.mark.parametrize("text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind"])
+@pytest.mark.parametrize(
+    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind"]
+)
 def test_a_user_is_found_by_names_and_identities_in_any_spelling(text: str) -> None:
     assert answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,6 +92,27 @@ def test_what_is_torn_replaces_nothing_when_the_file_is_written_anew(tmp_path: P
     file.renew()
     assert [(each.id, each.count, each.facts) for each in file.read()] == before
     assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_the_new_file_is_durable_before_it_has_the_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, done = IncidentFile(tmp_path), list[str]()
+    file.append([incident(1)])
+    sync, rename = module.os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        done.append("folder" if stat.S_ISDIR(module.os.fstat(descriptor).st_mode) else "file")
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(module.os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    file.renew()
+    assert done == ["file", "rename", "folder"]
 
 
 def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

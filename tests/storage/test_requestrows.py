@@ -49,7 +49,17 @@ def test_once_the_leaf_is_cut_nobody_is_named(keys):
 
 
 def test_the_way_of_a_request():
-    steps = [Step.SELECT, Step.REPORT, Step.MADE, Step.REPORT, Step.FAILED, Step.REPORT, Step.MADE, Step.ERASE, Step.DONE]
+    steps = [
+        Step.SELECT,
+        Step.REPORT,
+        Step.MADE,
+        Step.REPORT,
+        Step.FAILED,
+        Step.REPORT,
+        Step.MADE,
+        Step.ERASE,
+        Step.DONE,
+    ]
     state = State.OPEN
     for step in steps:
         state = after(state, step)
@@ -73,7 +83,12 @@ def test_nothing_is_reported_or_erased_before_it_is_confirmed():
 
 @pytest.mark.parametrize(
     ("received", "answer"),
-    [("2026-03-01", "2026-04-01"), ("2026-01-31", "2026-02-28"), ("2028-01-30", "2028-02-29"), ("2026-12-31", "2027-01-31")],
+    [
+        ("2026-03-01", "2026-04-01"),
+        ("2026-01-31", "2026-02-28"),
+        ("2028-01-30", "2028-02-29"),
+        ("2026-12-31", "2027-01-31"),
+    ],
 )
 def test_a_month(received, answer):
     assert due(datetime.fromisoformat(received).replace(tzinfo=UTC)).date().isoformat() == answer

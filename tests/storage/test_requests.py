@@ -90,7 +90,10 @@ def test_a_report_that_fails_or_is_cancelled_leads_back(tmp_path):
     async def tell(house, acme):
         case = await filed(acme)
         await acme.requests.select(case.id, Selection(), by="paula")
-        for end, state in ((acme.exports.cancel, "cancelled"), (lambda id: acme.exports.fail(id, "No room."), "failed")):
+        for end, state in (
+            (acme.exports.cancel, "cancelled"),
+            (lambda id: acme.exports.fail(id, "No room."), "failed"),
+        ):
             case, export = await acme.requests.report(case.id, Wanted(), by="paula")
             await end(export.id)
             case = await acme.requests.get(case.id)

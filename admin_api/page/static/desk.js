@@ -1,4 +1,4 @@
-// The desk's comforts: a document's digest without sending the document, figures drawn as plots.
+// The desk's comforts: a document's digest without sending the document, figures of a table drawn as a plot.
 "use strict";
 (() => {
   async function digest(input) {
@@ -12,4 +12,53 @@
   document.addEventListener("change", (event) => {
     if (event.target.matches("input[type=file][data-digest]")) digest(event.target);
   });
+
+  /** Return the points of a table: seconds since 1970 and the value. */
+  function points(table) {
+    const rows = Array.from(table.tBodies[0].rows);
+    const times = rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000);
+    return [times, rows.map((row) => Number(row.cells[1].textContent))];
+  }
+
+  function colour(place, name) {
+    const shown = document.createElement("span");
+    shown.style.color = `var(${name})`;
+    place.append(shown);
+    const found = getComputedStyle(shown).color;
+    shown.remove();
+    return found;
+  }
+
+  function draw(table) {
+    const place = table.closest("figure").querySelector(".plot");
+    const data = points(table);
+    place.replaceChildren();
+    if (data[0].length < 2) return;
+    const [line, text, grid] = ["--left", "--calm", "--line"].map((name) => colour(place, name));
+    const axis = { stroke: text, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 } };
+    const most = Math.max(...data[1], 1);
+    new uPlot({
+      width: place.clientWidth,
+      height: place.clientHeight,
+      legend: { show: false },
+      cursor: { show: false },
+      scales: { x: { time: true }, y: { range: [0, most * 1.1] } },
+      series: [{}, { stroke: line, width: 2, points: { show: false } }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56 }],
+    }, data, place);
+  }
+
+  function clock(seconds) {
+    const at = new Date(seconds * 1000);
+    return `${String(at.getHours()).padStart(2, "0")}:${String(at.getMinutes()).padStart(2, "0")}`;
+  }
+
+  function all() {
+    for (const table of document.querySelectorAll("table[data-plot]")) draw(table);
+  }
+
+  // page.js shows the places first: it stands before this file
+  document.addEventListener("DOMContentLoaded", all);
+  window.addEventListener("resize", all);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
 })();

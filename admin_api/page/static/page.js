@@ -67,6 +67,10 @@
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.hasAttribute("data-polls")) event.preventDefault();
   });
+  // What renews itself must not keep a session alive that nobody uses.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-By-Itself"] = "true";
+  });
   document.addEventListener("htmx:afterSwap", (event) => dress(event.detail.elt.parentElement || document));
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) told(false);

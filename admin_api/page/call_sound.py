@@ -1,0 +1,34 @@
+"""What can be heard or fetched of a call: sound, the picture of it, attachments."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from admin_api.page.call import call_id
+from admin_api.page.views import View
+from admin_api.page.visit import Visit
+from admin_api.roles import Action, is_id
+
+
+async def sound(visit: Visit) -> Response:
+    """Hand out the sound, or the range of it that a player asks for."""
+    form = visit.request.query_params.get("format", "wav")
+    return await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form})
+
+
+async def waveform(visit: Visit) -> Response:
+    """Hand out how loud each channel is over the length of the call."""
+    return await visit.api.stream(f"/calls/{call_id(visit)}/waveform")
+
+
+async def attachment(visit: Visit) -> Response:
+    """Hand out a transcript or chat, to be saved."""
+    part = str(visit.request.path_params["part"])
+    return await visit.api.stream(f"/calls/{call_id(visit)}/attachments/{part if is_id(part) else '-'}")
+
+
+VIEWS = (
+    View("GET", "/calls/{id}/media", sound, Action.PLAY),
+    View("GET", "/calls/{id}/waveform", waveform, Action.WAVEFORM),
+    View("GET", "/calls/{id}/attachments/{part}", attachment, Action.ATTACHMENT),
+)

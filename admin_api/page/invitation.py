@@ -1,0 +1,56 @@
+"""The one-time link: looking at it changes nothing, so that a preview of it does not use it up; its form does."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from admin_api.household import Busy, Declined
+from admin_api.page.entering import Entering
+from admin_api.page.guest import Guest
+from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
+from admin_api.page.sign_in import BUSY, SignIn
+
+VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
+DIFFERENT = "The two passwords are not the same."
+
+
+class Invitations:
+    """The page that a one-time link leads to."""
+
+    def __init__(self, entering: Entering, sign_in: SignIn) -> None:
+        self._household = entering.household
+        self._entering = entering
+        self._sign_in = sign_in
+        self._addresses = Patience(PER_ADDRESS)
+
+    async def look(self, guest: Guest) -> Response:
+        """Show the form for a new password."""
+        return self._show(guest, guest.asked("customer"), guest.asked("key"))
+
+    async def use(self, guest: Guest) -> Response:
+        """Set the password; then everything goes on as after signing in with it."""
+        customer, key, password = guest.one("customer"), guest.one("key"), guest.one("password")
+        if password != guest.one("again"):
+            return self._show(guest, customer, key, status=422, trouble=DIFFERENT)
+        try:
+            person = await self._household.accept(customer, key, password)
+        except Declined as declined:
+            return self._show(guest, customer, key, status=422, trouble=str(declined))
+        except Busy:
+            return self._show(guest, customer, key, status=503, trouble=BUSY)
+        if person is None:
+            return self._show(guest, customer, key)
+        return await self._sign_in.beyond(guest, person, "/")
+
+    def _show(self, guest: Guest, customer: str, key: str, *, status: int = 200, trouble: str = "") -> Response:
+        wait = self._addresses.take(neighbourhood(guest.source), self._entering.monotonic())
+        if wait:
+            answer = guest.page("invitation.html", status=429, found=None, trouble="", wait=wait)
+            answer.headers["Retry-After"] = str(wait)
+            return answer
+        found = self._household.invited(customer, key)
+        if found is None:
+            return guest.page("invitation.html", status=404, found=None, trouble=VOID, wait=0)
+        self._addresses.forgive(neighbourhood(guest.source))
+        values = {"found": found, "customer": customer, "key": key, "trouble": trouble, "wait": 0}
+        return guest.page("invitation.html", status=status, **values)

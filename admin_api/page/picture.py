@@ -1,0 +1,153 @@
+"""The time line of a call as a picture: a lane for each party and stream, with what was paused, held or lost; pure.
+
+Places are per cent of the call's length, so that a template draws them at any width. The same events are there as
+rows of a table, for those who do not look at pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+MOST_LANES = 40
+"""Drawn; a conference with more names the rest in its tables."""
+MOST_BARS = 400
+"""Drawn in a lane; more are no wider than a dot, and the figures of the stream count them all."""
+MOST_TICKS = 9
+STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
+"""Seconds between two ticks, the first that fits."""
+THIN = 0.15  # per cent: narrower bars would not be seen
+
+REASONS: Mapping[str, str] = {
+    "loss": "lost on the way",
+    "late": "came too late",
+    "no media": "nothing was sent",
+    "decrypt failure": "could not be decrypted",
+    "restart": "the recorder restarted",
+    "disk": "the disk did not take it",
+}
+"""What the reasons of gaps are called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Something that lasted."""
+
+    kind: str
+    """present, sound, pause or gap: how it is drawn."""
+    what: str
+    """In words, English."""
+    begin: str
+    """RFC 3339."""
+    end: str | None
+    """RFC 3339, None while it lasts."""
+    x: float
+    """Left end, per cent."""
+    width: float
+    """Per cent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One line of the picture."""
+
+    kind: str
+    """party or stream."""
+    name: str
+    """Of the party, or the kind of media."""
+    label: str
+    """Of the stream, "" for a party."""
+    bars: Sequence[Bar]
+    """What is drawn, later ones on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A place on the scale below."""
+
+    x: float
+    """Per cent."""
+    after_ms: int
+    """Since the call began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """All of it."""
+
+    lanes: Sequence[Lane]
+    """From top to bottom."""
+    ticks: Sequence[Tick]
+    """From left to right."""
+    left_out: int
+    """Lanes that are not drawn."""
+
+
+class _Scale:
+    """Turns times into per cent of the length."""
+
+    def __init__(self, begin: datetime, end: datetime) -> None:
+        self.begin = begin
+        self.seconds = max((end - begin).total_seconds(), 0.001)
+
+    def bar(self, kind: str, what: str, begin: str | None, end: str | None) -> Bar | None:
+        """Draw from one time to another, to the end while it lasts; None if it never began."""
+        if begin is None:
+            return None
+        left = self._at(begin)
+        right = self._at(end) if end else 100.0
+        return Bar(kind, what, begin, end, round(left, 3), round(max(right - left, THIN), 3))
+
+    def _at(self, text: str) -> float:
+        passed = (datetime.fromisoformat(text) - self.begin).total_seconds()
+        return min(max(100 * passed / self.seconds, 0.0), 100.0)
+
+
+def picture(call: Mapping[str, Any]) -> Picture | None:
+    """Draw a call's document; None before it has begun."""
+    if not call.get("started_at"):
+        return None
+    begin = datetime.fromisoformat(call["started_at"])
+    length = timedelta(milliseconds=int(call.get("duration_ms") or 0))
+    end = datetime.fromisoformat(call["ended_at"]) if call.get("ended_at") else begin + length
+    scale = _Scale(begin, max(end, begin + length))
+    lanes = [*_parties(call, scale), *_streams(call, scale)]
+    return Picture(lanes[:MOST_LANES], list(_ticks(scale.seconds)), max(len(lanes) - MOST_LANES, 0))
+
+
+def named(party: Mapping[str, Any]) -> str:
+    """Name a party as short as can be."""
+    return str(party.get("name") or party.get("number") or party.get("uri") or "")
+
+
+def owners(stream: Mapping[str, Any]) -> Sequence[int]:
+    """Return the numbers of the parties that speak in a stream."""
+    party = stream.get("party")
+    if party is None:
+        return ()
+    return tuple(party) if isinstance(party, list) else (party,)
+
+
+def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
+    for party in call.get("parties") or ():
+        bar = scale.bar("present", "in the call", party.get("joined_at") or call["started_at"], party.get("left_at"))
+        yield Lane("party", named(party), "", [bar] if bar else [])
+
+
+def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
+    over = call.get("ended_at") is not None
+    for stream in call.get("streams") or ():
+        last = stream.get("last_packet_at") if over else None
+        bars = [scale.bar("sound", "recorded", stream.get("first_packet_at"), last or call.get("ended_at"))]
+        bars += [scale.bar("pause", "paused or on hold", *pair) for pair in (stream.get("pauses") or ())[:MOST_BARS]]
+        for begin, end, reason in (stream.get("gaps") or ())[:MOST_BARS]:
+            bars.append(scale.bar("gap", REASONS.get(reason, str(reason)), begin, end))
+        yield Lane("stream", str(stream.get("media") or ""), str(stream.get("label") or ""), [b for b in bars if b])
+
+
+def _ticks(seconds: float) -> Iterator[Tick]:
+    step = next((step for step in STEPS if seconds / step <= MOST_TICKS), STEPS[-1])
+    for number in range(min(int(seconds // step), MOST_TICKS) + 1):
+        yield Tick(round(100 * number * step / seconds, 3), number * step * 1000)

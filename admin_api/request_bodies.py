@@ -1,0 +1,172 @@
+"""Bodies of what is asked about requests of people who were recorded: read strictly, all faults told together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from admin_api import members, schemas
+from admin_api.members import Members
+from admin_api.roles import is_id
+from storage.agefile import LEAST_PASSPHRASE, BadRecipient, parse
+from storage.papers import MAX_TEXT
+from storage.requestrows import GROUNDS, OUTCOMES, Asked, Kind, Step
+from storage.requests import Wanted
+
+MAX_IDENTITIES = 50  # of one letter; each costs a search
+MAX_REFERENCE = 200  # characters
+MAX_SECRET = 512  # characters of a passphrase or recipient
+MAX_SELECTED = 20_000  # ids; as many as there can be candidates
+MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
+REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
+REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a letter asks for."""
+
+    kinds: tuple[Kind, ...]
+    """Access, erasure, portability."""
+    asked: Asked
+    """Who asks."""
+    received_at: datetime | None
+    """When it came, None for now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which candidates concern the person."""
+
+    inside: tuple[str, ...]
+    """Ids of calls that do."""
+    outside: tuple[str, ...]
+    """Ids of calls that do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a request ends."""
+
+    outcome: Step
+    """Done, refused or closed."""
+    ground: str | None
+    """Why it is refused."""
+
+
+def letter(data: bytes) -> Letter:
+    """Read the body of POST /requests; raises Problem 422."""
+    body = members.parse(data, REQUEST)
+    kinds, identities = _kinds(body), _identities(body)
+    user = body.raw("user")
+    if user is not None and not (isinstance(user, str) and is_id(user)):
+        body.wrong("user", "must be the id of a directory user, or null")
+    if not identities and user is None:
+        body.wrong("identities", "must name the person, unless user does")
+    received = body.moment("received_at") if body.raw("received_at") is not None else None
+    asked = Asked(identities, user, body.maybe_text("reference", MAX_REFERENCE), body.maybe_text("reason", MAX_TEXT))
+    body.done()
+    return Letter(kinds, asked, received)
+
+
+def selection(data: bytes) -> Chosen:
+    """Read the body of PUT /requests/{id}/selection; raises Problem 422."""
+    body = members.parse(data, ("in", "out"))
+    inside, outside = _ids(body, "in"), _ids(body, "out")
+    if set(inside) & set(outside):
+        body.wrong("out", "must not name calls that `in` names")
+    body.done()
+    return Chosen(inside, outside)
+
+
+def report(data: bytes) -> Wanted:
+    """Read the body of POST /requests/{id}/report; raises Problem 422."""
+    body = members.parse(data, REPORT, blank=True)
+    media = body.raw("media")
+    if media is not None and media not in MEDIA:
+        body.wrong("media", f"must be null, or one of {', '.join(MEDIA)}")
+    silence, others = _flag(body, "silence_others"), _flag(body, "other_parties")
+    if silence and media is None:
+        body.wrong("silence_others", "can be true only with media")
+    recipient, passphrase = body.maybe_text("recipient", MAX_SECRET), body.maybe_text("passphrase", MAX_SECRET)
+    if recipient and passphrase:
+        body.wrong("recipient", "must be null if there is a passphrase")
+    if passphrase and len(passphrase) < LEAST_PASSPHRASE:
+        body.wrong("passphrase", f"must have at least {LEAST_PASSPHRASE} characters")
+    _check(body, recipient)
+    body.done()
+    return Wanted(media, silence, others, recipient, passphrase)
+
+
+def reason(data: bytes) -> str:
+    """Read the body of POST /requests/{id}/erasure; raises Problem 422."""
+    body = members.parse(data, ("reason",))
+    found = body.text("reason", MAX_TEXT)
+    body.done()
+    return found
+
+
+def ending(data: bytes) -> Ending:
+    """Read the body of POST /requests/{id}/close; raises Problem 422."""
+    body = members.parse(data, ("outcome", "ground"))
+    outcome, ground = body.raw("outcome"), body.raw("ground")
+    if outcome not in [step.value for step in OUTCOMES]:
+        body.wrong("outcome", f"must be one of {', '.join(OUTCOMES)}")
+        outcome = Step.CLOSED.value
+    if outcome == Step.REFUSED and ground not in GROUNDS:
+        body.wrong("ground", f"must be one of {', '.join(GROUNDS)}: whoever is refused is told why (Art. 12(4))")
+    elif outcome != Step.REFUSED and ground is not None:
+        body.wrong("ground", "must be null unless the request is refused")
+    body.done()
+    return Ending(Step(outcome), ground)
+
+
+def _kinds(body: Members) -> tuple[Kind, ...]:
+    given = body.raw("kind")
+    wanted: list[Any] = given if isinstance(given, list) else [given]
+    known = [kind.value for kind in Kind]
+    if not wanted or not all(isinstance(each, str) and each in known for each in wanted):
+        body.wrong("kind", f"must be one or several of {', '.join(known)}")
+        return ()
+    return tuple(Kind(each) for each in dict.fromkeys(wanted))
+
+
+def _identities(body: Members) -> tuple[str, ...]:
+    given = body.raw("identities")
+    if given is None:
+        return ()
+    well = isinstance(given, list) and len(given) <= MAX_IDENTITIES
+    if not well or not all(_is_party(each) for each in given):
+        right = f"must be a list of at most {MAX_IDENTITIES} texts of 1 to {schemas.MAX_PARTY} characters"
+        body.wrong("identities", right)
+        return ()
+    return tuple(dict.fromkeys(str(each).strip() for each in given))
+
+
+def _ids(body: Members, name: str) -> tuple[str, ...]:
+    given = body.raw(name)
+    if given is None:
+        return ()
+    if not isinstance(given, list) or len(given) > MAX_SELECTED or not all(isinstance(each, str) for each in given):
+        body.wrong(name, f"must be a list of at most {MAX_SELECTED} ids of calls")
+        return ()
+    return tuple(dict.fromkeys(given))
+
+
+def _flag(body: Members, name: str) -> bool:
+    value = body.raw(name)
+    if value is not None and not isinstance(value, bool):
+        body.wrong(name, "must be true or false")
+    return value is True
+
+
+def _check(body: Members, recipient: str | None) -> None:
+    try:
+        parse(recipient) if recipient else None
+    except BadRecipient:
+        body.wrong("recipient", "must be a recipient of age: age1… (62 characters, as age-keygen prints it)")
+
+
+def _is_party(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= schemas.MAX_PARTY

@@ -1,0 +1,98 @@
+"""The clockwork of correlation: who was who in memory, and the calls that something new concerns looked at again.
+
+    job = CorrelationJob(node); node.tasks.start(job.run(), "correlation")
+
+Nothing waits on it. A call that ends before the users are in memory is looked at afterwards. One customer has its turn
+at a time, and after every few milliseconds of work there is a rest of several times as long: calls are recorded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.directory_matching import matching
+from recorder.node import Node
+from storage.correlation import Pause
+from storage.customers import Customer
+from storage.errors import StorageError
+
+LOOK_SECONDS = 3.0
+"""What a synchronisation in another process has changed is noticed this soon."""
+RETRY_SECONDS = 10.0
+"""After the database was away."""
+OPEN_SECONDS = 0.5
+"""Until the database was opened for the first time."""
+REST_SECONDS = 0.02
+"""Between two pieces of work."""
+AT_ONCE = 20
+"""Calls looked at between two rests: 5 ms."""
+TELL_CALLS = 10_000
+"""A walk through a million calls says a hundred times how far it is."""
+
+
+class CorrelationJob:
+    """Keeps every customer's calls matched with its users."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._turn = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.tasks."""
+        for customer in self._node.customers.values():
+            self._node.tasks.start(self._serve(customer), "correlation")
+
+    async def _serve(self, customer: Customer) -> None:
+        while not customer.database.served:  # noqa: ASYNC110 - databases open behind the running service
+            await asyncio.sleep(OPEN_SECONDS)
+        while True:
+            well = await self.turn(customer, _rest)
+            await asyncio.sleep(LOOK_SECONDS if well else RETRY_SECONDS)
+
+    async def turn(self, customer: Customer, pause: Pause) -> bool:
+        """Do what there is to do; False if the database does not answer."""
+        async with self._turn:
+            try:
+                await self._learn(customer, pause)
+                await self._look(customer, pause)
+            except StorageError as problem:
+                self._node.log.fault("correlation.failed", problem, customer=customer.name)
+                return False
+        return True
+
+    async def _learn(self, customer: Customer, pause: Pause) -> None:
+        """Have the users in memory as the database has them."""
+        correlation = customer.correlation
+        if correlation.ready:
+            await correlation.refresh(pause)
+            return
+        await correlation.load(pause)
+        self._node.log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
+
+    async def _look(self, customer: Customer, pause: Pause) -> None:
+        """Look at the calls that are still to be looked at, unless a command does."""
+        if not await customer.correlation.outstanding():
+            return
+        with matching(customer) as ours:
+            if ours:
+                told = _Told(self._node, customer.name)
+                changed = await customer.correlation.settle(told, pause, AT_ONCE)
+                self._node.log.info("correlation.settled", customer=customer.name, calls=told.done, changed=changed)
+
+
+class _Told:
+    """Says in the log how far a long walk is."""
+
+    def __init__(self, node: Node, customer: str) -> None:
+        self.done = 0
+        self._node = node
+        self._customer = customer
+
+    def __call__(self, done: int, of: int) -> None:
+        if done // TELL_CALLS > self.done // TELL_CALLS:
+            self._node.log.info("correlation.walks", customer=self._customer, calls=done, count=of)
+        self.done = done
+
+
+async def _rest() -> None:
+    await asyncio.sleep(REST_SECONDS)

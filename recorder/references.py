@@ -1,0 +1,40 @@
+"""Secrets that the configuration only names: credential:NAME (handed over by systemd) or file:PATH, mode 0600."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from recorder.errors import NotPossible, WrongUse
+
+MAX_SECRET = 1 << 20  # bytes
+
+
+def bytes_of(source: str) -> bytes:
+    """Read a file that the configuration names, or that systemd handed over; raises RecorderError."""
+    kind, _, name = source.partition(":")
+    if kind == "credential":
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not folder:
+            raise NotPossible(f"systemd handed over no {name}.", f"Add LoadCredential={name}:FILE to the unit.")
+        path = Path(folder) / name
+    else:
+        path = Path(name)
+    try:
+        with path.open("rb") as file:
+            if kind == "file" and os.fstat(file.fileno()).st_mode & 0o077:
+                raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then ask who had it.")
+            return file.read(MAX_SECRET)
+    except OSError as problem:
+        raise NotPossible(f"{path} cannot be read: {os.strerror(problem.errno or 0)}.") from None
+
+
+def secret_of(source: str) -> str:
+    """Read a secret of one line; raises RecorderError."""
+    try:
+        found = bytes_of(source).decode().strip()
+    except UnicodeDecodeError:
+        found = ""
+    if not found:
+        raise WrongUse(f"There is no secret in {source}.", "Write it there as one line of text.")
+    return found

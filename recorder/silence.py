@@ -1,0 +1,70 @@
+"""Calls that nothing is heard of: the client is asked whether they still exist, and they end only if it says no.
+
+An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence alone
+proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay silent for
+`silent_seconds` is asked about in its dialog (sip.uac), and asked again after as long if it is still there. One that is
+refused (481, 408) or not answered ends, unless audio came meanwhile. Streams that are held are not silent.
+
+A client that agreed on no timer is not made to: one that could not keep it would lose calls whose audio flows.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from recorder import events as e
+from recorder.live import Live, LiveCall
+from recorder.node import Node
+from recorder.recording import State
+from recorder.runner import Runner
+from sip.events import Probed
+
+GONE = frozenset({408, 481})
+"""The dialog does not exist any more (RFC 3261 section 12.2.1.2); 408 also where nothing answered."""
+
+MOST_AT_ONCE = 50
+"""Questions a second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
+
+SPOKEN = frozenset({"audio", "video"})
+"""Media that flow all the time; a chat or a shared screen may be still."""
+
+
+class Silence:
+    """A chore of every second, and what the answers mean."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+
+    def look(self) -> None:
+        """Ask about calls that have been silent for long."""
+        limit = self._node.settings.sip.silent_seconds
+        if not limit:
+            return
+        latest = self._node.monotonic() - limit
+        silent = (call for call in self._live if max(call.heard, call.probed) <= latest and audible(call))
+        for call in islice(silent, MOST_AT_ONCE):
+            now = self._node.monotonic()
+            call.probed = now
+            self._node.endpoint.probe(call.session, now)
+        self._node.flush()
+
+    def answered(self, event: Probed) -> None:
+        """End a call whose client does not know it, if it is silent still."""
+        call = self._live.by_session(event.session)
+        if call is None or event.status not in GONE:
+            return
+        if call.heard > call.probed or not audible(call):
+            return
+        self._node.log.warning("call.client_gone", call=call.id, status=event.status)
+        self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=event.status)
+        self._runner.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
+
+
+def audible(call: LiveCall) -> bool:
+    """Tell whether something should be heard of a call."""
+    recording = call.recording
+    if recording.state is not State.RECORDING or recording.paused:
+        return False
+    return any(s.line.media in SPOKEN and not (s.held or s.removed) for s in recording.streams)

@@ -1,0 +1,212 @@
+"""Makes the report of a request: a zip with a page, tables, media, the user record; sealed, and encrypted if wanted.
+
+    count, size, facts = await SubjectReport(customer, export, tools).run()
+
+Written from front to back into the sealed file of an export (recorder.export_job), so it survives a restart, is
+cancelled, expires and goes with the first erased call as exports do. `facts` stay in the request: ids, and the digest
+of the file that is handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from admin_api import columns, schemas, spreadsheet
+from recorder.export_media import MIXED, Added, Archive, add_media
+from recorder.rendering import Renderer
+from recorder.scratch import Scratch
+from recorder.subject_document import Told, because, call, head, seen, user_record
+from recorder.subject_page import page, words
+from storage import agefile, identity
+from storage.calls import CallRow
+from storage.customers import Customer
+from storage.exports import Export, Gone, Request
+from storage.people import User
+from storage.policy import decide
+from storage.requestrows import Case
+from storage.retention import subject
+
+_COLUMNS = (*columns.usual(True), "hold")
+_OTHERS = ("other_role", "other_name", "other_number", "other_uri")
+_FILE = "file"  # the last column: where the media are
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a report is made with."""
+
+    renderer: Renderer
+    """Renders media."""
+    scratch: Scratch
+    """Where rows may lie in the clear."""
+    room: Callable[[], None]
+    """Raises NoSpace while the disk is short of space."""
+
+
+class Out(Protocol):
+    """What takes the bytes of the zip."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def flush(self) -> None: ...
+
+
+class Digest:
+    """Passes bytes on and takes their SHA-256."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._sum = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Take bytes."""
+        self._sum.update(data)
+        return self._out.write(data)
+
+    def flush(self) -> None:
+        """Do nothing: what is behind does not wait."""
+
+    def hex(self) -> str:
+        """Return the digest of everything so far."""
+        return self._sum.hexdigest()
+
+
+class SubjectReport:
+    """One report under way."""
+
+    def __init__(self, customer: Customer, export: Export, tools: Tools) -> None:
+        """Raises Gone if nothing is asked for any more."""
+        if export.request is None or export.case is None:
+            raise Gone("nothing is asked for any more")
+        self._customer = customer
+        self._export = export
+        self._tools = tools
+        self._asked: Request = export.request
+        self._rows: list[CallRow] = []
+        self._calls: list[dict[str, Any]] = []
+        self._added: list[Added] = []
+
+    async def run(self) -> tuple[int, int, dict[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted. Raises Gone, NoSpace."""
+        case = await self._customer.requests.get(self._export.case or "")
+        if case is None or case.asked is None:
+            raise Gone("the request is over")
+        with self._customer.exports.sink(self._export, self._tools.room) as sink:
+            digest = Digest(sink)
+            encrypter = await asyncio.to_thread(self._encrypter, digest)
+            archive = Archive(encrypter or digest, listing=False)
+            await self._fill(archive, case)
+            await asyncio.to_thread(archive.close)
+            if encrypter is not None:
+                await asyncio.to_thread(encrypter.close)
+            size = await asyncio.to_thread(sink.finish)
+        return len(self._rows), size, self._facts(digest.hex())
+
+    def _encrypter(self, out: Digest) -> agefile.Encrypter | None:
+        if self._asked.recipient is not None:
+            return agefile.Encrypter(out.write, recipient=agefile.parse(self._asked.recipient))
+        return agefile.Encrypter(out.write, passphrase=self._asked.passphrase) if self._asked.passphrase else None
+
+    async def _fill(self, archive: Archive, case: Case) -> None:
+        """Write every file: media first, since the tables say what became of them."""
+        ids = list(case.selection.inside)
+        user = await self._customer.users.get(case.asked.user) if case.asked and case.asked.user else None
+        fit = await self._customer.exports.admit(self._export.id, ids)
+        policy, stored = await self._customer.rules.policy(), await self._customer.rules.get()
+        for id in ids:
+            await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
+            row = await self._customer.calls.get(id) if id in fit else None
+            if row is not None:
+                parties = case.selection.inside[id]
+                forms = identity.stored_of(row.details.get("parties") or (), self._customer.settings.country)
+                decision = decide(subject(row, forms, held=row.hold), policy, self._customer.now())
+                told = await self._told(archive, row, parties, decision)
+                self._rows.append(row)
+                self._calls.append(call(row, told, user, others=self._asked.other_parties))
+                because(self._calls[-1], decision, stored)
+            self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
+        await self._tables(archive, case, user)
+
+    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Any) -> Told:
+        """Find what is known of a call beside its row, and write its files."""
+        media = Added(row.id, None, None)
+        if self._asked.media is not None:
+            whose = (lambda _: parties) if self._asked.silence_others else None
+            media = await add_media(archive, self._customer, row.id, self._asked.media, self._tools.renderer, whose)
+            self._added.append(media)
+        hold = await self._customer.holds.get(row.id) if row.hold else None
+        notes = [schemas.annotation(note) for note in await self._customer.annotations.of(row.id)]
+        held_since = None if hold is None else hold.set_at
+        files = await self._attachments(archive, row.id)
+        return Told(parties, decision, held_since, media.file, media.problem, notes, files)
+
+    async def _attachments(self, archive: Archive, call: str) -> list[dict[str, Any]]:
+        """Describe transcripts and chats; they are in the zip where others may be named."""
+        found = []
+        for one in await self._customer.attachments.of(call):
+            ending = "vtt" if one.media_type == "text/vtt" else "json"
+            name = f"attachments/{one.id}.{ending}"
+            if self._asked.other_parties:
+                await asyncio.to_thread(archive.write, name, await self._customer.attachments.read(one))
+            found.append({**schemas.attachment(one), "file": name})
+        return found
+
+    async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
+        """Write the user record, who has seen what, the tables and the page."""
+        shown = await self._seen(user)
+        for told in self._calls:
+            told["seen"] = shown.get(told["id"], [])
+        top = head(case, self._customer.name, self._customer.now())
+        record = None if user is None else user_record(user, shown.get(user.id, []))
+        if record is not None:
+            await asyncio.to_thread(archive.write, "user.json", _json(record))
+        await asyncio.to_thread(archive.write, "calls.json", _json({**top, "user": record, "calls": self._calls}))
+        await asyncio.to_thread(self._spreadsheet, archive, case)
+        html = page(top, self._calls, record, words(self._customer.settings.country))
+        await asyncio.to_thread(archive.write, "report.html", html)
+
+    async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
+        """Find out in the audit log who has looked at calls and user, exports that hold them included."""
+        of: dict[str, set[str]] = {row.id: {row.id} for row in self._rows}
+        if user is not None:
+            of[user.id] = {user.id}
+        for export, calls in (await self._customer.exports.holding([row.id for row in self._rows])).items():
+            if export != self._export.id:
+                of[export] = calls
+        entries = await asyncio.to_thread(self._customer.audit.about, of)
+        return seen(entries, of)
+
+    def _spreadsheet(self, archive: Archive, case: Case) -> None:
+        """Write calls.xlsx."""
+        names = (*_COLUMNS, *(_OTHERS if self._asked.other_parties else ()))
+        chosen = columns.named(names)
+        out = os.memfd_create("report", os.MFD_CLOEXEC)
+        try:
+            with self._tools.scratch.folder() as room, os.fdopen(os.dup(out), "w+b") as file:
+                table = spreadsheet.XlsxTable(file, (*names, _FILE), room)
+                for row, told in zip(self._rows, self._calls, strict=True):
+                    values = columns.values(chosen, schemas.call(row, None), case.selection.inside[row.id])
+                    table.add([[*values, told["media"]["file"]]])
+                table.close()
+            archive.add("calls.xlsx", out, packed=False)
+        finally:
+            os.close(out)
+
+    def _facts(self, digest: str) -> dict[str, Any]:
+        return {
+            "sha256": digest,
+            "calls": [row.id for row in self._rows],
+            "not_separable": [each.call for each in self._added if each.problem == MIXED],
+            "without_media": [{"call": each.call, "problem": each.problem} for each in self._added if not each.file],
+        }
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    """Write a document; halves of surrogate pairs, which UTF-8 cannot carry, become U+FFFD."""
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

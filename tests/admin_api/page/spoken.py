@@ -1,0 +1,87 @@
+"""Everything that the page says: texts of templates, of views, and of the API's problem documents."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import jinja2
+from jinja2 import nodes
+
+from admin_api.page import acts, catalogue
+
+PACKAGE = Path(acts.__file__).parents[1]
+PAGE = PACKAGE / "page"
+TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
+"""Functions whose argument at this place is told to people."""
+
+
+def templates() -> Iterator[tuple[str, str]]:
+    """Give texts of templates with where they stand."""
+    parser = jinja2.Environment()  # noqa: S701 - nothing is rendered
+    for path in sorted((PAGE / "templates").rglob("*.html")):
+        for call in parser.parse(path.read_text("utf-8")).find_all(nodes.Call):
+            for text in _said(call):
+                yield text, f"{path.name}:{call.lineno}"
+
+
+def _said(call: nodes.Call) -> Iterator[str]:
+    said = call.node
+    many = isinstance(said, nodes.Getattr) and said.attr == "many"
+    if many or (isinstance(said, nodes.Name) and said.name == "_"):
+        for argument in call.args[: 2 if many else 1]:
+            if isinstance(argument, nodes.Const) and isinstance(argument.value, str):
+                yield argument.value
+
+
+def views() -> Iterator[tuple[str, str]]:
+    """Give texts of views: the menu, what is said by `words(…)`, and the words of codes."""
+    for view in catalogue.VIEWS:
+        if view.menu:
+            yield view.menu, view.path
+    for name in ("ACTS", "OUTCOMES", "REASONS", "INCIDENTS"):
+        for code, said in getattr(acts, name).items():
+            yield said, f"acts.{name}[{code}]"
+    for path in sorted(PAGE.glob("*.py")):
+        for call in _calls(path):
+            function = call.func
+            if isinstance(function, ast.Attribute) and function.attr in ("words", "many") and call.args:
+                for argument in call.args[: 2 if function.attr == "many" else 1]:
+                    if text := _text(argument):
+                        yield text, f"{path.name}:{call.lineno}"
+
+
+def problems() -> Iterator[tuple[str, str]]:
+    """Give titles, details and reasons of problem documents; what is put in stands as {name}."""
+    for path in sorted([*PACKAGE.glob("*.py"), *PAGE.glob("*.py")]):
+        for call in _calls(path):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            places = (2, 3) if name == "Problem" else (TELLING[name],) if name in TELLING else ()
+            for place in places:
+                for text in _texts(call.args[place]) if len(call.args) > place else ():
+                    yield text, f"{path.name}:{call.lineno}"
+
+
+def _calls(path: Path) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+
+
+def _texts(node: ast.expr) -> list[str]:
+    """Return what an expression may say: both sides of a choice."""
+    if isinstance(node, ast.IfExp):
+        return [*_texts(node.body), *_texts(node.orelse)]
+    text = _text(node)
+    return [text] if text else []
+
+
+def _text(node: ast.expr) -> str:
+    """Return a text, with {name} where something is put in; "" for what is none."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    parts = []
+    for number, part in enumerate(node.values):
+        parts.append(str(part.value) if isinstance(part, ast.Constant) else f"{{v{number}}}")
+    return "".join(parts)

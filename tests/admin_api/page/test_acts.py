@@ -1,0 +1,19 @@
+"""Codes have words."""
+
+from __future__ import annotations
+
+from admin_api.page.acts import ACTS, OUTCOMES
+from admin_api.request import DONE, FAILED, REFUSED
+from admin_api.roles import Action
+
+
+def test_every_act_of_the_api_has_words():
+    assert [action for action in Action if action.value not in ACTS] == []
+
+
+def test_no_two_acts_say_the_same():
+    assert len(set(ACTS.values())) == len(ACTS)
+
+
+def test_every_outcome_has_words():
+    assert {DONE, REFUSED, FAILED} <= set(OUTCOMES)

@@ -1,0 +1,50 @@
+"""Sound, its picture and attachments go through the page as the API gives them."""
+
+from __future__ import annotations
+
+from admin_api.roles import Role
+from tests.admin_api.conftest import SOUND
+
+
+def test_sound_comes_whole_and_in_ranges(service, browse):
+    browser, call = browse(Role.LISTENER), service.ids["acme"][0]
+    whole = browser.get(f"/calls/{call}/media")
+    assert (whole.content, whole.headers["content-type"]) == (SOUND, "audio/wav")
+    assert whole.headers["cache-control"] == "no-store" and whole.headers["accept-ranges"] == "bytes"
+    part = browser.get(f"/calls/{call}/media?format=wav", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, SOUND[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(SOUND)}"
+    act = service.acts()[-1]
+    assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", call)
+
+
+def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/media?format=peaks")
+    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_picture_of_the_sound_is_json(service, browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/waveform")
+    assert answer.json()["channels"][0]["peaks"] == [0, 900, 30]
+
+
+def test_an_attachment_is_saved_and_not_shown(service, browse):
+    call = service.ids["acme"][1]
+    put = service.ask(
+        f"/calls/{call}/attachments?kind=chat",
+        "privacy",
+        method="POST",
+        content=b'{"text": "<script>"}',
+        headers={"Content-Type": "application/json"},
+    )
+    answer = browse(Role.LISTENER).get(f"/calls/{call}/attachments/{put.json()['id']}")
+    assert answer.content == b'{"text": "<script>"}'
+    assert answer.headers["content-disposition"].startswith("attachment;")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert browse(Role.LISTENER).get(f"/calls/{call}/attachments/x").status_code == 404
+
+
+def test_who_may_not_hear_finds_nothing(service, browse):
+    for path in ("media", "waveform", "attachments/x"):
+        assert browse(Role.PRIVACY).get(f"/calls/{service.ids['acme'][0]}/{path}").status_code == 404
+    assert service.desk.asked == []

@@ -1,0 +1,135 @@
+"""The list of calls, as somebody without scripts sees it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from admin_api.page.calls import MOST_LIVE, Question
+from admin_api.roles import Role
+from storage.calls import CallState
+from tests.admin_api.conftest import row
+
+CALLER = {"role": "caller", "name": "Mira <b>Okafor</b>", "number": "+49301", "uri": None}
+
+
+@pytest.fixture
+def live(service):
+    """A call under way, known to the index and to the daemon."""
+    made, forms = row(77, "acme", state=CallState.RECORDING, ended_at=None, duration_ms=0)
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    shown = {"id": made.id, "state": "recording", "duration_ms": 65_000, "parties": [CALLER], "paused": False}
+    service.desk.live["acme", made.id] = shown
+    yield shown
+    over = replace(made, state=CallState.COMPLETE, ended_at=made.started_at)
+    service.run(service.customers["acme"].calls.put([over], [forms]))
+
+
+def searches(service):
+    return sum(act["action"] == "calls.search" for act in service.acts())
+
+
+def test_the_newest_call_is_first_and_each_leads_to_its_page(browse):
+    page = browse(Role.PRIVACY).get("/calls")
+    ids = [id for id in re.findall(r'href="/calls/([0-9a-f-]{36})"', page.text) if "00000000004d" not in id]
+    assert ids == [f"00000001-0000-4000-8000-{number:012x}" for number in (2, 1, 0)]
+    assert "Ada Acme" in page.text and "Ada Beta" not in page.text
+
+
+def test_a_search_takes_any_spelling_and_says_if_there_is_none(browse):
+    browser = browse(Role.LISTENER)
+    found = browser.text("/calls?party=030+1234+001")
+    assert "+49301234001" in found and "+49301234002" not in found
+    assert "No call is like that." in browser.text("/calls?party=Nobody+At+All")
+
+
+def test_what_was_asked_for_stays_in_the_form(browse):
+    page = browse(Role.LISTENER).get('/calls?party="><script>&state=complete&since=2026-02-16&zone=Europe/Berlin').text
+    assert 'value="&#34;&gt;&lt;script&gt;"' in page and "<script>&" not in page
+    assert '<option value="complete" selected>' in page and 'name="since" value="2026-02-16"' in page
+
+
+def test_days_are_bounds(browse):
+    browser = browse(Role.LISTENER)
+    assert "+49301234001" in browser.text("/calls?since=2026-02-16&until=2026-02-16")
+    assert "No call is like that." in browser.text("/calls?until=2026-02-15")
+
+
+def test_what_cannot_be_asked_is_said_above_the_form(browse):
+    browser = browse(Role.LISTENER)
+    page = browser.get("/calls?since=yesterday")
+    assert page.status_code == 422 and "A day is written as 2026-11-25." in page.text
+    assert 'value="yesterday"' in page.text
+    page = browser.get("/calls?party=" + "x" * 513)
+    assert page.status_code == 422 and "at most 512 characters" in page.text
+
+
+def test_pages_follow_each_other(browse, monkeypatch):
+    monkeypatch.setattr("admin_api.page.calls.PAGE", 2)
+    browser = browse(Role.LISTENER)
+    first = browser.get("/calls?party=Ada").text
+    older = re.search(r'rel="next" href="([^"]+)"', first)[1].replace("&amp;", "&")
+    second = browser.get(older).text
+    assert "+49301234002" in first and "+49301234000" not in first
+    assert "+49301234000" in second and 'href="/calls?party=Ada"' in second
+    assert "Being recorded now" in first and "Being recorded now" not in second
+
+
+def test_live_calls_stand_above_and_only_there(browse, live):
+    page = browse(Role.LISTENER).get("/calls").text
+    above, _, below = page.partition('id="found"')
+    assert live["id"] in above and live["id"] not in below
+    assert 'data-elapsed="65000">1:05<' in above
+    assert "Mira &lt;b&gt;Okafor&lt;/b&gt;" in above
+
+
+def test_a_look_at_the_live_calls_answers_nothing_while_nothing_changed(browse, live):
+    browser = browse(Role.LISTENER)
+    seen = re.search(r"/calls/live\?seen=([0-9a-f]+)", browser.get("/calls").text)[1]
+    again = browser.get(f"/calls/live?seen={seen}", headers={"HX-Request": "true"})
+    assert (again.status_code, again.text) == (204, "")
+    live["paused"] = True
+    moved = browser.get(f"/calls/live?seen={seen}", headers={"HX-Request": "true"})
+    assert moved.status_code == 200 and "paused" in moved.text and "<html" not in moved.text
+    assert moved.headers["hx-trigger"] == "calls-moved"
+
+
+def test_looking_again_is_written_down_once_a_minute(service, browse, live):
+    browser = browse(Role.LISTENER)
+    browser.get("/calls")
+    before = searches(service)
+    for _ in range(5):
+        browser.get("/calls/live?seen=0", headers={"HX-Request": "true"})
+    assert searches(service) == before + 1
+    browser.get("/calls/live?seen=0")
+    assert searches(service) == before + 2  # without htmx somebody asked by hand
+
+
+def test_the_list_is_renewed_as_a_part(browse):
+    part = browse(Role.LISTENER).get("/calls", headers={"HX-Request": "true"}).text
+    assert part.lstrip().startswith('<div id="found"') and "Ada Acme" in part
+
+
+def test_more_live_calls_than_fit_are_a_link_away(service, browse):
+    made = [row(200 + n, "acme", state=CallState.RECORDING, ended_at=None) for n in range(MOST_LIVE + 1)]
+    service.run(service.customers["acme"].calls.put([r for r, _ in made], [f for _, f in made]))
+    page = browse(Role.LISTENER).get("/calls").text
+    assert 'href="/calls?state=recording"' in page
+    over = [replace(r, state=CallState.COMPLETE, ended_at=r.started_at) for r, _ in made]
+    service.run(service.customers["acme"].calls.put(over, [f for _, f in made]))
+
+
+@pytest.mark.parametrize("role", [Role.APPROVER, Role.AUDITOR, Role.OPERATOR])
+def test_others_find_no_list(browse, role):
+    assert browse(role).get("/calls").status_code == 404
+
+
+def test_who_may_not_export_finds_no_way_to(browse):
+    assert "/exports/new" not in browse(Role.LISTENER).get("/calls").text
+    assert "/exports/new" in browse(Role.PRIVACY).get("/calls").text
+
+
+def test_a_state_that_is_none_is_not_asked_for():
+    assert Question.of({"state": "lost", "party": " Ada "}) == Question(party="Ada")

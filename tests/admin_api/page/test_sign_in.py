@@ -1,0 +1,329 @@
+"""Getting in with an account: password, second factor, and everything that keeps others out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.account import Account
+from tests.admin_api.page.conftest import words
+from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Doorstep]:
+    made = Doorstep(tmp_path)
+    yield made
+    made.close()
+    assert not made.faults
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Iterator[Doorstep]:
+    made = Doorstep(tmp_path, required=True)
+    yield made
+    made.close()
+    assert not made.faults
+
+
+def test_name_and_password_lead_to_the_page_that_was_asked_for(door: Doorstep) -> None:
+    door.settle()
+    browser = door.browser()
+    asked = browser.get("/calls")
+    shown = browser.get(asked.headers["location"])
+    answer = door.sign_in(browser, next=field(shown, "next"))
+    assert (answer.status_code, answer.headers["location"]) == (303, "/calls")
+    assert inside(browser)
+    cookie = answer.headers["set-cookie"]
+    assert all(word in cookie for word in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"))
+    assert "Max-Age" not in cookie  # gone with the browser
+    assert "Domain" not in cookie
+    assert door.told()[-1] == ("anna", "sign-in", "done", "password")
+
+
+def test_whoever_is_in_is_not_asked_again(door: Doorstep) -> None:
+    door.settle()
+    browser = door.browser()
+    door.sign_in(browser)
+    assert browser.get("/sign-in?next=/audit").headers["location"] == "/audit"
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "customer"),
+    [("anna", "wrong", "acme"), ("anna", "", "acme"), ("nobody", PASSWORD, "acme"), ("", "", ""),
+     ("anna", PASSWORD, "beta"), ("anna", PASSWORD, "none-such"), ("ben", PASSWORD, "acme"), ("cleo", "", "acme"),
+     ("anna", "\ud83d", "acme"), ("a" * 5000, "b" * 100_000, "acme")],
+)  # fmt: skip
+def test_whatever_is_wrong_the_answer_is_the_same(door: Doorstep, name: str, password: str, customer: str) -> None:
+    door.settle("anna")
+    door.customers["acme"].accounts.change(door.settle("ben"), lambda a: a.ended(disabled=True))
+    door.invite("cleo")  # has no password yet
+    browser = door.browser()
+    answer = door.sign_in(browser, name, password.encode("utf-8", "replace").decode(), customer)
+    assert answer.status_code == 403
+    assert "Name or password is not right." in words(answer.text)
+    assert COOKIE not in answer.headers.get("set-cookie", "")
+    assert not inside(browser)
+    if name:
+        assert name not in answer.text or name in ("anna", "ben")  # "Recorder" has none of them
+
+
+def test_a_refused_try_is_told_by_the_account_never_by_what_was_typed(door: Doorstep) -> None:
+    door.settle()
+    door.sign_in(door.browser(), "ANNA", "secret that was mistyped")
+    door.sign_in(door.browser(), "passwordTypedAsName", "x")
+    assert door.told()[-2:] == [
+        ("anna", "sign-in", "refused", "password"),
+        ("unknown", "sign-in", "refused", "password"),
+    ]
+    assert "mistyped" not in str(door.acts())
+    assert "passwordTypedAsName" not in str(door.acts())
+
+
+def test_after_some_wrong_passwords_one_waits_and_then_gets_in(door: Doorstep) -> None:
+    door.settle()
+    browser = door.browser()
+    for _ in range(5):
+        assert door.sign_in(browser, password="wrong").status_code == 403
+    waits = []
+    for _ in range(3):
+        answer = door.sign_in(browser)
+        assert answer.status_code == 429
+        waits.append(int(answer.headers["retry-after"]))
+        door.later += waits[-1]
+        assert door.sign_in(browser, password="wrong").status_code == 403
+    assert waits == [1, 2, 4]
+    door.later += 8
+    assert door.sign_in(browser).status_code == 303
+    door.settle("ben")
+    assert door.sign_in(door.browser(), "ben").status_code == 303  # nobody else waited
+
+
+def test_one_address_cannot_try_many_names_for_ever(door: Doorstep) -> None:
+    browser = door.browser()
+    answers = [door.sign_in(browser, f"name{i}").status_code for i in range(22)]
+    assert answers[:20] == [403] * 20
+    assert 429 in answers[20:]
+
+
+def test_a_door_does_not_lead_to_other_sites(door: Doorstep) -> None:
+    door.settle()
+    for evil in ("//evil.example", "https://evil.example/", "/\\evil.example", "/%2fevil.example", "javascript:alert(1)",
+                 "/calls\r\nX: y", "/calls?x=//evil"):  # fmt: skip
+        browser = door.browser()
+        shown = browser.get("/sign-in", params={"next": evil})
+        assert field(shown, "next") == "/"
+        assert door.sign_in(browser, next=evil).headers["location"] == "/"
+
+
+def test_a_form_of_another_site_signs_nobody_in(door: Doorstep) -> None:
+    door.settle()
+    form = {"customer": "acme", "name": "anna", "password": PASSWORD}
+    browser = door.browser()
+    assert browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert browser.post("/sign-in", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_the_customer_is_typed_where_there_are_several_and_prefilled_from_the_address(door: Doorstep) -> None:
+    page = door.browser().get("/sign-in?customer=acme%22%3E%3Cscript%3E").text
+    assert 'value="acme&#34;&gt;&lt;script&gt;"' in page
+    assert "beta" not in page  # customers do not learn of each other
+
+
+# --- second factor ---------------------------------------------------------------------------------------------------
+
+
+def test_a_code_of_the_app_is_asked_for_and_taken_once(door: Doorstep) -> None:
+    secret, _ = door.app(door.settle())
+    browser = door.browser()
+    shown = door.sign_in(browser, next="/audit")
+    assert shown.status_code == 200
+    assert not inside(browser)
+    code = door.code(secret)
+    answer = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": code})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/audit")
+    assert inside(browser)
+    assert door.told()[-1] == ("anna", "sign-in", "done", "password and code")
+    thief = door.browser()
+    shown = door.sign_in(thief)
+    assert thief.post("/sign-in/factor", data={"step": field(shown, "step"), "code": code}).status_code == 403
+    assert not inside(thief)
+
+
+def test_a_step_is_good_for_one_try_and_ten_minutes(door: Doorstep) -> None:
+    secret, _ = door.app(door.settle())
+    browser = door.browser()
+    step = field(door.sign_in(browser), "step")
+    wrong = browser.post("/sign-in/factor", data={"step": step, "code": "000000"})
+    assert "This code is not right." in words(wrong.text)
+    assert browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)}).status_code == 403
+    again = field(wrong, "step")
+    door.later += 601
+    late = browser.post("/sign-in/factor", data={"step": again, "code": door.code(secret)})
+    assert "That took too long." in words(late.text)
+    assert not inside(browser)
+
+
+def test_codes_cannot_be_tried_for_ever(door: Doorstep) -> None:
+    secret, _ = door.app(door.settle())
+    browser = door.browser()
+    shown = door.sign_in(browser)
+    for _ in range(5):
+        shown = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"})
+    answer = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": door.code(secret)})
+    assert answer.status_code == 429
+    door.later += int(answer.headers["retry-after"])
+    answer = browser.post("/sign-in/factor", data={"step": field(answer, "step"), "code": door.code(secret)})
+    assert answer.status_code == 303
+
+
+def test_a_recovery_code_lets_in_once(door: Doorstep) -> None:
+    _, codes = door.app(door.settle())
+    for expected in (303, 403):
+        browser = door.browser()
+        step = field(door.sign_in(browser), "step")
+        assert browser.post("/sign-in/factor", data={"step": step, "code": codes[0].upper()}).status_code == expected
+
+
+def test_without_the_second_step_there_is_no_session(door: Doorstep) -> None:
+    door.app(door.settle())
+    browser = door.browser()
+    door.sign_in(browser)
+    for form in ({}, {"step": "0" * 64, "code": "123456"}, {"step": "", "answer": "{}"}):
+        assert browser.post("/sign-in/factor", data=form).status_code == 403
+    assert not inside(browser)
+
+
+def test_where_a_second_factor_is_required_it_is_set_up_at_the_door(strict: Doorstep) -> None:
+    strict.settle()
+    browser = strict.browser()
+    shown = strict.sign_in(browser, next="/audit")
+    assert "<svg" in shown.text
+    secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
+    assert not inside(browser)
+    wrong = browser.post("/sign-in/app", data={"step": field(shown, "step"), "code": "000000"})
+    assert wrong.status_code == 403
+    assert secret in wrong.text
+    form = {"step": field(wrong, "step"), "code": strict.code(secret)}
+    done = browser.post("/sign-in/app", data=form)
+    assert len(re.findall(r"<li>[a-z2-7]{4}(-[a-z2-7]{4}){3}</li>", done.text)) == 10
+    assert 'href="/audit"' in done.text
+    assert inside(browser)
+    assert strict.told()[-1][3] == "password and new app"
+
+
+def test_where_a_second_factor_is_required_there_is_no_way_around_it(strict: Doorstep) -> None:
+    strict.settle()
+    browser = strict.browser()
+    step = field(strict.sign_in(browser), "step")
+    assert browser.post("/sign-in/factor", data={"step": step, "code": ""}).status_code == 403
+    assert not inside(browser)
+
+
+# --- the end of a session --------------------------------------------------------------------------------------------
+
+
+def enter(door: Doorstep) -> tuple:
+    browser = door.browser()
+    assert door.sign_in(browser).status_code == 303
+    return browser
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.ended(disabled=True),
+        lambda a: a.ended(roles=("listener",)),
+        lambda a: a.ended(password="another"),
+    ],
+)
+def test_a_session_ends_with_the_next_request_once_its_account_is_another(door: Doorstep, change) -> None:
+    id = door.settle()
+    browser = enter(door)
+    door.customers["acme"].accounts.change(id, change)
+    assert not inside(browser)
+
+
+def test_a_session_ends_once_its_account_is_removed(door: Doorstep) -> None:
+    id = door.settle()
+    browser = enter(door)
+    door.customers["acme"].accounts.remove(id)
+    assert not inside(browser)
+
+
+def test_nobody_comes_back_to_a_desk_after_twenty_minutes(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    door.later += 20 * 60
+    assert inside(browser)
+    door.later += 20 * 60 + 1
+    assert not inside(browser)
+
+
+def test_a_page_that_renews_itself_keeps_no_session(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    for _ in range(5):
+        door.later += 5 * 60
+        browser.get("/account", headers={"HX-Request": "true", "X-By-Itself": "true"})
+    assert not inside(browser)
+
+
+def test_after_twelve_hours_one_signs_in_again_however_busy(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    for _ in range(71):
+        door.later += 10 * 60
+        assert inside(browser)
+    door.later += 10 * 60 + 1
+    assert not inside(browser)
+
+
+def test_signing_out_ends_the_session_and_is_told(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    kept = browser.cookies.get(COOKIE)
+    answer = browser.post("/sign-out", headers={"Sec-Fetch-Site": "same-origin"})
+    assert answer.headers["location"] == "/sign-in"
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, kept)
+    assert not inside(browser)
+    assert door.told()[-1] == ("anna", "sign-out", "done", "")
+
+
+def test_signing_in_anew_gives_a_new_cookie_and_ends_the_old_session(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    first = browser.cookies.get(COOKIE)
+    door.sign_in(browser)
+    second = browser.cookies.get(COOKIE)
+    assert first != second
+    other = door.browser()
+    other.cookies.set(COOKIE, first)
+    assert not inside(other)
+
+
+def test_damaged_accounts_of_one_customer_lock_out_that_customer_alone(door: Doorstep) -> None:
+    door.settle()
+    door.settle("ben", customer="beta")
+    browser = enter(door)
+    (door.customers["acme"].folder / "accounts.json").write_text("{")
+    assert not inside(browser)
+    assert door.sign_in(door.browser()).status_code in (500, 503)
+    assert door.sign_in(door.browser(), "ben", customer="beta").status_code == 303
+    assert door.faults
+    door.faults.clear()
+
+
+def test_an_account_that_goes_between_two_pages_is_a_plain_refusal(door: Doorstep) -> None:
+    id = door.settle()
+    secret, _ = door.app(id)
+    browser = door.browser()
+    step = field(door.sign_in(browser), "step")
+    door.customers["acme"].accounts.change(id, Account.ended)
+    answer = browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)})
+    assert answer.status_code == 403
+    assert "changed meanwhile" in words(answer.text)

@@ -1,0 +1,197 @@
+"""Calls that nothing is heard of: asked about, and ended only if the client says that they do not exist."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from recorder.live import LiveCall
+from recorder.silence import MOST_AT_ONCE, Silence
+from sip.events import Probed
+from sip.message import Request, parse
+from tests.recorder.offers import sdp
+from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage
+
+LIMIT = 300
+TEXT = CONFIG.replace("max_calls = 5", f"max_calls = 500\nsilent_seconds = {LIMIT}")
+
+
+def silent(call: LiveCall, seconds: float = LIMIT + 1) -> None:
+    """Let time pass in which nothing was heard."""
+    call.heard = call.probed = time.monotonic() - seconds
+
+
+def asked(one: Stage) -> list[Request]:
+    """What the client was asked so far."""
+    return [m for m in map(parse, one.said) if isinstance(m, Request) and m.method in ("OPTIONS", "UPDATE")]
+
+
+def answer(one: Stage, question: Request, status: int) -> None:
+    """Let the client answer."""
+    names = ("Via", "From", "To", "Call-ID", "CSeq")
+    head = [f"SIP/2.0 {status} Whatever", *(f"{n}: {v}" for n in names for v in question.headers.all(n))]
+    data = "\r\n".join([*head, "Content-Length: 0", "", ""]).encode()
+    one.node.endpoint.receive_datagram(data, FLOW, time.monotonic())
+    one.flush()
+
+
+def look(one: Stage) -> list[Request]:
+    """Look once; give what was asked by that."""
+    before = len(asked(one))
+    one.signalling.silence.look()
+    return asked(one)[before:]
+
+
+@pytest.mark.parametrize("status", [481, 408])
+def test_a_silent_call_that_its_client_does_not_know_ends_whole(tmp_path: Path, status: int) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            assert look(one) == []
+            silent(call)
+            (question,) = look(one)
+            assert look(one) == []
+            assert call.recording.alive
+            answer(one, question, status)
+            assert not call.recording.alive
+            await one.until(lambda: not len(one.live))
+            assert (call.recording.shown_state(), call.recording.reason) == ("complete", "dialog-gone")
+            listed = [(i["kind"], i["status"]) for i in one.node.incidents.of("acme")]
+            assert listed == [("client-gone", status)]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [200, 405, 403, 500, 503])
+def test_a_client_that_answers_anything_else_keeps_its_call_and_is_asked_again_later(
+    tmp_path: Path, status: int
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            silent(call)
+            (question,) = look(one)
+            answer(one, question, status)
+            assert call.recording.alive
+            assert look(one) == []
+            silent(call)
+            assert len(look(one)) == 1
+
+    asyncio.run(story())
+
+
+def test_a_call_that_speaks_again_goes_on_whatever_the_client_says(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            silent(call)
+            (question,) = look(one)
+            call.heard = time.monotonic()
+            answer(one, question, 481)
+            assert call.recording.alive
+
+    asyncio.run(story())
+
+
+def test_streams_on_hold_are_not_silent_one_that_is_not_is(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            for number, (lines, count) in enumerate(
+                [(("inactive", "inactive"), 0), (("inactive", "sendonly"), 1)], start=2
+            ):
+                offer = sdp(*lines, version=number)
+                one.hear(sip_request("INVITE", "c1", number, offer, to=one.tag()))
+                one.hear(sip_request("ACK", "c1", number, to=one.tag()))
+                silent(call)
+                assert len(look(one)) == count
+
+    asyncio.run(story())
+
+
+def test_a_call_held_while_its_client_was_asked_does_not_end(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            silent(call)
+            (question,) = look(one)
+            one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "inactive", version=2), to=one.tag()))
+            answer(one, question, 481)
+            assert call.recording.alive
+
+    asyncio.run(story())
+
+
+def test_a_paused_call_is_not_asked_about_nor_any_where_that_is_off(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            silent(call)
+            call.recording.paused = True
+            assert look(one) == []
+        async with stage(tmp_path, TEXT.replace(str(LIMIT), "0")) as one:
+            silent(one.invite())
+            assert look(one) == []
+
+    asyncio.run(story())
+
+
+def test_what_the_workers_count_is_heard_unless_it_came_from_somebody_else(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            zero = dict.fromkeys("packets lost late duplicates rejected foreign gap_ms".split(), 0)
+            for name, heard in (("foreign", False), ("packets", True), ("rejected", True), ("late", True)):
+                silent(call)
+                before = call.heard
+                one.workers._count(call.id, {0: {**zero, name: 7}})
+                assert (call.heard > before) is heard
+                call.recording.streams[0].figures = {}
+
+    asyncio.run(story())
+
+
+def test_a_thousand_silent_calls_are_asked_about_in_turn(tmp_path: Path) -> None:
+    class Quiet:
+        """An endpoint that counts."""
+
+        asked = 0
+
+        def probe(self, *_: object) -> bool:
+            self.asked += 1
+            return True
+
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            silent(call)
+            silence, endpoint = Silence(one.node, [call] * 1000, one.runner), one.node.endpoint  # type: ignore[arg-type]  # a list is walked the same way
+            one.node.endpoint = quiet = Quiet()  # type: ignore[assignment]  # counts only
+            one.node.flush = lambda: None
+            many = [LiveCall(call.recording, call.customer, 0, call.session) for _ in range(3 * MOST_AT_ONCE)]
+            for each in many:
+                silent(each)
+            silence._live = many  # type: ignore[assignment]  # as above
+            silence.look()
+            assert quiet.asked == MOST_AT_ONCE
+            silence.look()
+            assert quiet.asked == 2 * MOST_AT_ONCE
+            assert sum(each.probed > each.heard for each in many) == 2 * MOST_AT_ONCE
+            one.node.endpoint, one.node.flush = endpoint, one.flush
+
+    asyncio.run(story())
+
+
+def test_an_answer_about_a_call_that_is_over_is_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            one.signalling.silence.answered(Probed(call.session, 481))
+            assert one.faults == []
+
+    asyncio.run(story())

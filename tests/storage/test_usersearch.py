@@ -1,0 +1,81 @@
+"""Users are found by what they are and were called, in memory and before that, page by page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.customers import Customer
+from storage.people import Person, UserState
+from storage.usersearch import find
+from tests.storage.house import House, story
+
+MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
+TOVE = Person("Tove", "Lind", "tove", "tove@x.example", numbers=("+4940777888",))
+
+
+async def imported(acme: Customer, *people: Person) -> None:
+    plan = await acme.users.plan(people, "csv", whole=True)
+    await acme.users.carry_out(plan)
+
+
+async def names(acme: Customer, text: str, state: UserState | None = None) -> list[str]:
+    found, more = await find(acme.users, acme.correlation.who, text, "DE", limit=50, state=state)
+    assert more is None
+    return sorted(user.person.first_name for user in found)
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_they_are_found_in_any_spelling(tmp_path: Path, ready: bool) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, TOVE)
+        await imported(acme, replace(MIRA, last_name="Lind", numbers=("+4930999999",)), TOVE)
+        if ready:
+            await acme.correlation.load()
+        assert await names(acme, "LIND") == ["Mira", "Tove"]
+        assert await names(acme, "lind, mira") == ["Mira"]
+        assert await names(acme, "030/999999") == ["Mira"] and await names(acme, "tove@X.example") == ["Tove"]
+        assert await names(acme, "030/123456") == ["Mira"]  # hers before
+        assert await names(acme, "nobody") == []
+        await imported(acme, TOVE)
+        await acme.correlation.refresh()
+        assert await names(acme, "lind", UserState.INACTIVE) == ["Mira"]
+        assert await names(acme, "lind", UserState.ACTIVE) == ["Tove"]
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_page_by_page(tmp_path: Path, ready: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.usersearch.BATCH", 3)
+
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, *(Person("Same", account_name=f"a{number}") for number in range(8)), TOVE)
+        if ready:
+            await acme.correlation.load()
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            found, after = await find(acme.users, acme.correlation.who, "same", "DE", limit=3, after=after)
+            seen += [user.id for user in found]
+        assert len(seen) == len(set(seen)) == 8 and seen == sorted(seen)
+
+    story(tmp_path, tell)
+
+
+def test_a_single_person_is_planned_like_an_import(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        users = acme.users
+        await users.carry_out(await users.one(MIRA, "api"))
+        mira = await users.known("api", MIRA)
+        assert mira is not None and mira.source == "api" and await users.known("csv", MIRA) is None
+        assert not (await users.one(MIRA, "api", mira)).size
+        renamed = replace(MIRA, email="other@x.example")
+        await users.carry_out(await users.one(renamed, "api", mira))
+        again = await users.known("api", renamed)  # she is told apart by her address
+        assert again is not None and again.id == mira.id and await users.known("api", MIRA) is None
+        await users.unmap(mira.id)
+        gone = await users.get(mira.id)
+        assert gone is not None and (await users.one(renamed, "api", gone)).size == 1
+
+    story(tmp_path, tell)
