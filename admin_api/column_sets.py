@@ -50,7 +50,7 @@ async def put(asked: Asked) -> Response:
         )
 
     try:
-        kept, fresh = await asked.customer.column_sets.put(
+        kept, _ = await asked.customer.column_sets.put(
             asked.object, wanted.columns, rename=wanted.name, by=asked.principal.name, told=told
         )
     except NameTaken:
@@ -59,7 +59,7 @@ async def put(asked: Asked) -> Response:
     except TooManySets as problem:
         await asked.note(FAILED, "too many column sets")
         raise conflict(f"{str(problem).capitalize()}; {problem.hint}.") from None
-    return answers.document(shown(kept), 201 if fresh else 200)
+    return answers.document(shown(kept))
 
 
 async def delete(asked: Asked) -> Response:

@@ -146,9 +146,13 @@ def simulate(one: Node) -> dict[str, Any]:
     return report
 
 
-def swept(one: Node) -> float:
-    """Wait until the sweep has filed its erasures and none of them is open any more; return the seconds since ready."""
+def swept(one: Node) -> tuple[float, float]:
+    """Wait until the sweep has filed its erasures and none of them is open any more.
+
+    Returns the seconds since ready, and those of CPU that the main process took.
+    """
     begun, log = time.monotonic(), one.config.with_name("log")
+    before = processes.cpu_of(one.process.pid)
     token = new_token(one)
     filed = False
     while not filed or erasures(one, token):
@@ -156,10 +160,19 @@ def swept(one: Node) -> float:
         if time.monotonic() - begun > PATIENCE_SECONDS:
             raise SystemExit(f"not done after {PATIENCE_SECONDS} s: {one.warnings()}")
         time.sleep(0.1)
-    return time.monotonic() - begun
+    return time.monotonic() - begun, processes.cpu_of(one.process.pid) - before
 
 
-def show(one: Node, case: Case, took: float, answers: Answers, report: dict[str, Any]) -> bool:
+def ended(one: Node) -> None:
+    """Wait until the index has the end of every call."""
+    begun = time.monotonic()
+    while any(call["state"] == "recording" for call in one.calls()):
+        if time.monotonic() - begun > PATIENCE_SECONDS:
+            raise SystemExit("calls that have ended are still live in the index")
+        time.sleep(0.5)
+
+
+def show(one: Node, case: Case, took: float, cpu: float, answers: Answers, report: dict[str, Any]) -> bool:
     """Print the figures; False if a goal was missed."""
     left, fresh = asyncio.run(remaining(one))
     exact = left == case.held
@@ -167,10 +180,10 @@ def show(one: Node, case: Case, took: float, answers: Answers, report: dict[str,
     times = ", ".join(f"{answers.quantile(share):.0f}" for share in (0.5, 0.99, 1.0))
     print(f"{processes.machine()}\n")
     print(
-        "| recordings erased | seconds | as the dry run said | frames of live calls | lost | /readyz p50, p99, max ms |"
+        "| recordings erased | s | CPU s | as the dry run said | frames of live calls | lost | /readyz p50, p99, max ms |"
     )
-    print("|---|---|---|---|---|---|")
-    print(f"| {len(case.foretold):,} | {took:.1f} | {exact} | {frames:,} | {frames - stored} | {times} ms |")
+    print("|---|---|---|---|---|---|---|")
+    print(f"| {len(case.foretold):,} | {took:.1f} | {cpu:.1f} | {exact} | {frames:,} | {frames - stored} | {times} ms |")
     return exact and frames == stored and report["well"] == LIVE_CALLS and took <= GOAL_SECONDS
 
 
@@ -191,11 +204,12 @@ def main() -> None:
         answers = Answers(one)
         asking = pool.submit(answers.run)
         calling: Future[dict[str, Any]] = pool.submit(simulate, one)
-        took = swept(one)
+        took, cpu = swept(one)
         report = calling.result()
+        ended(one)
         answers.stop()
         asking.result()
-        well = show(one, case, took, answers, report)
+        well = show(one, case, took, cpu, answers, report)
     if case.foretold & case.held or len(case.foretold) + len(case.held) != case.count:
         sys.exit("the dry run named others than those whose time is over and that nobody holds")
     if not well:

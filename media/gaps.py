@@ -33,7 +33,8 @@ class Gaps:
     __slots__ = ("items", "missing_ns")
 
     def __init__(self) -> None:
-        self.items: list[Gap] = []
+        #: Mostly none at all, for which a list would take memory.
+        self.items: tuple[Gap, ...] = ()
         self.missing_ns = 0
 
     def add(self, begin: int, end: int, reason: Reason, ssrc: int = 0, first: int = 0, last: int = CLOSED) -> None:
@@ -41,7 +42,7 @@ class Gaps:
         if end <= begin:
             return
         self.missing_ns += end - begin
-        self.items.append((begin, end, reason.value, ssrc, first, last))
+        self.items = (*self.items, (begin, end, reason.value, ssrc, first, last))
         self._bound()
 
     def holds(self, ssrc: int, extended: int) -> bool:
@@ -54,7 +55,7 @@ class Gaps:
         if at is None:
             return False
         left, own, right = self._split(at, extended)
-        self.items[at : at + 1] = [gap for gap in (left, right) if gap[4] <= gap[5]]
+        self._put(at, at + 1, left, right)
         self.missing_ns -= own[1] - own[0]
         return True
 
@@ -68,21 +69,24 @@ class Gaps:
         before = self.items[at - 1] if at else None
         if before and left[4] > left[5] and before[2:4] == (reason, ssrc) and before[5] == extended - 1:
             at, own = at - 1, (before[0], end, reason.value, ssrc, before[4], extended)
-            self.items[at : at + 2] = [gap for gap in (own, right) if gap[4] <= gap[5]]
+            self._put(at, at + 2, own, right)
         else:
-            self.items[at : at + 1] = [gap for gap in (left, own, right) if gap[4] <= gap[5]]
+            self._put(at, at + 1, left, own, right)
         self._bound()
         return True
 
     def settle(self, withdrawn: int | None = None) -> None:
         """End the silences that were open: as gaps, but those from `withdrawn` on were no gaps."""
-        for at in range(len(self.items) - 1, -1, -1):
-            begin, end, reason, *_, last = self.items[at]
-            if last == UNSETTLED:
-                self.items[at] = (begin, end, reason, 0, 0, CLOSED)
-                if withdrawn is not None and begin >= withdrawn:
-                    self.missing_ns -= end - begin
-                    del self.items[at]
+        kept: list[Gap] = []
+        for gap in self.items:
+            begin, end, reason, *_, last = gap
+            if last != UNSETTLED:
+                kept.append(gap)
+            elif withdrawn is None or begin < withdrawn:
+                kept.append((begin, end, reason, 0, 0, CLOSED))
+            else:
+                self.missing_ns -= end - begin
+        self.items = tuple(kept)
 
     @property
     def burst(self) -> float:
@@ -109,6 +113,10 @@ class Gaps:
                 return at
         return None
 
+    def _put(self, at: int, end: int, *pieces: Gap) -> None:
+        """Replace gaps by others, of which the empty ones are left out."""
+        self.items = (*self.items[:at], *(gap for gap in pieces if gap[4] <= gap[5]), *self.items[end:])
+
     def _split(self, at: int, extended: int) -> tuple[Gap, Gap, Gap]:
         """Give what of a gap lies before a number, on it and behind it; what is empty ends before it begins."""
         begin, end, reason, source, first, last = self.items[at]
@@ -126,4 +134,4 @@ class Gaps:
         while len(self.items) > MAX_GAPS:
             one, two = self.items[0], self.items[1]
             reason = max(one[2], two[2], key=_WEIGHTS.index)  # type: ignore[arg-type]  # a StrEnum equals its text
-            self.items[:2] = [(min(one[0], two[0]), max(one[1], two[1]), reason, 0, 0, CLOSED)]
+            self.items = ((min(one[0], two[0]), max(one[1], two[1]), reason, 0, 0, CLOSED), *self.items[2:])

@@ -28,7 +28,7 @@ class Keyring:
     __slots__ = ("_next_search", "_old_until", "check", "contexts", "rollover", "session", "switched", "tag")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
-        self.contexts = [Context(suite, key, mki)]
+        self.contexts: tuple[Context, ...] = (Context(suite, key, mki),)
         self._next_search = 0
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
@@ -50,15 +50,14 @@ class Keyring:
         """
         if any((each.name, each.key) == (suite, key) for each in self.contexts):
             return False
-        if len(self.contexts) >= MAX_CONTEXTS:
-            del self.contexts[1:]
-        self.contexts.append(Context(suite, key, mki))
+        kept = self.contexts if len(self.contexts) < MAX_CONTEXTS else self.contexts[:1]
+        self.contexts = (*kept, Context(suite, key, mki))
         return True
 
     def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
         """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already."""
         self.switched = False
-        for context in tuple(self.contexts):
+        for context in self.contexts:
             if context is tried:
                 continue
             opened = context.unprotect(packet)
@@ -79,7 +78,7 @@ class Keyring:
     def expire(self, now: int) -> None:
         """Forget keys whose overlap is over."""
         if self._old_until and now > self._old_until:
-            del self.contexts[1:]
+            self.contexts = self.contexts[:1]
             self._old_until = 0
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
@@ -92,10 +91,8 @@ class Keyring:
         return False
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
-        if context in self.contexts:
-            self.contexts.remove(context)
-        self.contexts.insert(0, context)
-        del self.contexts[MAX_CONTEXTS:]
+        others = (each for each in self.contexts if each is not context)
+        self.contexts = (context, *others)[:MAX_CONTEXTS]
         self._old_until = arrival + OVERLAP if any(each.key != context.key for each in self.contexts) else 0
         self.rollover, self.switched = rollover, True
         self._front()

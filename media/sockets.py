@@ -175,5 +175,9 @@ def _port(opened: socket.socket) -> int:
     return int(name[1]) if isinstance(name, tuple) else 0
 
 
+_sizes: dict[int, int] = {}
+
+
 def _granted(opened: socket.socket) -> int:
-    return opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    size = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    return _sizes.setdefault(size, size)  # a handful of sizes, one number each for all sockets

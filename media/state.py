@@ -135,13 +135,13 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         track.current = _source([*numbers, int.from_bytes(window, "big")])
         sources.append(track.current)
         track.last_arrival = track.current.arrival
-    track.sources = sources
+    track.sources = tuple(sources)
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
     track.since = rare.get("since") or track.last_arrival  # versions before the first release had neither
     track.refused = tuple(rare.get("refused", (0, 0)))
     track.gaps = Gaps()
-    track.gaps.items = [tuple(gap) for gap in rare["gaps"]]
+    track.gaps.items = tuple(tuple(gap) for gap in rare["gaps"])
     track.gaps.missing_ns = missing
     track.unsettled = any(gap[-1] == UNSETTLED for gap in track.gaps.items)
     _restore_keys(track, check)

@@ -66,8 +66,8 @@ class Track:
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
         self.connected = False
         self.pure = False
-        #: In the order of their first packets; nearly always one, for which a dict would take three times the memory.
-        self.sources: list[Source] = []
+        #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
+        self.sources: tuple[Source, ...] = ()
         self.current: Source | None = None
         #: (expected, received, lost) of sources that were forgotten.
         self.retired = (0, 0, 0)
@@ -327,11 +327,12 @@ class Track:
             before = self.current
             rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
             source = Source(ssrc, rollover << 16 | sequence)
-            self.sources.append(source)
+            self.sources = (*self.sources, source)
             if before is not None and before.arrival < self.resumed_at and not self.kept:
                 holes.note_time(self, before, arrival, Reason.RESTART)
             if len(self.sources) > MAX_SOURCES:
-                self._retire(self.sources.pop(0))
+                self._retire(self.sources[0])
+                self.sources = self.sources[1:]
         self.current = source
         return source
 

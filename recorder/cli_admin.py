@@ -59,11 +59,16 @@ def create(
 
     Example: recorder admin create anna --customer acme --role admin --role privacy
     """
+    from storage.accounts import AccountsError
+
     settings = load(config)
     _known(role)
     where = _customer(settings, customer)
     accounts = _accounts(settings, where)
-    made = accounts.create(name, role, datetime.now(UTC))
+    try:
+        made = accounts.create(name, role, datetime.now(UTC))
+    except AccountsError as problem:
+        raise WrongUse(str(problem), problem.hint) from None
     try:
         note(settings, where, "account.create", made.account.id, reason=", ".join(made.account.roles))
     except StorageError:

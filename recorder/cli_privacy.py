@@ -57,7 +57,7 @@ def retention(
 
 
 def audit_verify(
-    receipt: Annotated[Path | None, typer.Option(help="Check this erasure receipt instead.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="Check this erasure receipt or record of a request instead.")] = None,
     witness: Annotated[
         Path | None, typer.Option(help="Also hold the logs against checkpoints that a witness kept in this file.")
     ] = None,
@@ -90,6 +90,8 @@ def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool
     found = prove_receipt(_content(path), settings, _wanted(settings, customer))
     if json:
         output.document(found)
+    elif found["ok"] and "request" in found:
+        print(f"Genuine: request {found['request']} of {found['customer']}, {found['outcome']} {found['closed_at']}.")
     elif found["ok"]:
         print(f"Genuine: {found['calls']} calls of {found['customer']}, erased {found['done_at']}.")
     else:

@@ -31,7 +31,7 @@ def demo(
     """Record real SIPREC calls to this very machine over TLS with SRTP, and play them back. Example: recorder demo"""
     from recorder.demo import run_demo
 
-    return run_demo(keep)
+    return run_demo(keep, browser=not no_browser)
 
 
 def simulate(

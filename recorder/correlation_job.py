@@ -36,6 +36,7 @@ class CorrelationJob:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._turn = asyncio.Lock()
+        self._failing: set[str] = set()  # an outage is told once
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.tasks."""
@@ -56,8 +57,11 @@ class CorrelationJob:
                 await self._learn(customer, pause)
                 await self._look(customer, pause)
             except StorageError as problem:
-                self._node.log.fault("correlation.failed", problem, customer=customer.name)
+                if customer.name not in self._failing:
+                    self._node.log.fault("correlation.failed", problem, customer=customer.name)
+                self._failing.add(customer.name)
                 return False
+        self._failing.discard(customer.name)
         return True
 
     async def _learn(self, customer: Customer, pause: Pause) -> None:

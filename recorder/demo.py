@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,13 @@ from recorder import example, making
 from recorder.errors import NotPossible, WrongUse
 from recorder.initialise import initialise, trial_places
 from recorder.listening import channels, snr_db
+from recorder.opening import open_accounts
+from recorder.page_address import invitation
 from recorder.progress import progress
+from recorder.settings_files import load
+from recorder.shell_acts import note
 from recorder.simulate import Party, Plan, Report, run
+from storage.credentials import ROLES
 
 SECONDS = 8.0
 """Length of a call: long enough to hear something, short enough to wait for."""
@@ -77,6 +84,7 @@ class Stage:
             "media.bind": "127.0.0.1",
             "media.ports": media_ports(),
             "admin_api.listen": f"127.0.0.1:{self.api_port}",
+            "admin_api.second_factor": "optional",  # nobody wants to set up an app for a look around
             "customer.name": "demo",
             "customer.sources": ("127.0.0.0/8",),
         }
@@ -85,6 +93,13 @@ class Stage:
             raise WrongUse(f"{self.folder} holds a recorder already.", hint)
         making.write_new(self.config, example.render(changes).encode())
         self.token = initialise(self.config).token or ""
+
+    def invite(self) -> str:
+        """Make an account that may see everything; return its one-time link."""
+        settings = load(self.config)
+        secret, account = open_accounts(settings, "demo").create("demo", ROLES, datetime.now(UTC))
+        note(settings, "demo", "account.create", account.id, reason=", ".join(account.roles))
+        return invitation(settings, "demo", secret)
 
     def start(self) -> None:
         """Start `recorder serve` and wait until it is ready."""
@@ -134,8 +149,8 @@ class Stage:
                 self._daemon.wait()
 
 
-def run_demo(keep: Path | None) -> int:
-    """Run the demo; the exit status."""
+def run_demo(keep: Path | None, *, browser: bool = False) -> int:
+    """Run the demo, and show its page in a `browser` while it is kept; the exit status."""
     folder = (keep or Path(tempfile.mkdtemp(prefix="recorder-demo-"))).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Stage(folder)
@@ -147,8 +162,10 @@ def run_demo(keep: Path | None) -> int:
         print(f"SIP over TLS on 127.0.0.1:{stage.sip_port}, admin API on {stage.api}.")
         reports = asyncio.run(place(stage))
         heard = show(stage, reports)
-        tell_next(stage, kept=keep is not None)
+        link = tell_next(stage, kept=keep is not None)
         if keep is not None:
+            if browser:
+                open_browser(link)
             stage.wait()
     finally:
         stage.stop()
@@ -225,8 +242,9 @@ def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio
     return good
 
 
-def tell_next(stage: Stage, *, kept: bool) -> None:
-    """Say where everything is and how to go on."""
+def tell_next(stage: Stage, *, kept: bool) -> str:
+    """Say where everything is and how to go on; returns the link that signs in to the page."""
+    link = stage.invite()
     print(f"\nEncrypted recordings: {stage.folder / 'data' / 'customers' / 'demo' / 'vault'}")
     print(f"Log, masked:          {stage.folder / 'recorder.log'}")
     if kept:
@@ -237,6 +255,18 @@ def tell_next(stage: Stage, *, kept: bool) -> None:
         print(f"Start it again: {executable()} serve --config {stage.config}")
         print(f"Remove it:      rm -r {stage.folder}")
     print(f"Your own:       {executable()} init --config recorder.toml, then point an SBC at it; see docs/.")
+    print(f"\nAdmin page:     {link.partition('/invitation')[0]}/{'' if kept else '  (once it is started again)'}")
+    print("Its certificate is self-signed, so the browser warns. To sign in, once, within an hour:")
+    print(link)
+    return link
+
+
+def open_browser(link: str) -> None:
+    """Open the page where somebody sits in front of a display; not as root, whom browsers refuse."""
+    if (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and os.geteuid() != 0:
+        import webbrowser
+
+        webbrowser.open(link)
 
 
 def executable() -> str:

@@ -10,7 +10,8 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from recorder.settings import SECTIONS, Customer
+from recorder.settings import SECTIONS
+from recorder.settings_customer import Customer
 from recorder.settings_directory import Directory
 from recorder.settings_sign_in import SignIn
 

@@ -23,8 +23,9 @@ from recorder.rows import forms_of, row_of
 from storage.callrows import CallRow
 from storage.errors import StorageError, SyncFailed
 
-CLOSE_SECONDS = 10.0
-"""A worker that has not sealed a part by then is stuck; the part is recovered instead."""
+CLOSE_SECONDS = 60.0
+"""A part that is not sealed by then is recovered instead, without what waits in the sockets: so not before some workers
+in a row could hang, be noticed and replaced."""
 
 
 class Finishing:

@@ -50,11 +50,10 @@ class Made:
         out = [f"made  {what}" for what in self.made] + [f"kept  {what}" for what in self.kept]
         if self.token:
             out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
-        out += ["", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
         if self.customer:
             words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
-            out.append(f"To sign in to the admin page: {words}")
-        return out
+            out += ["", f"To sign in to the admin page: {words}"]
+        return [*out, "", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
 
 
 def initialise(config: Path) -> Made:

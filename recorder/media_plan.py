@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from media.spec import Dtls, StreamSpec
 from recorder.commands import DtlsKeys, StreamPlan
-from recorder.settings import Customer
+from recorder.settings_customer import Customer
 from recorder.wire import NewCall, Part
 from sip.sdp import Format
 from storage.vault import NewPart

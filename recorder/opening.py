@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.errors import WrongUse
-from recorder.settings import Customer as Configured
 from recorder.settings import Settings
+from recorder.settings_customer import Customer as Configured
 from storage import customers
 from storage.accounts import Accounts
 from storage.credentials import Credentials

@@ -1,13 +1,13 @@
-"""Check audit logs and erasure receipts with the customers' keys, without the daemon and without any database."""
+"""Check audit logs, receipts and records of requests with the customers' keys, without daemon or database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recorder.settings import Customer as Configured
 from recorder.settings import Settings
-from storage import customers, receipts
+from recorder.settings_customer import Customer as Configured
+from storage import caserecords, customers, receipts
 from storage.audit_chain import AuditError, Checkpoint
 from storage.audit_files import AuditFiles
 from storage.receipts import BadReceipt
@@ -47,17 +47,28 @@ def witnessed(data: bytes) -> list[Checkpoint]:
 
 
 def prove_receipt(data: bytes, settings: Settings, wanted: Iterable[Configured]) -> dict[str, Any]:
-    """Check a receipt with the key of the customer it names."""
+    """Check a receipt, or the record of a request, with the key of the customer it names."""
     try:
-        named = receipts.parse(data).get("customer")
+        found = receipts.parse(data)
+        record = found["record"] if isinstance(found.get("record"), dict) else found if "request" in found else None
+        named = (record or found).get("customer")
         configured = next((c for c in wanted if c.name == named), None)
         if configured is None:
             raise BadReceipt("it names no customer of this recorder")
+        if record is not None:
+            return _record(record, configured.name, _key(settings, configured))
         receipt = receipts.verify(data, configured.name, _key(settings, configured))
     except BadReceipt as problem:
         return {"ok": False, "fault": str(problem)}
     shown = {key: receipt[key] for key in ("customer", "erasure", "cause", "done_at")}
     return {"ok": True, "fault": None, **shown, "calls": receipt["counts"]["calls"]}
+
+
+def _record(record: Mapping[str, Any], customer: str, key: Any) -> dict[str, Any]:
+    """Check the record of a request; raises BadReceipt."""
+    caserecords.verify(record, customer, key)
+    shown = {name: record[name] for name in ("customer", "request", "outcome", "closed_at", "erasure")}
+    return {"ok": True, "fault": None, **shown, "reports": len(record["reports"])}
 
 
 def _key(settings: Settings, configured: Configured) -> Any:

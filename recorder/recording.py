@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from sys import intern
 from typing import Any
 
 from recorder import commands as c
@@ -198,7 +199,7 @@ class Recording:
         if self.state is State.NEW:
             self.started = now
             self.call_id = event.request.headers.get("Call-ID", "") or ""
-            self.client = event.request.headers.get("User-Agent")
+            self.client = intern(event.request.headers.get("User-Agent", "") or "") or None  # a few for all calls
             self.state = State.OPENING
         if fresh:
             return [*done, c.OpenSockets(tuple(s.plan() for s in fresh))]
@@ -256,6 +257,7 @@ class Recording:
 
     def _answer(self, now: e.Now) -> list[c.Command]:
         token, ours = self._answer_token or (Token(0), Addresses(""))
+        self._answer_token = None
         first = self.state is State.OPENING
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]

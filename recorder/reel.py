@@ -49,7 +49,7 @@ class Reel:
         self._parked: tuple[int, int, int, int] | None = None
         #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
         self._unwritten = b""
-        self._backlog = bytearray()
+        self._backlog: bytes | bytearray = b""
         self._dropped_from = 0
         self._padded = 0
         self._finished = False
@@ -111,12 +111,13 @@ class Reel:
             return 0
         if self.retry():
             begun, backlog = self._dropped_from, bytes(self._backlog)
-            self._dropped_from, self._backlog = 0, bytearray()
+            self._dropped_from, self._backlog = 0, b""
             if begun:
                 backlog += records.mark(records.ALL_STREAMS, records.Mark.DISK, begun, now - begun)
             self._seal(backlog + data, now)
             return begun
         if len(self._backlog) + len(data) <= MAX_BACKLOG:
+            self._backlog = self._backlog or bytearray()
             self._backlog += data
         elif data:
             self._dropped_from = self._dropped_from or self._written_before

@@ -27,11 +27,13 @@ class Reports:
         self._random = random
         #: When the next reports are due; calls are spread by chance.
         self._next = 0
-        self._pictures: dict[int, Pictures] = {}
+        #: Of streams whose offer takes requests for a picture, if there are any.
+        self._pictures: dict[int, Pictures] | None = None
 
     def watch(self, spec: StreamSpec) -> None:
         """Ask for pictures of a stream whose offer takes such requests."""
         if spec.feedback:
+            self._pictures = self._pictures or {}
             self._pictures.setdefault(spec.stream, Pictures())
 
     def due(self, now: int) -> bool:
@@ -52,7 +54,7 @@ class Reports:
 
     def ask(self, lanes: dict[int, Lanes], now: int) -> None:
         """Ask for the pictures that are wanted."""
-        for number, pictures in self._pictures.items():
+        for number, pictures in (self._pictures or {}).items():
             request = pictures.wanted(lanes[number].track, now)
             if request is not None:
                 _send(lanes[number], now, request)

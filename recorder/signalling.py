@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
+from sys import intern
 from typing import Any
 
 from recorder import events as e
@@ -17,7 +18,7 @@ from recorder.node import Node
 from recorder.reachable import Reachable
 from recorder.recording import Recording
 from recorder.runner import Runner
-from recorder.settings import Customer as Configured
+from recorder.settings_customer import Customer as Configured
 from recorder.settings_values import Siprec, Srtp
 from recorder.silence import Silence
 from recorder.tenancy import normal_address
@@ -50,6 +51,7 @@ class Signalling:
 
     def __init__(self, node: Node, runner: Runner, live: Live) -> None:
         self._node = node
+        self._certify = node.certify  # one bound method for all calls
         self._runner = runner
         self._live = live
         self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
@@ -124,8 +126,8 @@ class Signalling:
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
-        recording.source = normal_address(event.flow.remote[0])
-        recording.agreement.certify = self._node.certify
+        recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
+        recording.agreement.certify = self._certify
         call = LiveCall(recording, customer, leaf, event.session)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -133,8 +135,6 @@ class Signalling:
 
     def _number(self, customer: Customer) -> int:
         """Give a new recording its leaf: from memory, unless there are so few that the disk may be asked for more."""
-        if self._node.disk.away:
-            raise DiskAway
         day = int(self._node.now().wall.timestamp()) // DAY_SECONDS
         take = partial(customer.keys.allocate, day)
         return self._node.disk.within(take) if customer.keys.low(day) else take()

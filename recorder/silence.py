@@ -1,16 +1,18 @@
 """Calls that nothing is heard of: the client is asked whether they still exist, and they end only if it says no.
 
-An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence alone
-proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay silent for
-`silent_seconds` is asked about in its dialog (sip.uac), and asked again after as long if it is still there. One that is
-refused (481, 408) or not answered ends, unless audio came meanwhile. Streams that are held are not silent.
+An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence
+alone proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay
+silent for `silent_seconds` is asked about in its dialog (sip.uac), and asked again after as long if it is still there.
+One that is refused (481, 408) or not answered ends, unless audio came meanwhile. Streams that are held are not silent.
 
 A client that agreed on no timer is not made to: one that could not keep it would lose calls whose audio flows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
+from typing import Any
 
 from recorder import events as e
 from recorder.live import Live, LiveCall
@@ -27,6 +29,10 @@ MOST_AT_ONCE = 50
 
 SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
+
+
+HEARD = ("packets", "late", "duplicates", "rejected")
+"""Counters of packets that came from the client: also such as cannot be decrypted."""
 
 
 class Silence:
@@ -53,13 +59,23 @@ class Silence:
     def answered(self, event: Probed) -> None:
         """End a call whose client does not know it, if it is silent still."""
         call = self._live.by_session(event.session)
-        if call is None or event.status not in GONE:
+        if call is not None and event.status in GONE:
+            self._node.tasks.start(self._end(call, event.status), "silence")
+
+    async def _end(self, call: LiveCall, status: int) -> None:
+        """Have the worker look once more: what it counted last is some seconds old."""
+        figures = await self._node.workers.snapshot(call.id)
+        if call.heard > call.probed or came(call, figures.streams) or not audible(call):
             return
-        if call.heard > call.probed or not audible(call):
-            return
-        self._node.log.warning("call.client_gone", call=call.id, status=event.status)
-        self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=event.status)
+        self._node.log.warning("call.client_gone", call=call.id, status=status)
+        self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=status)
         self._runner.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
+
+
+def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Tell whether a worker has counted more of a call than was known of it; what strangers sent is nothing."""
+    known = [(figures[s.number], s.figures) for s in call.recording.streams if s.number in figures]
+    return any(now[name] > before.get(name, 0) for now, before in known for name in HEARD)
 
 
 def audible(call: LiveCall) -> bool:

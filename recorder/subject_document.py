@@ -1,8 +1,8 @@
 """What a person is told of the calls that concern it: documents as JSON values (docs/formats/subject-report.md); pure.
 
 Of everybody else there is a number only, unless the administrator asks for more: names, numbers, addresses,
-corrections and transcripts may be about others. Who looked is told by role and time, not by name: those who work with the recordings
-are persons too (CJEU C-579/21).
+corrections and transcripts may be about others. Who looked is told by role and time, not by name: those who work with
+the recordings are persons too (CJEU C-579/21).
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ ENGLISH = {
     "files": "{n} transcripts or chats",
     "about": (
         "Times are in UTC. Names, numbers and words of other people are left out where they could be; of them "
-        "only the number is given. Those who looked are named by their task and the time. calls.xlsx and calls.json hold the same "
-        "for programs."
+        "only the number is given. Those who looked are named by their task and the time. "
+        "calls.xlsx and calls.json hold the same for programs."
     ),
     "caller": "called",
     "callee": "was called",
@@ -99,8 +99,8 @@ DEUTSCH = {
     "files": "{n} Abschriften oder Chats",
     "about": (
         "Zeiten sind in UTC. Namen, Nummern und Worte anderer Menschen sind weggelassen, wo das geht; von ihnen "
-        "steht nur die Anzahl da. Wer etwas angesehen hat, ist mit Aufgabe und Zeit genannt. calls.xlsx und calls.json enthalten "
-        "dasselbe für Programme."
+        "steht nur die Anzahl da. Wer etwas angesehen hat, ist mit Aufgabe und Zeit genannt. "
+        "calls.xlsx und calls.json enthalten dasselbe für Programme."
     ),
     "caller": "riefen an",
     "callee": "wurden angerufen",

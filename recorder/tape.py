@@ -64,7 +64,7 @@ class Tape:
         self.generation = 0
         #: errno of the last save, 0 = it went well.
         self._unsaved = 0
-        self._parts: list[tuple[str, int]] = []
+        self._parts: tuple[tuple[str, int], ...] = ()
         self._reel = Reel(new.part, part_fd)
         self._head: bytes | None = None
         self._reports = Reports(random)
@@ -286,7 +286,7 @@ class Tape:
         self.drain(region, now)
         self._reel.finish(b"", now)
         rest = self._reel.remainder
-        self._parts.append((self._reel.name, self._reel.committed))
+        self._parts = (*self._parts, (self._reel.name, self._reel.committed))
         self._reel.close()
         self._reel = Reel(part, descriptor)
         self._head = None
@@ -321,7 +321,8 @@ class Tape:
         out: list[bytes] = []
         if slot is not None:
             head = json.loads(slot.head)
-            self._parts = [(name, length) for name, length in head["parts"]] + [(f"m{slot.part}", slot.committed)]
+            before = [(name, length) for name, length in head["parts"]]
+            self._parts = (*before, (f"m{slot.part}", slot.committed))
             if not self._told:
                 self._pauses.items = [(begin, end) for begin, end in head["pauses"]]
             state.restore(slot.state, {number: lanes.track for number, lanes in self.lanes.items()})
@@ -331,7 +332,7 @@ class Tape:
             self.handshakes.now = at
         if raw:
             self._replay(Relic(raw, region.workbench), out)
-        last = max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+        last = self.heard
         out.append(
             records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
         )
@@ -363,6 +364,11 @@ class Tape:
         return self._reel.name
 
     @property
+    def heard(self) -> int:
+        """Give when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
+        return max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+
+    @property
     def trouble(self) -> int:
         """Give the errno of the last failed write of the part or the spool, 0 = all is well."""
         return self._reel.trouble or self._unsaved
@@ -370,7 +376,7 @@ class Tape:
     @property
     def parts(self) -> tuple[tuple[str, int], ...]:
         """Give the parts before with their committed lengths."""
-        return tuple(self._parts)
+        return self._parts
 
     def figures(self) -> tuple[dict[str, Any], ...]:
         """Give everything known of the streams."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from recorder.settings import Customer
+from recorder.settings_customer import Customer
 
 MAX_KNOWN = 1_000
 """Authorities remembered, by file and its age."""

@@ -73,6 +73,7 @@ class Worker:
         self._next_beat = self._next_stats = 0.0
         self._troubled: set[str] = set()
         self._shaking: set[str] = set()
+        self._adopted = False
         self._next_shake = 0.0
         self._overflow = Overflow(dropped, widen)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
@@ -155,7 +156,7 @@ class Worker:
 
     def _work(self) -> bool:
         """Drain every call once; False if main is gone."""
-        for number, tape in enumerate(list(self._tapes.values()), 1):
+        for number, tape in enumerate(self._in_turn(), 1):
             # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
             if tape.paused and not self._listen():
                 return False
@@ -168,6 +169,14 @@ class Worker:
                 if not self._listen():
                     return False
         return True
+
+    def _in_turn(self) -> list[Tape]:
+        """Give all calls; after a worker that died, those first that have waited longest: some may die in a row."""
+        tapes = list(self._tapes.values())
+        if self._adopted:
+            self._adopted = False
+            tapes.sort(key=lambda tape: tape.heard)
+        return tapes
 
     def _guard(self, call: str, act: Callable[[], Any]) -> None:
         """Do something for a call; whatever goes wrong ends our part in this call alone, main decides what next."""
@@ -228,6 +237,7 @@ class Worker:
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
+        self._adopted = True
         self._await_keys(tape)
 
     def _change(self, message: wire.Change, descriptors: list[int]) -> None:

@@ -21,6 +21,7 @@ SWEEP_FLOOR = 1024
 # Kind of owner and its key, which only the owner reads.
 Owner = tuple[str, Any]
 Due = tuple[Owner, str]
+Entry = tuple[float, int, Due]
 
 
 class Timers:
@@ -29,8 +30,8 @@ class Timers:
     __slots__ = ("_count", "_heap", "_live")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Due]] = []
-        self._live: dict[Due, tuple[float, int]] = {}
+        self._heap: list[Entry] = []
+        self._live: dict[Due, Entry] = {}  # the entry of the heap that counts
         self._count = 0
 
     def __len__(self) -> int:
@@ -41,8 +42,8 @@ class Timers:
         """Let a timer fire at a time; an earlier setting of the same name is forgotten."""
         self._count += 1
         due = (owner, letter)
-        self._live[due] = (at, self._count)
-        heapq.heappush(self._heap, (at, self._count, due))
+        self._live[due] = entry = (at, self._count, due)
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._live) + SWEEP_FLOOR:
             self._sweep()
 
@@ -59,9 +60,9 @@ class Timers:
     def next(self) -> float | None:
         """Return the earliest deadline, None if there is none."""
         while self._heap:
-            at, count, due = self._heap[0]
-            if self._live.get(due) == (at, count):
-                return at
+            entry = self._heap[0]
+            if self._live.get(entry[2]) is entry:
+                return entry[0]
             heapq.heappop(self._heap)
         return None
 
@@ -75,5 +76,5 @@ class Timers:
         return due
 
     def _sweep(self) -> None:
-        self._heap = [(at, count, due) for due, (at, count) in self._live.items()]
+        self._heap = list(self._live.values())
         heapq.heapify(self._heap)

@@ -9,6 +9,7 @@ and `remove`; whoever promises durability waits on a `storage.sync.Syncer` after
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,6 +40,9 @@ __all__ = ["NewPart", "OpenPart", "PartRef", "Vault"]
 
 # Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
 MAX_HOLE = 2
+# Folders that files are unlinked in at once: on a busy disk each unlink waits for the journal of the file system, and
+# those of one folder for each other. 40,000 files in ten folders took 9 to 14 s instead of 44 to 75 s.
+UNLINKERS = 4
 
 
 class Vault:
@@ -270,16 +274,20 @@ class Vault:
         for name, places in gone.items():
             for folder in places:
                 folders.setdefault(folder, []).append(name)
-        for folder, some in folders.items():
-            _unlink(folder, some)
+        if folders:
+            with ThreadPoolExecutor(min(len(folders), UNLINKERS), "unlink") as pool:
+                list(pool.map(_unlink, folders, folders.values()))
         return len(gone)
 
 
 def _unlink(folder: Path, some: Iterable[str]) -> None:
     """Take names out of one folder, durably, with one walk to it and one sync."""
-    with disk_errors("remove parts of recordings"), suppress(FileNotFoundError):
-        with opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd:
-            for name in some:
-                with suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=fd)
-            os.fsync(fd)
+    with (
+        disk_errors("remove parts of recordings"),
+        suppress(FileNotFoundError),
+        opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd,
+    ):
+        for name in some:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+        os.fsync(fd)

@@ -17,6 +17,8 @@ from admin_api.roles import Action, is_id
 SOUNDS = ("wav", "flac", "opus", "mp3")
 """Formats that a call can be downloaded in besides mkv (with pictures) and pcap (packets as they came)."""
 TABLES = ("xlsx", "csv", "json")
+MAYBE = ("paused", "ended_at", "direction", "source", "hold_reason", "held_since", "held_by")
+"""Members of a call's document that are not there in every call."""
 CONFIRM = 8
 """Digits of a call's id that are typed before it is erased: whoever does looks at the call that is meant."""
 
@@ -53,7 +55,7 @@ def _values(call: Mapping[str, Any]) -> dict[str, Any]:
     streams = [_stream(stream, parties) for stream in call.get("streams") or ()]
     kinds = {stream["media"] for stream in streams}
     return {
-        "call": {"paused": False, "hold_reason": None, "held_since": None, "held_by": None, **call},
+        "call": {**dict.fromkeys(MAYBE), **call},
         "row": glance(call),
         "parties": parties,
         "streams": streams,

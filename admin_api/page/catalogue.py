@@ -10,12 +10,15 @@ from admin_api.page import (
     call_sound,
     calls,
     erasures,
+    export_new,
+    exports,
     home,
     incidents,
     request_steps,
     requests,
     retention,
     system,
+    users,
 )
 from admin_api.page.views import View
 from admin_api.roles import RULES
@@ -28,6 +31,9 @@ VIEWS: tuple[View, ...] = (
     *call_acts.VIEWS,
     *requests.VIEWS,
     *request_steps.VIEWS,
+    *export_new.VIEWS,
+    *exports.VIEWS,
+    *users.VIEWS,
     *retention.VIEWS,
     *erasures.VIEWS,
     *audit.VIEWS,

@@ -22,6 +22,19 @@ GET /exports                privacy admin
 GET /exports/{id}           privacy admin
 GET /exports/{id}/file      privacy admin
 DELETE /exports/{id} privacy admin
+GET /column-sets            privacy admin
+PUT /column-sets/{id}       privacy admin
+DELETE /column-sets/{id}    privacy admin
+POST /requests              privacy admin
+GET /requests               privacy admin
+GET /requests/{id}          privacy admin
+GET /requests/{id}/candidates privacy admin
+PUT /requests/{id}/selection privacy admin
+POST /requests/{id}/report  privacy admin
+GET /requests/{id}/report   privacy admin
+GET /requests/{id}/report/file privacy admin
+POST /requests/{id}/erasure privacy admin
+POST /requests/{id}/close   privacy admin
 GET /retention              privacy admin
 PUT /retention              admin
 POST /retention/preview     privacy admin
@@ -32,7 +45,10 @@ POST /erasures/{id}/approve approver
 GET /waiver                 privacy approver admin
 PUT /waiver                 admin
 GET /users                  privacy admin
+POST /users                 privacy admin
+PUT /users                  privacy admin
 GET /users/{id}             privacy admin
+PUT /users/{id}             privacy admin
 GET /users/{id}/export      privacy admin
 POST /users/{id}/unmap      privacy admin
 DELETE /users/{id}          privacy admin

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import ssl
 import subprocess
 import sys
 import wave
 from pathlib import Path
+
+import httpx2
 
 
 def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
@@ -16,9 +21,32 @@ def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("  heard: ") == 4
     assert "Traceback" not in done.stderr
+    link = done.stdout.splitlines()[-1]
+    assert re.fullmatch(r"https://localhost:[0-9]+/invitation\?customer=demo&key=[0-9a-f]{64}", link)
     (folder,) = tmp_path.glob("recorder-demo-*")
     files = sorted(p.name for p in (folder / "audio").iterdir())
     assert files == ["g711.wav", "opus.wav"]
     with wave.open(str(folder / "audio" / "g711.wav")) as file:
         assert (file.getnchannels(), file.getframerate()) == (2, 8000)
         assert file.getnframes() >= 8000 * 7
+
+
+def test_a_demo_that_is_kept_lets_somebody_in_to_hear_its_calls(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    command = [sys.executable, "-u", "-m", "recorder", "demo", "--keep", str(folder), "--no-browser"]
+    demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        lines = iter(demo.stdout.readline, "")  # type: ignore[union-attr]  # a pipe was asked for
+        link = next(line.strip() for line in lines if "/invitation?" in line)
+        context = ssl.create_default_context(cafile=folder / "admin.crt")
+        with httpx2.Client(verify=context, base_url=link.partition("/invitation")[0]) as browser:
+            page = browser.get(link)
+            assert page.status_code == 200
+            key = link.rpartition("=")[2]
+            form = {"customer": "demo", "key": key, "password": "a fine passphrase", "again": "a fine passphrase"}
+            assert browser.post("/invitation", data=form).status_code == 303
+            assert "Anna Schmidt" in browser.get("/calls").text
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) in (0, 1)  # whether every voice was heard is the story above
+        demo.stdout.close()  # type: ignore[union-attr]  # the same

@@ -19,7 +19,7 @@ def test_touching_gaps_of_one_reason_are_told_as_one() -> None:
 def test_no_time_is_no_gap() -> None:
     gaps = Gaps()
     gaps.add(20, 20, Reason.LOSS)
-    assert (gaps.items, gaps.missing_ns) == ([], 0)
+    assert (gaps.items, gaps.missing_ns) == ((), 0)
 
 
 def test_beyond_the_limit_the_oldest_become_one_and_the_sum_stays() -> None:

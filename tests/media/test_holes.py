@@ -170,7 +170,7 @@ def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None
     track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
     track.since = BEGIN
     holes.finish(track, BEGIN + 4999 * MS)
-    assert track.gaps.items == []
+    assert track.gaps.items == ()
     holes.finish(track, BEGIN + 30 * SECOND * MS)
     assert track.gaps.listed() == [(BEGIN, BEGIN + 30 * SECOND * MS, "no media")]
 
@@ -179,7 +179,7 @@ def test_what_need_not_send_all_the_time_has_no_silence() -> None:
     track = Track(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
     track.since = BEGIN
     holes.finish(track, BEGIN + 30 * SECOND * MS)
-    assert track.gaps.items == []
+    assert track.gaps.items == ()
 
 
 def test_a_stream_that_stops_is_a_gap_from_its_last_packet_on() -> None:

@@ -56,7 +56,7 @@ def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
     track, wire, out = heard(True, 20 + WINDOW, first=65530, missing=10)
     (source,), wrap = track.sources, 1 << 16
     source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
-    track.gaps.items = [(*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items]
+    track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
     track.receive(lane_of([wire[10]], [at(WINDOW + 20)]), 1, out)
     assert (track.late, track.rejected) == (1, 0)
 

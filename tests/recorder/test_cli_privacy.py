@@ -15,6 +15,7 @@ from recorder.opening import open_customer
 from recorder.settings_files import load
 from storage.audit_chain import Act
 from storage.customers import Customer, open_keys
+from storage.requests import Asked, Kind, Step
 from storage.roots import RootSecret, load_root
 from tests.storage.house import permit, record
 
@@ -137,6 +138,22 @@ def test_a_receipt_is_proven_offline(place: Place, capsys: pytest.CaptureFixture
     path.write_text("no receipt")
     assert place.run("audit", "verify", "--receipt", str(path)) == 1
     assert place.run("audit", "verify", "--receipt", str(place.folder / "none.json")) == 3
+
+
+def test_the_record_of_a_request_is_proven_offline(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    async def close(acme: Customer) -> Any:
+        asked = Asked(("Mira Okafor",), None)
+        case = await acme.requests.file((Kind.ACCESS,), asked, received_at=acme.now(), by="paula")
+        over = await acme.requests.close(case.id, Step.REFUSED, "unfounded", by="paula")
+        return over.noted["record"]
+
+    path = place.folder / "record.json"
+    path.write_text(json.dumps(made := place.do(close)))
+    assert place.run("audit", "verify", "--receipt", str(path)) == 0
+    assert f"Genuine: request {made['request']} of acme, refused" in capsys.readouterr().out
+    path.write_text(json.dumps({**made, "ground": "other"}))
+    assert place.run("audit", "verify", "--receipt", str(path)) == 1
+
 
 
 def test_a_wrong_root_secret_is_no_verdict(place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from media import records
 from recorder import control
 from recorder.control import ControlPart, padding, record
+from recorder.disk import Disk, DiskAway
 from recorder.errors import NotPossible
 from storage.container import CONTROL_SEGMENT, HEADER, PartSecret, Reader, new_part
 from storage.vault import NewPart
@@ -21,12 +23,12 @@ from storage.vault import NewPart
 class Tape:
     """A control part and what can be read back of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
         self.path = folder / "c1"
         self.fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
         header, self.secret = new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)
         os.write(self.fd, header)
-        self.part = ControlPart("c1", NewPart(self.path, self.fd, self.secret))
+        self.part = ControlPart("c1", NewPart(self.path, self.fd, self.secret), disk)
 
     def kept(self, *, live: bool = False) -> list[tuple[int, bytes]]:
         data = self.path.read_bytes()
@@ -107,6 +109,39 @@ def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, m
     os.close(full)
     tape.part.finish()
     assert {kind for kind, _ in tape.kept()} == {16}
+
+
+def test_what_is_kept_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
+    go, faults = threading.Event(), list[Exception]()
+    disk = Disk(faults.append, 0.05)
+    tape = Tape(tmp_path, disk)
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    disk.begin(lambda: go.wait(10))
+    for body in (b"second", b"x" * control.MAX_HELD):
+        tape.part.keep(17, body)
+        with pytest.raises(DiskAway):
+            tape.part.flush()
+    assert tape.kept(live=True) == [(16, b"first")]
+    tape.part.seal()
+    disk.begin(tape.part.finish)
+    go.set()
+    disk.close()
+    assert tape.kept() == [(16, b"first"), (17, b"second"), (17, b"x" * control.MAX_HELD)]
+    assert faults == []
+
+
+def test_a_part_is_not_closed_under_the_hands_of_the_disk(tmp_path: Path) -> None:
+    go = threading.Event()
+    disk = Disk(lambda _: None, 0.05)
+    tape = Tape(tmp_path, disk)
+    disk.begin(lambda: go.wait(10))
+    tape.part.abandon()
+    os.fstat(tape.fd)
+    go.set()
+    disk.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(tape.fd)
 
 
 def test_closing_twice_closes_once(tape: Tape) -> None:

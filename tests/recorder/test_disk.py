@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,11 +55,13 @@ def broken() -> None:
 
 
 def test_what_a_healthy_disk_does_is_done_when_the_call_returns() -> None:
+    began = time.monotonic()
     with disk(LONG) as (one, faults):
         assert [one.within(lambda n=n: n * n) for n in range(3)] == [0, 1, 4]  # type: ignore[misc]  # a default of a lambda
         with pytest.raises(OSError, match="broken"):
             one.within(broken)
         assert not one.away
+    assert time.monotonic() - began < LONG
     assert faults == []
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from recorder.proving import prove, prove_receipt, witnessed
 from recorder.settings_files import load
-from storage import receipts
+from storage import caserecords, receipts
 from storage.audit_chain import Act
 from storage.customers import Customer, audit_key, open_keys
+from storage.requestrows import Case, Kind, State, due
 from storage.roots import load_root
 from tests.recorder.test_cli_privacy import Place
 from tests.storage.house import NOON
@@ -70,3 +71,16 @@ def test_a_receipt_is_checked_with_the_key_of_the_customer_it_names(tmp_path: Pa
     assert (found["ok"], found["calls"], found["erasure"]) == (True, 1, "e")
     for data in (json.dumps({**made, "customer": "beta"}), json.dumps({**made, "cause": "x"}), "[]"):
         assert prove_receipt(data.encode(), settings, settings.customers)["ok"] is False
+
+
+def test_the_record_of_a_request_is_checked_alone_and_in_the_answer_about_it(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    settings = load(place.config)
+    key = audit_key(open_keys(tmp_path / "data", "acme", load_root(settings.keys.root)))
+    over = Case("r", State.DONE, (Kind.ACCESS,), NOON, due(NOON), NOON, "paula", NOON, None, closed_at=NOON, closed_by="p")
+    made = caserecords.sign(key, "acme", over)
+    for data in (made, {"id": "r", "state": "done", "record": made}):
+        found = prove_receipt(json.dumps(data).encode(), settings, settings.customers)
+        assert (found["ok"], found["request"], found["outcome"], found["reports"]) == (True, "r", "done", 0)
+    for change in ({"customer": "beta"}, {"outcome": "refused"}, {"signature": "00"}, {"more": 1}):
+        assert prove_receipt(json.dumps({**made, **change}).encode(), settings, settings.customers)["ok"] is False

@@ -69,7 +69,11 @@ def test_every_format_is_made(tmp_path: Path, form: Container) -> None:
 
 def test_a_picture_of_the_sound_names_loudness_and_gaps_of_each_channel(tmp_path: Path) -> None:
     later = run(LOUD, seq=1100, ts=5000 + 16_000 + 8000, at=3000)
-    with part_of(tmp_path, "m1", run(LOUD)) as one, part_of(tmp_path, "m2", later) as two, output(tmp_path) as (fd, path):
+    with (
+        part_of(tmp_path, "m1", run(LOUD)) as one,
+        part_of(tmp_path, "m2", later) as two,
+        output(tmp_path) as (fd, path),
+    ):
         status, _ = work(job_of(PEAKS, fd, one, two, streams=2))
     shown = json.loads(path.read_bytes())
     assert (status, shown["seconds"], len(shown["channels"])) == (0, 5, 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder import wire
 from recorder.live import LiveCall
 from recorder.silence import MOST_AT_ONCE, Silence
 from sip.events import Probed
@@ -29,13 +30,14 @@ def asked(one: Stage) -> list[Request]:
     return [m for m in map(parse, one.said) if isinstance(m, Request) and m.method in ("OPTIONS", "UPDATE")]
 
 
-def answer(one: Stage, question: Request, status: int) -> None:
-    """Let the client answer."""
+async def answer(one: Stage, question: Request, status: int) -> None:
+    """Let the client answer, and wait for what follows from it."""
     names = ("Via", "From", "To", "Call-ID", "CSeq")
     head = [f"SIP/2.0 {status} Whatever", *(f"{n}: {v}" for n in names for v in question.headers.all(n))]
     data = "\r\n".join([*head, "Content-Length: 0", "", ""]).encode()
     one.node.endpoint.receive_datagram(data, FLOW, time.monotonic())
     one.flush()
+    await one.until(lambda: "silence" not in one.node.tasks.names())
 
 
 def look(one: Stage) -> list[Request]:
@@ -55,7 +57,7 @@ def test_a_silent_call_that_its_client_does_not_know_ends_whole(tmp_path: Path, 
             (question,) = look(one)
             assert look(one) == []
             assert call.recording.alive
-            answer(one, question, status)
+            await answer(one, question, status)
             assert not call.recording.alive
             await one.until(lambda: not len(one.live))
             assert (call.recording.shown_state(), call.recording.reason) == ("complete", "dialog-gone")
@@ -74,7 +76,7 @@ def test_a_client_that_answers_anything_else_keeps_its_call_and_is_asked_again_l
             call = one.invite()
             silent(call)
             (question,) = look(one)
-            answer(one, question, status)
+            await answer(one, question, status)
             assert call.recording.alive
             assert look(one) == []
             silent(call)
@@ -90,7 +92,25 @@ def test_a_call_that_speaks_again_goes_on_whatever_the_client_says(tmp_path: Pat
             silent(call)
             (question,) = look(one)
             call.heard = time.monotonic()
-            answer(one, question, 481)
+            await answer(one, question, 481)
+            assert call.recording.alive
+
+    asyncio.run(story())
+
+
+def test_audio_that_came_behind_the_last_count_keeps_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+
+            async def snapshot(_: str) -> wire.Figures:
+                zero = dict.fromkeys("packets late duplicates rejected".split(), 0)
+                return wire.Figures(call.id, 1, ({**zero, "stream": 0}, {**zero, "stream": 1, "packets": 1}))
+
+            silent(call)
+            (question,) = look(one)
+            monkeypatch.setattr(one.node.workers, "snapshot", snapshot)
+            await answer(one, question, 481)
             assert call.recording.alive
 
     asyncio.run(story())
@@ -119,7 +139,7 @@ def test_a_call_held_while_its_client_was_asked_does_not_end(tmp_path: Path) -> 
             silent(call)
             (question,) = look(one)
             one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "inactive", version=2), to=one.tag()))
-            answer(one, question, 481)
+            await answer(one, question, 481)
             assert call.recording.alive
 
     asyncio.run(story())

@@ -83,7 +83,9 @@ def test_what_is_in_it_and_nothing_of_anybody_else(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         await acme.annotations.add(row.id, "Tove Lind says the name is spelt Okafor.", "paula")
-        await acme.attachments.add(row.id, "transcript", "text/vtt", b"WEBVTT\n\nsecret words", "paula", title="Tove Lind")
+        await acme.attachments.add(
+            row.id, "transcript", "text/vtt", b"WEBVTT\n\nsecret words", "paula", title="Tove Lind"
+        )
         case, data = await reported(acme, job, await confirmed(acme, row), media="opus")
         files = unpacked(data)
         assert [name for name in files if "/x" not in name and "/_" not in name and "/d" not in name] == [
@@ -188,21 +190,24 @@ def test_until_when_it_is_kept_and_why(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("age") is None, reason="age is not installed (Debian: apt-get install age)")
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed (Debian: apt-get install unzip)")
 def test_age_opens_it_and_unzip_unpacks_it(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    said = subprocess.run(["age-keygen", "-o", key], capture_output=True, check=True, text=True).stderr
+    made: list[str] = []
+
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
-        key = tmp_path / "key"
-        said = subprocess.run(["age-keygen", "-o", key], capture_output=True, check=True, text=True).stderr
         row = await called(acme)
         case = await confirmed(acme, row)
         case, data = await reported(acme, job, case, media="wav", recipient=said.split()[-1])
         assert case.reports[0]["encrypted"] == "recipient" and b"Mira" not in data
         (tmp_path / "r.age").write_bytes(data)
-        subprocess.run(["age", "-d", "-i", key, "-o", tmp_path / "r.zip", tmp_path / "r.age"], check=True)
-        done = subprocess.run(["unzip", "-d", tmp_path / "to", tmp_path / "r.zip"], check=False, capture_output=True)
-        assert done.returncode == 0, done.stderr
-        assert (tmp_path / f"to/media/{row.id}.wav").read_bytes() == b"wav of [0, 1]"
-        assert "Mira Okafor" in (tmp_path / "to/report.html").read_text()
+        made.append(row.id)
 
     tell(tmp_path, story)
+    subprocess.run(["age", "-d", "-i", key, "-o", tmp_path / "r.zip", tmp_path / "r.age"], check=True)
+    done = subprocess.run(["unzip", "-d", tmp_path / "to", tmp_path / "r.zip"], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / f"to/media/{made[0]}.wav").read_bytes() == b"wav of [0, 1]"
+    assert "Mira Okafor" in (tmp_path / "to/report.html").read_text()
 
 
 def test_a_passphrase_opens_it_and_is_forgotten(tmp_path: Path) -> None:
@@ -220,7 +225,7 @@ def test_a_passphrase_opens_it_and_is_forgotten(tmp_path: Path) -> None:
 def test_nothing_lies_in_the_clear_on_the_disk(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         case, _ = await reported(acme, job, await confirmed(acme, await called(acme)), media="wav")
-        asked, _ = await acme.requests.report(case.id, Wanted(passphrase=SECRET), by="paula")
+        await acme.requests.report(case.id, Wanted(passphrase=SECRET), by="paula")
         await acme.database.scrub()
         raw = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
         for word in (b"Mira", b"123456", b"wav of", b"letter 7", b"report.html", SECRET.encode()):
@@ -248,7 +253,7 @@ def test_a_call_that_is_being_erased_is_left_out_and_one_that_goes_meanwhile_tak
         rows = [await called(acme) for _ in range(2)]
         case = await confirmed(acme, *rows)
         acme.keys.cut(rows[0].leaf)
-        case, data = await reported(acme, job, case)
+        case, _ = await reported(acme, job, case)
         assert case.reports[0]["calls"] == [rows[1].id]
 
         async def gone() -> None:
@@ -269,7 +274,7 @@ def test_progress_is_told_and_a_restart_begins_anew(tmp_path: Path) -> None:
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         rows = [await called(acme) for _ in range(3)]
-        case, export = await acme.requests.report((await confirmed(acme, *rows)).id, Wanted(media="wav"), by="paula")
+        _, export = await acme.requests.report((await confirmed(acme, *rows)).id, Wanted(media="wav"), by="paula")
         seen: list[Any] = []
 
         async def look() -> None:

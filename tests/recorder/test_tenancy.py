@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.settings import Customer
+from recorder.settings_customer import Customer
 from recorder.tenancy import Tenants, customer_of, normal_address
 
 

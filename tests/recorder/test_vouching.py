@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.settings import Customer
+from recorder.settings_customer import Customer
 from recorder.vouching import Vouching
 from tests.journeys.sbc import Authority
 

@@ -284,6 +284,27 @@ def reasons(figures: dict[str, Any]) -> list[str]:
     return [why for _, _, why in figures["gaps"]]
 
 
+def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path: Path) -> None:
+    class Call:
+        paused, trouble = False, 0
+
+        def __init__(self, number: int) -> None:
+            self.id, self.heard = str(number), number
+
+        def drain(self, *_: object) -> None:
+            drained.append(self.heard)
+
+    drained: list[int] = []
+    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, other:
+        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
+        worker._tapes = {str(n): Call(n) for n in (3, 0, 2, 1)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._adopted = True
+        worker._work()
+        worker._work()
+    assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
+
+
 def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)

@@ -80,7 +80,7 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
         work.derived = forget
         await work.cut([Doomed(gone.id, gone.leaf)], NOON)
         await work.unlink([Doomed(gone.id, gone.leaf)])
-        await work.remove([gone.id])
+        await work.remove([Doomed(gone.id, gone.leaf)])
         assert derived == [gone.id]
         assert not acme.keys.keeps(leaf)
         async with acme.database.reading() as connection:
@@ -102,7 +102,7 @@ def test_verification_finds_a_key_a_file_a_row(tmp_path: Path) -> None:
             await work.verify(doomed)
         with pytest.raises(NotErased, match="rows"):
             await work.verify(doomed)
-        await work.remove([row.id])
+        await work.remove(doomed)
         await work.verify(doomed)
         token = {"day": row.day, "token": 1, "leaf": row.leaf}
         async with acme.database.writing() as connection:

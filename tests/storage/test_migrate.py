@@ -58,3 +58,30 @@ def _start_over(connection: sa.Connection) -> None:
 
 def _differences(connection: sa.Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def test_calls_of_before_users_were_looked_for_are_looked_at(url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        database = await Database.open(url, "older", tmp_path, NOW)
+        for users, walk in ((0, None), (1, 1 << 62)):
+            async with database.writing() as connection:
+                await connection.run_sync(_start_over)
+                await connection.run_sync(upgrade, "0001")
+                await connection.execute(_OLD_CALL, {"x": b"x", "no": False})
+                if users:
+                    await connection.execute(_OLD_USER, {"x": b"x"})
+                await connection.run_sync(upgrade)
+                assert await connection.scalar(sa.select(metadata.tables["calls"].c.matched)) is True
+                assert await connection.scalar(sa.select(metadata.tables["matching"].c.walk)) == walk
+        await database.close()
+
+    asyncio.run(story())
+
+
+_OLD_CALL = sa.text(
+    "INSERT INTO calls (id, leaf, day, state, started_at, duration_ms, size_bytes, hold, version, sealed) "
+    "VALUES ('c', 7, 1, 1, 0, 1, 1, :no, 1, :x)"
+)
+_OLD_USER = sa.text(
+    "INSERT INTO users (id, state, source, updated_at, leaf, sealed) VALUES ('u', 'active', 'csv', 1, 8, :x)"
+)

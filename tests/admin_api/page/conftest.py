@@ -14,6 +14,7 @@ from admin_api.auth import Principal
 from admin_api.page.site import COOKIE
 from admin_api.roles import Role
 from tests.admin_api.conftest import Service
+from tests.admin_api.page.doorstep import Doorstep
 
 
 class Browser:
@@ -63,3 +64,25 @@ def browse(service: Service) -> Iterator[Callable[..., Browser]]:
     yield browse
     for browser in made:
         browser.client.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
+    made = Doorstep(tmp_path_factory.mktemp("door"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def door(house: Doorstep) -> Iterator[Doorstep]:
+    """A door where a password alone may do."""
+    house.empty()
+    yield house
+    assert not house.faults
+
+
+@pytest.fixture
+def strict(door: Doorstep) -> Doorstep:
+    """A door where it may not."""
+    door.family.second_factor_required = True
+    return door

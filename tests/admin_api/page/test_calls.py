@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 
@@ -12,13 +13,14 @@ from admin_api.roles import Role
 from storage.calls import CallState
 from tests.admin_api.conftest import row
 
+NUMBERS = itertools.count(77)  # a call that has ended does not begin again
 CALLER = {"role": "caller", "name": "Mira <b>Okafor</b>", "number": "+49301", "uri": None}
 
 
 @pytest.fixture
 def live(service):
     """A call under way, known to the index and to the daemon."""
-    made, forms = row(77, "acme", state=CallState.RECORDING, ended_at=None, duration_ms=0)
+    made, forms = row(next(NUMBERS), "acme", state=CallState.RECORDING, ended_at=None, duration_ms=0)
     service.run(service.customers["acme"].calls.put([made], [forms]))
     shown = {"id": made.id, "state": "recording", "duration_ms": 65_000, "parties": [CALLER], "paused": False}
     service.desk.live["acme", made.id] = shown
@@ -33,8 +35,8 @@ def searches(service):
 
 def test_the_newest_call_is_first_and_each_leads_to_its_page(browse):
     page = browse(Role.PRIVACY).get("/calls")
-    ids = [id for id in re.findall(r'href="/calls/([0-9a-f-]{36})"', page.text) if "00000000004d" not in id]
-    assert ids == [f"00000001-0000-4000-8000-{number:012x}" for number in (2, 1, 0)]
+    ids = re.findall(r'href="/calls/([0-9a-f-]{36})"', page.text)
+    assert ids[-3:] == [f"00000001-0000-4000-8000-{number:012x}" for number in (2, 1, 0)]
     assert "Ada Acme" in page.text and "Ada Beta" not in page.text
 
 

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from storage.account import Account
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
-
-
-@pytest.fixture
-def door(tmp_path: Path) -> Iterator[Doorstep]:
-    made = Doorstep(tmp_path)
-    yield made
-    made.close()
-    assert not made.faults
-
-
-@pytest.fixture
-def strict(tmp_path: Path) -> Iterator[Doorstep]:
-    made = Doorstep(tmp_path, required=True)
-    yield made
-    made.close()
-    assert not made.faults
 
 
 def test_name_and_password_lead_to_the_page_that_was_asked_for(door: Doorstep) -> None:

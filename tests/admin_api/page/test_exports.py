@@ -1,0 +1,76 @@
+"""Exports on the page: the list, one of them, its file, its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.roles import Role
+from tests.admin_api.test_exports import NOBODY, make
+
+
+def ask(service, **body):
+    made = service.ask("/exports", "privacy", method="POST", json={"reason": "Art. 15", "calls": [NOBODY], **body})
+    return made.json()["id"]
+
+
+def test_what_is_being_made_shows_how_far_it_is_and_renews_itself(service, browse):
+    id = ask(service)
+    service.customers["acme"].exports.progress[id] = (3, 7)
+    browser = browse(Role.PRIVACY)
+    assert "3 of 7 calls" in browser.text("/exports") and "3 of 7 calls" in browser.text(f"/exports/{id}")
+    assert '<progress value="3" max="7">' in browser.get(f"/exports/{id}").text
+    before = len(service.acts())
+    for _ in range(3):
+        part = browser.get("/exports", headers={"HX-Request": "true"}).text
+        assert part.lstrip().startswith('<div id="list"') and 'hx-trigger="every 2s"' in part
+        part = browser.get(f"/exports/{id}", headers={"HX-Request": "true"}).text
+        assert part.lstrip().startswith('<div id="state"')
+    assert len(service.acts()) == before + 2
+    browser.post(f"/exports/{id}/cancel")
+
+
+def test_what_is_ready_is_fetched_and_given_up(service, browse):
+    id = ask(service, format="csv", columns=["id"])
+    make(service, id, b"id\r\n")
+    browser = browse(Role.PRIVACY)
+    page = browser.get(f"/exports/{id}").text
+    assert f'href="/exports/{id}/file"' in page and "1 column" in page and "hx-get" not in page
+    file = browser.get(f"/exports/{id}/file")
+    assert file.content == b"id\r\n" and file.headers["content-disposition"].startswith("attachment")
+    assert browser.post(f"/exports/{id}/cancel").headers["location"] == "/exports"
+    gone = browser.get(f"/exports/{id}/file")
+    assert gone.status_code == 404 and "holds a call that was erased" in gone.text
+
+
+def test_a_file_that_is_not_ready_is_said_in_words(service, browse):
+    id = ask(service)
+    answer = browse(Role.PRIVACY).get(f"/exports/{id}/file")
+    assert answer.status_code == 409 and "not done yet" in answer.text and "<html" in answer.text
+
+
+def test_a_failure_says_why(service, browse):
+    id = ask(service)
+    service.run(service.customers["acme"].exports.fail(id, "The disk is full."))
+    assert "The disk is full." in browse(Role.PRIVACY).text(f"/exports/{id}")
+
+
+def test_pages_follow_each_other(service, browse, monkeypatch):
+    monkeypatch.setattr("admin_api.page.exports.PAGE", 1)
+    first, second = ask(service), ask(service)
+    browser = browse(Role.PRIVACY)
+    page = browser.get("/exports").text
+    assert second in page and first not in page
+    rest = page.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
+    assert first in browser.get(rest).text
+    assert browser.get("/exports?cursor=3+May").status_code == 422
+
+
+@pytest.mark.parametrize("id", [NOBODY, "x"])
+def test_unknown_ones_are_nowhere(browse, id):
+    browser = browse(Role.PRIVACY)
+    assert browser.get(f"/exports/{id}").status_code == 404
+    assert browser.post(f"/exports/{id}/cancel").status_code == 404
+
+
+def test_a_listener_finds_none(browse):
+    assert browse(Role.LISTENER).get("/exports").status_code == 404

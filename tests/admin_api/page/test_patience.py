@@ -1,0 +1,93 @@
+"""Waiting after failures: none at first, then twice as long each time, never for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.page import patience
+from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, Terms, neighbourhood
+
+FEW = Terms(3, 60.0, 100.0)
+STRICT = Terms(3, 60.0, 1e9)
+
+
+def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() -> None:
+    each, now, waits = Patience(STRICT), 0.0, []
+    for _ in range(12):
+        wait = each.take("a", now)
+        if wait:
+            waits.append(wait)
+            now += wait
+            assert each.take("a", now) == 0
+    assert waits[:6] == [1, 2, 4, 8, 16, 32]
+    assert max(waits) == 60
+
+
+def test_tries_at_once_are_counted_before_they_are_judged() -> None:
+    each = Patience(FEW)
+    assert [each.take("a", 5.0) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
+
+
+def test_waiting_does_not_grow_by_asking() -> None:
+    each = Patience(FEW)
+    for _ in range(100):
+        each.take("a", 0.0)
+    assert each.take("a", 1.0) == 0
+
+
+def test_others_do_not_wait() -> None:
+    each = Patience(FEW)
+    for _ in range(9):
+        each.take("a", 0.0)
+    assert each.take("b", 0.0) == 0
+
+
+def test_failures_are_forgotten_with_time_and_by_getting_in() -> None:
+    each = Patience(FEW)
+    for _ in range(3):
+        each.take("a", 0.0)
+    assert each.take("a", 0.5) == 1
+    assert [each.take("a", 1000.0) for _ in range(4)] == [0, 0, 0, 1]
+    each.passed("a")
+    assert [each.take("a", 1000.0) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_right_try_is_taken_back_and_no_other() -> None:
+    each = Patience(FEW)
+    for _ in range(20):
+        assert each.take("a", 0.0) == 0
+        each.forgive("a")
+    each.forgive("never seen")
+    assert [each.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE])
+def test_nobody_waits_for_ever(terms: Terms) -> None:
+    each, now = Patience(terms), 0.0
+    for _ in range(2000):
+        wait = each.take("a", now)
+        assert wait <= terms.longest
+        now += wait
+
+
+def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "MAX_KEYS", 2)
+    each = Patience(FEW)
+    for _ in range(4):
+        each.take("a", 0.0)
+    for key in "bc":
+        each.take(key, 0.0)
+    assert each.take("a", 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "one"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
+    assert neighbourhood(source) == one

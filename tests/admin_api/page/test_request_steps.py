@@ -1,0 +1,112 @@
+"""The steps of a request without scripts: choose, report, fetch, erase, close."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from admin_api.page import request_steps
+from admin_api.roles import Role
+from tests.admin_api.page.test_requests import file
+from tests.admin_api.test_waiver import put as permit
+
+
+@pytest.fixture
+def desk(browse):
+    return browse(Role.PRIVACY)
+
+
+def state(service, place):
+    return service.ask(place, Role.PRIVACY).json()
+
+
+def choose(desk, service, place, *numbers, shown=(0, 1, 2)):
+    ids = service.ids["acme"]
+    form = {"act": "ticked", "shown": [ids[n] for n in shown], "in": [ids[n] for n in numbers]}
+    return desk.post(f"{place}/selection", form)
+
+
+def test_what_is_ticked_is_chosen_and_the_rest_stays_out(desk, service):
+    place = file(desk, identities="Ada Acme")
+    assert choose(desk, service, place, 0, 2).headers["location"] == f"{place}#report"
+    case = state(service, place)
+    assert (case["state"], case["selection"]) == ("confirmed", {"in": 2, "out": 1})
+    assert desk.get(place).text.count(" checked>") >= 2
+
+
+def test_candidates_of_other_pages_stay_as_they_were(desk, service, monkeypatch):
+    monkeypatch.setattr(request_steps, "BATCH", 2)
+    place = file(desk, identities="Ada Acme")
+    choose(desk, service, place, 0, 1, 2)
+    choose(desk, service, place, shown=(1,))
+    found = service.ask(f"{place}/candidates", Role.PRIVACY).json()["items"]
+    chosen = {each["call"]: each["selected"] for each in found}
+    assert [chosen[id] for id in service.ids["acme"]] == ["in", "out", "in"]
+
+
+def test_all_that_are_in_no_doubt_are_taken_at_once(desk, service):
+    place = file(desk, identities="+49301234001\nAda Acme")
+    desk.post(f"{place}/selection", {"act": "sure"})
+    assert state(service, place)["selection"] == {"in": 1, "out": 2}
+
+
+def test_a_call_that_is_no_candidate_cannot_be_slipped_in(desk, service):
+    place = file(desk, identities="+49301234001")
+    choose(desk, service, place, 0, 1, shown=(0, 1))
+    assert state(service, place)["selection"] == {"in": 1, "out": 0}
+
+
+def test_a_passphrase_is_made_and_shown_once(desk, service):
+    place = file(desk, identities="+49301234001")
+    choose(desk, service, place, 1)
+    answer = desk.post(f"{place}/report", {"media": "", "seal": "passphrase"})
+    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
+    passphrase = re.search(r'id="passphrase">([a-z2-7-]+)<', answer.text)
+    assert passphrase and len(passphrase[1]) == 29
+    assert passphrase[1] not in desk.get(place).text
+    report = state(service, place)["report"]
+    assert (report["state"], report["encrypted"], report["other_parties"]) == ("running", "passphrase", False)
+    assert "being made" in desk.text(place)
+
+
+def test_a_report_is_cancelled(desk, service):
+    place = file(desk, identities="+49301234001")
+    choose(desk, service, place, 1)
+    desk.post(f"{place}/report", {"media": "", "seal": "none"})
+    assert desk.post(f"{place}/report/cancel").status_code == 303
+    assert state(service, place)["state"] == "confirmed"
+
+
+def test_what_a_report_cannot_be_is_said(desk, service):
+    place = file(desk, identities="+49301234001")
+    assert desk.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
+    choose(desk, service, place, 1)
+    answer = desk.post(f"{place}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
+    assert answer.status_code == 422 and "must be a recipient of age" in answer.text and "age1<b>" not in answer.text
+
+
+def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(desk, service):
+    place = file(desk, identities="+49301234001")
+    choose(desk, service, place, 1)
+    assert "1 call will be erased" in desk.text(place)
+    assert desk.post(f"{place}/erasure", {"reason": "Art. 17"}).status_code == 303
+    assert state(service, place)["state"] == "confirmed"
+    refused = desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"})
+    assert refused.status_code == 409 and "Put one on file under Erasures" in refused.text
+    permit(service)
+    assert desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"}).status_code == 303
+    case = state(service, place)
+    assert case["state"] == "erasing"
+    assert f'href="/erasures/{case["erasure"]["id"]}"' in desk.get(place).text
+    service.run(service.customers["acme"].erasures.work())
+
+
+def test_a_closed_request_forgets_whom_it_was_about(desk, service):
+    place = file(desk, identities="Anna Unforgettable", reference="letter 99")
+    refusal = desk.post(f"{place}/close", {"outcome": "refused", "ground": ""})
+    assert refusal.status_code == 422 and "is told why" in refusal.text
+    assert desk.post(f"{place}/close", {"outcome": "refused", "ground": "not_identified"}).status_code == 303
+    page = desk.get(place).text
+    assert "What stays" in page and "could not be identified" in page and "signature" in page
+    assert "Unforgettable" not in page and "letter 99" not in page

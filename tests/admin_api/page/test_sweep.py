@@ -1,0 +1,120 @@
+"""Every view as every role and as nobody: who may, sees it; for everybody else it is not there."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+import pytest
+
+from admin_api.page import catalogue
+from admin_api.page.views import View
+from admin_api.roles import Role
+from tests.admin_api.test_erasures import UNKNOWN
+from tests.admin_api.test_waiver import WAIVER
+
+READ = [view for view in catalogue.VIEWS if view.method == "GET"]
+WRITTEN = [view for view in catalogue.VIEWS if view.method == "POST"]
+
+
+@pytest.fixture(scope="module")
+def known(shared):
+    """One object of each kind of both customers, by the first segment of its path."""
+    found = {}
+    for name in ("acme", "beta"):
+        shared.ask("/waiver", method="PUT", customer=name, json=WAIVER)
+        letter = {"kind": "access", "identities": ["+49301234000"]}
+        request = shared.ask("/requests", Role.PRIVACY, customer=name, method="POST", json=letter).json()
+        erasure = {"calls": [UNKNOWN], "reason": "x"}
+        erased = shared.ask("/erasures", Role.PRIVACY, customer=name, method="POST", json=erasure).json()
+        wanted = {"calls": [shared.ids[name][0]], "format": "csv", "reason": "x"}
+        export = shared.ask("/exports", Role.PRIVACY, customer=name, method="POST", json=wanted).json()
+        found[name] = {
+            "calls": shared.ids[name][0],
+            "requests": request["id"],
+            "erasures": erased["id"],
+            "exports": export["id"],
+            "users": UNKNOWN,
+        }
+    return found
+
+
+def path_of(view: View, ids: dict[str, str]) -> str:
+    """Put an id into a path; of a user and an attachment none is known, and the view says so itself."""
+    return view.path.replace("{id}", ids.get(view.path.split("/")[1], UNKNOWN)).replace("{part}", UNKNOWN)
+
+
+def allowed(view: View, role: Role) -> bool:
+    return view.needs is None or role in catalogue.ROLES[view.needs]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_each_role_finds_its_views_and_no_other(browse, known, role):
+    browser = browse(role)
+    wrong = []
+    for view in READ:
+        answer = browser.get(path_of(view, known["acme"]))
+        own = "for your role" in answer.text  # the page's own 404, which tells nothing of the path
+        if own == allowed(view, role) or (not own and answer.status_code >= 500):
+            wrong.append((view.path, answer.status_code))
+        assert answer.headers["cache-control"] == "no-store"
+        assert "unsafe" not in answer.headers["content-security-policy"]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_menu_names_what_the_role_may_and_leads_nowhere_else(browse, role):
+    page = browse(role).get("/account").text
+    menu = page.split('<ul class="menu">')[1].split("</ul>")[0]
+    assert re.findall(r'href="([^"]+)"', menu) == [v.path for v in READ if v.menu and allowed(v, role)]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_what_a_role_may_not_do_cannot_be_sent_either(browse, known, role):
+    browser = browse(role)
+    for view in WRITTEN:
+        if not allowed(view, role):
+            answer = browser.post(path_of(view, known["acme"]))
+            assert answer.status_code in (404, 405), view.path
+
+
+def test_a_form_without_its_token_does_nothing(browse, known):
+    everybody = browse(*Role)
+    for view in WRITTEN:
+        for token in ("", "x" * 64):
+            answer = everybody.client.post(path_of(view, known["acme"]), data={"csrf": token})
+            assert answer.status_code == 403, view.path
+
+
+def test_nobody_who_is_not_signed_in_sees_any_view(browse, known):
+    stranger = browse()
+    for view in catalogue.VIEWS:
+        answer = stranger.client.request(view.method, path_of(view, known["acme"]))
+        assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"), view.path
+
+
+def test_another_customers_ids_are_404(browse, known):
+    everybody = browse(*Role)
+    for view in READ:
+        if "{id}" in view.path:
+            answer = everybody.get(path_of(view, known["beta"]))
+            assert answer.status_code == 404, view.path
+    for place in known["beta"].values():
+        assert place not in everybody.get("/requests").text + everybody.get("/erasures").text
+
+
+def test_every_link_and_form_of_a_page_leads_to_a_view(browse, known):
+    """A view that was renamed leaves no dead link behind."""
+    shapes = [re.compile(re.sub(r"\{\w+\}", "[^/]+", view.path)) for view in catalogue.VIEWS]
+    doors = ("/sign-out", "/appearance", "/sign-in")
+    everybody, dead = browse(*Role), []
+    for view in READ:
+        page = everybody.get(path_of(view, known["acme"]))
+        if "html" not in page.headers.get("content-type", ""):
+            continue
+        for link in re.findall(r'(?:href|action|src|hx-get|hx-post)="([^"]*)"', page.text):
+            path = re.sub(r"[?#].*", "", unescape(link))
+            local = path in ("", *doors) or path.startswith("/static/")
+            if not local and not any(shape.fullmatch(path) for shape in shapes):
+                dead.append((view.path, link))
+    assert dead == []

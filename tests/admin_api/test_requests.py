@@ -1,0 +1,250 @@
+"""A request over the API, from the letter to what stays of it; strictly in turn, and never another customer's."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storage import caserecords
+from tests.admin_api.conftest import row
+
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+SHA = "00" * 32
+SECRET = "correct horse battery"
+
+
+def ask(service, path="", method="GET", role="privacy", customer="acme", **body):
+    more = {"json": body} if method in ("POST", "PUT") else {}
+    return service.ask(f"/requests{path}", role, method=method, customer=customer, **more)
+
+
+def filed(service, *identities, customer="acme", **more):
+    body = {"kind": ["access", "erasure"], "identities": list(identities) or ["Ada Acme"], **more}
+    answer = ask(service, method="POST", customer=customer, **body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def make(service, case, content=b"PK zip", customer="acme"):
+    """Do what the daemon's job does."""
+
+    async def work():
+        held = service.customers[customer].exports
+        found = await service.customers[customer].requests.get(case)
+        begun = await held.begin(found.export)
+        await held.admit(begun.id, list(found.selection.inside))
+        with held.sink(begun) as sink:
+            sink.write(content)
+            size = sink.finish()
+        facts = {"sha256": SHA, "calls": list(found.selection.inside), "not_separable": [], "without_media": []}
+        await held.finish(begun.id, size, facts)
+
+    service.run(work())
+
+
+def permit(service):
+    service.run(
+        service.customers["acme"].waivers.put(
+            document_sha256=SHA, signed_by="V", signed_at=datetime.now(UTC), scope="all", expires_at=None, by="admin"
+        )
+    )
+
+
+def test_lists_are_pages(service):
+    ids = [filed(service)["id"] for _ in range(3)]
+    page = ask(service, "?limit=2").json()
+    rest = ask(service, f"?limit=1000&cursor={page['next_cursor']}").json()
+    found = [case["id"] for case in page["items"] + rest["items"]]
+    assert found[:3] == ids[::-1] and rest["next_cursor"] is None and len(set(found)) == len(found)
+    assert ask(service, "?state=open").json()["items"][0]["id"] == ids[2]
+    assert ask(service, f"/{ids[0]}/close", "POST", outcome="closed").json()["state"] == "closed"
+    assert [case["id"] for case in ask(service, "?state=closed").json()["items"]] == [ids[0]]
+    for odd in ("?cursor=1.2", "?state=over", "?limit=0"):
+        assert ask(service, odd).status_code == 422
+
+
+def test_candidates_are_pages_newest_first(service):
+    id = filed(service, "Ada Acme")["id"]
+    page = ask(service, f"/{id}/candidates?limit=2").json()
+    rest = ask(service, f"/{id}/candidates?limit=2&cursor={page['next_cursor']}").json()
+    found = [each["call"] for each in page["items"] + rest["items"]]
+    assert found == service.ids["acme"][::-1] and rest["next_cursor"] is None
+    assert not any(each["sure"] for each in page["items"])
+    assert ask(service, f"/{id}/candidates?cursor=x").status_code == 422
+
+
+def test_only_candidates_are_selected(service):
+    id = filed(service, "+49301234000")["id"]
+    theirs, other = service.ids["beta"][0], service.ids["acme"][1]
+    answers = [ask(service, f"/{id}/selection", "PUT", **{"in": [odd]}) for odd in (theirs, other, NOBODY, "Ada")]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(422, answers[0].text)}
+    assert answers[0].json()["errors"][0]["name"] == "in"
+    out = ask(service, f"/{id}/selection", "PUT", out=[service.ids["acme"][0]]).json()
+    assert out["selection"] == {"in": 0, "out": 1} and out["state"] == "confirmed"
+
+
+def test_steps_out_of_turn_say_what_comes_first(service):
+    id = filed(service, "+49301234000")["id"]
+    for path, body in (("report", {}), ("erasure", {"reason": "r"})):
+        answer = ask(service, f"/{id}/{path}", "POST", **body)
+        assert answer.status_code == 409 and "selection" in answer.json()["detail"]
+    assert ask(service, f"/{id}/report").status_code == 404
+    ask(service, f"/{id}/selection", "PUT")
+    assert "nothing to erase" in ask(service, f"/{id}/erasure", "POST", reason="r").json()["detail"]
+    ask(service, f"/{id}/report", "POST")
+    for method, path, body in (("PUT", "selection", {}), ("POST", "close", {"outcome": "closed"})):
+        answer = ask(service, f"/{id}/{path}", method, **body)
+        assert answer.status_code == 409 and "cancel" in answer.json()["detail"]
+    export = ask(service, f"/{id}/report").json()["id"]
+    assert service.ask(f"/exports/{export}", "privacy", method="DELETE").status_code == 200
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert ask(service, f"/{id}/report").json()["state"] == "cancelled"
+
+
+def test_a_hold_keeps_the_erasure_from_being_filed(service):
+    id, call = filed(service, "+49301234001")["id"], service.ids["acme"][1]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [call]})
+    permit(service)
+    service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "court"})
+    answer = ask(service, f"/{id}/erasure", "POST", reason="r")
+    assert answer.status_code == 409 and "legal hold" in answer.json()["detail"]
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    service.ask(f"/calls/{call}/hold", method="DELETE")
+
+
+def test_a_refusal_says_why(service):
+    id = filed(service)["id"]
+    assert ask(service, f"/{id}/close", "POST", outcome="refused").status_code == 422
+    over = ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").json()
+    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
+    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
+
+
+def test_a_letter_of_tomorrow_or_of_nobody(service):
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    for body in ({"received_at": later}, {"user": NOBODY}):
+        answer = ask(service, method="POST", kind="access", identities=["Ada"], **body)
+        assert answer.status_code == 422 and answer.json()["errors"][0]["name"] in body
+    assert filed(service)["due_at"] > datetime.now(UTC).isoformat()
+
+
+def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
+    id = filed(service)["id"]
+    service.desk.index_is_there = False
+    assert ask(service, f"/{id}/candidates").status_code == 503
+    assert ask(service, f"/{id}/selection", "PUT").status_code == 503
+
+
+def test_too_many_calls_mean_nobody(service, monkeypatch):
+    monkeypatch.setattr("storage.candidates.MAX_CALLS", 1)
+    answer = ask(service, f"/{filed(service, 'Ada')['id']}/candidates")
+    assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
+
+
+def test_too_many_reports_at_once(service, monkeypatch):
+    monkeypatch.setattr("storage.exports.MAX_RUNNING", 0)
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    answer = ask(service, f"/{id}/report", "POST")
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+
+
+PATHS = [
+    ("GET", ""), ("GET", "/candidates"), ("PUT", "/selection"), ("POST", "/report"), ("GET", "/report"),
+    ("GET", "/report/file"), ("POST", "/erasure"), ("POST", "/close"),
+]  # fmt: skip
+BODIES = {"/erasure": {"reason": "r"}, "/close": {"outcome": "done"}}
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_another_customers_request_is_a_random_one(service, method, path):
+    theirs = filed(service, customer="beta")["id"]
+    answers = [ask(service, f"/{id}{path}", method, **BODIES.get(path, {})) for id in (theirs, NOBODY, "none")]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(404, answers[1].text)}
+
+
+@pytest.mark.parametrize("role", ["listener", "approver", "auditor", "operator"])
+def test_who_may_not(service, role):
+    id = filed(service)["id"]
+    assert ask(service, role=role).status_code == ask(service, method="POST", role=role).status_code == 403
+    for method, path in PATHS:
+        assert ask(service, f"/{id}{path}", method, role).status_code == 403
+
+
+def test_a_head_of_the_file_is_no_handing_over(service):
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    ask(service, f"/{id}/report", "POST")
+    make(service, id)
+    head = ask(service, f"/{id}/report/file", "HEAD")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, "6", b"")
+    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
+    assert ask(service, f"/{id}/report").json()["fetched"] == []
+
+
+def test_from_the_letter_to_the_end(service):
+    own, forms = row(77, "acme")
+    service.run(service.customers["acme"].calls.put([own], [forms]))
+    before = len(service.acts())
+    case = filed(
+        service, "+49301234077", reference="letter 7", reason="Art. 15 and 17", received_at="2026-01-31T09:00:00Z"
+    )
+    assert (case["state"], case["kind"]) == ("open", ["access", "erasure"])
+    assert (case["due_at"], case["overdue"]) == ("2026-02-28T09:00:00.000Z", True)
+    assert case["selection"] == {"in": 0, "out": 0} and case["report"] is case["erasure"] is case["record"] is None
+    id = case["id"]
+
+    page = ask(service, f"/{id}/candidates").json()
+    (found,) = page["items"]
+    assert found["call"] == own.id and found["sure"] and found["selected"] is None
+    assert page["next_cursor"] is None and (found["others"], found["separable"]) == (0, True)
+    assert found["parties"][0] == {
+        "index": 0, "role": "caller", "name": "Ada Acme", "number": "+49301234077",
+        "uri": "sip:+49301234077@acme.example", "user_id": None, "known_as": None,
+    }  # fmt: skip
+    (why,) = found["matches"]
+    assert (why["identity"], why["kind"], why["from"], why["sure"]) == ("+49301234077", "number", "letter", True)
+
+    case = ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]}).json()
+    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0})
+    assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
+
+    answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
+    assert answer.status_code == 202 and answer.json()["state"] == "running"
+    assert ask(service, f"/{id}/report/file").status_code == 409
+    assert ask(service, f"/{id}").json()["state"] == "reporting"
+    make(service, id)
+    report = ask(service, f"/{id}/report").json()
+    assert (report["state"], report["calls"], report["sha256"], report["encrypted"]) == ("done", 1, SHA, "passphrase")
+    file = ask(service, f"/{id}/report/file")
+    assert file.content == b"PK zip" and file.headers["content-type"] == "application/octet-stream"
+    assert file.headers["content-disposition"] == f'attachment; filename="report-{id}.zip.age"'
+    assert file.headers["cache-control"] == "no-store"
+    assert len(ask(service, f"/{id}/report").json()["fetched"]) == 1
+    assert service.ask(f"/exports/{report['id']}/file").status_code == 409
+
+    permit(service)
+    erasure = ask(service, f"/{id}/erasure", "POST", reason="Art. 17")
+    assert erasure.status_code == 202
+    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
+    service.run(service.customers["acme"].erasures.work())
+    case = ask(service, f"/{id}").json()
+    assert (case["state"], case["erasure"]) == ("erasing", {"id": erasure.json()["id"], "state": "done"})
+    over = ask(service, f"/{id}/close", "POST", outcome="done").json()
+    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0}
+    assert [over[name] for name in ("identities", "user", "reference", "reason")] == [None] * 4
+    acme = service.customers["acme"]
+    caserecords.verify(over["record"], "acme", acme.audit.public_key)
+    assert over["record"]["reports"][0]["sha256"] == SHA
+    assert ask(service, f"/{id}/report").json()["state"] == "gone"
+    assert ask(service, f"/{id}/report/file").status_code == 404
+    assert ask(service, f"/{id}/candidates").status_code == 409
+
+    acts = [(act["action"], act["outcome"]) for act in service.acts()[before:] if act["action"].startswith("request")]
+    assert acts[:4] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done"),
+                        ("request.candidates", "done")]  # fmt: skip
+    assert ("request.report_file", "failed") in acts and ("request.report_file", "done") in acts
+    assert acts.count(("request.close", "failed")) == 1 and acts.count(("request.close", "done")) == 1
+    told = json.dumps(service.acts())
+    assert not [word for word in ("Ada", "301234", "letter 7", "Art. 1", SECRET) if word in told]

@@ -1,0 +1,50 @@
+"""What there is to see: every view that can be looked at, with the objects of a customer put into its path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from admin_api.page import catalogue
+from tests.admin_api.test_waiver import WAIVER
+
+FILES = ("/file", "/receipt", "/media", "/waveform", "/attachments/{part}", "/live", "/export")
+"""Ends of paths that answer with a file, or with a part of a page."""
+LETTER = {
+    "kind": ["access", "erasure"],
+    "identities": ["+49 30 555 0000", "Anna Schmidt"],
+    "received_at": "2026-10-20T00:00:00Z",
+    "reference": "letter 17",
+}
+
+
+def furnish(service: Any) -> dict[str, str]:
+    """Make one object of each kind, as somebody else; return their ids by the first segment of their paths."""
+    acme = service.customers["acme"]
+    service.ask("/waiver", method="PUT", json=WAIVER)
+    rules = [{"days": 3650, "direction": "inbound", "name": "Trading desk"}, {"days": 30, "party": "Anna Schmidt"}]
+    service.ask("/retention", method="PUT", json={"rules": rules})
+    request = service.ask("/requests", "privacy", method="POST", json=LETTER).json()["id"]
+    done = service.ask("/erasures", "privacy", method="POST", json={"calls": [service.ids["acme"][5]], "reason": "x"})
+    service.run(acme.erasures.work())
+    waits = service.run(acme.erasures.file(calls=[service.ids["acme"][6]], reason="x", by="Ada", approval=True))
+    wanted = {"calls": service.ids["acme"][:2], "format": "xlsx", "reason": "letter 12"}
+    export = service.ask("/exports", "privacy", method="POST", json=wanted).json()["id"]
+    grace = {"first_name": "Grace", "last_name": "Okafor", "email": "grace@werk.example", "numbers": ["+49894440000"]}
+    user = service.ask("/users", "privacy", method="POST", json=grace).json()["id"]
+    return {
+        "calls": service.ids["acme"][9],  # one with a hostile name
+        "requests": request,
+        "erasures": done.json()["id"],
+        "waits": waits.id,
+        "exports": export,
+        "users": user,
+    }
+
+
+def sights(ids: dict[str, str]) -> list[str]:
+    """Return the paths of every view that is a page."""
+    found = []
+    for view in catalogue.VIEWS:
+        if view.method == "GET" and view.path != "/" and not view.path.endswith(FILES):
+            found.append(view.path.replace("{id}", ids[view.path.split("/")[1]]) if "{" in view.path else view.path)
+    return [*found, f"/erasures/{ids['waits']}"]

@@ -1,0 +1,89 @@
+"""Every view in Chromium: axe finds nothing (WCAG 2.2 AA), all fits a telephone, hostile names are text."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from admin_api.roles import Role
+from tests.page import town
+from tests.page.sights import furnish, sights
+
+LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+PHONE = 360  # pixels
+SHAPE = """() => {
+  const page = document.documentElement;
+  const heads = [...document.querySelectorAll("h1,h2,h3,h4")].map((each) => Number(each.tagName[1]));
+  return [page.scrollWidth - page.clientWidth, heads];
+}"""
+
+
+@pytest.fixture(scope="module")
+def ids(shared):
+    return furnish(shared)
+
+
+@pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 1280), ("dark", "de", PHONE)])
+def test_everybody_can_use_every_view(visitor, service, ids, theme, language, width):
+    service.desk.figures = town.figures(20)  # axe looks at every cell
+    page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
+    for path in sights(ids):
+        answer = page.goto(path)
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        found = axe.run(page, options=LEVELS).response["violations"]
+        faults += [(path, each["id"], each["nodes"][0]["html"][:160]) for each in found]
+        overhang, levels = page.evaluate(SHAPE)
+        if overhang > 0 or answer.status >= 500:
+            faults.append((path, f"status {answer.status}", f"{overhang} pixels too wide"))
+        if levels.count(1) != 1 or levels[0] != 1 or any(b - a > 1 for a, b in pairwise(levels)):
+            faults.append((path, "headings", str(levels)))
+    assert faults == []
+
+
+def test_hostile_names_are_shown_as_they_were_sent(visitor, service, ids):
+    page = visitor(*Role)
+    page.on("dialog", lambda dialog: pytest.fail("a script of a caller ran"))
+    seen = ""
+    for number in (9, 19, 29, 39):
+        page.goto(f"/calls/{service.ids['acme'][number]}")
+        seen += page.locator("main").inner_text()
+        assert page.title() != "taken"
+        hrefs = page.evaluate("[...document.querySelectorAll('[href],[src],[action]')].map(each => each.outerHTML)")
+        assert not any('="javascript:' in each for each in hrefs)
+    for name in town.HOSTILE:
+        assert name in seen
+
+
+def test_signing_out_leaves_nothing_behind_for_the_back_button(visitor, ids):
+    page = visitor(*Role)
+    page.goto("/requests")
+    assert "letter 17" in page.content()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/sign-in**")
+    page.go_back()
+    page.wait_for_url("**/sign-in**")
+    assert "letter 17" not in page.content()
+    assert page.locator("h1").inner_text() == "Sign in"
+
+
+def test_the_plots_are_drawn_from_their_tables(visitor):
+    page = visitor(Role.OPERATOR, Role.ADMIN)
+    page.goto("/system")
+    assert page.locator(".plot canvas").count() == 4
+    width = page.locator(".plot canvas").first.evaluate("each => each.width")
+    assert width > 200
+
+
+def test_the_digest_of_a_waiver_is_taken_without_sending_the_document(visitor, tmp_path):
+    document = tmp_path / "signed.pdf"
+    document.write_bytes(b"signed")
+    page, sent = visitor(Role.ADMIN), []
+    page.goto("/erasures/waiver")
+    page.on("request", lambda request: sent.append(request.url))
+    page.locator("input[type=file]").set_input_files(document)
+    page.wait_for_function("document.getElementById('document_sha256').value.length === 64")
+    assert page.locator("#document_sha256").input_value() == hashlib.sha256(b"signed").hexdigest()
+    assert [url for url in sent if "/static/" not in url] == []
