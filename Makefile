@@ -11,12 +11,13 @@ PACKAGES := recorder sip media storage admin_api
 SECONDS ?= 60
 BENCH ?= capacity
 
-.PHONY: help setup demo test lint bench fuzz torture interop package lock clean dev debian
+.PHONY: help setup demo test pictures lint bench fuzz torture interop package lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
 	@echo 'make demo     the same, then record two calls and show them'
 	@echo 'make test     install what the tests need and run them'
+	@echo 'make pictures the pictures of docs/administrator.md, anew'
 	@echo 'make lint     ruff, mypy, import contracts'
 	@echo 'make bench    calls per core, CPU a packet, memory a call; BENCH=setup: INVITEs a second'
 	@echo 'make fuzz     random and damaged input for SECONDS=60 or longer'
@@ -53,6 +54,9 @@ demo: setup
 
 test: dev debian
 	$(BIN)/python -m pytest $(ARGS)
+
+pictures: dev debian
+	PICTURES=docs/pictures $(BIN)/python -m pytest tests/page/test_pictures.py
 
 lint: dev
 	$(BIN)/ruff check .

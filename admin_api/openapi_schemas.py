@@ -133,7 +133,11 @@ _WAVEFORM = _object(
                         "items": {"type": "integer", "minimum": 0, "maximum": 1000},
                         "description": "Peaks of equal stretches of the call, in thousandths of full scale.",
                     },
-                    "gaps": {"type": "array", "items": {"type": "array"}, "description": "[from, to, reason], seconds."},
+                    "gaps": {
+                        "type": "array",
+                        "items": {"type": "array"},
+                        "description": "[from, to, reason], seconds.",
+                    },
                 },
                 ("label", "peaks", "gaps"),
             ),
@@ -159,7 +163,7 @@ _EXPORT = _object(
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
-    "description": "Exactly one of `calls` and `party`. Without `columns` or `column_set` nothing of other people is.",
+    "description": "Exactly one of `calls` and `party`. Without columns nothing of others is exported.",
     "properties": {
         "calls": {"type": "array", "items": _TEXT, "minItems": 1},
         "party": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},

@@ -2,7 +2,7 @@
 
 Fills one customer's index with made-up calls of two years (bench.crowd), then asks for people in every spelling. Each
 kind of question is asked for people who call often and for the sought, whose calls are known: of those every page is
-fetched, and all of their calls and no others have to come. Then come the lists: nobody, everybody, states, spans of time.
+fetched, and all of their calls and no others have to come. Then come the lists: nobody, everybody, states, spans.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from recorder.shell_acts import ROLE, actor
 
 if TYPE_CHECKING:
     from recorder.directory_sync import Report
+    from recorder.graph_pages import Page
     from recorder.settings import Settings
     from recorder.settings_directory import Directory
     from storage.users import Plan
@@ -151,22 +152,28 @@ def check(
     Example: recorder directory check --customer acme
     """
     from recorder import directory_client
+    from recorder.graph_pages import known_by
 
     directory = _configured(load(config), customer)
     credential = directory_client.credential_of(directory)
     warning = directory_client.warning(credential, datetime.now(UTC))
 
-    async def ask() -> None:
+    async def ask() -> Page:
         async with directory_client.client_of(directory, credential) as graph:
-            await graph.check()
+            return await graph.check()
 
-    asyncio.run(ask())
+    seen = known_by(asyncio.run(ask()))
     expires = credential.expires.date().isoformat() if credential.expires else None
     if json:
-        output.document({"customer": customer, "readable": True, "credential_expires": expires, "warning": warning})
+        found = {"customer": customer, "readable": True, "credential_expires": expires, "warning": warning}
+        output.document({**found, "looked_at": seen})
     else:
         unknown = "unknown; secret_expires in the configuration says it"
-        output.facts({"users": "can be read", "credential expires": expires or unknown})
+        ways = f"{seen['numbers']} have a number, {seen['sip']} a SIP address, {seen['mail']} e-mail or UPN"
+        first = {"users": "can be read", f"the first {seen['users']}": ways}
+        output.facts({**first, "credential expires": expires or unknown})
+        if seen["users"] and not seen["numbers"]:
+            output.say("Nobody among them has a number, so calls tell them by SIP or e-mail address only.")
         if warning:
             output.say(warning)
     return 0

@@ -57,7 +57,7 @@ def retention(
 
 
 def audit_verify(
-    receipt: Annotated[Path | None, typer.Option(help="Check this erasure receipt or record of a request instead.")] = None,
+    receipt: Annotated[Path | None, typer.Option(help="Check this receipt or record of a request instead.")] = None,
     witness: Annotated[
         Path | None, typer.Option(help="Also hold the logs against checkpoints that a witness kept in this file.")
     ] = None,

@@ -33,6 +33,8 @@ TIMEOUT = 60.0
 """Seconds for one answer; a page of delta may take a while to be made."""
 TRIES = 8
 """Of one request, before the synchronisation is given up until the next time."""
+UNREACHABLE = 4
+"""Tries where nobody answers at all: 14 s, a network that comes back; it is tried again at the next turn anyway."""
 FIRST_PAUSE = 2.0
 MAX_PAUSE = 300.0
 """Seconds; a longer Retry-After than this is not believed."""
@@ -109,9 +111,9 @@ class GraphClient:
             following = page.next
         raise graph_pages.unlike()
 
-    async def check(self) -> None:
-        """See whether users may be read: sign in and ask for one page; raises NotPossible with what is missing."""
-        graph_pages.page(await self._get(graph_pages.first_link(self._cloud)), whole=True)
+    async def check(self) -> Page:
+        """See whether users may be read: sign in and give one page; raises NotPossible with what is missing."""
+        return graph_pages.page(await self._get(graph_pages.first_link(self._cloud)), whole=True)
 
     async def _user(self, id: str) -> Change:
         """Ask for one user whole; one who left meanwhile is gone."""
@@ -153,12 +155,16 @@ class GraphClient:
         """Ask until there is an answer other than "later"; raises NotPossible."""
         pause = FIRST_PAUSE
         answer: _Answer | None = None
+        unreached = 0
         for _ in range(TRIES):
             answer = None
             with suppress(httpx2.TransportError, httpx2.DecodingError):
                 answer = await self._ask(method, link, said)
                 if answer.status not in _AGAIN:
                     return answer
+            unreached = unreached + 1 if answer is None else 0
+            if unreached == UNREACHABLE:
+                break
             await self._sleep((answer and _wait(answer.later, self._now())) or pause)
             pause = min(2 * pause, MAX_PAUSE)
         if answer is None:

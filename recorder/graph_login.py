@@ -43,7 +43,7 @@ def from_secret(data: bytes, expires: datetime | None) -> Credential:
     except UnicodeDecodeError:
         secret = ""
     if not secret or len(secret) > 1000:
-        raise WrongUse("The file of entra_secret holds no client secret.", "Copy the secret's value, not its id.")
+        raise WrongUse("The file of [[directory]] secret holds no client secret.", "Copy the secret's value, not its id.")
     return Credential(secret=secret, expires=expires)
 
 
@@ -54,11 +54,11 @@ def from_certificate(data: bytes) -> Credential:
         certificate = x509.load_pem_x509_certificate(data)
         key = serialization.load_pem_private_key(data, None)
     except (ValueError, TypeError):
-        raise WrongUse("The file of entra_certificate cannot be read.", hint) from None
+        raise WrongUse("The file of [[directory]] certificate cannot be read.", hint) from None
     if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
-        raise WrongUse("The key of entra_certificate is of another kind or too short.", hint)
+        raise WrongUse("The key in [[directory]] certificate is of another kind or too short.", hint)
     if key.public_key() != certificate.public_key():
-        raise WrongUse("The key of entra_certificate is not the certificate's.", hint)
+        raise WrongUse("The key in [[directory]] certificate is not the certificate's.", hint)
     return Credential(certificate=certificate, key=key, expires=certificate.not_valid_after_utc)
 
 
@@ -94,14 +94,14 @@ def _assertion(
 
 
 ERRORS: Mapping[int, tuple[str, str]] = {
-    90002: ("Entra knows no such tenant.", "Correct entra_tenant: the directory (tenant) ID of the overview page."),
-    900023: ("entra_tenant is neither an id nor a domain.", "Copy the directory (tenant) ID of the overview page."),
-    700016: ("The tenant knows no such application.", "Correct entra_client: the application (client) ID."),
+    90002: ("Entra knows no such tenant.", "Correct [[directory]] tenant: the directory (tenant) ID of the overview page."),
+    900023: ("[[directory]] tenant is neither an id nor a domain.", "Copy the directory (tenant) ID of the overview page."),
+    700016: ("The tenant knows no such application.", "Correct [[directory]] client: the application (client) ID."),
     7000215: ("The client secret is wrong.", "Copy the secret's value, which is shown once, not its id."),
     7000222: ("The client secret has expired.", "Make a new one under Certificates & secrets, and put it in place."),
     700027: ("Entra does not know the certificate.", "Upload it under Certificates & secrets."),
     7000112: ("The application is disabled in Entra.", "Enable it under Enterprise applications."),
-    500011: ("Entra knows no Microsoft Graph in this cloud.", "Correct entra_cloud."),
+    500011: ("Entra knows no Microsoft Graph in this cloud.", "Correct [[directory]] cloud."),
 }
 """AADSTS codes → what is wrong, what to do, in the words of Entra's own pages."""
 

@@ -106,6 +106,17 @@ def page(document: object, *, whole: bool) -> Page:
     return Page(changes, ask, following, delta)
 
 
+def known_by(page: Page) -> dict[str, int]:
+    """Count by what the users of a page can be recognised: calls name people by nothing else."""
+    people = [change.over(None) for change in page.changes if not change.gone]
+    return {
+        "users": len(people),
+        "numbers": sum(bool(person.numbers) for person in people),
+        "sip": sum(any(address.lower().startswith("sip:") for address in person.addresses) for person in people),
+        "mail": sum(bool(person.email or person.upn) for person in people),
+    }
+
+
 def merged(changes: Iterable[Change]) -> dict[str, Change]:
     """Return one change a user: members of later changes over those of earlier ones."""
     found: dict[str, Change] = {}

@@ -6,13 +6,21 @@ import io
 import math
 import wave
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from heapq import nlargest
 
-WINDOW = 0.5
-"""Seconds compared when looking for the alignment: enough of speech to be unmistakable."""
+WINDOW = 0.0625
+"""Seconds of each stretch compared when looking for the alignment."""
+
+STRETCHES = 8
+"""Stretches compared at once, from all over what was said: a shift by a whole period of one note fits that note almost as
+well as none, and no other note."""
 
 COARSE = 4
-"""First look at every fourth sample and lag; then near the best at all."""
+"""First look at every fourth lag, each four samples taken as one; then near the best at all."""
+
+CANDIDATES = 6
+"""Lags that are looked at closely: between two rough ones the right one may look a little worse than a wrong one."""
 
 
 def channels(data: bytes) -> tuple[int, list[array[int]]]:
@@ -44,21 +52,42 @@ def snr_db(said: Sequence[int], heard: Sequence[int], rate: int, longest_lag: fl
 
 
 def _best_lag(said: Sequence[int], heard: Sequence[int], window: int, longest: int) -> int:
-    """Return the shift at which the loudest window of `said` fits best."""
-    start = _loudest(said, window)
-    sample = said[start : start + window]
+    """Return the shift at which the loudest stretches of `said` fit best, all of them together."""
+    starts = _loudest(said, window)
+    blurred = [_blurred(heard[start : start + longest + window]) for start in starts]
+    rough = [_blurred(said[start : start + window]) for start in starts]
+    exact = [said[start : start + window] for start in starts]
 
-    def fit(lag: int, step: int) -> float:
-        part = heard[start + lag : start + lag + window : step]
-        energy = sum(y * y for y in part)
-        cross = sum(x * y for x, y in zip(sample[::step], part, strict=False))
-        return cross / math.sqrt(energy) if energy else -math.inf
+    def near(lag: int) -> float:
+        return _fit((one, other[lag : lag + len(one)]) for one, other in zip(rough, blurred, strict=True))
 
-    near = max(range(0, longest + 1, COARSE), key=lambda lag: fit(lag, COARSE))
-    return max(range(max(0, near - COARSE), near + COARSE + 1), key=lambda lag: fit(lag, 1))
+    def at(lag: int) -> float:
+        return _fit((one, heard[start + lag : start + lag + window]) for one, start in zip(exact, starts, strict=True))
+
+    best = [COARSE * lag for lag in nlargest(CANDIDATES, range(longest // COARSE + 1), key=near)]
+    close = {lag for each in best for lag in range(max(0, each - COARSE), each + COARSE + 1)}
+    return max(sorted(close), key=at)
 
 
-def _loudest(said: Sequence[int], window: int) -> int:
-    """Return where the loudest of a few windows begins."""
-    starts = range(0, max(1, len(said) - window), max(1, window // 2))
-    return max(starts, key=lambda at: sum(abs(x) for x in said[at : at + window : 16]))
+def _fit(pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
+    """Return how far stretches agree, whatever the loudness of the second ones."""
+    cross = energy = 0
+    for one, other in pairs:
+        cross += sum(x * y for x, y in zip(one, other, strict=False))
+        energy += sum(y * y for y in other)
+    return cross / math.sqrt(energy) if energy else -math.inf
+
+
+def _blurred(samples: Sequence[int]) -> list[int]:
+    """Return sums of COARSE samples: what lies between two lags still fits, which a single sample would not."""
+    return [sum(samples[at : at + COARSE]) for at in range(0, len(samples) - COARSE + 1, COARSE)]
+
+
+def _loudest(said: Sequence[int], window: int) -> list[int]:
+    """Return where the loudest stretch of each of STRETCHES equal parts begins."""
+    part = max(1, len(said) // STRETCHES)
+    found = []
+    for begin in range(0, part * STRETCHES, part):
+        starts = range(begin, max(begin + 1, min(begin + part, len(said) - window)), max(1, window // 2))
+        found.append(max(starts, key=lambda at: sum(abs(x) for x in said[at : at + window : 16])))
+    return found

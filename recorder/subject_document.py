@@ -67,7 +67,7 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
         "started_at": schemas.rfc3339(row.started_at),
         "ended_at": schemas.rfc3339(row.ended_at),
         "duration_ms": row.duration_ms,
-        "person": [{**_party(parties[n]), "known_as": name or None} for n in sorted(told.parties) if n < len(parties)],
+        "person": [_person(parties[n], name) for n in sorted(told.parties) if n < len(parties)],
         "others": len(rest),
         "streams": [_stream(stream, told.parties) for stream in row.details.get("streams") or ()],
         "media": {"file": told.file, "problem": told.problem},
@@ -124,6 +124,10 @@ def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
 def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the directory record of the person, and who has looked at it."""
     return {**user_shown(user), "seen": list(seen_by)}
+
+
+def _person(party: Mapping[str, Any], known_as: str) -> dict[str, Any]:
+    return {**_party(party), "also": list(party.get("also") or ()), "known_as": known_as or None}
 
 
 def _party(party: Mapping[str, Any]) -> dict[str, Any]:

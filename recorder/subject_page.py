@@ -193,7 +193,7 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
     file, problem, parts = call["media"]["file"], call["media"]["problem"], []
     if file:
         kind = "video" if file.endswith(".mkv") else "audio"
-        name = escape(file, quote=True)
+        name = _text(file)
         parts.append(f'<{kind} controls preload="none" src="{name}"></{kind}><br><a href="{name}">{_text(file)}</a>')
     if problem:
         parts.append(_text(problem))
@@ -201,7 +201,7 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
         _text(w[name].format(n=n)) for name, n in (("notes", call["annotations"]), ("files", call["attachments"])) if n
     ]
     for each in call.get("attachment_files") or ():
-        parts.append(f'<a href="{escape(each["file"], quote=True)}">{_text(each["file"])}</a>')
+        parts.append(f'<a href="{_text(each["file"])}">{_text(each["file"])}</a>')
     parts += [_text(note["text"]) for note in call.get("annotation_texts") or ()]
     return "<br>".join(parts)
 

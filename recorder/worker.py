@@ -70,6 +70,8 @@ class Worker:
         self._inbox = bytearray(wire.MAX_MESSAGE)
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._busy = 0.0
+        #: Since when a round lasts whose time is not in `_busy` yet.
+        self._since: float | None = None
         self._next_beat = self._next_stats = 0.0
         self._troubled: set[str] = set()
         self._shaking: set[str] = set()
@@ -107,10 +109,12 @@ class Worker:
                 self._busy += time.monotonic() - began
             now = time.monotonic()
             if now >= due:
+                self._since = now
                 if not self._work():
                     return
                 due = max(due + self._tick, time.monotonic())
-                self._busy += time.monotonic() - now
+                self._account()
+                self._since = None
             self._chores()
 
     def last_round(self) -> None:
@@ -277,8 +281,16 @@ class Worker:
                 tape.release()
 
     # ---- events ----
+    def _account(self) -> None:
+        """Count the time of a round that lasts: in one longer than a beat none would look idle, and the next too busy."""
+        now = time.monotonic()
+        if self._since is not None:
+            self._busy += now - self._since
+            self._since = now
+
     def _beat(self, elapsed: float) -> None:
         """Say that we live, and who was refused."""
+        self._account()
         self._tell(wire.Beat(round(min(1.0, self._busy / elapsed), 4)))
         self._busy = 0.0
         for tape in self._tapes.values():

@@ -36,7 +36,7 @@ from storage.daykeys import DayKeys
 from storage.errors import Forgotten, SealBroken, StorageError
 from storage.newid import is_id
 from storage.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
-from storage.tables import call_tokens, calls, days, holds
+from storage.tables import call_tokens, calls, days
 from storage.tokens import tokens
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
@@ -316,9 +316,6 @@ class Calls:
         for id in sealed:
             if id not in before:
                 fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
-        for part in _batches([id for id in sealed if id not in before]):  # a hold outlives the row of its call
-            held = sa.and_(calls.c.id.in_(part), calls.c.id.in_(sa.select(holds.c.call)))
-            await connection.execute(calls.update().where(held).values(hold=True))
         for day, count in fresh.items():
             await connection.execute(days.update().where(days.c.day == day).values(calls=days.c.calls + count))
 

@@ -2,8 +2,9 @@
 
     done = await compact(journal, database)       False if it is not worth it, or something is half kept just now
 
-What counts is copied as it is, still sealed, so nothing that was forgotten comes back. The new file is whole and durable
-before it takes the place of the old one, in a transaction in which nobody else writes papers; a crash leaves either.
+What counts is copied as it is, still sealed, so nothing that was forgotten comes back. The new file is whole and
+durable before it takes the place of the old one, in a transaction in which nobody else writes papers; a crash leaves
+either.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ _ROW = 700  # bytes of a line beside the values of a row: names of columns, ids,
 
 
 async def compact(journal: Journal, database: Database) -> bool:
-    """Write the journal anew if most of it is out of date; raises NoSpace, DiskFailed, DatabaseAway: the old one stays."""
+    """Write the journal anew if most of it is out of date; the old one stays where StorageError is raised."""
     if journal.size < LEAST:
         return False
     async with database.reading() as connection:

@@ -154,12 +154,12 @@ async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
     """Write the calls of an erasure; those without a leaf have nothing to be erased."""
-    values = [
-        {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
-        for call, leaf in leaves.items()
-    ]
-    for part in batches(values):
-        await connection.execute(erasure_calls.insert(), part)
+    for part in batches(list(leaves.items())):
+        values = [
+            {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
+            for call, leaf in part
+        ]
+        await connection.execute(erasure_calls.insert(), values)
 
 
 async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[Doomed, Step]]:

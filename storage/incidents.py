@@ -1,8 +1,8 @@
 """A file of incidents: one JSON line each, newest last, nothing personal (docs/formats/incidents.md).
 
 A line with an id that stood there before replaces it (its count has risen). Lines are appended without a sync of their
-own: the next one of the data directory takes them along. A file that takes the place of another is durable before. A torn or foreign line is passed over, so nothing that
-happened to the file keeps anybody from recording.
+own: the next one of the data directory takes them along. A file that takes the place of another is durable before. A
+torn or foreign line is passed over, so nothing that happened to the file keeps anybody from recording.
 """
 
 import json

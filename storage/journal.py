@@ -192,15 +192,16 @@ class Journal:
 
     def lines(self) -> Iterator[tuple[Head, bytes]]:
         """Give the lines whose transactions were committed, as far as later ones tell."""
-        before: tuple[Head, bytes] | None = None
-        for line in self._file.lines():
-            head = Head.of(line)
-            again = head is not None and before is not None and head.number == before[0].number and not before[0].base
-            if before is not None and not (again and before[0].number):
-                yield before
-            before = head or Head("", before[0].number if before else 0, False), line
-        if before is not None:
-            yield before
+        heads = [Head.of(line) for line in self._file.lines()]
+        counts, least = list[bool](), None
+        for head in reversed(heads):  # a number that comes again was given up by the transaction that had it
+            again = head is not None and not head.base and least is not None and head.number >= least
+            counts.append(not again)
+            if head is not None and head.number and not head.base:
+                least = head.number if least is None else min(least, head.number)
+        for line, head, good in zip(self._file.lines(), heads, reversed(counts), strict=False):
+            if good:
+                yield head or Head("", 0, False), line
 
     def items(self, line: bytes) -> Iterator[Item]:
         """Open the items of a line, without those whose leaf is forgotten; raises SealBroken."""

@@ -20,7 +20,20 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, alone
-from storage.journal import BATCH, TABLES, Item, Journal, State, apply, mark, request, set_mark, taken, value_of
+from storage.journal import (
+    BATCH,
+    TABLES,
+    Item,
+    Journal,
+    State,
+    advance,
+    apply,
+    mark,
+    request,
+    set_mark,
+    taken,
+    value_of,
+)
 from storage.tables import (
     annotations,
     attachments,
@@ -51,7 +64,10 @@ async def give_back(journal: Journal, database: Database) -> int:
 async def behind(journal: Journal, database: Database) -> bool:
     """Say whether the journal has lines that the database has not."""
     async with database.reading() as connection:
-        return await mark(connection) < await asyncio.to_thread(lambda: journal.newest)
+        if await mark(connection) >= await asyncio.to_thread(lambda: journal.newest):
+            return False
+    async with database.writing() as connection:  # another process may be about to commit
+        return await advance(connection, 0) < await asyncio.to_thread(lambda: journal.newest)
 
 
 async def settle(journal: Journal, database: Database) -> int:
@@ -62,6 +78,7 @@ async def settle(journal: Journal, database: Database) -> int:
             return 0
     async with database.writing() as connection:
         await alone(connection)
+        await advance(connection, 0)  # waits for a transaction of another process that has a line
         blank, mine, newest = await _places(connection, journal)
         begun = await asyncio.to_thread(lambda: journal.exists)
         if blank:

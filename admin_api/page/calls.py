@@ -1,4 +1,4 @@
-"""The list of calls: one search field for any spelling, filters, and the live calls on top, which move by themselves."""
+"""The list of calls: one search field for any spelling, filters, and live calls on top, which move by themselves."""
 
 from __future__ import annotations
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.household import Household
-from admin_api.page.entering import Entering
+from admin_api.page.entering import Entering, onward
 from admin_api.page.errands import BACK, Errands
 from admin_api.page.guest import Guest
 from admin_api.page.invitation import Invitations
@@ -56,21 +55,11 @@ class Doors:
 
     async def _appearance(self, guest: Guest) -> Response:
         """Keep language and light or dark in cookies that say nothing else."""
-        answer = RedirectResponse(_before(guest), 303)
+        answer = RedirectResponse(onward(guest.one("back")), 303)
         for name, allowed in (("language", ("en", "de")), ("theme", ("light", "dark", ""))):
             if guest.form.get(name) and guest.one(name) in allowed:
                 answer.set_cookie(name, guest.one(name), YEAR, secure=True, httponly=True, samesite="strict")
         return answer
-
-
-def _before(guest: Guest) -> str:
-    """Return the page that a form was sent from, if it is one of ours."""
-    url = guest.request.url
-    referer = urlsplit(guest.request.headers.get("referer", ""))
-    ours = (referer.scheme, referer.netloc) == (url.scheme, url.netloc) and referer.path.startswith("/")
-    if not ours or referer.path.startswith("//"):
-        return "/"
-    return referer.path + (f"?{referer.query}" if referer.query else "")
 
 
 def ways_in(entering: Entering, random: Callable[[int], bytes]) -> dict[tuple[str, str], Door]:

@@ -19,8 +19,8 @@ from storage.audit_chain import Act
 from storage.customers import Customer
 from storage.errors import StorageError
 
-SIGN_IN = "sign-in"
-SIGN_OUT = "sign-out"
+SIGN_IN = "session.open"
+SIGN_OUT = "session.close"
 _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 """A path of ours: no query, no host, nothing that a browser could read as another address."""
 

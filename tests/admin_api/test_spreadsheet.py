@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
+import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,6 +70,22 @@ def test_hostile_text_comes_back_from_xlsx(tmp_path: Path) -> None:
         assert found[f"A{row}"] == value and found[f"B{row}"] == "next"
     assert found["A1"] == "c0"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_programs_reader_sees_the_same_text_in_every_cell(tmp_path: Path) -> None:
+    rows = [[value, f"{number}", value[::-1][:100]] for number, value in enumerate(HOSTILE)]
+    (tmp_path / "calls.xlsx").write_bytes(xlsx(rows, tmp_path))
+    book = openpyxl.load_workbook(tmp_path / "calls.xlsx")
+    (sheet,) = book.worksheets
+    assert (sheet.max_row, sheet.max_column) == (len(HOSTILE) + 1, 3)
+    for number, row in enumerate(rows, 2):
+        for column, value in enumerate(row, 1):
+            found = sheet.cell(number, column)
+            # it reads the characters that XML cannot carry as _xHHHH_ (ECMA-376 22.9.2.19), and line ends as XML does
+            shown = re.sub("_x([0-9a-fA-F]{4})_", lambda m: chr(int(m[1], 16)), found.value or "")
+            assert shown == value, (number, column)
+            assert found.data_type in ("s", "inlineStr") and found.hyperlink is None
+    book.close()
 
 
 @given(st.lists(st.text(), min_size=1, max_size=30))

@@ -133,6 +133,9 @@ FILTERS = [
     "/calls?state=complete",
     "/calls?since=2020-01-01T00:00:00Z",
     "/erasures",
+    "/requests",
+    "/column-sets",
+    "/exports",
     "/users",
     "/retention",
     "/incidents",
@@ -181,3 +184,20 @@ def test_metrics_and_health_name_no_customer_that_did_nothing(service):
         text = service.client.get(path).text
         assert not any(id in text for ids in service.ids.values() for id in ids)
         assert "Ada Beta" not in text
+
+
+def test_a_letter_finds_nobody_of_the_other_customer_and_its_request_is_a_random_one(service):
+    letter = {"kind": "access", "identities": ["Ada Beta", "+49301234001", "sip:+49301234001@beta.example"]}
+    ours = service.ask("/requests", method="POST", json=letter).json()["id"]
+    theirs = service.ask("/requests", method="POST", json=letter, customer="beta").json()["id"]
+    found = {each["call"] for each in service.ask(f"/requests/{ours}/candidates").json()["items"]}
+    assert found == {service.ids["acme"][1]}
+    answer = service.ask(f"/requests/{ours}/selection", method="PUT", json={"in": service.ids["beta"][1:2]})
+    assert answer.status_code == 422
+    unpaced(service)
+    service.ask(f"/requests/{uuid.uuid4()}")
+    for path in ("/requests/{}", "/requests/{}/candidates", "/requests/{}/report", "/requests/{}/report/file"):
+        service.ask(path.format(uuid.uuid4()))
+        assert steps(service, path.format(theirs)) == steps(service, path.format(uuid.uuid4()))
+    assert service.ask("/requests", customer="beta").json()["items"][0]["id"] == theirs
+    assert theirs not in service.ask("/requests").text

@@ -78,6 +78,32 @@ REQUESTS = (  # method, path below the customer, body
     ("PUT", "/retention", '{"rules": [{"days": "{word: rule days}", "source": "{word: rule source}!"}]}'),
     ("GET", "/users/{word: API user id}", None),
 )
+CASE = (
+    '{"kind": ["access", "erasure"], "identities": ["{number: letter number}", "{name: letter name}", "sip:{word: '
+    'letter address}@pbx.example", "Zq"], "reference": "{name: letter reference}", "reason": "{name: letter reason}"}'
+)
+CASES = (  # of the request that CASE filed
+    ("PUT", "/column-sets/{word: column set}", '{"columns": ["id", "party_name"]}'),
+    ("PUT", "/column-sets/{word: column set}", '{"columns": ["{word: column of a set}"], "name": "{name: other set}"}'),
+    ("GET", "/column-sets", None),
+    ("POST", "/exports", '{"party": "x", "column_set": "{word: set of an export}", "reason": "r"}'),
+    (
+        "POST",
+        "/requests",
+        '{"kind": "{word: kind of request}", "identities": ["{name: wrong letter}"], "user": "{word: no user}"}',
+    ),
+    ("GET", "/requests?state={word: request state}", None),
+    ("GET", "/requests/{word: request id}/candidates", None),
+    ("GET", "/requests/[case]/candidates?cursor={word: candidates cursor}", None),
+    ("GET", "/requests/[case]/candidates", None),
+    ("PUT", "/requests/[case]/selection", '{"in": ["{word: selected id}"]}'),
+    ("PUT", "/requests/[case]/selection", '{"in": ["[call]"]}'),
+    ("POST", "/requests/[case]/report", '{"passphrase": "{word: bad phrase}", "recipient": "{word: recipient}"}'),
+    ("POST", "/requests/[case]/report", '{"media": "wav", "passphrase": "{word: passphrase}{word: passphrase}"}'),
+    ("GET", "/requests/[case]/report", None),
+    ("POST", "/requests/[case]/erasure", '{"reason": "{name: reason of a request}"}'),
+    ("POST", "/requests/[case]/close", '{"outcome": "{word: outcome}", "ground": "{word: ground}"}'),
+)
 WAIVER = (
     '{"document_sha256": "[sha]", "signed_by": "{name: signed_by}", "signed_at": "2026-01-01T00:00:00Z", '
     '"scope": "{name: waiver scope}", "expires_at": null}'

@@ -71,10 +71,10 @@ class Api:
 
 
 @contextmanager
-def place(folder: Path, *, start: bool = True) -> Iterator[Api]:
+def place(folder: Path, *, start: bool = True, **settings: Any) -> Iterator[Api]:
     """A server that runs, or will, with a token for every role."""
     folder.mkdir(exist_ok=True)
-    with server(folder) as one:
+    with server(folder, **settings) as one:
         tokens = {"admin": one.init()}
         for role in ("privacy", "approver", "auditor"):
             made = one.run("token", "create", "--customer", "acme", "--role", role, "--name", f"the-{role}", "--json")

@@ -25,7 +25,7 @@ import pytest
 
 from bench.processes import family
 from tests.journeys.cluster import Cluster, cluster
-from tests.journeys.planted import HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
+from tests.journeys.planted import CASE, CASES, HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
 from tests.journeys.plants import Plants
 from tests.journeys.server import Server, server
 
@@ -243,10 +243,28 @@ def everything_is_asked(scene: Scene) -> str:
         body = WAIVER.replace("[sha]", "00" * 32) if (method, body) == ("PUT", None) else body
         place, text = (scene.plants.plant(part.replace("[call]", call)) for part in (path, body or ""))
         scene.ask(scene.plants.plant(method), ACME + place, text)
+    a_letter_is_answered(scene, call)
     scene.ask("GET", f"/api/v1/customers/{scene.plants.at('API customer')}/calls")
     scene.ask("GET", f"/%00{scene.plants.at('path outside the API')}")
     scene.ask("GET", f"{ACME}/calls", token=scene.plants.at("API token"))
     return str(call)
+
+
+def a_letter_is_answered(scene: Scene, call: str) -> None:
+    """File a request, ask everything about it, fetch the report, and close it."""
+    letter = scene.plants.plant(CASE).replace('"Zq"', json.dumps(scene.plants.at("XML name", "name")))
+    case = json.loads(scene.ask("POST", f"{ACME}/requests", letter)[1])["id"]
+    for method, path, body in CASES:
+        place, text = (
+            scene.plants.plant(part.replace("[case]", case).replace("[call]", call)) for part in (path, body or "")
+        )
+        scene.ask(method, ACME + place, text)
+    deadline = time.monotonic() + 20
+    while json.loads(scene.ask("GET", f"{ACME}/requests/{case}/report")[1]).get("state") == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert scene.ask("GET", f"{ACME}/requests/{case}/report/file")[0] == 200
+    assert scene.ask("POST", f"{ACME}/requests/{case}/close", '{"outcome": "closed"}')[0] == 200
 
 
 def commands(scene: Scene, place: Path, call: str) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from recorder.housekeeping import BUSY_LIMIT, BUSY_SECONDS
 from recorder.simulate.report import CallReport
 from sip.message import Response
 from tests.journeys.coded_calls import Watched, missing, own_place, place, verified, wishes
@@ -38,6 +39,8 @@ from tests.recorder.offers import sdp
 CALLS = 6
 STALL = 4.0
 """Seconds that a disk may stand still at no cost."""
+MANY = 24
+"""Calls that keep a slowed worker busy."""
 LONG = 3.0
 """Seconds of any other trouble."""
 
@@ -65,6 +68,10 @@ class Scene:
 
     def refused(self) -> bool:
         return (self.asker.ask("OPTIONS")[0].status, health(self.it, "/readyz")) == (503, 503)
+
+    def ready(self) -> str:
+        """What /readyz says."""
+        return httpx2.get(f"http://{self.it.one.host}:{self.it.one.api}/readyz", timeout=30).text
 
     def taken(self) -> bool:
         return (self.asker.ask("OPTIONS")[0].status, health(self.it, "/readyz")) == (200, 200)
@@ -115,7 +122,7 @@ def scene(folder: Path, library: Path, data: Path | None = None, **more: Any) ->
         try:
             yield Scene(it, trouble, Asker(one.host), finished, it.prints(finished))
         finally:
-            trouble.set(write_errno=0, syncfs_fails=0, fsync_fails=0, stalled=0, ahead=0)
+            trouble.set(write_errno=0, syncfs_fails=0, fsync_fails=0, stalled=0, slow_us=0, ahead=0)
 
 
 def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
@@ -146,6 +153,28 @@ def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
         assert answers[0][1] < 2 * AT_ONCE
         assert on.trouble.hit > 0
         assert on.left_open() == []
+        on.in_order()
+
+
+def busy_workers_take_no_more(folder: Path, library: Path) -> None:
+    """Every write of a worker takes so long that its rounds fill the second they have."""
+    with scene(folder, library, ports=4 * MANY + 40) as on:
+
+        async def meanwhile() -> None:
+            await on.it.talking(MANY)
+            on.trouble.set(slow_us=int(1.2e6 / MANY))
+            await on.it.until(lambda: "workers busy" in on.ready())
+            on.invited(503)
+            assert on.refused()
+            assert on.it.figure('recorder_worker_busy_ratio{worker="0"}') > BUSY_LIMIT
+            on.trouble.set(slow_us=0)
+            await on.well()
+            assert on.asker.ask("INVITE", sdp("sendonly"))[0].status == 200
+
+        began = time.monotonic()
+        calls = place(wishes(on.it.one, MANY, 20.0), meanwhile)
+        assert time.monotonic() - began > BUSY_SECONDS  # a moment's load refuses nobody
+        nothing_missing(on.it, calls)
         on.in_order()
 
 
@@ -361,6 +390,7 @@ def nothing_missing_but_time(on: Scene, calls: Sequence[CallReport], recorded: d
 
 SCENES = (
     a_disk_that_stands_still_costs_nothing,
+    busy_workers_take_no_more,
     failing(errno.EIO),
     a_sync_that_failed_is_never_taken_for_success,
     no_descriptors_left,

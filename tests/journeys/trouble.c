@@ -27,7 +27,7 @@ struct trouble {
     int32_t syncfs_fails;  /* how many syncs of the whole disk fail before they work again; the kernel says it once */
     int32_t fsync_fails;   /* how many syncs of a file fail */
     int32_t stalled;       /* while set, writes, syncs and new names do not return */
-    int32_t pad;
+    int32_t slow_us;       /* how long every write takes */
     int64_t ahead;         /* seconds that the clock of the wall runs ahead */
     int64_t hit;           /* calls that were made to fail or to wait */
 };
@@ -75,10 +75,12 @@ static void wait_for_disk(void)
 /* Return whether a write to this descriptor fails. */
 static int refused(int fd)
 {
-    if (!told || !(told->write_errno || told->stalled) || !on_disk(fd))
+    if (!told || !(told->write_errno || told->stalled || told->slow_us) || !on_disk(fd))
         return 0;
     if (told->stalled)
         wait_for_disk();
+    if (told->slow_us)
+        usleep(told->slow_us);
     if (!told->write_errno)
         return 0;
     __atomic_add_fetch(&told->hit, 1, __ATOMIC_RELAXED);

@@ -185,6 +185,8 @@ def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Pat
     expect(page.locator("main")).not_to_contain_text(NAME)
 
     # --- offline ---
+    for desk in (admin, grace, ada):
+        desk.context.close()
     assert one.stop() == 0
     verified = one.run("audit", "verify", "--receipt", receipt)
     assert verified.returncode == 0, verified.stderr

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -71,6 +71,12 @@ class StandIn:
         self.nonce = query["nonce"]
         return {"code": "c-1", "state": query["state"]}
 
+    def page(self, path: str) -> tuple[int, bytes]:
+        """Show a browser the way back."""
+        back = parse_qs(urlsplit(path).query)["redirect_uri"][0]
+        link = f"{back}?{urlencode(self.leave(path))}".replace("&", "&amp;")
+        return 200, f'<!doctype html><title>Acme ID</title><a id="back" href="{link}">allow</a>'.encode()
+
     def answer(self, path: str) -> tuple[int, bytes]:
         if path in self.answers:
             return self.answers[path]
@@ -113,8 +119,9 @@ def provider() -> Iterator[StandIn]:
         def _reply(self) -> None:
             path = urlsplit(self.path).path
             stand_in.asked.append(path)
-            status, body = stand_in.answer(path)
+            status, body = stand_in.page(self.path) if path == "/authorize" else stand_in.answer(path)
             self.send_response(status)
+            self.send_header("Content-Type", "text/html" if path == "/authorize" else "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

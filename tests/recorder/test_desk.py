@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from admin_api import waveform
 from admin_api.ports import CannotRender
 from recorder.desk import Desk
+from storage.people import Person
 from tests.recorder.stage import stage
 
 
@@ -38,6 +40,27 @@ def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path:
     asyncio.run(story())
 
 
+def test_a_live_call_names_the_users_who_take_part(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            acme = call.customer
+            before = desk.document("acme", call.id)
+            assert before and {party["user_id"] for party in before["parties"]} == {None}
+            uri = before["parties"][0]["uri"]
+            await acme.users.carry_out(await acme.users.one(Person(account_name="ada", addresses=(uri,)), "api"))
+            await acme.correlation.load()
+            (user,), _ = await acme.users.listed(9)
+            shown = desk.document("acme", call.id)
+            assert shown and shown["parties"][0]["user_id"] == user.id
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            await one.node.indexer.drain(5)
+            assert await acme.users.calls_of(user) == (call.id,)
+
+    asyncio.run(story())
+
+
 def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
@@ -55,6 +78,9 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
             assert rendered.content_type == "audio/wav"
             assert os.pread(rendered.descriptor, 4, 0) == b"RIFF"
             os.close(rendered.descriptor)
+            seen = await desk.render(call.customer, row, "peaks")
+            assert waveform.read(os.pread(seen.descriptor, seen.size, 0))["channels"]
+            os.close(seen.descriptor)
             assert one.descriptors() == before
 
     asyncio.run(story())

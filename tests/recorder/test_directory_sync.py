@@ -176,11 +176,16 @@ def test_a_damaged_link_costs_a_whole_synchronisation_only(town: Town) -> None:
 def test_check_says_what_is_missing(town: Town, capsys: Any) -> None:
     assert town.run("directory", "check", "--customer", "acme") == 0
     assert "unknown" in capsys.readouterr().out
+    town.entra.put("id-1", givenName="P1", mail="p1@x.example")
+    assert town.run("directory", "check", "--customer", "acme") == 0
+    shown = capsys.readouterr()
+    assert "0 have a number, 0 a SIP address, 1 e-mail" in shown.out and "Nobody among them has a number" in shown.err
     last = (datetime.now(UTC) + timedelta(days=10)).date()
     town.say(f"secret_expires = {last}")
     assert town.run("directory", "check", "--customer", "acme", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["credential_expires"] == last.isoformat() and "10 days" in told["warning"]
+    assert told["looked_at"] == {"users": 1, "numbers": 0, "sip": 0, "mail": 1}
     town.entra.permitted = False
     assert town.run("directory", "check", "--customer", "acme") == 3
     assert "User.Read.All" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -366,3 +367,24 @@ def test_nothing_in_the_clear_is_left_anywhere(tmp_path: Path) -> None:
         assert list(Path("/dev/shm").glob(f"{job.scratch._prefix}*")) == []
 
     tell(tmp_path, story)
+
+
+def test_a_zip_of_many_takes_the_memory_of_a_few(tmp_path: Path) -> None:
+    class Loud(FakeRenderer):
+        async def render(self, parts: Any, streams: Any, form: Container | str, out_fd: int, *_: Any) -> dict[str, Any]:
+            for _ in range(8):
+                os.write(out_fd, os.urandom(1 << 20))
+            return {}
+
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        rows = [await called(acme) for _ in range(12)]
+        tracemalloc.start()
+        try:
+            export = await make(acme, job, calls=tuple(row.id for row in rows), media="wav")
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert export.size_bytes and export.size_bytes > 96 << 20
+        assert most < 24 << 20
+
+    tell(tmp_path, story, Loud())

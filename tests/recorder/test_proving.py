@@ -77,7 +77,9 @@ def test_the_record_of_a_request_is_checked_alone_and_in_the_answer_about_it(tmp
     place = Place(tmp_path)
     settings = load(place.config)
     key = audit_key(open_keys(tmp_path / "data", "acme", load_root(settings.keys.root)))
-    over = Case("r", State.DONE, (Kind.ACCESS,), NOON, due(NOON), NOON, "paula", NOON, None, closed_at=NOON, closed_by="p")
+    over = Case(
+        "r", State.DONE, (Kind.ACCESS,), NOON, due(NOON), NOON, "paula", NOON, None, closed_at=NOON, closed_by="p"
+    )
     made = caserecords.sign(key, "acme", over)
     for data in (made, {"id": "r", "state": "done", "record": made}):
         found = prove_receipt(json.dumps(data).encode(), settings, settings.customers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from recorder.startup import Startup
 from storage.callrows import Query
 from storage.errors import DiskFailed
 from tests.recorder.stage import stage
+from tests.storage.house import record
 
 
 def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -> None:
@@ -45,6 +47,23 @@ def test_a_lost_index_is_built_anew_with_its_holds(tmp_path: Path) -> None:
             await one.until(lambda: not len(one.mending))
             found = {row.id: row.hold for row in (await acme.calls.find(Query())).items}
             assert found == {held.id: True, free.id: False}
+
+    asyncio.run(story())
+
+
+def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            first = await record(acme, ended=acme.now() - timedelta(days=9))
+            old, known = [await record(acme, ended=acme.now() - timedelta(days=days)) for days in (30, 31)]
+            await acme.calls.remove([old.id])
+            await Startup(one.node, one.live, one.mending).run()
+            assert not len(one.mending), "a month is not looked through at every start"
+            acme.journal.replayed = True
+            await Startup(one.node, one.live, one.mending).run()
+            assert len(one.mending) == 1
+            assert await acme.calls.get(first.id) and await acme.calls.get(known.id)
 
     asyncio.run(story())
 

@@ -93,7 +93,7 @@ def test_what_is_in_it_and_nothing_of_anybody_else(tmp_path: Path) -> None:
         ]  # fmt: skip
         assert not [(name, word) for name, content in files.items() for word in OTHERS if word in content]
         (call,) = json.loads(files["calls.json"])["calls"]
-        assert call["person"] == [{**ME, "joined_at": None, "left_at": None, "known_as": None}]
+        assert call["person"] == [{**ME, "joined_at": None, "left_at": None, "also": [], "known_as": None}]
         assert (call["others"], call["annotations"], call["attachments"]) == (1, 1, 1)
         assert call["media"] == {"file": f"media/{row.id}.ogg", "problem": None}
         assert [stream["of"] for stream in call["streams"]] == ["person", "others"]

@@ -305,6 +305,35 @@ def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path:
     assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
 
 
+def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a worker that cannot keep up would look idle every other second, and never be spared."""
+    clock = [100.0]
+
+    class Call:
+        paused = trouble = 0
+        lanes: dict[int, object] = {}
+
+        def __init__(self, number: int) -> None:
+            self.id = str(number)
+
+        def drain(self, *_: object) -> None:
+            clock[0] += 0.05
+
+    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, other:
+        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
+        worker._tapes = {str(n): Call(n) for n in range(100)}  # type: ignore[misc]  # all that a round needs of a tape
+        told: list[object] = []
+        monkeypatch.setattr(worker, "_tell", told.append)
+        monkeypatch.setattr(worker, "_report", lambda: None)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._next_beat = worker._since = clock[0]
+        worker._next_beat += 1.0
+        worker._work()
+        monkeypatch.undo()
+    assert [event.busy for event in told if isinstance(event, wire.Beat)] == [1.0] * 4
+
+
 def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)

@@ -132,3 +132,14 @@ def test_long_logs_are_read_backwards_over_block_borders(tmp_path: Path) -> None
     audit.close()
     page = audit.read(limit=1000)
     assert [item["n"] for item in page.items] == list(range(500, 0, -1))
+
+
+def test_what_is_about_some_objects_is_found_whatever_stands_around_it(tmp_path: Path) -> None:
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for number, (object, reason) in enumerate([("a", ""), ("b", '"object":"a"'), ("a", "again"), ("", "")]):
+        audit.append(Act("ada", "admin", f"act.{number}", object, "done", reason)).result()
+    assert [entry["action"] for entry in audit.about({"a"})] == ["act.0", "act.2"]
+    assert [entry["action"] for entry in audit.about({"a", "b"})] == ["act.0", "act.1", "act.2"]
+    assert audit.about(set()) == [] and audit.about({"c"}) == []
+    audit.close()
+    assert list(AuditFiles(tmp_path / "none", tmp_path, "acme").about({"a"})) == []

@@ -55,6 +55,8 @@ def test_new_ones_stay_and_old_ones_are_one_an_hour_and_one_a_day(files: AuditFi
     assert left[-2 * PER_DAY :] == before[-2 * PER_DAY :]
     assert 24 * 88 <= sum(2 <= age < 90 for age in ages) <= 24 * 88 + 2
     assert 4 <= sum(age >= 90 for age in ages) <= 5
+    assert all(mark.at[14:16] == "30" for mark, age in zip(left, ages, strict=True) if age > 2), "the newest of an hour"
+    assert all(mark.at[11:16] == "23:30" for mark, age in zip(left, ages, strict=True) if age > 90), "and of a day"
     assert set(left) <= set(before) and left == sorted(left, key=lambda mark: mark.head.n)
     assert thinned(files) == 0
     assert files.verify(KEY.public_key()).entries == CALLS

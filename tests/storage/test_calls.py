@@ -88,6 +88,15 @@ def test_a_call_comes_back_as_it_was_put(tell: Tell, keys: CustomerKeys) -> None
     tell(story)
 
 
+def test_bytes_are_added_up(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        assert await calls.total_bytes() == 0
+        await put(calls, call(keys, size_bytes=3 << 40), call(keys, size_bytes=5))
+        assert await calls.total_bytes() == (3 << 40) + 5
+
+    tell(story)
+
+
 def test_putting_again_changes_nothing(tell: Tell, keys: CustomerKeys) -> None:
     async def story(calls: Calls, database: Database) -> None:
         row = call(keys)
@@ -206,6 +215,28 @@ def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(tell: Tell, keys: Cust
             assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
         with pytest.raises(Forgotten):
             keys.secret(before, "index")
+
+    tell(story)
+
+
+def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.calls.PIECE", 3)
+
+    async def story(calls: Calls, database: Database) -> None:
+        rows = [call(keys, second=n) for n in range(8)]
+        other = call(keys, day=DAY + 1)
+        await put(calls, *rows, other)
+        assert not await calls.remove_tokens(DAY), "its key is still there"
+        assert not await calls.remove_tokens(DAY + 5), "there is no such day"
+        assert len((await calls.find(Query(party="Mira"))).items) == 9
+        keys.cut(rows[0].leaf, await calls.index_leaf(DAY) or 0)
+        assert await calls.remove_tokens(DAY)
+        async with database.reading() as connection:
+            assert set(await connection.scalars(sa.select(call_tokens.c.day))) == {DAY + 1}
+        assert await calls.reindex(DAY) == 7
+        assert len((await calls.find(Query(party="Mira"))).items) == 8
 
     tell(story)
 

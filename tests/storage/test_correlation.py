@@ -1,5 +1,7 @@
 """Who took part in a call: found when it is written or later, kept as it was then, shown where it cannot be told."""
 
+import asyncio
+import os
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -84,19 +86,13 @@ def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
 
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
-    id, leaf = new_id(bytes_of), acme.keys.allocate(day_of(at))
+    id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
     parties = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
     end = at + timedelta(minutes=1)
     row = CallRow(id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details={"parties": parties, "streams": []})
     row, forms = acme.correlation.applied(row, stored_of(parties, "DE"))
     await acme.calls.put([row], [forms])
     return id
-
-
-def bytes_of(count: int) -> bytes:
-    import os
-
-    return os.urandom(count)
 
 
 def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
@@ -196,6 +192,29 @@ def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
         assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
         assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
         await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        for number in range(120):
+            await record(acme, number=f"+49301{number:05}")
+        hers, his = await record(acme), await record(acme, number=HIS)
+        await matched(acme)
+        await imported(acme, MIRA)
+        came: list[dict[str, User]] = []
+
+        async def comes() -> None:
+            if not came:
+                came.append(await imported(acme, TOVE, whole=False))
+
+        async with asyncio.timeout(30):
+            assert await matched(acme, pause=comes) == 2
+        mira = await acme.users.known("csv", MIRA)
+        assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
+        assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
+        assert not await acme.correlation.outstanding()
 
     story(tmp_path, tell)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from storage import receipts
-from storage.callrows import CallState, Query
+from storage.callrows import BadCursor, CallState, Query
 from storage.customers import Customer, CustomerSettings
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import State
@@ -126,6 +126,30 @@ def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> Non
         assert (again["calls"], again["counts"]) == (first["calls"], first["counts"])
         assert nobody["calls"] == [NOBODY]
         assert (await finish(acme, party="+49 30 999999"))["calls"] == []
+
+    story(tmp_path, tell)
+
+
+def test_what_is_done_is_read_in_pages_without_its_receipts(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await permit(acme)
+        made = []
+        for _ in range(5):
+            made.append((await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")).id)
+            assert await acme.erasures.work()
+            house.watch.wait(days=0.01)
+        await acme.erasures.file(calls=[NOBODY], reason="x", by="paula", approval=True)
+        found, cursor = [], None
+        while True:
+            page, cursor = await acme.erasures.done(2, cursor)
+            assert {each.receipt for each in page} == {None} and {each.state for each in page} == {State.DONE}
+            found += [each.id for each in page]
+            if cursor is None:
+                break
+        assert found == made[::-1]
+        for wrong in ("", "1", f"x.{NOBODY}", "1.x", f"{'9' * 18}.{NOBODY}"):
+            with pytest.raises(BadCursor):
+                await acme.erasures.done(2, wrong)
 
     story(tmp_path, tell)
 

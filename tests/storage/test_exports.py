@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import exports
 from storage.callrows import BadCursor
@@ -262,5 +264,51 @@ def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: 
             await acme.exports.listed(2, "3 May")
         house.watch.wait(days=exports.KEEP_DAYS)
         assert await acme.exports.listed(2) == ((), None)
+
+    story(tmp_path, tell)
+
+
+def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        heard: list[tuple[str, str, object]] = []
+
+        async def refuse(connection: AsyncConnection, id: str) -> None:
+            raise RuntimeError
+
+        async def hear(connection: AsyncConnection, export: Export, state: ExportState, facts: Any) -> None:
+            heard.append((export.id, state.value, facts.get("sha256")))
+
+        acme.exports.ended = hear
+        asked = Request("csv", ("id",), "Art. 15", passphrase="correct horse")
+        with pytest.raises(RuntimeError):
+            await acme.exports.file(asked, "paula", refuse)
+        assert await acme.exports.unfinished() == ()
+        made = await acme.exports.file(asked, "paula")
+        with acme.exports.sink(await acme.exports.begin(made.id)) as sink:
+            await acme.exports.finish(made.id, sink.finish(), {"sha256": "00"})
+        found = await acme.exports.get(made.id)
+        assert found and found.request and found.request.passphrase is None and found.request.reason == "Art. 15"
+        gone = await acme.exports.file(asked, "paula")
+        await acme.exports.cancel(gone.id)
+        assert heard == [(made.id, "done", "00"), (gone.id, "cancelled", None)]
+
+    story(tmp_path, tell)
+
+
+def test_exports_that_hold_a_call_are_named_and_dropped(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        rows = [await record(acme) for _ in range(2)]
+        ids = [row.id for row in rows]
+        one = await acme.exports.file(Request("csv", ("id",), "x", tuple(ids)), "paula")
+        other = await acme.exports.file(Request("csv", ("id",), "x", (ids[1],)), "paula")
+        for export, held in ((one, ids), (other, ids[1:])):
+            await acme.exports.begin(export.id)
+            await acme.exports.admit(export.id, held)
+        assert await acme.exports.holding(ids) == {one.id: set(ids), other.id: {ids[1]}}
+        assert await acme.exports.holding([ids[0], "no id"]) == {one.id: {ids[0]}}
+        await acme.exports.drop([one.id, "unknown"])
+        await acme.exports.drop([one.id])
+        assert await acme.exports.get(one.id) is None and not acme.keys.keeps(one.leaf)
+        assert await acme.exports.get(other.id) is not None
 
     story(tmp_path, tell)

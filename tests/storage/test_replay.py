@@ -202,6 +202,29 @@ def test_an_old_database_is_known_by_its_number_alone(tmp_path: Path, monkeypatc
     story(tmp_path, tell)
 
 
+def test_a_line_that_is_just_being_committed_makes_no_database_old(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        written, go_on = asyncio.Event(), asyncio.Event()
+
+        async def writing() -> None:
+            async with acme.database.writing():
+                await acme.journal.write([journal.dropped(tables.holds, row.leaf, call=row.id)])
+                written.set()
+                await go_on.wait()
+
+        async def looking() -> bool:
+            await written.wait()
+            asyncio.get_running_loop().call_later(0.2, go_on.set)
+            return await replay.behind(acme.journal, acme.database)
+
+        _, late = await asyncio.gather(writing(), looking())
+        assert not late
+
+    story(tmp_path, tell)
+
+
 def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(house: House, acme: Customer) -> None:
         asked = await fill(acme)

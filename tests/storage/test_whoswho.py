@@ -89,6 +89,7 @@ def test_a_number_that_was_passed_on_was_somebody_elses_then() -> None:
 def test_whoever_came_later_had_nothing_before_unless_nobody_else_did() -> None:
     known = who(user(1, ANNA, since(2)), user(2, Person(numbers=("+4930111111",)), since(8, None)))
     number = {"number": "+4930111111"}
+    assert known.party(number, at(1)) == Match(id_of(1))  # both perhaps: it was said of one first
     assert known.party(number, at(5)) == Match(id_of(1))  # one certainly, the other perhaps
     assert known.party(number, at(8)) == Match(None, (id_of(1), id_of(2)))
 

@@ -96,7 +96,7 @@ class Doorstep(Service):
     def told(self, customer: str = "acme") -> list[tuple[str, str, str, str]]:
         """Give what the audit log says of signing in: actor, action, outcome, reason."""
         found = [(a["actor"], a["action"], a["outcome"], a["reason"]) for a in self.acts(customer)]
-        return [each for each in found if each[1].startswith(("sign", "account"))]
+        return [each for each in found if each[1].startswith(("session", "account"))]
 
     def close(self) -> None:
         for browser in self.seen:

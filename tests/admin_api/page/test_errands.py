@@ -52,7 +52,7 @@ def come_back(browser: httpx2.Client, there: StandIn, left: httpx2.Response, **c
 def test_the_door_names_the_providers_of_a_customer(gate: Doorstep) -> None:
     page = gate.browser().get("/sign-in?customer=acme&next=/audit").text
     assert "Sign in with House &lt;&amp;&gt;" in page
-    assert "/openid/leave?customer=acme&amp;provider=1&amp;next=/audit" in page
+    assert "/openid/leave?customer=acme&amp;provider=1&amp;next=%2Faudit" in page
     assert "/openid/leave" not in gate.browser().get("/sign-in?customer=beta").text
 
 
@@ -68,7 +68,7 @@ def test_there_and_back_by_a_page_that_leads_on(gate: Doorstep, there: StandIn) 
     strict = next(each for each in back.headers.get_list("set-cookie") if each.startswith(f"{SESSION}="))
     assert "SameSite=strict" in strict
     assert inside(browser)
-    assert gate.told()[-1] == ("anna@acme.example", "sign-in", "done", "provider")
+    assert gate.told()[-1] == ("anna@acme.example", "session.open", "done", "provider")
     assert "kept by the sign-in service" in words(browser.get("/account").text)
 
 
@@ -101,7 +101,7 @@ def test_somebody_elses_code_signs_nobody_in(gate: Doorstep, there: StandIn) -> 
     leave(victim)
     assert victim.get("/openid/back", params=answer).status_code == 403
     assert not inside(victim)
-    assert gate.told()[-1] == ("unknown", "sign-in", "refused", "provider: state")
+    assert gate.told()[-1] == ("unknown", "session.open", "refused", "provider: state")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_token_that_does_not_vouch(gate: Doorstep, there: StandIn, claims: dic
     assert back.status_code == 403
     assert "did not vouch for you" in words(back.text)
     assert not inside(browser)
-    assert gate.told()[-1] == ("unknown", "sign-in", "refused", f"provider: {why}")
+    assert gate.told()[-1] == ("unknown", "session.open", "refused", f"provider: {why}")
     assert "anna" not in str(gate.acts()[-1])
 
 

@@ -1,0 +1,73 @@
+"""How long the picture of a call's sound takes: `python -m bench.waveform [MINUTES]`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from media import records
+from media.codecs import Format
+from recorder.render_job import PEAKS
+from recorder.rendering import Renderer, RenderStream
+from storage.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
+
+PACKETS = 25  # of 20 ms in one record, as a worker stores them
+PCMA = Format("PCMA", 8000, 1, None)
+
+
+@dataclass
+class Part:
+    """A sealed part without a name."""
+
+    fd: int
+    secret: PartSecret
+    size: int
+    finished: bool = True
+
+
+def talk(minutes: int) -> Iterator[bytes]:
+    """Make the records of a call of two streams that never pause."""
+    noise = os.urandom(160 * 1000)
+    for at in range(0, minutes * 3000, PACKETS):
+        arrivals = tuple(1_700_000_000_000_000_000 + (at + n) * 20_000_000 for n in range(PACKETS))
+        starts = [(at + n) % 1000 * 160 for n in range(PACKETS)]
+        payloads = tuple(noise[start : start + 160] for start in starts)
+        for stream in (0, 1):
+            yield records.run(records.Run(stream, False, 8, 7 + stream, 160, 1000 + at, 160 * at, arrivals, payloads))
+
+
+def sealed(minutes: int) -> Part:
+    """Seal a call into memory."""
+    header, secret = new_part(bytes(32), b"bench", MEDIA_SEGMENT, os.urandom)
+    sealer, fd = Sealer(secret), os.memfd_create("part")
+    size = os.write(fd, header)
+    for record in talk(minutes):
+        size += os.write(fd, sealer.add(record))
+    return Part(fd, secret, size + os.write(fd, sealer.finish()))
+
+
+def main() -> None:
+    """Render the picture and, to compare, the sound, each three times."""
+    minutes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
+    part = sealed(minutes)
+    streams = [RenderStream(number, str(number + 1), {8: PCMA}) for number in (0, 1)]
+    print(f"{minutes} minutes of stereo G.711, {part.size >> 20} MiB sealed")
+    for form in (PEAKS, "wav"):
+        for _ in range(3):
+            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            with tempfile.TemporaryFile(dir="/dev/shm") as out:
+                asyncio.run(Renderer().render([part], streams, form, out.fileno()))
+                size = os.fstat(out.fileno()).st_size
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            print(f"{form}: {time.monotonic() - began:.2f} s, {spent:.2f} s of CPU, {size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
