@@ -33,6 +33,8 @@ STATE = schemas.Parameter(
 )
 USERS = (QUESTION, STATE, schemas.LIMIT, schemas.CURSOR)
 EXPORT_VERSION = 1
+FEW = 200
+"""Users that are taken over while somebody waits for a search: 50 ms. More are soon found."""
 
 
 async def listed(asked: Asked) -> Response:
@@ -131,6 +133,7 @@ async def _found(
 ) -> tuple[tuple[User, ...], str | None]:
     if text is None:
         return await customer.users.listed(limit, after, state)
+    await customer.correlation.refresh(most=FEW)  # who was added a moment ago is found
     country, who = customer.settings.country, customer.correlation.who
     return await usersearch.find(customer.users, who, text, country, limit=limit, after=after, state=state)
 

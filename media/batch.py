@@ -44,6 +44,12 @@ Unpack = Callable[..., tuple[Any, ...]]
 LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
 TIMES: list[Unpack] = [struct.Struct("=" + "16xqq" * n).unpack_from for n in range(SLOTS + 1)]
 HEADS: list[Unpack] = [struct.Struct(">" + f"QI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
+#: The same header in five numbers: first byte, second, sequence, timestamp, SSRC; by the stride of the memory.
+WIDE = NEAR + FAR
+FIELDS: dict[int, list[Unpack]] = {
+    stride: [struct.Struct(">" + f"BBHII{stride - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
+    for stride in (NEAR, WIDE)
+}
 #: Writers for the arrival deltas of a run.
 DELTAS = [struct.Struct(f"!{n}H").pack for n in range(SLOTS + 1)]
 
@@ -81,14 +87,38 @@ class Workbench:
     for a successor.
     """
 
-    def __init__(self) -> None:
-        self._near = ffi.new("char[]", SLOTS * NEAR)
-        self.near = memoryview(ffi.buffer(self._near)).cast("B")
+    def __init__(self, stride: int = NEAR) -> None:
+        self._memory = ffi.new("char[]", SLOTS * stride)
+        self.stride = stride
+        self.near = memoryview(ffi.buffer(self._memory)).cast("B")
         self._lengths = ffi.new("int[]", SLOTS)
         self.lengths = memoryview(ffi.buffer(self._lengths)).cast("B")
         #: One pointer a slot, made once: a cast costs more than a packet's decryption call.
-        self.packet_pointers = [ffi.cast("void *", self._near + i * NEAR) for i in range(SLOTS)]
+        self.packet_pointers = [ffi.cast("void *", self._memory + i * stride) for i in range(SLOTS)]
         self.length_pointers = [self._lengths + i for i in range(SLOTS)]
+        self._wide: Workbench | None = None
+
+    @property
+    def wide(self) -> "Workbench":
+        """Give the one for packets that are longer than NEAR, which a node without video never needs."""
+        self._wide = self._wide or Workbench(WIDE)
+        return self._wide
+
+    def gather(self, lane: "Lane", lengths: tuple[int, ...]) -> None:
+        """Copy packets whole whose beginnings and rests lie apart."""
+        memory, near, far = self.near, lane.near, lane.far
+        for at, start, rest, length in zip(_WIDE_AT, _NEAR_AT, _FAR_AT, lengths, strict=False):
+            memory[at : at + NEAR] = near[start : start + NEAR]
+            if length > NEAR:
+                memory[at + NEAR : at + length] = far[rest : rest + length - NEAR]
+
+    def opened(self, slot: int) -> bytes:
+        """Give a packet after its decryption."""
+        length = int.from_bytes(self.lengths[4 * slot : 4 * slot + 4], "little")
+        return bytes(self.near[slot * self.stride : slot * self.stride + length])
+
+
+_WIDE_AT, _NEAR_AT, _FAR_AT = (tuple(range(0, SLOTS * stride, stride)) for stride in (WIDE, NEAR, FAR))
 
 
 class Lane:

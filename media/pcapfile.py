@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from media import rtp
 from media.codecs import Format
-from media.records import Packet, Record, Rtcp, Run
+from media.records import Mixed, Packet, Record, Rtcp, Run
 from media.seen import Seen
 
 MAGIC = 0xA1B2_3C4D  # times in nanoseconds
@@ -69,14 +69,16 @@ def _datagrams(records: Iterable[Record], streams: Sequence[CapturedStream]) -> 
     ports = {stream.number: RECORDER_PORT + 2 * i for i, stream in enumerate(streams)}
     seen: dict[tuple[int, int], Seen] = {}
     for record in records:
-        if not isinstance(record, Run | Packet | Rtcp) or record.stream not in ports:
+        if not isinstance(record, Run | Mixed | Packet | Rtcp) or record.stream not in ports:
             continue
         port = ports[record.stream]
         if isinstance(record, Rtcp):
             if len(record.packet) <= LONGEST - 28:
                 yield record.arrival, port + 1, record.packet
             continue
-        found = record.packets() if isinstance(record, Run) else [(record.sequence, record.arrival, record.packet)]
+        found = (
+            record.packets() if isinstance(record, Run | Mixed) else [(record.sequence, record.arrival, record.packet)]
+        )
         for sequence, arrival, packet in found:
             if not rtp.HEADER <= len(packet) <= LONGEST - 28:
                 continue

@@ -1,5 +1,6 @@
 """Figures of a stream: interarrival jitter (RFC 3550 appendix A.8) and the E-model's estimate (ITU-T G.107)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
 from operator import mul, sub
@@ -44,9 +45,14 @@ def jitter_of(jitter: float, difference: float) -> float:
 
 def jitter_of_batch(jitter: float, deltas: list[int], step: int) -> float:
     """Move the jitter by the arrival deltas of packets sent `step` apart, all at once; equals jitter_of one by one."""
-    n = len(deltas)
-    moved: float = sum(map(mul, map(abs, map(sub, deltas, repeat(step))), _WEIGHTS[n]))
-    return jitter * _FADING[n] + moved
+    return jitter_of_all(jitter, map(sub, deltas, repeat(step, len(deltas))))
+
+
+def jitter_of_all(jitter: float, differences: Iterable[float]) -> float:
+    """Move the jitter by differences of transit times, all at once; equals jitter_of one by one."""
+    moved = list(map(abs, differences))
+    fresh: float = sum(map(mul, moved, _WEIGHTS[len(moved)]))
+    return jitter * _FADING[len(moved)] + fresh
 
 
 def burst_ratio(lost: int, expected: int, burst: float) -> float:

@@ -1,10 +1,10 @@
 """Byte layout of what is stored (docs/formats/records.md): records in, bytes out, and back."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate
+from itertools import accumulate, pairwise, repeat
 
 from media.errors import Damaged
 
@@ -20,6 +20,7 @@ _RUN = struct.Struct("!IBBHHIIQIQ")
 _PACKET = struct.Struct("!IBBQQ")
 _MARK = struct.Struct("!IBBQQ")
 _RTCP = struct.Struct("!IBBQ")
+_MIXED = struct.Struct("!IBBHIIQIQ")
 _WORD = struct.Struct("!I").unpack_from
 
 #: Bytes of a RUN before its deltas, head included.
@@ -27,6 +28,11 @@ RUN_HEAD = _RUN.size
 #: Bytes of a PACKET before the packet, head included.
 PACKET_HEAD = _PACKET.size
 pack_run = _RUN.pack
+#: Bytes of a MIXED before its markers, head included.
+MIXED_HEAD = _MIXED.size
+pack_mixed = _MIXED.pack
+#: In place of a step: each packet has its own.
+OWN_STEPS = 0xFFFFFFFF
 
 
 class Kind(IntEnum):
@@ -37,6 +43,7 @@ class Kind(IntEnum):
     PACKET = 2
     MARK = 3
     RTCP = 4
+    MIXED = 5
     EVENT = 16
     METADATA = 17
     OFFER = 18
@@ -87,6 +94,31 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """Packets in order of any sizes and timestamps, without CSRC, extension and padding; at least two."""
+
+    # index of the stream
+    stream: int
+    payload_type: int
+    ssrc: int
+    # extended sequence number of the first packet
+    sequence: int
+    # of each packet
+    markers: tuple[bool, ...]
+    timestamps: tuple[int, ...]
+    # ns since the epoch
+    arrivals: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+
+    def packets(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield (extended sequence, arrival, RTP packet) as it was received."""
+        for i, payload in enumerate(self.payloads):
+            second = self.markers[i] << 7 | self.payload_type
+            head = struct.pack("!BBHII", 0x80, second, (self.sequence + i) & 0xFFFF, self.timestamps[i], self.ssrc)
+            yield self.sequence + i, self.arrivals[i], head + payload
+
+
+@dataclass(frozen=True)
 class Packet:
     """One decrypted RTP packet as it was received."""
 
@@ -123,7 +155,7 @@ class Other:
     body: bytes
 
 
-Record = Run | Packet | Marked | Rtcp | Other
+Record = Run | Mixed | Packet | Marked | Rtcp | Other
 
 
 def run(record: Run) -> bytes:
@@ -147,6 +179,41 @@ def run(record: Run) -> bytes:
         record.arrivals[0],
     )
     return head + struct.pack(f"!{count - 1}H", *deltas) + b"".join(record.payloads)
+
+
+def mixed(record: Mixed) -> bytes:
+    """Serialise packets of different sizes."""
+    steps = [(later - earlier) & 0xFFFFFFFF for earlier, later in pairwise(record.timestamps)]
+    deltas = [max(0, later - earlier) // DELTA_NS for earlier, later in pairwise(record.arrivals)]
+    return mixed_of(
+        record.stream, record.payload_type, record.ssrc, record.sequence, record.timestamps[0], record.arrivals[0],
+        record.markers, steps, [min(MAX_DELTA, delta) for delta in deltas], record.payloads,
+    )  # fmt: skip
+
+
+def mixed_of(
+    stream: int, payload_type: int, ssrc: int, sequence: int, timestamp: int, arrival: int,
+    markers: Sequence[bool], steps: Sequence[int], deltas: Sequence[int], payloads: Sequence[bytes | memoryview],
+) -> bytes:  # fmt: skip
+    """Serialise packets from what lies between them: steps in timestamp units, deltas in 0.1 ms."""
+    count = len(payloads)
+    step = steps[0] if steps.count(steps[0]) == count - 1 else OWN_STEPS
+    own = struct.pack(f"!{count - 1}I", *steps) if step == OWN_STEPS else b""
+    between = struct.pack(f"!{2 * count - 1}H", *deltas, *map(len, payloads))
+    body = b"".join((_bits(markers), between, own, *payloads))
+    word = Kind.MIXED << 24 | MIXED_HEAD - HEAD + len(body)
+    return pack_mixed(word, stream, payload_type, count, ssrc, step, sequence, timestamp, arrival) + body
+
+
+def _bits(markers: Sequence[bool]) -> bytes:
+    """Write a bit a packet, the first one highest."""
+    size = -(-len(markers) // 8)
+    if True not in markers:
+        return bytes(size)
+    bits = 0
+    for marker in markers:
+        bits = bits << 1 | marker
+    return (bits << 8 * size - len(markers)).to_bytes(size, "big")
 
 
 def packet(stream: int, sequence: int, arrival: int, data: bytes) -> bytes:
@@ -213,6 +280,8 @@ def _decode(kind: int, body: bytes) -> Record | None:
         match kind:
             case Kind.RUN:
                 return _decode_run(body)
+            case Kind.MIXED:
+                return _decode_mixed(body)
             case Kind.PACKET:
                 stream, _, sequence, arrival = struct.unpack_from("!BBQQ", body)
                 return Packet(stream, sequence, arrival, body[PACKET_HEAD - HEAD :])
@@ -236,3 +305,33 @@ def _decode_run(body: bytes) -> Run:
     arrivals = tuple(accumulate((delta * DELTA_NS for delta in deltas), initial=first))
     payloads = tuple(body[i : i + size] for i in range(payload_at, len(body), size)) if size else (b"",) * count
     return Run(stream, second > 127, second & 127, ssrc, step, sequence, timestamp, arrivals, payloads)
+
+
+def _decode_mixed(body: bytes) -> Mixed:
+    stream, payload_type, count, ssrc, step, sequence, timestamp, first = struct.unpack_from("!BBHIIQIQ", body)
+    if count < 2 or payload_type > 127:
+        raise Damaged("packets of different sizes are at least two of one payload type")
+    at = MIXED_HEAD - HEAD
+    marked = -(-count // 8)
+    bits = int.from_bytes(body[at : at + marked], "big") >> 8 * marked - count
+    deltas = struct.unpack_from(f"!{count - 1}H", body, at + marked)
+    at += marked + 2 * (count - 1)
+    sizes = struct.unpack_from(f"!{count}H", body, at)
+    at += 2 * count
+    steps: Iterable[int] = repeat(step, count - 1)
+    if step == OWN_STEPS:
+        steps = struct.unpack_from(f"!{count - 1}I", body, at)
+        at += 4 * (count - 1)
+    ends = tuple(accumulate(sizes, initial=at))
+    if ends[-1] != len(body):
+        raise Damaged("a record's length contradicts the sizes of its packets")
+    return Mixed(
+        stream,
+        payload_type,
+        ssrc,
+        sequence,
+        markers=tuple(bool(bits >> count - 1 - i & 1) for i in range(count)),
+        timestamps=tuple(stamp & 0xFFFFFFFF for stamp in accumulate(steps, initial=timestamp)),
+        arrivals=tuple(accumulate((delta * DELTA_NS for delta in deltas), initial=first)),
+        payloads=tuple(body[begin:end] for begin, end in pairwise(ends)),
+    )

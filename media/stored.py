@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from media import rtcp, rtp
 from media.errors import Malformed
-from media.records import Marked, Packet, Record, Rtcp, Run
+from media.records import Marked, Mixed, Packet, Record, Rtcp, Run
 
 NTP_TO_UNIX = 2_208_988_800  # seconds from 1900 to 1970
 
@@ -92,12 +92,30 @@ def batches(records: Iterable[Record]) -> Iterator[Batch | ClockPair | Marked]:
                 record.arrivals,
                 record.payloads,
             )
+        elif isinstance(record, Mixed):
+            yield from _each(record)
         elif isinstance(record, Marked):
             yield record
         elif isinstance(record, Packet | Rtcp):
             found = _single(record) if isinstance(record, Packet) else _clock_pair(record)
             if found is not None:
                 yield found
+
+
+def _each(record: Mixed) -> Iterator[Batch]:
+    """Give packets one by one: only their codec knows how long each lasts."""
+    for i, payload in enumerate(record.payloads):
+        yield Batch(
+            record.stream,
+            record.ssrc,
+            record.sequence + i,
+            record.payload_type,
+            record.markers[i],
+            record.timestamps[i],
+            0,
+            (record.arrivals[i],),
+            (payload,),
+        )
 
 
 def _single(record: Packet) -> Batch | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from media.records import Packet, Record, Run
+from media.records import Mixed, Packet, Record, Run
 
 MAX_SOURCES = 1_000
 """Synchronisation sources counted of one stream; more is an attack, and the rest is not counted."""
@@ -50,7 +50,7 @@ class Summary:
 
     def add(self, record: Record) -> None:
         """Count one record."""
-        if isinstance(record, Run):
+        if isinstance(record, Run | Mixed):
             self._count(record.stream, record.ssrc, record.sequence, len(record.arrivals), record.arrivals[0])
         elif isinstance(record, Packet):
             ssrc = int.from_bytes(record.packet[8:12], "big")

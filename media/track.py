@@ -1,34 +1,26 @@
 """One recorded stream: batches in, records and counters out (DESIGN section 3).
 
-Order per batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. Two roads lead to
-the same
-records: `_evenly` for a batch in which everything is in order and equal, a handful of C calls for all its packets, and
-`_singly` for everything else.
+Order per batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. Two roads lead to the
+same packets: `media.swift` for a batch in unbroken order, a handful of C calls for all of it, and `_singly` for
+everything else.
 """
 
 from collections.abc import Callable
-from itertools import repeat
-from operator import floordiv
 
-from media import holes, records, refusals, reporting, rtp
-from media.batch import DELTAS, HEADS, LENGTHS, NEAR, TIMES, Lane, deltas_of, payloads, sizes
+from media import holes, records, refusals, reporting, rtp, swift
+from media.batch import LENGTHS, Lane
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
 from media.grouping import Item, group
 from media.holes import NEVER
 from media.keyring import Keyring, renewed
 from media.pauses import Pauses
-from media.quality import jitter_of, jitter_of_batch
+from media.quality import jitter_of
 from media.sequence import Source, Verdict
 from media.spec import Address, Allowed, StreamSpec, pack_ip
 from media.srtcp import Srtcp
-from media.srtp import REPLAYED, Context, lib
+from media.srtp import REPLAYED
 
-_unprotect = lib.srtp_unprotect
-_pack_run = records.pack_run
-_RUN_FIXED = records.RUN_HEAD - records.HEAD
-_RUN_TYPE = records.Kind.RUN << 24
-_DELTA = records.DELTA_NS
 _SECOND = 1_000_000_000
 #: Sources of one stream that are told apart; beyond, the oldest is settled (RFC 3550 section 8 expects a change now
 #: and then).
@@ -104,84 +96,17 @@ class Track:
     # ---- batches ----
     def receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
         """Take the `count` packets of a lane; append what is to be stored to `out`."""
-        statuses: list[int] | None = None
+        opened: swift.Opened | None = None
         if self.pure and count > 1:
             lengths = LENGTHS[count](lane.headers, 0)
-            longest = max(lengths)
-            if longest <= NEAR:
-                statuses = self._unprotect(lane, count, lengths) if self.keyring else None
-                even = lengths.count(longest) == count and not self.pauses.items
-                even = even and (statuses is None or statuses.count(0) == count)
-                if even and self._evenly(lane, count, longest, out):
-                    return
-        self._singly(lane, count, statuses, out)
+            opened = swift.open_all(self, lane, count, lengths)
+            if opened is not None and not self.pauses.items and swift.store(self, lane, opened, lengths, out):
+                return
+        self._singly(lane, count, opened, out)
 
-    def _unprotect(self, lane: Lane, count: int, lengths: tuple[int, ...]) -> list[int] | None:
-        """Decrypt a whole batch in the workbench; None if a packet is too short or the suite is not libsrtp's."""
-        keyring, bench = self.keyring, lane.workbench
-        if keyring is None or keyring.session is None or min(lengths) < 12 + keyring.tag:
-            return None
-        bench.near[: count * NEAR] = lane.near[: count * NEAR]
-        if lengths.count(lengths[0]) == count:
-            bench.lengths[:] = sizes(lengths[0])
-        else:
-            bench.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
-        return list(map(_unprotect, repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers))
-
-    def _evenly(self, lane: Lane, count: int, size: int, out: list[bytes]) -> bool:
-        """Store a batch of equal packets in unbroken order as one run; False if it is not that, and nothing has
-        changed.
-        """
-        source = self.current
-        if source is None:
-            return False
-        near = lane.near
-        if self.keyring:
-            near, size = lane.workbench.near, size - self.keyring.tag
-        heads = HEADS[count](near, 0)
-        firsts, ssrc = heads[::2], source.ssrc
-        first = firsts[0]
-        # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, which move all in one
-        each = firsts[1] - first
-        if first >> 55 != 0x100 or heads[1::2].count(ssrc) != count or each >> 32 != 1:
-            return False
-        if firsts != tuple(range(first, first + count * each, each)) or (first >> 48 & 127) != self.payload_type:
-            return False
-        step, timestamp = each & 0xFFFFFFFF, first & 0xFFFFFFFF
-        if (first >> 32 & 0xFFFF) != (source.highest + 1) & 0xFFFF:
-            return False
-        times = TIMES[count](lane.control, 0)
-        deltas = deltas_of(times)
-        if deltas is None:
-            return False
-        arrival = times[0] * _SECOND + times[1]
-        if arrival - self.last_arrival > holes.QUIET or self.unsettled:
-            return False
-        length = size - rtp.HEADER
-        out.append(
-            _pack_run(
-                _RUN_TYPE | _RUN_FIXED + 2 * (count - 1) + count * length,
-                self.spec.stream, self.payload_type, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
-            )
-        )  # fmt: skip
-        out.append(DELTAS[count - 1](*map(floordiv, deltas, repeat(_DELTA))))
-        out.extend(payloads(count, size)(near, 0))
-        unit = self.unit
-        moved = (timestamp - source.timestamp) & 0xFFFFFFFF
-        jitter = jitter_of(self.jitter, arrival - source.arrival - moved * unit)
-        self.jitter = jitter_of_batch(jitter, deltas, int(step * unit))
-        source.advance(count)
-        source.step, source.timestamp = step, timestamp + (count - 1) * step
-        source.arrival = self.last_arrival = times[-2] * _SECOND + times[-1]
-        self.packets += count
-        self.size += count * length
-        self.last_size = length
-        return True
-
-    def _singly(self, lane: Lane, count: int, statuses: list[int] | None, out: list[bytes]) -> None:
+    def _singly(self, lane: Lane, count: int, opened: swift.Opened | None, out: list[bytes]) -> None:
         """Take packets one by one, whatever they are."""
         items: list[Item] = []
-        tried = self.keyring.contexts[0] if self.keyring and statuses is not None else None
         self.cold = None
         for slot in range(count):
             packet, arrival = lane.packet(slot), lane.arrival(slot)
@@ -192,12 +117,12 @@ class Track:
             elif rtp.is_rtcp(packet):
                 reporting.take(self, packet, lane.address(slot), arrival, out)
             else:
-                self._take(lane, slot, packet, arrival, statuses, tried, items, out)
+                self._take(lane, slot, packet, arrival, opened, items, out)
         out.extend(group(self.spec.stream, items))
 
     def _take(
-        self, lane: Lane, slot: int, packet: bytes, arrival: int, statuses: list[int] | None, tried: Context | None,
-        items: list[Item], out: list[bytes],
+        self, lane: Lane, slot: int, packet: bytes, arrival: int, opened: swift.Opened | None, items: list[Item],
+        out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
         if not (self.pure or (self.keyring and self.spec.learn)) and not self._admits(lane.address(slot)):
@@ -209,16 +134,15 @@ class Track:
                 if self.spec.dtls:
                     refusals.unopened(self, packet, arrival)
                 return
-        elif statuses is not None and not statuses[slot]:
-            length = int.from_bytes(lane.workbench.lengths[4 * slot : 4 * slot + 4], "little")
-            packet = bytes(lane.workbench.near[slot * NEAR : slot * NEAR + length])
+        elif opened is not None and not opened.statuses[slot]:
+            packet = opened.bench.opened(slot)
             self.keyring.switched = False
         else:
-            opened = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], tried)
-            if isinstance(opened, int):
-                self._unopened(packet, arrival, statuses[slot] if statuses else opened)
+            plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
+            if isinstance(plain, int):
+                self._unopened(packet, arrival, opened.statuses[slot] if opened else plain)
                 return
-            packet = opened
+            packet = plain
         try:
             header = rtp.parse(packet)
         except Malformed:

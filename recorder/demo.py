@@ -41,9 +41,6 @@ READY_SECONDS = 20.0
 
 PEOPLE = (Party("Anna Schmidt", "sip:+49301234567@pbx.example"), Party("Ben Okafor", "sip:+442079460123@pbx.example"))
 
-LATEST = 0.5
-"""Seconds that a voice may begin behind the other: on a busy machine the two are not sent at the same moment."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -233,7 +230,7 @@ def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio
         said = sent.samples()
         if sent.rate != rate:
             raise NotPossible(f"the audio has {rate} samples a second instead of {sent.rate}")
-        ratio = snr_db(said, channel, rate, LATEST)
+        ratio = snr_db(said, channel, rate)
         well = ratio >= scene.least_snr_db and stream["packets"] == sent.frames
         good &= well
         who = found["parties"][stream["party"]]["name"]

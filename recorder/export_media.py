@@ -21,6 +21,7 @@ ENDINGS = {"opus": "ogg"}
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
 NOTHING = "This call has no media of this kind."
+DAMAGED = "The recording is damaged."
 MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
 
 Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
@@ -112,7 +113,7 @@ async def add_media(
     except RenderFailed as error:
         return Added(call, None, str(error))
     except DamagedPart:
-        return Added(call, None, "The recording is damaged.")
+        return Added(call, None, DAMAGED)
     finally:
         os.close(out)
 

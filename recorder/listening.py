@@ -13,8 +13,8 @@ WINDOW = 0.0625
 """Seconds of each stretch compared when looking for the alignment."""
 
 STRETCHES = 8
-"""Stretches compared at once, from all over what was said: a shift by a whole period of one note fits that note almost as
-well as none, and no other note."""
+"""Stretches compared at once, from all over what was said: a shift by a whole period of one note fits that note almost
+as well as none, and no other note."""
 
 COARSE = 4
 """First look at every fourth lag, each four samples taken as one; then near the best at all."""

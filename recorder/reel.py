@@ -202,7 +202,7 @@ class Reel:
         """Give the arrival of the first packet that the disk did not take, `at` if it took all."""
         arrivals = [at]
         for record in records.read([self.remainder]):
-            if isinstance(record, records.Run):
+            if isinstance(record, records.Run | records.Mixed):
                 arrivals.append(record.arrivals[0])
             elif isinstance(record, records.Packet):
                 arrivals.append(record.arrival)

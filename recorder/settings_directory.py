@@ -41,14 +41,6 @@ def _tenant(value: object) -> str:
         return read.host_name(value)
 
 
-def _secret(value: object) -> str:
-    """Read where a secret comes from; it is kept as written."""
-    found = read.text(value)
-    if found.partition(":")[0] not in ("credential", "file"):
-        raise Wrong('"credential:NAME" or "file:/PATH"; the secret itself never stands here', found="(not shown)")
-    return read.root_key(found)
-
-
 def _day(value: object) -> date:
     if isinstance(value, date) and type(value) is date:
         return value
@@ -78,12 +70,12 @@ class Directory:
     )
     client: str = required(_application, "Application (client) ID.", example="66666666-7777-8888-9999-000000000000")
     certificate: str | None = option(
-        _secret,
+        read.secret,
         None,
         "Certificate of the application with its RSA key, PEM: credential:NAME (handed over by systemd) | file:PATH.",
         example="credential:entra-certificate",
     )
-    secret: str | None = option(_secret, None, "Client secret instead of a certificate, given in the same ways.")
+    secret: str | None = option(read.secret, None, "Client secret instead of a certificate, given in the same ways.")
     secret_expires: date | None = option(
         _day, None, "Last day of the client secret, which Entra does not tell: said 30 days before."
     )

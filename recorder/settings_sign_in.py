@@ -40,14 +40,6 @@ def loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def secret(value: object) -> str:
-    """Read where a secret comes from; it is kept as written."""
-    found = read.text(value)
-    if found.partition(":")[0] not in ("credential", "file"):
-        raise Wrong('"credential:NAME" or "file:/PATH"; the secret itself never stands here', found="(not shown)")
-    return read.root_key(found)
-
-
 def grants(value: object) -> Mapping[str, tuple[str, ...]]:
     """Read which roles each group gives."""
     if not isinstance(value, dict) or not value or len(value) > MAX_GROUPS:
@@ -77,7 +69,7 @@ class SignIn:
     )
     client_id: str = required(read.text, "Id of the recorder there.", example="66666666-7777-8888-9999-000000000000")
     client_secret: str | None = option(
-        secret,
+        read.secret,
         None,
         "Its secret: credential:NAME (handed over by systemd) | file:PATH (mode 0600). Absent: a public client; PKCE "
         "protects the way in either case.",

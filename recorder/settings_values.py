@@ -320,6 +320,14 @@ def country(value: object) -> str:
     return value
 
 
+def secret(value: object) -> str:
+    """Read where a secret comes from; it is kept as written."""
+    found = text(value)
+    if found.partition(":")[0] not in ("credential", "file"):
+        raise Wrong('"credential:NAME" or "file:/PATH"; the secret itself never stands here', found="(not shown)")
+    return root_key(found)
+
+
 def root_key(value: object) -> str:
     """Read where the root secret comes from; the value is kept as written."""
     scheme, _, rest = text(value).partition(":")

@@ -78,8 +78,8 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
     }
     if others:
         shown["other_parties"] = [_party(party) for party in rest]
-        shown["annotation_texts"] = list(told.annotations)
-        shown["attachment_files"] = list(told.attachments)
+        shown["annotation_texts"] = [_unsigned(note) for note in told.annotations]
+        shown["attachment_files"] = [_unsigned(each) for each in told.attachments]
     return shown
 
 
@@ -124,6 +124,11 @@ def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
 def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the directory record of the person, and who has looked at it."""
     return {**user_shown(user), "seen": list(seen_by)}
+
+
+def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out who wrote it: those who work here are not told of."""
+    return {name: value for name, value in written.items() if name != "created_by"}
 
 
 def _person(party: Mapping[str, Any], known_as: str) -> dict[str, Any]:

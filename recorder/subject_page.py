@@ -11,7 +11,7 @@ GERMAN = frozenset({"DE", "AT", "CH", "LI"})
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1b1b1b;background:#fff}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}h3{font-size:1rem;margin-bottom:0}td:first-child{white-space:nowrap}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.4rem .6rem;border-bottom:1px solid #ccc}th{background:#f2f2f2}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1.5rem}dt{font-weight:600}dd{margin:0}
 audio,video{width:16rem;max-width:100%}ul{margin:0;padding-left:1.2rem}.note{color:#555}
@@ -126,6 +126,16 @@ DEUTSCH = {
     "former": "Früher",
 }
 
+SENTENCES = {
+    "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated.": (
+        "Weggelassen: in diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist; sie "
+        "lässt sich nicht trennen."
+    ),
+    "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
+    "The recording is damaged.": "Die Aufnahme ist beschädigt.",
+}
+"""What is said of media (recorder.export_media), in German."""
+
 Words = Mapping[str, str]
 
 
@@ -145,7 +155,8 @@ def page(head: Mapping[str, Any], calls: Sequence[Mapping[str, Any]], user: Mapp
     ]
     body = [f"<h1>{_text(w['title'])}</h1>", _list(facts), f'<p class="note">{_text(w["about"])}</p>']
     if user is not None:
-        body += [f"<h2>{_text(w['user'])}</h2>", _list(_user(user, w)), _seen(user["seen"], w)]
+        body += [f"<h2>{_text(w['user'])}</h2>", _list(_user(user, w))]
+        body += [f"<h3>{_text(w['seen'])}</h3>", _seen(user["seen"], w)]
     body += [f"<h2>{_text(w['calls'])}: {len(calls)}</h2>", _table(calls, w)]
     return (
         f'<!doctype html>\n<html lang="{w["lang"]}"><head><meta charset="utf-8">'
@@ -196,7 +207,7 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
         name = _text(file)
         parts.append(f'<{kind} controls preload="none" src="{name}"></{kind}><br><a href="{name}">{_text(file)}</a>')
     if problem:
-        parts.append(_text(problem))
+        parts.append(_text(SENTENCES.get(problem, problem) if w["lang"] == "de" else problem))
     parts += [
         _text(w[name].format(n=n)) for name, n in (("notes", call["annotations"]), ("files", call["attachments"])) if n
     ]

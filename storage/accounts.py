@@ -156,9 +156,7 @@ class Accounts:
         with self._changing() as kept:
             entry = kept.pop(id, None)
             if entry is not None:
-                self._keys.cut(
-                    entry.leaf
-                )  # first: then it opens nothing, also if the disk is full
+                self._keys.cut(entry.leaf)  # first: then it opens nothing, also if the disk is full
         return entry is not None
 
     def leaves(self) -> list[int]:

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import identity
 from storage.callrows import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -27,13 +26,12 @@ from storage.callrows import (
     Page,
     Query,
     columns,
-    met,
     pack,
 )
-from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Keys, context, open_row
+from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Batch, Keys, context, open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
-from storage.errors import Forgotten, SealBroken, StorageError
+from storage.errors import Forgotten, SealBroken
 from storage.newid import is_id
 from storage.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
 from storage.tables import call_tokens, calls, days
@@ -47,34 +45,6 @@ _KEPT = ("id", "hold", "version")  # not overwritten when a known call is put ag
 
 V = TypeVar("V")
 Given = Mapping[str, tuple[CallRow, tuple[str, ...]]]
-
-
-class Batch:
-    """Some calls as they lie in the database."""
-
-    def __init__(
-        self, total: int, keys: Keys, records: Sequence[Any], needles: Sequence[identity.Needle] | None
-    ) -> None:
-        self.total = total
-        # calls of all batches, as far as that is known without opening them
-        self._keys = keys
-        self._records = records
-        self._needles = needles
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def open(self) -> list[CallRow]:
-        """Open them, from any thread; those that are erased, damaged or not meant are left out."""
-        found = []
-        for record in self._records:
-            try:
-                opened = open_row(self._keys, record)
-            except StorageError:
-                continue  # damaged: `recorder verify` names it
-            if opened and (self._needles is None or met(self._needles, opened[1])):
-                found.append(opened[0])
-        return found
 
 
 class Calls:

@@ -1,9 +1,11 @@
-"""Open the sealed part of a call's row, bound to the call's id so that no row can stand in for another."""
+"""Open the sealed part of calls' rows, bound to the call's id so that no row can stand in for another."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from storage.callrows import CallRow, from_columns, unpack
-from storage.errors import Forgotten
+from storage.callrows import CallRow, from_columns, met, unpack
+from storage.errors import Forgotten, StorageError
+from storage.identity import Needle
 
 LABEL_DETAILS = "details"
 LABEL_INDEX = "index"
@@ -47,3 +49,29 @@ def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
         return None
     details, forms = unpack(plain)
     return from_columns(record, details), forms
+
+
+class Batch:
+    """Some calls as they lie in the database."""
+
+    def __init__(self, total: int, keys: Keys, records: Sequence[Any], needles: Sequence[Needle] | None) -> None:
+        self.total = total
+        # calls of all batches, as far as that is known without opening them
+        self._keys = keys
+        self._records = records
+        self._needles = needles
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def open(self) -> list[CallRow]:
+        """Open them, from any thread; those that are erased, damaged or not meant are left out."""
+        found = []
+        for record in self._records:
+            try:
+                opened = open_row(self._keys, record)
+            except StorageError:
+                continue  # damaged: `recorder verify` names it
+            if opened and (self._needles is None or met(self._needles, opened[1])):
+                found.append(opened[0])
+        return found

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, alone
 from storage.errors import SealBroken
-from storage.journal import TABLES, Item, Journal, advance, mark, packed
+from storage.journal import TABLES, Item, Journal, advance, mark
+from storage.journal_lines import packed
 from storage.tables import metadata
 
 LEAST = 1 << 20  # bytes; a smaller file is read in a blink

@@ -37,10 +37,11 @@ from storage.rules import Rules
 from storage.search import READ_COLUMNS, having
 from storage.tables import calls
 from storage.users import Users
-from storage.whoswho import WhosWho
+from storage.whoswho import NO_MATCH, Match, WhosWho
 
 BATCH = 500  # calls looked at together where nobody else waits
 AT_ONCE = 20  # users taken between two pauses: 5 ms
+MANY = 5_000  # changes; for more of them everybody is taken anew, page by page
 _COLUMNS = (*READ_COLUMNS, calls.c.version)
 
 Pause = Callable[[], Awaitable[object]]
@@ -116,22 +117,31 @@ class Correlation:
             await pause()
         self._who, self._seen = who, seen
 
-    async def refresh(self, pause: Pause = no_pause) -> int:
-        """Take over what has become of users since; return how many changed. Raises StorageError."""
-        if self._who is None:
+    async def refresh(self, pause: Pause = no_pause, most: int | None = None) -> int:
+        """Take over what has become of users since; return how many changed. Raises StorageError.
+
+        `most`: leave it for later if more than so many have changed: for somebody who waits.
+        """
+        who = self._who
+        if who is None:
             return 0
         async with self._database.reading() as connection:
             news = await outstanding.news(connection, self._seen)
-        if news is None or self._who.worn:
+        many = news is None or who.worn or len(news[1]) > MANY
+        if most is not None and (many or news is None or len(news[1]) > most):
+            return 0
+        if many or news is None:
             await self.load(pause)
-            return len(self._who)
-        for id in news[1]:
-            user = await self._users.get(id)
-            if user is None:
-                self._who.drop(id)
-            else:
-                self._who.put(user)
-        self._seen = news[0]
+            return len(self._who or ())
+        for start in range(0, len(news[1]), AT_ONCE):
+            some = news[1][start : start + AT_ONCE]
+            now = await self._users.among(some)
+            for user in now:
+                who.put(user)
+            for id in {*some} - {user.id for user in now}:
+                who.drop(id)
+            await pause()
+        self._seen = max(self._seen, news[0])
         return len(news[1])
 
     # --- calls that are there ----------------------------------------------------------------------------------------
@@ -260,7 +270,9 @@ def matched(who: WhosWho, parties: Iterable[Party], at: datetime) -> list[dict[s
     moment = to_micros(at)
     found = []
     for party in parties:
-        match = who.party(party, moment)
+        match, before = who.party(party, moment), party.get("user_id")
+        if match is NO_MATCH and before and who.silent(before, party):
+            match = Match(before)
         found.append({**party, "user_id": match.user, "user_candidates": list(match.candidates)})
     return found
 

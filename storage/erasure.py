@@ -20,25 +20,25 @@ is durable when `file` returns; whatever kills the process, `work` goes on where
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import erasurerows as rows
-from storage import journal, papers, receipts, waivers
+from storage import journal, papers, receipts, waivers, wishes
 from storage.audit import Audit
 from storage.audit_chain import Act
-from storage.callrows import DAY_SHIFT, BadCursor, CallState, Query
+from storage.callrows import DAY_SHIFT, BadCursor, Query
 from storage.calls import Calls
 from storage.database import Database
 from storage.erasurerows import Doomed, Erasure, State, Step, shown
 from storage.errors import StorageError
 from storage.forgetting import Forgetting
-from storage.instants import day_of, from_text, to_micros, to_text
+from storage.instants import day_of, to_micros
 from storage.journal import Journal
 from storage.newid import is_id, new_id
 from storage.tables import erasures
@@ -48,6 +48,7 @@ RECORDER = "recorder"
 _KIND = "erasure"
 MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
 
+T = TypeVar("T")
 StopLive = Callable[[str], Awaitable[None]]
 """Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
 
@@ -110,6 +111,10 @@ class Erasures:
         self._random = random
         self._working = asyncio.Lock()
 
+    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that leads to an erasure, on a full disk too (storage.forgetting)."""
+        return await self._forgetting.pressed(work)
+
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(
@@ -130,7 +135,7 @@ class Erasures:
         ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
         stored = await self._unindexed(ids)
         id, leaf = new_id(self._random), papers.new_leaf(self._keys)
-        sealed = {"reason": reason[: papers.MAX_TEXT], **_written(query)}
+        sealed = {"reason": reason[: papers.MAX_TEXT], **wishes.written(query)}
         values = {
             "id": id,
             "state": (State.APPROVAL if approval else State.RUNNING).value,
@@ -213,7 +218,7 @@ class Erasures:
             raise OwnRequest("a second person has to approve this")
         if record.state != State.APPROVAL or record.sealed is None:
             return None
-        return _read(papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed))
+        return wishes.read(papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed))
 
     async def _permit(self, connection: AsyncConnection) -> None:
         if not await waivers.permitted(connection, self._now()):
@@ -363,25 +368,6 @@ def _position(cursor: str) -> tuple[int, str]:
 
 def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
     return json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode()
-
-
-def _written(query: Query | None) -> dict[str, Any]:
-    """Write down what a request looks for, to be sealed."""
-    if query is None:
-        return {"party": None}
-    since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
-    state = None if query.state is None else query.state.value
-    return {"party": query.party, "query": {"since": since, "until": until, "state": state}}
-
-
-def _read(told: Mapping[str, Any]) -> Query | None:
-    """Read what `_written` wrote; requests of before version 0.2 have no `query`."""
-    more = told.get("query") or {}
-    if told["party"] is None and not more:
-        return None
-    since, until = (None if more.get(n) is None else from_text(more[n]) for n in ("since", "until"))
-    state = None if more.get("state") is None else CallState(more["state"])
-    return Query(party=told["party"], since=since, until=until, state=state)
 
 
 def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:

@@ -17,9 +17,7 @@ one of the same number.
 
 import asyncio
 import base64
-import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from storage import papers
 from storage.database import Database, writer
 from storage.durable import Disk, disk_errors, opened
 from storage.errors import Forgotten, SealBroken
+from storage.journal_lines import HEAD_BYTES, Head, boxes_of, packed
 from storage.keytree import LAST_LEAF
 from storage.lines import LineFile
 from storage.tables import (
@@ -70,8 +69,6 @@ TABLES = (
     column_sets,
     requests,
 )
-_HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(?:,"n":(\d{1,18}))?(,"base":true)?,"items":')
-_HEAD_BYTES = 128
 _KIND = "journal"
 _BYTES = "base64"
 
@@ -99,24 +96,6 @@ class Item:
         return tuple(row[column.name] for column in metadata.tables[self.table].primary_key)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What a line says of itself in the clear."""
-
-    id: str
-    """What its items are bound to."""
-    number: int
-    """Number of the line; 0 in files of before lines had numbers."""
-    base: bool
-    """It is part of what counted when that number was reached; what came before is not in the file any more."""
-
-    @classmethod
-    def of(cls, line: bytes) -> "Head | None":
-        """Read the beginning of a line; None if it is damaged."""
-        found = _HEAD.match(line)
-        return cls(found[1].decode(), int(found[2] or 0), found[3] is not None) if found else None
-
-
 class Journal:
     """The journal of one customer; safe between processes."""
 
@@ -142,7 +121,7 @@ class Journal:
     @property
     def newest(self) -> int:
         """Number of the newest line, 0 if there is none."""
-        head = Head.of(self._file.last(_HEAD_BYTES) or b"")
+        head = Head.of(self._file.last(HEAD_BYTES) or b"")
         if head is not None and head.number:
             return head.number
         return max((found.number for line in self._file.lines() if (found := Head.of(line))), default=0)
@@ -211,7 +190,7 @@ class Journal:
 
     def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
         """Give number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
-        id, boxes = _boxes(line)
+        id, boxes = boxes_of(line)
         for number, leaf, box in boxes:
             if not self._keys.keeps(leaf):
                 yield (number, leaf, box), None
@@ -223,7 +202,7 @@ class Journal:
         """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
         for line in self._file.lines():
             with suppress(SealBroken):
-                yield from (leaf for _, leaf, _ in _boxes(line)[1] if leaf != LAST_LEAF)
+                yield from (leaf for _, leaf, _ in boxes_of(line)[1] if leaf != LAST_LEAF)
 
     def counts(self, item: Item) -> bool:
         """Say whether an item was not forgotten."""
@@ -341,23 +320,6 @@ async def advance(connection: AsyncConnection, by: int = 1) -> int:
     if number is None:
         await set_mark(connection, by)
     return by if number is None else int(number)
-
-
-def _boxes(line: bytes) -> tuple[str, list[tuple[int, int, bytes]]]:
-    """Read a line: its id, and number, leaf and sealed value of each item."""
-    try:
-        found = json.loads(line)
-        boxes = [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found["items"]]
-        return str(found["id"]), boxes
-    except (ValueError, KeyError, TypeError):
-        raise SealBroken("a line of the journal is damaged") from None
-
-
-def packed(id: str, number: int, boxes: Iterable[tuple[int, int, bytes]], *, base: bool) -> bytes:
-    """Lay out a line from number, leaf and sealed value of its items."""
-    items = [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes]
-    head = {"id": id, "n": number, **({"base": True} if base else {})}
-    return json.dumps({**head, "items": items}, separators=(",", ":")).encode() + b"\n"
 
 
 def apply(state: State, item: Item) -> None:

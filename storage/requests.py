@@ -95,7 +95,7 @@ class Wanted:
     """Everybody else is named too."""
     recipient: str | None = None
     """Whom it is encrypted to by age."""
-    await asyncio.to_thread(self._keys.cut, case.leaf)phrase: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
     """What it is encrypted with by age."""
 
     @property
@@ -299,7 +299,7 @@ class Requests(Drawer):
     async def _forget(self, case: Case) -> Case:
         """Cut what a closed request was about, and its report."""
         if case.leaf is not None and self._keys.keeps(case.leaf):
-            pass
+            await asyncio.to_thread(self._keys.cut, case.leaf)
         await self._exports.drop([report["export"] for report in case.reports])
         over = replace(case, leaf=None, asked=None)
         async with self._database.writing() as connection:

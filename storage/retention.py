@@ -122,17 +122,20 @@ class Retention:
         return Preview(due, total, brake(len(due), total, percent))
 
     async def sweep(self, now: datetime, percent: float) -> Swept:
-        """File the erasure of what is due, or ask first; raises StorageError."""
+        """File the erasure of what is due, or ask first, on a full disk too; raises StorageError."""
         preview = await self.preview(now, percent)
         by_rule: dict[str | None, list[Due]] = {}
         for due in preview.due:
             by_rule.setdefault(None if preview.asks else due.rule, []).append(due)
-        filed: list[str] = []
-        async with self._database.writing() as connection:
-            asked = await self._withdraw(connection)
-            state = State.APPROVAL if preview.asks else State.RUNNING
-            for rule, some in by_rule.items():
-                filed.append(await self._file(connection, state, rule, some, asked if preview.asks else None))
+
+        async def file() -> list[str]:
+            async with self._database.writing() as connection:
+                asked = await self._withdraw(connection)
+                state = State.APPROVAL if preview.asks else State.RUNNING
+                again = asked if preview.asks else None
+                return [await self._file(connection, state, rule, some, again) for rule, some in by_rule.items()]
+
+        filed = await self._erasures.pressed(file)
         if filed and not preview.asks:
             self._erasures.wanted.set()
         question = filed[0] if filed and preview.asks else None

@@ -209,6 +209,7 @@ users = Table(  # directory users
     Column("unmapped_at", BigInteger),
     Column("leaf", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),  # names, account, e-mail, UPN, numbers, object id
+    Index("users_state", "state", "id"),
 )
 
 user_changes = Table(  # users who are known by something else now, in the order in which they became so

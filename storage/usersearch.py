@@ -29,8 +29,8 @@ async def find(
     """Return users who are meant, in the order of their ids, and the id that the next page begins after."""
     alternatives = identities.asked(text, country)
     found: list[User] = []
-    source = _all(users, after, state) if who is None else _among(users, [i for i in who.find(alternatives) if i > after])
-    async for user in source:
+    ids = [] if who is None else [id for id in who.find(alternatives) if id > after]
+    async for user in _all(users, after, state) if who is None else _among(users, ids):
         if state is not None and user.state is not state:
             continue
         if who is None and not identities.answers(user.identities, user.person, alternatives, country):

@@ -81,9 +81,7 @@ class WhosWho:
 
     def put(self, user: User) -> None:
         """Take a user, in the place of what was known of it."""
-        self.drop(user.id)
         id, slot = _packed(user.id), len(self._last)
-        self._slots[id] = slot
         self._ids += id
         self._last.append(NOBODY)
         found: dict[tuple[str, Times], None] = {}  # mail, UPN and SIP address are often the same
@@ -94,10 +92,15 @@ class WhosWho:
         found.update(((word, _NO_TIME), None) for word in words_of(user.person))
         for key, times in found:
             self._add(key, slot, times)
+        before = self._slots.get(id, NOBODY)
+        self._slots[id] = slot
+        self._empty(before)  # last: another thread that looks meanwhile finds the user twice rather than not at all
 
     def drop(self, id: str) -> None:
         """Forget a user."""
-        slot = self._slots.pop(_packed(id), NOBODY)
+        self._empty(self._slots.pop(_packed(id), NOBODY))
+
+    def _empty(self, slot: int) -> None:
         entry = NOBODY if slot == NOBODY else self._last[slot]
         while entry != NOBODY:
             self._slot[entry] = NOBODY
@@ -117,44 +120,53 @@ class WhosWho:
         found = [holders for group in groups if (holders := self._holders(group, at))]
         if not found:
             return NO_MATCH
-        meant = set.intersection(*found) or set.union(*found)
+        meant = set(map(self._id, set.intersection(*found) or set.union(*found)))
         if len(meant) == 1:
-            return Match(self._id(meant.pop()))
-        if len(meant) > MAX_CANDIDATES:
-            return NO_MATCH
-        return Match(None, tuple(sorted(map(self._id, meant))))
+            return Match(meant.pop())
+        return NO_MATCH if len(meant) > MAX_CANDIDATES else Match(None, tuple(sorted(meant)))
+
+    def silent(self, id: str, party: Mapping[str, Any]) -> bool:
+        """Say whether a user is there, and is not known by anything of a party at any time any more.
+
+        What a user was known by long ago is forgotten one day (storage.people.MAX_FORMER); then nothing speaks against
+        what was found before.
+        """
+        slot = self._slots.get(_packed(id), NOBODY)
+        keys = (key for group in of_party(party, self._country) for key in group)
+        return slot != NOBODY and not any(slot == whose for key in keys for _, whose in self._chain(key))
 
     def find(self, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
         """List the ids, in order, of users who have or had every key and word of one of the alternatives."""
         found: set[int] = set()
         for wanted in alternatives:
-            having = [{self._slot[entry] for entry in self._chain(key)} for key in wanted]
+            having = [{slot for _, slot in self._chain(key)} for key in wanted]
             found |= set.intersection(*having) if having else set()
-        return tuple(sorted(map(self._id, found)))
+        return tuple(sorted({*map(self._id, found)}))
 
     def _holders(self, group: Group, at: int) -> set[int]:
         """Return the slots of those who had something then: certainly, or if nobody did, perhaps."""
         certain: set[int] = set()
         perhaps: list[tuple[int, int]] = []
         for key in group:
-            for entry in self._chain(key):
+            for entry, slot in self._chain(key):
                 since, reaches, until = self._times[self._time[entry]]
                 if since <= at < until:
-                    certain.add(self._slot[entry])
+                    certain.add(slot)
                 elif reaches <= at < since:
-                    perhaps.append((since, self._slot[entry]))
+                    perhaps.append((since, slot))
         if certain or not perhaps:
             return certain
         nearest = min(perhaps)[0]
         return {slot for since, slot in perhaps if since == nearest}
 
-    def _chain(self, key: str) -> list[int]:
-        """List the entries of a key."""
+    def _chain(self, key: str) -> list[tuple[int, int]]:
+        """List the entries of a key, each with whose it is: read once, for another thread may take it away."""
         hashed = self._hashed(key)
         entry, found = self._first[hashed & (len(self._first) - 1)], []
         while entry != NOBODY:
-            if self._hash[entry] == hashed and self._slot[entry] != NOBODY:
-                found.append(entry)
+            slot = self._slot[entry]
+            if slot != NOBODY and self._hash[entry] == hashed:
+                found.append((entry, slot))
             entry = self._next[entry]
         return found
 
@@ -162,12 +174,12 @@ class WhosWho:
         hashed, entry = self._hashed(key), len(self._hash)
         place = hashed & (len(self._first) - 1)
         self._next.append(self._first[place])
-        self._first[place] = entry
-        self._hash.append(hashed)
         self._slot.append(slot)
         self._time.append(self._number_of(times))
         self._before.append(self._last[slot])
+        self._hash.append(hashed)
         self._last[slot] = entry
+        self._first[place] = entry  # last: another thread finds it whole or not at all
 
     def _number_of(self, times: Times) -> int:
         number = self._time_of.setdefault(times, len(self._times))

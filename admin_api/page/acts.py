@@ -50,7 +50,7 @@ ACTS: Mapping[str, str] = {
     "users.list": "Looked at the users",
     "user.view": "Looked at one user",
     "user.create": "Made a user",
-    "user.update": "Changed a user",
+    "user.change": "Changed a user",
     "users.replace": "Replaced the list of users",
     "user.export": "Exported a user",
     "user.unmap": "Unmapped a user",

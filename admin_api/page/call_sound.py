@@ -11,9 +11,11 @@ from admin_api.roles import Action, is_id
 
 
 async def sound(visit: Visit) -> Response:
-    """Hand out the sound, or the range of it that a player asks for."""
+    """Hand out the sound, or the range of it that a player asks for; going on somewhere else is no new listening."""
     form = visit.request.query_params.get("format", "wav")
-    return await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form})
+    wanted = visit.request.headers.get("range", "")
+    further = bool(wanted) and not wanted.startswith("bytes=0-")
+    return await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form}, again=further)
 
 
 async def waveform(visit: Visit) -> Response:

@@ -18,6 +18,7 @@ from admin_api.page import (
     requests,
     retention,
     system,
+    user_edit,
     users,
 )
 from admin_api.page.views import View
@@ -33,6 +34,7 @@ VIEWS: tuple[View, ...] = (
     *request_steps.VIEWS,
     *export_new.VIEWS,
     *exports.VIEWS,
+    *user_edit.VIEWS,
     *users.VIEWS,
     *retention.VIEWS,
     *erasures.VIEWS,

@@ -67,9 +67,9 @@ class Api:
         """Have something done."""
         return await self._ask(method, path, (), body)
 
-    async def stream(self, path: str, query: Query = ()) -> Response:
+    async def stream(self, path: str, query: Query = (), *, again: bool = False) -> Response:
         """Ask for media or a file and hand the answer on, ranges included; a refusal is a problem document."""
-        return await self._response("GET", path, query, None)
+        return await self._response("GET", path, query, None, again=again)
 
     async def _ask(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False

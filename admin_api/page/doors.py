@@ -40,7 +40,7 @@ class Doors:
 
     def find(self, method: str, path: str) -> Door | None:
         """Return what answers a path for everybody, None if it is not a door."""
-        return self._doors.get((method, path))
+        return self._doors.get(("GET" if method == "HEAD" else method, path))
 
     async def _nobody(self, guest: Guest) -> Response:
         """Show a door that stays shut: nobody can have an account."""

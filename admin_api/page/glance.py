@@ -115,7 +115,7 @@ def quality(mos: float | None) -> Mark | None:
 def fingerprint(rows: Iterable[Glance]) -> str:
     """Name what is shown but for the lengths, which go on by themselves."""
     told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
-    return hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
 def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:

@@ -42,6 +42,7 @@ def test_what_is_done_is_listed_in_pages_without_receipts(service):
     permit(service)
     made = [erase(service, calls=[UNKNOWN]).json()["id"] for _ in range(3)]
     assert [each["id"] for each in service.ask("/erasures?state=running").json()["items"]] == made
+    assert service.ask("/erasures?state=approval").json()["items"] == []
     work(service)
     first = service.ask("/erasures?state=done&limit=2", "approver").json()
     rest = service.ask(f"/erasures?state=done&cursor={first['next_cursor']}", "approver").json()

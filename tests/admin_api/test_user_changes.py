@@ -42,6 +42,13 @@ def test_one_is_made_changed_and_gone(clean):
     assert clean.ask(path, "privacy", method="PUT", json=ADA).json()["state"] == "active"  # back again
 
 
+def test_who_was_made_a_moment_ago_is_found(clean):
+    clean.run(clean.customers["acme"].correlation.load())
+    user = clean.ask("/users", "privacy", method="POST", json={**ADA, "upn": "new@acme.example"}).json()
+    found = clean.ask("/users?q=new@acme.example", "privacy").json()["items"]
+    assert [each["id"] for each in found] == [user["id"]]
+
+
 def test_nobody_takes_what_tells_another_one_apart(clean):
     ada = clean.ask("/users", "privacy", method="POST", json=ADA).json()
     bob = clean.ask("/users", "privacy", method="POST", json={"upn": "bob@acme.example"}).json()

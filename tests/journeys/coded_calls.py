@@ -148,7 +148,7 @@ def stored_twice(one: Server) -> list[tuple[str, int, int]]:
         try:
             for ref in customers["acme"].vault.walk():
                 for record in records.read(customers["acme"].vault.read(ref)):
-                    if isinstance(record, records.Run):
+                    if isinstance(record, records.Run | records.Mixed):
                         counts.update((ref.call, record.ssrc, record.sequence + i) for i in range(len(record.payloads)))
                     elif isinstance(record, records.Packet):
                         ssrc = int.from_bytes(record.packet[8:12])

@@ -46,6 +46,20 @@ def test_a_demo_that_is_kept_lets_somebody_in_to_hear_its_calls(tmp_path: Path) 
             form = {"customer": "demo", "key": key, "password": "a fine passphrase", "again": "a fine passphrase"}
             assert browser.post("/invitation", data=form).status_code == 303
             assert "Anna Schmidt" in browser.get("/calls").text
+            command = [
+                sys.executable,
+                "-m",
+                "recorder",
+                "admin",
+                "disable",
+                "demo",
+                "--config",
+                folder / "recorder.toml",
+            ]
+            subprocess.run(command, check=True, capture_output=True)
+            assert browser.get("/calls").status_code == 303  # with the next request, not seconds later
+        log = (folder / "recorder.log").read_text()
+        assert not [word for word in (key, "a fine passphrase", "Anna Schmidt") if word in log]
     finally:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) in (0, 1)  # whether every voice was heard is the story above

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,20 @@ from media import records
 from recorder.commands import Kept
 from recorder.settings_files import load
 from storage import customers
+from storage.accounts import Accounts
 from storage.callseal import LABEL_DETAILS
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
 from storage.roots import load_root
 from storage.vault import Vault
+from tests.journeys.planting import plant
 from tests.journeys.server import Server
-from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, place, record, sound
+from tests.journeys.test_forgetting import SECONDS, WHY, export, place, record, sound
 
 IMAGE = 80 << 20
 BLOCK = 4096
 SLICE = 32  # bytes of sound: chance does not make them
 KINDS = 2  # different bytes in a slice at least, so that it is no silence
-SAID = ("Quendrith", "Fettlewick", "Art. 17 request of Mr Planted")  # reasons and corrections of this story
 
 
 @dataclass
@@ -109,8 +111,7 @@ def test_the_raw_disk_shows_nothing_at_any_time(disk: Disk) -> None:
         one = api.one
         erased, kept = record(api, 2)
         talking(one, 30, lambda: [(disk.look("while calls run"), time.sleep(0.7)) for _ in range(3)])
-        api.ask("PUT", "/waiver", json={**WAIVER, "signed_by": SAID[0]})
-        api.ask("POST", f"/calls/{kept['id']}/annotations", "privacy", json={"text": f"{SAID[1]} wrote"})
+        planted = plant(api, kept["id"])
         heard = sound(api, kept["id"])
         export(api, [erased["id"], kept["id"]])
         disk.look("after an export")
@@ -118,7 +119,13 @@ def test_the_raw_disk_shows_nothing_at_any_time(disk: Disk) -> None:
         secret, root = forget.read_bytes()[16:48], load_root(load(one.config).keys.root).secret
         assert secret in disk.seen[-1][1], "this way of looking finds what is there"
         plain = decrypted(one, root)
-        needles = {**texts(erased, kept), **keys_of(one, root), **slices("played", heard)}
+        needles = {
+            **texts(erased, kept),
+            **planted,
+            **keys_of(one, root),
+            **slices("played", heard),
+            **account(one, root),
+        }
         needles.update(slices("sound", payloads(one, root)))
         api.erase(calls=[erased["id"]])
         disk.look("after an erasure")
@@ -135,12 +142,24 @@ def test_the_raw_disk_shows_nothing_at_any_time(disk: Disk) -> None:
     assert not hits
 
 
+def account(one: Server, root: bytes) -> dict[str, str | bytes]:
+    """Make an account of the page, change it, and remove another; what the disk must not show of them."""
+    keys, _ = vault_of(one, root)
+    accounts = Accounts(customers.customer_folder(one.data, "acme"), "acme", keys)
+    for name in ("Wimpletharp Quill", "Brindlewoad Fenn"):
+        made = accounts.create(name, ["admin"], datetime.now(UTC))
+        accounts.change(made.account.id, lambda a: replace(a, password="$argon2id$planted", totp="JBSWY3DPEHPK3PXP"))
+    accounts.remove(made.account.id)
+    said = ("Wimpletharp", "Brindlewoad", "argon2id$planted", "JBSWY3DPEHPK3PXP", made.secret)
+    return {f"account {n}": text for n, text in enumerate(said)}
+
+
 def texts(*calls: dict[str, Any]) -> dict[str, str | bytes]:
     """What is known of people: names and numbers of these calls, and what was written about them."""
     people = [party for call in calls for party in call["parties"]]
     names = {f"name {n}": str(party["name"]) for n, party in enumerate(people)}
     numbers = {f"number {n}": str(party["number"]).lstrip("+") for n, party in enumerate(people)}
-    return {**names, **numbers, **{f"said {n}": text for n, text in enumerate((*SAID, WHY["reason"]))}}
+    return {**names, **numbers, "reason": WHY["reason"]}
 
 
 def slices(name: str, data: bytes) -> dict[str, str | bytes]:
@@ -156,7 +175,7 @@ def payloads(one: Server, root: bytes) -> bytes:
     found = []
     for ref in vault.walk():
         if ref.part.startswith("m"):
-            runs = (r for r in records.read(vault.read(ref, live=True)) if isinstance(r, records.Run))
+            runs = (r for r in records.read(vault.read(ref, live=True)) if isinstance(r, records.Run | records.Mixed))
             found += [payload for run in runs for payload in run.payloads]
     return b"".join(found)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.journeys.coded_calls import verified
 from tests.journeys.test_forgetting import SECONDS, Api, place, record
-from tests.journeys.test_full_disk import fill, small_disk
+from tests.journeys.test_full_disk import BLOCK, SIZE, fill, small_disk
 from tests.journeys.trouble import Trouble, troublemaker
 
 __all__ = ["small_disk", "troublemaker"]
@@ -34,11 +34,17 @@ def due_in_trouble(api: Api, begin: Callable[[], None], end: Callable[[], None])
         rule = {"days": 0, "party": call["parties"][0]["number"], "name": "now"}
         assert api.ask("PUT", "/retention", json={"rules": [rule], "wins": "shortest"}).status_code == 200
         begin()
-        left = {item["id"] for item in api.calls()}
+        left = stored(api)
         if call["id"] in left:
             return call["id"], left - {call["id"]}
         end()  # a sweep was quicker
     raise AssertionError("every sweep was quicker")
+
+
+def stored(api: Api) -> set[str]:
+    """The calls whose parts lie on the disk; the API answers nothing that it cannot write into the audit log."""
+    vault = api.one.data / "customers/acme/vault"
+    return {path.name.split(".")[0] for path in vault.rglob("*.*") if path.is_file()}
 
 
 def until(true: Callable[[], object]) -> None:
@@ -66,7 +72,7 @@ def test_a_sweep_erases_what_is_due_at_no_byte_free(small_disk: Path, tmp_path: 
         call, kept = due_in_trouble(api, lambda: fill(small_disk), (small_disk / "filler").unlink)
         assert os.statvfs(small_disk).f_bavail == 0
         until(lambda: api.gone(call))
-        assert os.statvfs(small_disk).f_bavail * 4096 < 1 << 20
+        assert os.statvfs(small_disk).f_bavail * BLOCK <= SIZE // 16  # what was owned for erasures, and no more
         (small_disk / "filler").unlink()
         in_order(api, call, kept)
 
@@ -79,8 +85,8 @@ def test_a_disk_that_takes_nothing_delays_a_sweep_and_halves_none(tmp_path: Path
             api, lambda: trouble.set(write_errno=errno.EROFS), lambda: trouble.set(write_errno=0)
         )
         until(lambda: {"retention.failed", "erasure.failed"} & set(api.one.events()))
-        assert call in {item["id"] for item in api.calls()} or api.ask("GET", f"/calls/{call}").status_code == 404
-        assert kept <= {item["id"] for item in api.calls()}
+        assert api.ask("GET", f"/calls/{call}").status_code == 503
+        assert kept <= stored(api)
         trouble.set(write_errno=0)
         until(lambda: api.gone(call))
         in_order(api, call, kept)

@@ -15,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from recorder.confine import ADDRESS_SPACE
 from recorder.housekeeping import BUSY_LIMIT, BUSY_SECONDS
 from recorder.simulate.report import CallReport
 from sip.message import Response
@@ -301,8 +302,7 @@ def no_memory_left(folder: Path, library: Path) -> None:
     with scene(folder, library, ports=2000) as on:
 
         async def meanwhile() -> None:
-            taken = int(Path(f"/proc/{on.main}/statm").read_text().split()[0]) * resource.getpagesize()
-            before = limited(on.main, resource.RLIMIT_AS, taken // 2)
+            before = limited(on.main, resource.RLIMIT_AS, memory_of(on.main) // 2)
             answers = [on.asker.ask("INVITE", sdp(*["sendonly"] * 4)) for _ in range(100)]
             statuses = {answer.status for answer, _ in answers}
             assert statuses <= {200, 500, 503}
@@ -313,6 +313,58 @@ def no_memory_left(folder: Path, library: Path) -> None:
             await on.well()
 
         nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
+
+
+def memory_of(pid: int) -> int:
+    """Bytes of addresses that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def a_worker_without_memory_has_a_successor(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=2000) as on:
+
+        def died() -> bool:
+            """New calls make it want more."""
+            assert on.asker.ask("INVITE", sdp(*["sendonly"] * 4))[0].status in (200, 503)
+            return "media.worker_died" in on.it.one.events()
+
+        async def meanwhile() -> None:
+            pid = worker_of(on.it)
+            limited(pid, resource.RLIMIT_AS, memory_of(pid) // 2)
+            await on.it.until(died)
+            assert worker_of(on.it) != pid
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile))
+        on.in_order()
+
+
+def a_render_worker_without_memory_fails_alone(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+        call = on.finished[0]
+
+        def starve(asked: Future[httpx2.Response]) -> None:
+            """Take the memory of the one who renders, once it has set limits of its own."""
+            children = Path(f"/proc/{on.main}/task/{on.main}/children")
+            while not asked.done():
+                for pid in map(int, children.read_text().split()):
+                    with suppress(OSError):
+                        if resource.prlimit(pid, resource.RLIMIT_AS)[0] == ADDRESS_SPACE:
+                            limited(pid, resource.RLIMIT_AS, memory_of(pid) // 2)
+
+        async def meanwhile() -> None:
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(on.ask, "GET", f"/calls/{call}/media?format=opus")
+                await asyncio.to_thread(starve, asked)
+                answer = asked.result()
+            assert answer.status_code in (409, 503), answer.text
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert on.ask("GET", f"/calls/{call}/media?format=opus").status_code == 200
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile))
+        assert "media.worker_died" not in on.it.one.events()
         on.in_order()
 
 
@@ -402,6 +454,8 @@ LONGER = (
     failing(errno.EROFS),
     no_inodes_left,
     no_memory_left,
+    a_worker_without_memory_has_a_successor,
+    a_render_worker_without_memory_fails_alone,
     standing(lambda on: worker_of(on.it), "a_worker"),
     set_by(-400),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Mapping
 
@@ -177,3 +178,39 @@ def test_whatever_is_stored_both_readings_agree(pieces: list[tuple[int, int, int
 def test_one_packet_alone_is_a_call() -> None:
     timeline = survey(single(LOUD[0]))
     assert (timeline.samples, timeline.origin) == (160, START)
+
+
+def stalled(chance: random.Random) -> bytes:
+    """Make eight seconds of two streams whose sender is held up now and then, with a report or two of each."""
+    stalls = [(chance.uniform(0, 8), chance.uniform(0.02, 0.2)) for _ in range(3)] + [(0, chance.uniform(0, 0.2))]
+    sent: list[tuple[float, bytes]] = []
+
+    def at(due: float) -> float:
+        for begin, length in sorted(stalls):
+            due = begin + length if begin <= due < begin + length else due
+        return due * 1000
+
+    for stream in (0, 1):
+        first, slot = chance.randrange(1 << 32), chance.randrange(10) * 0.002
+        for tick in range(400):
+            when, ts = at(tick * 0.02 + slot) + chance.expovariate(2), first + 160 * tick & 0xFFFF_FFFF
+            sent.append((when, single(b"\0" * 160, stream=stream, seq=1000 + tick, ts=ts, at=when)))
+        for tick in range(chance.randrange(250), 400, 250):
+            ntp = (2_208_988_800 << 32) + int((START / 1e9 + 5 + tick * 0.02) * 2**32) & (1 << 64) - 1
+            report = struct.pack("!BBHIQIII", 0x80, 200, 6, 7, ntp, first + 160 * tick & 0xFFFF_FFFF, 1, 1)
+            when = at(tick * 0.02) + chance.expovariate(2)
+            sent.append((when, records.rtcp(stream, START + int(when * 1e6), report)))
+    return b"".join(record for _, record in sorted(sent, key=lambda each: each[0]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_streams_of_a_sender_that_is_held_up_lie_where_they_were_sent(seed: int) -> None:
+    stored = stalled(random.Random(seed))
+    timeline = survey(stored)
+    found = [item for item in batches(records.read([stored])) if isinstance(item, Batch)]
+    begins = {}
+    for placed, _ in timeline.blocks(found):
+        for each in placed:
+            begins.setdefault(each.stream, set()).add(each.position - 160 * (each.ext_seq - 1000))
+    assert all(len(place) == 1 for place in begins.values())
+    assert abs(begins[0].pop() - begins[1].pop()) <= 1  # a sample of rounding

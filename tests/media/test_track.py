@@ -47,7 +47,7 @@ def track_of(srtp: bool, pure: bool) -> Track:
 def stored(out: list[bytes]) -> list[tuple[int, bytes]]:
     found = []
     for record in records.read([b"".join(out)]):
-        if isinstance(record, records.Run):
+        if isinstance(record, records.Run | records.Mixed):
             found += [(sequence, packet) for sequence, _, packet in record.packets()]
         elif isinstance(record, records.Packet):
             found.append((record.sequence, record.packet))

@@ -120,7 +120,7 @@ class Studio:
     def numbered(found: list[records.Record], stream: int) -> list[tuple[int, int]]:
         out = []
         for record in found:
-            if isinstance(record, records.Run) and record.stream == stream:
+            if isinstance(record, records.Run | records.Mixed) and record.stream == stream:
                 out += [(ext, int.from_bytes(packet[12:16], "big")) for ext, _, packet in record.packets()]
             elif isinstance(record, records.Packet) and record.stream == stream:
                 out.append((record.sequence, int.from_bytes(record.packet[12:16], "big")))

@@ -60,6 +60,19 @@ def test_of_two_who_use_one_link_at_once_one_gets_in(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_link_that_is_replaced_while_its_password_is_hashed_sets_none(tmp_path: Path) -> None:
+    async def tell(family: Family) -> None:
+        made = family.acme.accounts.create("anna", ["admin"], NOW)
+        old = asyncio.ensure_future(family.household.accept("acme", made.secret, PASSWORD))
+        await asyncio.sleep(0)  # it waits for its turn
+        new = family.acme.accounts.invite(made.account.id, NOW)
+        with pytest.raises(Declined):
+            await old
+        assert await family.household.accept("acme", new.secret, PASSWORD)
+
+    story(tmp_path, tell)
+
+
 def test_of_two_who_use_one_code_at_once_one_gets_in(tmp_path: Path) -> None:
     async def tell(family: Family) -> None:
         anna = await family.anna()

@@ -11,6 +11,7 @@ from array import array
 import pytest
 
 from recorder.listening import channels, snr_db
+from recorder.simulate import voices
 
 RATE = 8000
 
@@ -28,6 +29,14 @@ def test_the_same_samples_have_no_noise_at_all() -> None:
 
 def test_a_delay_is_found_and_does_no_harm() -> None:
     assert snr_db(voice(), array("h", bytes(2 * 311)) + voice(), RATE) == math.inf
+
+
+@pytest.mark.parametrize("lag", [214, 526, 795, 819, 894])
+def test_a_sung_note_is_not_mistaken_for_itself_a_period_later(lag: int) -> None:
+    """One voice of the demo: its notes repeat every few ms, and between two coarse lags the right one hides."""
+    said = voices.voice(0, 48_000, 4)
+    heard = array("h", bytes(2 * lag)) + array("h", [x + round(x / 50) % 7 for x in said])
+    assert snr_db(said, heard, 48_000) > 30
 
 
 def test_noise_of_a_tenth_is_20_db() -> None:

@@ -75,7 +75,7 @@ def stored(one: Stage, customer: str) -> Counter[bytes]:
     found: Counter[bytes] = Counter()
     for ref in vault.walk():
         for record in records.read(vault.read(ref)):
-            if isinstance(record, records.Run):
+            if isinstance(record, records.Run | records.Mixed):
                 found.update(bytes(payload[:1]) for payload in record.payloads)
             elif isinstance(record, records.Packet):
                 found.update([record.packet[12:13]])

@@ -25,7 +25,7 @@ def told(**more: Any) -> Told:
         "held_since": None,
         "file": None,
         "problem": None,
-        "annotations": [{"text": "about Bob"}],
+        "annotations": [{"text": "about Bob", "created_by": "Knut"}],
         "attachments": [{"file": "attachments/x.vtt", "title": "Bob"}],
     }
     return Told(**{**values, **more})
@@ -42,7 +42,8 @@ def test_others_are_a_number_unless_they_are_asked_for() -> None:
     assert shown["person"][0]["also"] == ["sip:a@x"] and "user_id" not in shown["person"][0]
     named = call(row(), told(), None, others=True)
     assert named["other_parties"][0]["name"] == "Bob" and "also" not in named["other_parties"][0]
-    assert named["annotation_texts"] and named["attachment_files"]
+    assert named["annotation_texts"] == [{"text": "about Bob"}] and named["attachment_files"]
+    assert "Knut" not in str(named)
 
 
 def test_a_party_that_is_not_there_any_more_is_nobody() -> None:

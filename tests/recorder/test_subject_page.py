@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from recorder.subject_page import DEUTSCH, ENGLISH, page, words
+from recorder.export_media import DAMAGED, MIXED, NOTHING
+from recorder.subject_page import DEUTSCH, ENGLISH, SENTENCES, page, words
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y> javascript:z \ud800"
 HEAD = {
@@ -69,6 +70,13 @@ def test_both_languages_say_the_same() -> None:
     for name, text in ENGLISH.items():
         assert text.count("{") == DEUTSCH[name].count("{")
     assert words("DE") is words("at") is DEUTSCH and words("FR") is ENGLISH
+
+
+def test_what_is_said_of_media_is_said_in_german_too() -> None:
+    assert set(SENTENCES) == {MIXED, NOTHING, DAMAGED}
+    mixed = [told(media={"file": None, "problem": MIXED})]
+    assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
+    assert MIXED in page(HEAD, mixed, None, ENGLISH)
 
 
 def test_no_text_becomes_markup() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -24,7 +25,7 @@ from storage.exports import ExportState
 from storage.identity import stored_of
 from storage.people import Person
 from storage.policy import Direction
-from storage.requests import Asked, Case, Kind, Selection, State, Wanted
+from storage.requests import Asked, Case, Kind, Selection, State, Step, Wanted
 from storage.rules import Wished
 from tests.recorder.test_export_job import FakeRenderer, Parts, tell
 from tests.storage.house import record
@@ -133,7 +134,7 @@ def test_others_are_silenced_and_a_mixture_is_said(tmp_path: Path) -> None:
         assert [each["call"] for each in note["without_media"]] == [together.id]
         told = {call["id"]: call["media"] for call in json.loads(files["calls.json"])["calls"]}
         assert told[together.id]["file"] is None and "cannot be separated" in told[together.id]["problem"]
-        assert b"cannot be separated" in files["report.html"]
+        assert "lässt sich nicht trennen" in files["report.html"].decode()
 
     tell(tmp_path, story)
 
@@ -290,6 +291,25 @@ def test_progress_is_told_and_a_restart_begins_anew(tmp_path: Path) -> None:
         assert "export.done" in acts
 
     tell(tmp_path, story, renderer)
+
+
+def test_what_a_crash_left_half_closed_is_ended_by_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        case = await confirmed(acme, await called(acme))
+
+        async def crash(_: Case) -> Case:
+            raise RuntimeError
+
+        with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+            patch.setattr(acme.requests, "_forget", crash)
+            await acme.requests.close(case.id, Step.CLOSED, by="paula")
+        assert case.leaf is not None and acme.keys.keeps(case.leaf)
+        await job.run()
+        async with asyncio.timeout(10):
+            while acme.keys.keeps(case.leaf):
+                await asyncio.sleep(0.01)
+
+    tell(tmp_path, story)
 
 
 def test_a_recipient_is_read_before_anything_is_written() -> None:

@@ -14,6 +14,13 @@ from storage.database import Database
 from storage.keys import CustomerKeys
 from storage.roots import RootSecret
 from tests.storage import house
+from tests.storage.keyring import Data
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    """A data directory for the keys of a customer."""
+    return Data(tmp_path / "data")
 
 
 @pytest.fixture

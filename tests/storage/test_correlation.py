@@ -133,6 +133,25 @@ def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.people.MAX_FORMER", 1)
+
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA)
+        await acme.correlation.load()
+        call = await written(acme, HERS)
+        for number in range(3):
+            house.watch.wait(days=1)
+            users = await imported(acme, replace(MIRA, numbers=(f"+493099{number}",)))
+        assert HERS not in users["Mira"].known_by
+        await matched(acme)
+        assert await parties(acme, call) == [(users["Mira"].id, [])]
+
+    story(tmp_path, tell)
+
+
 def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         call = await record(acme)
@@ -289,6 +308,22 @@ def test_whoever_missed_too_much_asks_for_everybody(tmp_path: Path, monkeypatch:
         await matched(acme)
         assert await elsewhere.refresh() == 2 and len(elsewhere.who or ()) == 2
         assert await elsewhere.refresh() == 0
+
+    story(tmp_path, tell)
+
+
+def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert await acme.correlation.refresh() == 0 and acme.correlation.who is None
+        await imported(acme, MIRA)
+        await acme.correlation.load()
+        await imported(acme, replace(MIRA, first_name="Mirah"), TOVE)
+        assert await acme.correlation.refresh(most=1) == 0 and len(acme.correlation.who or ()) == 1
+        assert await acme.correlation.refresh(most=2) == 2 and len(acme.correlation.who or ()) == 2
+        monkeypatch.setattr("storage.correlation.MANY", 1)
+        await imported(acme, replace(MIRA, numbers=()), replace(TOVE, numbers=()))
+        assert await acme.correlation.refresh(most=9) == 0  # everybody is taken anew: that takes long
+        assert await acme.correlation.refresh() == 2
 
     story(tmp_path, tell)
 

@@ -1,5 +1,7 @@
 """Who was who: by time, by what fits, and never by a guess."""
 
+import sys
+import threading
 from array import array
 from datetime import UTC, datetime
 from random import Random
@@ -143,6 +145,33 @@ def test_users_change_and_go() -> None:
     known.drop(id_of(1))
     known.drop(id_of(1))
     assert known.party({"number": "+4930222222"}, at(5)) == NO_MATCH and len(known) == 0
+
+
+def test_who_is_forgotten_to_have_had_something_is_told_from_who_had_it_at_another_time() -> None:
+    known = who(user(1, ANNA, gone=6), user(2, BERT))
+    assert not known.silent(id_of(1), {"number": "+4930111111"})
+    assert known.silent(id_of(2), {"number": "+4930111111"})
+    assert not known.silent(id_of(3), {"number": "+4930111111"})
+
+
+def test_nobody_is_missed_while_another_thread_takes_changes_over() -> None:
+    known, stop = who(user(1, ANNA), user(2, BERT)), threading.Event()
+
+    def change() -> None:
+        while not stop.is_set():
+            known.put(user(1, ANNA))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        party = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
+        assert {known.party(party, at(5)) for _ in range(500)} == {Match(id_of(1))}
+    finally:
+        stop.set()
+        changing.join()
+        sys.setswitchinterval(interval)
 
 
 def test_users_are_found_by_words_and_identities_of_any_time() -> None:

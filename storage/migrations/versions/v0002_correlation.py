@@ -22,6 +22,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("matched = 0"),
         postgresql_where=sa.text("NOT matched"),
     )
+    op.create_index("users_state", "users", ["state", "id"], unique=False)
     op.create_table(
         "user_changes",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
+from admin_api.page.call import call_id
+from admin_api.page.exports import export_id
+from admin_api.page.users import user_id
 from admin_api.roles import Role
 from tests.admin_api.conftest import T0, row
 from tests.admin_api.page.conftest import words
@@ -121,3 +125,9 @@ def test_unknown_foreign_and_impossible_ids_are_nowhere(service, browse, id):
     page = browse(Role.ADMIN).get(f"/calls/{id}")
     assert page.status_code == 404 and "<script>" not in page.text.replace("<script src", "")
     assert "4930" not in str(service.acts()[-1])
+
+
+@pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", "-"), ("x/../../users", "-"), ("", "-")])
+def test_only_an_id_is_ever_put_into_a_path_of_the_api(id, asked):
+    visit = SimpleNamespace(request=SimpleNamespace(path_params={"id": id}))
+    assert [take(visit) for take in (call_id, export_id, user_id)] == [asked] * 3

@@ -18,6 +18,17 @@ def test_sound_comes_whole_and_in_ranges(service, browse):
     assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", call)
 
 
+def test_a_player_that_seeks_is_written_down_once_a_minute(service, browse):
+    browser, call = browse(Role.LISTENER), service.ids["acme"][0]
+    before = len(service.acts())
+    for begin in (5000, 6000, 7000):  # the first look is written down wherever it begins
+        assert browser.get(f"/calls/{call}/media", headers={"Range": f"bytes={begin}-"}).status_code == 206
+    assert len(service.acts()) == before + 1
+    browser.get(f"/calls/{call}/media", headers={"Range": "bytes=0-"})
+    browser.get(f"/calls/{call}/media")
+    assert len(service.acts()) == before + 3
+
+
 def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
     answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/media?format=peaks")
     assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"

@@ -38,3 +38,7 @@ def test_after_choosing_one_is_where_one_was_and_nowhere_else(browse) -> None:
     sent = {"language": "de"}
     assert admin.client.post("/appearance", data={**sent, "back": "/calls"}).headers["location"] == "/calls"
     assert admin.client.post("/appearance", data={**sent, "back": "//evil.example"}).headers["location"] == "/"
+
+
+def test_asking_for_the_head_of_a_door_leads_in_no_circle(browse) -> None:
+    assert browse().client.head("/sign-in").status_code == 200

@@ -6,6 +6,7 @@ import jinja2
 import pytest
 
 from admin_api.page.looks import Looks, length, moment, size
+from admin_api.page.words import Words
 
 
 @pytest.mark.parametrize(
@@ -48,5 +49,5 @@ def test_a_part_is_one_block_only():
 
 
 def frame(**values):
-    known = {"visit": None, "_": lambda text, **_: text, "language": "en", "theme": "", "person": None}
+    known = {"visit": None, "_": Words("en"), "language": "en", "theme": "", "person": None}
     return {**known, "menu": (), "csrf": "", "path": "/", **values}

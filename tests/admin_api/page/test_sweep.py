@@ -55,7 +55,7 @@ def test_each_role_finds_its_views_and_no_other(browse, known, role):
     for view in READ:
         answer = browser.get(path_of(view, known["acme"]))
         own = "for your role" in answer.text  # the page's own 404, which tells nothing of the path
-        if own == allowed(view, role) or (not own and answer.status_code >= 500):
+        if own == allowed(view, role) or (not own and answer.status_code in (403, 500, 501, 503)):
             wrong.append((view.path, answer.status_code))
         assert answer.headers["cache-control"] == "no-store"
         assert "unsafe" not in answer.headers["content-security-policy"]
@@ -105,7 +105,7 @@ def test_another_customers_ids_are_404(browse, known):
 
 def test_every_link_and_form_of_a_page_leads_to_a_view(browse, known):
     """A view that was renamed leaves no dead link behind."""
-    shapes = [re.compile(re.sub(r"\{\w+\}", "[^/]+", view.path)) for view in catalogue.VIEWS]
+    shapes = [re.compile(re.sub(r"\{\w+\}", "[0-9a-f-]{36}", view.path)) for view in catalogue.VIEWS]
     doors = ("/sign-out", "/appearance", "/sign-in")
     everybody, dead = browse(*Role), []
     for view in READ:

@@ -64,7 +64,8 @@ def test_a_sentence_of_the_api_is_known_whatever_values_stand_in_it():
     held = "2 of these calls are under legal hold, so nothing is erased. Release them first, or leave them out; "
     german = GERMAN.told(f"{held}`hold` of a call says whether it is held.")
     assert german.startswith("2 dieser Anrufe stehen unter Löschsperre") and "lassen Sie" in german
-    assert GERMAN.told("Something else 4") == "Something else 4"
+    for other in ("Something else 4", "At most 4 bytes are taken. Or more.", "No: At most 4 bytes are taken."):
+        assert GERMAN.told(other) == other
 
 
 def test_a_value_that_looks_like_a_place_is_left_alone():

@@ -1,0 +1,26 @@
+"""What a request for erasure looks for, as it is sealed beside the reason: a party, a span of time, a state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.callrows import CallState, Query
+from storage.instants import from_text, to_text
+
+
+def written(query: Query | None) -> dict[str, Any]:
+    """Write down what a request looks for, to be sealed."""
+    if query is None:
+        return {"party": None}
+    since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
+    state = None if query.state is None else query.state.value
+    return {"party": query.party, "query": {"since": since, "until": until, "state": state}}
+
+
+def read(told: Mapping[str, Any]) -> Query | None:
+    """Read what `written` wrote; requests of before version 0.2 have no `query`."""
+    more = told.get("query") or {}
+    if told["party"] is None and not more:
+        return None
+    since, until = (None if more.get(n) is None else from_text(more[n]) for n in ("since", "until"))
+    state = None if more.get("state") is None else CallState(more["state"])
+    return Query(party=told["party"], since=since, until=until, state=state)

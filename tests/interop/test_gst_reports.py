@@ -1,0 +1,100 @@
+"""What our receiver reports say, by the statistics of a foreign sender: GStreamer's session loses packets on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.journeys.coded_calls import Watched
+from tests.journeys.sbc import Link
+from tests.journeys.server import free_port, server
+
+pytestmark = pytest.mark.interop
+PYTHON = "/usr/bin/python3"
+"""The system's, whose packages Debian makes: its bindings of GStreamer fit no other."""
+SENDER = Path(__file__).with_name("gst_sender.py")
+SECONDS, AFTER = 16.0, 8.0
+DROPPED = 0.05
+FRAMES_A_SECOND = 50
+SAMPLES_A_MS = 8
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+
+
+def offer(port: int, key: bytes | None) -> bytes:
+    profile, crypto = "RTP/AVP", ""
+    if key:
+        profile, crypto = "RTP/SAVP", f"a=crypto:1 {SUITE} inline:{base64.b64encode(key).decode()}\r\n"
+    return (
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"m=audio {port} {profile} 8\r\na=label:1\r\na=sendonly\r\n{crypto}"
+    ).encode()
+
+
+def even_port() -> int:
+    while (port := free_port()) % 2:
+        continue
+    return port
+
+
+def send(told: dict[str, Any]) -> dict[str, Any]:
+    """Have GStreamer send, and tell what it heard of it."""
+    done = subprocess.run(
+        [PYTHON, "-P", "-s", str(SENDER)], input=json.dumps(told), capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _bindings() -> None:
+    probe = "import gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst"
+    if not shutil.which(PYTHON) or subprocess.run([PYTHON, "-c", probe], capture_output=True).returncode:
+        pytest.skip("GStreamer's bindings are not there (Debian: python3-gst-1.0, gstreamer1.0-plugins-good, -bad)")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["rtcp", "srtcp"])
+def test_a_foreign_sender_counts_the_loss_that_we_store(tmp_path: Path, secure: bool) -> None:
+    with server(tmp_path, more="sdes_without_tls = true") as one:
+        it = Watched(one, one.init())
+        one.start()
+        key, port, link = os.urandom(30) if secure else None, even_port(), Link("udp", one.udp)
+        link.say("INVITE", body=offer(port, key))
+        answer = link.hear()
+        assert answer is not None
+        assert answer.status == 200
+        to = answer.headers.get("To") or ""
+        link.again("ACK", to)
+        media = re.search(rb"m=audio (\d+)", answer.body)
+        theirs = re.search(rb"inline:([A-Za-z0-9+/=]+)", answer.body)
+        assert media and bool(theirs) is secure
+        told = {"local": port, "host": "127.0.0.1", "port": int(media[1]), "rtcp": int(media[1]) + 1}
+        told |= {"seconds": SECONDS, "after": AFTER, "drop": DROPPED, "ours": key.hex() if key else None}
+        told["theirs"] = base64.b64decode(theirs[1]).hex() if theirs else None
+        heard = send(told)
+        link.again("BYE", to)
+        assert (link.hear() or answer).status == 200
+        link.close()
+        asyncio.run(it.until(lambda: [call["state"] for call in it.calls()] == ["complete"]))
+        (call,) = it.calls()
+        (stream,) = call["streams"]
+        assert one.stop() == 0
+
+    assert heard["sent"] > 0.8 * SECONDS * FRAMES_A_SECOND
+    last = heard["reports"][-1]
+    assert stream["lost"] == last["packetslost"]
+    assert 0.3 * DROPPED * heard["sent"] < stream["lost"] < 3 * DROPPED * heard["sent"]
+    # the last packets may be lost without anybody's knowing
+    assert 0 <= heard["sent"] - stream["packets"] - stream["lost"] <= 5
+    shares = [report["fractionlost"] / 256 for report in heard["reports"]]
+    assert 0.2 * DROPPED < max(shares) < 4 * DROPPED
+    assert abs(last["jitter"] / SAMPLES_A_MS - stream["jitter_ms"]) < 1
+    assert any(0 < report["round-trip"] < 65_536 for report in heard["reports"])
