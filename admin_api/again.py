@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 SECONDS = 60.0
 """One entry for so long; whoever reads the log still sees that somebody had the view open, and until when."""
 MAX_KEPT = 5000  # questions remembered; the one written down first goes, and is written down once more
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at something."""
+
+    quiet: bool = False
+    """It needs no entry: there was one a moment ago."""
+    written: Callable[[], None] = lambda: None
+    """To be called once it was written down that something was shown, from when on the minute counts."""
 
 
 class Again:
@@ -20,14 +32,17 @@ class Again:
     def __init__(self) -> None:
         self._written: OrderedDict[bytes, float] = OrderedDict()
 
-    def quiet(self, token: str, question: str, now: float) -> bool:
-        """Say whether a look at monotonic time `now` needs no entry; if it needs one, the minute begins anew."""
+    def look(self, token: str, question: str, now: float) -> Look:
+        """Say whether a look at monotonic time `now` needs an entry."""
         key = hashlib.sha256(f"{token}\n{question}".encode("utf-8", "surrogateescape")).digest()
-        last = self._written.pop(key, None)
+        last = self._written.get(key)
         if last is not None and 0 <= now - last < SECONDS:
-            self._written[key] = last
-            return True
+            self._written.move_to_end(key)
+            return Look(quiet=True)
+        return Look(written=lambda: self._keep(key, now))
+
+    def _keep(self, key: bytes, now: float) -> None:
         self._written[key] = now
+        self._written.move_to_end(key)
         while len(self._written) > MAX_KEPT:
             self._written.popitem(last=False)
-        return False

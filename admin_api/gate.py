@@ -14,12 +14,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from admin_api import auth
-from admin_api.again import Again
+from admin_api.again import Again, Look
 from admin_api.auth import Principal, Report
 from admin_api.errors import Problem, forbidden, missing_yet, not_found, too_many, unauthorized, wrong_method
 from admin_api.limits import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
 from admin_api.ports import Desk
-from admin_api.request import FAILED, REFUSED, Asked
+from admin_api.request import FAILED, FIRST, REFUSED, Asked
 from admin_api.roles import Action, Rule, Wanted, wanted
 from storage.customers import Customer
 
@@ -90,20 +90,20 @@ class Gate:
         role = principal.role(rule.roles)
         if role is None:
             raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
-        quiet = self._quiet(request, principal, rule)
-        asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part, quiet)
+        look = self._look(request, principal, rule)
+        asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part, look)
         handler = self._handlers.get(rule.action)
         if handler is None:
             await asked.note(FAILED, "not in this version")
             raise missing_yet()
         return await handler(asked)
 
-    def _quiet(self, request: Request, principal: Principal, rule: Rule) -> bool:
+    def _look(self, request: Request, principal: Principal, rule: Rule) -> Look:
         """Say whether a view of the page looks once more at what it was shown, and that was written down just now."""
         if rule.method != "GET" or not request.scope.get("recorder.again"):
-            return False
+            return FIRST
         question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
-        return self._again.quiet(principal.token, question, self._monotonic())
+        return self._again.look(principal.token, question, self._monotonic())
 
     async def _refusal(
         self, request: Request, principal: Principal, rule: Rule | None, object: str, problem: Problem, why: str

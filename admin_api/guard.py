@@ -15,7 +15,7 @@ from storage.database import DatabaseDamaged, DatabaseFault
 from storage.errors import DamagedPart, KeysError, SealBroken, StorageError
 
 HEADERS = (
-    (b"cache-control", b"max-age=600"),
+    (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )

@@ -172,14 +172,20 @@ class Household(Protocol):
     def new_app(self, person: Person) -> App:
         """Make a secret for an authenticator app."""
 
-    async def add_app(self, person: Person, secret: str, code: str) -> Sequence[str]:
-        """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined."""
+    async def add_app(self, person: Person, secret: str, code: str, *, first: bool = False) -> Sequence[str]:
+        """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
+
+        `first`: only if there is no second factor yet; a password alone must not replace one.
+        """
 
     def new_device(self, person: Person, origin: str) -> Challenge:
         """Ask a browser for a new passkey."""
 
     async def add_device(self, person: Person, origin: str, state: Any, answer: str, label: str) -> Sequence[str]:
         """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
+
+    async def renew_codes(self, person: Person) -> Sequence[str]:
+        """Make new recovery codes, the ones before are void. Raises Declined."""
 
     async def drop(self, person: Person, device: str = "") -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""

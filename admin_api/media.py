@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import count
 
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
@@ -15,11 +16,13 @@ from starlette.types import Message, Receive, Scope, Send
 from admin_api import ranges, schemas
 from admin_api.calls import find
 from admin_api.errors import conflict, not_found, unavailable
-from admin_api.ports import CannotRender, Rendered
+from admin_api.ports import CannotRender
 from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api.shelf import Full, Shelf
+from storage.calls import CallRow
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
-MAX_PLAYS = 8  # of one customer at once: an hour of stereo WAV takes 115 MB of memory while it is sent
+MAX_PLAYS = 8  # rendered files of one customer at once: an hour of stereo WAV takes 115 MB of memory while it is sent
 SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
 MEDIA = (schemas.FORMAT,)
 CONTENT_TYPES = (
@@ -92,50 +95,70 @@ class Sent(StreamingResponse):
             self._end()
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A rendered call that can be sent."""
+
+    source: Source
+    """Its bytes."""
+    content_type: str
+    """What they are."""
+    tag: str
+    """Their validator."""
+
+
 class Player:
     """Answers GET and HEAD /calls/{id}/media."""
 
     def __init__(self) -> None:
-        self._playing: Counter[str] = Counter()  # by customer
+        self._shelf: Shelf[Ready] = Shelf(lambda: MAX_PLAYS, lambda ready: ready.source.close())
+        self._live = count()
 
     async def play(self, asked: Asked) -> Response:
         """Render a call and send it, or the range of it that was asked for."""
         form = schemas.read(MEDIA, asked.http.query_params.multi_items())["format"]
-        row, _ = await find(asked)
+        row, live = await find(asked)
         if row is None:  # live for a moment only, and not in the index yet
             await asked.note(REFUSED, "not found")
             raise not_found()
-        name = asked.customer.name
-        if self._playing[name] >= MAX_PLAYS:
-            await asked.note(REFUSED, "too many plays at once")
-            raise unavailable(f"{MAX_PLAYS} plays of this customer are under way; wait until one has ended.")
-        self._playing[name] += 1
-        ends: list[Callable[[], None]] = [lambda: self._ended(name)]
+        # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
+        key = (asked.customer.name, row.id, form if live is None else f"{form} {next(self._live)}")
+        ready = await self._ready(asked, row, form, key)
+        ends: list[Callable[[], None]] = [lambda: self._shelf.leave(key, keep=live is None)]
         try:
-            try:
-                rendered = await asked.desk.render(asked.customer, row, form)
-            except CannotRender as problem:
-                await asked.note(FAILED, "cannot be rendered")
-                raise conflict(str(problem)) from None
-            source = Source(rendered.descriptor, rendered.size)
-            ends.append(source.close)
             await asked.note(DONE)
-            return await _answer(asked, rendered, source, f"{row.id}.{form}", lambda: _all(ends))
+            return _answer(asked, ready, f"{row.id}.{form}", lambda: _all(ends))
         except BaseException:
             _all(ends)
             raise
 
-    def _ended(self, customer: str) -> None:
-        self._playing[customer] -= 1
+    async def _ready(self, asked: Asked, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
+        async def make() -> Ready:
+            rendered = await asked.desk.render(asked.customer, row, form)
+            source = Source(rendered.descriptor, rendered.size)
+            try:
+                return Ready(source, rendered.content_type, await asyncio.to_thread(source.tag))
+            except BaseException:
+                source.close()
+                raise
+
+        try:
+            return await self._shelf.take(key, make)
+        except Full:
+            await asked.note(REFUSED, "too many plays at once")
+            raise unavailable(f"{MAX_PLAYS} plays of this customer are under way; wait until one has ended.") from None
+        except CannotRender as problem:
+            await asked.note(FAILED, "cannot be rendered")
+            raise conflict(str(problem)) from None
 
 
-async def _answer(asked: Asked, rendered: Rendered, source: Source, name: str, end: Callable[[], None]) -> Response:
-    tag = await asyncio.to_thread(source.tag)
+def _answer(asked: Asked, ready: Ready, name: str, end: Callable[[], None]) -> Response:
+    source, tag = ready.source, ready.tag
     header, reading = asked.http.headers.getlist, asked.http.method == "GET"
     chosen = ranges.wanted(header("range"), header("if-range"), source.size, tag) if reading else None
     begin, until = chosen or (0, source.size)
     headers = {
-        "Content-Type": rendered.content_type,
+        "Content-Type": ready.content_type,
         "Content-Disposition": f'attachment; filename="{name}"',
         "Accept-Ranges": "bytes",
         "ETag": tag,

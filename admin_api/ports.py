@@ -59,4 +59,3 @@ class Desk(Protocol):
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
-

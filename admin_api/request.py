@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from admin_api.again import Look
 from admin_api.auth import Principal
 from admin_api.errors import unavailable
 from admin_api.ports import Desk
@@ -18,6 +19,7 @@ from storage.errors import StorageError
 DONE = "done"
 REFUSED = "refused"
 FAILED = "failed"
+FIRST = Look()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Asked:
     """The running daemon."""
     part: str = ""
     """The id in the path of something that belongs to the object, as sent, "" if there is none."""
-    quiet: bool = False
-    """The page looks again at what it was shown: a success was written down a moment ago."""
+    look: Look = FIRST
+    """Whether the page looks again at what it was shown, and that was written down a moment ago."""
 
     @property
     def customer(self) -> Customer:
@@ -51,7 +53,7 @@ class Asked:
 
         Nothing is shown that was not written down before.
         """
-        if self.quiet and outcome == DONE:
+        if self.look.quiet and outcome == DONE:
             return
         named = object or self.object
         act = Act(
@@ -67,3 +69,5 @@ class Asked:
             await asyncio.wrap_future(self.customer.audit.append(act))
         except StorageError:
             raise unavailable("The audit log cannot be written, so nothing is shown or done.") from None
+        if outcome == DONE:
+            self.look.written()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ MAX_IDENTITIES = 50  # of one letter; each costs a search
 MAX_REFERENCE = 200  # characters
 MAX_SECRET = 512  # characters of a passphrase or recipient
 MAX_SELECTED = 20_000  # ids; as many as there can be candidates
+MAX_PARTIES = 100  # of one call
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
 REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
 REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
@@ -39,8 +41,8 @@ class Letter:
 class Chosen:
     """Which candidates concern the person."""
 
-    inside: tuple[str, ...]
-    """Ids of calls that do."""
+    inside: Mapping[str, tuple[int, ...] | None]
+    """Ids of calls that do, each with the numbers of the parties that are the person, None if that is not said."""
     outside: tuple[str, ...]
     """Ids of calls that do not."""
 
@@ -73,7 +75,7 @@ def letter(data: bytes) -> Letter:
 def selection(data: bytes) -> Chosen:
     """Read the body of PUT /requests/{id}/selection; raises Problem 422."""
     body = members.parse(data, ("in", "out"))
-    inside, outside = _ids(body, "in"), _ids(body, "out")
+    inside, outside = _inside(body), _ids(body, "out")
     if set(inside) & set(outside):
         body.wrong("out", "must not name calls that `in` names")
     body.done()
@@ -142,6 +144,30 @@ def _identities(body: Members) -> tuple[str, ...]:
         body.wrong("identities", right)
         return ()
     return tuple(dict.fromkeys(str(each).strip() for each in given))
+
+
+def _inside(body: Members) -> dict[str, tuple[int, ...] | None]:
+    """Read the calls that are in: ids, or objects that also say which parties are the person."""
+    given = body.raw("in")
+    if given is None:
+        return {}
+    if not isinstance(given, list) or len(given) > MAX_SELECTED or not all(map(_is_call, given)):
+        said = f'must be a list of at most {MAX_SELECTED} ids of calls, or of {{"call": id, "parties": [numbers]}}'
+        body.wrong("in", said)
+        return {}
+    return {
+        each if isinstance(each, str) else each["call"]: None if isinstance(each, str) else tuple(each["parties"])
+        for each in given
+    }
+
+
+def _is_call(value: object) -> bool:
+    if not isinstance(value, dict):
+        return isinstance(value, str)
+    parties = value.get("parties")
+    well = isinstance(parties, list) and 0 < len(parties) <= MAX_PARTIES
+    whole = well and all(isinstance(each, int) and not isinstance(each, bool) for each in parties or ())
+    return whole and isinstance(value.get("call"), str) and set(value) == {"call", "parties"}
 
 
 def _ids(body: Members, name: str) -> tuple[str, ...]:

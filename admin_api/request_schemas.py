@@ -24,6 +24,21 @@ _COUNT = {"type": "integer", "minimum": 0}
 _MAYBE_COUNT = {"type": ["integer", "null"], "minimum": 0}
 _FLAG = {"type": "boolean"}
 _IDS = {"type": "array", "items": _TEXT, "maxItems": 20_000}
+_CHOSEN = {
+    "type": "array",
+    "maxItems": 20_000,
+    "items": {
+        "anyOf": [
+            _TEXT,
+            {
+                "type": "object",
+                "properties": {"call": _TEXT, "parties": {"type": "array", "items": _COUNT, "minItems": 1}},
+                "required": ["call", "parties"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+}
 _COLUMNS = {
     "type": "array",
     "items": {"enum": list(columns.COLUMNS)},
@@ -89,7 +104,7 @@ _CASE = {
     "created_at": _TIME,
     "created_by": _TEXT,
     "changed_at": _TIME,
-    "selection": _shown({"in": _COUNT, "out": _COUNT}),
+    "selection": _shown({"in": _COUNT, "out": _COUNT, "undecided": _COUNT}),
     "report": {"anyOf": [{"$ref": "#/components/schemas/Report"}, {"type": "null"}]},
     "erasure": {"type": ["object", "null"], "properties": {"id": _ID, "state": _TEXT}},
     "closed_at": _MAYBE_TIME,
@@ -125,6 +140,8 @@ _CANDIDATE = {
     "erase_after": _MAYBE_TIME,
     "selected": {"enum": ["in", "out", None]},
     "sure": _FLAG,
+    "choose": _FLAG,
+    "chosen": {"type": "array", "items": _COUNT},
     "parties": {"type": "array", "items": _PERSON},
     "others": _COUNT,
     "separable": _FLAG,
@@ -167,7 +184,7 @@ SCHEMAS: Mapping[str, Any] = {
     },
     "Candidate": _shown(_CANDIDATE),
     "CandidatePage": _page("Candidate"),
-    "SelectionRequest": _asked({"in": _IDS, "out": _IDS}),
+    "SelectionRequest": _asked({"in": _CHOSEN, "out": _IDS}),
     "Report": _shown(_REPORT),
     "ReportRequest": {
         **_asked(
@@ -231,7 +248,7 @@ _EXAMPLE_CASE: Mapping[str, Any] = {
     "created_at": "2026-02-01T10:00:00.000Z",
     "created_by": "privacy-desk",
     "changed_at": "2026-02-01T10:11:00.000Z",
-    "selection": {"in": 37, "out": 2},
+    "selection": {"in": 37, "out": 2, "undecided": 0},
     "report": _EXAMPLE_REPORT,
     "erasure": None,
     "closed_at": None,
@@ -249,6 +266,8 @@ _EXAMPLE_CANDIDATE: Mapping[str, Any] = {
     "erase_after": "2026-07-14T09:34:12.480Z",
     "selected": None,
     "sure": True,
+    "choose": False,
+    "chosen": [],
     "parties": [
         {
             "index": 0,

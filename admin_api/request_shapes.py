@@ -50,8 +50,9 @@ def selected(found: Case) -> dict[str, int]:
     """Count what was confirmed; of a closed request as its record says."""
     record = found.noted.get("record")
     if record is not None:
-        return {"in": record["counts"]["selected"], "out": record["counts"]["left_out"]}
-    return {"in": len(found.selection.inside), "out": len(found.selection.outside)}
+        return {"in": record["counts"]["selected"], "out": record["counts"]["left_out"], "undecided": 0}
+    undecided = sum(not parties for parties in found.selection.inside.values())
+    return {"in": len(found.selection.inside), "out": len(found.selection.outside), "undecided": undecided}
 
 
 def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> dict[str, Any]:
@@ -97,6 +98,8 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
         "erase_after": schemas.rfc3339(row.erase_after),
         "selected": "in" if inside else "out" if outside else None,
         "sure": found.sure,
+        "choose": not found.parties,
+        "chosen": list(chosen.selection.inside.get(row.id, ())),
         "parties": [_person(number, parties[number], found.known_as) for number in mine],
         "others": len(parties) - len(mine),
         "separable": separable(row.details.get("streams") or ()),

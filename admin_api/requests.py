@@ -104,7 +104,15 @@ async def select(asked: Asked) -> Response:
     for name, ids in (("in", chosen.inside), ("out", chosen.outside)):
         if odd := sum(id not in known for id in ids):
             raise await _wrong(asked, name, f"{odd} of these calls are no candidates of this request")
-    selection = Selection({id: known[id].parties for id in chosen.inside}, chosen.outside)
+    for id, parties in chosen.inside.items():
+        if parties is not None and not set(parties) <= {match.party for match in known[id].matches}:
+            raise await _wrong(asked, "in", "parties must be numbers of parties that match")
+    before = case.selection.inside
+    inside = {
+        id: parties if parties is not None else known[id].parties or before.get(id, ())
+        for id, parties in chosen.inside.items()
+    }
+    selection = Selection(inside, chosen.outside)
 
     async def told(id: str) -> None:
         await asked.note(DONE, f"{len(chosen.inside)} calls in, {len(chosen.outside)} out")

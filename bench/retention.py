@@ -159,7 +159,7 @@ def swept(one: Node) -> tuple[float, float]:
         filed = filed or "retention.sweep" in log.read_text()
         if time.monotonic() - begun > PATIENCE_SECONDS:
             raise SystemExit(f"not done after {PATIENCE_SECONDS} s: {one.warnings()}")
-        time.sleep(0.1)
+        time.sleep(0.5)
     return time.monotonic() - begun, processes.cpu_of(one.process.pid) - before
 
 

@@ -104,6 +104,12 @@ class StreamSpec:
             object.__setattr__(self, name, place and (intern(place[0]), place[1]))
 
 
+@lru_cache(MAX_SHARED)
+def unit_of(clock: int) -> float:
+    """Give the ns of one timestamp unit; one number for all streams of a clock."""
+    return 1e9 / clock
+
+
 def _interned(text: str | None) -> str | None:
     return text and intern(text)
 
@@ -123,9 +129,14 @@ class Allowed:
 
     __slots__ = ("_address", "_networks")
 
-    def __init__(self, spec: StreamSpec) -> None:
-        self._address = pack_ip(spec.source[0]) if spec.source else None
-        self._networks = _networks(spec.networks)
+    def __init__(self, address: str | None, networks: tuple[str, ...]) -> None:
+        self._address = pack_ip(address) if address else None
+        self._networks = _networks(networks)
+
+    @classmethod
+    def of(cls, spec: StreamSpec) -> "Allowed":
+        """Give those of a stream; one object for all streams of the same client."""
+        return _allowed(spec.source[0] if spec.source else None, spec.networks)
 
     def __contains__(self, packed: bytes) -> bool:
         if packed == self._address:
@@ -134,6 +145,11 @@ class Allowed:
             return False
         address = ip_address(packed)
         return any(address in network for network in self._networks if network.version == address.version)
+
+
+@lru_cache(MAX_SHARED)
+def _allowed(address: str | None, networks: tuple[str, ...]) -> Allowed:
+    return Allowed(address, networks)
 
 
 @lru_cache(MAX_SHARED)

@@ -9,10 +9,10 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-from media.batch import address
 from media.errors import Damaged
 from media.gaps import UNSETTLED, Gaps
 from media.sequence import FULL, WINDOW, Source
+from media.spec import unit_of
 from media.srtcp import Srtcp
 from media.track import Track
 
@@ -48,7 +48,7 @@ def _pack(track: Track) -> tuple[bytes, bytes]:
             source.timestamp, source.step, source.arrival, window,
         )  # fmt: skip
     hot = _HOT.pack(
-        track.spec.stream, len(track.name) if track.latched else 0, track.name, track.payload_type,
+        track.spec.stream, len(track.name), track.name, track.payload_type,
         keyring.check if keyring else NO_CHECK, *counters, track.jitter, track.reports, *place, len(cold),
     )  # fmt: skip
     return hot, cold
@@ -126,9 +126,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         _,
     ) = fields
     track.name = name[:named]
-    if named:
-        track.latched = address(track.name)
-    track.unit = 1e9 / track.spec.codec(track.payload_type)[1]
+    track.unit = unit_of(track.spec.codec(track.payload_type)[1])
     sources = [_source([*values[:-1], int(values[-1], 16)]) for values in rare["others"]]
     if rare["current"]:
         *numbers, window = place

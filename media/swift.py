@@ -158,15 +158,16 @@ def _write(
     track: Track, stamps: tuple[int, ...], steps: list[int], times: tuple[int, ...], deltas: list[int],
     markers: list[bool], pieces: list[memoryview], out: list[bytes],
 ) -> None:  # fmt: skip
-    """Write records of at most MOST bytes, each of two packets or more."""
+    """Write records of at most MOST bytes, each of two packets or more (a packet has less than an eighth of MOST)."""
     source, count = track.current, len(pieces)
     if source is None:
         return
     tenths = list(map(floordiv, deltas, repeat(_DELTA)))
-    most = max(2, MOST // (max(map(len, pieces)) or 1))
+    most = MOST // (max(map(len, pieces)) or 1)
     begin = 0
     while begin < count:
-        end = count if count - begin <= most + 1 else begin + most
+        end = min(count, begin + most)
+        end -= count - end == 1
         arrival = times[2 * begin] * _SECOND + times[2 * begin + 1]
         out.append(
             records.mixed_of(

@@ -8,7 +8,7 @@ everything else.
 from collections.abc import Callable
 
 from media import holes, records, refusals, reporting, rtp, swift
-from media.batch import LENGTHS, Lane
+from media.batch import LENGTHS, Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
 from media.grouping import Item, group
@@ -17,7 +17,7 @@ from media.keyring import Keyring, renewed
 from media.pauses import Pauses
 from media.quality import jitter_of
 from media.sequence import Source, Verdict
-from media.spec import Address, Allowed, StreamSpec, pack_ip
+from media.spec import DEFAULT_CLOCK, Address, Allowed, StreamSpec, pack_ip, unit_of
 from media.srtcp import Srtcp
 from media.srtp import REPLAYED
 
@@ -35,7 +35,7 @@ class Track:
     __slots__ = (
         "allowed", "cold", "connected", "control_keys", "current", "duplicates", "excused_from", "excused_until",
         "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival", "last_size",
-        "latch_wish", "latched", "late", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
+        "latch_wish", "late", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
         "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired", "sender_report", "sent",
         "since", "size", "sources", "spec", "unit", "unsettled",
     )  # fmt: skip
@@ -50,9 +50,8 @@ class Track:
         self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
         #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
         self.greet: Callable[[bool, bytes, Address], bool] | None = None
-        self.allowed = Allowed(spec)
-        #: The address that was chosen, its sockaddr, and the sockaddr the shell is asked to connect to.
-        self.latched: Address | None = None
+        self.allowed = Allowed.of(spec)
+        #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
         self.name = b""
         self.latch_wish: bytes | None = None
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
@@ -68,7 +67,7 @@ class Track:
         self.jitter = 0.0
         self.payload_type = -1
         #: ns of one timestamp unit.
-        self.unit = _SECOND / 8000
+        self.unit = unit_of(DEFAULT_CLOCK)
         self.gaps = Gaps()
         #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
         self.excused_from = 0
@@ -173,21 +172,25 @@ class Track:
         self.foreign += 1
 
     # ---- where it comes from ----
-    def _admits(self, address: Address) -> bool:
-        """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
-        return address == self.latched if self.latched else address[0] in self.allowed
+    @property
+    def latched(self) -> Address | None:
+        """Give the address that was chosen, None before."""
+        return address(self.name) if self.name else None
 
-    def _is_former(self, address: Address, packet: bytes) -> bool:
+    def _admits(self, sender: Address) -> bool:
+        """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
+        return sender == address(self.name) if self.name else sender[0] in self.allowed
+
+    def _is_former(self, sender: Address, packet: bytes) -> bool:
         """Tell whether it is who spoke here in the call before and does not stop; not if this offer names them."""
         former, source = self.spec.former, self.spec.source
         if former is None or int.from_bytes(packet[8:12]) not in former[2]:
             return False
         offered = source and (pack_ip(source[0]), source[1])
-        return address == (pack_ip(former[0]), former[1]) != offered
+        return sender == (pack_ip(former[0]), former[1]) != offered
 
     def _latch(self, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
         """Choose the source of the first genuine packet and wish the socket connected to it."""
-        self.latched = lane.address(slot)
         self.name = self.latch_wish = lane.name(slot)
         if self.resumed_at or self.packets:
             out.append(records.mark(self.spec.stream, records.Mark.SOURCE, arrival))
@@ -268,7 +271,7 @@ class Track:
         """Note the clocks of the newest packet of a source."""
         if payload_type != self.payload_type:
             self.payload_type = payload_type
-            self.unit = _SECOND / self.spec.codec(payload_type)[1]
+            self.unit = unit_of(self.spec.codec(payload_type)[1])
         if followed:
             step = (timestamp - source.timestamp) & 0xFFFFFFFF
             self.jitter = jitter_of(self.jitter, arrival - source.arrival - _signed(step) * self.unit)
@@ -285,17 +288,17 @@ class Track:
     def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
         """Take a re-offer; True if the socket has to hear everybody again until the first genuine packet."""
         before, self.spec, self.cold = self.spec, spec, None
-        self.allowed = Allowed(spec)
+        self.allowed = Allowed.of(spec)
         if spec.held != before.held:
             out.append(records.mark(spec.stream, records.Mark.HOLD if spec.held else records.Mark.UNHOLD, at))
             lasts = spec.held or self.pauses.lasting
             holes.forgive(self, at if spec.held else self.excused_from, NEVER if lasts else at)
         if self.payload_type >= 0:
-            self.unit = _SECOND / spec.codec(self.payload_type)[1]
+            self.unit = unit_of(spec.codec(self.payload_type)[1])
         self._rekey(spec, before)
         if (spec.source, spec.suite is None) == (before.source, before.suite is None):
             return False
-        self.latched, self.latch_wish, self.connected, self.pure = None, None, False, False
+        self.name, self.latch_wish, self.connected, self.pure = b"", None, False, False
         return True
 
     def rekey(self, spec: StreamSpec) -> None:

@@ -139,8 +139,8 @@ def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[Re
 
 
 def _silent(stream: RenderStream) -> RenderStream:
-    """Return a stream of which no packet is stored, in the place of another."""
-    return replace(stream, index=-1 - stream.index)
+    """Return a stream of which no packet is stored, in the place of another; its label may be a name too."""
+    return replace(stream, index=-1 - stream.index, label=str(stream.index + 1))
 
 
 def _mixes(party: object, meant: set[int]) -> bool:

@@ -52,7 +52,7 @@ class Handshake:
         self.keys: dict[bool, Keys] = {}
         self._secret = secret
         self._identity = Identity.from_bytes(dtls.identity)
-        self._allowed = Allowed(spec) if spec.networks else None
+        self._allowed = Allowed.of(spec) if spec.networks else None
         self._ports: dict[bool, _Port] = {}
         for rtcp, wanted, target in ((False, dtls.rtp, spec.source), (True, dtls.rtcp, spec.rtcp_source)):
             if wanted:

@@ -24,6 +24,7 @@ ISSUER = "Recorder"
 WRONG_PASSWORD = "This is not your password."
 WRONG_CODE = "This code is not right. Look whether the clocks of this machine and of your telephone are."
 LAST_FACTOR = "A second factor is required here. Set another one up before you remove this one."
+NO_FACTOR = "There is no second factor that codes could stand in for."
 GONE = "This account was changed meanwhile. Sign in again."
 
 
@@ -159,12 +160,21 @@ class Household:
         secret = totp.new_secret(self._random)
         return App(secret, totp.link(secret, ISSUER, f"{person.name} ({person.customer.name})"))
 
-    async def add_app(self, person: Person, secret: str, code: str) -> Sequence[str]:
-        """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined."""
+    async def add_app(self, person: Person, secret: str, code: str, *, first: bool = False) -> Sequence[str]:
+        """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
+
+        `first`: only if there is no second factor yet; a password alone must not replace one.
+        """
         step = totp.step_of(secret, code, self._seconds(), 0)
         if step is None:
             raise Declined(WRONG_CODE)
-        return await self._add(person, lambda account: replace(account, totp=secret, totp_step=step))
+
+        def add(account: Account) -> Account:
+            if first and account.second_factor:
+                raise Declined(GONE)
+            return replace(account, totp=secret, totp_step=step)
+
+        return await self._add(person, add)
 
     def new_device(self, person: Person, origin: str) -> Challenge:
         """Ask a browser for a new passkey."""
@@ -178,6 +188,19 @@ class Household:
             return replace(account, passkeys=(*account.passkeys, key))
 
         return await self._add(person, add)
+
+    async def renew_codes(self, person: Person) -> Sequence[str]:
+        """Make new recovery codes, the ones before are void. Raises Declined."""
+        codes = totp.new_recovery_codes(self._random)
+        kept = tuple(totp.recovery_digest(code) for code in codes)
+
+        def renew(account: Account) -> Account:
+            if not account.second_factor:
+                raise Declined(NO_FACTOR)
+            return replace(account, recovery=kept)
+
+        await self._change(person, renew)
+        return codes
 
     async def drop(self, person: Person, device: str = "") -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""

@@ -15,6 +15,9 @@ from recorder.node import Node
 BEAT_SECONDS = 1.0
 """A full disk is noticed and announced well within the 5 s of the contract."""
 
+ASK_SECONDS = 0.05
+"""How soon a service manager that had no room for sockets is asked again."""
+
 LEAST_FREE_BYTES = 64 << 20
 """Below this no new call is taken: 1,000 calls write 16 MB a second, so the running ones get some seconds more."""
 
@@ -52,6 +55,7 @@ class Housekeeping:
         self._accepting = True
         self._busy_since: float | None = None
         self._probing: Work[bool] | None = None
+        self._unkept = False
 
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
@@ -85,14 +89,22 @@ class Housekeeping:
                 self.beat()
             except Exception as problem:  # without this task a full disk would never be well again
                 self._node.log.fault("housekeeping.fault", problem)
-            await asyncio.sleep(BEAT_SECONDS)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait for the next beat; a service manager whose queue was full is asked again oftener: it may hold ten."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + BEAT_SECONDS
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(left, ASK_SECONDS) if self._unkept else left)
+            self._unkept = self._unkept and self._keep_sockets()
 
     def beat(self) -> None:
         """Look after everything once."""
         self._storage()
         self._measure()
         self._checkpoints()
-        self._keep_sockets()
+        self._unkept = self._keep_sockets()
         self.review()
         for chore in self._chores:
             chore()
@@ -107,11 +119,17 @@ class Housekeeping:
             if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
                 self._save(call)
 
-    def _keep_sockets(self) -> None:
-        """Give the service manager what it had no room for when a call began: a crash would cost those calls audio."""
+    def _keep_sockets(self) -> bool:
+        """Give the service manager what it had no room for when a call began: a crash would cost those calls audio.
+
+        True if it has no room for some of it still.
+        """
         for call in self._live if self._node.notify.present else ():
             if call.unkept:
                 call.unkept = not self._node.notify.store(call.fd_name, call.descriptors())
+                if call.unkept:
+                    return True
+        return False
 
     def _measure(self) -> None:
         load = self._node.workers.load

@@ -4,6 +4,7 @@ yet.
 
 import errno
 import os
+from sys import intern
 
 from media import records
 from recorder.wire import Part
@@ -39,7 +40,7 @@ class Reel:
     )  # fmt: skip
 
     def __init__(self, part: Part, descriptor: int) -> None:
-        self.name = part.name
+        self.name = intern(part.name)
         self._fd = descriptor
         self._segment = part.segment
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))

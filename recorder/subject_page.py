@@ -132,6 +132,9 @@ SENTENCES = {
         "lässt sich nicht trennen."
     ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
+    "Left out: several people of this call may be meant, and nobody said which.": (
+        "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."
+    ),
     "The recording is damaged.": "Die Aufnahme ist beschädigt.",
 }
 """What is said of media (recorder.export_media), in German."""

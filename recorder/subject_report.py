@@ -32,6 +32,7 @@ from storage.policy import decide
 from storage.requestrows import Case
 from storage.retention import subject
 
+UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
 LOOK = 100  # calls without media between two looks whether the report is still wanted
 _COLUMNS = (*columns.usual(True), "hold")
 _OTHERS = ("other_role", "other_name", "other_number", "other_uri")
@@ -137,7 +138,10 @@ class SubjectReport:
     async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Any) -> Told:
         """Find what is known of a call beside its row, and write its files."""
         media = Added(row.id, None, None)
-        if self._asked.media is not None:
+        if self._asked.media is not None and self._asked.silence_others and not parties:
+            media = Added(row.id, None, UNDECIDED)
+            self._added.append(media)
+        elif self._asked.media is not None:
             whose = (lambda _: parties) if self._asked.silence_others else None
             media = await add_media(archive, self._customer, row.id, self._asked.media, self._tools.renderer, whose)
             self._added.append(media)

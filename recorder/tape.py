@@ -43,7 +43,7 @@ class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_call", "_head", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell", "_told",
+        "_head", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell", "_told",
         "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
@@ -52,7 +52,6 @@ class Tape:
         tell: Callable[[Any], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.id = new.call
-        self._call = new.call.encode()
         self._random = random
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
@@ -211,7 +210,8 @@ class Tape:
     def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
         """Take one batch of each socket and commit them; True if a socket may hold more."""
         streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
-        region.begin(self._call, self.generation + 1, streams, [rtcp or not lanes.track.pure for lanes, rtcp in group])
+        named = [rtcp or not lanes.track.pure for lanes, rtcp in group]
+        region.begin(self.id.encode(), self.generation + 1, streams, named)
         out: list[bytes] = []
         more = got = False
         for i, (lanes, rtcp) in enumerate(group):
@@ -340,7 +340,7 @@ class Tape:
             lanes.track.resumed_at, lanes.track.kept, lanes.track.cold = at, kept, None
             if not kept:  # the time before is the restart's
                 lanes.track.since = max(lanes.track.since, at)
-            lanes.track.latch_wish = lanes.track.name if lanes.track.latched else None
+            lanes.track.latch_wish = lanes.track.name or None
         self._head = None
         self._commit(out, at)
 

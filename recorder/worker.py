@@ -282,7 +282,7 @@ class Worker:
 
     # ---- events ----
     def _account(self) -> None:
-        """Count the time of a round that lasts: in one longer than a beat none would look idle, and the next too busy."""
+        """Count the time of a round that lasts, or a worker that cannot keep up looks idle in every other beat."""
         now = time.monotonic()
         if self._since is not None:
             self._busy += now - self._since

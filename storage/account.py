@@ -13,6 +13,7 @@ from storage.instants import from_text, to_text
 
 MAX_NAME = 64  # characters; names stand in every audit entry
 MAX_PASSKEYS = 20  # of one account; people have one a device
+MAX_TYPED = 1024  # characters that are compared; normalising a row of accents takes the square of their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class Account:
 
 def canonical(name: str) -> str:
     """Return what two spellings of one name have in common: nobody shall sign in as somebody who looks the same."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", name[:MAX_TYPED]).casefold().split())
 
 
 def proper(name: str) -> bool:

@@ -6,7 +6,7 @@
         file.close()
 
 `age -d FILE` opens it. A file of hours of sound fits into no memory, so nothing here holds more than one chunk; the
-bindings that exist take the file of a passphrase as a whole.
+bindings that exist take the file of a passphrase as a whole (docs/decisions/0012-age-by-hand.md).
 """
 
 import base64
@@ -104,19 +104,25 @@ def parse(text: str) -> bytes:
     length, spare = divmod(5 * len(values[:-6]), 8)
     if length != 32 or bits & ((1 << spare) - 1):
         raise wrong
-    return (bits >> spare).to_bytes(32, "big")
+    key = (bits >> spare).to_bytes(32, "big")
+    _shared(X25519PrivateKey.from_private_bytes(bytes(32)), key)
+    return key
 
 
 def _to_recipient(key: bytes, recipient: bytes, secret: bytes) -> bytes:
     """Wrap a file key for one holder of an X25519 key."""
     own = X25519PrivateKey.from_private_bytes(secret)
     share = own.public_key().public_bytes_raw()
-    try:
-        shared = own.exchange(X25519PublicKey.from_public_bytes(recipient))
-    except ValueError:  # a point of low order: everybody would know what comes out
-        raise BadRecipient("this is no recipient of age", "age-keygen prints one: age1…") from None
-    wrap = _derive(shared, share + recipient, b"age-encryption.org/v1/X25519")
+    wrap = _derive(_shared(own, recipient), share + recipient, b"age-encryption.org/v1/X25519")
     return b"-> X25519 " + _base64(share) + b"\n" + _wrapped(wrap, key)
+
+
+def _shared(own: X25519PrivateKey, recipient: bytes) -> bytes:
+    """Return what both sides know; raises BadRecipient for a point of low order, of which everybody would know it."""
+    try:
+        return own.exchange(X25519PublicKey.from_public_bytes(recipient))
+    except ValueError:
+        raise BadRecipient("this is no recipient of age", "age-keygen prints one: age1…") from None
 
 
 def _by_passphrase(key: bytes, passphrase: bytes, salt: bytes, work: int) -> bytes:

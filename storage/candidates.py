@@ -50,9 +50,10 @@ class Candidate:
 
     @property
     def parties(self) -> tuple[int, ...]:
-        """Return the numbers of the parties that are the person: those without doubt, if there are any."""
+        """Return the numbers of the parties that are the person, () if several may be and somebody has to say which."""
         sure = {match.party for match in self.matches if match.sure}
-        return tuple(sorted(sure or {match.party for match in self.matches}))
+        perhaps = {match.party for match in self.matches}
+        return tuple(sorted(sure or perhaps))
 
 
 class Candidates:

@@ -12,14 +12,14 @@ it.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage import outstanding
+from storage import outstanding, participants
 from storage.callrows import Amended, BadDetails, CallRow, Query
 from storage.calls import Calls
 from storage.callseal import open_row
@@ -30,6 +30,7 @@ from storage.identities import of_identity
 from storage.instants import to_micros
 from storage.outstanding import Outstanding
 from storage.papers import Keeper
+from storage.participants import Party
 from storage.people import User
 from storage.policy import Policy
 from storage.retention import with_erase_after
@@ -37,15 +38,14 @@ from storage.rules import Rules
 from storage.search import READ_COLUMNS, having
 from storage.tables import calls
 from storage.users import Users
-from storage.whoswho import NO_MATCH, Match, WhosWho
+from storage.whoswho import WhosWho
 
 BATCH = 500  # calls looked at together where nobody else waits
-AT_ONCE = 20  # users taken between two pauses: 5 ms
+AT_ONCE = 20  # users taken, or calls looked at, between two pauses: 5 ms
 MANY = 5_000  # changes; for more of them everybody is taken anew, page by page
 _COLUMNS = (*READ_COLUMNS, calls.c.version)
 
 Pause = Callable[[], Awaitable[object]]
-Party = Mapping[str, Any]
 
 
 async def no_pause() -> None:
@@ -95,13 +95,13 @@ class Correlation:
         if self._who is None:
             return row, forms
         parties = row.details.get("parties", ())
-        told = matched(self._who, parties, row.started_at)
+        told = participants.told(self._who, parties, row.started_at)
         details = {**row.details, "parties": told} if told else row.details
-        return replace(row, details=details, matched=True), forms_of(forms, parties, told)
+        return replace(row, details=details, matched=True), participants.forms(forms, parties, told)
 
     def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
         """Return the parties of a call that began then with their users, as far as that can be told yet."""
-        return [dict(party) for party in parties] if self._who is None else matched(self._who, parties, at)
+        return [dict(party) for party in parties] if self._who is None else participants.told(self._who, parties, at)
 
     # --- the users ---------------------------------------------------------------------------------------------------
 
@@ -126,11 +126,10 @@ class Correlation:
         if who is None:
             return 0
         async with self._database.reading() as connection:
-            news = await outstanding.news(connection, self._seen)
-        many = news is None or who.worn or len(news[1]) > MANY
-        if most is not None and (many or news is None or len(news[1]) > most):
-            return 0
-        if many or news is None:
+            news = await outstanding.news(connection, self._seen, MANY if most is None else min(most, MANY))
+        if news is None or who.worn:
+            if most is not None:
+                return 0
             await self.load(pause)
             return len(self._who or ())
         for start in range(0, len(news[1]), AT_ONCE):
@@ -141,7 +140,8 @@ class Correlation:
             for id in {*some} - {user.id for user in now}:
                 who.drop(id)
             await pause()
-        self._seen = max(self._seen, news[0])
+        if self._who is who:  # not loaded anew meanwhile
+            self._seen = max(self._seen, news[0])
         return len(news[1])
 
     # --- calls that are there ----------------------------------------------------------------------------------------
@@ -159,7 +159,8 @@ class Correlation:
     ) -> int:
         """Look at all calls that are still to be looked at; return how many got or lost a user. Raises StorageError.
 
-        `told` is given the calls looked at so far and those known of; `pause` is awaited between batches.
+        `told` is given the calls looked at so far and those known of; `pause` is awaited after every few of them. Each
+        batch is one transaction.
         """
         async with self._database.writing() as connection:
             await outstanding.turned_into_a_walk(connection)
@@ -167,10 +168,9 @@ class Correlation:
         left = (await self.outstanding()).calls
         done = changed = 0
         async for records, walk in self._batches(batch, pause):
-            changed += await self._look(records, walk)
+            changed += await self._look(records, walk, pause)
             done += len(records)
             told(done, max(done, left))
-            await pause()
         return changed
 
     async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
@@ -225,10 +225,13 @@ class Correlation:
         async with self._database.reading() as connection:
             return (await connection.execute(asked)).all()
 
-    async def _look(self, records: Sequence[Any], walk: int | None) -> int:
+    async def _look(self, records: Sequence[Any], walk: int | None, pause: Pause) -> int:
         """Look who took part in some calls; write what is new of them and how far the walk is."""
         policy = await self._rules.policy()
-        found = await asyncio.to_thread(self._amended, records, policy)
+        found: list[Amended] = []
+        for start in range(0, len(records), AT_ONCE):
+            found += await asyncio.to_thread(self._amended, records[start : start + AT_ONCE], policy)
+            await pause()
         if not found and walk is None:
             return 0
         async with self._database.writing() as connection:
@@ -250,12 +253,12 @@ class Correlation:
                 return seen
             row, forms = opened
             parties = row.details.get("parties", ())
-            if not self._who.knows(forms) and not any(map(_has_user, parties)):
+            if not self._who.knows(forms) and not participants.named(parties):
                 return seen
-            told = matched(self._who, parties, row.started_at)
-            if all(map(_same, parties, told)):
+            told = participants.told(self._who, parties, row.started_at)
+            if participants.same(parties, told):
                 return seen
-            now = forms_of(forms, parties, told)
+            now = participants.forms(forms, parties, told)
             row = replace(row, details={**row.details, "parties": told})
             after = with_erase_after(row, now, policy).erase_after
             erase_after = None if after is None else to_micros(after)
@@ -263,39 +266,3 @@ class Correlation:
             return Amended(row.id, row.leaf, record.version, self._calls.seal(row, now), erase_after, gained, lost)
         except (SealBroken, BadDetails, Forgotten):
             return seen  # damaged: `recorder verify` names it; erased meanwhile: nothing is to be written
-
-
-def matched(who: WhosWho, parties: Iterable[Party], at: datetime) -> list[dict[str, Any]]:
-    """Return parties with the users whom they were then."""
-    moment = to_micros(at)
-    found = []
-    for party in parties:
-        match, before = who.party(party, moment), party.get("user_id")
-        if match is NO_MATCH and before and who.silent(before, party):
-            match = Match(before)
-        found.append({**party, "user_id": match.user, "user_candidates": list(match.candidates)})
-    return found
-
-
-def forms_of(forms: Sequence[str], before: Iterable[Party], now: Iterable[Party]) -> tuple[str, ...]:
-    """Return the search forms of a call whose parties had other users before."""
-    old, new = _user_forms(before), _user_forms(now)
-    return tuple(dict.fromkeys((*(form for form in forms if form not in old), *new)))
-
-
-def _user_forms(parties: Iterable[Party]) -> dict[str, None]:
-    found: dict[str, None] = {}
-    for party in parties:
-        if party.get("user_id"):
-            found[f"u:{party['user_id']}"] = None
-        found.update((f"k:{id}", None) for id in party.get("user_candidates") or ())
-    return found
-
-
-def _same(one: Party, two: Party) -> bool:
-    """Say whether a party has the same user or candidates twice; in calls of before both may be missing."""
-    return bool(one.get("user_id") == two["user_id"] and (one.get("user_candidates") or []) == two["user_candidates"])
-
-
-def _has_user(party: Party) -> bool:
-    return bool(party.get("user_id") or party.get("user_candidates"))

@@ -41,21 +41,25 @@ async def mark(connection: AsyncConnection, ids: Iterable[str]) -> None:
         await connection.execute(user_changes.insert(), values)
 
 
-async def news(connection: AsyncConnection, after: int) -> tuple[int, list[str]] | None:
-    """Return the number of the newest change and the users that changed after another one; None if that is too old."""
-    asked = sa.select(sa.func.min(user_changes.c.number), sa.func.max(user_changes.c.number))
+async def news(connection: AsyncConnection, after: int, most: int) -> tuple[int, list[str]] | None:
+    """Return the number of the newest change and the users that changed after another one.
+
+    None if there are more than `most` changes, or some of them are not there any more.
+    """
+    asked = sa.select(sa.func.min(user_changes.c.n), sa.func.max(user_changes.c.n))
     oldest, newest = (await connection.execute(asked)).one()
     if newest is None or newest == after:
         return after, []
     if after < oldest - 1:
         return None
-    changed = sa.select(user_changes.c.user).where(user_changes.c.number > after).order_by(user_changes.c.number)
-    return newest, list(dict.fromkeys(await connection.scalars(changed)))
+    changed = sa.select(user_changes.c.user).where(user_changes.c.n > after).order_by(user_changes.c.n)
+    ids = list(await connection.scalars(changed.limit(most + 1)))
+    return None if len(ids) > most else (newest, list(dict.fromkeys(ids)))
 
 
 async def newest(connection: AsyncConnection) -> int:
     """Return the number of the newest change, 0 if there was none."""
-    return await connection.scalar(sa.select(sa.func.max(user_changes.c.number))) or 0
+    return await connection.scalar(sa.select(sa.func.max(user_changes.c.n))) or 0
 
 
 async def look(connection: AsyncConnection) -> Outstanding:
@@ -76,7 +80,7 @@ async def settled(connection: AsyncConnection, id: str) -> bool:
     """Say whether it is known of every call whether this user took part."""
     if await walk(connection) is not None:
         return False
-    if await connection.scalar(sa.select(user_changes.c.number).where(_OPEN, user_changes.c.user == id).limit(1)):
+    if await connection.scalar(sa.select(user_changes.c.n).where(_OPEN, user_changes.c.user == id).limit(1)):
         return False
     return not await connection.scalar(sa.select(calls.c.leaf).where(~calls.c.matched).limit(1))
 
@@ -106,12 +110,12 @@ async def turned_into_a_walk(connection: AsyncConnection) -> bool:
 
 async def stale(connection: AsyncConnection) -> str | None:
     """Return a stale user, None if there is none."""
-    return await connection.scalar(sa.select(user_changes.c.user).where(_OPEN).order_by(user_changes.c.number).limit(1))
+    return await connection.scalar(sa.select(user_changes.c.user).where(_OPEN).order_by(user_changes.c.n).limit(1))
 
 
 async def fresh(connection: AsyncConnection, id: str, until: int) -> None:
     """Take the marks of a stale user away, up to the change that was seen."""
-    mine = (_OPEN, user_changes.c.user == id, user_changes.c.number <= until)
+    mine = (_OPEN, user_changes.c.user == id, user_changes.c.n <= until)
     await connection.execute(user_changes.update().where(*mine).values(open=False))
     await _prune(connection)
 
@@ -124,7 +128,7 @@ async def _marked(connection: AsyncConnection) -> int:
 async def _prune(connection: AsyncConnection) -> None:
     """Take old changes away that nobody needs any more; who missed them asks for all users."""
     old = await newest(connection) - KEPT_CHANGES
-    await connection.execute(user_changes.delete().where(~user_changes.c.open, user_changes.c.number < old))
+    await connection.execute(user_changes.delete().where(~user_changes.c.open, user_changes.c.n < old))
 
 
 _OPEN = user_changes.c.open.is_(True)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, alone
+from storage.errors import SealBroken
 from storage.journal import (
     BATCH,
     TABLES,
@@ -71,7 +72,15 @@ async def behind(journal: Journal, database: Database) -> bool:
 
 
 async def settle(journal: Journal, database: Database) -> int:
-    """Bring the two to the same state; returns the rows that a lost database got back."""
+    """Bring the two to the same state; returns the rows that a lost database got back. Raises SealBroken."""
+    try:
+        return await _settle(journal, database)
+    except SealBroken:
+        hint = "bring back both from one backup; without the journal the database goes on as it is"
+        raise SealBroken("the journal that the database lacks is damaged, or another customer's", hint) from None
+
+
+async def _settle(journal: Journal, database: Database) -> int:
     async with database.reading() as connection:
         blank, mine, newest = await _places(connection, journal)
         if not blank and mine == newest and await asyncio.to_thread(lambda: journal.exists):

@@ -20,8 +20,6 @@ from storage.errors import Forgotten
 from storage.instants import from_micros, to_micros
 
 KIND = "request"
-MAX_REPORTS = 50  # noted of one request; the oldest go first
-MAX_FETCHED = 100  # noted of one report
 
 
 class Kind(enum.StrEnum):

@@ -15,7 +15,7 @@ inside the transaction: what it raises undoes the step.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -29,13 +29,12 @@ from storage.erasurerows import Erasure
 from storage.errors import StorageError
 from storage.exportrows import Export, ExportState, Request
 from storage.exports import REPORT, Exports
-from storage.instants import to_micros, to_text
+from storage.instants import to_micros
 from storage.journal import Cabinet, Drawer, taken
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
+from storage.reportnotes import Wanted, asked_for, with_end, with_fetched, with_report
 from storage.requestrows import (
-    MAX_FETCHED,
-    MAX_REPORTS,
     Asked,
     Case,
     Kind,
@@ -81,27 +80,6 @@ class WrongState(StorageError):
 
 class Nothing(StorageError):
     """No call is selected, so there is nothing to erase."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """How a report is to be."""
-
-    media: str | None = None
-    """Format of the media files, None for none."""
-    silence_others: bool = False
-    """Nobody but the person is to be heard."""
-    other_parties: bool = False
-    """Everybody else is named too."""
-    recipient: str | None = None
-    """Whom it is encrypted to by age."""
-    passphrase: str | None = field(default=None, repr=False)
-    """What it is encrypted with by age."""
-
-    @property
-    def encrypted(self) -> str | None:
-        """Say how it is encrypted."""
-        return "recipient" if self.recipient else "passphrase" if self.passphrase else None
 
 
 async def untold(_: str) -> None:
@@ -166,9 +144,8 @@ class Requests(Drawer):
 
         async def beside(connection: AsyncConnection, export: str) -> None:
             def change(case: Case) -> Case:
-                note = _asked_for(export, wanted, by, self._now())
-                reports = [*case.reports, note][-MAX_REPORTS:]
-                return replace(case, export=export, noted={**case.noted, "reports": reports})
+                note = asked_for(export, wanted, by, self._now())
+                return replace(case, export=export, noted=with_report(case.noted, note))
 
             found.append(await self._move(connection, id, Step.REPORT, change, told))
 
@@ -189,13 +166,10 @@ class Requests(Drawer):
 
     async def fetched(self, id: str, export: str, *, by: str) -> None:
         """Note that a report was handed to somebody; raises NoCase."""
-        note = {"at": to_text(self._now()), "by": by}
-
-        def change(case: Case) -> Case:
-            return _with_report(case, export, lambda r: {"fetched": [*r.get("fetched", ()), note][-MAX_FETCHED:]})
-
         async with self._database.writing() as connection:
-            await self._write(connection, change(await self._one(connection, id)))
+            case = await self._one(connection, id)
+            noted = with_fetched(case.noted, export, self._now(), by)
+            await self._write(connection, replace(case, noted=noted))
 
     async def erase(self, id: str, *, reason: str, by: str, approval: bool, told: Told = untold) -> Erasure:
         """File the erasure of what is selected; raises NoCase, WrongState, Nothing, and as Erasures.file.
@@ -291,10 +265,9 @@ class Requests(Drawer):
         case = found[0] if found else None
         if case is None or case.export != export.id or case.state is not State.REPORTING:
             return
-        made = state is ExportState.DONE
-        ended = {"done_at" if made else "ended_at": to_text(self._now()), "state": state.value, **facts}
-        step = Step.MADE if made else Step.FAILED
-        await self._move(connection, case.id, step, lambda case: _with_report(case, export.id, lambda _: ended), untold)
+        step = Step.MADE if state is ExportState.DONE else Step.FAILED
+        noted = with_end(case.noted, export.id, state.value, self._now(), facts)
+        await self._move(connection, case.id, step, lambda case: replace(case, noted=noted), untold)
 
     async def _forget(self, case: Case) -> Case:
         """Cut what a closed request was about, and its report."""
@@ -306,22 +279,3 @@ class Requests(Drawer):
             await self._write(connection, over)
         await self._database.scrub()
         return over
-
-
-def _asked_for(export: str, wanted: Wanted, by: str, at: datetime) -> dict[str, Any]:
-    return {
-        "export": export,
-        "asked_at": to_text(at),
-        "asked_by": by,
-        "media": wanted.media,
-        "silence_others": wanted.silence_others,
-        "other_parties": wanted.other_parties,
-        "encrypted": wanted.encrypted,
-        "fetched": [],
-    }
-
-
-def _with_report(case: Case, export: str, more: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Case:
-    """Return the case with more noted of a report."""
-    reports = [{**r, **more(r)} if r["export"] == export else r for r in case.reports]
-    return replace(case, noted={**case.noted, "reports": reports})

@@ -129,6 +129,7 @@ erasures = Table(  # requests and retention sweeps; kept for ever, without anyth
     Column("leaf", BigInteger),  # own leaf, cut when done
     Column("sealed", LargeBinary),  # party asked for and reason; null when done
     Column("receipt", LargeBinary),  # signed, see docs/formats
+    Index("erasures_done", "state", "done_at", "id"),  # lists of what is done, newest first
 )
 
 erasure_calls = Table(  # calls of an erasure and how far each is
@@ -215,10 +216,10 @@ users = Table(  # directory users
 user_changes = Table(  # users who are known by something else now, in the order in which they became so
     "user_changes",
     metadata,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("user", Text, nullable=False),
     Column("open", Boolean, nullable=False),  # calls that this can concern are still to be looked at
-    Index("user_changes_open", "open", "number"),
+    Index("user_changes_open", "open", "n"),
     sqlite_autoincrement=True,
 )
 

@@ -15,7 +15,8 @@ from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.request import DONE, REFUSED
 
-PASSWORD, APP, PASSKEY, DROP = "account.password", "account.app", "account.passkey", "account.drop"
+PASSWORD, APP, PASSKEY = "account.password", "account.app", "account.passkey"
+RECOVERY, DROP = "account.recovery", "account.drop"
 """What stands in the audit log."""
 DIFFERENT = "The two passwords are not the same."
 WRONG_PASSWORD = "This is not your password."
@@ -70,7 +71,7 @@ async def end_app(visit: Visit) -> Response:
         codes = await household.add_app(person, app.secret, visit.one("code"))
     except Declined as declined:
         return _app(visit, app, status=422, trouble=str(declined))
-    del visit.session.kept[_APP]
+    visit.session.kept.pop(_APP, None)  # gone already if the form was sent twice at once
     return await _added(visit, person, APP, codes, "app")
 
 
@@ -97,6 +98,15 @@ async def end_device(visit: Visit) -> Response:
     except Declined as declined:
         return _shown(visit, status=422, trouble=str(declined))
     return await _added(visit, person, PASSKEY, codes, "passkey")
+
+
+async def renew_codes(visit: Visit) -> Response:
+    """Show new recovery codes, once."""
+
+    async def renew(household: Household, person: Person) -> Response:
+        return visit.page("codes.html", codes=await household.renew_codes(person), onward="/account")
+
+    return await _do(visit, RECOVERY, renew)
 
 
 async def drop(visit: Visit) -> Response:
@@ -169,5 +179,6 @@ VIEWS = (
     View("POST", "/account/app/code", end_app),
     View("POST", "/account/passkey", begin_device),
     View("POST", "/account/passkey/answer", end_device),
+    View("POST", "/account/recovery", renew_codes),
     View("POST", "/account/drop", drop),
 )

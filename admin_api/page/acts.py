@@ -69,6 +69,7 @@ ACTS: Mapping[str, str] = {
     "account.password": "Changed the own password",
     "account.app": "Put an authenticator app on file",
     "account.passkey": "Added a passkey",
+    "account.recovery": "Made new recovery codes",
     "account.drop": "Removed an own second factor",
     "token.create": "Made a token",
     "token.revoke": "Revoked a token",

@@ -27,8 +27,8 @@ async def one(visit: Visit) -> Response:
     """Show a call; htmx gets what changes while it is recorded."""
     found = await visit.api.get(f"/calls/{call_id(visit)}", again=visit.lively)
     if visit.lively:
-        if not found.well:
-            return Response(status_code=204)
+        if not found.well:  # erased meanwhile: the page that is loaded again says so; else what is shown may be old
+            return Response(None, found.status, {"HX-Refresh": "true"} if found.status == 404 else None)
         return visit.part("call.html", "now", **_values(found.document), problem=None)
     return await shown(visit, found=found)
 

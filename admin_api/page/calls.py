@@ -79,7 +79,12 @@ async def listed(visit: Visit) -> Response:
         found = await visit.api.get("/calls", question.asked(), again=visit.lively)
     except days.BadDay:
         found = Answer(422, NO_DAY)
-    above = await _live(visit, question.party) if question.with_live and found.well else ()
+    now = await _live(visit, question.party) if question.with_live and found.well else None
+    if now is not None and not now.well:
+        found = now
+    if visit.lively and not found.well:
+        return Response(status_code=found.status)  # what is shown stays, and the page says that it may be old
+    above = _glances(now)
     known = {row.id for row in above}
     values = {
         "question": question,
@@ -96,8 +101,10 @@ async def listed(visit: Visit) -> Response:
 async def live(visit: Visit) -> Response:
     """Show the live calls once more; 204 if nothing changed but their lengths, so that nothing moves for nothing."""
     question = Question.of(visit.request.query_params)
-    above = await _live(visit, question.party)
-    shown = _above(above)
+    now = await _live(visit, question.party)
+    if not now.well:
+        return Response(status_code=now.status)
+    shown = _above(_glances(now))
     if visit.request.query_params.get("seen") == shown["seen"]:
         return Response(status_code=204)
     answer = visit.part("calls.html", "live", question=question, **shown)
@@ -105,11 +112,13 @@ async def live(visit: Visit) -> Response:
     return answer
 
 
-async def _live(visit: Visit, party: str) -> Sequence[Glance]:
-    found = await visit.api.get(
-        "/calls", {"state": "recording", "party": party, "limit": MOST_LIVE + 1}, again=visit.lively
-    )
-    return [glance(call) for call in found.items]
+async def _live(visit: Visit, party: str) -> Answer:
+    asked: dict[str, str | int | None] = {"state": "recording", "party": party, "limit": MOST_LIVE + 1}
+    return await visit.api.get("/calls", asked, again=visit.lively)
+
+
+def _glances(found: Answer | None) -> Sequence[Glance]:
+    return [glance(call) for call in found.items] if found else ()
 
 
 def _above(rows: Sequence[Glance]) -> dict[str, Any]:

@@ -74,9 +74,7 @@ class Api:
     async def _ask(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
     ) -> Answer:
-        response = await self._response(method, path, query, body, again=again)
-        data = bytes(response.body)
-        return Answer(response.status_code, json.loads(data) if data else {})
+        return heard(await self._response(method, path, query, body, again=again))
 
     async def _response(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
@@ -105,6 +103,12 @@ class Api:
             "server": self._request.scope.get("server"),
             "recorder.again": again,
         }
+
+
+def heard(response: Response) -> Answer:
+    """Return what a response says, if it is a document."""
+    data = bytes(response.body)
+    return Answer(response.status_code, json.loads(data) if data else {})
 
 
 def _pairs(query: Query) -> list[tuple[str, str]]:

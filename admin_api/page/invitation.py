@@ -5,10 +5,11 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.household import Busy, Declined
-from admin_api.page.entering import Entering
+from admin_api.page.entering import Entering, note
 from admin_api.page.guest import Guest
 from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
-from admin_api.page.sign_in import BUSY, SignIn
+from admin_api.page.sign_in import BUSY, BUSY_SECONDS, SignIn, patiently
+from admin_api.request import DONE
 
 VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
 DIFFERENT = "The two passwords are not the same."
@@ -37,17 +38,16 @@ class Invitations:
         except Declined as declined:
             return self._show(guest, customer, key, status=422, trouble=str(declined))
         except Busy:
-            return self._show(guest, customer, key, status=503, trouble=BUSY)
+            return patiently(self._show(guest, customer, key, status=503, trouble=BUSY), BUSY_SECONDS)
         if person is None:
             return self._show(guest, customer, key)
+        await note(person, "account.password", DONE, "one-time link", guest.source)
         return await self._sign_in.beyond(guest, person, "/")
 
     def _show(self, guest: Guest, customer: str, key: str, *, status: int = 200, trouble: str = "") -> Response:
         wait = self._addresses.take(neighbourhood(guest.source), self._entering.monotonic())
         if wait:
-            answer = guest.page("invitation.html", status=429, found=None, trouble="", wait=wait)
-            answer.headers["Retry-After"] = str(wait)
-            return answer
+            return patiently(guest.page("invitation.html", status=429, found=None, trouble="", wait=wait), wait)
         found = self._household.invited(customer, key)
         if found is None:
             return guest.page("invitation.html", status=404, found=None, trouble=VOID, wait=0)

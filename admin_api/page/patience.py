@@ -64,9 +64,9 @@ class Patience:
 
     def forgive(self, key: str) -> None:
         """Take the last try back: it was right, which says nothing about the ones before."""
-        failures, at, _ = self._kept.get(key, (0.0, 0.0, 0.0))
-        if failures:
-            self._kept[key] = (max(0.0, failures - 1), at, at)
+        failures, at, _ = self._kept.pop(key, (0.0, 0.0, 0.0))
+        if failures > 1:  # what is forgotten takes no place from what is not
+            self._kept[key] = (failures - 1, at, at)
 
 
 def neighbourhood(source: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.page.client import Answer
+from admin_api.page.client import Answer, heard
 from admin_api.page.requests import shown, the_id
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
@@ -17,6 +17,8 @@ from admin_api.roles import Action
 
 BATCH = 1000
 """Candidates asked for at once when a selection is put together."""
+PERSON = "person-"
+"""Begin of the names of fields that say which party of a call is the person; the call's id follows."""
 PASSPHRASE_BYTES = 15
 """120 bits, as six groups of four letters and digits: nobody guesses it, and it can be read out on the telephone."""
 
@@ -28,7 +30,8 @@ async def select(visit: Visit) -> Response:
     if isinstance(found, Answer):
         return await shown(visit, found)
     asked, ticked = set(visit.form.get("shown", [])), set(visit.form.get("in", []))
-    body = _selection(found, asked, ticked, sure=visit.one("act") == "sure")
+    said = {name.removeprefix(PERSON): texts[0] for name, texts in visit.form.items() if name.startswith(PERSON)}
+    body = _selection(found, asked, ticked, said, sure=visit.one("act") == "sure")
     answer = await visit.api.send("PUT", f"/requests/{id}/selection", body)
     return visit.moved(f"/requests/{id}#report") if answer.well else await shown(visit, answer)
 
@@ -63,8 +66,9 @@ async def cancel(visit: Visit) -> Response:
 
 
 async def file(visit: Visit) -> Response:
-    """Hand out the report."""
-    return await visit.api.stream(f"/requests/{the_id(visit)}/report/file")
+    """Hand out the report; if there is none any more the page says so, and not a document for programs."""
+    response = await visit.api.stream(f"/requests/{the_id(visit)}/report/file")
+    return response if response.status_code < 400 else visit.refused(heard(response))
 
 
 async def erase(visit: Visit) -> Response:
@@ -100,11 +104,17 @@ async def _candidates(visit: Visit, id: str) -> list[Mapping[str, Any]] | Answer
 
 
 def _selection(
-    found: Collection[Mapping[str, Any]], asked: Collection[str], ticked: Collection[str], *, sure: bool
-) -> dict[str, list[str]]:
+    found: Collection[Mapping[str, Any]],
+    asked: Collection[str],
+    ticked: Collection[str],
+    said: Mapping[str, str],
+    *,
+    sure: bool,
+) -> dict[str, list[Any]]:
     """Put a whole selection together: what was on the page as it was ticked, everything else as it was.
 
-    `sure` takes all candidates about which there is no doubt, and leaves out the others.
+    `said` names the party that is the person in calls where several may be. `sure` takes all candidates about which
+    there is no doubt, and leaves out the others.
     """
 
     def inside(each: Mapping[str, Any]) -> bool | None:
@@ -114,8 +124,17 @@ def _selection(
             return each["call"] in ticked
         return None if each["selected"] is None else each["selected"] == "in"
 
-    judged = [(str(each["call"]), inside(each)) for each in found]
-    return {"in": [call for call, yes in judged if yes], "out": [call for call, yes in judged if yes is False]}
+    judged = [(each, inside(each)) for each in found]
+    chosen = [_with_person(each, said.get(str(each["call"]), "")) for each, yes in judged if yes]
+    return {"in": chosen, "out": [each["call"] for each, yes in judged if yes is False]}
+
+
+def _with_person(each: Mapping[str, Any], said: str) -> Any:
+    """Return a call for the selection: by its id, or with who the person is in it, as said now or before."""
+    if not each["choose"]:
+        return each["call"]
+    parties = [party["index"] for party in each["parties"] if str(party["index"]) == said] or each["chosen"]
+    return {"call": each["call"], "parties": parties} if parties else each["call"]
 
 
 def _passphrase() -> str:

@@ -65,9 +65,17 @@ async def create(visit: Visit) -> Response:
 async def one(visit: Visit) -> Response:
     """Show one request; while its report is being made, by itself only that part again."""
     if visit.lively:
-        answer = await visit.api.get(f"/requests/{the_id(visit)}", again=True)
-        return visit.part("request.html", "made", case=answer.document) if answer.well else visit.refused(answer)
+        return await _how_far(visit)
     return await shown(visit)
+
+
+async def _how_far(visit: Visit) -> Response:
+    """Answer with how far the report is; once it is made the whole page has changed, so the browser loads it anew."""
+    answer = await visit.api.get(f"/requests/{the_id(visit)}", again=True)
+    report = answer.document.get("report") if answer.well else None
+    if report is None or report["state"] != "running":
+        return Response(headers={"HX-Refresh": "true"})
+    return visit.part("request.html", "made", case=answer.document)
 
 
 async def shown(visit: Visit, problem: Answer | None = None) -> Response:

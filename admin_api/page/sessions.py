@@ -27,6 +27,8 @@ LONGEST_SECONDS = 12 * 3600.0
 """A working day; then one signs in again however busy the session was."""
 MAX_SESSIONS = 1000
 """Kept at once; the one unused for longest goes."""
+MAX_OF_ONE = 20
+"""Of one person: nobody signs everybody else out by signing in again and again."""
 SECRET_BYTES = 32
 
 
@@ -62,6 +64,9 @@ class Sessions:
         cookie = self._random(SECRET_BYTES).hex()
         named = replace(principal, token=f"session-{self._random(8).hex()}")
         session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), person)
+        own = [each for each in self._kept.values() if _whose(each) == _whose(session)]
+        for each in own[: len(own) + 1 - MAX_OF_ONE]:
+            self.close(each)
         self._kept[session.key] = session
         while len(self._kept) > MAX_SESSIONS:
             self._kept.popitem(last=False)
@@ -96,6 +101,10 @@ class Sessions:
 def genuine(session: Session, sent: str) -> bool:
     """Say whether a form came from a page of this session."""
     return hmac.compare_digest(session.csrf.encode(), sent.encode("utf-8", "replace"))
+
+
+def _whose(session: Session) -> tuple[str, str]:
+    return session.principal.customer.name, session.principal.name
 
 
 def _key(cookie: str) -> bytes:

@@ -20,6 +20,7 @@ from admin_api.page.entering import Entering, onward, origin
 from admin_api.page.guest import Guest
 from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, neighbourhood
 from admin_api.page.pending import Pending
+from storage.account import canonical
 
 WRONG = "Name or password is not right."
 WRONG_CODE = "This code is not right."
@@ -67,7 +68,7 @@ class SignIn:
         """Check name and password."""
         customer = self._customer(guest)
         name, place = guest.one("name"), neighbourhood(guest.source)
-        key = hashlib.sha256(f"{customer}\0{name}".casefold().encode("utf-8", "replace")).hexdigest()
+        key = hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
         now = self._monotonic()
         wait = self._addresses.take(place, now) or self._accounts.take(key, now)
         if wait:
@@ -138,7 +139,7 @@ class SignIn:
             challenge, options = asked.state, json.dumps(asked.options)
         key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic())
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
-        return _patiently(guest.page("factor.html", status=status, **values), wait)
+        return patiently(guest.page("factor.html", status=status, **values), wait)
 
     def _set_up(self, guest: Guest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
         key = self._steps.keep(step, self._monotonic())
@@ -149,7 +150,7 @@ class SignIn:
         shown = self._form(
             guest, customer=guest.one("customer"), next=guest.one("next"), status=status, trouble=trouble, wait=wait
         )
-        return _patiently(shown, wait)
+        return patiently(shown, wait)
 
     def _form(
         self, guest: Guest, *, customer: str, next: str, status: int = 200, trouble: str = "", wait: int = 0
@@ -175,7 +176,8 @@ class SignIn:
         return names[0] if len(names) == 1 else guest.one("customer").strip().lower()
 
 
-def _patiently(answer: Response, wait: int) -> Response:
+def patiently(answer: Response, wait: int) -> Response:
+    """Say after how many seconds to come back, if one has to wait."""
     if wait:
         answer.headers["Retry-After"] = str(wait)
     return answer

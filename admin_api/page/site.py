@@ -18,10 +18,11 @@ from starlette.types import Receive, Scope, Send
 
 from admin_api import bodies
 from admin_api.auth import Report
-from admin_api.errors import Problem
+from admin_api.errors import Problem, too_many
 from admin_api.gate import Gate
 from admin_api.guard import problem
 from admin_api.household import Declined, Household
+from admin_api.limits import Limiter, Rate
 from admin_api.page import catalogue, doors
 from admin_api.page.client import Api
 from admin_api.page.guest import Guest
@@ -60,6 +61,9 @@ AGAIN = "Load the page again and repeat what you did."
 BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
+MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
+PER_SESSION = Rate(20.0, 200.0)
+"""Pages a second; a person with a mouse asks for one, a list of live calls for one in three seconds."""
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
 
@@ -80,6 +84,7 @@ class Site:
         self._gate = gate
         self._report = report
         self._monotonic = monotonic
+        self._per_session = Limiter(PER_SESSION)
         self._looks = Looks()
         self._static = Static()
         self._doors = doors.Doors(household, self.sessions, monotonic, random)
@@ -113,6 +118,9 @@ class Site:
             return await door(await self._with_form(request, guest))
         if session is None:
             return self._to_sign_in(request)
+        wait = self._per_session.take(session.principal.token, self._monotonic())
+        if wait:
+            raise too_many(wait)
         view, ids = self._view(request, session)
         request.scope["path_params"] = ids
         form = await self._form(request, session) if view.method == "POST" else {}
@@ -172,7 +180,7 @@ class Site:
             return guest
         if not _same_site(request):
             raise _forged()
-        return guest.sent(await _fields(request))
+        return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
 
     def _to_sign_in(self, request: Request) -> Response:
         if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
@@ -200,8 +208,8 @@ def _same_site(request: Request) -> bool:
     return origin is None or origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
 
 
-async def _fields(request: Request) -> Mapping[str, list[str]]:
-    data = await bodies.body(request, MAX_FORM)
+async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[str]]:
+    data = await bodies.body(request, most)
     try:
         return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except (UnicodeDecodeError, ValueError):

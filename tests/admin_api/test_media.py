@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from admin_api import media
+from admin_api import media, shelf
+from tests.admin_api.test_waiver import WAIVER
 
 
 def closed(service):
@@ -25,6 +26,12 @@ def _closed(service):
         except FileNotFoundError:
             continue
     return True
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """Keep nothing for later, so that each test hears its own sound."""
+    monkeypatch.setattr(shelf, "SECONDS", 0)
 
 
 @pytest.fixture
@@ -124,13 +131,43 @@ def test_a_client_that_stops_reading_is_left(service, path, monkeypatch):
 
 
 def test_only_so_many_at_once(service, path, monkeypatch):
-    monkeypatch.setattr(media, "MAX_PLAYS", 0)
-    answer = service.ask(path)
+    with monkeypatch.context() as none:
+        none.setattr(media, "MAX_PLAYS", 0)
+        answer = service.ask(path)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    monkeypatch.undo()
     for _ in range(media.MAX_PLAYS + 1):
         assert service.ask(path).status_code == 200
+
+
+def test_a_player_that_seeks_has_the_call_rendered_once(service, path, monkeypatch):
+    monkeypatch.setattr(shelf, "SECONDS", 1000)
+    parts = [service.ask(path, headers={"Range": f"bytes={at}-{at + 9}"}).content for at in (0, 5000, 900)]
+    assert parts == [service.sound[at : at + 10] for at in (0, 5000, 900)]
+    assert len(service.desk.asked) == 1 and not _closed(service)
+    assert service.ask(f"{path}?format=flac").status_code == 200
+    assert len(service.desk.asked) == 2
+
+
+def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
+    monkeypatch.setattr(shelf, "SECONDS", 1000)
+    call = service.ids["acme"][2]
+    assert service.ask(f"/calls/{call}/media").status_code == 200
+    service.ask("/waiver", method="PUT", json=WAIVER)
+    service.ask("/erasures", method="POST", json={"calls": [call], "reason": "she asked"})
+    service.run(service.customers["acme"].erasures.work())
+    assert service.ask(f"/calls/{call}/media").status_code == 404
+
+
+def test_a_live_call_is_rendered_anew_each_time(service, path, monkeypatch):
+    monkeypatch.setattr(shelf, "SECONDS", 1000)
+    call = service.ids["acme"][1]
+    service.desk.live["acme", call] = {"id": call, "state": "recording"}
+    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme/calls/{call}/media", headers=headers):
+        assert service.ask(f"/calls/{call}/media", method="HEAD").status_code == 200
+    assert len(service.desk.asked) == 2 and closed(service)
 
 
 def test_a_source_reads_nothing_once_closed():

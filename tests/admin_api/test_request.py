@@ -2,10 +2,12 @@
 
 import asyncio
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from admin_api.again import Look
 from admin_api.auth import Principal
 from admin_api.errors import Problem
 from admin_api.request import DONE, REFUSED, Asked
@@ -55,7 +57,16 @@ def test_what_cannot_be_written_down_is_not_done():
 
 def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
     log = Log()
-    quiet = replace(asked(log, CALL), quiet=True)
+    quiet = replace(asked(log, CALL), look=Look(quiet=True))
     asyncio.run(quiet.note(DONE))
     asyncio.run(quiet.note(REFUSED, "not found"))
     assert [act.outcome for act in log.acts] == ["refused"]
+
+
+@pytest.mark.parametrize(("error", "outcome", "count"), [(None, DONE, 1), (None, REFUSED, 0), (NoSpace("full"), DONE, 0)])
+def test_only_a_success_that_was_written_down_makes_later_looks_quiet(error, outcome, count):
+    written = []
+    one = replace(asked(Log(error), CALL), look=Look(written=lambda: written.append(1)))
+    with suppress(Problem):
+        asyncio.run(one.note(outcome))
+    assert len(written) == count

@@ -61,8 +61,13 @@ def test_what_is_no_letter(members, names):
 
 def test_a_selection():
     found = bodies.selection(b'{"in": ["a", "b", "a"], "out": ["c"]}')
-    assert (found.inside, found.outside) == (("a", "b"), ("c",))
-    assert bodies.selection(b"{}") == bodies.Chosen((), ())
+    assert (found.inside, found.outside) == ({"a": None, "b": None}, ("c",))
+    assert bodies.selection(b"{}") == bodies.Chosen({}, ())
+    assert bodies.selection(b'{"in": ["a", {"call": "b", "parties": [1]}]}').inside == {"a": None, "b": (1,)}
+    odd = [7, {"call": "a"}, {"call": 1, "parties": [1]}, {"call": "a", "parties": [0], "x": 1}]
+    odd += [{"call": "a", "parties": parties} for parties in ([], [True], ["0"], 0, [0] * 101)]
+    for each in odd:
+        assert wrong(bodies.selection, sent(**{"in": [each]})) == ["in"]
     assert wrong(bodies.selection, b'{"in": ["a"], "out": ["a"]}') == ["out"]
     assert wrong(bodies.selection, b'{"in": "a", "out": [7]}') == ["in", "out"]
     assert wrong(bodies.selection, sent(**{"in": ["a"] * 20_001})) == ["in"]

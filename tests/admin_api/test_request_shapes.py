@@ -43,7 +43,11 @@ def test_a_case_is_overdue_after_a_month_unless_it_is_over():
 def test_a_closed_case_counts_what_its_record_says():
     record = {"counts": {"selected": 3, "left_out": 1}}
     shown = request_shapes.case(case(asked=None, selection=Selection(), noted={"record": record}), T0, None, None)
-    assert shown["selection"] == {"in": 3, "out": 1} and shown["identities"] is None and shown["record"] == record
+    assert (
+        shown["selection"] == {"in": 3, "out": 1, "undecided": 0}
+        and shown["identities"] is None
+        and shown["record"] == record
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,15 @@ def test_a_candidate_shows_the_person_and_counts_the_others():
     assert (shown["matches"][0]["from"], shown["matches"][0]["until"]) == ("directory", "2026-03-01T12:00:00.000Z")
     assert "Bob" not in str(shown) and "4940" not in str(shown)
     assert request_shapes.candidate(Candidate(replace(row, id="b"), (match,)), case())["selected"] == "out"
+
+
+def test_where_several_may_be_the_person_somebody_has_to_say_which():
+    row = CallRow("a", 1, CallState.COMPLETE, T0, T0, 1, 1, details={"parties": [{}, {}]})
+    perhaps = [Match(n, Claim("Anna", "name", ()), False, "Only the name.") for n in range(2)]
+    assert request_shapes.candidate(Candidate(row, tuple(perhaps)), case())["choose"]
+    assert not request_shapes.candidate(Candidate(row, (perhaps[0], replace(perhaps[1], sure=True))), case())["choose"]
+    undecided = case(selection=Selection({"a": (), "b": (1,)}))
+    assert request_shapes.selected(undecided) == {"in": 2, "out": 0, "undecided": 1}
 
 
 @pytest.mark.parametrize(("streams", "apart"), [([], True), ([{"party": 1}], True), ([{"party": None}], False)])

@@ -1,11 +1,13 @@
 """A request over the API, from the letter to what stays of it; strictly in turn, and never another customer's."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from storage import caserecords
+from storage.identity import stored_of
 from tests.admin_api.conftest import row
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
@@ -80,7 +82,25 @@ def test_only_candidates_are_selected(service):
     assert {(answer.status_code, answer.text) for answer in answers} == {(422, answers[0].text)}
     assert answers[0].json()["errors"][0]["name"] == "in"
     out = ask(service, f"/{id}/selection", "PUT", out=[service.ids["acme"][0]]).json()
-    assert out["selection"] == {"in": 0, "out": 1} and out["state"] == "confirmed"
+    assert out["selection"] == {"in": 0, "out": 1, "undecided": 0} and out["state"] == "confirmed"
+
+
+def test_where_two_parties_may_be_the_person_nothing_of_either_is_taken_before_somebody_says_which(service):
+    made, _ = row(55, "acme")
+    twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
+    made = replace(made, details={**made.details, "parties": twins})
+    service.run(service.customers["acme"].calls.put([made], [stored_of(twins, "DE")]))
+    id = filed(service, "Eva Lang")["id"]
+    (found,) = ask(service, f"/{id}/candidates").json()["items"]
+    assert found["choose"] and not found["sure"] and len(found["parties"]) == 2
+    for chosen, undecided in (([made.id], 1), ([{"call": made.id, "parties": [1]}], 0), ([made.id], 0)):
+        shown = ask(service, f"/{id}/selection", "PUT", **{"in": chosen}).json()
+        assert shown["selection"] == {"in": 1, "out": 0, "undecided": undecided}
+    kept = service.run(service.customers["acme"].requests.get(id))
+    assert kept.selection.inside == {made.id: (1,)}
+    wrong = ask(service, f"/{id}/selection", "PUT", **{"in": [{"call": made.id, "parties": [2]}]})
+    assert wrong.status_code == 422
+    service.run(service.customers["acme"].calls.remove([made.id]))
 
 
 def test_steps_out_of_turn_say_what_comes_first(service):
@@ -192,7 +212,10 @@ def test_from_the_letter_to_the_end(service):
     )
     assert (case["state"], case["kind"]) == ("open", ["access", "erasure"])
     assert (case["due_at"], case["overdue"]) == ("2026-02-28T09:00:00.000Z", True)
-    assert case["selection"] == {"in": 0, "out": 0} and case["report"] is case["erasure"] is case["record"] is None
+    assert (
+        case["selection"] == {"in": 0, "out": 0, "undecided": 0}
+        and case["report"] is case["erasure"] is case["record"] is None
+    )
     id = case["id"]
 
     page = ask(service, f"/{id}/candidates").json()
@@ -207,7 +230,7 @@ def test_from_the_letter_to_the_end(service):
     assert (why["identity"], why["kind"], why["from"], why["sure"]) == ("+49301234077", "number", "letter", True)
 
     case = ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]}).json()
-    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0})
+    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0, "undecided": 0})
     assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
 
     answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
@@ -232,7 +255,7 @@ def test_from_the_letter_to_the_end(service):
     case = ask(service, f"/{id}").json()
     assert (case["state"], case["erasure"]) == ("erasing", {"id": erasure.json()["id"], "state": "done"})
     over = ask(service, f"/{id}/close", "POST", outcome="done").json()
-    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0}
+    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0, "undecided": 0}
     assert [over[name] for name in ("identities", "user", "reference", "reason")] == [None] * 4
     acme = service.customers["acme"]
     caserecords.verify(over["record"], "acme", acme.audit.public_key)

@@ -54,6 +54,7 @@ POST /users/{id}/unmap      privacy admin
 DELETE /users/{id}          privacy admin
 GET /audit                  auditor
 GET /incidents              operator admin
+GET /system                 operator admin
 """
 
 

@@ -78,6 +78,15 @@ def test_they_are_found_by_name_number_and_address(service, people, ready):
         assert service.ask(f"/users?{query}", "privacy").status_code == 422
 
 
+def test_many_who_are_not_read_yet_are_not_searched(service, people, monkeypatch):
+    monkeypatch.setattr("admin_api.users.MOST_UNREAD", 0)
+    monkeypatch.setattr(service.customers["acme"].correlation, "_who", None)
+    answer = service.ask("/users?q=ada", "privacy")
+    assert answer.status_code == 503 and "minute" in answer.json()["detail"]
+    assert service.ask("/users", "privacy").status_code == 200
+    assert [act["outcome"] for act in service.acts()[-2:]] == ["failed", "done"]
+
+
 def test_another_customers_user_is_a_random_one(service, people):
     for method, path in (("GET", ""), ("GET", "/export"), ("POST", "/unmap"), ("DELETE", "")):
         answers = [

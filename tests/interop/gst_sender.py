@@ -1,7 +1,7 @@
 """A sender by GStreamer with statistics of its own; a program of the system's Python, which has its bindings.
 
-Reads one JSON object: `local` (RTP port; RTCP above it), `host`, `port`, `rtcp` (where to), `seconds`, `after` (so long
-reports are waited for in silence), `drop` (share of packets lost on the way), `ours` and `theirs` (SRTP keys with salt in
+Reads one JSON object: `local` (RTP port; RTCP above it), `host`, `port`, `rtcp` (where to), `seconds`, `after` (how
+long reports are awaited in silence), `drop` (share of packets lost on the way), `ours`, `theirs` (SRTP keys and salt in
 hex, or null). Writes one JSON object: `sent`, and `reports`, what each receiver report said.
 """
 
@@ -23,7 +23,8 @@ SOUND = (
     "! rtppcmapay min-ptime=20000000 max-ptime=20000000 ! session.send_rtp_sink_0 "
 )
 WAYS = {
-    False: "session.send_rtp_src_0 ! {rtp} session.send_rtcp_src_0 ! {rtcp} udpsrc name=back ! session.recv_rtcp_sink_0",
+    False: "session.send_rtp_src_0 ! {rtp} session.send_rtcp_src_0 ! {rtcp} udpsrc name=back "
+    "! session.recv_rtcp_sink_0",
     True: "session.send_rtp_src_0 ! enc.rtp_sink_0 session.send_rtcp_src_0 ! enc.rtcp_sink_0 enc.rtp_src_0 ! {rtp} "
     "enc.rtcp_src_0 ! {rtcp} srtpenc name=enc udpsrc name=back caps=application/x-srtcp ! dec.rtcp_sink "
     "srtpdec name=dec dec.rtcp_src ! session.recv_rtcp_sink_0",
@@ -66,7 +67,7 @@ def secure(enc: Any, dec: Any, told: dict[str, Any]) -> None:
 
 def sources(session: Any) -> list[Any]:
     """Give the statistics of all sources, ours and the recorder's."""
-    return list(session.get_property("stats").get_value("source-stats"))
+    return [source.get_property("stats") for source in session.get_property("sources")]
 
 
 def main() -> None:
@@ -88,8 +89,9 @@ def main() -> None:
         return True
 
     def hush() -> bool:
-        made.get_by_name("sound").set_state(Gst.State.PAUSED)
-        made.get_by_name("sound").set_locked_state(True)
+        silent = made.get_by_name("sound")
+        silent.set_locked_state(True)
+        silent.set_state(Gst.State.PAUSED)
         return False
 
     def end() -> bool:
@@ -102,6 +104,7 @@ def main() -> None:
     made.set_state(Gst.State.PLAYING)
     loop.run()
     look()
+    made.get_by_name("sound").set_locked_state(False)
     made.set_state(Gst.State.NULL)
     json.dump(out, sys.stdout)
 

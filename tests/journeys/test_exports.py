@@ -57,6 +57,8 @@ def test_a_call_is_exported_with_its_sound(tmp_path: Path) -> None:
                 assert [each["problem"] for each in told] == [None, None]
                 with wave.open(io.BytesIO(zip.read(told[0]["file"]))) as sound:
                     assert sound.getnchannels() == 2 and sound.getnframes() >= 8000
+            seen = api.get(f"/calls/{calls[0]['id']}/waveform").json()["channels"]
+            assert [max(channel["peaks"]) > 0 for channel in seen] == [True, True]
             later = api.post("/exports", json={**asked, "format": "csv"}).json()["id"]
         one.stop(signal.SIGKILL)
         one.start()

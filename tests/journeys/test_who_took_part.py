@@ -44,6 +44,8 @@ def test_a_call_names_its_user_whenever_the_user_came_f6(tmp_path: Path) -> None
         assert found == {before["id"], after["id"]}
 
         one.stop()
+        sound = one.run("verify", "--customer", "acme")
+        assert sound.returncode == 0, sound.stdout + sound.stderr
         one.start()
         later = recorded()
         asyncio.run(it.until(lambda: anna["id"] in users(later["id"])))

@@ -44,6 +44,13 @@ def media(file: bytes) -> Sequence[tuple[int, int, int, bytes]]:
     return datagrams(file)[2:]
 
 
+def test_packets_of_different_sizes_are_captured_as_they_came() -> None:
+    arrivals = tuple(START + 20 * MS * n for n in range(3))
+    mixed = records.Mixed(0, 0, 7, 100, (False, True, False), (0, 160, 320), arrivals, (b"a", b"bb", b"ccc"))
+    heard = [packet for _, _, port, packet in datagrams(captured(records.mixed(mixed)))][2:]
+    assert heard == [packet for _, _, packet in mixed.packets()]
+
+
 def test_packets_of_a_run_are_what_came_over_the_wire() -> None:
     payloads = noise(1, 3)
     (one, two, three) = media(captured(run(payloads, seq=65_535, ts=7, ssrc=9)))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.quality import burst_ratio, jitter_of, jitter_of_batch, mos, rating
+from media.quality import burst_ratio, jitter_of, jitter_of_all, jitter_of_batch, mos, rating
 
 
 def test_a_batch_moves_the_jitter_like_its_packets() -> None:
@@ -10,6 +10,13 @@ def test_a_batch_moves_the_jitter_like_its_packets() -> None:
     for delta in deltas:
         one = jitter_of(one, delta - 20_000_000)
     assert jitter_of_batch(3e5, deltas, 20_000_000) == pytest.approx(one)
+
+
+def test_differences_of_any_kind_move_the_jitter_one_by_one_or_together() -> None:
+    differences, one = [5e5, -1e6, 0.0, 7e6], 3e5
+    for difference in differences:
+        one = jitter_of(one, difference)
+    assert jitter_of_all(3e5, differences) == pytest.approx(one)
 
 
 def test_g711_without_loss_has_the_default_rating_of_g107() -> None:

@@ -110,6 +110,31 @@ def test_narrow_and_wide_band_share_one_time() -> None:
     assert not any(channels[1][:3100])
 
 
+def test_packets_of_different_sizes_sound_as_they_do_one_by_one() -> None:
+    """As the recorder keeps a codec of variable rate; with a hole, and a silence in which the sender sends nothing."""
+    packets = encode("libopus", voice(1.0, 48_000), 48_000)[:40]
+    form, stamps = stream(0, (96, Format("opus", 48_000, 2))), [960 * n + 96_000 * (n >= 20) for n in range(40)]
+    arrivals = [START + (20 * n + 2000 * (n >= 20)) * MS for n in range(40)]
+    singly = b"".join(
+        single(packets[n], seq=1000 + n, ts=stamps[n], pt=96, at=(arrivals[n] - START) / MS)
+        for n in range(40)
+        if n not in (12, 13)
+    )
+    together = b"".join(
+        records.mixed(
+            records.Mixed(
+                0, 96, 7, 1000 + begin, (False,) * (end - begin), tuple(stamps[begin:end]), tuple(arrivals[begin:end]),
+                tuple(packets[begin:end]),
+            )
+        )
+        for begin, end in ((0, 12), (14, 40))
+    )  # fmt: skip
+    (one,), _, _ = listen(singly, form)
+    (other,), report, _ = listen(together, form)
+    assert one == other and any(one)
+    assert (report.streams[0].packets, report.streams[0].errors) == (38, 0)
+
+
 def test_opus_beside_g711_is_heard_at_48_khz() -> None:
     sent = voice(1, 48_000)
     packets = encode("libopus", sent, 48_000)

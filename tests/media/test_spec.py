@@ -24,7 +24,7 @@ from media.spec import Allowed, Dtls, StreamSpec, pack_ip
 def test_only_the_offers_address_and_the_customers_networks_are_allowed(
     source: tuple[str, int] | None, networks: tuple[str, ...], address: str, allowed: bool
 ) -> None:
-    assert (pack_ip(address) in Allowed(StreamSpec(0, source=source, networks=networks))) is allowed
+    assert (pack_ip(address) in Allowed.of(StreamSpec(0, source=source, networks=networks))) is allowed
 
 
 def test_an_unknown_payload_type_counts_8000_a_second() -> None:

@@ -28,6 +28,16 @@ def test_a_part_of_a_batch_has_its_own_first_packet() -> None:
     assert not batch._replace(marker=True).part(11, 2).marker
 
 
+def test_packets_of_different_sizes_come_one_by_one() -> None:
+    arrivals = (START, START + 20 * MS)
+    mixed = records.Mixed(0, 111, 7, 65_536, (False, True), (9, 969), arrivals, (b"a", b"bb"))
+    one, two = read(records.mixed(mixed))
+    assert isinstance(one, Batch) and isinstance(two, Batch)
+    assert (one.ext_seq, one.timestamp, one.marker, one.payloads) == (65_536, 9, False, (b"a",))
+    assert (two.ext_seq, two.timestamp, two.marker, two.payloads) == (65_537, 969, True, (b"bb",))
+    assert (one.arrival, two.arrival, one.packets) == (*arrivals, 1)
+
+
 def test_a_packet_is_stripped_of_extension_and_padding() -> None:
     packet = bytearray(rtp.build(8, 7, 8, 9, b"\xbe\xde\x00\x01abcdsound\x00\x00\x03"))
     packet[0] |= 0x30

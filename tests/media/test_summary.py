@@ -27,6 +27,13 @@ def test_what_is_missing_between_first_and_last_is_lost_and_never_less_than_it_l
     assert summary.last_ns() == START + 400_000_000
 
 
+def test_packets_of_different_sizes_count_as_many() -> None:
+    arrivals = tuple(START + 20_000_000 * n for n in range(3))
+    stored = records.mixed(records.Mixed(0, 111, 7, 100, (False,) * 3, (0, 960, 1920), arrivals, (b"a", b"bb", b"c")))
+    assert told(stored).figures(0) == {"packets": 3, "lost": 0, "gap_ms": 0}
+    assert told(stored + single(b"x", seq=104, ts=0, at=80)).figures(0)["lost"] == 1
+
+
 def test_parts_in_any_order_and_sources_apart() -> None:
     summary = Summary()
     summary._count(0, 7, 110, 10, START + 200_000_000)

@@ -7,6 +7,7 @@ receipt is verified with the daemon gone; and nothing of it all stands in the da
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import wave
 from pathlib import Path
@@ -106,6 +107,15 @@ def opened(file: Path, folder: Path, key: Path) -> ZipFile:
     return ZipFile(plain)
 
 
+def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
+    """Decrypt with a passphrase, which age wants from a terminal."""
+    plain = folder / "second.zip"
+    line = shlex.join(["age", "-d", "-o", str(plain), str(file)])
+    typed = f"{passphrase}\n".encode()
+    subprocess.run(["script", "-qec", line, "/dev/null"], input=typed, check=True, capture_output=True, timeout=60)
+    return ZipFile(plain)
+
+
 def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
     place(one)
     admin, grace, ada = invited("Max", "admin"), invited("Grace", "privacy"), invited("Ada", "approver")
@@ -154,6 +164,18 @@ def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Pat
         with report.open(sound) as data, wave.open(data) as heard:
             assert heard.getnframes() > 8000
 
+    # --- another one, for somebody without a key: the passphrase is shown once, and opens it ---
+    page.get_by_text("Make another report").click()
+    page.get_by_label("Media").select_option("")
+    page.get_by_label("Silence the other people").uncheck()
+    page.get_by_label("with a passphrase").check()
+    grace.press("Make the report")
+    passphrase = page.locator("#passphrase").inner_text()
+    grace.press("I have written it down")
+    expect(page.get_by_role("button", name="Download the report")).to_be_visible()
+    with unlocked(grace.fetch("Download the report", tmp_path), tmp_path, passphrase) as report:
+        assert NAME in report.read("report.html").decode()
+
     # --- on into erasure: somebody else has to grant it ---
     page = grace.see(f"/requests/{request}")
     page.get_by_text("Go on into erasure").click()
@@ -195,6 +217,18 @@ def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Pat
     assert one.run("audit", "verify", "--receipt", forged).returncode == 1
     assert one.run("audit", "verify").returncode == 0
     log = one.log.read_text()
-    for secret in (NUMBER, NUMBER[3:], NAME, OTHER, LETTER, PASSWORD, "Qz7", "Qz8", recipient, "Example Ltd"):
+    for secret in (
+        NUMBER,
+        NUMBER[3:],
+        NAME,
+        OTHER,
+        LETTER,
+        PASSWORD,
+        passphrase,
+        "Qz7",
+        "Qz8",
+        recipient,
+        "Example Ltd",
+    ):
         assert secret not in log, secret
     assert "Traceback" not in log

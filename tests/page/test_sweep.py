@@ -31,16 +31,30 @@ def test_everybody_can_use_every_view(visitor, service, ids, theme, language, wi
     service.desk.figures = town.figures(20)  # axe looks at every cell
     page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
     for path in sights(ids):
-        answer = page.goto(path)
-        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-        found = axe.run(page, options=LEVELS).response["violations"]
-        faults += [(path, each["id"], each["nodes"][0]["html"][:160]) for each in found]
-        overhang, levels = page.evaluate(SHAPE)
-        if overhang > 0 or answer.status >= 500:
-            faults.append((path, f"status {answer.status}", f"{overhang} pixels too wide"))
-        if levels.count(1) != 1 or levels[0] != 1 or any(b - a > 1 for a, b in pairwise(levels)):
-            faults.append((path, "headings", str(levels)))
+        faults += found_at(page, axe, path)
     assert faults == []
+
+
+@pytest.mark.parametrize(("theme", "language", "width"), [("light", "de", 1280), ("dark", "en", PHONE)])
+def test_who_is_not_signed_in_or_is_refused_can_use_the_page_too(visitor, theme, language, width):
+    look, axe = {"theme": theme, "language": language, "width": width}, Axe()
+    faults = found_at(visitor(**look), axe, "/sign-in")
+    refused = visitor(Role.AUDITOR, **look)
+    assert faults + found_at(refused, axe, "/calls") + found_at(visitor(**look), axe, "/invitation?key=x") == []
+
+
+def found_at(page, axe, path):
+    """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
+    answer, faults = page.goto(path), []
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    for each in axe.run(page, options=LEVELS).response["violations"]:
+        faults.append((path, each["id"], each["nodes"][0]["html"][:160]))
+    overhang, levels = page.evaluate(SHAPE)
+    if overhang > 0 or answer.status >= 500:
+        faults.append((path, f"status {answer.status}", f"{overhang} pixels too wide"))
+    if levels.count(1) != 1 or levels[0] != 1 or any(b - a > 1 for a, b in pairwise(levels)):
+        faults.append((path, "headings", str(levels)))
+    return faults
 
 
 def test_hostile_names_are_shown_as_they_were_sent(visitor, service, ids):
@@ -55,18 +69,6 @@ def test_hostile_names_are_shown_as_they_were_sent(visitor, service, ids):
         assert not any('="javascript:' in each for each in hrefs)
     for name in town.HOSTILE:
         assert name in seen
-
-
-def test_signing_out_leaves_nothing_behind_for_the_back_button(visitor, ids):
-    page = visitor(*Role)
-    page.goto("/requests")
-    assert "letter 17" in page.content()
-    page.get_by_role("button", name="Sign out").click()
-    page.wait_for_url("**/sign-in**")
-    page.go_back()
-    page.wait_for_url("**/sign-in**")
-    assert "letter 17" not in page.content()
-    assert page.locator("h1").inner_text() == "Sign in"
 
 
 def test_the_plots_are_drawn_from_their_tables(visitor):

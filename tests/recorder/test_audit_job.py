@@ -10,6 +10,7 @@ import pytest
 from recorder import audit_job
 from recorder.audit_job import AuditJob
 from recorder.proving import witnessed
+from storage.audit import Audit
 from storage.audit_chain import Act
 from tests.recorder.stage import CONFIG, stage
 
@@ -37,6 +38,20 @@ def test_what_has_grown_is_signed_once_and_told(tmp_path: Path) -> None:
             job.round()
             assert len(witnessed(marks.read_bytes())) == 1, "what was told is not told again"
             assert len(beside.read_bytes().splitlines()) == 2
+
+    asyncio.run(story())
+
+
+def test_old_checkpoints_are_thinned_at_the_start_and_once_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_job, "THIN_ROUNDS", 3)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            job, thinned = AuditJob(one.node), list[str]()
+            monkeypatch.setattr(Audit, "thin", lambda self: thinned.append(self.customer))
+            assert [(job.round(), len(thinned))[1] for _ in range(7)] == [1, 1, 1, 2, 2, 2, 3]
 
     asyncio.run(story())
 

@@ -155,7 +155,6 @@ def test_the_record_of_a_request_is_proven_offline(place: Place, capsys: pytest.
     assert place.run("audit", "verify", "--receipt", str(path)) == 1
 
 
-
 def test_a_wrong_root_secret_is_no_verdict(place: Place) -> None:
     root = place.folder / "root"
     root.write_bytes(RootSecret(bytes(32)).secret)

@@ -85,6 +85,8 @@ def test_everybody_is_heard_unless_somebody_is_meant() -> None:
     assert [s.index for s in chosen(call, None)[0]] == [0, 1]
     mine, problem = chosen(call, Subject("Tove Lind", "DE").of)
     assert [s.index for s in mine] == [-1, 1] and problem is None
+    named = chosen({**call, "streams": [{**STREAMS[0], "label": "mira"}, STREAMS[1]]}, lambda parties: [1])[0]
+    assert [s.label for s in named] == ["1", "2"]
 
 
 def test_pictures_of_others_are_left_out() -> None:

@@ -102,6 +102,28 @@ def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_
     asyncio.run(story())
 
 
+def test_a_service_manager_that_has_room_again_is_asked_before_the_next_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash meanwhile would cost those calls audio: a manager's queue holds ten messages, a node has more calls."""
+    monkeypatch.setattr(housekeeping, "BEAT_SECONDS", 600.0)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            one.node.notify = Notifier(str(tmp_path / "manager"))  # it is not there yet
+            calls = [one.invite(name) for name in ("c1", "c2")]
+            beating = asyncio.create_task(keeper(one).run())
+            await asyncio.sleep(0)
+            assert all(call.unkept for call in calls)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(str(tmp_path / "manager"))
+                await one.until(lambda: not any(call.unkept for call in calls))
+            beating.cancel()
+            one.node.notify.close()
+
+    asyncio.run(story())
+
+
 def test_what_changed_in_a_settled_call_is_saved_at_the_next_beat(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

@@ -88,3 +88,15 @@ def test_a_slow_codec_is_padded_within_its_budget() -> None:
     assert payload < len(disk.data) < 1.25 * payload
     disk.reel.close()
     os.close(disk.end)
+
+
+@pytest.mark.parametrize("kind", ["run", "mixed", "packet"])
+def test_what_the_disk_did_not_take_begins_with_its_first_packet(kind: str) -> None:
+    disk, arrivals = Disk(), (NOW + 5, NOW + 20_000_005)
+    record = {
+        "run": records.run(records.Run(0, False, 8, 7, 160, 1, 1, arrivals, (b"a", b"b"))),
+        "mixed": records.mixed(records.Mixed(0, 8, 7, 1, (False, False), (1, 161), arrivals, (b"a", b"bb"))),
+        "packet": records.packet(0, 1, arrivals[0], bytes(20)),
+    }[kind]
+    disk.reel.write(record, NOW)
+    assert disk.reel.oldest(NOW + 10**9) == NOW + 5

@@ -208,3 +208,25 @@ def test_stopping_hangs_up_and_waits_for_the_end() -> None:
         await stop("unknown")
 
     asyncio.run(story())
+
+
+def test_a_journal_that_is_mostly_out_of_date_is_written_anew_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.compaction.LEAST", 0)
+
+    async def what(node: Parts, acme: Customer) -> None:
+        row = await record(acme)
+        for number in range(30):
+            await acme.holds.put(row.id, f"reason {number}", "paula")
+        before = acme.journal.size
+        await RetentionJob(node).run()
+
+        async def smaller() -> bool:
+            return "journal.compacted" in node.log.lines
+
+        await until(smaller)
+        assert acme.journal.size < before / 2
+        assert (await acme.holds.get(row.id)).reason == "reason 29"  # type: ignore[union-attr]  # it is there
+
+    tell(tmp_path, what)

@@ -9,6 +9,7 @@ import pytest
 
 from recorder.export_media import DAMAGED, MIXED, NOTHING
 from recorder.subject_page import DEUTSCH, ENGLISH, SENTENCES, page, words
+from recorder.subject_report import UNDECIDED
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=y> javascript:z \ud800"
 HEAD = {
@@ -73,7 +74,7 @@ def test_both_languages_say_the_same() -> None:
 
 
 def test_what_is_said_of_media_is_said_in_german_too() -> None:
-    assert set(SENTENCES) == {MIXED, NOTHING, DAMAGED}
+    assert set(SENTENCES) == {MIXED, NOTHING, DAMAGED, UNDECIDED}
     mixed = [told(media={"file": None, "problem": MIXED})]
     assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
     assert MIXED in page(HEAD, mixed, None, ENGLISH)

@@ -17,6 +17,7 @@ from zipfile import ZipFile
 import pytest
 
 from recorder.export_job import ExportJob
+from recorder.subject_report import UNDECIDED
 from storage.agefile import parse
 from storage.audit_chain import Act
 from storage.callrows import CallRow
@@ -135,6 +136,22 @@ def test_others_are_silenced_and_a_mixture_is_said(tmp_path: Path) -> None:
         told = {call["id"]: call["media"] for call in json.loads(files["calls.json"])["calls"]}
         assert told[together.id]["file"] is None and "cannot be separated" in told[together.id]["problem"]
         assert "lässt sich nicht trennen" in files["report.html"].decode()
+
+    tell(tmp_path, story)
+
+
+def test_a_call_of_which_nobody_said_who_is_meant_shows_nobody(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme)
+        case = await confirmed(acme, row)
+        await acme.requests.select(case.id, Selection({row.id: ()}), by="paula")
+        case, data = await reported(acme, job, case, media="wav", silence_others=True)
+        files = unpacked(data)
+        (call,) = json.loads(files["calls.json"])["calls"]
+        assert (call["person"], call["others"], call["media"]) == ([], 2, {"file": None, "problem": UNDECIDED})
+        assert case.reports[0]["without_media"] == [{"call": row.id, "problem": UNDECIDED}]
+        everything = b"".join(content for name, content in files.items() if name != "calls.json")
+        assert TOVE["number"].encode() not in everything and ME["uri"].encode() not in everything
 
     tell(tmp_path, story)
 

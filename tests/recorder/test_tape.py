@@ -94,7 +94,7 @@ def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(tmp_p
         one.tick()
         one.succeed(kept=True)  # its region holds a batch that was committed
         one.send(10)
-        one.region.begin(one.tape._call, one.tape.generation + 1, [0, 1], [True, True])
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0, 1], [True, True])
         for lane in (0, 1):
             assert one.region.receive(lane, one.tape.lanes[lane].rtp) == 10  # killed before it was committed
         one.succeed(kept=True)

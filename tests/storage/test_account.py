@@ -66,3 +66,8 @@ def test_spellings_that_look_the_same_are_one_name(other: str) -> None:
 def test_what_cannot_be_a_name(name: str) -> None:
     assert not proper(name)
     assert proper("Anna Schmidt")
+
+
+def test_a_name_as_long_as_a_book_is_not_normalised_whole() -> None:
+    accents = "a" + "\u0301\u0316" * 20_000  # each pair is put into order: the square of their number
+    assert canonical(accents) == canonical(accents[:2000])

@@ -113,6 +113,25 @@ def test_a_recipient_is_read_strictly(pyrage):
             parse(text)
 
 
+def bech32(data):
+    """Write a key as a recipient."""
+    bits = int.from_bytes(data, "big") << 4  # 256 bits are 51 letters and a bit
+    values = [bits >> 5 * place & 31 for place in range(51, -1, -1)]
+    prefix = [*(ord(c) >> 5 for c in "age"), 0, *(ord(c) & 31 for c in "age")]
+    check = agefile._polymod([*prefix, *values, *[0] * 6]) ^ 1
+    return "age1" + "".join(
+        agefile._LETTERS[value] for value in [*values, *(check >> 5 * n & 31 for n in range(5, -1, -1))]
+    )
+
+
+def test_a_recipient_of_low_order_is_none(pyrage):
+    good = pyrage.x25519.Identity.generate().to_public()
+    assert bech32(parse(str(good))) == str(good)
+    for point in (bytes(32), b"\1" + bytes(31)):
+        with pytest.raises(BadRecipient):
+            parse(bech32(point))
+
+
 def test_a_point_of_low_order_is_nobody():
     with pytest.raises(BadRecipient):
         encrypted(b"", recipient=bytes(32))

@@ -3,8 +3,9 @@
 import pytest
 
 from storage.callrows import CallRow, CallState, columns, pack
-from storage.callseal import LABEL_DETAILS, context, open_row
+from storage.callseal import LABEL_DETAILS, Batch, context, open_row
 from storage.errors import SealBroken
+from storage.identity import Needle
 from storage.instants import from_micros
 from storage.keys import CustomerKeys
 
@@ -39,3 +40,13 @@ def test_a_row_cannot_stand_in_for_another(keys: CustomerKeys) -> None:
     record.id = OTHER
     with pytest.raises(SealBroken):
         open_row(keys, record)
+
+
+def test_a_batch_opens_without_what_is_erased_damaged_or_not_meant(keys: CustomerKeys) -> None:
+    good, cut, damaged = (Record(keys, keys.allocate(20513)) for _ in range(3))
+    keys.cut(cut.leaf)
+    damaged.sealed = damaged.sealed[:-1]
+    batch = Batch(9, keys, [good, cut, damaged], None)
+    assert (batch.total, len(batch)) == (9, 3)
+    assert [row.leaf for row in batch.open()] == [good.leaf]
+    assert Batch(1, keys, [good], [Needle("w:x")]).open() and not Batch(1, keys, [good], [Needle("w:y")]).open()

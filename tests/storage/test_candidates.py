@@ -113,6 +113,17 @@ def test_what_the_call_was_matched_with_counts(tmp_path):
     story(tmp_path, tell)
 
 
+def test_of_several_who_may_be_the_person_none_is(tmp_path):
+    async def tell(house, acme):
+        await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
+        (one,) = await found(acme, "Anna Schmidt")
+        assert one.parties == () and not one.sure
+        (one,) = await found(acme, "Anna Schmidt", "+4940888")
+        assert one.parties == (1,) and one.sure
+
+    story(tmp_path, tell)
+
+
 def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatch):
     async def tell(house, acme):
         row, other = await call(acme, ANNA), await call(acme, ANNA)

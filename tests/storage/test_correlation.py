@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from storage import outstanding
 from storage.callrows import CallRow, CallState, Query
-from storage.correlation import Correlation
+from storage.correlation import Correlation, no_pause
 from storage.customers import Customer
 from storage.identity import stored_of
-from storage.instants import day_of
+from storage.instants import day_of, to_micros
 from storage.newid import new_id
 from storage.people import Person, User
 from storage.rules import Wished
@@ -246,7 +246,7 @@ def test_what_is_written_meanwhile_is_left_alone(tmp_path: Path) -> None:
         records = await acme.correlation._read(sa.true(), limit=9)
         newer = replace(call, duration_ms=1, details={"parties": [], "streams": []})
         await acme.calls.put([newer], [()])
-        assert await acme.correlation._look(records, None) == 0
+        assert await acme.correlation._look(records, None, no_pause) == 0
         assert (await acme.calls.get(call.id)).details["parties"] == []  # type: ignore[union-attr]  # it is there
         assert await found(acme, users["Mira"].id) == set()
 
@@ -324,6 +324,31 @@ def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytes
         await imported(acme, replace(MIRA, numbers=()), replace(TOVE, numbers=()))
         assert await acme.correlation.refresh(most=9) == 0  # everybody is taken anew: that takes long
         assert await acme.correlation.refresh() == 2
+
+    story(tmp_path, tell)
+
+
+def test_nothing_is_missed_when_everybody_is_taken_anew_meanwhile(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA)
+        await acme.correlation.load()
+        over, refreshing = asyncio.Event(), []
+
+        async def meanwhile() -> None:
+            if not refreshing:  # everybody was read; somebody takes a change over, and is slower than the reader
+                await imported(acme, replace(MIRA, numbers=(HIS,)))
+                refreshing.append(asyncio.create_task(acme.correlation.refresh(over.wait)))
+                while (before := acme.correlation.who) is None or not before.party({"number": HIS}, now).user:
+                    await asyncio.sleep(0.01)
+
+        now = to_micros(NOON)
+        await acme.correlation.load(meanwhile)
+        over.set()
+        await refreshing[0]
+        mira = await acme.users.known("csv", MIRA)
+        assert mira is not None and acme.correlation.who is not None
+        await acme.correlation.refresh()
+        assert acme.correlation.who.party({"number": HIS}, now).user == mira.id
 
     story(tmp_path, tell)
 

@@ -1,6 +1,8 @@
 """What parties of calls and users of a directory have in common."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage.identities import answers, asked, of_identity, of_party, words_of
 from storage.people import EVER, NEVER, Identity, Person
@@ -77,3 +79,15 @@ def test_and_by_nothing_else(text: str) -> None:
 def test_words_are_those_of_names_and_account() -> None:
     assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"}
     assert words_of(Person()) == ()
+
+
+@given(st.text(max_size=600) | st.from_regex(r"(sip:|tel:|\+)?[0-9 ()x;=.-]{0,40}(@[a-z.]{0,9})?", fullmatch=True))
+def test_no_text_is_too_strange(text: str) -> None:
+    party = {"number": text, "uri": text, "email": text, "also": [text, text[::-1]]}
+    for group in of_party(party, "DE"):
+        assert group and all(key[:2] in ("e:", "x:", "u:") for key in group)
+    for kind in ("numbers", "addresses", "email"):
+        assert all(key[:2] in ("e:", "x:", "u:") for key in of_identity(identity(kind, text), "DE", 4))
+    words = words_of(Person(first_name=text, account_name=text))
+    assert all(word.startswith("w:") for word in words)
+    asked(text, "DE")

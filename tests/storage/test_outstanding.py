@@ -26,8 +26,8 @@ def test_marks_are_counted_once_a_user_and_taken_away_as_far_as_was_seen(tmp_pat
             await outstanding.fresh(connection, "a", seen + 1)
             assert await outstanding.stale(connection) is None
             assert not await outstanding.look(connection)
-            assert await outstanding.news(connection, seen) == (seen + 1, ["a"])
-            assert await outstanding.news(connection, seen + 1) == (seen + 1, [])
+            assert await outstanding.news(connection, seen, 9) == (seen + 1, ["a"])
+            assert await outstanding.news(connection, seen + 1, 9) == (seen + 1, [])
 
     story(tmp_path, tell)
 
@@ -42,8 +42,9 @@ def test_old_changes_go_and_whoever_missed_them_is_told(tmp_path: Path, monkeypa
                 await outstanding.mark(connection, [str(number)])
                 await outstanding.fresh(connection, str(number), await outstanding.newest(connection))
             newest = await outstanding.newest(connection)
-            assert await outstanding.news(connection, before) is None
-            assert await outstanding.news(connection, newest - 2) == (newest, ["3", "4"])
+            assert await outstanding.news(connection, before, 9) is None
+            assert await outstanding.news(connection, newest - 2, 2) == (newest, ["3", "4"])
+            assert await outstanding.news(connection, newest - 2, 1) is None
 
     story(tmp_path, tell)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from storage import caserecords, journal
+from storage import caserecords, replay
 from storage.erasure import Held, NoWaiver
 from storage.exports import ExportState
 from storage.requests import Asked, Kind, NoCase, Nothing, Selection, State, Step, Wanted, WrongState
@@ -233,10 +233,10 @@ def test_a_lost_database_gets_its_requests_back(tmp_path):
         opened = await filed(acme)
         closed = await filed(acme)
         closed = await acme.requests.close(closed.id, Step.DONE, by="paula")
-        assert await journal.differences(acme.journal, acme.database) == {}
+        assert await replay.differences(acme.journal, acme.database) == {}
         async with acme.database.writing() as connection:
             await connection.execute(requests.delete())
-        assert await journal.settle(acme.journal, acme.database) == 2
+        assert await replay.settle(acme.journal, acme.database) == 2
         assert await acme.requests.get(opened.id) == opened
         assert await acme.requests.get(closed.id) == closed
         text = json.dumps((await acme.requests.get(closed.id)).noted)

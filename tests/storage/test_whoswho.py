@@ -1,10 +1,12 @@
 """Who was who: by time, by what fits, and never by a guess."""
 
 import sys
-import threading
 from array import array
+from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -154,24 +156,56 @@ def test_who_is_forgotten_to_have_had_something_is_told_from_who_had_it_at_anoth
     assert not known.silent(id_of(3), {"number": "+4930111111"})
 
 
-def test_nobody_is_missed_while_another_thread_takes_changes_over() -> None:
-    known, stop = who(user(1, ANNA), user(2, BERT)), threading.Event()
+WRITTEN = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
 
-    def change() -> None:
-        while not stop.is_set():
+
+def test_nobody_is_missed_while_another_thread_takes_changes_over() -> None:
+    known = who(user(1, ANNA), user(2, BERT))
+    seen: set[Match] = set()
+    count = between_the_lines(lambda: known.put(user(1, ANNA)), lambda: seen.add(known.party(WRITTEN, at(5))))
+    assert count > 50 and seen == {Match(id_of(1))}
+
+
+def test_nobody_is_mistaken_for_another_by_a_thread_that_is_looking() -> None:
+    seen: set[Match] = set()
+    line, count = 0, 1
+    while line < count:
+        known = who(user(1, ANNA), user(2, BERT))
+
+        def look(known: WhosWho = known) -> None:
+            seen.add(known.party(WRITTEN, at(5)))
+
+        def change(known: WhosWho = known) -> None:
             known.put(user(1, ANNA))
 
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    changing = threading.Thread(target=change)
-    changing.start()
+        count = between_the_lines(look, change, only=line)
+        line += 1
+    assert line > 30 and seen == {Match(id_of(1))}
+
+
+def between_the_lines(work: Callable[[], object], act: Callable[[], object], only: int | None = None) -> int:
+    """Do something before each line of storage.whoswho that some work passes, as another thread may; count them."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith("whoswho.py"):
+            return None
+        if event == "line":
+            lines += 1
+            if only is None or lines == only + 1:
+                sys.settrace(None)
+                act()
+                sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
     try:
-        party = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
-        assert {known.party(party, at(5)) for _ in range(500)} == {Match(id_of(1))}
+        work()
     finally:
-        stop.set()
-        changing.join()
-        sys.setswitchinterval(interval)
+        sys.settrace(before)
+    return lines
 
 
 def test_users_are_found_by_words_and_identities_of_any_time() -> None:

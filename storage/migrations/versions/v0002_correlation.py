@@ -25,13 +25,13 @@ def upgrade() -> None:
     op.create_index("users_state", "users", ["state", "id"], unique=False)
     op.create_table(
         "user_changes",
-        sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("n", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("user", sa.Text(), nullable=False),
         sa.Column("open", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("number"),
+        sa.PrimaryKeyConstraint("n"),
         sqlite_autoincrement=True,
     )
-    op.create_index("user_changes_open", "user_changes", ["open", "number"], unique=False)
+    op.create_index("user_changes_open", "user_changes", ["open", "n"], unique=False)
     op.create_table(
         "matching",
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),

@@ -1,4 +1,4 @@
-"""How far a database has come in the journal, so that an old one that is brought back is known for what it is."""
+"""How far a database has come in the journal, so that an old one is known for what it is; erasures by their end."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,3 +16,4 @@ def upgrade() -> None:
         sa.Column("line", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("erasures_done", "erasures", ["state", "done_at", "id"], unique=False)

@@ -74,7 +74,9 @@ def test_whoever_sits_at_somebody_elses_desk_does_not_get_to_guess_on(door: Door
     assert send(browser, "/account/password", new=NEW, again=NEW).status_code == 303
 
 
-@pytest.mark.parametrize("path", ["/account/password", "/account/app", "/account/passkey", "/account/drop"])
+@pytest.mark.parametrize(
+    "path", ["/account/password", "/account/app", "/account/passkey", "/account/recovery", "/account/drop"]
+)
 def test_nothing_is_done_without_the_password_or_the_forms_token(door: Doorstep, path: str) -> None:
     door.app(door.settle())
     browser = door.browser()
@@ -116,6 +118,21 @@ def test_an_app_set_up_anew_keeps_the_recovery_codes(door: Doorstep) -> None:
     assert done.headers["location"] == "/account?said=app"
     account = door.customers["acme"].accounts.get(id)
     assert (account.totp, len(account.recovery)) == (fresh, len(codes))
+
+
+def test_new_recovery_codes_make_the_old_ones_void(door: Doorstep) -> None:
+    id = door.settle()
+    browser = enter(door)
+    assert send(browser, "/account/recovery").status_code == 422  # nothing that they could stand in for
+    _, old = door.app(id)
+    new = re.findall(r"<li>([a-z2-7-]{19})</li>", send(browser, "/account/recovery").text)
+    assert len(new) == 10
+    assert not set(new) & set(old)
+    assert ("anna", "account.recovery", "done", "") in door.told()
+    for code, expected in ((old[0], 403), (new[0], 303)):
+        other = door.browser()
+        step = field(door.sign_in(other), "step")
+        assert other.post("/sign-in/factor", data={"step": step, "code": code}).status_code == expected
 
 
 def test_removing_the_last_factor_takes_the_recovery_codes_along(door: Doorstep) -> None:

@@ -115,9 +115,9 @@ def test_a_live_call_renews_what_changes_and_can_be_paused(service, browse, call
     assert "Go on recording" not in browse(Role.LISTENER).get(f"/calls/{call}").text
 
 
-def test_a_call_that_went_while_it_was_looked_at_moves_nothing(browse):
+def test_a_call_that_went_while_it_was_looked_at_has_the_page_loaded_again(browse):
     answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer.text) == (204, "")
+    assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
 
 
 @pytest.mark.parametrize("id", [NOBODY, "+4930123", "<script>", "00000002-0000-4000-8000-000000000000"])

@@ -11,6 +11,7 @@ import pytest
 from admin_api.page.calls import MOST_LIVE, Question
 from admin_api.roles import Role
 from storage.calls import CallState
+from storage.database import DatabaseAway
 from tests.admin_api.conftest import row
 
 NUMBERS = itertools.count(77)  # a call that has ended does not begin again
@@ -112,6 +113,26 @@ def test_looking_again_is_written_down_once_a_minute(service, browse, live):
 def test_the_list_is_renewed_as_a_part(browse):
     part = browse(Role.LISTENER).get("/calls", headers={"HX-Request": "true"}).text
     assert part.lstrip().startswith('<div id="found"') and "Ada Acme" in part
+
+
+@pytest.mark.parametrize("when", ["always", "for live calls"])
+def test_an_index_that_does_not_answer_is_not_taken_for_silence(service, browse, live, monkeypatch, when):
+    find = service.customers["acme"].calls.find
+
+    async def away(query):
+        if when == "always" or query.state is CallState.RECORDING:
+            raise DatabaseAway("the database does not answer")
+        return await find(query)
+
+    monkeypatch.setattr(service.customers["acme"].calls, "find", away)
+    browser = browse(Role.LISTENER)
+    for path in ("/calls", "/calls/live"):
+        answer = browser.get(path, headers={"HX-Request": "true"})
+        assert (answer.status_code, answer.text) == (503, "")
+    page = browser.get("/calls")
+    assert page.status_code == 503 and "No call is being recorded" not in page.text and "Not possible now" in page.text
+    assert len(service.faults) == 3
+    service.faults.clear()
 
 
 def test_more_live_calls_than_fit_are_a_link_away(service, browse):

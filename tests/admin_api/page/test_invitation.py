@@ -23,6 +23,7 @@ def test_the_link_of_a_new_account_sets_its_password_and_leads_in(door: Doorstep
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert inside(browser)
     assert door.sign_in(door.browser()).status_code == 303
+    assert ("anna", "account.password", "done", "one-time link") in door.told()
 
 
 def test_a_link_is_good_once(door: Doorstep) -> None:

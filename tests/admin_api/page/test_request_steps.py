@@ -8,8 +8,13 @@ import pytest
 
 from admin_api.page import request_steps
 from admin_api.roles import Role
+from storage.identity import stored
+from tests.admin_api.conftest import row
+from tests.admin_api.page.conftest import words
 from tests.admin_api.page.test_requests import file
 from tests.admin_api.test_waiver import put as permit
+
+ROLES = ("caller", "callee")
 
 
 @pytest.fixture
@@ -31,7 +36,7 @@ def test_what_is_ticked_is_chosen_and_the_rest_stays_out(desk, service):
     place = file(desk, identities="Ada Acme")
     assert choose(desk, service, place, 0, 2).headers["location"] == f"{place}#report"
     case = state(service, place)
-    assert (case["state"], case["selection"]) == ("confirmed", {"in": 2, "out": 1})
+    assert (case["state"], case["selection"]) == ("confirmed", {"in": 2, "out": 1, "undecided": 0})
     assert desk.get(place).text.count(" checked>") >= 2
 
 
@@ -48,13 +53,34 @@ def test_candidates_of_other_pages_stay_as_they_were(desk, service, monkeypatch)
 def test_all_that_are_in_no_doubt_are_taken_at_once(desk, service):
     place = file(desk, identities="+49301234001\nAda Acme")
     desk.post(f"{place}/selection", {"act": "sure"})
-    assert state(service, place)["selection"] == {"in": 1, "out": 2}
+    assert state(service, place)["selection"] == {"in": 1, "out": 2, "undecided": 0}
 
 
 def test_a_call_that_is_no_candidate_cannot_be_slipped_in(desk, service):
     place = file(desk, identities="+49301234001")
     choose(desk, service, place, 0, 1, shown=(0, 1))
-    assert state(service, place)["selection"] == {"in": 1, "out": 0}
+    assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
+
+
+def test_who_the_person_is_can_be_said_where_several_may_be(desk, service):
+    """Two people of the same name in one call; what was said once stays said when other pages are confirmed."""
+    twins = [{"role": role, "name": "Kim Twin", "number": f"+4940{n}", "uri": None} for n, role in enumerate(ROLES)]
+    call, forms = row(9, "acme", details={"session_id": "s", "parties": twins, "streams": []})
+    forms = tuple(form for twin in twins for form in stored(twin, "DE"))
+    service.run(service.customers["acme"].calls.put([call], [forms]))
+    place = file(desk, identities="Kim Twin")
+    page = desk.get(place).text
+    assert page.count(f'name="person-{call.id}"') == 2 and "Which of them is the person?" in page
+    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id})
+    assert state(service, place)["selection"]["undecided"] == 1
+    assert "it is not said which of the people is the person" in desk.text(place)
+    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "1"})
+    assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
+    assert 'value="1" checked' in desk.get(place).text
+    desk.post(f"{place}/selection", {"act": "ticked"})
+    assert state(service, place)["selection"]["undecided"] == 0
+    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "7"})
+    assert state(service, place)["selection"]["undecided"] == 0
 
 
 def test_a_passphrase_is_made_and_shown_once(desk, service):
@@ -68,6 +94,26 @@ def test_a_passphrase_is_made_and_shown_once(desk, service):
     report = state(service, place)["report"]
     assert (report["state"], report["encrypted"], report["other_parties"]) == ("running", "passphrase", False)
     assert "being made" in desk.text(place)
+
+
+def test_a_page_looks_by_itself_how_far_its_report_is_and_loads_anew_when_it_is_made(desk, service):
+    place, lively = file(desk, identities="+49301234001"), {"headers": {"HX-Request": "true"}}
+    choose(desk, service, place, 1)
+    desk.post(f"{place}/report", {"media": "", "seal": "none"})
+    assert 'hx-get="' in desk.get(place).text
+    part = desk.get(place, **lively)
+    assert "being made" in part.text and "<html" not in part.text
+    desk.post(f"{place}/report/cancel")
+    assert desk.get(place, **lively).headers["hx-refresh"] == "true"
+
+
+def test_a_report_that_is_not_there_is_said_on_a_page(desk, service):
+    place = file(desk, identities="+49301234001")
+    choose(desk, service, place, 1)
+    assert "Nothing is here" in words(desk.get(f"{place}/report/file").text)
+    desk.post(f"{place}/report", {"media": "", "seal": "none"})
+    waits = desk.get(f"{place}/report/file")
+    assert waits.status_code == 409 and "The report is not done yet." in words(waits.text)
 
 
 def test_a_report_is_cancelled(desk, service):

@@ -84,6 +84,33 @@ def test_after_some_wrong_passwords_one_waits_and_then_gets_in(door: Doorstep) -
     assert door.sign_in(door.browser(), "ben").status_code == 303  # nobody else waited
 
 
+def test_another_spelling_of_a_name_is_no_new_try(door: Doorstep) -> None:
+    door.settle()
+    for name in ("anna", "ANNA", " anna", "ａｎｎａ", "Anna "):
+        assert door.sign_in(door.browser(), name, "wrong").status_code == 403
+    assert door.sign_in(door.browser(), "aNNa", "wrong").status_code == 429
+
+
+def test_who_signs_in_while_too_many_do_is_told_so_and_nothing_is_counted(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.settle()
+    with monkeypatch.context() as crowd:
+        crowd.setattr("recorder.passwords.MAX_WAITING", 0)
+        for _ in range(9):
+            answer = door.sign_in(door.browser())
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert door.sign_in(door.browser()).status_code == 303
+
+
+def test_where_there_is_one_customer_nobody_is_asked_for_it(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.settle()
+    monkeypatch.setattr(door.family, "customers", {"acme": door.customers["acme"]})
+    browser = door.browser()
+    assert 'name="customer"' not in browser.get("/sign-in").text
+    assert door.sign_in(browser, customer="").status_code == 303
+
+
 def test_one_address_cannot_try_many_names_for_ever(door: Doorstep) -> None:
     browser = door.browser()
     answers = [door.sign_in(browser, f"name{i}").status_code for i in range(22)]

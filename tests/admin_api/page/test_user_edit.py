@@ -7,7 +7,7 @@ import pytest
 from admin_api.roles import Role
 from storage.people import Person
 
-ADA = {"first_name": "Ada", "last_name": "<Acme>", "email": "ada@acme.example", "numbers": "+49301\r\n\r\n +49302 "}
+ADA = {"first_name": "Ada", "last_name": "<Acme>", "email": "ada@acme.example", "numbers": "+49301\r\n \r\n +49302 "}
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""What was rendered a moment ago, so that a player that seeks has a call rendered once and not for every range.
+
+In memory without a name on any disk, for SECONDS after the last reader left; whoever asks for a call again passes the
+gate and the index first, so an erased call is not there for anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+SECONDS = 15.0
+"""A player seeks within seconds; an hour of stereo WAV takes 115 MB for so long."""
+
+Key = tuple[str, str, str]
+"""Customer, call, format."""
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Kept(Generic[T]):
+    """One rendered file and its readers."""
+
+    file: T
+    """What was made."""
+    readers: int = 0
+    """Who reads it now."""
+    going: asyncio.TimerHandle | None = None
+    """Set while nobody reads it."""
+
+
+class Full(Exception):
+    """One customer has as many files in memory as it may have."""
+
+
+class Shelf(Generic[T]):
+    """Rendered files by customer, call and format."""
+
+    def __init__(self, most: Callable[[], int], close: Callable[[T], None]) -> None:
+        """Hold at most `most()` files of one customer; `close` gives one up."""
+        self._most = most
+        self._close = close
+        self._kept: dict[Key, Kept[T]] = {}
+        self._making: dict[Key, int] = {}
+        # requests that make a file, or wait for one that is being made
+        self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+
+    async def take(self, key: Key, make: Callable[[], Awaitable[T]]) -> T:
+        """Return the file of a key, made now if it is not there; raises Full, and what `make` raises.
+
+        Give it back with `leave`.
+        """
+        self._room(key)
+        turn = self._turns.setdefault(key, asyncio.Lock())
+        self._making[key] = self._making.get(key, 0) + 1
+        try:
+            async with turn:
+                kept = self._kept.get(key)
+                if kept is None:
+                    kept = self._kept[key] = Kept(await make())
+                kept.readers += 1
+                if kept.going is not None:
+                    kept.going.cancel()
+                    kept.going = None
+                return kept.file
+        finally:
+            self._making[key] -= 1
+            if not self._making[key]:
+                del self._making[key]
+
+    def leave(self, key: Key, *, keep: bool = True) -> None:
+        """Read it no more; without readers it goes after a while, or at once if it is not to be kept."""
+        kept = self._kept[key]
+        kept.readers -= 1
+        if not kept.readers and not keep:
+            self._drop(key)
+        elif not kept.readers:
+            kept.going = asyncio.get_running_loop().call_later(SECONDS, self._drop, key)
+
+    def _room(self, key: Key) -> None:
+        """Make room for a key by giving up what nobody reads; raises Full."""
+        if key in self._kept or key in self._making:
+            return
+        theirs = [each for each in {*self._kept, *self._making} if each[0] == key[0]]
+        idle = [each for each in theirs if each not in self._making and not self._kept[each].readers]
+        while len(theirs) >= self._most():
+            if not idle:
+                raise Full
+            theirs.remove(idle[0])
+            self._drop(idle.pop(0))
+
+    def _drop(self, key: Key) -> None:
+        kept = self._kept.pop(key)
+        if kept.going is not None:
+            kept.going.cancel()
+        self._close(kept.file)

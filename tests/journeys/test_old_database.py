@@ -1,0 +1,78 @@
+"""A copy of the database alone, put back weeks later beside everything as it is today, comes to the state of today."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, Api, genuine, place, record, sound
+
+
+def state(api: Api) -> dict[str, object]:
+    """Everything that an old database does not know."""
+    calls = {call["id"]: call["hold"] for call in api.calls()}
+    shown = {call: api.ask("GET", f"/calls/{call}", "privacy").json() for call in calls}
+    return {
+        "calls": calls,
+        "notes": {call: [note["text"] for note in one["annotations"]] for call, one in shown.items()},
+        "reasons": {call: one.get("hold_reason") for call, one in shown.items()},
+        "retention": api.ask("GET", "/retention").json(),
+        "waiver": api.ask("GET", "/waiver").json(),
+        "users": api.ask("GET", "/users", "privacy").json()["items"],
+        "sets": api.ask("GET", "/column-sets", "privacy").json()["items"],
+        "requests": api.ask("GET", "/requests", "privacy").json()["items"],
+        "open": api.ask("GET", "/erasures", "privacy").json()["items"],
+    }
+
+
+def test_an_old_database_put_back_alone_comes_to_the_state_of_today(tmp_path: Path) -> None:
+    with place(tmp_path / "one") as api:
+        one = api.one
+        erased, held, freed = (call["id"] for call in record(api, 3))
+        api.ask("PUT", f"/calls/{freed}/hold", "privacy", json={"reason": "a mistake"})
+        api.ask("PUT", "/retention", json={"rules": [{"days": 90, "name": "old"}], "default_days": 90})
+        user = api.ask("POST", "/users", "privacy", json={"first_name": "Old", "email": "one@example.org"}).json()
+        assert one.stop() == 0
+        folder, old = one.data / "customers/acme", tmp_path / "index.sqlite3"
+        shutil.copy(folder / "index.sqlite3", old)
+        assert not list(folder.glob("index.sqlite3-*")), "a database that was closed is one file"
+        one.start()
+
+        api.ask("PUT", "/waiver", json=WAIVER)
+        api.ask("DELETE", f"/calls/{freed}/hold", "privacy")
+        api.ask("PUT", f"/calls/{held}/hold", "privacy", json={"reason": "litigation"})
+        api.ask("POST", f"/calls/{held}/annotations", "privacy", json={"text": "a note"})
+        api.ask("PUT", "/retention", json={"rules": [{"days": 3650, "name": "new"}], "default_days": 30})
+        api.ask("PUT", f"/users/{user['id']}", "privacy", json={"first_name": "New", "email": "one@example.org"})
+        api.ask("PUT", "/column-sets/short", "privacy", json={"columns": ["id"]})
+        api.ask("POST", "/requests", "privacy", json={"kind": "access", "identities": ["Anna"]})
+        done = api.erase(calls=[erased])
+        waiting = api.ask("POST", "/erasures", "privacy", json={"party": number_of(api, held), **WHY}).json()["id"]
+        api.until(waiting, "waiting")
+        record(api, 1)
+        today, heard = state(api), sound(api, held)
+        assert one.stop() == 0
+
+        for path in folder.glob("index.sqlite3*"):
+            path.unlink()
+        shutil.copy(old, folder / "index.sqlite3")
+        one.start()
+        end = time.monotonic() + SECONDS
+        while (found := state(api)) != today:
+            assert time.monotonic() < end, {name: (found[name], today[name]) for name in today}
+            time.sleep(0.2)
+        assert api.gone(erased) and sound(api, held) == heard
+        again = api.ask("GET", f"/erasures/{done['id']}", "privacy").json()
+        assert again == done, "the receipt is the one that was handed out"
+        receipt = tmp_path / "receipt.json"
+        receipt.write_text(json.dumps(again["receipt"]))
+        assert genuine(one, receipt).returncode == 0
+        assert one.run("verify").returncode == 0
+        assert one.run("audit", "verify").returncode == 0
+
+
+def number_of(api: Api, call: str) -> str:
+    """Return the number of a caller."""
+    return str(api.ask("GET", f"/calls/{call}").json()["parties"][0]["number"])

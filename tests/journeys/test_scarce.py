@@ -1,0 +1,170 @@
+"""Processors, descriptors, ports and memory run short while calls run: new calls are refused, these lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from recorder.confine import ADDRESS_SPACE
+from recorder.housekeeping import BUSY_LIMIT, BUSY_SECONDS
+from tests.journeys.coded_calls import place, verified, wishes
+from tests.journeys.test_floods import nothing_missing
+from tests.journeys.test_kill import worker_of
+from tests.journeys.trouble import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.journeys.troubled import CALLS, LONG, limited, memory_of, scene
+from tests.recorder.offers import sdp
+
+MANY = 24
+"""Calls that keep a slowed worker busy."""
+
+
+def busy_workers_take_no_more(folder: Path, library: Path) -> None:
+    """Every write of a worker takes so long that its rounds fill the second they have."""
+    with scene(folder, library, ports=4 * MANY + 40) as on:
+
+        async def meanwhile() -> None:
+            await on.it.talking(MANY)
+            on.trouble.set(slow_us=int(1.2e6 / MANY))
+            await on.it.until(lambda: "workers busy" in on.ready())
+            on.invited(503)
+            assert on.refused()
+            assert on.it.figure('recorder_worker_busy_ratio{worker="0"}') > BUSY_LIMIT
+            on.trouble.set(slow_us=0)
+            await on.well()
+            assert on.asker.ask("INVITE", sdp("sendonly"))[0].status == 200
+
+        began = time.monotonic()
+        calls = place(wishes(on.it.one, MANY, 20.0), meanwhile)
+        assert time.monotonic() - began > BUSY_SECONDS  # a moment's load refuses nobody
+        nothing_missing(on.it, calls)
+        on.in_order()
+
+
+def no_descriptors_left(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+
+        async def meanwhile() -> None:
+            used = max(int(name) for name in os.listdir(f"/proc/{on.main}/fd"))
+            before = limited(on.main, resource.RLIMIT_NOFILE, used + 2)
+            on.invited(503)
+            await asyncio.sleep(LONG)
+            resource.prlimit(on.main, resource.RLIMIT_NOFILE, before)
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
+
+
+def no_memory_left(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=2000) as on:
+
+        async def meanwhile() -> None:
+            before = limited(on.main, resource.RLIMIT_AS, memory_of(on.main) // 2)
+            answers = [on.asker.ask("INVITE", sdp(*["sendonly"] * 4)) for _ in range(100)]
+            statuses = {answer.status for answer, _ in answers}
+            assert statuses <= {200, 500, 503}
+            await asyncio.sleep(LONG)
+            felt = statuses != {200} or on.it.figure("recorder_oldest_unindexed_seconds") > LONG / 2
+            resource.prlimit(on.main, resource.RLIMIT_AS, before)
+            assert felt
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile, 8.0))
+        on.in_order()
+
+
+def a_worker_without_memory_has_a_successor(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=2000) as on:
+
+        def died() -> bool:
+            """New calls make it want more."""
+            assert on.asker.ask("INVITE", sdp(*["sendonly"] * 4))[0].status in (200, 503)
+            return "media.worker_died" in on.it.one.events()
+
+        async def meanwhile() -> None:
+            pid = worker_of(on.it)
+            limited(pid, resource.RLIMIT_AS, memory_of(pid) // 2)
+            await on.it.until(died)
+            assert worker_of(on.it) != pid
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile))
+        on.in_order()
+
+
+def a_render_worker_without_memory_fails_alone(folder: Path, library: Path) -> None:
+    with scene(folder, library) as on:
+        call = on.finished[0]
+
+        def starve(asked: Future[httpx2.Response]) -> None:
+            """Take the memory of the one who renders, once it has set limits of its own."""
+            children = Path(f"/proc/{on.main}/task/{on.main}/children")
+            while not asked.done():
+                for pid in map(int, children.read_text().split()):
+                    with suppress(OSError):
+                        if resource.prlimit(pid, resource.RLIMIT_AS)[0] == ADDRESS_SPACE:
+                            limited(pid, resource.RLIMIT_AS, memory_of(pid) // 2)
+
+        async def meanwhile() -> None:
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(on.ask, "GET", f"/calls/{call}/media?format=opus")
+                await asyncio.to_thread(starve, asked)
+                answer = asked.result()
+            assert answer.status_code in (409, 503), answer.text
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert on.ask("GET", f"/calls/{call}/media?format=opus").status_code == 200
+            await on.well()
+
+        nothing_missing(on.it, on.place(meanwhile))
+        assert "media.worker_died" not in on.it.one.events()
+        on.in_order()
+
+
+def no_ports_left(folder: Path, library: Path) -> None:
+    with scene(folder, library, ports=4 * (CALLS + 2)) as on:
+
+        async def meanwhile() -> None:
+            await on.it.until(lambda: on.asker.ask("OPTIONS")[0].status == 200)
+            on.invited(503)
+
+        nothing_missing(on.it, on.place(meanwhile, 4.0))
+        listed = [(each["status"], each["reason"]) for each in on.it.ask("/incidents").json()["items"]]
+        assert (503, "no-port") in listed
+        assert on.it.prints(on.finished) == on.before
+        assert on.it.one.stop() == 0
+        assert verified(on.it.one) == []
+
+
+SCENES = (busy_workers_take_no_more, no_descriptors_left, no_ports_left)
+LONGER = (no_memory_left, a_worker_without_memory_has_a_successor, a_render_worker_without_memory_fails_alone)
+
+
+@pytest.fixture(scope="module")
+def playing(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    troublemaker: Path,  # noqa: F811 - the fixture that is imported above
+) -> Iterator[dict[Callable[..., None], Future[None]]]:
+    """Play every scene that is asked for, four at a time: they mostly wait."""
+    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    asked = [item.callspec.params.get("scene") for item in here]
+    with ThreadPoolExecutor(4) as pool:
+        yield {
+            s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker)
+            for s in (*SCENES, *LONGER)
+            if s in asked
+        }
+
+
+@pytest.mark.timeout(300)
+def test_in_want(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
+    playing[scene].result()

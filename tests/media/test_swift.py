@@ -1,0 +1,182 @@
+"""The fast road: one record for a batch in order, the same packets and figures as the slow road, or nothing at all."""
+
+import random
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pylibsrtp import Policy, Session
+
+from media import records, rtp, swift
+from media.batch import LENGTHS, NEAR, SLOTS, WIDE
+from media.figures import figures
+from media.pauses import Pauses
+from media.spec import StreamSpec
+from media.track import Track
+from tests.media.test_track import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored
+
+PAYLOADS = ((96, "H264", 90_000), (111, "opus", 48_000), (8, "PCMA", 8000))
+GCM = "AEAD_AES_128_GCM"
+PACE = 20_000_000
+
+
+def track_of(suite: str | None, pure: bool = True) -> Track:
+    key = KEY[: 28 if suite == GCM else 30] if suite else b""
+    spec = StreamSpec(0, suite, key, payloads=PAYLOADS, source=("192.0.2.1", 4000))
+    track = Track(spec, Pauses(), 1)
+    track.pure = pure
+    return track
+
+
+def protected(packets: list[bytes], suite: str | None) -> list[bytes]:
+    if suite is None:
+        return packets
+    profile = Policy.SRTP_PROFILE_AEAD_AES_128_GCM if suite == GCM else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
+    key = KEY[: 28 if suite == GCM else 30]
+    session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+    return [session.protect(packet) for packet in packets]
+
+
+def opus(count: int, first: int = 10, chance: random.Random | None = None) -> list[bytes]:
+    chance = chance or random.Random(1)
+    return [rtp.build(111, first + n, 960 * n, 7, chance.randbytes(chance.randint(1, 90))) for n in range(count)]
+
+
+def film(count: int, first: int = 10) -> list[bytes]:
+    """Frames of four packets, the last one marked, the one after the next shown before it."""
+    sizes = (1250, 1250, 1250, 333)
+    packets = []
+    for n in range(count):
+        frame = n // 4
+        shown = 3600 * (frame + (frame % 3 == 1) - (frame % 3 == 2))
+        packets.append(rtp.build(96, first + n, shown, 7, bytes([n % 256]) * sizes[n % 4], marker=n % 4 == 3))
+    return packets
+
+
+def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
+    out: list[bytes] = []
+    for start in range(0, len(wire), cuts):
+        batch = wire[start : start + cuts]
+        arrivals = [FIRST_ARRIVAL + (start + n) * PACE for n in range(len(batch))]
+        track.receive(lane_of(batch, arrivals), len(batch), out)
+    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), "step": track.sources[0].step}
+
+
+@pytest.mark.parametrize("suite", [None, SUITE, GCM])
+@pytest.mark.parametrize("packets", [opus(120), film(120)])
+def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], suite: str | None) -> None:
+    wire = protected(packets, suite)
+    swiftly, one = told(track_of(suite), wire, 40)
+    singly, other = told(track_of(suite, pure=False), wire, 40)
+    assert [packet for _, packet in stored(swiftly)] == packets == [packet for _, packet in stored(singly)]
+    assert one == other
+    mixed = [record for record in records.read([b"".join(swiftly)]) if isinstance(record, records.Mixed)]
+    assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.booleans(), st.integers(2, 40))
+def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
+    packets = opus(60, data.draw(st.sampled_from([10, 65_500])), random.Random(data.draw(st.integers(0, 99))))
+    suite = SUITE if srtp and packets[0][2:4] == b"\0\n" else None
+    wire = protected(packets, suite)
+    order = data.draw(st.permutations(range(60)) | st.just(range(60)) | st.lists(st.integers(0, 59), min_size=30))
+    (out, one), (other, two) = (told(track_of(suite, pure), [wire[n] for n in order], cuts) for pure in (True, False))
+    assert sorted(stored(out)) == sorted(stored(other))
+    assert one == two
+
+
+def test_a_batch_of_different_sizes_is_one_record_with_its_arrivals() -> None:
+    packets, out = opus(51), []
+    track = track_of(None)
+    arrivals = [FIRST_ARRIVAL + n * PACE for n in range(51)]
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
+    track.receive(lane_of(packets[1:], arrivals[1:]), 50, out)
+    (record,) = records.read([b"".join(out)])
+    assert isinstance(record, records.Mixed)
+    assert list(record.arrivals) == arrivals[1:]
+    payload = sum(map(len, record.payloads))
+    assert sum(map(len, out)) - payload <= records.MIXED_HEAD + 5 * 50
+
+
+def test_records_of_film_are_short_so_that_little_is_left_to_a_successor() -> None:
+    out, _ = told(track_of(SUITE), protected(film(128), SUITE), SLOTS)
+    mixed = [record for record in records.read([b"".join(out)]) if isinstance(record, records.Mixed)]
+    assert sum(len(record.payloads) for record in mixed) == SLOTS
+    assert all(sum(map(len, record.payloads)) <= swift.MOST for record in mixed)
+
+
+@pytest.mark.parametrize("count", [13, 14, 26, 27, 28])
+def test_no_packet_is_left_over_for_a_record_of_its_own(count: int) -> None:
+    packets = [rtp.build(96, 10 + n, 3600, 7, bytes([n]) * (1250 - n % 2)) for n in range(2 + count)]
+    track, out = track_of(None), []
+    track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, [])
+    track.receive(lane_of(packets[2:], [FIRST_ARRIVAL] * count), count, out)
+    found = list(records.read([b"".join(out)]))
+    assert all(isinstance(record, records.Mixed) and len(record.payloads) > 1 for record in found)
+    assert [packet for _, packet in stored(out)] == packets[2:]
+
+
+@pytest.mark.parametrize("size", [NEAR - 12, NEAR - 11, WIDE - 13, WIDE - 12])
+def test_packets_as_long_as_a_slot_are_kept_whole(size: int) -> None:
+    packets = [rtp.build(96, 10 + n, 3600 * n, 7, bytes([n]) * (size - n % 2)) for n in range(20)]
+    out, said = told(track_of(None), packets, 10)
+    assert [packet for _, packet in stored(out)] == packets
+    assert said["packets"] == 20  # type: ignore[index]  # figures of a track
+
+
+def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
+    """Spoil one packet of a batch."""
+    packet = bytearray(wire[at])
+    if how == "first":
+        packet[0] |= 0x20  # padding
+        packet[-1] = 1
+    elif how == "type":
+        packet[1] ^= 1
+    elif how == "source":
+        packet[11] ^= 1
+    elif how == "short":
+        return [*wire[:at], b"\x80\x6f", *wire[at + 1 :]]
+    elif how == "gap":
+        return [*wire[:at], *wire[at + 1 :]]
+    return [*wire[:at], bytes(packet), *wire[at + 1 :]]
+
+
+@pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
+@pytest.mark.parametrize("at", [0, 10, 19])
+def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str, at: int) -> None:
+    packets = opus(40)
+    track = track_of(None)
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
+    batch = spoilt(packets[20:], at, how)
+    if how == "gap" and at in (0, 19):
+        batch = batch[:] if at == 0 else [*batch[:-1], packets[5]]
+    lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
+    lengths, out = LENGTHS[len(batch)](lane.headers, 0), []
+    before = figures(track)
+    opened = swift.open_all(track, lane, len(batch), lengths)
+    assert (opened is None) == (how == "short")
+    assert opened is None or not swift.store(track, lane, opened, lengths, out)
+    assert (figures(track), out) == (before, [])
+
+
+def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
+    wire = protected(opus(40), SUITE)
+    wire[25] = wire[25][:-1] + bytes([wire[25][-1] ^ 1])
+    track = track_of(SUITE)
+    out, _ = told(track, wire, 20)
+    assert [sequence for sequence, _ in stored(out)] == [n for n in range(10, 50) if n != 35]
+    assert track.rejected == 1
+
+
+def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
+    packets = film(40)
+    track = track_of(None)
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL] * 20), 20, [])
+    lane = lane_of(packets[20:], [FIRST_ARRIVAL] * 20)
+    struct.pack_into("=I", lane.headers, 5 * 64 + 56, WIDE)
+    struct.pack_into("=I", lane.headers, 5 * 64 + 48, 0x20)
+    out: list[bytes] = []
+    track.receive(lane, 20, out)
+    assert (track.rejected, len(stored(out))) == (1, 19)
