@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -114,6 +114,14 @@ class Providers(Protocol):
         """Judge what the browser came back with; raises ProviderAway, NotVouched."""
 
 
+Tell = Callable[[], None]
+"""Writes a change into the audit log just before it is made; what it raises leaves everything as it was."""
+
+
+def silent() -> None:
+    """Write nothing down: whoever changes something has done so."""
+
+
 class Household(Protocol):
     """Who may sign in to the page."""
 
@@ -142,7 +150,7 @@ class Household(Protocol):
     async def enter(self, customer: str, name: str, password: str) -> Person | None:
         """Check a password; None if anything is wrong, after the same time. Raises Busy."""
 
-    async def entered(self, person: Person) -> None:
+    async def entered(self, person: Person, tell: Tell = silent) -> None:
         """Note that somebody got in."""
 
     def factors(self, person: Person) -> Factors:
@@ -160,10 +168,10 @@ class Household(Protocol):
     def invited(self, customer: str, secret: str) -> Person | None:
         """Find whose one-time link this is."""
 
-    async def accept(self, customer: str, secret: str, password: str) -> Person | None:
+    async def accept(self, customer: str, secret: str, password: str, tell: Tell = silent) -> Person | None:
         """Set a password by a one-time link, which is used up; None if it was before. Raises Declined, Busy."""
 
-    async def change_password(self, person: Person, old: str, new: str) -> Person:
+    async def change_password(self, person: Person, old: str, new: str, tell: Tell = silent) -> Person:
         """Set another password; raises Declined, Busy."""
 
     async def confirm(self, person: Person, password: str) -> bool:
@@ -172,7 +180,9 @@ class Household(Protocol):
     def new_app(self, person: Person) -> App:
         """Make a secret for an authenticator app."""
 
-    async def add_app(self, person: Person, secret: str, code: str, *, first: bool = False) -> Sequence[str]:
+    async def add_app(
+        self, person: Person, secret: str, code: str, tell: Tell = silent, *, first: bool = False
+    ) -> Sequence[str]:
         """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
 
         `first`: only if there is no second factor yet; a password alone must not replace one.
@@ -181,11 +191,13 @@ class Household(Protocol):
     def new_device(self, person: Person, origin: str) -> Challenge:
         """Ask a browser for a new passkey."""
 
-    async def add_device(self, person: Person, origin: str, state: Any, answer: str, label: str) -> Sequence[str]:
+    async def add_device(
+        self, person: Person, origin: str, state: Any, answer: str, label: str, tell: Tell = silent
+    ) -> Sequence[str]:
         """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
 
-    async def renew_codes(self, person: Person) -> Sequence[str]:
+    async def renew_codes(self, person: Person, tell: Tell = silent) -> Sequence[str]:
         """Make new recovery codes, the ones before are void. Raises Declined."""
 
-    async def drop(self, person: Person, device: str = "") -> Person:
+    async def drop(self, person: Person, device: str = "", tell: Tell = silent) -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""

@@ -69,6 +69,7 @@ SCHEMAS: Mapping[str, Any] = {
             "created_at": _TIME,
             "user": {"$ref": "#/components/schemas/User"},
             "calls": _list(_ID),
+            "uncertain": _list(_ID),
             "calls_settled": {"type": "boolean"},
         }
     ),
@@ -129,6 +130,7 @@ EXAMPLES: Mapping[str, Any] = {
         "created_at": "2026-01-15T09:30:00.000Z",
         "user": _EXAMPLE_USER,
         "calls": [_CALL_ID],
+        "uncertain": [],
         "calls_settled": True,
     },
     "UserRequest": _EXAMPLE_PERSON,

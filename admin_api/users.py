@@ -68,6 +68,7 @@ async def export(asked: Asked) -> Response:
     user = await named(asked)
     settled = await asked.customer.users.settled(user)
     calls = await asked.customer.users.calls_of(user)
+    sure = {*await asked.customer.users.sure_calls_of(user)}
     await asked.note(DONE, f"{len(calls)} calls")
     made = schemas.rfc3339(datetime.now(UTC))
     document = {
@@ -75,6 +76,7 @@ async def export(asked: Asked) -> Response:
         "created_at": made,
         "user": shown(user),
         "calls": list(calls),
+        "uncertain": [call for call in calls if call not in sure],
         "calls_settled": settled,
     }
     answer = answers.document(document)

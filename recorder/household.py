@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from admin_api.household import App, Challenge, Declined, Device, Factors, Person, Providers
+from admin_api.household import App, Challenge, Declined, Device, Factors, Person, Providers, Tell, silent
 from recorder import passkeys, passwords, totp
 from recorder.passwords import Passwords
 from storage.account import Account
 from storage.accounts import AccountsError, Change
 from storage.customers import Customer
+from storage.errors import NoSpace
 
 ISSUER = "Recorder"
 WRONG_PASSWORD = "This is not your password."
@@ -49,6 +51,7 @@ class Household:
         self._checks = checks or Passwords()
         self._now = now
         self._random = random
+        self._steps: dict[str, int] = {}  # by account, the newest step whose code was taken by this process
 
     def close(self) -> None:
         """Let the thread of the passwords go."""
@@ -75,24 +78,37 @@ class Household:
         genuine = await self._checks.genuine(account.password if account and usable else None, password)
         return _person(found, account) if genuine and found and account else None
 
-    async def entered(self, person: Person) -> None:
+    async def entered(self, person: Person, tell: Tell = silent) -> None:
         """Note that somebody got in; the link that was out for them is void."""
-        await self._change(person, lambda account: replace(account, signed_in_at=self._now(), invitation=None))
+        with suppress(NoSpace):  # who wants to erase something on a full disk has to get in
+            await self._change(
+                person, lambda account: replace(account, signed_in_at=self._now(), invitation=None), tell
+            )
 
     async def code(self, person: Person, code: str) -> bool:
-        """Check a code of the app or a recovery code, and take it: it is right only once."""
+        """Check a code of the app or a recovery code, and take it: it is right only once.
+
+        On a full disk a code of the app is remembered here; a recovery code would not be, so it raises NoSpace.
+        """
+        step: int | None = None
         taken = False
 
         def take(account: Account) -> Account:
-            nonlocal taken
-            step = totp.step_of(account.totp, code, self._seconds(), account.totp_step) if account.totp else None
+            nonlocal step, taken
+            last = max(account.totp_step, self._steps.get(account.id, 0))
+            step = totp.step_of(account.totp, code, self._seconds(), last) if account.totp else None
             left = totp.without(account.recovery, code)
             taken = step is not None or left is not None
             if step is not None:
+                self._steps[account.id] = step  # under the lock of the file: of two at once one is right
                 return replace(account, totp_step=step)
             return account if left is None else replace(account, recovery=left)
 
-        await self._change(person, take)
+        try:
+            await self._change(person, take)
+        except NoSpace:
+            if step is None:
+                raise
         return taken
 
     def challenge(self, person: Person, origin: str) -> Challenge:
@@ -110,7 +126,8 @@ class Household:
             kept = (used if used is not None and key.id == used.id else key for key in account.passkeys)
             return replace(account, passkeys=tuple(kept))
 
-        await self._change(person, judge)
+        with suppress(NoSpace):  # the challenge was good for one answer; only a copied authenticator shows later
+            await self._change(person, judge)
         return proven
 
     # --- one-time links ----------------------------------------------------------------------------------------------
@@ -121,7 +138,7 @@ class Household:
         account = found.accounts.invited(secret, self._now()) if found else None
         return _person(found, account) if found and account else None
 
-    async def accept(self, customer: str, secret: str, password: str) -> Person | None:
+    async def accept(self, customer: str, secret: str, password: str, tell: Tell = silent) -> Person | None:
         """Set a password by a one-time link, which is used up; None if it was before. Raises Declined, Busy."""
         person = self.invited(customer, secret)
         if person is None:
@@ -134,7 +151,7 @@ class Household:
                 raise Declined(GONE)
             return account.ended(password=kept, invitation=None)
 
-        return await self._change(person, use)
+        return await self._change(person, use, tell)
 
     # --- one's own account -------------------------------------------------------------------------------------------
 
@@ -142,12 +159,12 @@ class Household:
         """Check the password of somebody who is signed in. Raises Busy."""
         return await self._checks.genuine(self._account(person).password, password)
 
-    async def change_password(self, person: Person, old: str, new: str) -> Person:
+    async def change_password(self, person: Person, old: str, new: str, tell: Tell = silent) -> Person:
         """Set another password; sessions that are open elsewhere end. Raises Declined, Busy."""
         if not await self.confirm(person, old):
             raise Declined(WRONG_PASSWORD)
         kept = await self._hashed(person, new)
-        return await self._change(person, lambda account: account.ended(password=kept))
+        return await self._change(person, lambda account: account.ended(password=kept), tell)
 
     def factors(self, person: Person) -> Factors:
         """Return what an account has beside its password."""
@@ -160,7 +177,9 @@ class Household:
         secret = totp.new_secret(self._random)
         return App(secret, totp.link(secret, ISSUER, f"{person.name} ({person.customer.name})"))
 
-    async def add_app(self, person: Person, secret: str, code: str, *, first: bool = False) -> Sequence[str]:
+    async def add_app(
+        self, person: Person, secret: str, code: str, tell: Tell = silent, *, first: bool = False
+    ) -> Sequence[str]:
         """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
 
         `first`: only if there is no second factor yet; a password alone must not replace one.
@@ -174,22 +193,24 @@ class Household:
                 raise Declined(GONE)
             return replace(account, totp=secret, totp_step=step)
 
-        return await self._add(person, add)
+        return await self._add(person, add, tell)
 
     def new_device(self, person: Person, origin: str) -> Challenge:
         """Ask a browser for a new passkey."""
         return passkeys.ask_new(self._account(person), origin)
 
-    async def add_device(self, person: Person, origin: str, state: Any, answer: str, label: str) -> Sequence[str]:
+    async def add_device(
+        self, person: Person, origin: str, state: Any, answer: str, label: str, tell: Tell = silent
+    ) -> Sequence[str]:
         """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
 
         def add(account: Account) -> Account:
             key = passkeys.new(account, origin, state, answer, label, self._now())
             return replace(account, passkeys=(*account.passkeys, key))
 
-        return await self._add(person, add)
+        return await self._add(person, add, tell)
 
-    async def renew_codes(self, person: Person) -> Sequence[str]:
+    async def renew_codes(self, person: Person, tell: Tell = silent) -> Sequence[str]:
         """Make new recovery codes, the ones before are void. Raises Declined."""
         codes = totp.new_recovery_codes(self._random)
         kept = tuple(totp.recovery_digest(code) for code in codes)
@@ -199,10 +220,10 @@ class Household:
                 raise Declined(NO_FACTOR)
             return replace(account, recovery=kept)
 
-        await self._change(person, renew)
+        await self._change(person, renew, tell)
         return codes
 
-    async def drop(self, person: Person, device: str = "") -> Person:
+    async def drop(self, person: Person, device: str = "", tell: Tell = silent) -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""
 
         def drop(account: Account) -> Account:
@@ -216,11 +237,11 @@ class Household:
                 raise Declined(LAST_FACTOR)
             return replace(left, recovery=())
 
-        return await self._change(person, drop)
+        return await self._change(person, drop, tell)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _add(self, person: Person, change: Change) -> Sequence[str]:
+    async def _add(self, person: Person, change: Change, tell: Tell) -> Sequence[str]:
         """Add a factor, and recovery codes if there are none."""
         codes = totp.new_recovery_codes(self._random)
         given: list[str] = []
@@ -232,7 +253,7 @@ class Household:
             given.extend(codes)
             return replace(changed, recovery=tuple(totp.recovery_digest(code) for code in codes))
 
-        await self._change(person, add)
+        await self._change(person, add, tell)
         return given
 
     async def _hashed(self, person: Person, password: str) -> str:
@@ -241,11 +262,13 @@ class Household:
             raise Declined(fault)
         return await self._checks.hash(password)
 
-    async def _change(self, person: Person, change: Change) -> Person:
+    async def _change(self, person: Person, change: Change, tell: Tell = silent) -> Person:
         def changed(account: Account) -> Account:
             if account.disabled or account.stamp != person.stamp:
                 raise Declined(GONE)
-            return change(account)
+            made = change(account)
+            tell()  # nothing can be declined any more, and nothing is written yet
+            return made
 
         try:
             account = await asyncio.to_thread(person.customer.accounts.change, person.account, changed)

@@ -28,7 +28,7 @@ from storage.calls import CallRow
 from storage.customers import Customer
 from storage.exports import Export, Gone, Request
 from storage.people import User
-from storage.policy import decide
+from storage.policy import Decision, decide
 from storage.requestrows import Case
 from storage.retention import subject
 
@@ -135,7 +135,7 @@ class SubjectReport:
             self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
         await self._tables(archive, case, user)
 
-    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Any) -> Told:
+    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
         """Find what is known of a call beside its row, and write its files."""
         media = Added(row.id, None, None)
         if self._asked.media is not None and self._asked.silence_others and not parties:
@@ -169,12 +169,15 @@ class SubjectReport:
             told["seen"] = shown.get(told["id"], [])
         top = head(case, self._customer.name, self._customer.now())
         record = None if user is None else user_record(user, shown.get(user.id, []))
+        await asyncio.to_thread(self._write, archive, case, top, record)
+
+    def _write(self, archive: Archive, case: Case, top: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
+        """Write what is known by now, away from the event loop: of thousands of calls it takes a second."""
         if record is not None:
-            await asyncio.to_thread(archive.write, "user.json", _json(record))
-        await asyncio.to_thread(archive.write, "calls.json", _json({**top, "user": record, "calls": self._calls}))
-        await asyncio.to_thread(self._spreadsheet, archive, case)
-        html = page(top, self._calls, record, words(self._customer.settings.country))
-        await asyncio.to_thread(archive.write, "report.html", html)
+            archive.write("user.json", _json(record))
+        archive.write("calls.json", _json({**top, "user": record, "calls": self._calls}))
+        self._spreadsheet(archive, case)
+        archive.write("report.html", page(top, self._calls, record, words(self._customer.settings.country)))
 
     async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
         """Find out in the audit log who has looked at calls and user, exports that hold them included."""

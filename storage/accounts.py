@@ -86,8 +86,7 @@ class Accounts:
         self._lock = folder / f".{FILE_NAME}.lock"
         self._disk = disk or Disk()
         self._random = random
-        self._seen: tuple[int, ...] | None = None
-        self._known: dict[str, Account] = {}
+        self._known: tuple[tuple[int, ...] | None, dict[str, Account]] = (None, {})
 
     def all(self) -> tuple[Account, ...]:
         """Give all accounts, oldest first."""
@@ -173,11 +172,12 @@ class Accounts:
 
     def _fresh(self) -> dict[str, Account]:
         """Read the file again if it is another one than before (it is only ever replaced whole), or a key was cut."""
-        seen = self._signature()
-        if seen != self._seen:
-            self._known = {id: entry.account for id, entry in self._read().items()}
-            self._seen = seen
-        return self._known
+        seen, known = self._known
+        now = self._signature()
+        if now != seen:
+            known = {id: entry.account for id, entry in self._read().items()}
+            self._known = now, known  # both in one step: threads read here at the same time
+        return known
 
     def _signature(self) -> tuple[int, ...] | None:
         try:

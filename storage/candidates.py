@@ -53,7 +53,7 @@ class Candidate:
         """Return the numbers of the parties that are the person, () if several may be and somebody has to say which."""
         sure = {match.party for match in self.matches if match.sure}
         perhaps = {match.party for match in self.matches}
-        return tuple(sorted(sure or perhaps))
+        return tuple(sorted(sure)) if sure else tuple(perhaps) if len(perhaps) == 1 else ()
 
 
 class Candidates:

@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import erasurerows as rows
 from storage import journal, papers, receipts, waivers, wishes
+from storage.account import canonical
 from storage.audit import Audit
 from storage.audit_chain import Act
 from storage.callrows import DAY_SHIFT, BadCursor, Query
@@ -214,7 +215,7 @@ class Erasures:
             record = await rows.one(connection, id)
         if record is None:
             raise NoErasure("there is no such erasure")
-        if record.requested_by == by:
+        if canonical(record.requested_by) == canonical(by):  # a provider may spell one name in two ways
             raise OwnRequest("a second person has to approve this")
         if record.state != State.APPROVAL or record.sealed is None:
             return None

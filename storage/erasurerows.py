@@ -23,7 +23,7 @@ from storage.instants import from_micros
 from storage.tables import calls, erasure_calls, erasures, export_calls, exports, holds
 
 BATCH = 500  # values of one IN list
-ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays under 50 ms
+ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays short
 RETENTION = "retention"
 REQUEST = "request"
 RESTORED = "restored"

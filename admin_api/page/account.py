@@ -8,15 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.responses import Response
 
 from admin_api.errors import Problem
-from admin_api.household import App, Busy, Declined, Household, Person
+from admin_api.household import App, Busy, Declined, Household, Person, Tell
 from admin_api.page import qr
-from admin_api.page.entering import note, origin
+from admin_api.page.entering import APP, PASSWORD, note, origin, telling
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
-from admin_api.request import DONE, REFUSED
+from admin_api.request import REFUSED
 
-PASSWORD, APP, PASSKEY = "account.password", "account.app", "account.passkey"
-RECOVERY, DROP = "account.recovery", "account.drop"
+PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
 """What stands in the audit log."""
 DIFFERENT = "The two passwords are not the same."
 WRONG_PASSWORD = "This is not your password."
@@ -28,6 +27,8 @@ SAID = {
     "passkey": "The passkey is on file.",
     "dropped": "It was removed. Sessions that were open elsewhere have ended.",
 }
+Act = Callable[[Household, Person, Tell], Awaitable[Response]]
+"""What is done once the password was right; calls what it is given before it changes anything."""
 _APP, _DEVICE = "app", "device"
 _TRIES = "tries"
 MAX_TRIES = 5  # wrong passwords in one session; whoever sits at somebody else's desk does not get to guess on
@@ -41,10 +42,10 @@ async def show(visit: Visit) -> Response:
 async def password(visit: Visit) -> Response:
     """Set another password."""
 
-    async def change(household: Household, person: Person) -> Response:
+    async def change(household: Household, person: Person, tell: Tell) -> Response:
         if visit.one("new") != visit.one("again"):
             raise Declined(DIFFERENT)
-        visit.session.person = await household.change_password(person, visit.one("password"), visit.one("new"))
+        visit.session.person = await household.change_password(person, visit.one("password"), visit.one("new"), tell)
         return visit.moved("/account?said=password")
 
     return await _do(visit, PASSWORD, change)
@@ -53,12 +54,12 @@ async def password(visit: Visit) -> Response:
 async def begin_app(visit: Visit) -> Response:
     """Show a new secret for an authenticator app."""
 
-    async def begin(household: Household, person: Person) -> Response:
+    async def begin(household: Household, person: Person, _: Tell) -> Response:
         app = household.new_app(person)
         visit.session.kept[_APP] = app
         return _app(visit, app)
 
-    return await _do(visit, APP, begin, told=False)
+    return await _do(visit, APP, begin)
 
 
 async def end_app(visit: Visit) -> Response:
@@ -68,22 +69,22 @@ async def end_app(visit: Visit) -> Response:
         return _shown(visit, status=422, trouble=BEGIN_AGAIN)
     household, person = _whose(visit)
     try:
-        codes = await household.add_app(person, app.secret, visit.one("code"))
+        codes = await household.add_app(person, app.secret, visit.one("code"), _telling(visit, person, APP))
     except Declined as declined:
         return _app(visit, app, status=422, trouble=str(declined))
     visit.session.kept.pop(_APP, None)  # gone already if the form was sent twice at once
-    return await _added(visit, person, APP, codes, "app")
+    return _added(visit, codes, "app")
 
 
 async def begin_device(visit: Visit) -> Response:
     """Ask the browser for a new passkey."""
 
-    async def begin(household: Household, person: Person) -> Response:
+    async def begin(household: Household, person: Person, _: Tell) -> Response:
         challenge = household.new_device(person, origin(household, visit.request))
         visit.session.kept[_DEVICE] = challenge.state
         return visit.page("account_passkey.html", options=json.dumps(challenge.options))
 
-    return await _do(visit, PASSKEY, begin, told=False)
+    return await _do(visit, PASSKEY, begin)
 
 
 async def end_device(visit: Visit) -> Response:
@@ -94,17 +95,18 @@ async def end_device(visit: Visit) -> Response:
     household, person = _whose(visit)
     place = origin(household, visit.request)
     try:
-        codes = await household.add_device(person, place, state, visit.one("answer"), visit.one("label"))
+        tell = _telling(visit, person, PASSKEY)
+        codes = await household.add_device(person, place, state, visit.one("answer"), visit.one("label"), tell)
     except Declined as declined:
         return _shown(visit, status=422, trouble=str(declined))
-    return await _added(visit, person, PASSKEY, codes, "passkey")
+    return _added(visit, codes, "passkey")
 
 
 async def renew_codes(visit: Visit) -> Response:
     """Show new recovery codes, once."""
 
-    async def renew(household: Household, person: Person) -> Response:
-        return visit.page("codes.html", codes=await household.renew_codes(person), onward="/account")
+    async def renew(household: Household, person: Person, tell: Tell) -> Response:
+        return visit.page("codes.html", codes=await household.renew_codes(person, tell), onward="/account")
 
     return await _do(visit, RECOVERY, renew)
 
@@ -112,40 +114,36 @@ async def renew_codes(visit: Visit) -> Response:
 async def drop(visit: Visit) -> Response:
     """Take the app or a passkey off the file."""
 
-    async def away(household: Household, person: Person) -> Response:
-        visit.session.person = await household.drop(person, visit.one("device"))
+    async def away(household: Household, person: Person, tell: Tell) -> Response:
+        visit.session.person = await household.drop(person, visit.one("device"), tell)
         return visit.moved("/account?said=dropped")
 
     return await _do(visit, DROP, away)
 
 
-async def _do(
-    visit: Visit, action: str, act: Callable[[Household, Person], Awaitable[Response]], *, told: bool = True
-) -> Response:
-    """Do something once the password is right; say what was wrong if it cannot be done.
-
-    `told`: it is done then, and stands in the audit log.
-    """
+async def _do(visit: Visit, action: str, act: Act) -> Response:
+    """Do something once the password is right; say what was wrong if it cannot be done."""
     household, person = _whose(visit)
     kept = visit.session.kept
+    kept[_TRIES] = kept.get(_TRIES, 0) + 1  # before it is judged: a hundred at once are a hundred tries
     try:
-        if kept.get(_TRIES, 0) >= MAX_TRIES or not await household.confirm(person, visit.one("password")):
-            kept[_TRIES] = kept.get(_TRIES, 0) + 1
+        if kept[_TRIES] > MAX_TRIES or not await household.confirm(person, visit.one("password")):
             await note(person, action, REFUSED, "password", visit.session.principal.source)
             return _shown(visit, status=422, trouble=WRONG_PASSWORD)
         kept.pop(_TRIES, None)
-        answer = await act(household, person)
+        return await act(household, person, _telling(visit, person, action))
     except Declined as declined:
         return _shown(visit, status=422, trouble=str(declined))
     except Busy:
+        kept[_TRIES] = max(0, kept.get(_TRIES, 0) - 1)
         return _shown(visit, status=503, trouble=BUSY)
-    if told:
-        await note(person, action, DONE, "", visit.session.principal.source)
-    return answer
 
 
-async def _added(visit: Visit, person: Person, action: str, codes: Sequence[str], said: str) -> Response:
-    await note(person, action, DONE, "", visit.session.principal.source)
+def _telling(visit: Visit, person: Person, action: str) -> Tell:
+    return telling(person, action, "", visit.session.principal.source)
+
+
+def _added(visit: Visit, codes: Sequence[str], said: str) -> Response:
     if codes:
         return visit.page("codes.html", codes=codes, onward=f"/account?said={said}")
     return visit.moved(f"/account?said={said}")

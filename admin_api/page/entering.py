@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from admin_api.auth import Principal
 from admin_api.errors import unavailable
 from admin_api.household import Household, Person
+from admin_api.limits import Limiter, Rate
 from admin_api.page.guest import Guest
 from admin_api.page.sessions import COOKIE, Sessions
 from admin_api.request import DONE, REFUSED
@@ -21,6 +23,12 @@ from storage.errors import StorageError
 
 SIGN_IN = "session.open"
 SIGN_OUT = "session.close"
+PASSWORD, APP = "account.password", "account.app"
+"""What stands in the audit log."""
+STRANGERS = Rate(0.5, 60.0)
+"""Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
+What is beyond is counted, and the next entry says how many there were."""
+UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
 _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 """A path of ours: no query, no host, nothing that a browser could read as another address."""
 
@@ -32,12 +40,15 @@ class Entering:
         self.household = household
         self.monotonic = monotonic
         self._sessions = sessions
+        self._strangers = Limiter(STRANGERS)
+        self._untold: Counter[str] = Counter()
 
     async def let_in(self, guest: Guest, person: Person, how: str, answer: Response) -> Response:
         """Open a session and give its cookie along with the answer; raises Problem 503 if it cannot be noted."""
-        await note(person, SIGN_IN, DONE, how, guest.source)
         if person.account:
-            await self.household.entered(person)
+            await self.household.entered(person, telling(person, SIGN_IN, how, guest.source))
+        else:
+            await note(person, SIGN_IN, DONE, how, guest.source)
         if guest.session is not None:
             self._sessions.close(guest.session)
         principal = Principal(person.customer, "", person.name, person.roles, guest.source)
@@ -50,8 +61,12 @@ class Entering:
         found = self.household.customers.get(customer)
         if person is not None:
             await note(person, SIGN_IN, REFUSED, why, guest.source)
+        elif found is not None and self._strangers.take(customer, self.monotonic()):
+            self._untold[customer] += 1
         elif found is not None:
-            await _append(found, Act("unknown", "", SIGN_IN, "", REFUSED, why, guest.source))
+            more = self._untold.pop(customer, 0)
+            reason = f"{why}; before it {more} that are not listed" if more else why
+            await _append(found, Act("unknown", "", SIGN_IN, "", REFUSED, reason, guest.source))
 
     async def leave(self, guest: Guest) -> Response:
         """End the session, if there is one."""
@@ -67,15 +82,33 @@ class Entering:
 
 async def note(person: Person, action: str, outcome: str, reason: str, source: str) -> None:
     """Write what somebody did to the way they get in, durably; raises Problem 503."""
-    act = Act(person.name, ",".join(person.roles), action, person.account, outcome, reason, source)
-    await _append(person.customer, act)
+    await _append(person.customer, _act(person, action, outcome, reason, source))
+
+
+def telling(person: Person, action: str, reason: str, source: str) -> Callable[[], None]:
+    """Return what writes a change down, durably, just before it is made, in the thread that makes it.
+
+    Raises Problem 503; then nothing is changed.
+    """
+
+    def tell() -> None:
+        try:
+            person.customer.audit.append(_act(person, action, DONE, reason, source)).result()
+        except StorageError:
+            raise unavailable(UNWRITTEN) from None
+
+    return tell
+
+
+def _act(person: Person, action: str, outcome: str, reason: str, source: str) -> Act:
+    return Act(person.name, ",".join(person.roles), action, person.account, outcome, reason, source)
 
 
 async def _append(customer: Customer, act: Act) -> None:
     try:
         await asyncio.wrap_future(customer.audit.append(act))
     except StorageError:
-        raise unavailable("The audit log cannot be written, so nothing is shown or done.") from None
+        raise unavailable(UNWRITTEN) from None
 
 
 def onward(wanted: str) -> str:

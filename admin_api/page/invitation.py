@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.household import Busy, Declined
-from admin_api.page.entering import Entering, note
+from admin_api.household import Busy, Declined, silent
+from admin_api.page.entering import PASSWORD, Entering, telling
 from admin_api.page.guest import Guest
 from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
 from admin_api.page.sign_in import BUSY, BUSY_SECONDS, SignIn, patiently
-from admin_api.request import DONE
 
 VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
 DIFFERENT = "The two passwords are not the same."
@@ -33,15 +32,16 @@ class Invitations:
         customer, key, password = guest.one("customer"), guest.one("key"), guest.one("password")
         if password != guest.one("again"):
             return self._show(guest, customer, key, status=422, trouble=DIFFERENT)
+        found = self._household.invited(customer, key)
+        tell = telling(found, PASSWORD, "one-time link", guest.source) if found else silent
         try:
-            person = await self._household.accept(customer, key, password)
+            person = await self._household.accept(customer, key, password, tell)
         except Declined as declined:
             return self._show(guest, customer, key, status=422, trouble=str(declined))
         except Busy:
             return patiently(self._show(guest, customer, key, status=503, trouble=BUSY), BUSY_SECONDS)
         if person is None:
             return self._show(guest, customer, key)
-        await note(person, "account.password", DONE, "one-time link", guest.source)
         return await self._sign_in.beyond(guest, person, "/")
 
     def _show(self, guest: Guest, customer: str, key: str, *, status: int = 200, trouble: str = "") -> Response:

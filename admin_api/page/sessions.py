@@ -65,7 +65,7 @@ class Sessions:
         named = replace(principal, token=f"session-{self._random(8).hex()}")
         session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), person)
         own = [each for each in self._kept.values() if _whose(each) == _whose(session)]
-        for each in own[: len(own) + 1 - MAX_OF_ONE]:
+        for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
         self._kept[session.key] = session
         while len(self._kept) > MAX_SESSIONS:

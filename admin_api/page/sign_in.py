@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_api.household import Busy, Declined, Person
 from admin_api.page import qr
-from admin_api.page.entering import Entering, onward, origin
+from admin_api.page.entering import APP, Entering, onward, origin, telling
 from admin_api.page.guest import Guest
 from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, neighbourhood
 from admin_api.page.pending import Pending
@@ -28,6 +29,7 @@ WRONG_PASSKEY = "This passkey is not right."
 AGAIN = "That took too long. Begin again."
 BUSY = "Too many people are signing in. Try again in a moment."
 BUSY_SECONDS = 2
+MAX_USUAL = 10_000  # pairs of a name and an address; a person has a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class SignIn:
         self._accounts = Patience(PER_ACCOUNT)
         self._addresses = Patience(PER_ADDRESS)
         self._codes = Patience(PER_CODE)
+        self._usual: OrderedDict[tuple[str, str], None] = OrderedDict()  # names and where they signed in from
 
     async def form(self, guest: Guest) -> Response:
         """Show the form; whoever is in goes on."""
@@ -69,6 +72,8 @@ class SignIn:
         customer = self._customer(guest)
         name, place = guest.one("name"), neighbourhood(guest.source)
         key = hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
+        if (key, place) in self._usual:
+            key = f"{key} {place}"
         now = self._monotonic()
         wait = self._addresses.take(place, now) or self._accounts.take(key, now)
         if wait:
@@ -84,7 +89,15 @@ class SignIn:
             return self._again(guest, WRONG, 403)
         self._addresses.forgive(place)
         self._accounts.passed(key)
+        self._remember(key.partition(" ")[0], place)
         return await self.beyond(guest, person, onward(guest.one("next")))
+
+    def _remember(self, key: str, place: str) -> None:
+        """Let nobody elsewhere make somebody wait where they have signed in before."""
+        self._usual[key, place] = None
+        self._usual.move_to_end((key, place))
+        while len(self._usual) > MAX_USUAL:
+            self._usual.popitem(last=False)
 
     async def beyond(self, guest: Guest, person: Person, to: str) -> Response:
         """Go on with somebody whose password is right: ask for the second factor, have one set up, or let them in."""
@@ -123,7 +136,8 @@ class SignIn:
         if step is None or not step.secret:
             return self._again(guest, AGAIN, 403)
         try:
-            codes = await self._household.add_app(step.person, step.secret, guest.one("code"))
+            tell = telling(step.person, APP, "at sign-in", guest.source)
+            codes = await self._household.add_app(step.person, step.secret, guest.one("code"), tell, first=True)
         except Declined as declined:
             return self._set_up(guest, step, status=403, trouble=str(declined))
         shown = guest.page("codes.html", codes=codes, onward=step.onward)

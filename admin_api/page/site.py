@@ -22,7 +22,7 @@ from admin_api.errors import Problem, too_many
 from admin_api.gate import Gate
 from admin_api.guard import problem
 from admin_api.household import Declined, Household
-from admin_api.limits import Limiter, Rate
+from admin_api.limits import PER_TOKEN, Limiter
 from admin_api.page import catalogue, doors
 from admin_api.page.client import Api
 from admin_api.page.guest import Guest
@@ -62,8 +62,6 @@ BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
-PER_SESSION = Rate(20.0, 200.0)
-"""Pages a second; a person with a mouse asks for one, a list of live calls for one in three seconds."""
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
 
@@ -84,7 +82,7 @@ class Site:
         self._gate = gate
         self._report = report
         self._monotonic = monotonic
-        self._per_session = Limiter(PER_SESSION)
+        self._per_session = Limiter(PER_TOKEN)
         self._looks = Looks()
         self._static = Static()
         self._doors = doors.Doors(household, self.sessions, monotonic, random)
@@ -163,7 +161,9 @@ class Site:
         if right is not None:
             return right
         if found:
-            raise Problem(405, "method-not-allowed", "This method does nothing here", "Go back and use the form.")
+            allowed = {"Allow": ", ".join(sorted({view.method for view, _ in found}))}
+            told = "This method does nothing here", "Go back and use the form."
+            raise Problem(405, "method-not-allowed", *told, headers=allowed)
         raise Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
 
     async def _form(self, request: Request, session: Session) -> Mapping[str, list[str]]:

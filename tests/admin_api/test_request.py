@@ -63,7 +63,9 @@ def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
     assert [act.outcome for act in log.acts] == ["refused"]
 
 
-@pytest.mark.parametrize(("error", "outcome", "count"), [(None, DONE, 1), (None, REFUSED, 0), (NoSpace("full"), DONE, 0)])
+@pytest.mark.parametrize(
+    ("error", "outcome", "count"), [(None, DONE, 1), (None, REFUSED, 0), (NoSpace("full"), DONE, 0)]
+)
 def test_only_a_success_that_was_written_down_makes_later_looks_quiet(error, outcome, count):
     written = []
     one = replace(asked(Log(error), CALL), look=Look(written=lambda: written.append(1)))

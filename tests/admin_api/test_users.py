@@ -45,6 +45,11 @@ def test_everything_kept_of_one_is_a_file(service, people):
     document = answer.json()
     assert document["user"]["first_name"] == "Ada" and document["calls"] == [service.ids["acme"][0]]
     assert document["calls_settled"] is False  # nobody has looked at the calls yet
+    assert document["uncertain"] == document["calls"]
+    service.run(service.customers["acme"].correlation.load())
+    service.run(service.customers["acme"].correlation.settle())
+    document = service.ask(f"/users/{people['Ada']}/export", "privacy").json()
+    assert (document["calls"], document["uncertain"], document["calls_settled"]) == ([service.ids["acme"][0]], [], True)
 
 
 def test_the_life_of_a_user(service, people):

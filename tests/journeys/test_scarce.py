@@ -165,6 +165,11 @@ def playing(
         }
 
 
+@pytest.mark.parametrize(
+    "scene",
+    [*SCENES, *(pytest.param(scene, marks=pytest.mark.torture) for scene in LONGER)],
+    ids=lambda scene: scene.__name__,
+)
 @pytest.mark.timeout(300)
 def test_in_want(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
     playing[scene].result()

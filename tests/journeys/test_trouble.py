@@ -59,7 +59,7 @@ def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
         assert {(a.status, a.headers.get("Retry-After")) for a, _ in answers} == {(503, "30")}
         assert len(answers) > 10
         assert sorted(took for _, took in answers)[len(answers) // 2] < AT_ONCE  # one may wait for a processor instead
-        assert answers[0][1] < 2 * AT_ONCE
+        assert answers[0][1] < STALL / 2  # 0.1 s of patience, and what a busy machine adds
         assert on.trouble.hit > 0
         assert on.left_open() == []
         on.in_order()

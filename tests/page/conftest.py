@@ -10,6 +10,7 @@ asked of another host.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ from admin_api.roles import Role
 from tests.admin_api.conftest import FakeDesk, Service
 from tests.page import town
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")  # where Debian puts it
 ARGUMENTS = (
     "--no-sandbox",  # tests run as root in containers, where Chromium's own sandbox cannot
     "--disable-dev-shm-usage",  # /dev/shm of a container is small

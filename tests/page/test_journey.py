@@ -118,7 +118,15 @@ def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
 
 def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
     place(one)
-    admin, grace, ada = invited("Max", "admin"), invited("Grace", "privacy"), invited("Ada", "approver")
+    admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")
+
+    # --- the node is well, and says what it has ---
+    page = admin.see("/system")
+    expect(page.locator(".note.good")).to_have_text("The recorder takes calls.")
+    certificates = page.get_by_role("region", name="Certificates").locator("tbody tr")
+    expect(certificates).to_have_count(2)
+    assert all(800 < int(days) < 830 for days in certificates.locator("td:last-child").all_inner_texts())
+    assert page.locator("table[data-plot]").first.locator("tbody tr").count() >= 1
 
     # --- the permission without which nothing is erased before its time ---
     page = admin.see("/erasures/waiver")

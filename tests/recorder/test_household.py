@@ -14,6 +14,8 @@ from recorder import totp
 from recorder.household import Household
 from recorder.passwords import Passwords
 from storage.customers import Customer, Customers, CustomerSettings
+from storage.durable import Disk
+from storage.errors import NoSpace
 from storage.roots import RootSecret
 
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -84,6 +86,32 @@ def test_of_two_who_use_one_code_at_once_one_gets_in(tmp_path: Path) -> None:
         for each in (code, codes[0]):
             found = await asyncio.gather(*(family.household.code(anna, each) for _ in range(4)))
             assert sorted(found) == [False, False, False, True]
+
+    story(tmp_path, tell)
+
+
+def test_on_a_full_disk_one_gets_in_and_a_code_is_right_once_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise NoSpace("the disk is full")
+
+    async def tell(family: Family) -> None:
+        anna = await family.anna()
+        app = family.household.new_app(anna)
+        step = int(NOW.timestamp()) // totp.STEP
+        spare = (await family.household.add_app(anna, app.secret, totp.code_at(app.secret, step)))[0]
+        family.at += timedelta(minutes=1)
+        code = totp.code_at(app.secret, step + 2)
+        with monkeypatch.context() as no_space:
+            no_space.setattr(Disk, "replace", full)
+            found = await asyncio.gather(*(family.household.code(anna, code) for _ in range(4)))
+            assert sorted(found) == [False, False, False, True]
+            await family.household.entered(anna)
+            with pytest.raises(NoSpace):
+                await family.household.code(anna, spare)
+        assert not await family.household.code(anna, code), "nor once there is space again"
+        assert await family.household.code(anna, spare)
 
     story(tmp_path, tell)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from recorder.backup_mark import backed_up_at
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.key_backup import pack, unpack
-from recorder.key_life import gather, restore, rotate
+from recorder.key_life import backup, gather, restore, rotate
 from storage.audit_files import AuditFiles
 from storage.customers import audit_key, customer_folder
 from storage.errors import KeysOutdated, KeysWrong
@@ -49,6 +51,14 @@ def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
             place.open(name)
         assert [act["action"] for act in place.acts(name)] == ["keys.rotate"]
         assert chain_holds(place, name, "new.key")
+
+
+def test_a_backup_is_remembered(place: Place) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    recipient, at = str(pyrage.x25519.Identity.generate().to_public()), datetime(2026, 3, 4, tzinfo=UTC)
+    assert backed_up_at(place.data) is None
+    backup(place.settings(), [recipient], place.folder / "keys.age", int(at.timestamp()))
+    assert backed_up_at(place.data) == at
 
 
 def test_a_rotation_that_stopped_half_way_is_completed(place: Place) -> None:

@@ -432,3 +432,10 @@ def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
     assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
     nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
     assert vouched(nameless, wrong)
+
+
+def test_a_message_that_no_datagram_holds_is_told():
+    told, flow = [], Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070))
+    server = Server(Endpoint(random=os.urandom), told.append, lambda _: True, clock=time.monotonic)
+    server.unsent(flow)
+    assert told == [Dropped(flow, "too-long-for-udp")]

@@ -161,7 +161,7 @@ def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> No
         assert await parties(acme, call.id) == [(None, both)]
         for user in users.values():
             assert await found(acme, user.id) == set()  # nobody says that it was this one
-            assert await acme.users.calls_of(user) == (call.id,)
+            assert await acme.users.calls_of(user) == (call.id,) and await acme.users.sure_calls_of(user) == ()
         house.watch.wait(days=1)
         await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
         assert await matched(acme) == 0

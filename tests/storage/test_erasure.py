@@ -182,6 +182,8 @@ def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
         assert filed.state == State.APPROVAL and opens(acme, row)
         with pytest.raises(OwnRequest):
             await acme.erasures.approve(filed.id, by="paula")
+        with pytest.raises(OwnRequest):
+            await acme.erasures.approve(filed.id, by="Paula")  # as another provider spells her
         with pytest.raises(NoErasure):
             await acme.erasures.approve(NOBODY, by="anton")
         assert (await acme.erasures.approve(filed.id, by="anton")).state == State.RUNNING

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import threading
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import httpx2
 import pytest
 
+from admin_api.page.account import MAX_TRIES
 from admin_api.roles import Role
+from storage.audit_chain import AuditError
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
@@ -176,3 +181,68 @@ def test_whoever_has_no_account_here_has_none_to_change(browse) -> None:
     assert admin.get("/account").status_code == 200
     assert admin.post("/account/password", {"password": PASSWORD}).status_code == 404
     assert admin.post("/account/app/code", {"code": "1"}).status_code == 422
+
+
+@pytest.mark.parametrize("path", ["/account/password", "/account/recovery", "/account/drop"])
+def test_what_cannot_be_written_down_is_not_changed(door: Doorstep, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    id = door.settle()
+    browser = enter(door)
+    door.app(id)
+    accounts = door.customers["acme"].accounts
+    before = accounts.get(id)
+
+    def broken(*_: object) -> None:
+        raise AuditError("the disk is full")
+
+    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
+    assert send(browser, path, new=NEW, again=NEW).status_code == 503
+    assert accounts.get(id) == before
+
+
+def test_a_new_app_that_cannot_be_written_down_is_not_put_on_file(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = door.settle()
+    browser = enter(door)
+    shown = send(browser, "/account/app")
+    secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
+
+    def broken(*_: object) -> None:
+        raise AuditError("the disk is full")
+
+    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
+    form = {"csrf": field(shown, "csrf"), "code": door.code(secret)}
+    assert browser.post("/account/app/code", data=form).status_code == 503
+    assert door.customers["acme"].accounts.get(id).totp is None
+
+
+def test_tries_at_once_are_counted_before_they_are_judged(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    door.settle()
+    browser = enter(door)
+    token = field(browser.get("/account"), "csrf")
+    judged, all_there = [], threading.Event()
+
+    async def slow(person: object, password: str) -> bool:
+        judged.append(password)
+        await asyncio.to_thread(all_there.wait, 10)
+        return False
+
+    monkeypatch.setattr(door.family, "confirm", slow)
+    with ThreadPoolExecutor(10) as pool:
+        form = {"csrf": token, "password": "wrong", "new": NEW, "again": NEW}
+        sent = [pool.submit(browser.post, "/account/password", data=form) for _ in range(10)]
+        wait(sent, 10, FIRST_COMPLETED)  # the sixth and those after it need no judging
+        all_there.set()
+        assert {each.result().status_code for each in sent} == {422}
+    assert len(judged) == MAX_TRIES
+
+
+def test_a_form_that_is_sent_twice_at_once_is_no_fault(door: Doorstep) -> None:
+    door.settle()
+    browser = enter(door)
+    shown = send(browser, "/account/app")
+    secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
+    form = {"csrf": field(shown, "csrf"), "code": door.code(secret)}
+    with ThreadPoolExecutor(2) as pool:
+        sent = [pool.submit(browser.post, "/account/app/code", data=form) for _ in range(2)]
+        assert {each.result().status_code for each in sent} <= {200, 303, 422}

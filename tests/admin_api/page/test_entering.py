@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+
 import pytest
 
+from admin_api.household import Person
+from admin_api.limits import Rate
+from admin_api.page.doors import Doors
 from admin_api.page.entering import onward, origin
+from admin_api.page.sessions import Sessions
 from storage.audit_chain import AuditError
 from tests.admin_api.page.doorstep import Doorstep, inside
 
@@ -57,3 +64,35 @@ def test_the_origin_is_the_browsers_unless_it_is_configured(door: Doorstep, monk
     assert origin(door.family, request) == "https://rec.example:8443"
     monkeypatch.setattr(door.family, "address", "https://page.example")
     assert origin(door.family, request) == "https://page.example"
+
+
+def test_strangers_fill_no_disk_with_names_that_nobody_has(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admin_api.page.sign_in.neighbourhood", lambda _: f"192.0.2.{next(numbers)}")
+    monkeypatch.setattr("admin_api.page.entering.STRANGERS", Rate(0.5, 3.0))
+    numbers = itertools.count()
+    before, browser = len(door.told()), door.browser()
+    door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
+    for number in range(10):
+        assert door.sign_in(browser, f"nobody {number}", "x").status_code == 403
+    door.later += 2
+    assert door.sign_in(browser, "nobody", "x").status_code == 403
+    told = [reason for _, _, _, reason in door.told()[before:]]
+    assert told == ["password"] * 3 + ["password; before it 7 that are not listed"]
+
+
+def test_whoever_does_not_get_in_at_the_last_moment_is_not_written_down_as_in(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = door.settle()
+    enter = door.family.enter
+
+    async def disabled_meanwhile(*typed: str) -> Person | None:
+        person = await enter(*typed)
+        door.customers["acme"].accounts.change(id, lambda account: account.ended(disabled=True))
+        return person
+
+    monkeypatch.setattr(door.family, "enter", disabled_meanwhile)
+    before, browser = len(door.told()), door.browser()
+    assert door.sign_in(browser).status_code == 403
+    assert not inside(browser)
+    assert door.told()[before:] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from storage.audit_chain import AuditError
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
@@ -121,3 +122,16 @@ def test_a_form_of_another_site_sets_no_password(door: Doorstep) -> None:
     answer = door.browser().post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
     assert door.customers["acme"].accounts.named("anna").password is None
+
+
+def test_a_password_that_cannot_be_written_down_is_not_set(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = door.invite()
+
+    def broken(*_: object) -> None:
+        raise AuditError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(door.customers["acme"].audit, "append", broken)
+        assert door.browser().post("/invitation", data=form(secret)).status_code == 503
+    assert door.customers["acme"].accounts.named("anna").password is None
+    assert door.browser().post("/invitation", data=form(secret)).status_code == 303, "the link is good yet"

@@ -91,3 +91,14 @@ def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.Monkey
 )
 def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
     assert neighbourhood(source) == one
+
+
+def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "MAX_KEYS", 2)
+    each = Patience(FEW)
+    for _ in range(3):
+        each.take("a", 0.0)
+    for key in "bcde":
+        each.take(key, 0.0)
+        each.forgive(key)
+    assert each.take("a", 0.0) == 1

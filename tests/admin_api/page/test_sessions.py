@@ -77,3 +77,11 @@ def test_only_its_own_token_makes_a_form_genuine(sessions):
     assert not genuine(session, other.csrf)
     assert not genuine(session, "")
     assert not genuine(session, "\ud800")
+
+
+def test_who_signs_in_again_and_again_signs_nobody_else_out(sessions, monkeypatch):
+    monkeypatch.setattr(module, "MAX_OF_ONE", 2)
+    _, his = sessions.open(grace("Alan"), 0.0)
+    hers = [sessions.open(grace(), float(number))[1] for number in range(4)]
+    assert sessions.find(his, "", 5.0)
+    assert [bool(sessions.find(each, "", 5.0)) for each in hers] == [False, False, True, True]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from admin_api.limits import Limiter, Rate
 from admin_api.page.site import COOKIE
 from admin_api.roles import Role
 
@@ -45,3 +46,17 @@ def test_a_cookie_is_worth_nothing_once_its_session_is_closed(browse):
     admin.post("/sign-out")
     admin.client.cookies.set(COOKIE, kept)
     assert admin.get("/calls").status_code == 303
+
+
+def test_a_session_has_a_rate_like_a_token(browse, service, monkeypatch):
+    admin = browse(Role.ADMIN)
+    site = service.run(service.front.site())
+    monkeypatch.setattr(site, "_per_session", Limiter(Rate(0.001, 2.0)))
+    assert [admin.get("/account").status_code for _ in range(3)] == [200, 200, 429]
+    assert admin.get("/account").headers["retry-after"]
+    assert browse(Role.ADMIN).get("/account").status_code == 200
+
+
+def test_another_method_is_told_which_one_there_is(browse):
+    answer = browse(Role.ADMIN).get("/account/password")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
