@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from admin_api.errors import invalid, too_large, too_slow
 
@@ -35,6 +35,6 @@ async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SEC
                 data += chunk
                 if len(data) > most:
                     raise too_large(most)
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):  # nobody hears it who broke off, and it is no fault of ours to be logged
         raise too_slow() from None
     return bytes(data)

@@ -50,6 +50,8 @@ _STREAM = _object(
     {
         "label": _MAYBE_TEXT,
         "party": {"type": ["integer", "array", "null"], "items": {"type": "integer"}},
+        "inferred": {"type": "boolean"},
+        "earlier": {"type": "array", "items": {"type": "integer"}},
         "media": _TEXT,
         "codec": _MAYBE_TEXT,
         "srtp": _MAYBE_TEXT,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from admin_api import schemas
+from admin_api.subject import senders
 from storage.candidates import Candidate
 from storage.claims import Match
 from storage.erasurerows import Erasure
@@ -57,9 +58,8 @@ def selected(found: Case) -> dict[str, int]:
 
 def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> dict[str, Any]:
     """Show a report: what is noted of it, and of its export while there is one."""
-    done = bool(noted.get("done_at"))
-    state = export.state.value if export is not None else GONE if done else noted.get("state") or GONE
-    running = export is not None and export.state is ExportState.RUNNING and progress is not None
+    state = _state(noted, export)
+    running = state == ExportState.RUNNING and progress is not None
     calls = noted.get("calls")
     return {
         "id": noted["export"],
@@ -80,6 +80,14 @@ def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int,
         "problem": noted.get("problem"),
         "fetched": [{"at": _milliseconds(each["at"]), "by": each["by"]} for each in noted.get("fetched") or ()],
     }
+
+
+def _state(noted: Mapping[str, Any], export: Export | None) -> str:
+    """Say how far a report is; one whose export ended since its notes were read is shown as done the next time."""
+    done = bool(noted.get("done_at"))
+    if export is None:
+        return GONE if done else noted.get("state") or GONE
+    return ExportState.RUNNING.value if export.state is ExportState.DONE and not done else export.state.value
 
 
 def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
@@ -109,7 +117,7 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
 
 def separable(streams: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether every stream belongs to one known party, so that one can be heard without the others."""
-    return all(isinstance(stream.get("party"), int) for stream in streams)
+    return all(isinstance(senders(stream), int) for stream in streams)
 
 
 def _person(number: int, party: Mapping[str, Any], known_as: str) -> dict[str, Any]:

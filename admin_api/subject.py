@@ -1,4 +1,4 @@
-"""Which parties of a call are the person an export was asked for; pure."""
+"""Which parties of a call are the person an export was asked for, and who is heard in its streams; pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ _MEMBERS = ("name", "number", "uri", "user_id", "email", "upn")
 _CACHED = 4096  # parties; the person asked for comes again in every call
 _OTHER = re.compile(r"[^0-9]")
 _ODD_DIGIT = re.compile(r"(?![0-9])\d")
+
+
+def senders(stream: Mapping[str, Any]) -> int | list[int] | None:
+    """Return whose voice or picture a stream holds, from its first packet on: one party, several, or None if unknown.
+
+    A conclusion that nobody stated counts as unknown: if it is wrong, somebody else is heard.
+    """
+    party = stream.get("party")
+    if party is None or stream.get("inferred"):
+        return None
+    everybody = dict.fromkeys([*(party if isinstance(party, list) else [party]), *(stream.get("earlier") or ())])
+    return list(everybody) if len(everybody) > 1 or isinstance(party, list) else party
 
 
 class Subject:

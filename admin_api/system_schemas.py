@@ -22,7 +22,8 @@ def _list(of: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _series(*values: Mapping[str, Any]) -> dict[str, Any]:
-    return _list({"type": "array", "prefixItems": [_TIME, *values], "minItems": 1 + len(values)})
+    """Describe points of a curve: a time and its values (`prefixItems` would say it better; few tools know it)."""
+    return _list({"type": "array", "items": {"anyOf": [_TIME, *values]}, "minItems": 1 + len(values)})
 
 
 _CUSTOMER = _shown(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,7 @@ async def view(asked: Asked) -> Response:
         raise conflict(str(problem)) from None
     try:
         shown = read(await asyncio.to_thread(_taken, rendered))
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         await asked.note(FAILED, "cannot be rendered")
         raise unavailable("The render worker made nothing of use.") from None
     await asked.note(DONE)
@@ -54,13 +55,21 @@ def read(data: bytes) -> dict[str, Any]:
         {
             "label": str(each["label"])[:100],
             "peaks": [min(max(int(peak), 0), 1000) for peak in each["peaks"]],
-            "gaps": [[float(begin), float(end), why if why in REASONS else ""] for begin, end, why in each["gaps"]],
+            "gaps": [[_real(begin), _real(end), why if why in REASONS else ""] for begin, end, why in each["gaps"]],
         }
         for each in told["channels"]
     ]
     began = int(told["started_ns"])
     started = schemas.rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
-    return {"started_at": started, "duration_s": float(told["seconds"]), "channels": channels}
+    return {"started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
+
+
+def _real(value: Any) -> float:
+    """Read a number that JSON can carry; raises ValueError for the others."""
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError
+    return found
 
 
 def _taken(rendered: Rendered) -> bytes:

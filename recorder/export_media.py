@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
+from admin_api.subject import senders
 from recorder.playing import media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
@@ -128,13 +129,14 @@ def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[Re
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    alone = [isinstance(told["party"], int) and told["party"] in meant for told in streams]
+    sent = [senders(told) for told in streams]
+    alone = [isinstance(party, int) and party in meant for party in sent]
     heard = [
         stream if mine else _silent(stream)
         for stream, mine in zip(every, alone, strict=True)
         if mine or stream.media == "audio"
     ]
-    problem = MIXED if any(_mixes(told["party"], meant) for told in streams) else None
+    problem = MIXED if any(_mixes(party, meant) for party in sent) else None
     return heard if any(stream.index >= 0 for stream in heard) else (), problem
 
 

@@ -120,6 +120,7 @@ class Stream:
             "label": self.label,
             "party": owner.party,
             "inferred": owner.inferred,
+            "earlier": list(owner.earlier),
             "media": self.line.media,
             "codec": document.codec(self.line.formats),
             "srtp": self.line.protection,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from admin_api import schemas
+from admin_api.subject import senders
 from admin_api.users import shown as user_shown
 from storage.calls import CallRow
 from storage.claims import known_as
@@ -140,7 +141,7 @@ def _party(party: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stream(stream: Mapping[str, Any], mine: Collection[int]) -> dict[str, Any]:
-    return {"media": stream.get("media"), "codec": stream.get("codec"), "of": _whose(stream.get("party"), mine)}
+    return {"media": stream.get("media"), "codec": stream.get("codec"), "of": _whose(senders(stream), mine)}
 
 
 def _whose(party: object, mine: Collection[int]) -> str:

@@ -9,7 +9,7 @@ conclusions and marked as inferred. The order of m= lines alone proves nothing: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sip.tracks import Track
 
@@ -27,6 +27,8 @@ class Owner:
     """Concluded, not said."""
     rule: int = 0
     """Number of the rule that applied, 0 if none did."""
+    earlier: tuple[int, ...] = ()
+    """Others who were said to be heard in it before."""
 
     @property
     def party(self) -> int | list[int] | None:
@@ -59,9 +61,9 @@ def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
         owner = _of_tracks(tracks, scene, concluded)
         if not owner.parties and line in scene.lines:
             owner = Owner(scene.lines[line], False, HEADER)
-        owners.append(
-            Owner(owner.parties, True, owner.rule) if guessed and owner.parties and owner.rule != HEADER else owner
-        )
+        if guessed and owner.parties and owner.rule != HEADER:
+            owner = replace(owner, inferred=True)
+        owners.append(replace(owner, earlier=_heard(labels[line], tracks, scene, owner.parties)))
     return tuple(owners)
 
 
@@ -108,6 +110,12 @@ def _of_tracks(tracks: Sequence[Track], scene: Scene, concluded: Mapping[int, Ow
         if earlier:
             return Owner(earlier, False, LAST)
     return Owner()
+
+
+def _heard(label: str | None, tracks: Sequence[Track], scene: Scene, now: tuple[int, ...]) -> tuple[int, ...]:
+    """Give everybody else who was heard in a line: in its streams, and in earlier ones of its label."""
+    past = [track for track in scene.tracks if label is not None and track.label == label]
+    return tuple(dict.fromkeys(who for track in (*past, *tracks) for who in track.heard if who not in now))
 
 
 def _earlier(track: Track, scene: Scene) -> tuple[int, ...]:

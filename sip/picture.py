@@ -25,6 +25,7 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -100,8 +101,12 @@ class Picture:
     def owners(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
         """Find the owner of each m= line as indices into `parties`; `labels` are those of all lines in order."""
         index = {position: i for i, position in enumerate(self._people.visible())}
+
+        def shown(positions: Sequence[int]) -> tuple[int, ...]:
+            return tuple(sorted(index[who] for who in positions if who in index))
+
         return tuple(
-            Owner(tuple(sorted(index[who] for who in owner.parties if who in index)), owner.inferred, owner.rule)
+            replace(owner, parties=shown(owner.parties), earlier=shown(owner.earlier))
             for owner in assign(labels, self._scene())
         )
 

@@ -19,7 +19,7 @@ MAX_LINKS = 512
 class Track:
     """What is known of one stream of the metadata."""
 
-    __slots__ = ("current", "id", "label", "live", "mixed", "owners", "rule")
+    __slots__ = ("current", "heard", "id", "label", "live", "mixed", "owners", "rule")
 
     def __init__(self, stream: str, label: str | None, mixed: bool) -> None:
         self.id = stream
@@ -34,6 +34,8 @@ class Track:
         """Somebody sends it now, by the metadata."""
         self.owners: tuple[int, ...] = ()
         """The last non-empty set of senders, as positions of people."""
+        self.heard: tuple[int, ...] = ()
+        """Everybody who was ever said to send it: after a transfer another voice is in it than at first."""
         self.rule = 0
         """Rule 1 or 2 by which they became owners."""
 
@@ -132,11 +134,15 @@ class Tracks:
             track.live = bool(now)
             if now:
                 track.owners, track.rule = tuple(dict.fromkeys(staying or now)), rule
+                if not set(track.heard).issuperset(now):
+                    track.heard = tuple(dict.fromkeys((*track.heard, *now)))
 
     def to_state(self) -> dict[str, Any]:
         """Give everything as a dict fit for JSON."""
         return {
-            "tracks": [[t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule] for t in self._tracks],
+            "tracks": [
+                [t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule, list(t.heard)] for t in self._tracks
+            ],
             "links": {participant: [list(send), inside] for participant, (send, inside) in self._links.items()},
         }
 
@@ -144,9 +150,10 @@ class Tracks:
     def from_state(cls, state: dict[str, Any]) -> Tracks:
         """Take back what `to_state` gave."""
         tracks = cls()
-        for stream, label, mixed, current, live, owners, rule in state["tracks"]:
+        for stream, label, mixed, current, live, owners, rule, *heard in state["tracks"]:
             track = Track(stream, label, mixed)
             track.current, track.live, track.owners, track.rule = current, live, tuple(owners), rule
+            track.heard = tuple(heard[0]) if heard else track.owners
             tracks._tracks.append(track)
         tracks._links = {participant: (tuple(send), inside) for participant, (send, inside) in state["links"].items()}
         return tracks

@@ -207,7 +207,8 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
 def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
     """Return what a user was known by before, once it is this person."""
     still = set(_said(person))
-    lost = [Former(*said, now, user.began(*said)) for said in _said(user.person) if said not in still]
+    end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # until then the directory said so
+    lost = [Former(*said, end, user.began(*said)) for said in _said(user.person) if said not in still]
     return (*user.former, *lost)[-MAX_FORMER:]
 
 

@@ -141,11 +141,17 @@ class Users(Drawer):
             raise Mapped("the directory still has this user", "take the user out of the directory first")
         if await self.calls_of(user, 1):
             raise Referred("recordings refer to this user", "the user can be deleted once they are gone")
-        if told is not None:
-            await told()
-        await asyncio.to_thread(self._keys.cut, user.leaf)
+        mine = sa.and_(users.c.id == id, users.c.leaf == user.leaf)
         async with self._database.writing() as connection:
-            await connection.execute(users.delete().where(users.c.id == id, users.c.leaf == user.leaf))
+            state = await connection.scalar(sa.select(users.c.state).where(mine).with_for_update())
+            if state is None:
+                return False
+            if state == UserState.ACTIVE.value:  # the directory took the user back a moment ago
+                raise Mapped("the directory still has this user", "take the user out of the directory first")
+            if told is not None:
+                await told()
+            await asyncio.to_thread(self._keys.cut, user.leaf)
+            await connection.execute(users.delete().where(mine))
             await outstanding.mark(connection, [id])  # whoever knows who was who forgets the user
         await self._database.scrub()
         return True
@@ -239,17 +245,11 @@ class Users(Drawer):
         async with self._database.writing() as connection:
             await self._sweep(connection, [self._key(plan.source, person) for person in plan.added])
             told_of = [await self._add(connection, plan, person, now) for person in plan.added]
-            for user, person in plan.changed:
-                former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
-                sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
-                state = {"state": UserState.ACTIVE.value, "unmapped_at": None}
-                key = self._key(plan.source, person)  # another one if the source is told apart by what changed
-                values = {**state, "source_key": key, "updated_at": to_micros(now), "sealed": sealed}
-                await connection.execute(users.update().where(users.c.id == user.id).values(**values))
+            told_of += [await self._change(connection, plan, user, person, now) for user, person in plan.changed]
             for user in plan.unmapped:
                 gone = {"state": UserState.INACTIVE.value, "unmapped_at": to_micros(now), "updated_at": to_micros(now)}
                 await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
-            told_of += [user.id for user, _ in plan.changed] + [user.id for user in plan.unmapped]
+            told_of += [user.id for user in plan.unmapped]
             await outstanding.mark(connection, told_of)
             for start in range(0, len(told_of), BATCH):
                 await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
@@ -268,6 +268,20 @@ class Users(Drawer):
         }
         await connection.execute(users.insert(), values)
         return id
+
+    async def _change(self, connection: AsyncConnection, plan: Plan, user: User, person: Person, now: datetime) -> str:
+        """Write what a user is now; one who was deleted since the plan was made is a new user."""
+        former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
+        key = self._key(plan.source, person)  # another one if the source is told apart by what changed
+        values = {"state": UserState.ACTIVE.value, "unmapped_at": None, "source_key": key, "updated_at": to_micros(now)}
+        try:
+            sealed = papers.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
+        except Forgotten:
+            await self._sweep(connection, [key])
+            return await self._add(connection, plan, person, now)
+        mine = sa.and_(users.c.id == user.id, users.c.leaf == user.leaf)
+        changed = await connection.execute(users.update().where(mine).values(**values, sealed=sealed))
+        return user.id if changed.rowcount else await self._add(connection, plan, person, now)
 
     async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
         """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""

@@ -41,7 +41,7 @@ __all__ = ["NewPart", "OpenPart", "PartRef", "Vault"]
 # Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
 MAX_HOLE = 2
 # Folders that files are unlinked in at once: on a busy disk each unlink waits for the journal of the file system, and
-# those of one folder for each other. 40,000 files in ten folders: 44 to 75 s one by one, 6 to 14 s by 4, 3 to 5 s by 10.
+# those of one folder for each other. 40,000 files in ten folders: 44 to 75 s one by one, 3 to 5 s by ten threads.
 UNLINKERS = 8
 
 

@@ -69,7 +69,8 @@ class Api:
 
     async def stream(self, path: str, query: Query = (), *, again: bool = False) -> Response:
         """Ask for media or a file and hand the answer on, ranges included; a refusal is a problem document."""
-        return await self._response("GET", path, query, None, again=again)
+        method = "HEAD" if self._request.method == "HEAD" else "GET"
+        return await self._response(method, path, query, None, again=again)
 
     async def _ask(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from admin_api import shelf
 from admin_api.app import create_app
 from admin_api.front import Front
 from admin_api.gate import Gate
@@ -264,6 +265,12 @@ class Service:
             await asyncio.wait(self._tasks)
         await self.customers.close()
         await asyncio.get_running_loop().shutdown_default_executor()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no rendered file for later, so that each test hears its own sound."""
+    monkeypatch.setattr(shelf, "SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

@@ -54,8 +54,16 @@ def test_a_body_beyond_the_limit():
     assert raised.value.status == 413
 
 
-def test_a_body_that_never_ends(monkeypatch):
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.01)
+def test_a_body_that_never_ends():
     with pytest.raises(Problem) as raised:
-        asyncio.run(bodies.body(request(b"x", ends=False)))
+        asyncio.run(bodies.body(request(b"x", ends=False), seconds=0.01))
+    assert raised.value.status == 408
+
+
+def test_a_client_that_breaks_off_is_refused_like_a_slow_one():
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(Problem) as raised:
+        asyncio.run(bodies.body(Request({"type": "http", "method": "POST", "headers": []}, receive)))
     assert raised.value.status == 408

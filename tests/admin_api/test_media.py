@@ -28,12 +28,6 @@ def _closed(service):
     return True
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """Keep nothing for later, so that each test hears its own sound."""
-    monkeypatch.setattr(shelf, "SECONDS", 0)
-
-
 @pytest.fixture
 def path(service):
     return f"/calls/{service.ids['acme'][0]}/media"

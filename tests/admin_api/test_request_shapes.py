@@ -55,6 +55,7 @@ def test_a_closed_case_counts_what_its_record_says():
     [
         (NOTED, EXPORT, "running"),
         (DONE, replace(EXPORT, state=ExportState.DONE), "done"),
+        (NOTED, replace(EXPORT, state=ExportState.DONE), "running"),
         (DONE, None, "gone"),
         ({**NOTED, "state": "failed", "problem": "No room."}, replace(EXPORT, state=ExportState.FAILED), "failed"),
         ({**NOTED, "state": "cancelled"}, None, "cancelled"),
@@ -92,6 +93,9 @@ def test_where_several_may_be_the_person_somebody_has_to_say_which():
     assert request_shapes.selected(undecided) == {"in": 2, "out": 0, "undecided": 1}
 
 
-@pytest.mark.parametrize(("streams", "apart"), [([], True), ([{"party": 1}], True), ([{"party": None}], False)])
+@pytest.mark.parametrize(
+    ("streams", "apart"),
+    [([], True), ([{"party": 1}], True), ([{"party": None}], False), ([{"party": 1, "earlier": [0]}], False)],
+)
 def test_separable(streams, apart):
     assert request_shapes.separable(streams) is apart

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.subject import Subject
+from admin_api.subject import Subject, senders
 from storage import identity
 
 ADA = {"name": "Ada Müller", "number": "+4930123456", "uri": "sip:+4930123456@x.example"}
@@ -41,3 +41,20 @@ def test_the_short_cut_never_differs_from_looking_closely(key: str, value: str) 
     asked = identity.asked("+4930123456", "DE", exact=True)
     forms = identity.stored({key: value}, "DE")
     assert bool(Subject("+4930123456", "DE").of([{key: value}])) == any(needle.meets(forms) for needle in asked)
+
+
+@pytest.mark.parametrize(
+    ("stream", "heard"),
+    [
+        ({"party": 0}, 0),
+        ({"party": [0, 1]}, [0, 1]),
+        ({"party": None}, None),
+        ({}, None),
+        ({"party": 0, "inferred": False, "earlier": []}, 0),
+        ({"party": 0, "inferred": True}, None),
+        ({"party": 2, "earlier": [1]}, [2, 1]),
+        ({"party": [0, 1], "earlier": [2]}, [0, 1, 2]),
+    ],
+)
+def test_who_is_heard_in_a_stream(stream: dict[str, object], heard: object) -> None:
+    assert senders(stream) == heard

@@ -116,6 +116,7 @@ def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
     return ZipFile(plain)
 
 
+@pytest.mark.timeout(240)  # half a minute on an idle machine, but a busy one must not break it
 def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
     place(one)
     admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")

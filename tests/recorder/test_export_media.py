@@ -102,6 +102,14 @@ def test_a_mixture_is_left_out_and_said() -> None:
     assert chosen({}, Subject("Mira", "DE").of) == ((), None)
 
 
+@pytest.mark.parametrize("doubt", [{"inferred": True}, {"earlier": [0]}])
+def test_a_stream_that_may_hold_another_voice_is_silent_and_said(doubt: dict[str, object]) -> None:
+    """A conclusion that nobody stated, and a line that went from one person to another by a transfer."""
+    call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], **doubt}]}
+    mine, problem = chosen(call, lambda parties: [1])
+    assert mine == () and problem is not None and "cannot be separated" in problem
+
+
 def test_a_mixture_beside_a_stream_of_ones_own_is_silent_and_said() -> None:
     call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], "party": [0, 1]}]}
     mine, problem = chosen(call, lambda parties: [0])

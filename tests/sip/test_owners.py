@@ -101,3 +101,10 @@ def test_two_streams_of_one_label_are_one_mixed_line():
 
 def test_owners_as_the_outside_sees_them():
     assert [Owner().party, Owner((3,)).party, Owner((0, 2)).party] == [None, 3, [0, 2]]
+
+
+def test_who_was_heard_in_a_line_before():
+    same, older, newer = track("1", (1,), 1, live=True), track("2", (1,), current=False), track("2", (2,), 1, live=True)
+    same.heard, older.heard, newer.heard = (0, 1), (1,), (2,)
+    found = assign(["1", "2", None], scene(same, older, newer))
+    assert [(owner.parties, owner.earlier) for owner in found] == [((1,), (0,)), ((2,), (1,)), ((), ())]

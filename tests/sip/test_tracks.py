@@ -143,3 +143,14 @@ def test_the_state_comes_back_from_json():
     assert again.to_state() == tracks.to_state()
     apply(again, snapshot=False, stream_links=(StreamLink("a", (), ()),))
     assert again.holding("1")
+
+
+def test_everybody_who_was_heard_in_a_stream_is_remembered():
+    """A transfer: the line stays, and another person speaks on it."""
+    tracks = recorded()
+    apply(tracks, snapshot=False, stream_links=(StreamLink("b", (), ("s2",)), StreamLink("a", ("s1", "s2"), ())))
+    assert [(track.owners, track.heard) for track in tracks] == [((0,), (0,)), ((0,), (1, 0))]
+    again = Tracks.from_state(json.loads(json.dumps(tracks.to_state())))
+    assert [track.heard for track in again] == [(0,), (1, 0)]
+    of_before = [entry[:7] for entry in tracks.to_state()["tracks"]]
+    assert [track.heard for track in Tracks.from_state({"tracks": of_before, "links": {}})] == [(0,), (0,)]

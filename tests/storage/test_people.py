@@ -104,6 +104,13 @@ def test_what_comes_back_has_two_times() -> None:
     ]
 
 
+def test_what_was_given_up_by_leaving_ended_then_whoever_comes_back_later() -> None:
+    """The number may have been passed on in between."""
+    back = Person(email="Mira@X.example", numbers=("+499",))
+    former = former_of(user(MIRA, unmapped=micros(4)), back, MAY.at)
+    assert {each.until for each in former} == {"2026-04-01T00:00:00.000000Z"}
+
+
 def test_who_left_is_known_by_nothing_any_more() -> None:
     assert {each.until for each in user(MIRA, unmapped=micros(4)).identities} == {micros(4)}
 

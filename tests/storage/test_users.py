@@ -1,5 +1,7 @@
 """A user is mapped, unmapped, deletable, gone: and what it was known by is never lost before."""
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,10 @@ async def synced(acme: Customer, *people: Person, whole: bool = True) -> Plan:
     plan = await acme.users.plan(people, "csv", whole=whole)
     await acme.users.carry_out(plan)
     return plan
+
+
+async def untold() -> None:
+    """Write nothing down."""
 
 
 async def by_name(acme: Customer) -> dict[str, User]:
@@ -96,6 +102,51 @@ def test_a_user_goes_only_when_directory_and_recordings_let_go(tmp_path: Path) -
         assert await acme.users.delete(user.id)
         assert await acme.users.get(user.id) is None and not acme.keys.keeps(user.leaf)
         assert not await acme.users.delete(user.id) and await acme.users.unmap(user.id) is None
+
+    story(tmp_path, tell)
+
+
+def test_who_is_taken_back_in_the_moment_of_the_deletion_is_not_lost(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await synced(acme, MIRA)
+        user = (await by_name(acme))["Mira"]
+        await acme.users.unmap(user.id)
+        plan = await acme.users.plan([MIRA], "csv", whole=True)
+        back = asyncio.Event()
+
+        async def take_back() -> None:
+            await acme.users.carry_out(plan)
+            back.set()
+
+        tasks = []
+
+        async def told() -> None:
+            tasks.append(asyncio.create_task(take_back()))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(back.wait(), 0.2)
+
+        assert await acme.users.delete(user.id, told)
+        await asyncio.gather(*tasks)
+        again = (await by_name(acme))["Mira"]
+        assert (again.person, again.state) == (MIRA, UserState.ACTIVE) and again.id != user.id
+        assert not acme.keys.keeps(user.leaf) and acme.keys.keeps(again.leaf)
+        assert (await synced(acme, MIRA)).same == 1
+
+    story(tmp_path, tell)
+
+
+def test_who_is_taken_back_before_the_deletion_stays(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await synced(acme, MIRA)
+        user = (await by_name(acme))["Mira"]
+        await acme.users.unmap(user.id)
+        plan = await acme.users.plan([MIRA], "csv", whole=True)
+        found = await asyncio.gather(
+            acme.users.carry_out(plan), acme.users.delete(user.id, untold), return_exceptions=True
+        )
+        kept = (await by_name(acme))["Mira"]
+        assert kept.state is UserState.ACTIVE and acme.keys.keeps(kept.leaf)
+        assert found[0] is None and (isinstance(found[1], Mapped) or kept.id != user.id)
 
     story(tmp_path, tell)
 

@@ -12,9 +12,10 @@ from admin_api.roles import Role
 
 @pytest.fixture
 def api(service):
-    def api(*roles, headers=(), customer="acme"):
+    def api(*roles, headers=(), customer="acme", method="GET"):
         scope = {
             "type": "http",
+            "method": method,
             "scheme": "https",
             "headers": list(headers),
             "client": ("192.0.2.7", 1),
@@ -66,9 +67,20 @@ def test_media_are_handed_on_with_ranges(service, api):
     assert response.headers["content-range"].startswith("bytes 0-9/")
 
 
+def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, api):
+    call = service.ids["acme"][1]
+    response = service.run(api(Role.LISTENER, method="HEAD").stream(f"/calls/{call}/media", {"format": "wav"}))
+
+    async def read():
+        return [chunk async for chunk in response.body_iterator]
+
+    assert int(response.headers["content-length"]) == len(service.sound)
+    assert service.run(read()) == []
+
+
 def test_a_failure_is_told_and_answered_as_over_the_network(service, api):
     service.desk.fault = RuntimeError("of the test")
-    response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][0]}/media"))
+    response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][2]}/media"))
     assert response.status_code == 500
     assert [str(fault) for fault in service.faults] == ["of the test"]
     service.faults.clear()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import time
+
 import pytest
 
 from admin_api.limits import Limiter, Rate
@@ -60,3 +64,29 @@ def test_a_session_has_a_rate_like_a_token(browse, service, monkeypatch):
 def test_another_method_is_told_which_one_there_is(browse):
     answer = browse(Role.ADMIN).get("/account/password")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_a_client_that_breaks_off_in_the_middle_of_a_form_is_no_fault(service):
+    """Strangers could fill the log with faults."""
+    head = b"POST /sign-out HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 100\r\n\r\nab"
+    with (
+        socket.create_connection(("127.0.0.1", service.port)) as plain,
+        service.client_context.wrap_socket(plain, server_hostname="127.0.0.1") as stranger,
+    ):
+        stranger.sendall(head)
+        until(lambda: service.run(requests_under_way()))
+    assert service.client.get("/healthz").status_code == 200
+    until(lambda: not service.run(requests_under_way()))
+    assert service.faults == []
+
+
+async def requests_under_way():
+    return [task for task in asyncio.all_tasks() if "run_asgi" in repr(task)]
+
+
+def until(there):
+    for _ in range(200):
+        if there():
+            return
+        time.sleep(0.05)
+    pytest.fail("it took too long")
