@@ -118,7 +118,7 @@ class SubjectReport:
         """Write every file: media first, since the tables say what became of them."""
         ids = list(case.selection.inside)
         user = await self._customer.users.get(case.asked.user) if case.asked and case.asked.user else None
-        fit = await self._customer.exports.admit(self._export.id, ids)
+        fit = await self._customer.exports.admit(self._export.id, [*ids, *([user.id] if user else [])])
         policy, stored = await self._customer.rules.policy(), await self._customer.rules.get()
         for number, id in enumerate(ids):
             if self._asked.media is not None or number % LOOK == 0:
@@ -181,12 +181,12 @@ class SubjectReport:
 
     async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
         """Find out in the audit log who has looked at calls and user, exports that hold them included."""
-        of: dict[str, set[str]] = {row.id: {row.id} for row in self._rows}
-        if user is not None:
-            of[user.id] = {user.id}
-        for export, calls in (await self._customer.exports.holding([row.id for row in self._rows])).items():
-            if export != self._export.id:
-                of[export] = calls
+        held = self._customer.exports
+        of = {id: {id} for id in (*(row.id for row in self._rows), *([user.id] if user is not None else []))}
+        for export, objects in (await held.holding(of)).items():
+            made = await held.get(export)
+            if made is not None and made.case != self._export.case:  # reports are fetched by the id of their request
+                of.setdefault(made.case or export, set()).update(objects)
         entries = await asyncio.to_thread(self._customer.audit.about, of)
         return seen(entries, of)
 

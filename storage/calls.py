@@ -209,23 +209,30 @@ class Calls:
 
         Looking for the tokens of some calls goes through those of the whole day.
         """
-        leaf = await self.index_leaf(day)
-        try:
-            if leaf is not None:
-                self._keys.secret(leaf, LABEL_INDEX)
-            return False
-        except Forgotten:
-            pass
-        asked = sa.select(days.c.calls).where(days.c.day == day)
+        asked = sa.select(days.c.leaf, days.c.calls).where(days.c.day == day)
         async with self._database.reading() as connection:
-            pieces = int(await connection.scalar(asked) or 0) // PIECE + 1
+            found = (await connection.execute(asked)).first()
+        if found is None or not self._cut(found.leaf):
+            return False
+        pieces = found.calls // PIECE + 1
         for piece in range(pieces):  # each in a transaction of its own: others want to write too
             last = -(1 << 63) + ((piece + 1) << 64) // pieces - 1
             async with self._database.writing() as connection:
+                found = (await connection.execute(asked.with_for_update())).first()
+                if found is not None and not self._cut(found.leaf):
+                    return False  # somebody put a call and made all tokens of the day anew
                 await connection.execute(
                     call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
                 )
         return True
+
+    def _cut(self, leaf: int) -> bool:
+        """Say whether the index key of a day was forgotten."""
+        try:
+            self._keys.secret(leaf, LABEL_INDEX)
+        except Forgotten:
+            return True
+        return False
 
     async def index_leaf(self, day: int) -> int | None:
         """Return the leaf whose secret makes the tokens of a day: what an erasure cuts beside the call's own."""

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import caserecords, papers
+from storage.database import writer
 from storage.erasure import Erasures
 from storage.erasurerows import Erasure
 from storage.errors import StorageError
@@ -172,10 +173,7 @@ class Requests(Drawer):
             await self._write(connection, replace(case, noted=noted))
 
     async def erase(self, id: str, *, reason: str, by: str, approval: bool, told: Told = untold) -> Erasure:
-        """File the erasure of what is selected; raises NoCase, WrongState, Nothing, and as Erasures.file.
-
-        A crash in between leaves an erasure that the case does not name; asking again ends as it should.
-        """
+        """File the erasure of what is selected, once; raises NoCase, WrongState, Nothing, and as Erasures.file."""
         case = await self.get(id)
         if case is None:
             raise NoCase("there is no such request")
@@ -183,11 +181,18 @@ class Requests(Drawer):
             raise WrongState(case.state)
         if not case.selection.inside:
             raise Nothing("no call is selected")
-        erasure = await self._erasures.file(
-            calls=list(case.selection.inside), reason=reason, by=by, approval=approval, told=told
+
+        async def beside(erasure: str) -> None:
+            """Name it in the case, in its transaction: of two who ask at once only one files an erasure."""
+            connection = writer()
+            if connection is None:
+                raise StorageError("an erasure is told of outside its transaction")
+            await self._move(connection, id, Step.ERASE, lambda case: replace(case, erasure=erasure), untold)
+            await told(erasure)
+
+        return await self._erasures.file(
+            calls=list(case.selection.inside), reason=reason, by=by, approval=approval, told=beside
         )
-        await self._step(id, Step.ERASE, lambda case: replace(case, erasure=erasure.id), untold)
-        return erasure
 
     async def close(self, id: str, step: Step, ground: str | None = None, *, by: str, told: Told = untold) -> Case:
         """End a request: sign what was done, and forget whom it was about. Raises NoCase, WrongState."""

@@ -34,7 +34,7 @@ from storage.journal import BATCH, Cabinet, Drawer
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
 from storage.people import Change, Former, Person, Since, User, UserState, former_of, later_of, shown, told
-from storage.tables import directories, users
+from storage.tables import directories, export_calls, exports, users
 from storage.userplan import Plan
 
 __all__ = ["Former", "Mapped", "Person", "Plan", "Referred", "User", "UserState", "Users"]
@@ -150,7 +150,10 @@ class Users(Drawer):
                 raise Mapped("the directory still has this user", "take the user out of the directory first")
             if told is not None:
                 await told()
-            await asyncio.to_thread(self._keys.cut, user.leaf)
+            holding = exports.join(export_calls, export_calls.c.export == exports.c.id)
+            held = sa.select(exports.c.leaf).select_from(holding).where(export_calls.c.call == id)
+            leaves = [leaf for leaf in await connection.scalars(held) if self._keys.keeps(leaf)]
+            await asyncio.to_thread(self._keys.cut, user.leaf, *leaves)  # reports that have the user's record go too
             await connection.execute(users.delete().where(mine))
             await outstanding.mark(connection, [id])  # whoever knows who was who forgets the user
         await self._database.scrub()

@@ -143,6 +143,17 @@ def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
     assert (track.foreign, track.packets) == (10, 5)
 
 
+def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() -> None:
+    track, out = track_of(srtp=False, pure=False), []
+    track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
+    assert track.latched == (bytes((192, 0, 2, 1)), 4000)
+    assert track.change(replace(track.spec, source=("198.51.100.9", 5000)), FIRST_ARRIVAL, out)
+    assert track.latched is None
+    track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5), 5, out)
+    track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9), port=5002), 5, out)
+    assert (track.packets, track.foreign, track.latched) == (10, 5, (bytes((198, 51, 100, 9)), 5002))
+
+
 def test_a_stream_joined_after_many_wraps_is_found() -> None:
     """Duty C10."""
     track, out = track_of(srtp=True, pure=False), []

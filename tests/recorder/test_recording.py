@@ -56,6 +56,12 @@ class TestTheBeginning:
         assert "a=label:1" in answer
         assert "QUFB" not in answer  # the offer's key, which begins with "AAA"
 
+    def test_an_answered_offer_is_kept_in_the_control_part_and_not_in_memory(self) -> None:
+        """Half a KB of each of thousands of calls."""
+        one = begun()
+        assert (one.agreement.offer_sdp, one._before, one._answer_token) == (b"", recording()._before, None)
+        assert one._before is recording()._before
+
     def test_the_signalling_is_kept_sealed_with_the_call(self) -> None:
         """Duties R34, S30."""
         one = recording()

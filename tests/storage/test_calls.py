@@ -241,6 +241,41 @@ def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
     tell(story)
 
 
+class Watched:
+    """Keys that say when somebody finds one forgotten."""
+
+    def __init__(self, keys: CustomerKeys) -> None:
+        self._keys = keys
+        self.missed = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._keys, name)
+
+    def secret(self, leaf: int, label: str) -> bytes:
+        try:
+            return self._keys.secret(leaf, label)
+        except Forgotten:
+            self.missed.set()
+            raise
+
+
+def test_tokens_that_were_made_anew_meanwhile_stay(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        gone, stays, late = (call(keys, second=n) for n in range(3))
+        await put(calls, gone, stays)
+        keys.cut(gone.leaf, await calls.index_leaf(DAY) or 0)
+        watched = Watched(keys)
+        async with asyncio.TaskGroup() as tasks, database.writing():
+            tasks.create_task(put(calls, late))
+            await asyncio.sleep(0)
+            removal = tasks.create_task(Calls(database, watched, "DE").remove_tokens(DAY))
+            await watched.missed.wait()
+        assert not removal.result()
+        assert {row.id for row in (await calls.find(Query(party="Mira"))).items} == {stays.id, late.id}
+
+    tell(story)
+
+
 def test_a_big_day_is_indexed_page_by_page_and_away_from_the_loop(
     tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """A request from the letter to what stays of it: whose name it was is gone, what was handed over is not."""
 
+import asyncio
 import json
 
 import pytest
@@ -151,6 +152,30 @@ def test_steps_out_of_turn(tmp_path):
                 await step
         with pytest.raises(NoCase):
             await acme.requests.select(NOBODY, Selection(), by="paula")
+
+    story(tmp_path, tell)
+
+
+def test_two_who_ask_at_once_file_one_erasure(tmp_path):
+    async def tell(house, acme):
+        row = await record(acme)
+        case = await filed(acme, Kind.ERASURE)
+        await acme.requests.select(case.id, Selection({row.id: (0,)}), by="paula")
+        await permit(acme)
+        asked = [acme.requests.erase(case.id, reason="x", by=by, approval=True) for by in ("paula", "pia")]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert sorted(type(each).__name__ for each in found) == ["Erasure", "WrongState"]
+        (filed_one,) = await acme.erasures.open()
+        assert (await acme.requests.get(case.id)).erasure == filed_one.id
+
+        async def unwritten(_):
+            raise ValueError("the audit log cannot be written")
+
+        other = await filed(acme, Kind.ERASURE)
+        await acme.requests.select(other.id, Selection({row.id: (0,)}), by="paula")
+        with pytest.raises(ValueError):
+            await acme.requests.erase(other.id, reason="x", by="paula", approval=True, told=unwritten)
+        assert (await acme.requests.get(other.id)).state is State.CONFIRMED and len(await acme.erasures.open()) == 1
 
     story(tmp_path, tell)
 

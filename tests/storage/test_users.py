@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.customers import Customer
+from storage.exports import Request
 from storage.people import Person, UserState
 from storage.tables import users as table
 from storage.users import Mapped, Plan, Referred, User
@@ -102,6 +103,21 @@ def test_a_user_goes_only_when_directory_and_recordings_let_go(tmp_path: Path) -
         assert await acme.users.delete(user.id)
         assert await acme.users.get(user.id) is None and not acme.keys.keeps(user.leaf)
         assert not await acme.users.delete(user.id) and await acme.users.unmap(user.id) is None
+
+    story(tmp_path, tell)
+
+
+def test_reports_with_a_user_go_with_the_user(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await synced(acme, MIRA)
+        user = (await by_name(acme))["Mira"]
+        wanted = Request("json", ("id",), "x", calls=())
+        mine, other = await acme.exports.file(wanted, "paula"), await acme.exports.file(wanted, "paula")
+        await acme.exports.admit(mine.id, [user.id])
+        await acme.users.unmap(user.id)
+        assert await acme.users.delete(user.id)
+        assert await acme.exports.get(mine.id) is None and await acme.exports.get(other.id) == other
+        assert await acme.exports.tidy() == 1
 
     story(tmp_path, tell)
 
