@@ -201,9 +201,10 @@ class Track:
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source = self._source(ssrc, sequence, arrival)
         extended = source.extend(sequence)
+        anew = self.keyring is None and self._begins_anew(source, extended, timestamp, arrival)
         if arrival - self.last_arrival > holes.QUIET or self.unsettled:
-            holes.broken(self, source if source.known else None, timestamp, arrival)
-        if self.keyring is None and self._begins_anew(source, extended, timestamp, arrival):
+            holes.broken(self, source if source.known and not anew else None, timestamp, arrival)
+        if anew:
             if source.arrival < self.resumed_at:
                 holes.note_time(self, source, arrival, Reason.RESTART)
             extended = source.restart(sequence)

@@ -93,7 +93,8 @@ def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool
     elif found["ok"] and "request" in found:
         print(f"Genuine: request {found['request']} of {found['customer']}, {found['outcome']} {found['closed_at']}.")
     elif found["ok"]:
-        print(f"Genuine: {found['calls']} calls of {found['customer']}, erased {found['done_at']}.")
+        calls = f"{found['calls']} call{'' if found['calls'] == 1 else 's'}"
+        print(f"Genuine: {calls} of {found['customer']}, erased {found['done_at']}.")
     else:
         print(f"Not genuine: {found['fault']}.")
     return 0 if found["ok"] else 1

@@ -203,6 +203,7 @@ class Indexer:
     async def _put(self, name: str, batch: list[_Waiting]) -> None:
         """Write some calls, finished ones with the end of their time as the rules say now."""
         customer = self._customers[name]
+        await customer.correlation.notice()
         made = [customer.correlation.applied(*w.entry) for w in batch]
         policy = await customer.rules.policy() if any(row.ended_at for row, _ in made) else None
         rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]

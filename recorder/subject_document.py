@@ -31,6 +31,7 @@ SEEN: Mapping[str, str] = {
     "user.view": "viewed",
     "user.export": "exported",
     "export.file": "exported",
+    "request.report_file": "exported",
 }
 """Acts of the audit log that show somebody's data to somebody, and what a person is told of them."""
 

@@ -92,6 +92,7 @@ class SubjectReport:
         self._rows: list[CallRow] = []
         self._calls: list[dict[str, Any]] = []
         self._added: list[Added] = []
+        self._mine: dict[str, Sequence[int]] = {}  # the parties of each call that are the person
 
     async def run(self) -> tuple[int, int, dict[str, Any]]:
         """Write the file; return how many calls it holds, its bytes, and what is to be noted. Raises Gone, NoSpace."""
@@ -125,7 +126,7 @@ class SubjectReport:
                 await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
             row = await self._customer.calls.get(id) if id in fit else None
             if row is not None:
-                parties = case.selection.inside[id]
+                parties = self._mine[id] = await self._chosen(case, row)
                 forms = identity.stored_of(row.details.get("parties") or (), self._customer.settings.country)
                 decision = decide(subject(row, forms, held=row.hold), policy, self._customer.now())
                 told = await self._told(archive, row, parties, decision)
@@ -134,6 +135,17 @@ class SubjectReport:
                 because(self._calls[-1], decision, stored)
             self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
         await self._tables(archive, case, user)
+
+    async def _chosen(self, case: Case, row: CallRow) -> Sequence[int]:
+        """Return the parties that were confirmed; of a call that was live then only those who are still the person.
+
+        A client that replaces a placeholder by somebody real moves the numbers of those who come after it.
+        """
+        parties = case.selection.inside[row.id]
+        if case.asked is None or (row.ended_at is not None and row.ended_at <= case.created_at):
+            return parties
+        now = await self._customer.candidates.parties(case.asked, row)
+        return tuple(number for number in parties if number in now)
 
     async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
         """Find what is known of a call beside its row, and write its files."""
@@ -199,7 +211,7 @@ class SubjectReport:
             with self._tools.scratch.folder() as room, os.fdopen(os.dup(out), "w+b") as file:
                 table = spreadsheet.XlsxTable(file, (*names, _FILE), room)
                 for row, told in zip(self._rows, self._calls, strict=True):
-                    values = columns.values(chosen, schemas.call(row, None), case.selection.inside[row.id])
+                    values = columns.values(chosen, schemas.call(row, None), self._mine[row.id])
                     table.add([[*values, told["media"]["file"]]])
                 table.close()
             archive.add("calls.xlsx", out, packed=False)

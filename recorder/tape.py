@@ -177,7 +177,7 @@ class Tape:
 
     def _forgive(self, begin: int, end: int) -> None:
         for lanes in self.lanes.values():
-            if not lanes.track.spec.held:
+            if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
                 holes.forgive(lanes.track, begin, end)
         self._head = None
 
@@ -195,12 +195,15 @@ class Tape:
             self.handshakes.now = now
         if due or reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
+        emptied = True
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
             for _ in range(rounds):
                 if not self._round(region, group, now):
                     break
-        if self._pauses.items and self._pauses.forget(now):
+            else:
+                emptied = False
+        if emptied and self._pauses.items and self._pauses.forget(now):
             self._head = None
         if due:
             self._reports.send(self.lanes.values(), now)

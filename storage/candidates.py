@@ -76,6 +76,14 @@ class Candidates:
                 await self._add(found, batch, wanted, user, who)
         return sorted(found.values(), key=lambda each: Position.of(each.row), reverse=True)
 
+    async def parties(self, asked: Asked, row: CallRow) -> frozenset[int]:
+        """Return the numbers of the parties of a call that may be the person now."""
+        user = None if asked.user is None else await self._users.get(asked.user)
+        who = await self._who()
+        wanted = [self._known(claim, who) for claim in self._claims(asked, user)]
+        found = self._judged([row], wanted, user, who)
+        return frozenset(match.party for candidate in found for match in candidate.matches)
+
     async def _who(self) -> WhosWho:
         """Return who was who, as the users' rows say now."""
         await (self._correlation.refresh() if self._correlation.ready else self._correlation.load())

@@ -34,16 +34,16 @@ async def compact(journal: Journal, database: Database) -> bool:
         number = await mark(connection)
     try:
         await asyncio.to_thread(lambda: journal.draft(standing(journal, number)))
+        async with database.writing() as connection:
+            await alone(connection)
+            whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
+            if whole:  # no line is there whose transaction has not committed
+                await asyncio.to_thread(journal.swap, number)
+        return whole
     except SealBroken:
         return False  # `recorder verify` names it; nothing is thrown away beside a damaged line
-    async with database.writing() as connection:
-        await alone(connection)
-        whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
-        if whole:
-            await asyncio.to_thread(journal.swap, number)
-    if not whole:  # a line whose transaction has not committed
+    finally:
         await asyncio.to_thread(journal.abandon)
-    return whole
 
 
 def standing(journal: Journal, number: int) -> Iterator[bytes]:

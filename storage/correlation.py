@@ -1,6 +1,7 @@
 """Who took part in a call: its parties matched with the users of the directory, when it is written and afterwards.
 
     await correlation.load(pause)                   from the users' rows; nothing waits for it
+    await correlation.notice()                      before some calls are written
     row, forms = correlation.applied(row, forms)    what is written of a call; unmatched until `load` has ended
     changed = await correlation.settle(told, pause) looks at every call that something new may concern
 
@@ -77,6 +78,7 @@ class Correlation:
         self._day_keys = DayKeys(keys)
         self._who: WhosWho | None = None
         self._seen = 0  # number of the newest change of users that is in it
+        self._behind = False  # there are newer ones: another process may have looked at all calls for them already
 
     @property
     def ready(self) -> bool:
@@ -90,6 +92,16 @@ class Correlation:
 
     # --- calls that are written -------------------------------------------------------------------------------------
 
+    async def notice(self) -> None:
+        """Look whether users have changed: calls that are written before that is taken over are looked at again.
+
+        A synchronisation in another process looks at the calls that it finds, and those come after it. Raises
+        StorageError.
+        """
+        if self._who is not None:
+            async with self._database.reading() as connection:
+                self._behind = await outstanding.newest(connection) > self._seen
+
     def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
         """Return a call and its search forms with the users who took part, if that can be told yet."""
         if self._who is None:
@@ -97,7 +109,7 @@ class Correlation:
         parties = row.details.get("parties", ())
         told = participants.told(self._who, parties, row.started_at)
         details = {**row.details, "parties": told} if told else row.details
-        return replace(row, details=details, matched=True), participants.forms(forms, parties, told)
+        return replace(row, details=details, matched=not self._behind), participants.forms(forms, parties, told)
 
     def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
         """Return the parties of a call that began then with their users, as far as that can be told yet."""

@@ -129,7 +129,7 @@ class Requests(Drawer):
         if after is not None:
             where.append(sa.tuple_(requests.c.created_at, requests.c.id) < sa.tuple_(*map(sa.literal, after)))
         if state is not None:
-            where.append(requests.c.state == state.value)
+            where.append(_in_state(state))
         async with self._database.reading() as connection:
             found = await self._find(connection, *where, limit=limit + 1)
         last = found[limit - 1] if len(found) > limit else None
@@ -284,3 +284,13 @@ class Requests(Drawer):
             await self._write(connection, over)
         await self._database.scrub()
         return over
+
+
+def _in_state(state: State) -> sa.ColumnElement[bool]:
+    """Say which requests are shown in a state, as `_find` shows them: one that lost its report is confirmed."""
+    mine, lost = requests.c.state == state.value, exports.c.id.is_(None)
+    if state is State.REPORTING:
+        return sa.and_(mine, ~lost)
+    if state is State.CONFIRMED:
+        return sa.or_(mine, sa.and_(requests.c.state == State.REPORTING.value, lost))
+    return mine

@@ -131,4 +131,4 @@ def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
     if any(s.get("media") == "video" for s in streams):
         yield Mark("video")
     if call.get("hold"):
-        yield Mark("on hold", "hold")
+        yield Mark("legal hold", "hold")

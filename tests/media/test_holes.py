@@ -202,6 +202,12 @@ def test_numbers_tell_more_of_a_silence_than_the_time() -> None:
     assert heard.told == [(220, 20 * 1011, "loss")] and heard.gap_ms == 20 * SECOND
 
 
+def test_an_outage_in_which_the_numbers_go_half_round_is_missing_whatever_the_clock_says() -> None:
+    heard = Heard().expected()
+    heard.hear(10 + 40_000)
+    assert (heard.gap_ms, heard.reasons) == (20 * 39_999, {"no media"})
+
+
 def test_another_source_does_not_explain_a_silence() -> None:
     heard = Heard().expected()
     heard.hear(5, at=20 * SECOND, ssrc=9)

@@ -130,7 +130,7 @@ def test_a_receipt_is_proven_offline(place: Place, capsys: pytest.CaptureFixture
     path = place.folder / "receipt.json"
     path.write_text(json.dumps(receipt))
     assert place.run("audit", "verify", "--receipt", str(path)) == 0
-    assert "Genuine: 1 calls of acme" in capsys.readouterr().out
+    assert "Genuine: 1 call of acme" in capsys.readouterr().out
     for change in ({"calls": []}, {"customer": "beta"}):
         path.write_text(json.dumps({**receipt, **change}))
         assert place.run("audit", "verify", "--receipt", str(path), "--json") == 1

@@ -15,6 +15,7 @@ from recorder.correlation_job import CorrelationJob
 from recorder.directory_matching import matching
 from recorder.rows import forms_of
 from storage.callrows import CallRow, CallState
+from storage.correlation import Correlation
 from storage.customers import Customer
 from storage.database import DatabaseAway
 from storage.people import Person
@@ -73,6 +74,20 @@ def test_calls_of_before_are_looked_at_and_new_ones_at_once(tmp_path: Path) -> N
         assert await job.turn(acme, rest)
         assert (await party_of(acme, "00000001-2222-4333-8444-555555555555"))["user_id"] == mira
         assert (await indexed(one, acme, 2))["user_id"] == mira
+
+    story(tmp_path, tell)
+
+
+def test_a_call_between_a_synchronisation_elsewhere_and_our_hearing_of_it_is_looked_at(tmp_path: Path) -> None:
+    async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
+        await job.turn(acme, rest)
+        mira = await imported(acme, MIRA)
+        there = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+        await there.load()
+        await there.settle()
+        await indexed(one, acme, 1)
+        assert await job.turn(acme, rest)
+        assert (await party_of(acme, "00000001-2222-4333-8444-555555555555"))["user_id"] == mira
 
     story(tmp_path, tell)
 

@@ -71,6 +71,7 @@ def test_a_checkpoint_brings_it_back() -> None:
     again = Stream.from_state(json.loads(json.dumps(one.to_state())))
     assert again.to_state() == one.to_state()
     assert again.document(Owner()) == one.document(Owner())
+    assert one.document(Owner((2,), False, 1, (0, 1)))["earlier"] == [0, 1]
 
 
 def test_only_what_goes_on_is_planned_and_answered() -> None:

@@ -20,7 +20,7 @@ from recorder.export_job import ExportJob
 from recorder.subject_report import UNDECIDED
 from storage.agefile import parse
 from storage.audit_chain import Act
-from storage.callrows import CallRow
+from storage.callrows import CallRow, CallState
 from storage.customers import Customer
 from storage.exports import ExportState
 from storage.identity import stored_of
@@ -120,6 +120,25 @@ def test_others_are_named_if_the_administrator_asks_for_it(tmp_path: Path) -> No
         assert files[call["attachment_files"][0]["file"]] == b'["secret words"]'
         for name in ("report.html", "calls.xlsx/xl/worksheets/sheet1.xml"):
             assert b"Tove Lind" in files[name]
+
+    tell(tmp_path, story)
+
+
+def test_a_call_that_was_live_when_it_was_confirmed_shows_nobody_else_when_its_parties_move_up(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        placeholder = {"role": "participant", "name": None, "number": None, "uri": "sip:pbx.example"}
+        row = await called(acme, placeholder, ME, TOVE)
+        live = replace(row, state=CallState.RECORDING, ended_at=None)
+        case = await confirmed(acme)
+        case = await acme.requests.select(case.id, Selection({row.id: (1,)}), by="paula")
+        for parties, mine in (([ME, TOVE], []), ([placeholder, ME, TOVE], ["Mira Okafor"])):
+            await acme.calls.remove([row.id])
+            moved = replace(live, details={**row.details, "parties": parties})
+            await acme.calls.put([moved], [stored_of(parties, "DE")])
+            case, data = await reported(acme, job, case)
+            (call,) = json.loads(unpacked(data)["calls.json"])["calls"]
+            assert [person["name"] for person in call["person"]] == mine
+            assert not [word for content in unpacked(data).values() for word in OTHERS if word in content]
 
     tell(tmp_path, story)
 

@@ -238,6 +238,20 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
         assert marks[:4] == [records.Mark.PAUSE, records.Mark.RESUME, records.Mark.HOLD, records.Mark.UNHOLD]
 
 
+def test_a_pause_is_not_forgotten_while_its_packets_wait_in_a_socket(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(2)
+        one.tick()
+        one.tick()
+        one.tape.pause(time.time_ns())
+        one.send(MAX_ROUNDS * SLOTS + 10)
+        one.tape.unpause(time.time_ns())
+        one.tick()
+        one.tick()
+        one.send(3)
+        assert len(one.frames(one.close())) == 2 + 3
+
+
 def test_a_part_that_takes_nothing_any_more_hands_all_of_it_to_the_next(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         one.send(20)
@@ -302,6 +316,17 @@ def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Pa
         assert one.tape.lanes[0].track.since == again
         one.tape.close(one.region, again + 9_000_000_000)
         assert one.tape.figures()[0]["gaps"] == [[again, again + 9_000_000_000, "no media"]]
+
+
+def test_a_pause_of_the_call_makes_nobody_miss_a_stream_that_was_removed(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        one.tape.change(one.region, [], {}, [0], time.time_ns())
+        one.tape.pause(time.time_ns())
+        one.tape.unpause(time.time_ns())
+        one.tape.close(one.region, time.time_ns() + 9_000_000_000)
+        assert one.tape.figures()[0]["gaps"] == []
 
 
 def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_a_transfer_by_new_ids_and_a_new_session():
     assert cleo.joined_at == T1
     assert picture.session_id == "next=="
     assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
+    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
 
 
 def test_somebody_who_comes_back_is_the_same_party():
@@ -175,6 +176,8 @@ def test_an_id_that_gets_another_address_is_another_person():
     picture = seen(rfc7865(), rfc7865(people=(ANNA, ("pB==", CLEO[1], "Cleo"))))
     assert [(party.name, party.left_at) for party in picture.parties()] == [("Anna", None), ("Ben", T1), ("Cleo", None)]
     assert heard(picture, "2") == [[CLEO[1]]]
+    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
 
 
 def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
@@ -193,6 +196,7 @@ def test_of_several_sessions_the_new_one_is_the_session_of_the_call():
 def test_a_placeholder_goes_when_somebody_real_takes_its_place():
     picture = seen(documents.AVAYA, documents.AVAYA_ANSWERED)
     assert [party.number for party in picture.parties()] == ["49305551", "49305552"]
+    assert not any(owner.earlier for owner in picture.owners(["1", "2", "3", "4"]))
     same_id = documents.AVAYA.replace(b"ASBCE@sbce.example.org", b"49305553@10.1.1.3")
     assert [party.number for party in seen(documents.AVAYA, same_id).parties()] == ["49305551", "49305553"]
 

@@ -143,3 +143,15 @@ def test_a_user_who_is_no_more_leaves_the_letter(tmp_path):
         assert [one.row.id for one in await found(acme, ANNA["number"], user=gone)] == [row.id]
 
     story(tmp_path, tell)
+
+
+def test_which_parties_of_one_call_may_be_the_person_now(tmp_path):
+    async def tell(house, acme):
+        row = await call(acme, BOB, ANNA, {**ANNA, "number": None, "uri": "sip:someone@pbx.example"})
+        asked = Asked(("+49 30 1234567", "Anna Schmidt"), None)
+        assert await acme.candidates.parties(asked, row) == {1, 2}
+        moved = replace(row, details={**row.details, "parties": [ANNA, BOB]})
+        assert await acme.candidates.parties(asked, moved) == {0}
+        assert await acme.candidates.parties(Asked(("+49 30 7654321",), None), row) == frozenset()
+
+    story(tmp_path, tell)

@@ -94,6 +94,7 @@ def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
             patch.setattr(Disk, step, killed)
             with pytest.raises(DiskFailed):
                 await compact(acme.journal, acme.database)
+        assert not list((house.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
         await acme.close()
         again = await house.open()
         assert again.journal.read() == told
@@ -172,5 +173,6 @@ def test_a_damaged_line_keeps_the_file_as_it_is(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         assert not await compact(acme.journal, acme.database)
         assert path.read_bytes() == damaged
+        assert not list((house.data / "customers/acme").glob(".papers*"))
 
     story(tmp_path, tell)

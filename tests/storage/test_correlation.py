@@ -84,6 +84,25 @@ def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await acme.correlation.load()
+        other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+        users = await imported(acme, MIRA)
+        await other.load()
+        await other.settle()
+        assert not await acme.correlation.outstanding()
+        await acme.correlation.notice()
+        late = await written(acme, HERS)
+        assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
+        assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
+        await acme.correlation.notice()
+        await written(acme, HERS)
+        assert not await acme.correlation.outstanding()
+
+    story(tmp_path, tell)
+
+
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))

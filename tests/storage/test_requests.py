@@ -113,8 +113,12 @@ def test_a_report_that_went_with_an_erased_call_leads_back(tmp_path):
         await acme.exports.admit(export.id, [row.id])
         await acme.exports.forget([row.id])
         assert (await acme.requests.get(case.id)).state is State.CONFIRMED
+        assert [each.id for each in (await acme.requests.listed(9, state=State.CONFIRMED))[0]] == [case.id]
+        assert (await acme.requests.listed(9, state=State.REPORTING))[0] == []
         case, export = await acme.requests.report(case.id, Wanted(), by="paula")
         assert case.state is State.REPORTING and case.export == export.id
+        assert (await acme.requests.listed(9, state=State.CONFIRMED))[0] == []
+        assert [each.id for each in (await acme.requests.listed(9, state=State.REPORTING))[0]] == [case.id]
 
     story(tmp_path, tell)
 

@@ -17,3 +17,8 @@ def test_no_two_acts_say_the_same():
 
 def test_every_outcome_has_words():
     assert {DONE, REFUSED, FAILED} <= set(OUTCOMES)
+
+
+def test_what_the_recorder_does_by_itself_has_words():
+    own = {"export.done", "export.fail", "users.import", "retention.sweep", "retention.brake"}
+    assert (own | {"audit.repair", "audit.broken"}) - set(ACTS) == set()

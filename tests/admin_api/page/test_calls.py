@@ -154,5 +154,11 @@ def test_who_may_not_export_finds_no_way_to(browse):
     assert "/exports/new" in browse(Role.PRIVACY).get("/calls").text
 
 
+def test_a_search_for_somebody_leads_to_a_request_that_names_him(browse):
+    assert 'href="/requests/new?identities=%2B49+30"' in browse(Role.PRIVACY).get("/calls?party=%2B49+30").text
+    assert "/requests/new" not in browse(Role.PRIVACY).get("/calls").text
+    assert "/requests/new" not in browse(Role.LISTENER).get("/calls?party=%2B49+30").text
+
+
 def test_a_state_that_is_none_is_not_asked_for():
     assert Question.of({"state": "lost", "party": " Ada "}) == Question(party="Ada")

@@ -26,7 +26,7 @@ def test_marks_name_the_worst_stream():
         ("sound bad", "bad"),
         ("4.2 s missing", "warn"),
         ("video", ""),
-        ("on hold", "hold"),
+        ("legal hold", "hold"),
     ]
 
 

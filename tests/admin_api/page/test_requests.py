@@ -54,6 +54,13 @@ def test_a_letter_without_anybody_is_asked_for_again_and_nothing_is_lost(browse)
     assert 'value="letter 17"' in answer.text
 
 
+def test_what_is_wrong_is_named_as_its_field_is(browse):
+    letter = {**LETTER, "identities": " "}
+    english = browse(Role.PRIVACY).post("/requests/new", letter).text
+    german = browse(Role.PRIVACY).post("/requests/new", letter, headers={"Accept-Language": "de"}).text
+    assert "<li>Who asks: must name the person" in english and "<li>Wer fragt: muss die Person nennen" in german
+
+
 def test_a_search_or_a_user_fills_the_form(browse):
     page = browse(Role.PRIVACY).get("/requests/new?identities=%22%3E%3Cb%3E&user=u1").text
     assert "&#34;&gt;&lt;b&gt;</textarea>" in page and 'value="u1"' in page

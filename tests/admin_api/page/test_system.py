@@ -28,7 +28,7 @@ def test_why_no_calls_are_taken(browse, service):
     service.desk.figures = {**figures, "node": node}
     seen = browse(Role.OPERATOR).text("/system")
     assert "The recorder takes no calls. There is no room on the disk" in seen
-    assert "not known make one" in seen
+    assert "not known back them up" in seen
 
 
 def test_what_is_due_is_marked(browse, service):

@@ -13,7 +13,7 @@ TEXTS = chain(
     glance.ROLES.values(),
     (word for _, word in glance.STATES.values()),
     (f"sound {word}" for *_, word in glance.GRADES),
-    ("paused", "{seconds} s missing", "video", "on hold", "audio", "text", "application", "inbound", "outbound"),
+    ("paused", "{seconds} s missing", "video", "legal hold", "audio", "text", "application", "inbound", "outbound"),
     ("in the call", "recorded", "paused or on hold", *picture.REASONS.values(), *KINDS),
     (mark.text for mark in (*exports.STATES.values(), *users.STATES.values())),
     (*users.SOURCES.values(), *users.KINDS.values()),
