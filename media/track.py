@@ -202,8 +202,7 @@ class Track:
         source = self._source(ssrc, sequence, arrival)
         extended = source.extend(sequence)
         anew = self.keyring is None and self._begins_anew(source, extended, timestamp, arrival)
-        if arrival - self.last_arrival > holes.QUIET or self.unsettled:
-            holes.broken(self, source if source.known and not anew else None, timestamp, arrival)
+        explains = source if source.known and not anew else None
         if anew:
             if source.arrival < self.resumed_at:
                 holes.note_time(self, source, arrival, Reason.RESTART)
@@ -217,6 +216,8 @@ class Track:
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
             self._refuse(verdict, source, extended)
             return None
+        if arrival - self.last_arrival > holes.QUIET or self.unsettled:
+            holes.broken(self, explains, timestamp, arrival)
         if verdict is Verdict.LATE:
             self.reordered += 1
             holes.late(self, source, extended, first, arrival)

@@ -208,6 +208,14 @@ def test_an_outage_in_which_the_numbers_go_half_round_is_missing_whatever_the_cl
     assert (heard.gap_ms, heard.reasons) == (20 * 39_999, {"no media"})
 
 
+def test_repetitions_in_a_silence_do_not_count_it_again() -> None:
+    heard = Heard().expected()
+    for at in (6200, 6220, 6240):
+        heard.hear(10, at=at)
+    heard.hear(11, at=6300)
+    assert (heard.track.duplicates, heard.gap_ms, heard.told) == (3, 6080, [(220, 6300, "no media")])
+
+
 def test_another_source_does_not_explain_a_silence() -> None:
     heard = Heard().expected()
     heard.hear(5, at=20 * SECOND, ssrc=9)
