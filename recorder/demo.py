@@ -74,7 +74,7 @@ class Stage:
         return f"https://127.0.0.1:{self.api_port}"
 
     def prepare(self) -> None:
-        """Write the configuration and make keys and certificates; a kept folder is used again."""
+        """Write the configuration and make keys and certificates; raises WrongUse where they are already."""
         changes = {
             **trial_places(self.folder),
             "sip.listen": (f"tls:127.0.0.1:{self.sip_port}",),
@@ -152,6 +152,8 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Stage(folder)
     heard = False
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # else they would leave the daemon behind
+        signal.signal(ending, _interrupted)
     try:
         print(f"A recorder of its own in {folder}: SQLite, local files, throw-away keys and certificate.")
         stage.prepare()
@@ -169,6 +171,10 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
         if keep is None and not heard:
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if heard else 1
+
+
+def _interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 async def place(stage: Stage) -> list[Report]:

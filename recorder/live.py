@@ -44,6 +44,7 @@ class LiveCall:
     dirty: bool = False  # the checkpoint is older than the recording
     heard: float = field(default_factory=time.monotonic)  # when a worker last said that something had come
     probed: float = 0.0  # when the client was last asked whether the call exists
+    unanswered: int = 0  # questions of that kind in a row that led nowhere
     people: int = 0  # hash of what `forms` were made of
     forms: str = field(default="", repr=False)  # search forms of the parties, joined by NUL: a fifth of a tuple's size
     lock: asyncio.Lock | None = None  # of `files`, once it was asked for

@@ -3,7 +3,9 @@
 An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence
 alone proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay
 silent for `silent_seconds` is asked about in its dialog (sip.uac), and asked again after as long if it is still there.
-One that is refused (481, 408) or not answered ends, unless audio came meanwhile. Streams that are held are not silent.
+One that the client does not know (481) ends, unless audio came meanwhile; so does one about which two questions in a
+row led nowhere (408 or no answer: after a restart of ours the connection of a call may be gone, and its client is not).
+Streams that are held are not silent.
 
 A client that agreed on no timer is not made to: one that could not keep it would lose calls whose audio flows.
 """
@@ -21,8 +23,14 @@ from recorder.recording import State
 from recorder.runner import Runner
 from sip.events import Probed
 
-GONE = frozenset({408, 481})
-"""The dialog does not exist any more (RFC 3261 section 12.2.1.2); 408 also where nothing answered."""
+UNKNOWN = 481
+"""The dialog does not exist any more (RFC 3261 section 12.2.1.2)."""
+
+NO_ANSWER = 408
+"""The same by that section, but also what is said where nothing answered at all."""
+
+PATIENCE = 2
+"""Questions in a row without an answer after which a client is gone."""
 
 MOST_AT_ONCE = 50
 """Questions a second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
@@ -59,7 +67,10 @@ class Silence:
     def answered(self, event: Probed) -> None:
         """End a call whose client does not know it, if it is silent still."""
         call = self._live.by_session(event.session)
-        if call is not None and event.status in GONE:
+        if call is None:
+            return
+        call.unanswered = call.unanswered + 1 if event.status == NO_ANSWER and call.heard <= call.probed else 0
+        if event.status == UNKNOWN or call.unanswered >= PATIENCE:
             self._node.tasks.start(self._end(call, event.status), "silence")
 
     async def _end(self, call: LiveCall, status: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import ssl
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import wave
 from pathlib import Path
 
 import httpx2
+import pytest
 
 
 def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
@@ -61,6 +61,8 @@ def test_a_demo_that_is_kept_lets_somebody_in_to_hear_its_calls(tmp_path: Path) 
         log = (folder / "recorder.log").read_text()
         assert not [word for word in (key, "a fine passphrase", "Anna Schmidt") if word in log]
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.terminate()  # not only Ctrl-C takes the daemon along
         assert demo.wait(30) in (0, 1)  # whether every voice was heard is the story above
         demo.stdout.close()  # type: ignore[union-attr]  # the same
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(link.partition("/invitation")[0], verify=context)

@@ -195,7 +195,7 @@ def what_was_recorded_outlives_the_runtime_directory(tmp_path: Path) -> None:
             shutil.rmtree(it.one.folder / "run")  # as a reboot does
             await asyncio.to_thread(it.one.start)
 
-        calls = place(wishes(it.one, FEWER, 5.0), meanwhile)
+        calls = place(wishes(it.one, FEWER, 8.0), meanwhile)
         recorded, kept = it.over(calls), 0
         for call in calls:
             mine = recorded[call.session_id]

@@ -17,9 +17,24 @@ LOUD = noise(1, 100)
 STREAMS = [RenderStream(0, "0", {0: PCMU})]
 
 
-def children() -> list[str]:
-    """Return the process ids of our children."""
+def offspring() -> list[str]:
+    """Return the process ids of all our children."""
     return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+BEFORE: set[str] = set()
+"""Children that were there before the story began: another file's browser may live until the last test."""
+
+
+@pytest.fixture(autouse=True)
+def _only_ours() -> None:
+    BEFORE.clear()
+    BEFORE.update(offspring())
+
+
+def children() -> list[str]:
+    """Return the process ids of the children of this story."""
+    return [child for child in offspring() if child not in BEFORE]
 
 
 def test_a_file_is_made_and_reported(tmp_path: Path) -> None:

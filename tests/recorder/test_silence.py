@@ -47,17 +47,18 @@ def look(one: Stage) -> list[Request]:
     return asked(one)[before:]
 
 
-@pytest.mark.parametrize("status", [481, 408])
-def test_a_silent_call_that_its_client_does_not_know_ends_whole(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize(("status", "questions"), [(481, 1), (408, 2)])
+def test_a_silent_call_that_its_client_does_not_know_ends_whole(tmp_path: Path, status: int, questions: int) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
             assert look(one) == []
-            silent(call)
-            (question,) = look(one)
-            assert look(one) == []
-            assert call.recording.alive
-            await answer(one, question, status)
+            for _ in range(questions):
+                silent(call)
+                (question,) = look(one)
+                assert look(one) == []
+                assert call.recording.alive
+                await answer(one, question, status)
             assert not call.recording.alive
             await one.until(lambda: not len(one.live))
             assert (call.recording.shown_state(), call.recording.reason) == ("complete", "dialog-gone")
@@ -81,6 +82,19 @@ def test_a_client_that_answers_anything_else_keeps_its_call_and_is_asked_again_l
             assert look(one) == []
             silent(call)
             assert len(look(one)) == 1
+
+    asyncio.run(story())
+
+
+def test_an_answer_in_between_makes_the_next_question_the_first(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            for status in (408, 200, 408):
+                silent(call)
+                (question,) = look(one)
+                await answer(one, question, status)
+            assert call.recording.alive
 
     asyncio.run(story())
 
