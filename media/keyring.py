@@ -12,6 +12,8 @@ from media.srtp import AUTHENTICATION, REPLAYED, Context
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
 #: packet.
 SEARCH_INTERVAL = 1_000_000_000
+#: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
+LOOK_INTERVAL = 50_000_000
 #: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
 OVERLAP = 10_000_000_000
 #: Contexts kept: two keys, each with sources that were joined in mid call.
@@ -25,11 +27,21 @@ def _check(key: bytes) -> bytes:
 class Keyring:
     """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
 
-    __slots__ = ("_next_search", "_old_until", "check", "contexts", "rollover", "session", "switched", "tag")
+    __slots__ = (
+        "_next_look",
+        "_next_search",
+        "_old_until",
+        "check",
+        "contexts",
+        "rollover",
+        "session",
+        "switched",
+        "tag",
+    )
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
         self.contexts: tuple[Context, ...] = (Context(suite, key, mki),)
-        self._next_search = 0
+        self._next_search = self._next_look = 0
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
         self.rollover = 0
@@ -89,6 +101,20 @@ class Keyring:
                     context.walk(ssrc, index)
                 return True
         return False
+
+    def go_on(self, packet: bytes, arrival: int, indexes: Iterable[int]) -> tuple[bytes, int] | None:
+        """Open a packet that may have any of these indexes; the context that goes on from there is used from now on."""
+        if arrival < self._next_look:
+            return None
+        self._next_look = arrival + LOOK_INTERVAL
+        context = self.contexts[0]
+        index = next((each for each in indexes if context.genuine(packet, each)), None)
+        if index is None:
+            return None
+        further = Context(context.name, context.key, context.mki)
+        further.walk(int.from_bytes(packet[8:12]), index - 1)
+        opened = further.unprotect(packet)
+        return None if isinstance(opened, int) else (self._switch(further, arrival, index >> 16, opened), index)
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         others = (each for each in self.contexts if each is not context)

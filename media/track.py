@@ -7,7 +7,7 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, records, refusals, reporting, rtp, swift
+from media import holes, outage, records, refusals, reporting, rtp, swift
 from media.batch import LENGTHS, Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -127,6 +127,7 @@ class Track:
         if not (self.pure or (self.keyring and self.spec.learn)) and not self._admits(lane.address(slot)):
             self.foreign += 1
             return
+        extended = None
         if self.keyring is None:
             if self.spec.dtls or (self.latched is None and self._is_former(lane.address(slot), packet)):
                 self.foreign += 1
@@ -139,8 +140,11 @@ class Track:
         else:
             plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
             if isinstance(plain, int):
-                self._unopened(packet, arrival, opened.statuses[slot] if opened else plain)
-                return
+                found = outage.find(self, packet, arrival)
+                if found is None:
+                    self._unopened(packet, arrival, opened.statuses[slot] if opened else plain)
+                    return
+                plain, extended = found
             packet = plain
         try:
             header = rtp.parse(packet)
@@ -151,7 +155,7 @@ class Track:
             self._latch(lane, slot, arrival, out)
         if self.keyring and self.keyring.switched and self.sources:
             out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
-        item = self._place(header, packet, arrival)
+        item = self._place(header, packet, arrival, extended)
         if item is not None:
             items.append(item)
 
@@ -196,11 +200,11 @@ class Track:
             out.append(records.mark(self.spec.stream, records.Mark.SOURCE, arrival))
 
     # ---- where it belongs ----
-    def _place(self, header: rtp.Parsed, packet: bytes, arrival: int) -> Item | None:
-        """Give a genuine packet its place in its source; None if it is not to be stored."""
+    def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
+        """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source = self._source(ssrc, sequence, arrival)
-        extended = source.extend(sequence)
+        extended = source.extend(sequence) if extended is None else extended
         anew = self.keyring is None and self._begins_anew(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
