@@ -96,7 +96,7 @@ def test_passwords_are_computed_one_at_a_time_by_a_thread_that_yields(monkeypatc
 def test_who_comes_while_too_many_wait_is_told_so() -> None:
     async def story(checks: Passwords) -> None:
         go = threading.Event()
-        checks._compare = lambda *_: go.wait(30)  # type: ignore[method-assign]
+        checks._compare = lambda *_: go.wait(30)  # type: ignore[method-assign]  # held up here
         waiting = [asyncio.ensure_future(checks.genuine(None, GOOD)) for _ in range(passwords.MAX_WAITING)]
         await asyncio.sleep(0)
         with pytest.raises(Busy):

@@ -54,7 +54,7 @@ def test_a_hold_still_stops_an_erasure_after_the_rows_are_built_anew(tmp_path: P
         await again.calls.put([row], [["w:mira"]])
         await again.retention.sweep(house.watch(), 100)
         await again.erasures.work()
-        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]
+        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
         await again.close()
 
     story(tmp_path, tell)

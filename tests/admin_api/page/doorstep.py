@@ -31,7 +31,7 @@ class Doorstep(Service):
         super().__init__(folder)
         self.seen: list[httpx2.Client] = []
 
-    def monotonic(self) -> float:  # type: ignore[override]
+    def monotonic(self) -> float:  # type: ignore[override]  # the story sets the clock
         return self._begun + self.later
 
     def now(self) -> datetime:
