@@ -8,7 +8,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from media import records
@@ -52,22 +52,21 @@ def sealed(minutes: int) -> Part:
     return Part(fd, secret, size + os.write(fd, sealer.finish()))
 
 
-def main() -> None:
-    """Render the picture and, to compare, the sound, each three times."""
+def measure(forms: Sequence[str]) -> None:
+    """Render a call of two streams in each form, as long as the command line says; print what each cost."""
     minutes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     part = sealed(minutes)
     streams = [RenderStream(number, str(number + 1), {8: PCMA}) for number in (0, 1)]
     print(f"{minutes} minutes of stereo G.711, {part.size >> 20} MiB sealed")
-    for form in (PEAKS, "wav"):
-        for _ in range(3):
-            before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-            with tempfile.TemporaryFile(dir="/dev/shm") as out:
-                asyncio.run(Renderer().render([part], streams, form, out.fileno()))
-                size = os.fstat(out.fileno()).st_size
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(f"{form}: {time.monotonic() - began:.2f} s, {spent:.2f} s of CPU, {size:,} bytes")
+    for form in forms:
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        with tempfile.TemporaryFile(dir="/dev/shm") as out:
+            asyncio.run(Renderer().render([part], streams, form, out.fileno()))
+            size = os.fstat(out.fileno()).st_size
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{form}: {time.monotonic() - began:.2f} s, {spent:.2f} s of CPU, {size:,} bytes")
 
 
 if __name__ == "__main__":
-    main()
+    measure((*[PEAKS] * 3, *["wav"] * 3))  # the picture and, to compare, the sound, each three times

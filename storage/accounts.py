@@ -10,7 +10,6 @@ and comes back with it.
 """
 
 import base64
-import fcntl
 import hashlib
 import hmac
 import json
@@ -25,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from storage import papers
 from storage.account import MAX_NAME, Account, Invitation, canonical, proper
 from storage.credentials import ROLES
-from storage.durable import Disk, disk_errors
+from storage.durable import Disk, alone
 from storage.errors import Forgotten, SealBroken, StorageError
 
 FILE_NAME = "accounts.json"
@@ -222,17 +221,12 @@ class Accounts:
     @contextmanager
     def _changing(self) -> Iterator[dict[str, _Entry]]:
         """Change the accounts while no other process does; written durably unless nothing changed."""
-        with disk_errors("change the accounts"):
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with alone(self._lock, "change the accounts"):
             kept = self._read()
             before = dict(kept)
             yield kept
             if kept != before:
                 self._disk.replace(self._path, _serialise(kept))
-        finally:
-            os.close(fd)
 
 
 def _check_roles(roles: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ Only SHA-256 hashes are kept. That is enough here and would not be for passwords
 there is nothing to guess.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from storage.durable import Disk, disk_errors
+from storage.durable import Disk, alone
 from storage.errors import StorageError
 from storage.instants import from_text, to_text
 
@@ -142,17 +141,12 @@ class Credentials:
     @contextmanager
     def _changing(self) -> Iterator[Entries]:
         """Change the list while no other process does; written durably unless nothing changed."""
-        with disk_errors("change the tokens"):
-            fd = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+        with alone(self._lock, "change the tokens"):
             all = self._read()
             before = list(all)
             yield all
             if all != before:
                 self._disk.replace(self._path, _serialise(all))
-        finally:
-            os.close(fd)
 
 
 def digest(customer: str, token: str) -> str:

@@ -159,6 +159,18 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
 
 
 @contextmanager
+def alone(lock: Path, what: str) -> Iterator[None]:
+    """Keep other processes that ask for the same lock out; raises NoSpace, DiskFailed that name `what`."""
+    with disk_errors(what):
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
     """Open a private file for a while; OSErrors pass as they are."""
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)

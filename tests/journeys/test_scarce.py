@@ -6,7 +6,7 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +19,7 @@ from recorder.housekeeping import BUSY_LIMIT, BUSY_SECONDS
 from tests.journeys.coded_calls import place, verified, wishes
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_kill import worker_of
-from tests.journeys.trouble import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.journeys.trouble import played, troublemaker  # noqa: F401 - a fixture is used by its name
 from tests.journeys.troubled import CALLS, LONG, limited, memory_of, scene
 from tests.recorder.offers import sdp
 
@@ -148,21 +148,7 @@ SCENES = (busy_workers_take_no_more, no_descriptors_left, no_ports_left)
 LONGER = (no_memory_left, a_worker_without_memory_has_a_successor, a_render_worker_without_memory_fails_alone)
 
 
-@pytest.fixture(scope="module")
-def playing(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    troublemaker: Path,  # noqa: F811 - the fixture that is imported above
-) -> Iterator[dict[Callable[..., None], Future[None]]]:
-    """Play every scene that is asked for, four at a time: they mostly wait."""
-    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    asked = [item.callspec.params.get("scene") for item in here]
-    with ThreadPoolExecutor(4) as pool:
-        yield {
-            s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker)
-            for s in (*SCENES, *LONGER)
-            if s in asked
-        }
+playing = played(*SCENES, *LONGER)
 
 
 @pytest.mark.parametrize(

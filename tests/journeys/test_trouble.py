@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_forgetting import WAIVER, WHY
 from tests.journeys.test_full_disk import AT_ONCE, IN_TIME, health, whole_or_marked
 from tests.journeys.test_kill import worker_of
-from tests.journeys.trouble import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.journeys.trouble import played, troublemaker  # noqa: F401 - a fixture is used by its name
 from tests.journeys.troubled import CALLS, LONG, Scene, scene
 from tests.recorder.offers import sdp
 
@@ -234,21 +234,7 @@ LONGER = (
 )
 
 
-@pytest.fixture(scope="module")
-def playing(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    troublemaker: Path,  # noqa: F811 - the fixture that is imported above
-) -> Iterator[dict[Callable[..., None], Future[None]]]:
-    """Play every scene that is asked for, four at a time: they mostly wait."""
-    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    asked = [item.callspec.params.get("scene") for item in here]
-    with ThreadPoolExecutor(4) as pool:
-        yield {
-            s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20]), troublemaker)
-            for s in (*SCENES, *LONGER)
-            if s in asked
-        }
+playing = played(*SCENES, *LONGER)
 
 
 @pytest.mark.parametrize(

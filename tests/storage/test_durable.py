@@ -4,13 +4,14 @@ import errno
 import fcntl
 import os
 import subprocess
+import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from storage.durable import Disk, disk_errors, make_apart, opened, write_all
+from storage.durable import Disk, alone, disk_errors, make_apart, opened, write_all
 from storage.errors import DiskFailed, NoSpace
 
 
@@ -163,3 +164,25 @@ def test_a_folder_apart_has_a_region_of_its_own_where_the_file_system_has_them(t
             return  # a file system without flags (tmpfs before 6.6)
     name = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True).stdout
     assert flags[0] & 0x20000 or "ext" not in name
+
+
+def test_who_asks_for_the_same_lock_waits_until_the_other_is_done(tmp_path):
+    lock, order = tmp_path / ".lock", []
+
+    def second():
+        with alone(lock, "try"):
+            order.append("second")
+
+    with alone(lock, "try"):
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.2)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_that_cannot_be_made_says_what_was_to_be_done(tmp_path):
+    nowhere = tmp_path / "none" / ".lock"
+    with pytest.raises(DiskFailed, match="change the tokens"), alone(nowhere, "change the tokens"):
+        pytest.fail("nobody is let in without the lock")
