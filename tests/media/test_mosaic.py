@@ -49,8 +49,8 @@ def test_a_picture_is_pasted_into_its_cell_only() -> None:
 def shown(payload_of: object, codec: str, form: Format, **more: object) -> list[tuple[float, list[int]]]:
     """Render two films, the second late and bright; give each picture's time with the luma of both cells' middles."""
     first = [payload_of(data) for data in film(codec, [60] * 50)]  # type: ignore[operator]  # a function of films
-    second = [payload_of(data) for data in film(codec, [60] * 20 + [220] * 10, 180, 320)]  # type: ignore[operator]
-    data = run(noise(1, 100)) + stored(first, stream=1) + stored(second, stream=2, ssrc=91, at=500, **more)  # type: ignore[arg-type]
+    second = [payload_of(data) for data in film(codec, [60] * 20 + [220] * 10, 180, 320)]  # type: ignore[operator]  # payloads are bytes
+    data = run(noise(1, 100)) + stored(first, stream=1) + stored(second, stream=2, ssrc=91, at=500, **more)  # type: ignore[arg-type]  # shorthand
     ways = (stream(1, (96, form)), stream(2, (96, form)))
     measured = measure(records.read([data]), (stream(0),), ways)
     mosaic, made, given = Mosaic([1, 2], measured.rate), [], [0]

@@ -64,7 +64,7 @@ def test_a_full_disk_keeps_the_one_before(slot: Slot, monkeypatch: pytest.Monkey
 
 def test_a_short_write_goes_on_where_it_stopped(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
-    monkeypatch.setattr(slots.os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))  # type: ignore[attr-defined]
+    monkeypatch.setattr(slots.os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))  # type: ignore[attr-defined]  # its os
     slot.write(OUTER, b"x" * 100)
     assert read(slot.fd).sealed == b"x" * 100  # type: ignore[union-attr]  # it was written
 
