@@ -19,7 +19,11 @@ SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a transfer within a working day."""
 MOST_RECORDINGS = 50
 """Recordings of one call that are named."""
-SEARCH = (schemas.PARTY, schemas.SINCE, schemas.UNTIL, schemas.STATE, schemas.LIMIT, schemas.CURSOR)
+CONDITIONS = (
+    *(schemas.PARTY, schemas.SINCE, schemas.UNTIL, schemas.STATE),
+    *(schemas.HOLD, schemas.DIRECTION, schemas.SOURCE),
+)
+SEARCH = (*CONDITIONS, schemas.LIMIT, schemas.CURSOR)
 
 
 async def search(asked: Asked) -> Response:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from starlette.responses import Response
 
@@ -15,14 +16,16 @@ from admin_api import answers, bodies, members, schemas
 from admin_api.errors import Problem, conflict, invalid, not_found, own_request, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
-from storage.callrows import BadCursor, CallState, Query
+from storage.callrows import BadCursor, CallState, Direction, Query
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import Erasure, State
 from storage.papers import MAX_TEXT
 
+W = TypeVar("W", bound=StrEnum)
+
 WAYS = ("calls", "party", "query")
 LISTED = (schemas.ERASURES, schemas.LIMIT, schemas.CURSOR)
-CONDITIONS = ("party", "since", "until", "state")
+CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
 
 
@@ -168,12 +171,22 @@ def _query(body: members.Members) -> Query:
         wanted.wrong("", "needs at least one condition")
     party = wanted.text("party", schemas.MAX_PARTY) if "party" in wanted else None
     since, until = (wanted.moment(name) if name in wanted else None for name in ("since", "until"))
-    state = wanted.raw("state")
-    if "state" in wanted and state not in list(CallState):
-        wanted.wrong("state", f"must be {schemas.STATE.right}")
-        state = None
+    source = wanted.text("source", schemas.MAX_SOURCE) if "source" in wanted else None
+    hold = wanted.raw("hold")
+    if "hold" in wanted and not isinstance(hold, bool):
+        wanted.wrong("hold", f"must be {schemas.HOLD.right}")
+    state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
     body.errors += wanted.errors
-    return Query(party=party, since=since, until=until, state=None if state is None else CallState(state))
+    return Query(party, since, until, state, hold=hold, direction=direction, source=source)
+
+
+def _word(wanted: members.Members, name: str, words: type[W]) -> W | None:
+    """Read a word out of a list that may be left out."""
+    said = wanted.raw(name)
+    if name in wanted and said not in list(words):
+        wanted.wrong(name, f"must be one of {', '.join(words)}")
+        return None
+    return words(said) if name in wanted else None
 
 
 def shown(erasure: Erasure) -> dict[str, Any]:

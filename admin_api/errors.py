@@ -84,6 +84,11 @@ def conflict(detail: str) -> Problem:
     return Problem(409, "conflict", "Not possible in this state", detail)
 
 
+def not_rendered(detail: str, *, later: bool) -> Problem:
+    """No file can be made of a call: now, for want of memory or time, or ever."""
+    return unavailable(detail) if later else conflict(detail)
+
+
 def too_slow() -> Problem:
     """The body did not come in time."""
     return Problem(408, "timeout", "The request came too slowly", "Send it again.", headers={"Connection": "close"})

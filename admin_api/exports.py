@@ -104,7 +104,8 @@ async def file(asked: Asked) -> Response:
     }
     reading = asked.http.method == "GET"
     chunks = asked.customer.exports.read(export) if reading else iter(())
-    return Sent(away(chunks), 200, headers, lambda: None)
+    keys = asked.customer.keys
+    return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
 def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.attachments import KINDS, MEDIA_TYPES
+from storage.callrows import Direction
 from storage.papers import MAX_TEXT
-from storage.policy import MAX_DAYS, Direction, Wins
+from storage.policy import MAX_DAYS, Wins
 from storage.rules import MAX_NAME, MAX_RULES
 
 ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
@@ -161,6 +162,9 @@ SCHEMAS: Mapping[str, Any] = {
                             "since": _TIME,
                             "until": _TIME,
                             "state": {"type": "string", "enum": ["recording", "complete", "interrupted"]},
+                            "hold": {"type": "boolean"},
+                            "direction": {"type": "string", "enum": [each.value for each in Direction]},
+                            "source": _said(253),
                         },
                         (),
                     ),

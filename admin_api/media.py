@@ -1,4 +1,7 @@
-"""Play a call: rendered into a descriptor without a name, sent in chunks or ranges (RFC 9110 section 14)."""
+"""Play a call, in chunks or ranges (RFC 9110 section 14).
+
+A file is rendered into a descriptor without a name; long WAV is sent while it is rendered.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import hashlib
 import os
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import count
@@ -15,14 +19,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from admin_api import ranges, schemas
 from admin_api.calls import find
-from admin_api.errors import conflict, not_found, unavailable
-from admin_api.ports import CannotRender
+from admin_api.errors import Problem, not_found, not_rendered, unavailable
+from admin_api.ports import BrokenOff, CannotRender, Streamed
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.shelf import Full, Shelf
 from storage.calls import CallRow
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
-MAX_PLAYS = 8  # rendered files of one customer at once: an hour of stereo WAV takes 115 MB of memory while it is sent
+MAX_PLAYS = 8  # rendered files of one customer at once: an hour of FLAC takes 60 MB of memory while it is sent
+MAX_STREAMS = 16  # of one customer, rendered while they are sent: each has a worker of 30 MB, whatever the length
+STREAM_SECONDS = 5.0  # beyond that many, a request waits so long for its turn: a whole hour is sent in about one
 SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
 MEDIA = (schemas.FORMAT,)
 CONTENT_TYPES = (
@@ -76,20 +82,32 @@ class Source:
 class Sent(StreamingResponse):
     """An answer out of a source that is given up whatever happens."""
 
-    def __init__(self, content: AsyncIterator[bytes], status: int, headers: dict[str, str], end: Callable[[], None]):
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        status: int,
+        headers: dict[str, str],
+        end: Callable[[], None],
+        *,
+        kept: Callable[[], bool],
+    ) -> None:
+        """Send `content` as long as it is `kept`; call `end` at the end."""
         super().__init__(content, status, headers)
         self._end = end
+        self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; a client that stops reading is left."""
+        """Send it; a client that stops reading is left, and nothing more goes out of what is erased meanwhile."""
 
         async def patiently(message: Message) -> None:
+            if message.get("body") and not self._kept():
+                raise BrokenOff
             async with asyncio.timeout(SLOW_SECONDS):
                 await send(message)
 
         try:
             await super().__call__(scope, receive, patiently)
-        except TimeoutError:
+        except (TimeoutError, BrokenOff):
             return  # uvicorn breaks the connection off: the answer is incomplete
         finally:
             self._end()
@@ -106,6 +124,18 @@ class Ready:
     tag: str
     """Their validator."""
 
+    @property
+    def size(self) -> int:
+        """Say how many."""
+        return self.source.size
+
+    def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
+        """Give the bytes from begin to end."""
+        return self.source.chunks(begin, end)
+
+
+Playable = Ready | Streamed
+
 
 class Player:
     """Answers GET and HEAD /calls/{id}/media."""
@@ -113,6 +143,8 @@ class Player:
     def __init__(self) -> None:
         self._shelf: Shelf[Ready] = Shelf(lambda: MAX_PLAYS, lambda ready: ready.source.close())
         self._live = count()
+        self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
+        # by customer
 
     async def play(self, asked: Asked) -> Response:
         """Render a call and send it, or the range of it that was asked for."""
@@ -121,16 +153,44 @@ class Player:
         if row is None:  # live for a moment only, and not in the index yet
             await asked.note(REFUSED, "not found")
             raise not_found()
-        # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
-        key = (asked.customer.name, row.id, form if live is None else f"{form} {next(self._live)}")
-        ready = await self._ready(asked, row, form, key)
-        ends: list[Callable[[], None]] = [lambda: self._shelf.leave(key, keep=live is None)]
+        ends: list[Callable[[], None]] = []
         try:
+            if asked.desk.is_long(asked.customer, row, form):
+                sound: Playable = await self._streamed(asked, row, ends)
+            else:
+                sound = await self._whole(asked, row, form, is_live=live is not None, ends=ends)
             await asked.note(DONE)
-            return _answer(asked, ready, f"{row.id}.{form}", lambda: _all(ends))
+            return _answer(asked, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
+        except CannotRender as problem:
+            _all(ends)
+            await asked.note(FAILED, "cannot be rendered")
+            raise not_rendered(str(problem), later=problem.later) from None
         except BaseException:
             _all(ends)
             raise
+
+    async def _streamed(self, asked: Asked, row: CallRow, ends: list[Callable[[], None]]) -> Playable:
+        """Open what is rendered while it is sent, in its turn."""
+        turn = self._streams[asked.customer.name]
+        try:
+            async with asyncio.timeout(STREAM_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            raise await _too_many(asked, MAX_STREAMS) from None
+        pass
+        stream = await asked.desk.stream(asked.customer, row)
+        ends.append(stream.close)
+        return stream
+
+    async def _whole(
+        self, asked: Asked, row: CallRow, form: str, *, is_live: bool, ends: list[Callable[[], None]]
+    ) -> Playable:
+        """Take what was rendered a moment ago, or render it."""
+        # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
+        key = (asked.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
+        ready = await self._ready(asked, row, form, key)
+        ends.append(lambda: self._shelf.leave(key, keep=not is_live))
+        return ready
 
     async def _ready(self, asked: Asked, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
         async def make() -> Ready:
@@ -145,28 +205,30 @@ class Player:
         try:
             return await self._shelf.take(key, make)
         except Full:
-            await asked.note(REFUSED, "too many plays at once")
-            raise unavailable(f"{MAX_PLAYS} plays of this customer are under way; wait until one has ended.") from None
-        except CannotRender as problem:
-            await asked.note(FAILED, "cannot be rendered")
-            raise conflict(str(problem)) from None
+            raise await _too_many(asked, MAX_PLAYS) from None
 
 
-def _answer(asked: Asked, ready: Ready, name: str, end: Callable[[], None]) -> Response:
-    source, tag = ready.source, ready.tag
+async def _too_many(asked: Asked, most: int) -> Problem:
+    await asked.note(REFUSED, "too many plays at once")
+    return unavailable(f"{most} plays of this customer are under way; wait until one has ended.")
+
+
+def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
+    size, tag = sound.size, sound.tag
     header, reading = asked.http.headers.getlist, asked.http.method == "GET"
-    chosen = ranges.wanted(header("range"), header("if-range"), source.size, tag) if reading else None
-    begin, until = chosen or (0, source.size)
+    chosen = ranges.wanted(header("range"), header("if-range"), size, tag) if reading else None
+    begin, until = chosen or (0, size)
     headers = {
-        "Content-Type": ready.content_type,
+        "Content-Type": sound.content_type,
         "Content-Disposition": f'attachment; filename="{name}"',
         "Accept-Ranges": "bytes",
         "ETag": tag,
         "Content-Length": str(until - begin),
     }
     if chosen:
-        headers["Content-Range"] = f"bytes {begin}-{until - 1}/{source.size}"
-    return Sent(source.chunks(begin, until if reading else begin), 206 if chosen else 200, headers, end)
+        headers["Content-Range"] = f"bytes {begin}-{until - 1}/{size}"
+    chunks = sound.chunks(begin, until if reading else begin)
+    return Sent(chunks, 206 if chosen else 200, headers, end, kept=lambda: asked.customer.keys.keeps(leaf))
 
 
 def _all(ends: list[Callable[[], None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -14,6 +14,15 @@ from storage.customers import Customer
 class CannotRender(Exception):
     """The media of a call cannot be turned into the wanted format; the text is plain and holds nothing personal."""
 
+    def __init__(self, message: str, *, later: bool = False) -> None:
+        """`later`: not because of the call, but for want of memory, time or a worker."""
+        super().__init__(message)
+        self.later = later
+
+
+class BrokenOff(Exception):
+    """What is being sent cannot be sent to its end; the connection is closed, so that nobody takes it for whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
@@ -22,6 +31,23 @@ class Rendered:
     descriptor: int  # readable at any offset; the taker closes it
     size: int  # bytes
     content_type: str
+
+
+class Streamed(Protocol):
+    """A file that is made while it is sent."""
+
+    @property
+    def size(self) -> int: ...  # bytes
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def tag(self) -> str: ...  # strong validator
+
+    def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
+        """Give the bytes from begin to end, made as they are taken, once; raises BrokenOff."""
+
+    def close(self) -> None:
+        """Give it up, also in the middle and twice."""
 
 
 class Desk(Protocol):
@@ -38,6 +64,12 @@ class Desk(Protocol):
 
     async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
         """Decrypt and render a call; raises CannotRender."""
+
+    def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
+        """Say whether a call is too long to be rendered before it is sent, and can be sent while it is."""
+
+    async def stream(self, customer: Customer, row: CallRow) -> Streamed:
+        """Open a long call to be rendered as WAV while it is sent; raises CannotRender."""
 
     async def settle(self, customer: str, call: str) -> bool:
         """Have a live call written to the index now; False if that does not work at the moment."""

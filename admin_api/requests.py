@@ -173,7 +173,9 @@ async def report_file(asked: Asked) -> Response:
     if reading:
         await asked.customer.requests.fetched(case.id, export.id, by=asked.principal.name)
     chunks = asked.customer.exports.read(export) if reading else iter(())
-    return Sent(exports.away(chunks), 200, _headers(case, export), lambda: None)
+    keys = asked.customer.keys
+    headers = _headers(case, export)
+    return Sent(exports.away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
 async def erase(asked: Asked) -> Response:

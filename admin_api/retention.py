@@ -14,7 +14,8 @@ from admin_api import answers, members, schemas
 from admin_api.errors import invalid
 from admin_api.members import Members
 from admin_api.request import DONE, Asked
-from storage.policy import MAX_DAYS, Direction, Policy, Wins
+from storage.callrows import Direction
+from storage.policy import MAX_DAYS, Policy, Wins
 from storage.retention import Due, Preview
 from storage.rules import MAX_NAME, MAX_RULES, BadRule, Stored, StoredRule, Unchanged, Wished, check
 

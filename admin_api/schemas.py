@@ -11,11 +11,12 @@ from typing import Any
 from admin_api.errors import invalid
 from storage.annotations import Annotation
 from storage.attachments import Attachment
-from storage.callrows import MAX_LIMIT, CallRow, CallState
+from storage.callrows import MAX_LIMIT, CallRow, CallState, Direction
 from storage.erasurerows import State as ErasureState
 from storage.holds import Hold
 
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
+MAX_SOURCE = 253  # characters; the longest name of a host
 MAX_CURSOR = 256  # characters; ours have up to 80
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
@@ -74,6 +75,20 @@ def cursor(text: str) -> str:
     return text
 
 
+def yes_or_no(text: str) -> bool:
+    """Read a word of JSON; raises ValueError."""
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+def source(text: str) -> str:
+    """Read where calls have to come from; raises ValueError."""
+    if not text.strip() or len(text) > MAX_SOURCE:
+        raise ValueError
+    return text
+
+
 def form(text: str) -> str:
     """Read the wanted format of media; raises ValueError."""
     if text not in FORMATS:
@@ -97,6 +112,21 @@ STATE = Parameter(
     "recording, complete or interrupted",
     {"type": "string", "enum": [state.value for state in CallState]},
     "complete",
+)
+HOLD = Parameter("hold", yes_or_no, "true or false", {"type": "boolean"}, "true")
+DIRECTION = Parameter(
+    "direction",
+    Direction,
+    "inbound, outbound or internal",
+    {"type": "string", "enum": [direction.value for direction in Direction]},
+    "inbound",
+)
+SOURCE = Parameter(
+    "source",
+    source,
+    f"an address as calls show it, at most {MAX_SOURCE} characters",
+    {"type": "string", "minLength": 1, "maxLength": MAX_SOURCE},
+    "192.0.2.10",
 )
 ERASURES = Parameter(
     "state",

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from admin_api import answers, schemas
 from admin_api.calls import find
-from admin_api.errors import conflict, not_found, unavailable
+from admin_api.errors import not_found, not_rendered, unavailable
 from admin_api.ports import CannotRender, Rendered
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 
@@ -38,7 +38,7 @@ async def view(asked: Asked) -> Response:
         rendered = await asked.desk.render(asked.customer, row, FORM)
     except CannotRender as problem:
         await asked.note(FAILED, "cannot be rendered")
-        raise conflict(str(problem)) from None
+        raise not_rendered(str(problem), later=problem.later) from None
     try:
         shown = read(await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

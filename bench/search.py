@@ -22,7 +22,7 @@ from random import Random
 from bench import processes
 from bench.crowd import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
 from bench.crowd import FIRST as FIRST_NAMES
-from storage.callrows import DEFAULT_LIMIT, CallRow, CallState, Page, Query
+from storage.callrows import DEFAULT_LIMIT, CallRow, CallState, Direction, Page, Query
 from storage.calls import Calls
 from storage.callseal import Keys
 from storage.customers import Customers, CustomerSettings
@@ -38,6 +38,7 @@ QUESTIONS = 200  # of each kind
 PAGES = 5  # of a list
 GOAL_MS = 50.0
 LIST_GOAL_MS = 200.0  # of pages of a thousand: opening the rows takes the time
+SBCS, RARE = ("192.0.2.1", "192.0.2.2", "192.0.2.3"), "192.0.2.200"
 STREAM = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 9000, "lost": 0, "gap_ms": 0}
 
 
@@ -121,18 +122,25 @@ class Forms:
         return tuple(found)
 
 
-def row(keys: Keys, talk: Talk, begin: datetime, random: Random) -> CallRow:
-    """Make the row of a call."""
+def row(keys: Keys, talk: Talk, begin: datetime, random: Random, number: int) -> CallRow:
+    """Make the row of a call; few go inside the house, come from the rare SBC, or are held."""
     leaf = keys.allocate(day_of(begin))
-    details = {"session_id": "s", "parties": talk.parties, "streams": [STREAM, {**STREAM, "party": 1}]}
+    details = {
+        "session_id": "s",
+        "parties": talk.parties,
+        "streams": [STREAM, {**STREAM, "party": 1}],
+        "direction": "internal" if number % 5003 == 0 else ("inbound", "outbound")[number % 2],
+        "source": RARE if number % 20_011 == 0 else SBCS[number % len(SBCS)],
+    }
     id = str(uuid.UUID(int=random.getrandbits(128), version=4))
-    return CallRow(id, leaf, CallState.COMPLETE, begin, begin, 90_000, 700_000, details=details)
+    held = number % 10_007 == 0
+    return CallRow(id, leaf, CallState.COMPLETE, begin, begin, 90_000, 700_000, hold=held, details=details)
 
 
 def rows(keys: Keys, made: Iterator[Talk], count: int, random: Random) -> Iterator[tuple[CallRow, Talk]]:
     """Make the rows of all calls, spread evenly over the days."""
     for number, talk in enumerate(made):
-        yield row(keys, talk, FIRST + timedelta(days=DAYS * number / count), random), talk
+        yield row(keys, talk, FIRST + timedelta(days=DAYS * number / count), random, number), talk
 
 
 async def fill(calls: Calls, keys: Keys, count: int, people: int, seekers: int, each: int) -> Filled:
@@ -180,6 +188,20 @@ LISTS: dict[str, Callable[[Random], Query]] = {
     "a state that none has": lambda random: Query(state=CallState.INTERRUPTED),
     "a common first name in that state": lambda random: Query(
         party=random.choice(FIRST_NAMES), state=CallState.INTERRUPTED
+    ),
+    "held": lambda random: Query(hold=True),
+    "not held": lambda random: Query(hold=False),
+    "a direction of half": lambda random: Query(direction=Direction.INBOUND),
+    "a rare direction": lambda random: Query(direction=Direction.INTERNAL),
+    "a source of a third": lambda random: Query(source=SBCS[0]),
+    "a rare source": lambda random: Query(source=RARE),
+    "a source nobody has": lambda random: Query(source="198.51.100.1"),
+    "a rare direction of a common source": lambda random: Query(source=SBCS[0], direction=Direction.INTERNAL),
+    "a common first name, a direction of half": lambda random: Query(
+        party=random.choice(FIRST_NAMES), direction=Direction.INBOUND
+    ),
+    "a common first name, a rare direction": lambda random: Query(
+        party=random.choice(FIRST_NAMES), direction=Direction.INTERNAL
     ),
     "three days": lambda random: _span(random, 3),
     "a common first name in 90 days": lambda random: replace(_span(random, 90), party=random.choice(FIRST_NAMES)),

@@ -85,9 +85,9 @@ def finish(track: Track, at: int) -> None:
     source = track.current
     if source is not None and not track.kept and source.arrival < track.resumed_at:
         note_time(track, source, track.resumed_at, Reason.RESTART)
-        track.cold = None
     watch(track, at)
     track.gaps.settle()
+    track.cold = None
 
 
 # ---- silence ----

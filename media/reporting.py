@@ -17,6 +17,7 @@ SECOND = 1_000_000_000
 
 def receive(track: Track, lane: Lane, count: int, out: list[bytes]) -> None:
     """Take the packets of the RTCP socket."""
+    track.cold = None  # whoever sent them is counted
     for slot in range(count):
         packet = lane.packet(slot)
         if packet is None:

@@ -109,5 +109,5 @@ class Source:
         self.highest += count
         self.received += count
         if self.window is not FULL:
-            window = ((self.window << count) | ((1 << count) - 1)) & FULL
+            window = FULL if count >= WINDOW else ((self.window << count) | ((1 << count) - 1)) & FULL
             self.window = FULL if window == FULL else window  # one object for all sources

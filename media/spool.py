@@ -1,32 +1,42 @@
-"""Commit slot of a call: all a successor needs to go on where the last commit was (docs/formats/records.md, "Spool").
+"""Commit slots of a call: all a successor needs to go on where the last commit was (docs/formats/records.md, "Spool").
 
-    slot    = magic u32, crc32 u32 of what follows, length u32 of what follows, generation u64, committed u64,
-              part number u32, flags u32, head length u32, state length u32, head (JSON), state, remainder
-    file    = slot A at FIRST, slot B behind it at a distance of SLOT; written in turn, the newest whole one counts
+    file = two places at FIRST, SLOT bytes each; in the middle of each a slot ends and a base begins
+    slot = remainder, moving, generation u64, committed u64, base u32, part u32, flags u32, moving length u32,
+           remainder length u32, magic u32, crc32 u32 of moving to magic
+    base = magic u32, crc32 u32 of what follows, number u32, head length u32, state length u32, head (JSON), state
 
 `committed` is the ciphertext length of the part that is certainly written; `remainder` the plaintext behind it, from
-the
-beginning of the record that the committed end cuts; `head` the parts before and the pauses; `state` the streams.
-The file lies on tmpfs only: the remainder is plaintext.
+the beginning of the record that the committed end cuts; `head` the parts before and the pauses; `state` the streams,
+`moving` what each batch in order changes of them. Slots and bases are written in turn, each at the place of its number's
+lowest bit: a base before the first slot that names it, a slot in one piece and in the order above. What a kill
+interrupts therefore has no end that counts, and nothing that another slot needs was touched: the remainder, most of
+what is written, wants no checksum. The file lies on tmpfs only: the remainder is plaintext.
 """
 
 import struct
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from media.errors import Damaged
 
-MAGIC = 0x53504F31
-#: Distance of the two slots; pages that were never written take no memory.
+#: Distance of the two places; pages that were never written take no memory.
 SLOT = 4 << 20
-#: Where the first slot lies in the file of a call; before it main keeps what it needs itself (recorder.slots).
+#: Where the first place begins in the file of a call; before it main keeps what it needs itself (recorder.slots).
 FIRST = 16 << 20
 CLOSED = 1
 
-_HEAD = struct.Struct("!IIIQQIIII")
-_CHECKED_AT = 12
-#: What has to be read to know how long a slot is.
-PREFIX = _CHECKED_AT
+#: In the middle of a page, so that the end of a slot and a base, which are short, take one together.
+_MIDDLE = FIRST + SLOT // 2 + 2048
+_MOST = SLOT // 2 - 4096
+_MAGIC, _BASE_MAGIC = 0x53504F32, 0x42415331
+_END = struct.Struct("!QQIIIIII")
+_CHECK = struct.Struct("!I")
+_BASE = struct.Struct("!IIIII")
+_CHECKED_AT = 8
+
+#: Reads (offset, length) of a file; shorter at its end.
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -41,69 +51,74 @@ class Slot:
     part: int
     # the part is sealed and the call over
     closed: bool
+    # number of its base
+    base: int
     # parts before, pauses: JSON
     head: bytes
-    # the streams: media.track
+    # the streams when the base was written, and what has moved since: media.state
     state: bytes
+    moving: bytes
     # plaintext records that the committed bytes do not hold whole
-    remainder: bytes
+    remainder: bytes = field(repr=False)
 
 
-def pack(slot: Slot) -> bytes:
-    """Serialise a slot; Damaged if it does not fit."""
-    return pack_parts(slot.generation, slot.committed, slot.part, slot.closed, slot.head, slot.state, slot.remainder)
+def middle(number: int) -> int:
+    """Give where the slot of a generation ends and where the base of a number begins."""
+    return _MIDDLE + (number & 1) * SLOT
 
 
-def pack_parts(
-    generation: int, committed: int, part: int, closed: bool, head: bytes, state: bytes, remainder: bytes
-) -> bytes:
-    """Serialise a slot from its fields: once per call and tick, so without an object."""
-    body = b"".join(
-        (
-            _HEAD.pack(
-                0, 0, _HEAD.size - _CHECKED_AT + len(head) + len(state) + len(remainder),
-                generation, committed, part, CLOSED if closed else 0, len(head), len(state),
-            )[_CHECKED_AT:],
-            head,
-            state,
-            remainder,
-        )
-    )  # fmt: skip
-    if len(body) + _CHECKED_AT > SLOT:
+def pack_end(
+    generation: int, committed: int, base: int, part: int, closed: bool, moving: bytes, remainder: int
+) -> bytes:  # fmt: skip
+    """Serialise what follows the remainder of a slot: once per call and tick, so without an object."""
+    if len(moving) + remainder > _MOST:
         raise Damaged("a commit slot is too long")
-    return struct.pack("!III", MAGIC, zlib.crc32(body), len(body)) + body
+    flags = CLOSED if closed else 0
+    body = moving + _END.pack(generation, committed, base, part, flags, len(moving), remainder, _MAGIC)
+    return body + _CHECK.pack(zlib.crc32(body))
 
 
-def offset(generation: int) -> int:
-    """Give where the slot of a generation lies."""
-    return FIRST + (generation & 1) * SLOT
+def pack_base(number: int, head: bytes, state: bytes) -> bytes:
+    """Serialise a base; Damaged if it does not fit."""
+    body = b"".join((_BASE.pack(0, 0, number, len(head), len(state))[_CHECKED_AT:], head, state))
+    if len(body) > _MOST:
+        raise Damaged("the base of commit slots is too long")
+    return struct.pack("!II", _BASE_MAGIC, zlib.crc32(body)) + body
 
 
-def length(prefix: bytes) -> int:
-    """Give how many bytes follow a slot's prefix; 0 if it is none."""
-    if len(prefix) < PREFIX or int.from_bytes(prefix[:4], "big") != MAGIC:
-        return 0
-    return min(SLOT, int.from_bytes(prefix[8:12], "big"))
-
-
-def newest(first: bytes, second: bytes) -> Slot | None:
-    """Choose from what lies at the two offsets; None if neither is a whole slot (the call has committed nothing)."""
-    found = [slot for slot in (_unpack(first), _unpack(second)) if slot is not None]
+def newest(read: Read) -> Slot | None:
+    """Choose the newest whole slot of a file; None if there is none (the call has committed nothing)."""
+    found = [slot for slot in (_slot(read, 0), _slot(read, 1)) if slot is not None]
     return max(found, key=lambda slot: slot.generation, default=None)
 
 
-def _unpack(data: bytes) -> Slot | None:
-    if len(data) < _HEAD.size:
+def _slot(read: Read, place: int) -> Slot | None:
+    at = middle(place) - _END.size - _CHECK.size
+    end = read(at, _END.size + _CHECK.size)
+    if len(end) < _END.size + _CHECK.size:
         return None
-    magic, check, length, generation, committed, part, flags, head, state = _HEAD.unpack_from(data)
-    body = data[_CHECKED_AT : _CHECKED_AT + length]
-    if magic != MAGIC or len(body) != length or zlib.crc32(body) != check:
+    generation, committed, number, part, flags, moving, remainder, magic = _END.unpack_from(end)
+    if magic != _MAGIC or generation & 1 != place or moving + remainder > _MOST:
         return None
-    at = _HEAD.size
-    middle, tail = at + head, at + head + state
-    if tail > _CHECKED_AT + length:
+    moved = read(at - moving, moving)
+    if zlib.crc32(end[: _END.size], zlib.crc32(moved)) != _CHECK.unpack_from(end, _END.size)[0]:
         return None
-    return Slot(
-        generation, committed, part, bool(flags & CLOSED), data[at:middle], data[middle:tail],
-        data[tail : _CHECKED_AT + length],
-    )  # fmt: skip
+    base = _base(read, number)
+    if base is None:
+        return None
+    rest = read(at - moving - remainder, remainder)
+    return Slot(generation, committed, part, bool(flags & CLOSED), number, *base, moved, rest)
+
+
+def _base(read: Read, number: int) -> tuple[bytes, bytes] | None:
+    """Read the head and the state of a base; None if it is not there."""
+    data = read(middle(number), _BASE.size)
+    if len(data) < _BASE.size:
+        return None
+    magic, check, found, head, state = _BASE.unpack(data)
+    if magic != _BASE_MAGIC or found != number or head + state > _MOST:
+        return None
+    body = read(middle(number) + _BASE.size, head + state)
+    if zlib.crc32(body, zlib.crc32(data[_CHECKED_AT:])) != check or len(body) != head + state:
+        return None
+    return body[:head], body[head:]

@@ -1,12 +1,13 @@
 """State of the streams of a call as bytes: see docs/formats/records.md, "Spool".
 
-What changes with each batch is a fixed structure; what changes rarely (gaps, other sources) is JSON that is kept
-until it changes.
+`pack` has everything: a fixed structure a stream, and JSON for what is rare (gaps, other sources). A batch in unbroken
+order, the fast road, changes seven numbers a stream; `moving` has those. Whatever else changes in a track empties
+its `cold`, which tells that `pack` has to be written anew.
 """
 
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from media.errors import Damaged
@@ -18,7 +19,10 @@ from media.track import Track
 
 #: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
 _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace(" ", ""))
-_COUNT = struct.Struct("!B")
+#: Of the newest packet: its extended number, timestamp, arrival and step; payload bytes so far, jitter, reports sent.
+_MOVING = "QIQIQdI"
+_MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
+_NOBODY = Source(0, 1)
 _FULL = FULL.to_bytes(WINDOW // 8, "big")
 NO_CHECK = bytes(8)
 #: The rare state of nearly every stream: one object for all of them.
@@ -28,6 +32,27 @@ _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"r
 def pack(tracks: Iterable[Track]) -> bytes:
     """Serialise the streams of a call."""
     return b"".join([part for track in tracks for part in _pack(track)])
+
+
+def settled(tracks: Iterable[Track]) -> bool:
+    """Tell whether nothing but what `moving` has changed since the last `pack`."""
+    return None not in [track.cold for track in tracks]
+
+
+def moving(tracks: Collection[Track]) -> bytes:
+    """Serialise what batches in unbroken order change: once per call and tick."""
+    numbers: list[int | float] = []
+    for track in tracks:
+        source = track.current or _NOBODY
+        numbers += (
+            source.highest, source.timestamp, source.arrival, source.step, track.size, track.jitter, track.reports,
+        )  # fmt: skip
+    return _moving_of(len(tracks)).pack(*numbers)
+
+
+def _moving_of(count: int) -> struct.Struct:
+    """Give the form of as many streams; nearly all calls have one or two."""
+    return _MOVING_OF[count] if count < len(_MOVING_OF) else struct.Struct("!" + _MOVING * count)
 
 
 def _pack(track: Track) -> tuple[bytes, bytes]:
@@ -86,11 +111,11 @@ def _cold(track: Track) -> bytes:
     return _USUAL if encoded == _USUAL else encoded
 
 
-def restore(state: bytes, tracks: dict[int, Track]) -> None:
-    """Put state back into fresh tracks, SRTP contexts included; streams that are gone are passed over, Damaged
-    if it is none.
+def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> None:
+    """Put state and what has moved since back into fresh tracks, SRTP contexts included; streams that are gone are
+    passed over, Damaged if it is none.
     """
-    at = 0
+    at = number = 0
     try:
         while at < len(state):
             fields = _HOT.unpack_from(state, at)
@@ -99,7 +124,9 @@ def restore(state: bytes, tracks: dict[int, Track]) -> None:
             track = tracks.get(fields[0])
             if track is not None:
                 _restore(track, fields, rare)
-            at = end
+                _move(track, _MOVING_OF[1].unpack_from(moved, number * _MOVING_OF[1].size))
+                _restore_keys(track, fields[4])
+            at, number = end, number + 1
     except (struct.error, ValueError, KeyError, TypeError):
         raise Damaged("the state of the streams in a spool is damaged") from None
 
@@ -110,7 +137,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         named,
         name,
         track.payload_type,
-        check,
+        _,
         track.packets,
         track.duplicates,
         track.rejected,
@@ -132,17 +159,28 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         *numbers, window = place
         track.current = _source([*numbers, int.from_bytes(window, "big")])
         sources.append(track.current)
-        track.last_arrival = track.current.arrival
     track.sources = tuple(sources)
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
-    track.since = rare.get("since") or track.last_arrival  # versions before the first release had neither
-    track.refused = tuple(rare.get("refused", (0, 0)))
+    track.since = rare["since"]
+    track.refused = tuple(rare["refused"])
     track.gaps = Gaps()
     track.gaps.items = tuple(tuple(gap) for gap in rare["gaps"])
     track.gaps.missing_ns = missing
     track.unsettled = any(gap[-1] == UNSETTLED for gap in track.gaps.items)
-    _restore_keys(track, check)
+
+
+def _move(track: Track, moved: tuple[Any, ...]) -> None:
+    """Go on to what a slot says: since its base only packets in unbroken order came."""
+    highest, timestamp, arrival, step, track.size, track.jitter, track.reports = moved
+    source = track.current
+    if source is not None:
+        count = highest - source.highest
+        source.advance(count)
+        track.packets += count
+        source.timestamp, source.arrival, source.step = timestamp, arrival, step
+        track.last_arrival = arrival
+    track.since = track.since or track.last_arrival
 
 
 def _restore_keys(track: Track, check: bytes) -> None:

@@ -89,7 +89,7 @@ class Track:
         self.sender_report = (0, 0)
         #: Reports protected so far: the SRTCP index a successor has to begin behind.
         self.reports = 0
-        #: Encoded rare state; None = to be encoded anew (media.state).
+        #: Encoded rare state; None = more has changed than a batch in unbroken order does (media.state).
         self.cold: bytes | None = None
 
     # ---- batches ----

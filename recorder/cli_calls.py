@@ -19,7 +19,7 @@ from recorder.progress import progress
 from recorder.settings import Settings
 from recorder.settings_files import load
 from recorder.shell_acts import shown, tell
-from storage.callrows import CallState
+from storage.callrows import CallState, Direction
 
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 
@@ -76,6 +76,9 @@ def calls(
     since: Annotated[str | None, typer.Option(help="From this time: RFC 3339, a date, or 2h, 3d.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     state: Annotated[str | None, typer.Option(help="recording, complete or interrupted.")] = None,
+    hold: Annotated[bool | None, typer.Option("--hold/--no-hold", help="Under legal hold, or not.")] = None,
+    direction: Annotated[str | None, typer.Option(help="inbound, outbound or internal.")] = None,
+    source: Annotated[str | None, typer.Option(help="Address of the SBC.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
@@ -85,7 +88,10 @@ def calls(
 
     if state not in (None, *(s.value for s in CallState)):
         raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
-    asked = {"party": party, "since": moment(since), "until": moment(until), "state": state}
+    if direction not in (None, *(d.value for d in Direction)):
+        raise WrongUse(f"{direction!r} is no direction.", "Choose inbound, outbound or internal.")
+    asked: dict[str, Any] = {"party": party, "since": moment(since), "until": moment(until), "state": state}
+    asked |= {"hold": hold, "direction": direction, "source": source}
 
     async def search(one: Any) -> list[Any]:
         tell(one.audit, "calls.search")

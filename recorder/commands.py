@@ -104,10 +104,14 @@ class CloseMedia:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Answer an offer with 200; answered by events.Unwanted, instead of what follows, if the client withdrew it."""
+    """Answer an offer with 200; answered by events.Unwanted, instead of what follows, if it could not be answered so.
+
+    That is where the client withdrew it, and where what a first 200 promises could not be written.
+    """
 
     token: Token
     sdp: bytes
+    first: bool = False  # accepted only once the call's document is written, as Index does
 
 
 @dataclass(frozen=True, slots=True)

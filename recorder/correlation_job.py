@@ -12,6 +12,7 @@ import asyncio
 
 from recorder.directory_matching import matching
 from recorder.node import Node
+from storage import traits
 from storage.correlation import Pause
 from storage.customers import Customer
 from storage.errors import StorageError
@@ -75,6 +76,8 @@ class CorrelationJob:
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
         """Look at the calls that are still to be looked at, unless a command does."""
+        if count := await traits.fill(customer.database, customer.keys, pause):
+            self._node.log.info("calls.columns_filled", customer=customer.name, count=count)
         if not await customer.correlation.outstanding():
             return
         with matching(customer) as ours:

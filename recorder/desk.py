@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from admin_api.ports import CannotRender, Rendered
+from admin_api.ports import CannotRender, Rendered, Streamed
+from media.encode import Container
+from media.survey import BASE_RATE
 from recorder import events as e
 from recorder.listing import item
 from recorder.live import Live
 from recorder.node import Node
 from recorder.playing import media_parts, render_streams
 from recorder.render_job import PEAKS
-from recorder.rendering import Renderer, RenderFailed
+from recorder.rendering import LATER, Renderer, RenderFailed, RenderStream
 from recorder.rows import parse_time
 from recorder.runner import Runner
+from recorder.streaming import open_stream
 from recorder.system import System
 from storage.calls import CallRow
 from storage.customers import Customer
@@ -30,6 +33,9 @@ CONTENT_TYPES = {
     "pcap": "application/vnd.tcpdump.pcap",
     PEAKS: "application/json",
 }
+
+WHOLE = 16 << 20
+"""Bytes of WAV, 9 minutes of stereo, that are rendered at once and kept for a moment, so that a player may seek."""
 
 SETTLE_SECONDS = 5.0
 """A request waits so long for the database to take a call that began a moment ago."""
@@ -98,21 +104,36 @@ class Desk:
     # ---- media ----
     async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
         """Decrypt and render a call into memory that has no name on any disk; the caller closes the descriptor."""
-        document = self.document(customer.name, row.id) or row.details
         content_type = CONTENT_TYPES.get(form)
         if content_type is None:
             raise CannotRender("The format is not known.")
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
             with media_parts(customer, row.id, row.leaf) as parts:
-                await self._renderer.render(parts, render_streams(document["streams"]), form, out)
+                await self._renderer.render(parts, self._streams(customer, row), form, out)
         except RenderFailed as problem:
             os.close(out)
-            raise CannotRender(str(problem)) from None
+            raise _refused(problem) from None
         except BaseException:
             os.close(out)
             raise
         return Rendered(out, os.fstat(out).st_size, content_type)
+
+    def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
+        """Say whether a call is sent as WAV while it is rendered."""
+        return form == Container.WAV and _long(row.duration_ms, self._streams(customer, row))
+
+    async def stream(self, customer: Customer, row: CallRow) -> Streamed:
+        """Open a call to be rendered as WAV while it is sent; whoever takes it closes it."""
+        try:
+            with media_parts(customer, row.id, row.leaf) as parts:
+                return await open_stream(parts, self._streams(customer, row))
+        except RenderFailed as problem:
+            raise _refused(problem) from None
+
+    def _streams(self, customer: Customer, row: CallRow) -> list[RenderStream]:
+        document = self.document(customer.name, row.id) or row.details
+        return render_streams(document["streams"])
 
     # ---- health ----
     def not_ready(self) -> str | None:
@@ -130,6 +151,17 @@ class Desk:
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
         return self._node.incidents.of(customer)
+
+
+def _refused(problem: RenderFailed) -> CannotRender:
+    return CannotRender(str(problem), later=problem.status == LATER)
+
+
+def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
+    """Say whether the sound of a call as WAV is too much to be held in memory for everyone who hears one."""
+    sound = [stream for stream in streams if stream.media == "audio"]
+    rate = max((each.clock for stream in sound for each in stream.payloads.values()), default=BASE_RATE)
+    return duration_ms is None or duration_ms / 1000 * rate * 2 * len(sound) > WHOLE
 
 
 def _with_users(customer: Customer, document: dict[str, Any]) -> dict[str, Any]:

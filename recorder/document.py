@@ -60,6 +60,11 @@ def message(request: Request, at: datetime) -> bytes:
     return encode({"at": rfc3339(at), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers})
 
 
+def happening(kind: str, at: datetime, **more: Any) -> bytes:
+    """Return something that befell a recording as the body of a control record; nothing personal belongs there."""
+    return encode({"at": rfc3339(at), "kind": kind, **more})
+
+
 def from_ns(ns: int | None) -> str | None:
     """Return nanoseconds since 1970 as RFC 3339."""
     return None if ns is None else rfc3339(datetime.fromtimestamp(ns / 1e9, UTC))

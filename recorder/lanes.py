@@ -33,7 +33,6 @@ def close_all(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
-def read_slot(descriptor: int, at: int) -> bytes:
-    """Read what lies at a slot's place, as long as it says it is."""
-    head = os.pread(descriptor, spool.PREFIX, at)
-    return head + os.pread(descriptor, spool.length(head), at + len(head))
+def newest_slot(descriptor: int) -> spool.Slot | None:
+    """Read the commit that counts; None if there was none."""
+    return spool.newest(lambda at, length: os.pread(descriptor, length, at))

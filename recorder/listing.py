@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from recorder.document import rfc3339
-from storage.callrows import MAX_LIMIT, CallState
+from storage.callrows import MAX_LIMIT, CallState, Direction
 from storage.calls import CallRow, Query
 from storage.customers import Customer
-
 
 def item(customer: str, row: CallRow) -> dict[str, Any]:
     """Return a row as the API shows a call."""
@@ -30,10 +30,17 @@ def item(customer: str, row: CallRow) -> dict[str, Any]:
 async def find(customer: Customer, asked: Mapping[str, Any], limit: int) -> list[dict[str, Any]]:
     """Return at most `limit` calls of a customer, newest first."""
     state = CallState(asked["state"]) if asked["state"] else None
+    direction = Direction(asked["direction"]) if asked.get("direction") else None
+    wanted = Query(
+        *(asked["party"], asked["since"], asked["until"], state),
+        hold=asked.get("hold"),
+        direction=direction,
+        source=asked.get("source"),
+    )
     out: list[dict[str, Any]] = []
     cursor: str | None = None
     while len(out) < limit:
-        query = Query(asked["party"], asked["since"], asked["until"], state, min(MAX_LIMIT, limit - len(out)), cursor)
+        query = replace(wanted, limit=min(MAX_LIMIT, limit - len(out)), cursor=cursor)
         page = await customer.calls.find(query)
         out += [item(customer.name, row) for row in page.items]
         cursor = page.next_cursor

@@ -42,7 +42,7 @@ class LiveCall:
     stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO
     dirty: bool = False  # the checkpoint is older than the recording
-    heard: float = field(default_factory=time.monotonic)  # when a worker last said that something had come
+    heard: float = field(default_factory=time.monotonic)  # when media (as a worker said) or a request last came
     probed: float = 0.0  # when the client was last asked whether the call exists
     unanswered: int = 0  # questions of that kind in a row that led nowhere
     people: int = 0  # hash of what `forms` were made of

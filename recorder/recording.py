@@ -29,7 +29,7 @@ from sys import intern
 from typing import Any
 
 from recorder import commands as c
-from recorder import document, matching, telling
+from recorder import document, matching, pausing, telling
 from recorder import events as e
 from recorder.agreement import Agreement, Before
 from recorder.stream import Stream, plans_of
@@ -127,9 +127,9 @@ class Recording:
                 ending = self._end(reason, now, interrupted=interrupted)
                 return [c.HangUp(reason), *ending] if self.state is State.CLOSING and ending else ending
             case e.PauseAsked():
-                return self._pause(now)
+                return pausing.turn(self, now, paused=True)
             case e.ResumeAsked():
-                return self._resume(now)
+                return pausing.turn(self, now, paused=False)
             case e.Measured(figures):
                 matching.measured(self.streams, figures)
                 return []
@@ -151,6 +151,11 @@ class Recording:
     def offers_first(self) -> bool:
         """Whether the first offer is ours and its answer has not come yet."""
         return self._ours
+
+    @property
+    def under_way(self) -> bool:
+        """Whether media are recorded, so that there is something to pause."""
+        return self.state is State.RECORDING
 
     @property
     def alive(self) -> bool:
@@ -268,11 +273,11 @@ class Recording:
         plans = plans_of(live)
         for stream in self.streams:
             stream.port = 0 if stream.removed else stream.port
-        kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp)
+        kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp, first)
         if self._ours:
-            return [kept, accept, c.Index()]
+            return [kept, accept]
         if first:  # what is accepted must be kept
-            return [kept, c.StartMedia(plans), accept, c.Index()]
+            return [kept, c.StartMedia(plans), accept]
         return [kept, accept, c.ChangeMedia(plans, gone), c.Index()]  # what is withdrawn must not change the media
 
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
@@ -329,29 +334,6 @@ class Recording:
         if all(n["kind"] != kind for n in self.notes):
             self.notes = (*self.notes, {"kind": kind, "at": document.rfc3339(now.wall), **more})
 
-    # ---- pauses ----
-    def _pause(self, now: e.Now) -> list[c.Command]:
-        if self.state is not State.RECORDING or self.paused:
-            return []
-        self.paused = True
-        for stream in self.streams:
-            stream.pause(True, now.wall)
-        return [c.PauseMedia(), *self._tell(paused=True), self._event("pause", now), c.Index()]
-
-    def _resume(self, now: e.Now) -> list[c.Command]:
-        if self.state is not State.RECORDING or not self.paused:
-            return []
-        self.paused = False
-        for stream in self.streams:
-            stream.pause(False, now.wall)
-        return [c.ResumeMedia(), *self._tell(paused=False), self._event("resume", now), c.Index()]
-
-    def _tell(self, *, paused: bool) -> list[c.Command]:
-        """Have the client stop sending or go on, where the customer's clients take that."""
-        if not self.policy.reoffers or not self.agreement.answer_sdp or self._ours:
-            return []
-        return [c.Reoffer(self.agreement.turned(paused=paused), paused)]
-
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         self._bye = token
@@ -387,7 +369,7 @@ class Recording:
 
     # ---- documents ----
     def _event(self, kind: str, now: e.Now, **more: Any) -> c.Keep:
-        return c.Keep(c.Kept.EVENT, document.encode({"at": document.rfc3339(now.wall), "kind": kind, **more}))
+        return c.Keep(c.Kept.EVENT, document.happening(kind, now.wall, **more))
 
     @property
     def session_id(self) -> str:

@@ -36,17 +36,19 @@ class Reel:
         "_written_at",
         "_written_before",
         "name",
+        "number",
         "trouble",
     )  # fmt: skip
 
     def __init__(self, part: Part, descriptor: int) -> None:
         self.name = intern(part.name)
+        self.number = int(part.name[1:])  # 3 of "m3"
         self._fd = descriptor
         self._segment = part.segment
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
         #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
         self._begun = b""
-        #: Where both lie while nobody needs them: descriptor, offset, length in all, length of `begun`.
+        #: Where both lie while nobody needs them: descriptor, offset, length of `begun`, length of what follows.
         self._parked: tuple[int, int, int, int] | None = None
         #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
         self._unwritten = b""
@@ -62,40 +64,46 @@ class Reel:
         self.trouble = 0
 
     @property
-    def number(self) -> int:
-        """Give 3 for "m3"."""
-        return int(self.name[1:])
-
-    @property
     def open(self) -> bool:
         """Tell whether something waits that time alone could seal or write."""
         return bool(self._aged or self.trouble)
 
     @property
-    def remainder(self) -> bytes:
-        """Give the plaintext a successor would have to write anew, from the beginning of a record."""
+    def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
+        """Give the plaintext a successor would have to write anew, from the beginning of a record, in pieces."""
         self._fetch()
-        return b"".join((self._begun, self._sealer.pending, self._backlog))
+        return self._begun, self._sealer.pending, self._backlog
 
-    def park(self, descriptor: int, at: int, length: int) -> None:
-        """Keep the remainder where it was just saved, not in memory: 4 KB a call. It lies there until the next save."""
-        if not length or self._unwritten or self._backlog:
+    @property
+    def remainder(self) -> bytes:
+        """Give `rest` as one."""
+        return b"".join(self.rest)
+
+    def park(self, descriptor: int, at: int) -> None:
+        """Keep the rest where it was just saved, not in memory: 4 KB a call. It lies there until the next save."""
+        if self._unwritten or self._backlog:
             return
-        self._parked = descriptor, at, length, len(self._begun)
+        begun, pending = len(self._begun), self._sealer.put_aside()
+        self._parked = descriptor, at, begun, len(pending)
         self._begun = b""
-        self._sealer.put_aside()
 
     def _fetch(self) -> None:
-        """Have the remainder in memory again."""
+        """Have the rest in memory again."""
         if self._parked is None:
             return
-        descriptor, at, length, begun = self._parked
-        rest = os.pread(descriptor, length, at)
-        if len(rest) != length:
-            raise OSError(errno.EIO, "the spool of a call was cut")
+        self._fetch_pending()
+        descriptor, at, begun, _ = self._parked
+        self._begun = _read(descriptor, begun, at)
         self._parked = None
-        self._begun = rest[:begun]
-        self._sealer.take_back(rest[begun:])
+
+    def _fetch_pending(self) -> None:
+        """Have what is not sealed in memory again, without the beginning of its record, which is seldom wanted."""
+        if self._parked is None:
+            return
+        descriptor, at, begun, pending = self._parked
+        if pending:
+            self._sealer.take_back(_read(descriptor, pending, at + begun))
+            self._parked = descriptor, at, begun, 0
 
     @property
     def committed(self) -> int:
@@ -130,13 +138,12 @@ class Reel:
         return bool(self._dropped_from)
 
     def _seal(self, data: bytes, now: int) -> None:
-        if self._parked is not None:
-            self._fetch()
+        self._fetch_pending()
         sealer = self._sealer
         pending = sealer.pending
         sealed = sealer.add(data)
         if sealed:
-            self._put(sealed, b"".join((self._begun, pending, data)))
+            self._put(sealed, pending, data)
             self._aged = now if sealer.pending else 0
             return
         if sealer.pending:
@@ -144,9 +151,15 @@ class Reel:
         if self._aged and now - self._aged > PAD_AGE:
             self._pad()
 
-    def _put(self, sealed: bytes, whole: bytes) -> None:
-        """Write ciphertext; `whole` is all plaintext since `begun`, which is dropped only when all of it is written."""
+    def _put(self, sealed: bytes, pending: bytes, data: bytes) -> None:
+        """Write ciphertext: of `pending` and of the records `data`, whose plaintext is dropped once all is written."""
         written = self._try(sealed)
+        cut = len(data) - len(self._sealer.pending)
+        if written == len(sealed) and cut >= 0:  # what was begun before is whole in the part
+            self._begun, self._parked = data[records.last_start(data, cut) : cut], None
+            return
+        self._fetch()
+        whole = b"".join((self._begun, pending, data))
         cut = len(whole) - len(self._sealer.pending)
         self._unwritten = sealed[written:]
         self._begun = whole[0 if self._unwritten else records.last_start(whole, cut) : cut]
@@ -168,9 +181,8 @@ class Reel:
             return
         self._padded += room
         self._aged = 0
-        padding = records.pad(room)
-        whole = self.remainder + padding
-        self._put(self._sealer.add(padding), whole)
+        pending, padding = self._sealer.pending, records.pad(room)
+        self._put(self._sealer.add(padding), pending, padding)
 
     def retry(self) -> bool:
         """Try to write what the disk refused; True when all of it is written."""
@@ -212,3 +224,10 @@ class Reel:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._fd)
+
+
+def _read(descriptor: int, length: int, at: int) -> bytes:
+    data = os.pread(descriptor, length, at)
+    if len(data) != length:
+        raise OSError(errno.EIO, "the spool of a call was cut")
+    return data

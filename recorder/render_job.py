@@ -62,10 +62,12 @@ class Job:
     # writable descriptor, inherited, at the place where the file begins
     parent: int
     # process id of the daemon: the worker ends with it
+    on_demand: bool = False
+    # WAV only: tell its size first, then wait for the part that is wanted (recorder.window)
 
 
 def to_json(job: Job) -> bytes:
-    """Serialise a job."""
+    """Serialise a job, as a line."""
     parts = [asdict(part) | {"key": part.key.hex(), "prefix": part.prefix.hex()} for part in job.parts]
     streams = [
         {
@@ -76,8 +78,15 @@ def to_json(job: Job) -> bytes:
         }
         for stream in job.streams
     ]
-    document = {"parts": parts, "streams": streams, "form": job.form, "output": job.output, "parent": job.parent}
-    return json.dumps(document, separators=(",", ":")).encode()
+    document = {
+        "parts": parts,
+        "streams": streams,
+        "form": job.form,
+        "output": job.output,
+        "parent": job.parent,
+        "on_demand": job.on_demand,
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
 def from_json(data: bytes) -> Job:
@@ -87,7 +96,8 @@ def from_json(data: bytes) -> Job:
         parts = [_part(part) for part in document["parts"]]
         streams = [_stream(stream) for stream in document["streams"]]
         form = PEAKS if document["form"] == PEAKS else Container(document["form"])
-        return Job(parts, streams, form, int(document["output"]), int(document["parent"]))
+        numbers = int(document["output"]), int(document["parent"])
+        return Job(parts, streams, form, *numbers, on_demand=bool(document["on_demand"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadJob("the render job cannot be read") from None
 

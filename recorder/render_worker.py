@@ -1,7 +1,8 @@
 """One render worker: `python -m recorder.render_worker`, a job on standard input, the file on an inherited descriptor.
 
 It tells how it goes on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or
-{"error": "…"}.
+{"error": "…"}. A job on demand tells {"size": 115200044} as soon as that is known, and then waits for a line that names
+the part that is wanted; it writes that part and ends.
 Exit status: 0 the file is whole, 1 it cannot be made of what is stored, 2 the job is wrong, 3 something else failed.
 """
 
@@ -22,6 +23,7 @@ from media.peaks import Peaks
 from recorder.confine import confine
 from recorder.errors import RecorderError
 from recorder.render_job import MAX_JOB, PEAKS, BadJob, Job, JobPart, from_json
+from recorder.window import MAX_SPAN, Reached, Window, span_from_json
 from storage.container import PartSecret, Reader
 from storage.errors import DamagedPart, Torn
 
@@ -78,6 +80,9 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     source = Source(job, readings=2)
     streams, pictures = _chosen(job, "audio"), _chosen(job, "video") if job.form is Container.MKV else []
     measured = render.measure(source.records(), streams, pictures)
+    if job.on_demand:
+        _part_of(measured, source, out)
+        return {}
     if job.form is Container.WAV:
         out.write(wavfile.header(measured.rate, len(streams), measured.samples))
         report = render.render(measured, source.records(), out.write)
@@ -94,6 +99,19 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
 
 def _chosen(job: Job, media: str) -> list[render.RenderStream]:
     return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+
+
+def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
+    """Tell how long the sound is as WAV, wait for the part of it that is wanted, and write that."""
+    channels = len(measured.streams)
+    head = wavfile.header(measured.rate, channels, measured.samples)
+    tell({"size": len(head) + 2 * channels * measured.samples})
+    window = Window(out.write, *span_from_json(sys.stdin.buffer.readline(MAX_SPAN)))
+    try:
+        window.write(head)
+        render.render(measured, source.records(), window.write)
+    except Reached:
+        return
 
 
 def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> render.Report:
@@ -139,7 +157,7 @@ def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
 def main() -> int:
     """Do one job."""
     try:
-        job = from_json(sys.stdin.buffer.read(MAX_JOB))
+        job = from_json(sys.stdin.buffer.readline(MAX_JOB))
         highest = max([job.output, *(part.fd for part in job.parts)])
         no_network = confine(job.parent, highest)
         with open(job.output, "wb", buffering=BUFFER, closefd=False) as out:

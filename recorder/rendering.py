@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,10 +46,14 @@ class OpenPart(Protocol):
     def finished(self) -> bool: ...
 
 
-class RenderFailed(RecorderError):
-    """No file was made; the sentence says why. `status` 1: the stored call does not allow it, 3: it may work later."""
+LATER = 3
+"""Status of what failed for want of time, memory or a worker."""
 
-    def __init__(self, message: str, status: int = 3) -> None:
+
+class RenderFailed(RecorderError):
+    """No file was made; the sentence says why. `status` 1: the stored call is why, LATER: it may work then."""
+
+    def __init__(self, message: str, status: int = LATER) -> None:
         super().__init__(message)
         self.status = status
 
@@ -75,21 +79,21 @@ class Renderer:
         A caller that is cancelled ends the worker.
         """
         job = Job(
-            parts=[_job_part(part) for part in parts],
+            parts=[job_part(part) for part in parts],
             streams=streams,
             form=_container(form),
             output=out_fd,
             parent=os.getpid(),
         )
         async with self._turn:
-            worker = await _start([out_fd, *(part.fd for part in job.parts)])
+            worker = await start_worker([out_fd, *(part.fd for part in job.parts)])
             try:
                 async with asyncio.timeout(self._time_out):
                     return await _follow(worker, job, on_progress)
             except TimeoutError:
                 raise RenderFailed(f"rendering took longer than {self._time_out:g} s and was stopped") from None
             finally:
-                await _end(worker)
+                await end_worker(worker)
 
 
 async def render(
@@ -112,12 +116,13 @@ def _container(form: Container | str) -> Container | str:
         raise RenderFailed(f"the format is one of {', '.join(Container)}", status=2) from None
 
 
-def _job_part(part: OpenPart) -> JobPart:
+def job_part(part: OpenPart) -> JobPart:
+    """Return what a worker must know of an open part."""
     secret = part.secret
     return JobPart(part.fd, secret.key, secret.prefix, secret.segment, part.size, live=not part.finished)
 
 
-async def _start(descriptors: Sequence[int]) -> Process:
+async def start_worker(descriptors: Sequence[int]) -> Process:
     """Start a worker that has these descriptors and nothing of our environment."""
     home = Path(__file__).resolve().parent.parent
     environment = {"PYTHONPATH": str(home), "LC_ALL": "C.UTF-8", "PATH": os.defpath}
@@ -149,7 +154,7 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
         pass  # it is gone; its exit status says why
     last: dict[str, Any] = {}
     async for raw in worker.stderr:
-        line = _line(raw)
+        line = told(raw)
         if "progress" in line and on_progress is not None:
             on_progress(float(line["progress"]))
         if "report" in line or "error" in line:
@@ -158,12 +163,10 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
     if status == 0 and "report" in last:
         report: dict[str, Any] = last["report"]
         return report
-    if "error" in last:
-        raise RenderFailed(str(last["error"]), status=1 if status == 1 else 3)
-    raise RenderFailed(_ended(status))
+    raise failure(last, status)
 
 
-def _line(raw: bytes) -> dict[str, Any]:
+def told(raw: bytes) -> dict[str, Any]:
     """Read one line; what is not ours (a library that prints) is nothing, and goes nowhere."""
     try:
         line = json.loads(raw)
@@ -172,13 +175,17 @@ def _line(raw: bytes) -> dict[str, Any]:
     return line if isinstance(line, dict) else {}
 
 
-def _ended(status: int) -> str:
+def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
+    """Return why a worker that ended made no file, from its last line and its exit status."""
+    if "error" in last:
+        return RenderFailed(str(last["error"]), status=1 if status == 1 else LATER)
     if status < 0:
-        return f"the render worker was ended by signal {-status} (9, 24: over its limits of memory or time)"
-    return f"the render worker ended with status {status} and said nothing"
+        limits = "9, 24: over its limits of memory or time"
+        return RenderFailed(f"the render worker was ended by signal {-status} ({limits})")
+    return RenderFailed(f"the render worker ended with status {status} and said nothing")
 
 
-async def _end(worker: Process) -> None:
+async def end_worker(worker: Process) -> None:
     """Make sure that it is gone, also when we are being cancelled."""
     if worker.returncode is None:
         worker.kill()

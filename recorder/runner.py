@@ -28,9 +28,10 @@ from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call, part_of, stream_specs
 from recorder.mending import Mending
 from recorder.node import Node
-from recorder.recording import State
+from recorder.recording import RETRY_AFTER, State
 from recorder.recording_state import to_state
 from recorder.wire import Part
+from sip.events import Token
 from storage.errors import PartExists, StorageError
 from storage.vault import NewPart
 
@@ -232,18 +233,34 @@ class Runner:
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
-        """Let the endpoint answer; nothing is sent before Index, which follows, has written what was kept."""
+        """Let the endpoint answer; what a first 200 promises is written before. For a later one, Index follows."""
+        document = self._promised(call, command.token) if command.first else None
+        if command.first and document is None:
+            return e.Unwanted()
         if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
             return e.Unwanted()
         self.checkpoint(call)
+        if document is not None:
+            self.finishing.index(call, document)
         return None
 
-    def _flush(self, call: LiveCall) -> None:
+    def _promised(self, call: LiveCall, token: Token) -> Mapping[str, Any] | None:
+        """Write what says that the call exists; where the disk does not take it the INVITE is refused."""
+        document = call.recording.call_document(self.node.now())
         try:
-            if call.control:
-                call.control.flush()
+            self._write(call, document)
         except NotPossible as problem:
             self.node.storage_trouble(problem)
+            self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
+            self.node.endpoint.refuse(token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
+            return None
+        return document
+
+    def _write(self, call: LiveCall, document: Mapping[str, Any]) -> None:
+        """Write a document, and with it all that was kept before; raises NotPossible."""
+        if call.control:
+            call.control.keep(c.Kept.CALL, encode(document))
+            call.control.flush()
 
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
@@ -270,9 +287,10 @@ class Runner:
     # ---- database and end ----
     def _index(self, call: LiveCall, _: c.Index) -> None:
         document = call.recording.call_document(self.node.now())
-        if call.control:
-            self._keep(call, c.Keep(c.Kept.CALL, encode(document)))
-            self._flush(call)
+        try:
+            self._write(call, document)
+        except NotPossible as problem:
+            self.node.storage_trouble(problem)
         self.finishing.index(call, document)
 
     def _finish(self, call: LiveCall, command: c.Finish) -> None:

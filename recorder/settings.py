@@ -106,6 +106,12 @@ class Sip:
         "When nothing has been heard for so long on any stream that is not on hold, the SBC is asked whether the call "
         "still exists; it ends if the SBC does not know it or does not answer, and nothing came meanwhile. 0 = never.",
     )
+    held_seconds: int = option(
+        read.whole(0, 86_400, "seconds"),
+        1800,
+        "The same for calls whose streams are all on hold, or which are paused: after so long without a request of the "
+        "SBC it is asked. 0 = never.",
+    )
     drain_seconds: int = option(
         read.whole(0, 86_400, "seconds"),
         15,

@@ -240,6 +240,7 @@ class Signalling:
         call = self._live.by_session(event.session)
         if call is None:
             return
+        self.silence.noticed(call)
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._mend(call)
@@ -250,6 +251,7 @@ class Signalling:
         self._tell(event.session, e.Informed(event.request, event.metadata))
         call = self._live.by_session(event.session)
         if call:
+            self.silence.noticed(call)
             self._mend(call)
 
     def _mend(self, call: LiveCall) -> None:
@@ -273,6 +275,7 @@ class Signalling:
             self._node.refused("re-offer", 488, "no-offer", name, source, call.id if call else None)
             self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
             return
+        self.silence.noticed(call)
         self._feed(call, self._offered(event, event.offer))
 
     def _hung_up(self, event: s.HungUp) -> None:

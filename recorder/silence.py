@@ -3,15 +3,21 @@
 An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence
 alone proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay
 silent for `silent_seconds` is asked about in its dialog (sip.uac), and asked again after as long if it is still there.
-One that the client does not know (481) ends, unless audio came meanwhile; so does one about which two questions in a
-row led nowhere (408 or no answer: after a restart of ours the connection of a call may be gone, and its client is not).
-Streams that are held are not silent.
+One that the client does not know (481) ends, unless something came meanwhile; so does one about which two questions in
+a row led nowhere (408 or no answer: after a restart of ours the connection of a call may be gone, and its client is
+not). A request of the client in the dialog is a sign of life like audio.
 
-A client that agreed on no timer is not made to: one that could not keep it would lose calls whose audio flows.
+Streams that are held are not silent, and of a paused call nothing is listened to: there nothing is missed by asking
+late, so such calls are asked about after `held_seconds`.
+
+A client that names no interval is not made to keep one, although RFC 4028 (section 9) allows it where `Supported` has
+`timer`: Cisco's CUBE says that in INVITEs without an interval, and whether such a client refreshes because of ours is
+seen only when it does not, by calls that are lost while their audio flows. A question costs nobody a call.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -31,6 +37,8 @@ NO_ANSWER = 408
 
 PATIENCE = 2
 """Questions in a row without an answer after which a client is gone."""
+
+NEVER = math.inf
 
 MOST_AT_ONCE = 50
 """Questions a second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
@@ -53,16 +61,25 @@ class Silence:
 
     def look(self) -> None:
         """Ask about calls that have been silent for long."""
-        limit = self._node.settings.sip.silent_seconds
-        if not limit:
-            return
-        latest = self._node.monotonic() - limit
-        silent = (call for call in self._live if max(call.heard, call.probed) <= latest and audible(call))
+        sip, now = self._node.settings.sip, self._node.monotonic()
+        least = min(sip.silent_seconds or NEVER, sip.held_seconds or NEVER)  # most calls need no closer look
+        still = ((call, now - max(call.heard, call.probed)) for call in self._live)
+        silent = (call for call, seconds in still if seconds >= least and seconds >= self._limit(call))
         for call in islice(silent, MOST_AT_ONCE):
-            now = self._node.monotonic()
             call.probed = now
             self._node.endpoint.probe(call.session, now)
         self._node.flush()
+
+    def _limit(self, call: LiveCall) -> float:
+        """Give the seconds that a call may stay silent."""
+        if call.recording.state is not State.RECORDING:
+            return NEVER
+        sip = self._node.settings.sip
+        return (sip.silent_seconds if audible(call) else sip.held_seconds) or NEVER
+
+    def noticed(self, call: LiveCall) -> None:
+        """Take a request of the client in the call's dialog for a sign of life."""
+        call.heard = self._node.monotonic()
 
     def answered(self, event: Probed) -> None:
         """End a call whose client does not know it, if it is silent still."""
@@ -76,7 +93,7 @@ class Silence:
     async def _end(self, call: LiveCall, status: int) -> None:
         """Have the worker look once more: what it counted last is some seconds old."""
         figures = await self._node.workers.snapshot(call.id)
-        if call.heard > call.probed or came(call, figures.streams) or not audible(call):
+        if call.heard > call.probed or came(call, figures.streams):
             return
         self._node.log.warning("call.client_gone", call=call.id, status=status)
         self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=status)
@@ -90,8 +107,8 @@ def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
 
 
 def audible(call: LiveCall) -> bool:
-    """Tell whether something should be heard of a call."""
+    """Tell whether something should be heard of a call that is recorded."""
     recording = call.recording
-    if recording.state is not State.RECORDING or recording.paused:
+    if recording.paused:
         return False
     return any(s.line.media in SPOKEN and not (s.held or s.removed) for s in recording.streams)

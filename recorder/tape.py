@@ -1,7 +1,8 @@
 """One call inside a media worker: its streams drained onto its part, commit by commit.
 
 A commit is: empty the sockets into the receive region, turn the packets into records, seal whole segments, one write to
-the part, one write of the commit slot to the spool. The slot is what counts: whatever a kill interrupts, a successor
+the part, one write of the commit slot to the spool, before which the base is written anew if the slot would not do for
+what has changed. The slot is what counts: whatever a kill interrupts, a successor
 finds either the commit before (and replays the region) or this one.
 """
 
@@ -22,7 +23,7 @@ from media.reporting import receive as receive_rtcp
 from media.sockets import connect, disconnect
 from media.spec import StreamSpec
 from media.track import Track
-from recorder.lanes import Lanes, close_all, read_slot
+from recorder.lanes import Lanes, close_all, newest_slot
 from recorder.reel import Reel
 from recorder.reports import Reports, leave
 from recorder.wire import Counts, NewCall, Part
@@ -35,16 +36,14 @@ if TYPE_CHECKING:
 MAX_ROUNDS = 16
 #: Rounds where there is no next tick, because a stream ends or changes: more than the largest buffer holds.
 LAST_ROUNDS = 1_024
-#: What a slot says of most calls: no parts before, no pauses; one object for all of them.
-NO_HEAD = b'{"parts": [], "pauses": []}'
 
 
 class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_head", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell", "_told",
-        "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
+        "_base", "_changed", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell",
+        "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
     def __init__(
@@ -65,7 +64,9 @@ class Tape:
         self._unsaved = 0
         self._parts: tuple[tuple[str, int], ...] = ()
         self._reel = Reel(new.part, part_fd)
-        self._head: bytes | None = None
+        #: Number of the base that the last slot names; whether the next one wants another.
+        self._base = 0
+        self._changed = True
         self._reports = Reports(random)
         self.clean = True
         self.closed = False
@@ -81,7 +82,7 @@ class Tape:
                 self._reports.watch(spec)
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
-        self._head = None
+        self._changed = True
 
     def change(
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
@@ -179,7 +180,7 @@ class Tape:
         for lanes in self.lanes.values():
             if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
                 holes.forgive(lanes.track, begin, end)
-        self._head = None
+        self._changed = True
 
     def _mark(self, kind: records.Mark, at: int, value: int = 0) -> None:
         self._commit([records.mark(records.ALL_STREAMS, kind, at, value)], at)
@@ -204,7 +205,7 @@ class Tape:
             else:
                 emptied = False
         if emptied and self._pauses.items and self._pauses.forget(now):
-            self._head = None
+            self._changed = True
         if due:
             self._reports.send(self.lanes.values(), now)
         if not self._pauses.lasting:
@@ -259,29 +260,38 @@ class Tape:
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
-        if self._head is None:
-            self._head = self._encode_head()
         reel, generation = self._reel, self.generation + 1
-        at = spool.offset(generation)
-        rest = reel.remainder
-        slot = spool.pack_parts(
-            generation, reel.committed, reel.number, self.closed, self._head,
-            state.pack([lanes.track for lanes in self.lanes.values()]), rest,
-        )  # fmt: skip
+        tracks = [lanes.track for lanes in self.lanes.values()]
+        rest = reel.rest
+        length = sum(map(len, rest))
         try:
-            written = os.pwrite(self._spool_fd, slot, at)
+            self._rebase(tracks)
+            end = spool.pack_end(
+                generation, reel.committed, self._base + self._changed, reel.number, self.closed,
+                state.moving(tracks), length,
+            )  # fmt: skip
+            at = spool.middle(generation) - length - len(end)
+            written = os.pwritev(self._spool_fd, (*rest, end), at)
         except OSError as problem:
             self._unsaved = problem.errno or errno.EIO
             return
-        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
+        self._unsaved = 0 if written == length + len(end) else errno.ENOSPC
         if not self._unsaved:
             self.generation = generation
-            reel.park(self._spool_fd, at + len(slot) - len(rest), len(rest))
+            self._base += self._changed
+            self._changed = False
+            reel.park(self._spool_fd, at)
 
-    def _encode_head(self) -> bytes:
-        if not self._parts and not self._pauses.items:
-            return NO_HEAD
-        return json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
+    def _rebase(self, tracks: list[Track]) -> None:
+        """Write the base anew if more has changed than a slot says; raises OSError. The slot before keeps its own."""
+        if not self._changed and state.settled(tracks):
+            return
+        self._changed = True
+        number = self._base + 1
+        head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
+        base = spool.pack_base(number, head, state.pack(tracks))
+        if os.pwrite(self._spool_fd, base, spool.middle(number)) != len(base):
+            raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
 
     # ---- parts ----
     def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
@@ -292,7 +302,7 @@ class Tape:
         self._parts = (*self._parts, (self._reel.name, self._reel.committed))
         self._reel.close()
         self._reel = Reel(part, descriptor)
-        self._head = None
+        self._changed = True
         self._commit([rest] if rest else [], now)
 
     def close(self, region: Region, at: int) -> int:
@@ -320,7 +330,7 @@ class Tape:
         """Go on from the spool of a dead worker: what it had not sealed, then what it had received and not
         committed.
         """
-        slot = spool.newest(*(read_slot(self._spool_fd, spool.offset(number)) for number in (0, 1)))
+        slot = newest_slot(self._spool_fd)
         out: list[bytes] = []
         if slot is not None:
             head = json.loads(slot.head)
@@ -328,8 +338,8 @@ class Tape:
             self._parts = (*before, (f"m{slot.part}", slot.committed))
             if not self._told:
                 self._pauses.items = [(begin, end) for begin, end in head["pauses"]]
-            state.restore(slot.state, {number: lanes.track for number, lanes in self.lanes.items()})
-            self.generation = slot.generation
+            state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
+            self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.now = at
@@ -344,7 +354,7 @@ class Tape:
             if not kept:  # the time before is the restart's
                 lanes.track.since = max(lanes.track.since, at)
             lanes.track.latch_wish = lanes.track.name or None
-        self._head = None
+        self._changed = True
         self._commit(out, at)
 
     def _replay(self, relic: Relic, out: list[bytes]) -> None:

@@ -65,14 +65,22 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
             # Its BYE was not answered: the peer repeats it, and is asked about anew. After that nothing will come.
             context.arm(session, "forget", now + GIVE_UP)
             return session.key
-        calling.restart_timer(session, now)
-        if state["expires"] is not None and session.timer:
-            # A refresh may have been lost while nobody listened: its retransmissions get their chance.
-            context.arm(session, "expire", max(now + GIVE_UP, state["expires"] - shift))
+        if session.timer and state["expires"] is not None:
+            _go_on(context, session, session.timer, state["expires"] - shift, now)
+        else:
+            calling.restart_timer(session, now)
         _await_ack(context, session, state, now)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError("not a session of this recorder") from error
     return session.key
+
+
+def _go_on(context: Context, session: Session, timer: SessionTimer, expires: float, now: float) -> None:
+    """Keep the deadlines of a session timer; where refreshing is ours it is due when it was, before the end."""
+    # A refresh may have been lost while nobody listened: its retransmissions get their chance.
+    context.arm(session, "expire", max(now + GIVE_UP, expires))
+    if timer.ours:
+        context.arm(session, "refresh", max(now, expires - timer.expires_after() + timer.refresh_after()))
 
 
 def _session(state: dict[str, Any]) -> Session:

@@ -17,6 +17,8 @@ from sip.values import Flow
 LONGEST_DATAGRAM = 1300
 # Longest wait before a re-INVITE that met another is repeated, seconds; we never own the Call-ID (section 14.1).
 GLARE_WAIT = 2.0
+# Seconds before the end of a session after which a refresh that was refused is not tried again: a busy peer needs some.
+LAST_REFRESH = 10.0
 # Snapshots asked for in one dialog: a client whose metadata stay damaged would be asked for ever.
 MAX_SNAPSHOTS = 5
 # Boundary of our own multipart bodies; nothing we put into them holds it.
@@ -230,6 +232,8 @@ class Calling:
             if response.status < 300:
                 session.settle(sdp)
                 self._refreshed(session, response, now)
+            else:
+                self._refresh_again(session, now)
             answer = found.offer if response.status < 300 else None
             self._told(session, "INVITE", response, found.metadata)
             self._context.emit(Reanswered(session.key, response.status, answer, found.metadata))
@@ -248,6 +252,8 @@ class Calling:
             session.takes_update = False
             if session.timer and session.timer.ours:
                 self.refresh(session, now)
+        else:
+            self._refresh_again(session, now)
 
     def _told(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
         """Hand on metadata that came in a response as if they had come in a request (RFC 7866 section 9.1)."""
@@ -259,6 +265,14 @@ class Calling:
         session.dialog.retarget(Request("", "", headers=response.headers))
         session.learn(response.headers)
         self.restart_timer(session, now)
+
+    def _refresh_again(self, session: Session, now: float) -> None:
+        """Have a refresh that was refused tried again, halfway to the end of the session, while there is time."""
+        owner = ("session", session.key)
+        end = self._context.timers.due_at(owner, "expire")
+        waits = self._context.timers.due_at(owner, "refresh") is not None
+        if session.timer and session.timer.ours and not waits and end is not None and end - now > LAST_REFRESH:
+            self._context.arm(session, "refresh", now + (end - now) / 2)
 
     def _refresh_lines(self, session: Session) -> str:
         timer = session.timer

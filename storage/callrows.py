@@ -3,10 +3,11 @@
 import base64
 import binascii
 import enum
+import ipaddress
 import json
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,14 @@ class CallState(enum.StrEnum):
     RECORDING = "recording"
     COMPLETE = "complete"
     INTERRUPTED = "interrupted"
+
+
+class Direction(enum.StrEnum):
+    """Which way a call went, seen from the customer."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+    INTERNAL = "internal"
 
 
 STATE_CODES = {CallState.RECORDING: 0, CallState.COMPLETE: 1, CallState.INTERRUPTED: 2}
@@ -119,6 +128,18 @@ class Query:
     """Id of a user who is a party, or may be one where several may; not together with a party."""
     exact: bool = False
     """Do not take digits for the last digits of a longer number: for erasure, which must not reach a second person."""
+    hold: bool | None = None
+    """Only calls under legal hold, or only those that are not."""
+    direction: Direction | None = None
+    """Only calls that went this way."""
+    source: str | None = field(default=None, repr=False)
+    """Only calls from this address, in any spelling."""
+
+    def meets(self, details: Mapping[str, Any]) -> bool:
+        """Say whether a call went the way and came from where it is asked for; its columns only lead to it."""
+        if self.direction is not None and details.get("direction") != self.direction.value:
+            return False
+        return self.source is None or canonical_source(details.get("source")) == canonical_source(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +185,15 @@ class Position:
     def __str__(self) -> str:
         text = f"{self.day}.{self.started}.{self.id}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def canonical_source(source: object) -> str:
+    """Write an address in the one way in which it is compared; the case of a name is folded."""
+    text = str(source or "").strip()
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        return text.casefold()
 
 
 def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:

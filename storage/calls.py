@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import traits
 from storage.callrows import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -114,7 +115,7 @@ class Calls:
             asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(leaves[start : start + size])).order_by(*NEWEST)
             async with self._database.reading() as connection:
                 records = (await connection.execute(asked)).all()
-            yield Batch(len(leaves), self._keys, records, needles)
+            yield Batch(len(leaves), self._keys, records, query, needles)
 
     def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
         """Seal the personal part of a row, from any thread; raises Forgotten."""
@@ -285,7 +286,9 @@ class Calls:
         sealed: Mapping[str, bytes],
         before: Mapping[str, Any],
     ) -> None:
-        values = [{**columns(given[id][0]), "version": 1, "sealed": sealed[id]} for id in sealed]
+        rows = [given[id][0] for id in sealed]
+        told = [{**columns(row), **traits.columns(self._keys, row.details)} for row in rows]
+        values = [{**each, "version": 1, "sealed": sealed[each["id"]]} for each in told]
         if not values:
             return
         await connection.execute(self._upsert, values)

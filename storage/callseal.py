@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from storage.callrows import CallRow, from_columns, met, unpack
+from storage.callrows import CallRow, Query, from_columns, met, unpack
 from storage.errors import Forgotten, StorageError
 from storage.identity import Needle
 
@@ -54,11 +54,14 @@ def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
 class Batch:
     """Some calls as they lie in the database."""
 
-    def __init__(self, total: int, keys: Keys, records: Sequence[Any], needles: Sequence[Needle] | None) -> None:
+    def __init__(
+        self, total: int, keys: Keys, records: Sequence[Any], query: Query, needles: Sequence[Needle] | None
+    ) -> None:
         self.total = total
         # calls of all batches, as far as that is known without opening them
         self._keys = keys
         self._records = records
+        self._query = query
         self._needles = needles
 
     def __len__(self) -> int:
@@ -72,6 +75,8 @@ class Batch:
                 opened = open_row(self._keys, record)
             except StorageError:
                 continue  # damaged: `recorder verify` names it
-            if opened and (self._needles is None or met(self._needles, opened[1])):
+            if opened is None or not self._query.meets(opened[0].details):
+                continue
+            if self._needles is None or met(self._needles, opened[1]):
                 found.append(opened[0])
         return found

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, alone
+from storage.durable import Disk
 from storage.errors import SealBroken
 from storage.journal import TABLES, Item, Journal, advance, mark
 from storage.journal_lines import packed
@@ -32,18 +33,20 @@ async def compact(journal: Journal, database: Database) -> bool:
         if journal.size < TIMES * await _expected(connection):
             return False
         number = await mark(connection)
+    draft, old = journal.compacted, journal.place()
     try:
-        await asyncio.to_thread(lambda: journal.draft(standing(journal, number)))
+        await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number)))
         async with database.writing() as connection:
             await alone(connection)
             whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
+            whole = whole and journal.place() == old  # another process may have begun it anew from the database
             if whole:  # no line is there whose transaction has not committed
-                await asyncio.to_thread(journal.swap, number)
+                await asyncio.to_thread(journal.swap, draft, number)
         return whole
     except SealBroken:
         return False  # `recorder verify` names it; nothing is thrown away beside a damaged line
     finally:
-        await asyncio.to_thread(journal.abandon)
+        await asyncio.to_thread(Disk().remove, draft)
 
 
 def standing(journal: Journal, number: int) -> Iterator[bytes]:
@@ -59,7 +62,7 @@ def standing(journal: Journal, number: int) -> Iterator[bytes]:
                 boxes.append(box)
             place += 1
         if boxes:
-            yield packed(head.id, number, boxes, base=True)
+            yield packed(head.copied(number), boxes)
 
 
 def _kept(journal: Journal, number: int) -> set[int]:

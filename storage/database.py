@@ -12,9 +12,10 @@ through asyncpg.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from storage.errors import StorageError
 from storage.instants import to_micros
 
 FILE_NAME = "index.sqlite3"
-HEAD = "0004"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
 CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
@@ -61,7 +62,20 @@ _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
 
 
-_WRITING: ContextVar[AsyncConnection | None] = ContextVar("writing", default=None)  # this task's transaction
+Undo = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """What this task writes."""
+
+    connection: AsyncConnection
+    """Its connection."""
+    undo: list[Undo] = field(default_factory=list)
+    """What has to be done if it does not commit, newest last."""
+
+
+_WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
 
 
 class DatabaseAway(StorageError):
@@ -142,12 +156,22 @@ class Database:
         self._admit()
         async with _translated(), self._writer, self._engine.connect() as connection:
             await connection.execution_options(writing=True)
-            async with connection.begin():
-                _WRITING.set(connection)
+            async with connection.begin() as transaction:
+                mine = _Transaction(connection)
+                _WRITING.set(mine)
                 try:
                     yield connection
+                except BaseException:
+                    await _undo(mine)
+                    raise
                 finally:
                     _WRITING.set(None)
+                try:
+                    await transaction.commit()
+                except Exception:
+                    if self.dialect == "sqlite":  # whether a server that broke off has committed nobody knows
+                        await _undo(mine)
+                    raise
 
     async def scrub(self) -> None:
         """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL.
@@ -190,7 +214,22 @@ class Database:
 
 def writer() -> AsyncConnection | None:
     """Return the connection of the writing transaction that this task is in, None if it is in none."""
-    return _WRITING.get()
+    mine = _WRITING.get()
+    return None if mine is None else mine.connection
+
+
+def unless_committed(undo: Undo) -> None:
+    """Have something done, before others may write, if the writing transaction that this task is in fails."""
+    mine = _WRITING.get()
+    if mine is not None:
+        mine.undo.append(undo)
+
+
+async def _undo(transaction: _Transaction) -> None:
+    """Undo the newest first; what cannot be undone is made good at the next start."""
+    for undo in reversed(transaction.undo):
+        with suppress(StorageError):
+            await undo()
 
 
 async def alone(connection: AsyncConnection) -> None:

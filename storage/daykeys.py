@@ -9,13 +9,13 @@ class DayKeys:
     """Remembers the index keys of one customer; any cut of the key tree makes it forget them all."""
 
     def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+        self.keys = keys
         self._generation = -1
         self._known: dict[int, bytes] = {}
 
     def refresh(self) -> None:
         """Forget what was derived before the last cut; to be called once before each use of `key` for many days."""
-        generation = self._keys.generation
+        generation = self.keys.generation
         if generation != self._generation or len(self._known) > MAX_KEYS:
             self._known.clear()
             self._generation = generation
@@ -24,5 +24,5 @@ class DayKeys:
         """Return the index key of a leaf; raises Forgotten."""
         known = self._known.get(leaf)
         if known is None:
-            known = self._known[leaf] = self._keys.secret(leaf, LABEL_INDEX)
+            known = self._known[leaf] = self.keys.secret(leaf, LABEL_INDEX)
         return known

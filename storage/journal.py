@@ -29,10 +29,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import papers
-from storage.database import Database, writer
+from storage.database import Database, unless_committed, writer
 from storage.durable import Disk, disk_errors, opened
 from storage.errors import Forgotten, SealBroken
-from storage.journal_lines import HEAD_BYTES, Head, boxes_of, packed
+from storage.journal_lines import HEAD_BYTES, Head, boxes_of, counting, packed
 from storage.keytree import LAST_LEAF
 from storage.lines import LineFile
 from storage.tables import (
@@ -53,6 +53,8 @@ from storage.tables import (
 )
 
 FILE_NAME = "papers.journal"
+BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal written anew from the database, and of a compacted one
+COMPACTED = f".{FILE_NAME}.part"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
 BATCH = 500  # rows of a line when a whole database is written down
 TABLES = (
@@ -103,7 +105,7 @@ class Journal:
         self.replayed = False
         # the database was found to be older than the journal: other things in it may be too
         self._path = folder / FILE_NAME
-        self._draft = self._path.with_name(f".{FILE_NAME}.part")
+        self._customer = folder.name
         self._file = LineFile(self._path, "the journal", RESERVE)
         self._keys = keys
         self._random = random
@@ -133,19 +135,31 @@ class Journal:
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
         """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
         parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
-        self.draft(self._line(part, number, base=True) for part in parts)
-        self.swap(number)
+        draft = self._path.with_name(BEGUN)
+        self.draft(draft, (self._line(part, number, base=True) for part in parts))
+        self.swap(draft, number)
 
     async def write(self, items: Sequence[Item]) -> None:
         """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out.
 
-        To be called in the transaction that the items belong to, which has the line once it commits.
+        To be called in the transaction that the items belong to, which has the line once it commits; if it fails the
+        line is taken back.
         """
         if not items:
             return
         connection = writer()
-        number = None if connection is None else await advance(connection)
-        await asyncio.to_thread(self._write, items, number)
+        if connection is None:
+            await asyncio.to_thread(self._write, items, None)
+            return
+        number = await advance(connection)
+        written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
+
+        async def undo() -> None:
+            line = await written  # also of a task that was cancelled: the thread goes on to its end
+            await asyncio.to_thread(self._file.take_back, line)
+
+        unless_committed(undo)
+        await asyncio.shield(written)
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
         """Write down rows as they are now in this transaction."""
@@ -170,17 +184,13 @@ class Journal:
         return found
 
     def lines(self) -> Iterator[tuple[Head, bytes]]:
-        """Give the lines whose transactions were committed, as far as later ones tell."""
+        """Give the lines whose transactions were committed, as far as later ones tell; raises SealBroken."""
         heads = [Head.of(line) for line in self._file.lines()]
-        counts, least = list[bool](), None
-        for head in reversed(heads):  # a number that comes again was given up by the transaction that had it
-            again = head is not None and not head.base and least is not None and head.number >= least
-            counts.append(not again)
-            if head is not None and head.number and not head.base:
-                least = head.number if least is None else min(least, head.number)
-        for line, head, good in zip(self._file.lines(), heads, reversed(counts), strict=False):
-            if good:
-                yield head or Head("", 0, False), line
+        for line, head, counts in zip(self._file.lines(), heads, counting(heads), strict=False):
+            if counts and head is None:
+                raise SealBroken("a line of the journal is damaged")
+            if counts and head is not None:
+                yield head, line
 
     def items(self, line: bytes) -> Iterator[Item]:
         """Open the items of a line, without those whose leaf is forgotten; raises SealBroken."""
@@ -190,12 +200,12 @@ class Journal:
 
     def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
         """Give number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
-        id, boxes = boxes_of(line)
+        head, boxes = boxes_of(line)
         for number, leaf, box in boxes:
             if not self._keys.keeps(leaf):
                 yield (number, leaf, box), None
                 continue
-            told = papers.unseal(self._keys, leaf, _KIND, f"{id}.{number}", box)
+            told = papers.unseal(self._keys, leaf, _KIND, head.context(number, self._customer), box)
             yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
 
     def leaves(self) -> Iterator[int]:
@@ -208,45 +218,57 @@ class Journal:
         """Say whether an item was not forgotten."""
         return self._keys.keeps(item.leaf)
 
-    def draft(self, lines: Iterable[bytes]) -> None:
+    @property
+    def compacted(self) -> Path:
+        """Name the draft of whoever compacts; who begins a journal has another one."""
+        return self._path.with_name(COMPACTED)
+
+    def place(self) -> tuple[int, int] | None:
+        """Tell this file from one that was put in its place, None if there is none."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def draft(self, draft: Path, lines: Iterable[bytes]) -> None:
         """Write lines beside the journal, durably, to be put in its place by `swap`."""
         disk, at = Disk(), 0
-        disk.remove(self._draft)
-        with disk_errors("write the journal"), opened(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+        disk.remove(draft)
+        with disk_errors("write the journal"), opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
             for line in lines:
                 disk.write(fd, line, at)
                 at += len(line)
             disk.sync(fd)
 
-    def swap(self, number: int) -> None:
-        """Put the draft in place, with what was written since line `number`. Nobody else may write meanwhile."""
-        disk, file = Disk(), LineFile(self._draft, "the journal", RESERVE)
+    def swap(self, draft: Path, number: int) -> None:
+        """Put a draft in place, with what was written since line `number`. Nobody else may write meanwhile."""
+        disk, file = Disk(), LineFile(draft, "the journal", RESERVE)
         for line in self._file.lines():
             head = Head.of(line)
             if head is not None and head.number > number:
                 file.append(line)
         with disk_errors("write the journal"):
-            disk.rename(self._draft, self._path)
+            disk.rename(draft, self._path)
         disk.sync_folder(self._path.parent)
         self._file = LineFile(self._path, "the journal", RESERVE)
 
-    def abandon(self) -> None:
-        """Take the draft away."""
-        Disk().remove(self._draft)
-
-    def _write(self, items: Sequence[Item], number: int | None) -> None:
-        self._file.append(self._line(items, self.newest + 1 if number is None else number))
+    def _write(self, items: Sequence[Item], number: int | None) -> bytes:
+        line = self._line(items, self.newest + 1 if number is None else number)
+        self._file.append(line)
+        return line
 
     def _line(self, items: Sequence[Item], number: int, *, base: bool = False) -> bytes:
-        id = self._random(8).hex()
+        head = Head.new(self._random(8).hex(), number, base=base)
         sealed = []
         for place, item in enumerate(items):
             told = {"table": item.table, **({"put": item.put} if item.put is not None else {"drop": item.drop})}
             try:
-                sealed.append((place, item.leaf, papers.seal(self._keys, item.leaf, _KIND, f"{id}.{place}", told)))
+                bound = head.context(place, self._customer)
+                sealed.append((place, item.leaf, papers.seal(self._keys, item.leaf, _KIND, bound, told)))
             except Forgotten:
                 continue
-        return packed(id, number, sealed, base=base)
+        return packed(head, sealed)
 
 
 @dataclass(frozen=True, slots=True)

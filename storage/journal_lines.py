@@ -1,15 +1,22 @@
-"""A line of the journal as bytes (docs/formats/journal.md): what it says in the clear, and its sealed items."""
+"""A line of the journal as bytes (docs/formats/journal.md): what it says in the clear, and its sealed items.
+
+Lines stand in an order that their numbers tell, and an item is bound to its line's number: whoever changes a number or
+the order, or takes a line out of the middle, makes a file that is refused.
+"""
 
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from storage.errors import SealBroken
 
 HEAD_BYTES = 128  # of a line, which its number is in
-_HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(?:,"n":(\d{1,18}))?(,"base":true)?,"items":')
+BOUND = 2  # the version whose items are bound to number and customer; those before were bound to the id alone
+_HEAD = re.compile(
+    rb'\{"id":"([0-9a-f]+)"(,"v":2)?(?:,"n":(\d{1,18}))?(,"base":true)?(?:,"of":(\d{1,18}))?,"items":'
+)
 
 Box = tuple[int, int, bytes]
 """Number of an item in its line, its leaf, its sealed value."""
@@ -25,26 +32,96 @@ class Head:
     """Number of the line; 0 in files of before lines had numbers."""
     base: bool
     """It is part of what counted when that number was reached; what came before is not in the file any more."""
+    version: int
+    """2, or 1 for a line whose number is not authenticated."""
+    origin: int
+    """Number of the line that the items were sealed for, another one than `number` if they were copied into a base."""
 
     @classmethod
     def of(cls, line: bytes) -> "Head | None":
         """Read the beginning of a line; None if it is damaged."""
         found = _HEAD.match(line)
-        return cls(found[1].decode(), int(found[2] or 0), found[3] is not None) if found else None
+        if found is None:
+            return None
+        number = int(found[3] or 0)
+        version, origin = (BOUND, int(found[5] or number)) if found[2] else (1, 0)
+        return cls(found[1].decode(), number, found[4] is not None, version, origin)
+
+    @classmethod
+    def new(cls, id: str, number: int, *, base: bool = False) -> "Head":
+        """Return the head of a line that is written now."""
+        return cls(id, number, base, BOUND, number)
+
+    def context(self, place: int, customer: str) -> str:
+        """Say what an item of this line is bound to."""
+        return f"{self.id}.{place}" if self.version < BOUND else f"{self.id}.{place}.{self.origin}.{customer}"
+
+    def copied(self, number: int) -> "Head":
+        """Return the head of a base that has items of this line."""
+        return Head(self.id, number, True, self.version, self.origin)
 
 
-def packed(id: str, number: int, boxes: Iterable[Box], *, base: bool) -> bytes:
-    """Lay out a line from number, leaf and sealed value of its items."""
-    items = [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes]
-    head = {"id": id, "n": number, **({"base": True} if base else {})}
-    return json.dumps({**head, "items": items}, separators=(",", ":")).encode() + b"\n"
+def packed(head: Head, boxes: Iterable[Box]) -> bytes:
+    """Lay out a line from its head and number, leaf and sealed value of its items."""
+    bound = head.version >= BOUND
+    told = {
+        "id": head.id,
+        **({"v": head.version} if bound else {}),
+        "n": head.number,
+        **({"base": True} if head.base else {}),
+        **({"of": head.origin} if bound and head.origin != head.number else {}),
+        "items": [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes],
+    }
+    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
 
-def boxes_of(line: bytes) -> tuple[str, list[Box]]:
-    """Read the id and the items of a line; raises SealBroken."""
+def boxes_of(line: bytes) -> tuple[Head, list[Box]]:
+    """Read the head and the items of a line; raises SealBroken."""
+    head = Head.of(line)
     try:
-        found = json.loads(line)
-        boxes = [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found["items"]]
-        return str(found["id"]), boxes
-    except (ValueError, KeyError, TypeError):
+        if head is None:
+            raise ValueError
+        found = json.loads(line)["items"]
+        return head, [(int(n), int(leaf, 16), base64.b64decode(box)) for n, leaf, box in found]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise SealBroken("a line of the journal is damaged") from None
+
+
+def counting(heads: Sequence[Head | None]) -> list[bool]:
+    """Say which lines count: a number that comes again was given up by the transaction that had it before.
+
+    Raises SealBroken where lines are missing, stand in another order, or one stands there twice.
+    """
+    _expect_order(heads)
+    counts, least = list[bool](), None
+    for head in reversed(heads):
+        again = head is not None and not head.base and least is not None and head.number >= least
+        counts.append(not again)
+        if head is not None and head.number and not head.base:
+            least = head.number if least is None else min(least, head.number)
+    return counts[::-1]
+
+
+def _expect_order(heads: Sequence[Head | None]) -> None:
+    """Look at lines of this version; of those before nothing can be said."""
+    seen = set[tuple[str, int]]()
+    before: Head | None = _START
+    for head in heads:
+        if head is not None and head.version >= BOUND:
+            if (head.id, head.origin) in seen or not _follows(head, before):
+                raise SealBroken("lines of the journal are missing or in another order")
+            seen.add((head.id, head.origin))
+        before = head
+
+
+def _follows(head: Head, before: Head | None) -> bool:
+    """Say whether a line may stand behind another: its number is the next one, or one that was given up."""
+    if before is None:
+        return True  # a damaged line tells nothing, and is refused when it is opened
+    if head.base:
+        beside = before is _START or (before.base and before.number == head.number)
+        return beside and before.origin <= head.origin <= head.number
+    return 0 < head.number <= before.number + 1 and head.origin == head.number
+
+
+_START = Head("", 0, False, 1, 0)

@@ -61,6 +61,23 @@ class LineFile:
             if fresh:
                 Disk().sync_folder(self._path.parent)
 
+    def take_back(self, line: bytes) -> bool:
+        """Cut a line off again durably, if it still is the last one."""
+        with disk_errors(f"write {self._what}"):
+            if not self._path.exists():
+                return False
+            with opened(self._path, os.O_RDWR) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                end = whole_size(fd, os.fstat(fd).st_size)
+                begin = end - len(line)
+                if begin < 0 or os.pread(fd, len(line), begin) != line:
+                    return False
+                os.ftruncate(fd, begin)
+                os.fdatasync(fd)
+                self._reserved = 0  # what was owned behind the end went with it
+                self._keep_room(fd, begin)
+                return True
+
     def prepare(self) -> None:
         """Make the file and own its reserve; a full disk only keeps it from the second."""
         with disk_errors(f"prepare {self._what}"):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from storage.callrows import CallState, met
+from storage.callrows import CallState, Direction, met
 from storage.identity import Needle
 
 MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
@@ -25,14 +25,6 @@ class Wins(enum.StrEnum):
 
     LONGEST = "longest"
     SHORTEST = "shortest"
-
-
-class Direction(enum.StrEnum):
-    """Which way a call went, seen from the customer."""
-
-    INBOUND = "inbound"
-    OUTBOUND = "outbound"
-    INTERNAL = "internal"
 
 
 class Verdict(enum.StrEnum):

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import erasurerows as rows
-from storage.callrows import CallRow, CallState, from_columns
+from storage.callrows import CallRow, CallState, Direction, from_columns
 from storage.calls import Calls
 from storage.callseal import open_row
 from storage.database import Database
@@ -32,7 +32,7 @@ from storage.errors import StorageError
 from storage.instants import day_of, to_micros
 from storage.newid import new_id
 from storage.papers import Keeper
-from storage.policy import Decision, Direction, Policy, Subject, Verdict, brake, decide
+from storage.policy import Decision, Policy, Subject, Verdict, brake, decide
 from storage.rules import Rules
 from storage.search import NEWEST, READ_COLUMNS
 from storage.tables import calls, erasure_calls, erasures, holds

@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity, papers
+from storage.callrows import Direction
 from storage.errors import StorageError
 from storage.instants import from_micros, to_micros
 from storage.journal import Cabinet, Drawer, dropped, taken
 from storage.newid import new_id
-from storage.policy import MAX_DAYS, Direction, Policy, Rule, Wins
+from storage.policy import MAX_DAYS, Policy, Rule, Wins
 from storage.tables import retention, retention_rules
 
 _KIND = "rule"

@@ -21,12 +21,13 @@ from storage.identity import Needle
 from storage.instants import day_of, to_micros
 from storage.tables import call_tokens, calls, days
 from storage.tokens import token
+from storage.traits import ANY, Traits, asked_for
 
 FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
 MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
 FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
 
-READ_COLUMNS = tuple(c for c in calls.c if c.name != "version")
+READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
 NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
 # "+ 0" keeps the planner from walking all calls in this order instead of looking up the few that a token found.
 _NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.id.desc())
@@ -39,9 +40,9 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
     """Return a page of calls; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
-    needles = needles_of(query, country)
-    walk = _Walk(connection, keys, query, limit + 1, after, needles)
-    if needles is None or await _few(connection, query, after):
+    needles, traits = needles_of(query, country), await asked_for(connection, keys, query)
+    walk = _Walk(connection, keys, query, limit + 1, after, needles, traits)
+    if needles is None or await _few(connection, query, after, traits):
         await walk.run(None)
     else:
         forms = tuple(dict.fromkeys(needle.probe for needle in needles))
@@ -59,17 +60,20 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
 
     One statement for everything: going page by page would look all of a person's tokens up again for each page.
     """
-    conditions = _conditions(query, None)
+    traits = await asked_for(connection, day_keys.keys, query)
+    conditions = _conditions(query, None, traits)
     needles = needles_of(query, country)
     if needles is None:
         asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
         return list(await connection.scalars(asked))
-    return await having(connection, day_keys, [needle.probe for needle in needles], query)
+    return await having(connection, day_keys, [needle.probe for needle in needles], query, traits)
 
 
-async def having(connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query) -> list[int]:
-    """Return the leaves of all calls of a query's times that have any of these forms, newest first."""
-    conditions = _conditions(query, None)
+async def having(
+    connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, traits: Traits = ANY
+) -> list[int]:
+    """Return the leaves of all calls that may be meant and have any of these forms, newest first."""
+    conditions = _conditions(query, None, traits, looked_up=True)
     forms = tuple(dict.fromkeys(forms))
     day_keys.refresh()
     found: dict[int, None] = {}
@@ -91,11 +95,11 @@ def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
     return tuple(map(Needle, identity.of_names(query.related))) if query.related else None
 
 
-async def _few(connection: AsyncConnection, query: Query, after: Position | None) -> bool:
-    """Say whether so few calls are in the state asked for that no token is needed to find somebody among them."""
-    if query.state is None:
+async def _few(connection: AsyncConnection, query: Query, after: Position | None, traits: Traits) -> bool:
+    """Say whether so few calls are as asked for that no token is needed to find somebody among them."""
+    if query.state is None and not query.hold and traits == ANY:
         return False
-    some = sa.select(calls.c.id).where(*_conditions(query, after)).limit(FEW + 1).subquery()
+    some = sa.select(calls.c.id).where(*_conditions(query, after, traits)).limit(FEW + 1).subquery()
     return int(await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= FEW
 
 
@@ -110,6 +114,7 @@ class _Walk:
         want: int,
         after: Position | None,
         needles: Sequence[Needle] | None,
+        traits: Traits,
     ) -> None:
         self.found: list[CallRow] = []
         self.unreadable = 0
@@ -119,6 +124,7 @@ class _Walk:
         self._want = want
         self._after = after
         self._needles = needles
+        self._traits = traits
 
     async def run(self, probes: Sequence[Probe] | None) -> bool:
         """Go through the rows that the probes find, or all; True once there are enough."""
@@ -141,11 +147,14 @@ class _Walk:
         except StorageError:
             self.unreadable += 1
             return
-        if opened and (self._needles is None or met(self._needles, opened[1])):
+        if opened is None or not self._query.meets(opened[0].details):
+            return
+        if self._needles is None or met(self._needles, opened[1]):
             self.found.append(opened[0])
 
     def _statement(self, probes: Sequence[Probe] | None, limit: int) -> sa.Select[Any]:
-        statement = sa.select(*READ_COLUMNS).where(*_conditions(self._query, self._after)).limit(limit)
+        conditions = _conditions(self._query, self._after, self._traits, looked_up=probes is not None)
+        statement = sa.select(*READ_COLUMNS).where(*conditions).limit(limit)
         if probes is None:
             return statement.order_by(*NEWEST)
         table = _probe_table(self._connection.dialect.name, probes)
@@ -177,17 +186,38 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
     return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
 
 
-def _conditions(query: Query, after: Position | None) -> list[sa.ColumnElement[bool]]:
-    found: list[sa.ColumnElement[bool]] = []
+def _conditions(
+    query: Query, after: Position | None, traits: Traits, *, looked_up: bool = False
+) -> list[sa.ColumnElement[bool]]:
+    """Say what rows are wanted; `looked_up`: tokens lead to them, and nothing else is to."""
+    found = _traits(query, traits, looked_up=looked_up)
     if query.since is not None:
         found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
     if query.until is not None:
         found += [calls.c.started_at < to_micros(query.until), calls.c.day <= day_of(query.until) + 1]
-    if query.state is not None:
-        found.append(calls.c.state == STATE_CODES[CallState(query.state)])
     if after is not None:
         place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
         found.append(place < sa.tuple_(after.day, after.started, after.id))
+    return found
+
+
+def _traits(query: Query, traits: Traits, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
+    """Let what is rarest lead through its index; "+ 0" keeps the planner from choosing among the others."""
+    found: list[sa.ColumnElement[bool]] = []
+    equal: list[tuple[sa.ColumnElement[int], int]] = []
+    if query.hold:
+        found.append(sa.cast(calls.c.hold, sa.Integer) + 0 == 1 if looked_up else calls.c.hold)
+    elif query.hold is not None:
+        found.append(~calls.c.hold)
+    if traits.source is not None:
+        equal.append((calls.c.source, traits.source))
+    if traits.direction is not None:
+        equal.append((calls.c.direction, traits.direction))
+    if query.state is not None:
+        usual = query.state is CallState.COMPLETE
+        equal.insert(len(equal) if usual else 0, (calls.c.state, STATE_CODES[CallState(query.state)]))
+    for column, value in equal:
+        found.append(column + 0 == value if looked_up or found else column == value)
     return found
 
 

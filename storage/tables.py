@@ -26,6 +26,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+_NO_DIRECTION = text("direction IS NULL")
+
 about = Table(  # whose database this is: a file put under another customer's name is refused
     "about",
     metadata,
@@ -49,9 +51,15 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Column("version", Integer, nullable=False),  # counts the writes of this row
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
     Column("matched", Boolean, nullable=False, server_default=true()),  # false: nobody has looked who took part
+    Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not looked at yet
+    Column("source", BigInteger),  # keyed hash of the address it came from (storage.traits)
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
     Index("calls_erase_after", "erase_after"),
+    Index("calls_held", "day", "started_at", "id", sqlite_where=text("hold = 1"), postgresql_where=text("hold")),
+    Index("calls_direction", "direction", "day", "started_at", "id"),
+    Index("calls_source", "source", "day", "started_at", "id", "direction"),
+    Index("calls_untold", "leaf", sqlite_where=_NO_DIRECTION, postgresql_where=_NO_DIRECTION),
     Index("calls_unmatched", "leaf", sqlite_where=text("matched = 0"), postgresql_where=text("NOT matched")),
 )
 

@@ -1,9 +1,9 @@
-"""What a request for erasure looks for, as it is sealed beside the reason: a party, a span of time, a state."""
+"""What a request for erasure looks for, as it is sealed beside the reason: what a search can ask for."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from storage.callrows import CallState, Query
+from storage.callrows import CallState, Direction, Query
 from storage.instants import from_text, to_text
 
 
@@ -13,7 +13,9 @@ def written(query: Query | None) -> dict[str, Any]:
         return {"party": None}
     since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
     state = None if query.state is None else query.state.value
-    return {"party": query.party, "query": {"since": since, "until": until, "state": state}}
+    more = {"since": since, "until": until, "state": state, "hold": query.hold, "source": query.source}
+    direction = None if query.direction is None else query.direction.value
+    return {"party": query.party, "query": {**more, "direction": direction}}
 
 
 def read(told: Mapping[str, Any]) -> Query | None:
@@ -23,4 +25,6 @@ def read(told: Mapping[str, Any]) -> Query | None:
         return None
     since, until = (None if more.get(n) is None else from_text(more[n]) for n in ("since", "until"))
     state = None if more.get("state") is None else CallState(more["state"])
-    return Query(party=told["party"], since=since, until=until, state=state)
+    direction = None if more.get("direction") is None else Direction(more["direction"])
+    hold, source = more.get("hold"), more.get("source")
+    return Query(told["party"], since, until, state, hold=hold, direction=direction, source=source)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -27,7 +27,7 @@ from admin_api import shelf
 from admin_api.app import create_app
 from admin_api.front import Front
 from admin_api.gate import Gate
-from admin_api.ports import CannotRender, Rendered
+from admin_api.ports import BrokenOff, CannotRender, Rendered
 from admin_api.roles import Role
 from admin_api.serving import ApiServer
 from admin_api.system_schemas import EXAMPLES
@@ -45,6 +45,31 @@ CALLS = 3
 
 
 @dataclass
+class FakeStream:
+    """Sound that is made while it is sent, in small pieces; breaks off after so many bytes."""
+
+    sound: bytes
+    breaks_at: int
+    content_type: str = "audio/wav"
+    tag: str = '"made as it goes"'
+    closed: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.sound)
+
+    async def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
+        for at in range(begin, end, 10_000):
+            if at >= self.breaks_at:
+                raise BrokenOff("the worker is gone")
+            yield self.sound[at : min(at + 10_000, end)]
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
 class FakeDesk:
     """A daemon with live calls that the test names; remembers what it was asked."""
 
@@ -53,6 +78,10 @@ class FakeDesk:
     descriptors: list[int] = field(default_factory=list)
     why: str | None = None
     cannot: str | None = None
+    later: bool = False
+    long: bool = False
+    breaks_at: int = 1 << 30
+    streams: list[FakeStream] = field(default_factory=list)
     fault: Exception | None = None
     sound: bytes = SOUND
     peaks: bytes = PEAKS
@@ -78,12 +107,21 @@ class FakeDesk:
         if self.fault:
             raise self.fault
         if self.cannot:
-            raise CannotRender(self.cannot)
+            raise CannotRender(self.cannot, later=self.later)
         made = os.memfd_create("render", os.MFD_CLOEXEC)
         written = self.peaks if form == "peaks" else self.sound
         os.write(made, written)
         self.descriptors.append(made)
         return Rendered(made, len(written), "application/json" if form == "peaks" else "audio/wav")
+
+    def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
+        return self.long and form == "wav"
+
+    async def stream(self, customer: Customer, row: CallRow) -> FakeStream:
+        if self.cannot:
+            raise CannotRender(self.cannot, later=self.later)
+        self.streams.append(FakeStream(self.sound, self.breaks_at))
+        return self.streams[-1]
 
     async def settle(self, customer: str, call: str) -> bool:
         self.asked.append(("settle", customer, call))

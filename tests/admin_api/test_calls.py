@@ -1,8 +1,12 @@
 """Search, view, pause and resume as a client sees them."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.admin_api.conftest import row
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -35,6 +39,33 @@ def test_by_time_and_state(service):
     assert [c["id"] for c in since] == service.ids["acme"][:0:-1]
     assert [c["id"] for c in until] == service.ids["acme"][:1]
     assert service.ask("/calls?state=recording").json()["items"] == []
+
+
+def test_by_hold_direction_and_source(service):
+    made, forms = row(70, "acme")
+    made = replace(made, details={**made.details, "direction": "outbound", "source": "192.0.2.7"})
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    held = service.ids["acme"][0]
+    assert service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "a dispute"}).status_code in (200, 204)
+
+    def found(query):
+        return [call["id"] for call in service.ask(f"/calls?{query}").json()["items"]]
+
+    assert found("direction=outbound") == found("source=192.0.2.7&hold=false") == [made.id]
+    assert found("direction=inbound") == found("source=192.0.2.8") == found("hold=true&source=192.0.2.7") == []
+    assert found("hold=true") == [held]
+    assert sorted(found("hold=false")) == sorted({made.id, *service.ids["acme"]} - {held})
+    service.ask(f"/calls/{held}/hold", method="DELETE")
+    service.run(service.customers["acme"].calls.remove([made.id]))
+
+
+@pytest.mark.parametrize(
+    "query", ["hold=yes", "hold=", "hold=True", "direction=in", "source=", "source=%20", "source=" + "x" * 254]
+)
+def test_a_wrong_condition_is_422_and_not_repeated(service, query):
+    answer = service.ask(f"/calls?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["name"] == query.partition("=")[0]
 
 
 def test_a_call_has_what_the_contract_names(service):

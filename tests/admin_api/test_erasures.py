@@ -2,6 +2,7 @@
 
 import contextlib
 from concurrent.futures import Future
+from dataclasses import replace
 
 import pytest
 
@@ -193,6 +194,16 @@ def test_by_query_exactly_what_the_search_finds_goes(service):
     assert service.acts()[-1]["action"] and "query" in {act["reason"] for act in service.acts()}
 
 
+def test_a_query_takes_hold_direction_and_source(service):
+    permit(service)
+    made, forms = row(62, "acme")
+    made = replace(made, details={**made.details, "direction": "outbound", "source": "192.0.2.7"})
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    filed = erase(service, query={"hold": False, "direction": "outbound", "source": "192.0.2.7"})
+    work(service)
+    assert service.ask(f"/erasures/{filed.json()['id']}").json()["receipt"]["calls"] == [made.id]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -205,6 +216,12 @@ def test_by_query_exactly_what_the_search_finds_goes(service):
         {"state": ["complete"]},
         {"party": " "},
         {"limit": 1},
+        {"hold": "true"},
+        {"hold": None},
+        {"direction": "in"},
+        {"direction": None},
+        {"source": ""},
+        {"source": 7},
     ],
 )
 def test_a_query_without_a_condition_or_with_a_wrong_one_erases_nothing(service, query):

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from admin_api import exports
@@ -9,6 +10,7 @@ from admin_api.columns import COLUMNS, usual
 from admin_api.errors import Problem
 from admin_api.exports import read
 from storage.exports import ExportState
+from tests.admin_api.test_waiver import WAIVER
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
@@ -95,6 +97,22 @@ def test_an_erased_call_makes_it_404(service):
     for path in (f"/exports/{id}", f"/exports/{id}/file"):
         assert service.ask(path, "privacy").status_code == 404
     assert service.ask(f"/exports/{id}", "privacy", method="DELETE").status_code == 404
+
+
+def test_a_download_ends_when_a_call_in_it_is_erased(service):
+    call = service.ids["acme"][2]
+    id = ask(service, calls=[call], format="csv").json()["id"]
+    make(service, id, bytes(32 << 20))  # more than the buffers on the way hold
+    service.ask("/waiver", method="PUT", json=WAIVER)
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['privacy']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme/exports/{id}/file", headers=headers) as answer:
+        parts = answer.iter_raw(1 << 16)
+        assert answer.status_code == 200 and next(parts)
+        service.ask("/erasures", "privacy", method="POST", json={"calls": [call], "reason": "she asked"})
+        service.run(service.customers["acme"].erasures.work())
+        with pytest.raises(httpx2.RemoteProtocolError):
+            list(parts)
+    assert service.ask(f"/exports/{id}/file", "privacy").status_code == 404
 
 
 def test_cancelling(service):

@@ -1,9 +1,11 @@
 """Playing a call: the whole, ranges, conditions; and nothing stays open."""
 
 import asyncio
+import contextlib
 import os
 import time
 
+import httpx2
 import pytest
 
 from admin_api import media, shelf
@@ -91,6 +93,71 @@ def test_what_cannot_be_rendered(service, path):
     assert service.acts()[-1]["outcome"] == "failed"
 
 
+def test_a_worker_without_memory_is_worth_another_try(service, path):
+    service.desk.cannot, service.desk.later = "the call needs more memory than a render worker may have", True
+    for asked in (path, path.replace("media", "waveform")):
+        answer = service.ask(asked)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert answer.json()["detail"] == service.desk.cannot
+        assert service.acts()[-1]["outcome"] == "failed"
+
+
+@pytest.fixture
+def long(service, path):
+    """Return the path of a call that is sent while it is rendered."""
+    service.desk.long = True
+    yield path
+    gone = time.monotonic() + 5
+    while not all(stream.closed for stream in service.desk.streams) and time.monotonic() < gone:
+        service.run(asyncio.sleep(0.001))
+    assert all(stream.closed for stream in service.desk.streams)
+
+
+def test_a_long_call_is_sent_while_it_is_rendered(service, long):
+    answer = service.ask(long)
+    assert answer.content == service.sound
+    assert answer.headers["content-length"] == str(len(service.sound))
+    assert answer.headers["content-type"] == "audio/wav" and not service.desk.asked
+    part = service.ask(long, headers={"Range": "bytes=262143-900000"})
+    assert (part.status_code, part.content) == (206, service.sound[262_143:900_001])
+    assert part.headers["content-range"] == f"bytes 262143-900000/{len(service.sound)}"
+    last = service.ask(long, headers={"Range": "bytes=-7"})
+    assert last.content == service.sound[-7:]
+    assert service.ask(long, headers={"Range": "bytes=9999999-"}).status_code == 416
+    assert service.ask(long, headers={"Range": "bytes=5-", "If-Range": answer.headers["etag"]}).status_code == 206
+    head = service.ask(long, method="HEAD")
+    assert (head.headers["content-length"], head.content) == (str(len(service.sound)), b"")
+
+
+def test_sound_that_breaks_off_is_not_taken_for_whole(service, long):
+    service.desk.breaks_at = 300_000
+    with pytest.raises(httpx2.RemoteProtocolError):
+        service.ask(long)
+    service.desk.breaks_at = 1 << 30
+    assert service.ask(long).content == service.sound
+
+
+def test_a_long_call_that_cannot_be_rendered(service, long):
+    service.desk.cannot = "segment 1 is not genuine (offset 4096)"
+    assert service.ask(long).status_code == 409
+    service.desk.later = True
+    assert service.ask(long).status_code == 503
+
+
+def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monkeypatch):
+    monkeypatch.setattr(media, "STREAM_SECONDS", 0.05)
+    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
+    with contextlib.ExitStack() as listeners:
+        for _ in range(media.MAX_STREAMS):
+            listeners.enter_context(service.client.stream("GET", f"/api/v1/customers/acme{long}", headers=headers))
+        answer = service.ask(long)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert service.ask(f"/calls/{service.ids['beta'][0]}/media", customer="beta", method="HEAD").status_code == 200
+    monkeypatch.setattr(media, "STREAM_SECONDS", 5)
+    assert service.ask(long, method="HEAD").status_code == 200
+
+
 def test_a_fault_while_rendering(service, path):
     service.desk.fault = RuntimeError("text with +4930123456")
     answer = service.ask(path)
@@ -152,6 +219,25 @@ def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
     service.ask("/erasures", method="POST", json={"calls": [call], "reason": "she asked"})
     service.run(service.customers["acme"].erasures.work())
     assert service.ask(f"/calls/{call}/media").status_code == 404
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_a_download_ends_when_the_call_is_erased(service, is_long):
+    service.desk.long = is_long
+    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    call = service.ids["beta"][1 + is_long]
+    headers = {"Authorization": f"Bearer {service.tokens['beta']['admin']}"}
+    service.ask("/waiver", method="PUT", customer="beta", json=WAIVER)
+    heard = 0
+    with service.client.stream("GET", f"/api/v1/customers/beta/calls/{call}/media", headers=headers) as answer:
+        sound = answer.iter_raw(1 << 16)
+        heard += len(next(sound))
+        service.ask("/erasures", method="POST", customer="beta", json={"calls": [call], "reason": "she asked"})
+        service.run(service.customers["beta"].erasures.work())
+        with pytest.raises(httpx2.RemoteProtocolError):
+            for part in sound:
+                heard += len(part)
+    assert 0 < heard < len(service.desk.sound) and closed(service)
 
 
 def test_a_live_call_is_rendered_anew_each_time(service, path, monkeypatch):

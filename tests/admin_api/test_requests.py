@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import httpx2
 import pytest
 
 from storage import caserecords
@@ -201,6 +202,20 @@ def test_a_head_of_the_file_is_no_handing_over(service):
     assert (head.status_code, head.headers["content-length"], head.content) == (200, "6", b"")
     assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
     assert ask(service, f"/{id}/report").json()["fetched"] == []
+
+
+def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgotten(service):
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    ask(service, f"/{id}/report", "POST")
+    make(service, id, bytes(32 << 20))  # more than the buffers on the way hold
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['privacy']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme/requests/{id}/report/file", headers=headers) as answer:
+        parts = answer.iter_raw(1 << 16)
+        assert answer.status_code == 200 and next(parts)
+        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="identity").status_code == 200
+        with pytest.raises(httpx2.RemoteProtocolError):
+            list(parts)
 
 
 def test_from_the_letter_to_the_end(service):

@@ -49,3 +49,8 @@ def test_a_message_is_kept_with_its_headers() -> None:
 def test_bytes_that_are_no_text_are_kept_as_they_were() -> None:
     assert document.encode({"x": b"\xff".decode("utf-8", "surrogateescape")}) == b'{"x":"\xff"}'
     assert datetime.now(UTC).tzinfo is UTC
+
+
+def test_what_befalls_a_recording_is_kept_with_its_time() -> None:
+    kept = json.loads(document.happening("resumed", NOON, part="m2"))
+    assert kept == {"at": "2026-03-01T12:00:00.000Z", "kind": "resumed", "part": "m2"}

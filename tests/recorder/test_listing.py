@@ -25,5 +25,9 @@ def test_the_newest_come_first_and_no_more_than_asked_for(tmp_path: Path) -> Non
             assert len(await find(customer, {**asked, "state": "complete"}, 100)) == 3
             assert await find(customer, {**asked, "state": "recording"}, 100) == []
             assert await find(customer, {**asked, "party": "+49 30 100"}, 100) == []
+            source = found[0]["source"]
+            assert len(await find(customer, {**asked, "source": source, "hold": False}, 100)) == 3
+            assert await find(customer, {**asked, "direction": "inbound"}, 100) == []
+            assert await find(customer, {**asked, "hold": True}, 100) == []
 
     asyncio.run(story())

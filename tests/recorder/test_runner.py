@@ -13,11 +13,14 @@ import pytest
 
 from recorder import commands as c
 from recorder import events as e
+from recorder.control import ControlPart
+from recorder.errors import NotPossible
 from recorder.notify import Notifier
 from recorder.numbering import DAY_SECONDS
 from recorder.recording import State
 from recorder.recovery import rebuild
 from recorder.runner import base36
+from sip.events import Token
 from storage.errors import NoSpace
 from tests.recorder.offers import sdp
 from tests.recorder.stage import Stage, sip_request, stage
@@ -109,6 +112,59 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
             await one.until(lambda: not one.node.disk.away)
             assert vault.left_open() == []
             assert one.descriptors() == before
+            assert one.invite("c9").recording.alive
+
+    asyncio.run(story())
+
+
+def test_no_200_precedes_the_record_of_its_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            accept, found = one.node.endpoint.accept, list[object]()
+
+            def look(token: Token, answer: bytes, now: float) -> bool:
+                (call,) = one.live
+                found.append((rebuild(call.customer, call.id, call.leaf) or {}).get("state"))
+                return accept(token, answer, now)
+
+            monkeypatch.setattr(one.node.endpoint, "accept", look)
+            one.invite()
+            assert found == ["interrupted"]  # as a successor would find it
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fault", ["away", "full"])
+def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, patience=0.05) as one:
+            vault, go = one.node.customers["acme"].vault, threading.Event()
+            put = ControlPart._put
+
+            def stuck(part: ControlPart, ready: bytes) -> None:
+                if fault == "full":
+                    raise NotPossible("no space left")
+                go.wait(10)
+                put(part, ready)
+
+            one.node.customers["acme"].keys.refill(today(one))
+            before = one.descriptors()
+            with monkeypatch.context() as broken:
+                broken.setattr(ControlPart, "_put", stuck)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+                assert one.statuses("INVITE") == [503]
+                assert any(b"Retry-After: 30" in answer for answer in one.said)
+                assert len(one.live) == 0
+                go.set()
+                await one.until(lambda: not one.node.disk.away)
+            await one.until(lambda: not vault.left_open())
+            assert one.descriptors() == before
+            assert not list(one.checkpoints.left())
+            reason = "disk" if fault == "away" else "storage"
+            assert [each["reason"] for each in one.node.incidents.of("acme")][-1] == reason
+            one.node.storage_well = True
             assert one.invite("c9").recording.alive
 
     asyncio.run(story())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from recorder import events as e
 from recorder import wire
 from recorder.live import LiveCall
 from recorder.silence import MOST_AT_ONCE, Silence
@@ -15,9 +17,11 @@ from sip.events import Probed
 from sip.message import Request, parse
 from tests.recorder.offers import sdp
 from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage
+from tests.recorder.test_resume import leave, resume
 
 LIMIT = 300
-TEXT = CONFIG.replace("max_calls = 5", f"max_calls = 500\nsilent_seconds = {LIMIT}")
+HELD = 1800
+TEXT = CONFIG.replace("max_calls = 5", f"max_calls = 500\nsilent_seconds = {LIMIT}\nheld_seconds = {HELD}")
 
 
 def silent(call: LiveCall, seconds: float = LIMIT + 1) -> None:
@@ -146,6 +150,92 @@ def test_streams_on_hold_are_not_silent_one_that_is_not_is(tmp_path: Path) -> No
     asyncio.run(story())
 
 
+def hold(one: Stage, call: LiveCall) -> None:
+    """Have the client hold every stream."""
+    one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "inactive", version=2), to=one.tag()))
+    one.hear(sip_request("ACK", "c1", 2, to=one.tag()))
+    assert all(stream.held for stream in call.recording.streams)
+
+
+def pause(one: Stage, call: LiveCall) -> None:
+    """Have an administrator pause the call."""
+    one.runner.guarded(call, e.PauseAsked())
+    assert call.recording.paused
+
+
+@pytest.mark.parametrize("stop", [hold, pause])
+@pytest.mark.parametrize(("status", "questions"), [(481, 1), (408, 2)])
+def test_a_call_on_hold_or_paused_is_asked_about_later_and_ends_like_a_silent_one(
+    tmp_path: Path, stop: Callable[[Stage, LiveCall], None], status: int, questions: int
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            stop(one, call)
+            for _ in range(questions):
+                silent(call, HELD - 60)
+                assert look(one) == []
+                silent(call, HELD + 1)
+                (question,) = look(one)
+                assert call.recording.alive
+                await answer(one, question, status)
+            await one.until(lambda: not len(one.live))
+            assert (call.recording.shown_state(), call.recording.reason) == ("complete", "dialog-gone")
+
+    asyncio.run(story())
+
+
+def test_a_call_on_hold_is_asked_about_after_a_restart_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            hold(one, call)
+            leave(one, call)
+            resume(one)
+            (again,) = one.live
+            await one.until(lambda: again.started)
+            assert look(one) == []
+            for _ in range(2):
+                silent(again, HELD + 1)
+                (question,) = look(one)
+                await answer(one, question, 408)
+            await one.until(lambda: not len(one.live))
+
+    asyncio.run(story())
+
+
+def test_a_call_on_hold_whose_client_answers_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            hold(one, call)
+            for _ in range(3):
+                silent(call, HELD + 1)
+                (question,) = look(one)
+                await answer(one, question, 200)
+            assert call.recording.alive
+
+    asyncio.run(story())
+
+
+def test_a_request_of_the_client_in_the_dialog_is_a_sign_of_life(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite()
+            offer = sdp("sendonly", "sendonly", version=2)
+            for number, (method, body) in enumerate([("INFO", b""), ("UPDATE", b""), ("UPDATE", offer)], start=2):
+                silent(call)
+                one.hear(sip_request(method, "c1", number, body, to=one.tag()))
+                assert look(one) == [], method
+            silent(call)
+            (question,) = look(one)
+            one.hear(sip_request("UPDATE", "c1", 9, to=one.tag()))
+            await answer(one, question, 481)
+            assert call.recording.alive
+
+    asyncio.run(story())
+
+
 def test_a_call_held_while_its_client_was_asked_does_not_end(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
@@ -159,15 +249,18 @@ def test_a_call_held_while_its_client_was_asked_does_not_end(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_a_paused_call_is_not_asked_about_nor_any_where_that_is_off(tmp_path: Path) -> None:
+def test_nobody_is_asked_where_that_is_off(tmp_path: Path) -> None:
     async def story() -> None:
-        async with stage(tmp_path, TEXT) as one:
-            call = one.invite()
-            silent(call)
-            call.recording.paused = True
-            assert look(one) == []
         async with stage(tmp_path, TEXT.replace(str(LIMIT), "0")) as one:
-            silent(one.invite())
+            call = one.invite()
+            silent(call, HELD + 1)
+            assert look(one) == []
+            pause(one, call)
+            assert len(look(one)) == 1
+        async with stage(tmp_path, TEXT.replace(str(HELD), "0")) as one:
+            call = one.invite()
+            pause(one, call)
+            silent(call, 10 * HELD)
             assert look(one) == []
 
     asyncio.run(story())

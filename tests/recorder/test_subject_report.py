@@ -20,12 +20,11 @@ from recorder.export_job import ExportJob
 from recorder.subject_report import UNDECIDED
 from storage.agefile import parse
 from storage.audit_chain import Act
-from storage.callrows import CallRow, CallState
+from storage.callrows import CallRow, CallState, Direction
 from storage.customers import Customer
 from storage.exports import ExportState
 from storage.identity import stored_of
 from storage.people import Person
-from storage.policy import Direction
 from storage.requests import Asked, Case, Kind, Selection, State, Step, Wanted
 from storage.rules import Wished
 from tests.recorder.test_export_job import FakeRenderer, Parts, tell

@@ -12,7 +12,7 @@ import pytest
 from media import holes, records, spool
 from media.batch import SLOTS
 from recorder import reel
-from recorder.lanes import read_slot
+from recorder.lanes import newest_slot
 from recorder.tape import MAX_ROUNDS
 from tests.recorder.deck import TICK, deck
 

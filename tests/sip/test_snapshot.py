@@ -79,6 +79,28 @@ def test_after_a_restart_the_session_timer_goes_on():
     assert set(methods(after.wait(10))) == {"BYE"}
 
 
+@pytest.mark.parametrize("since", [10, 880, 895])
+def test_a_refresh_of_ours_is_due_after_a_restart_when_it_was_before_s27(since):
+    story = Story()
+    event = story.established("Supported: timer", "Session-Expires: 1800;refresher=uas", "Allow: UPDATE")
+    story.wait(since)
+    after = revived(story, story.endpoint.export(event.session))
+    asked = after.wait(story.now + 900 - since - after.now)  # half the interval
+    assert methods(asked) == ["UPDATE"]
+    after.say(after.reply(asked[0], 200))
+    assert methods(after.wait(899)) == []
+    assert methods(after.wait(1)) == ["UPDATE"]
+
+
+def test_a_refresh_that_was_missed_in_a_restart_is_made_up_for_at_once():
+    story = Story()
+    event = story.established("Supported: timer", "Session-Expires: 1800;refresher=uas", "Allow: UPDATE")
+    state = story.endpoint.export(event.session)
+    story.now += 1000
+    after = revived(story, state)
+    assert methods(after.wait(0)) == ["UPDATE"]
+
+
 def test_strange_states_are_refused():
     for state in ({}, {"version": 2}, {"version": 1, "key": 5}):
         with pytest.raises(ValueError):

@@ -136,15 +136,6 @@ def test_a_refresh_by_update_or_reinvite_keeps_it_alive():
     assert story.events()[-1].method == "UPDATE"
 
 
-def test_we_refresh_where_the_client_wants_it():
-    story = Story()
-    story.established("Supported: timer", "Allow: INVITE, UPDATE", "Session-Expires: 600;refresher=uas")
-    (update,) = story.wait(300)
-    assert (update.method, update.headers.get("Session-Expires")) == ("UPDATE", "600;refresher=uac")
-    (invite,) = story.say(story.reply(update, 405))
-    assert (invite.method, invite.body) == ("INVITE", ANSWER)
-
-
 def test_a_short_interval_is_422():
     """Duty S27."""
     story = Story()

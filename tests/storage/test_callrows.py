@@ -12,7 +12,10 @@ from storage.callrows import (
     BadDetails,
     CallRow,
     CallState,
+    Direction,
     Position,
+    Query,
+    canonical_source,
     columns,
     from_columns,
     met,
@@ -84,3 +87,18 @@ def test_met_asks_every_needle() -> None:
     forms = stored({"name": "Mira Weber"}, "DE")
     assert met(asked("weber", "DE"), forms)
     assert not met(asked("klein", "DE"), forms)
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [("192.0.2.7", " 192.0.2.7 "), ("2001:db8::7", "[2001:0DB8:0::7]"), ("sbc1.acme.example", "SBC1.Acme.example")],
+)
+def test_a_source_is_the_same_in_every_spelling(given: str, same: str) -> None:
+    assert canonical_source(given) == canonical_source(same) != canonical_source("192.0.2.70")
+    assert Query(source=same).meets({"source": given}) and not Query(source=same).meets({"source": None})
+    assert "192.0.2" not in repr(Query(source=given))
+
+
+def test_a_direction_that_is_not_known_is_none_of_them() -> None:
+    assert Query().meets({}) and Query(direction=Direction.INBOUND).meets({"direction": "inbound"})
+    assert not any(Query(direction=each).meets({"direction": None}) for each in Direction)

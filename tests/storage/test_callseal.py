@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.callrows import CallRow, CallState, columns, pack
+from storage.callrows import CallRow, CallState, Direction, Query, columns, pack
 from storage.callseal import LABEL_DETAILS, Batch, context, open_row
 from storage.errors import SealBroken
 from storage.identity import Needle
@@ -46,7 +46,9 @@ def test_a_batch_opens_without_what_is_erased_damaged_or_not_meant(keys: Custome
     good, cut, damaged = (Record(keys, keys.allocate(20513)) for _ in range(3))
     keys.cut(cut.leaf)
     damaged.sealed = damaged.sealed[:-1]
-    batch = Batch(9, keys, [good, cut, damaged], None)
+    batch = Batch(9, keys, [good, cut, damaged], Query(), None)
     assert (batch.total, len(batch)) == (9, 3)
     assert [row.leaf for row in batch.open()] == [good.leaf]
-    assert Batch(1, keys, [good], [Needle("w:x")]).open() and not Batch(1, keys, [good], [Needle("w:y")]).open()
+    assert Batch(1, keys, [good], Query(), [Needle("w:x")]).open()
+    assert not Batch(1, keys, [good], Query(), [Needle("w:y")]).open()
+    assert not Batch(1, keys, [good], Query(direction=Direction.INBOUND), None).open()

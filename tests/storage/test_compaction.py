@@ -15,6 +15,7 @@ from storage.durable import Disk
 from storage.errors import DiskFailed
 from storage.journal import Item, Journal
 from storage.keytree import LAST_LEAF
+from storage.lines import LineFile
 from tests.storage.house import House, permit, record, story
 from tests.storage.onfile import FILE, dump, fill, reopened, without_calls
 
@@ -113,8 +114,8 @@ def test_what_is_written_meanwhile_is_in_the_new_file(tmp_path: Path, monkeypatc
         newest, draft = acme.journal.newest, Journal.draft
         drafted, written = threading.Event(), threading.Event()
 
-        def waiting(self: Journal, lines: Iterable[bytes]) -> None:
-            draft(self, lines)
+        def waiting(self: Journal, path: Path, lines: Iterable[bytes]) -> None:
+            draft(self, path, lines)
             drafted.set()
             assert written.wait(10)
 
@@ -145,8 +146,9 @@ def test_nothing_is_done_while_a_line_is_half_kept(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_lines_whose_transaction_failed_count_for_nobody(tmp_path: Path) -> None:
+def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(house: House, acme: Customer) -> None:
+        monkeypatch.setattr(LineFile, "take_back", lambda self, line: False)  # as where the process was killed
         row = await record(acme)
         await permit(acme)
         with pytest.raises(RuntimeError):
@@ -161,6 +163,35 @@ def test_lines_whose_transaction_failed_count_for_nobody(tmp_path: Path) -> None
         assert numbers == [1, 2, 3, 2]
         assert await compact(acme.journal, acme.database) or acme.journal.read() == told
         assert acme.journal.read() == told
+
+    story(tmp_path, tell)
+
+
+def test_what_another_process_put_in_place_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await talk_much(acme)
+        path, draft = house.data / FILE, Journal.draft
+        begun = b"".join(line for _, line in acme.journal.lines())
+
+        def replaced(self: Journal, target: Path, lines: Iterable[bytes]) -> None:
+            draft(self, target, lines)
+            (path.parent / "new").write_bytes(begun)
+            (path.parent / "new").rename(path)
+
+        monkeypatch.setattr(Journal, "draft", replaced)
+        assert not await compact(acme.journal, acme.database)
+        assert path.read_bytes() == begun
+
+    story(tmp_path, tell)
+
+
+def test_beginning_and_compacting_have_a_draft_each(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await permit(acme)
+        acme.journal.draft(acme.journal.compacted, [b"half of it\n"])
+        acme.journal.begin([], acme.journal.newest)
+        assert acme.journal.compacted.read_bytes() == b"half of it\n"
+        acme.journal.compacted.unlink()
 
     story(tmp_path, tell)
 

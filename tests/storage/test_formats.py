@@ -199,10 +199,12 @@ class VectorKeys:
 
 def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
     wanted = Item(LEAF, "holds", None, {"call": CALL})
-    ours = journal.Journal(tmp_path, VectorKeys(), lambda size: count(0, size))
+    now, before = blocks("journal.md")
+    (tmp_path / "acme").mkdir()
+    ours = journal.Journal(tmp_path / "acme", VectorKeys(), lambda size: count(0, size))
     asyncio.run(ours.write([wanted]))
-    assert (tmp_path / "papers.journal").read_text() == block("journal.md")
-    assert list(ours.items(block("journal.md").encode())) == [wanted]
+    assert (tmp_path / "acme/papers.journal").read_text() == now
+    assert list(ours.items(now.encode())) == list(ours.items(before.encode())) == [wanted]
 
 
 def test_the_entry_and_the_checkpoint_of_the_page_are_genuine_and_written_so():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from storage.callrows import Direction
 from storage.customers import Customer
-from storage.policy import Direction, Wins
+from storage.policy import Wins
 from storage.rules import MAX_RULES, BadRule, Wished, check
 from storage.tables import retention_rules
 from tests.storage.house import House, story

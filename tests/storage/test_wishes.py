@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storage.callrows import CallState, Query
+from storage.callrows import CallState, Direction, Query
 from storage.wishes import read, written
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -16,6 +16,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
         None,
         Query(party="Mira Okafor"),
         Query(since=NOON),
+        Query(hold=False, direction=Direction.OUTBOUND, source="192.0.2.7"),
         Query(party="+4930123456", since=NOON, until=NOON, state=CallState.INTERRUPTED),
     ],
 )
