@@ -68,6 +68,7 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.REQUEST_STATE: requests.view,
     Action.REQUEST_CANDIDATES: requests.candidates,
     Action.REQUEST_SELECT: requests.select,
+    Action.REQUEST_EXTEND: requests.extend,
     Action.REQUEST_REPORT: requests.report,
     Action.REQUEST_REPORT_STATE: requests.report_state,
     Action.REQUEST_REPORT_FILE: requests.report_file,

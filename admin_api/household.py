@@ -40,6 +40,8 @@ class Person:
     """Id of the account, "" where a provider vouches."""
     stamp: int = 0
     """The account's when it was asked."""
+    lasts: float = math.inf
+    """Seconds after which a provider has to vouch again."""
 
 
 @dataclass(frozen=True, slots=True)

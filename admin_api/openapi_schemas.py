@@ -73,6 +73,7 @@ _CALL = _object(
         "started_at": _MAYBE_TIME,
         "ended_at": _MAYBE_TIME,
         "duration_ms": _COUNT,
+        "kept_from": _TIME,
         "session_id": _MAYBE_TEXT,
         "parties": {"type": "array", "items": {"$ref": "#/components/schemas/Party"}},
         "streams": {"type": "array", "items": {"$ref": "#/components/schemas/Stream"}},

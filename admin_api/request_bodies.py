@@ -12,7 +12,7 @@ from admin_api.members import Members
 from admin_api.roles import is_id
 from storage.agefile import LEAST_PASSPHRASE, BadRecipient, parse
 from storage.papers import MAX_TEXT
-from storage.requestrows import GROUNDS, OUTCOMES, Asked, Kind, Step
+from storage.requestrows import DELAYS, GROUNDS, LONGEST_DELAY, OUTCOMES, Asked, Extension, Kind, Step
 from storage.requests import Wanted
 
 MAX_IDENTITIES = 50  # of one letter; each costs a search
@@ -23,6 +23,8 @@ MAX_PARTIES = 100  # of one call
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
 REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
 REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
+
+EXTENSION = ("months", "ground", "told_at", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,20 @@ def report(data: bytes) -> Wanted:
     _check(body, recipient)
     body.done()
     return Wanted(media, silence, others, recipient, passphrase)
+
+
+def extension(data: bytes, now: datetime) -> Extension:
+    """Read the body of PUT /requests/{id}/extension; raises Problem 422."""
+    body = members.parse(data, EXTENSION)
+    months, ground = body.raw("months"), body.raw("ground")
+    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= LONGEST_DELAY:
+        body.wrong("months", f"must be a whole number from 1 to {LONGEST_DELAY} (Art. 12(3))")
+    if ground not in DELAYS:
+        body.wrong("ground", f"must be one of {', '.join(DELAYS)} (Art. 12(3))")
+    told = body.moment("told_at") if body.raw("told_at") is not None else now
+    reason = body.text("reason", MAX_TEXT)
+    body.done()
+    return Extension(months, ground, told or now, reason)
 
 
 def reason(data: bytes) -> str:

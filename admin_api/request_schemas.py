@@ -8,7 +8,7 @@ from typing import Any
 from admin_api import columns
 from storage.columnsets import MAX_NAME
 from storage.papers import MAX_TEXT
-from storage.requestrows import GROUNDS, OUTCOMES, Kind, State
+from storage.requestrows import DELAYS, GROUNDS, LONGEST_DELAY, OUTCOMES, Kind, State
 
 _CASE_ID = "4c0d9a52-3b1e-4c8f-9a37-5f0b6d2e8a10"
 _CALL_ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
@@ -90,6 +90,20 @@ _REPORT = {
     "problem": _MAYBE_TEXT,
     "fetched": _FETCHED,
 }
+_MONTHS = {"type": "integer", "minimum": 1, "maximum": LONGEST_DELAY}
+_EXTENSION = {
+    **_shown(
+        {
+            "months": _MONTHS,
+            "ground": {"enum": list(DELAYS)},
+            "told_at": _TIME,
+            "at": _TIME,
+            "by": _TEXT,
+            "reason": _MAYBE_TEXT,
+        }
+    ),
+    "type": ["object", "null"],
+}
 _CASE = {
     "id": _ID,
     "state": {"enum": [state.value for state in State]},
@@ -100,6 +114,7 @@ _CASE = {
     "reason": _MAYBE_TEXT,
     "received_at": _TIME,
     "due_at": _TIME,
+    "extension": _EXTENSION,
     "overdue": _FLAG,
     "created_at": _TIME,
     "created_by": _TEXT,
@@ -185,6 +200,18 @@ SCHEMAS: Mapping[str, Any] = {
     "Candidate": _shown(_CANDIDATE),
     "CandidatePage": _page("Candidate"),
     "SelectionRequest": _asked({"in": _CHOSEN, "out": _IDS}),
+    "ExtensionRequest": {
+        **_asked(
+            {
+                "months": _MONTHS,
+                "ground": {"enum": list(DELAYS)},
+                "told_at": _MAYBE_TIME,
+                "reason": _said(MAX_TEXT),
+            },
+            ("months", "ground", "reason"),
+        ),
+        "description": "`told_at`: null is now; in the month after the letter came (Art. 12(3)).",
+    },
     "Report": _shown(_REPORT),
     "ReportRequest": {
         **_asked(
@@ -244,6 +271,7 @@ _EXAMPLE_CASE: Mapping[str, Any] = {
     "reason": "Art. 15 and 17",
     "received_at": "2026-01-31T09:00:00.000Z",
     "due_at": "2026-02-28T09:00:00.000Z",
+    "extension": None,
     "overdue": False,
     "created_at": "2026-02-01T10:00:00.000Z",
     "created_by": "privacy-desk",
@@ -310,6 +338,11 @@ EXAMPLES: Mapping[str, Any] = {
     "Candidate": _EXAMPLE_CANDIDATE,
     "CandidatePage": {"items": [_EXAMPLE_CANDIDATE], "next_cursor": None},
     "SelectionRequest": {"in": [], "out": []},
+    "ExtensionRequest": {
+        "months": 2,
+        "ground": "number",
+        "reason": "312 calls of five years have to be looked through.",
+    },
     "Report": _EXAMPLE_REPORT,
     "ReportRequest": {"media": "opus", "silence_others": True, "passphrase": "correct horse battery"},
     "RequestErasureRequest": {"reason": "Art. 17 request 2026-23"},

@@ -33,6 +33,7 @@ def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: 
         "reason": None if asked is None else asked.reason,
         "received_at": schemas.rfc3339(found.received_at),
         "due_at": schemas.rfc3339(found.due_at),
+        "extension": _extension(found),
         "overdue": not over and now > found.due_at,
         "created_at": schemas.rfc3339(found.created_at),
         "created_by": found.created_by,
@@ -45,6 +46,15 @@ def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: 
         "ground": found.ground,
         "record": found.noted.get("record"),
     }
+
+
+def _extension(found: Case) -> dict[str, Any] | None:
+    """Show why the answer takes longer; what the person was told is null once the request is closed."""
+    noted = found.extension
+    if noted is None:
+        return None
+    times = {name: _milliseconds(noted[name]) for name in ("told_at", "at")}
+    return {**noted, **times, "reason": None if found.asked is None else found.asked.delay}
 
 
 def selected(found: Case) -> dict[str, int]:

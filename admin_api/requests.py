@@ -17,7 +17,7 @@ from storage.callrows import BadCursor, Position
 from storage.candidates import Candidate, TooManyCalls
 from storage.erasure import Held, NoWaiver
 from storage.exports import Export, ExportState, TooMany
-from storage.requestrows import Case, Selection, State, Step
+from storage.requestrows import Case, Selection, State, Step, due
 from storage.requests import NoCase, Nothing, WrongState
 
 STATE = schemas.Parameter(
@@ -119,6 +119,27 @@ async def select(asked: Asked) -> Response:
 
     try:
         case = await asked.customer.requests.select(case.id, selection, by=asked.principal.name, told=told)
+    except (NoCase, WrongState) as problem:
+        raise await _refusal(asked, problem) from None
+    return answers.document(await _shown(asked, case))
+
+
+async def extend(asked: Asked) -> Response:
+    """Answer PUT /requests/{id}/extension: the answer takes longer, and the person was told so within the month."""
+    now = asked.customer.now()
+    wanted = await members.given(asked, lambda data: request_bodies.extension(data, now))
+    case = await _find(asked)
+    if (
+        not case.received_at.date() <= wanted.told_at.date() <= due(case.received_at).date()
+        or wanted.told_at > now + AHEAD
+    ):
+        raise await _wrong(asked, "told_at", "must lie in the month after the letter came, and not be later than now")
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, f"{wanted.months} months, {wanted.ground}")
+
+    try:
+        case = await asked.customer.requests.extend(case.id, wanted, by=asked.principal.name, told=told)
     except (NoCase, WrongState) as problem:
         raise await _refusal(asked, problem) from None
     return answers.document(await _shown(asked, case))

@@ -49,6 +49,7 @@ class Action(enum.StrEnum):
     REQUEST_STATE = "request.view"
     REQUEST_CANDIDATES = "request.candidates"
     REQUEST_SELECT = "request.select"
+    REQUEST_EXTEND = "request.extend"
     REQUEST_REPORT = "request.report"
     REQUEST_REPORT_STATE = "request.report_view"
     REQUEST_REPORT_FILE = "request.report_file"
@@ -122,6 +123,7 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/requests/{id}", Action.REQUEST_STATE, _PRIVACY),
     Rule("GET", "/requests/{id}/candidates", Action.REQUEST_CANDIDATES, _PRIVACY),
     Rule("PUT", "/requests/{id}/selection", Action.REQUEST_SELECT, _PRIVACY),
+    Rule("PUT", "/requests/{id}/extension", Action.REQUEST_EXTEND, _PRIVACY),
     Rule("POST", "/requests/{id}/report", Action.REQUEST_REPORT, _PRIVACY),
     Rule("GET", "/requests/{id}/report", Action.REQUEST_REPORT_STATE, _PRIVACY),
     Rule("GET", "/requests/{id}/report/file", Action.REQUEST_REPORT_FILE, _PRIVACY),

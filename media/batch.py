@@ -40,10 +40,11 @@ LANE = FAR_AT + SLOTS * FAR
 
 Unpack = Callable[..., tuple[Any, ...]]
 
-#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn.
+#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn, the former
+#: signed, because what fits into a C long is counted and compared three times as fast.
 LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
 TIMES: list[Unpack] = [struct.Struct("=" + "16xqq" * n).unpack_from for n in range(SLOTS + 1)]
-HEADS: list[Unpack] = [struct.Struct(">" + f"QI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
+HEADS: list[Unpack] = [struct.Struct(">" + f"qI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
 #: The same header in five numbers: first byte, second, sequence, timestamp, SSRC; by the stride of the memory.
 WIDE = NEAR + FAR
 FIELDS: dict[int, list[Unpack]] = {
@@ -177,6 +178,7 @@ def deltas_of(times: tuple[int, ...]) -> list[int] | None:
     least, crossed = min(deltas), times[-2] - times[0]
     if crossed == 1 and least < 0:
         deltas[deltas.index(least)] += SECOND
-    elif crossed or least < 0:
+        least = min(deltas)
+    elif crossed:
         return None
-    return deltas if min(deltas) >= 0 else None
+    return deltas if least >= 0 else None

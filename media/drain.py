@@ -42,7 +42,7 @@ from media.errors import Damaged
 MAGIC = b"RAW1"
 #: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
 LANES = 4
-JOURNAL = struct.Struct("=4sBxxxQ36s4B")
+JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
 PAGE = 4096
 SIZE = PAGE + LANES * LANE
 PID = struct.Struct("=I")
@@ -116,9 +116,7 @@ class Region:
         """Open a round: reset one lane a stream (RTCP: bit 7 set; `named`: senders wanted), then write the journal."""
         for i, want in enumerate(named):
             self.lanes[i].headers[:] = self._templates[i][want]
-        JOURNAL.pack_into(
-            self._map, 0, MAGIC, len(streams), generation, call, *streams, *(0 for _ in range(LANES - len(streams)))
-        )
+        JOURNAL.pack_into(self._map, 0, MAGIC, len(streams), generation, call, bytes(streams))
 
     def receive(self, lane: int, descriptor: int) -> int:
         """Take up to SLOTS packets from a socket; 0 if there are none."""
@@ -162,7 +160,7 @@ def journal_of(path: str) -> Journal | None:
 def _journal(data: bytes) -> Journal | None:
     if len(data) < JOURNAL.size:
         return None
-    magic, count, generation, call, *streams = JOURNAL.unpack_from(data)
+    magic, count, generation, call, streams = JOURNAL.unpack_from(data)
     if magic != MAGIC or count > LANES:
         return None
     lanes = tuple((each & ~RTCP, bool(each & RTCP)) for each in streams[:count])

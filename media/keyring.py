@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from media.errors import UnusableKey
-from media.srtp import AUTHENTICATION, REPLAYED, Context
+from media.srtp import AUTHENTICATION, BEHIND, REPLAYED, Context
 
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
 #: packet.
@@ -74,7 +74,8 @@ class Keyring:
                 continue
             opened = context.unprotect(packet)
             if not isinstance(opened, int):
-                return opened if context is self.contexts[0] else self._switch(context, arrival, 0, opened)
+                front = context is self.contexts[0] and context.shift is not None
+                return opened if front else self._switch(context, arrival, 0, opened)
             if opened in REPLAYED:
                 return opened
         return self._search(packet, arrival, known)
@@ -112,9 +113,26 @@ class Keyring:
         if index is None:
             return None
         further = Context(context.name, context.key, context.mki)
-        further.walk(int.from_bytes(packet[8:12]), index - 1)
-        opened = further.unprotect(packet)
+        opened = _brought(further, packet, index)
         return None if isinstance(opened, int) else (self._switch(further, arrival, index >> 16, opened), index)
+
+    def take_on(self, packet: bytes, arrival: int, index: int) -> bytes | None:
+        """Open a packet whose index goes on under a key that knows nothing of its source yet; None if none fits."""
+        context = next((each for each in self.contexts if each.genuine(packet, index)), None)
+        opened = AUTHENTICATION if context is None else _brought(context, packet, index)
+        return None if context is None or isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether the packet that was opened last is the first of its key."""
+        return self.switched and self.contexts[0].shift is None
+
+    def shift(self, extended: int) -> int:
+        """Give the rollover counter of the key in use minus that of a stream's own number; the first packet tells."""
+        front = self.contexts[0]
+        if front.shift is None:
+            front.shift = self.rollover - (extended >> 16)
+        return front.shift
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         others = (each for each in self.contexts if each is not context)
@@ -137,6 +155,12 @@ class Keyring:
             if found is not None:
                 return self._switch(found[0], arrival, found[1], found[2])
         return AUTHENTICATION
+
+
+def _brought(context: Context, packet: bytes, index: int) -> bytes | int:
+    """Bring a context that knows nothing of a source to its index, and open the packet that has it."""
+    context.walk(int.from_bytes(packet[8:12]), index - BEHIND)
+    return context.unprotect(packet)
 
 
 def renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -> Keyring | None:

@@ -45,7 +45,9 @@ def jitter_of(jitter: float, difference: float) -> float:
 
 def jitter_of_batch(jitter: float, deltas: list[int], step: int) -> float:
     """Move the jitter by the arrival deltas of packets sent `step` apart, all at once; equals jitter_of one by one."""
-    return jitter_of_all(jitter, map(sub, deltas, repeat(step, len(deltas))))
+    count = len(deltas)
+    fresh: float = sum(map(mul, map(abs, map(sub, deltas, repeat(step))), _WEIGHTS[count]))
+    return jitter * _FADING[count] + fresh
 
 
 def jitter_of_all(jitter: float, differences: Iterable[float]) -> float:

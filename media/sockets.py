@@ -59,6 +59,12 @@ class Pair:
             return None
         return str(name[0]), int(name[1])
 
+    def deafen(self) -> None:
+        """Have the kernel keep next to nothing of what still comes: nobody will ask for it."""
+        for each in (self.rtp, self.rtcp):
+            if each:
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+
     def close(self) -> None:
         """Close both."""
         self.rtp.close()

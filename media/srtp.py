@@ -35,6 +35,8 @@ TRAILER = 160
 WALK_STEP = 0x7000
 #: Rollover counters that are tried for a stream that was joined in mid call: 64 wraps are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
+#: How far before a packet a fresh context is brought: what was overtaken by that packet is not taken for a replay.
+BEHIND = 2 * WINDOW
 REPLAYED = (9, 10)
 #: struct srtp_crypto_policy_t of srtp.h: cipher, its key length, authentication, its key length, tag length, services.
 _POLICY = struct.Struct("=IiIiii")
@@ -192,7 +194,7 @@ def _payload(packet: bytes) -> int:
 class Context:
     """One key of one stream with its suite and MKI."""
 
-    __slots__ = ("_keys", "engine", "key", "mki", "name", "rtcp", "session", "suite")
+    __slots__ = ("_keys", "engine", "key", "mki", "name", "rtcp", "session", "shift", "suite")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
         #: Our own copy of the session keys, made with the first late packet.
@@ -204,6 +206,8 @@ class Context:
         self.mki = mki
         self.engine: Engine = _engine(self.suite, self.key, inbound=True)
         self.rtcp = Srtcp(suite, key)
+        #: The rollover counter minus what the stream's own numbers say, None before the first packet of this key.
+        self.shift: int | None = None
         #: The libsrtp session where whole batches may go to it unread, else None.
         self.session: Any = self.engine.session if not self.mki else None
 
@@ -245,7 +249,7 @@ class Context:
         trial = Context(self.name, self.key, self.mki)
         walk = _Walk(trial, ssrc)
         for rollover in range(1, MAX_ROLLOVER + 1):
-            walk.to((rollover << 16 | sequence) - 1)
+            walk.to((rollover << 16 | sequence) - BEHIND)
             plain = trial.unprotect(packet)
             if not isinstance(plain, int):
                 return trial, rollover, plain

@@ -186,7 +186,8 @@ def _move(track: Track, moved: tuple[Any, ...]) -> None:
 def _restore_keys(track: Track, check: bytes) -> None:
     if track.keyring:
         indexes = [(s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF) for s in track.sources if s.known]
-        track.keyring.walk(check, indexes)
+        if track.keyring.walk(check, indexes) and track.current:
+            track.keyring.contexts[0].shift = track.current.shift
     if track.outgoing and track.spec.own_suite:
         # the last reports may have been sent after the commit
         track.reports += 2

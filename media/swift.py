@@ -95,7 +95,7 @@ def _evenly(
     first = firsts[0]
     # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, which move all in one
     each = firsts[1] - first
-    if first >> 55 != 0x100 or heads[1::2].count(ssrc) != count or each >> 32 != 1:
+    if first >> 55 != -0x100 or heads[1::2].count(ssrc) != count or each >> 32 != 1:
         return False
     if firsts != tuple(range(first, first + count * each, each)) or (first >> 48 & 127) != track.payload_type:
         return False

@@ -7,7 +7,7 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, outage, records, refusals, reporting, rtp, swift
+from media import holes, outage, records, refusals, rekeyed, reporting, rtp, swift
 from media.batch import LENGTHS, Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -27,6 +27,8 @@ _SECOND = 1_000_000_000
 MAX_SOURCES = 16
 #: A timestamp step above this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
+#: ns after a re-offer in which packets from where the source was before may still be on their way.
+STRAGGLE = 2_000_000_000
 
 
 class Track:
@@ -35,7 +37,7 @@ class Track:
     __slots__ = (
         "allowed", "cold", "connected", "control_keys", "current", "duplicates", "excused_from", "excused_until",
         "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival", "last_size",
-        "latch_wish", "late", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
+        "latch_wish", "late", "left", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
         "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired", "sender_report", "sent",
         "since", "size", "sources", "spec", "unit", "unsettled",
     )  # fmt: skip
@@ -54,6 +56,8 @@ class Track:
         #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
         self.name = b""
         self.latch_wish: bytes | None = None
+        #: The one before a re-offer that moved the source, and until when (ns) its packets may still come.
+        self.left = (b"", 0)
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
         self.connected = False
         self.pure = False
@@ -140,7 +144,7 @@ class Track:
         else:
             plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
             if isinstance(plain, int):
-                found = outage.find(self, packet, arrival)
+                found = outage.find(self, packet, arrival) or rekeyed.find(self, packet, arrival)
                 if found is None:
                     self._unopened(packet, arrival, opened.statuses[slot] if opened else plain)
                     return
@@ -187,15 +191,25 @@ class Track:
 
     def _is_former(self, sender: Address, packet: bytes) -> bool:
         """Tell whether it is who spoke here in the call before and does not stop; not if this offer names them."""
-        former, source = self.spec.former, self.spec.source
+        former = self.spec.former
         if former is None or int.from_bytes(packet[8:12]) not in former[2]:
             return False
-        offered = source and (pack_ip(source[0]), source[1])
-        return sender == (pack_ip(former[0]), former[1]) != offered
+        return sender == (pack_ip(former[0]), former[1]) != self._offered
+
+    @property
+    def _offered(self) -> Address | None:
+        source = self.spec.source
+        return source and (pack_ip(source[0]), source[1])
 
     def _latch(self, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
-        """Choose the source of the first genuine packet and wish the socket connected to it."""
-        self.name = self.latch_wish = lane.name(slot)
+        """Choose the source of the first genuine packet and wish the socket connected to it.
+
+        What was on its way when the source moved is kept, but choosing it again would shut the new source out.
+        """
+        name = lane.name(slot)
+        if name == self.left[0] and arrival < self.left[1] and address(name) != self._offered:
+            return
+        self.name = self.latch_wish = name
         if self.resumed_at or self.packets:
             out.append(records.mark(self.spec.stream, records.Mark.SOURCE, arrival))
 
@@ -204,15 +218,17 @@ class Track:
         """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source = self._source(ssrc, sequence, arrival)
+        found, keyring = extended is not None, self.keyring
         extended = source.extend(sequence) if extended is None else extended
-        anew = self.keyring is None and self._begins_anew(source, extended, timestamp, arrival)
+        free = keyring is None or (keyring.fresh and not found)
+        anew = free and self._begins_anew(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
             if source.arrival < self.resumed_at:
                 holes.note_time(self, source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
-        elif self.keyring and self.keyring.switched:
-            source.shift = self.keyring.rollover - (extended >> 16)
+        if keyring and keyring.switched:
+            source.shift = keyring.shift(extended)
         if extended > source.highest + 1 and source.known:
             holes.note(self, source, extended, timestamp, arrival)
         followed = extended == source.highest + 1 and source.known
@@ -304,6 +320,7 @@ class Track:
         self._rekey(spec, before)
         if (spec.source, spec.suite is None) == (before.source, before.suite is None):
             return False
+        self.left = (self.name, at + STRAGGLE) if self.name else self.left
         self.name, self.latch_wish, self.connected, self.pure = b"", None, False, False
         return True
 

@@ -111,6 +111,7 @@ def sync(
     from recorder.directory_matching import matching
     from recorder.directory_sync import SOURCE, synchronise
     from storage.directorylink import DirectoryLink
+    from storage.directorypages import DirectoryPages
     from storage.erasure import RECORDER
 
     settings = load(config)
@@ -128,6 +129,7 @@ def sync(
                     report = await synchronise(
                         one.users,
                         link,
+                        DirectoryPages(one.folder, one.keys, SOURCE),
                         graph,
                         one.now,
                         whole=whole,

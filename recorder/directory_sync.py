@@ -2,8 +2,9 @@
 
     report = await synchronise(customer.users, link, graph, whole=False, brake=5)
 
-Nothing is changed before the last page has come. A synchronisation that would make more of the active users inactive
-than the brake allows changes nothing and says so: a broken filter in the directory looks like that.
+Nothing is changed before the last page has come; until then the pages are kept sealed, so that a killed synchronisation
+goes on with the page that it was at (storage.directorypages). A synchronisation that would make more of the active
+users inactive than the brake allows changes nothing and says so: a broken filter in the directory looks like that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Protocol
 from recorder.errors import Negative
 from recorder.graph_pages import Page, TooOld, merged
 from storage.directorylink import DirectoryLink, Link
+from storage.directorypages import DirectoryPages, Kept
 from storage.instants import to_text
 from storage.people import Change
 from storage.users import Plan, Users
@@ -28,8 +30,11 @@ PIECE = 500
 class Directory(Protocol):
     """What gives pages of changes."""
 
-    def pages(self, link: str | None) -> AsyncIterator[Page]:
-        """Yield every page from a link on, or of everything; raises TooOld, NotPossible."""
+    def pages(self, link: str | None, *, whole: bool = False) -> AsyncIterator[Page]:
+        """Yield every page from a link on, or of everything; raises TooOld, NotPossible.
+
+        `whole`: the link is one of a synchronisation that began with everything.
+        """
         ...
 
 
@@ -58,6 +63,7 @@ class Braked(Negative):
 async def synchronise(
     users: Users,
     link: DirectoryLink,
+    pages: DirectoryPages,
     directory: Directory,
     now: Callable[[], datetime],
     *,
@@ -71,33 +77,47 @@ async def synchronise(
     `brake`: percent, None for none. `told` is awaited with the plan before anything is changed, None only to look: then
     nothing is changed at all. `progress` is given users read or written so far, and their number or 0.
     """
+    reading = _Reading(directory, pages if told is not None else None, now, progress)
     known = None if whole else link.read()
+    kept = None if whole or told is None else pages.read(now())
+    begin = kept or Kept(known is None, (), known.link if known else "")
     try:
-        changes, following = await _read(directory, known.link if known else None, progress)
+        changes, following = await reading.all(begin)
     except TooOld:
-        known = None
-        changes, following = await _read(directory, None, progress)
-    plan = await _plan(users, changes, whole=known is None)
+        pages.forget()
+        begin = Kept(True, (), "")
+        changes, following = await reading.all(begin)
+    plan = await _plan(users, changes, whole=begin.whole)
     if brake is not None and plan.unmapped_percent > brake:
+        pages.forget()  # what is mended until the next time has to be read anew
         raise Braked(plan, brake)
     if told is not None:
         await _carry_out(users, plan, told, progress)
         await users.completed(plan)
         link.write(Link(following, to_text(now())))
-    return Report(plan.counts, known is None)
+        pages.forget()
+    return Report(plan.counts, begin.whole)
 
 
-async def _read(
-    directory: Directory, link: str | None, progress: Callable[[int, int], None]
-) -> tuple[dict[str, Change], str]:
-    """Return one change a user, and the link for the next time."""
-    changes: list[Change] = []
-    following = ""
-    async for page in directory.pages(link):
-        changes += page.changes
-        following = page.delta or ""
-        progress(len(changes), 0)
-    return merged(changes), following
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """How pages are read."""
+
+    directory: Directory
+    kept: DirectoryPages | None  # None: nothing is to be written
+    now: Callable[[], datetime]
+    progress: Callable[[int, int], None]
+
+    async def all(self, begin: Kept) -> tuple[dict[str, Change], str]:
+        """Return one change a user, and the link for the next time."""
+        changes, following = list(begin.changes), ""
+        async for page in self.directory.pages(begin.next or None, whole=begin.whole):
+            changes += page.changes
+            following = page.delta or ""
+            if self.kept is not None and page.next is not None:
+                self.kept.keep(page.changes, page.next, whole=begin.whole, now=self.now())
+            self.progress(len(changes), 0)
+        return merged(changes), following
 
 
 async def _plan(users: Users, changes: dict[str, Change], *, whole: bool) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sip.events import Token
@@ -18,6 +18,7 @@ class Now:
 
     wall: datetime  # aware, UTC: what people are shown
     mono: float  # seconds of the monotonic clock: what durations are made of
+    behind: timedelta = timedelta(0)  # how far the wall clock was set back since the daemon began
 
     @property
     def ns(self) -> int:

@@ -11,6 +11,7 @@ from media.sockets import Pair
 from media.spec import Former
 from recorder import commands as c
 from recorder import events as e
+from recorder import keeping
 from recorder.checkpoint import Checkpoints
 from recorder.document import encode
 from recorder.durability import Durability
@@ -163,9 +164,11 @@ class Finishing:
         call.close_files()
         for number, pair in call.pairs.items():
             self.node.ports.release(pair, _heard(call, number, pair))
+        for pair in call.retired:
+            self.node.ports.release(pair)
         call.pairs.clear()
-        if call.fd_name:
-            self.node.notify.remove(call.fd_name)
+        call.retired = ()
+        keeping.forget(self.node.notify, call)
         call.recording.state = State.OVER
         self._live.remove(call)
 

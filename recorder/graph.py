@@ -43,8 +43,10 @@ EARLY = 300.0
 MAX_ANSWER = 64 << 20
 """Bytes of one answer; a page has some hundred users."""
 MAX_PAGES = 100_000
-"""Of one synchronisation: a directory has fewer, and a link that leads in a circle ends."""
+"""Of one synchronisation: a directory has fewer."""
 _AGAIN = frozenset({429, 502, 503, 504})
+_UNKNOWN = frozenset({400, 404})
+"""Statuses of a link that Graph gave and does not know any more, beside 410; then everything is asked for."""
 _TOO_OLD = frozenset({"syncstatenotfound", "resyncrequired"})
 
 
@@ -96,14 +98,18 @@ class GraphClient:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def pages(self, link: str | None) -> AsyncIterator[Page]:
-        """Yield every page from a link on, or of everything; raises TooOld, NotPossible."""
-        whole = link is None
-        following = link or graph_pages.first_link(self._cloud)
+    async def pages(self, link: str | None, *, whole: bool = False) -> AsyncIterator[Page]:
+        """Yield every page from a link on, or of everything; raises TooOld, NotPossible.
+
+        `whole`: the link is one of a synchronisation that began with everything.
+        """
+        whole, kept = whole or link is None, link
+        following, seen = link or graph_pages.first_link(self._cloud), set[str]()
         for _ in range(MAX_PAGES):
-            if not graph_pages.own_link(self._cloud, following):
+            if following in seen or not graph_pages.own_link(self._cloud, following):
                 raise graph_pages.unlike()
-            page = graph_pages.page(await self._get(following), whole=whole)
+            seen.add(following)
+            page = graph_pages.page(await self._get(following, kept=following == kept), whole=whole)
             asked = [await self._user(id) for id in page.ask]
             yield Page((*page.changes, *asked), (), page.next, page.delta)
             if page.next is None:
@@ -120,8 +126,8 @@ class GraphClient:
         document = await self._get(graph_pages.user_link(self._cloud, id), missing=True)
         return Change(id, {}, gone=True) if document is None else graph_pages.user(document, whole=True)
 
-    async def _get(self, link: str, *, missing: bool = False) -> Any:
-        """Ask for a document; None for 404 if that may be."""
+    async def _get(self, link: str, *, missing: bool = False, kept: bool = False) -> Any:
+        """Ask for a document; None for 404 if that may be. `kept`: a link of before, which may be good no more."""
         renewed = False
         while True:
             headers = {"Authorization": f"Bearer {await self._signed_in()}", "Accept": "application/json"}
@@ -133,7 +139,7 @@ class GraphClient:
                 return answer.document()
             if answer.status == 404 and missing:
                 return None
-            raise _refused(answer)
+            raise TooOld() if kept and answer.status in _UNKNOWN else _refused(answer)
 
     async def _signed_in(self) -> str:
         """Return a token that is good for some minutes more."""

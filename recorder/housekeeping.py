@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recorder import keeping
 from recorder.disk import Work
 from recorder.folders import probe
 from recorder.live import Live, LiveCall
@@ -97,14 +98,14 @@ class Housekeeping:
         until = loop.time() + BEAT_SECONDS
         while (left := until - loop.time()) > 0:
             await asyncio.sleep(min(left, ASK_SECONDS) if self._unkept else left)
-            self._unkept = self._unkept and self._keep_sockets()
+            self._unkept = self._unkept and not keeping.asked_again(self._node.notify, self._live)
 
     def beat(self) -> None:
         """Look after everything once."""
         self._storage()
         self._measure()
         self._checkpoints()
-        self._unkept = self._keep_sockets()
+        self._unkept = not keeping.asked_again(self._node.notify, self._live)
         self.review()
         for chore in self._chores:
             chore()
@@ -118,18 +119,6 @@ class Housekeeping:
             started = call.recording.started
             if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
                 self._save(call)
-
-    def _keep_sockets(self) -> bool:
-        """Give the service manager what it had no room for when a call began: a crash would cost those calls audio.
-
-        True if it has no room for some of it still.
-        """
-        for call in self._live if self._node.notify.present else ():
-            if call.unkept:
-                call.unkept = not self._node.notify.store(call.fd_name, call.descriptors())
-                if call.unkept:
-                    return True
-        return False
 
     def _measure(self) -> None:
         load = self._node.workers.load

@@ -1,6 +1,6 @@
 """The sockets of live calls in the service manager's store, where they outlive this process (sd_notify(3), FDSTORE=1).
 
-All sockets of a call have one name, so that a call costs the manager two messages, and a name can only be dropped whole.
+All sockets of a call have one name, so that a call costs the manager two messages; a name can only be dropped whole.
 So the sockets of a stream that the client took out stay where they are, deaf, until the call ends: dropped and stored
 anew, the others would be nobody's for a moment, and a kill in it would cost the call audio.
 """
@@ -14,8 +14,8 @@ from media.sockets import Pair
 from recorder.live import LiveCall
 from recorder.notify import Notifier
 
-ASK_SECONDS = 0.05
-"""How soon a service manager that had no room for sockets is asked again: its queue may hold ten messages."""
+ASK_SECONDS = 0.01
+"""How soon a service manager that had no room for the sockets of a new call is asked again: its client waits."""
 
 KEPT_SECONDS = 3.0
 """So long a call waits for its sockets to be kept before it is answered all the same: longer than a systemd that reads
@@ -72,9 +72,10 @@ async def kept(notify: Notifier, call: LiveCall) -> None:
     """Wait until the manager has the sockets of a call that is being set up, or for as long as may be."""
     loop = asyncio.get_running_loop()
     until = loop.time() + KEPT_SECONDS
-    while call.pairs and waits(notify, call) and not _stored(notify, call):
+    while call.pairs and call.unkept and not _stored(notify, call) and waits(notify, call):
         if loop.time() > until:
             notify.deaf = True
+            return
         await asyncio.sleep(ASK_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """Descriptors of a call inside a media worker: the sockets of each stream, and what the spool holds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from media import spool
 from media.sockets import stamp_arrivals
@@ -9,13 +9,13 @@ from media.track import Track
 
 
 class Lanes:
-    """The sockets of one stream."""
+    """The sockets of one stream; -1 where it has none."""
 
     __slots__ = ("rtcp", "rtp", "track")
 
-    def __init__(self, track: Track, descriptors: list[int]) -> None:
+    def __init__(self, track: Track, descriptors: Sequence[int]) -> None:
         self.track = track
-        self.rtp = descriptors[0]
+        self.rtp = descriptors[0] if descriptors else -1
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
         for descriptor in descriptors:
             stamp_arrivals(descriptor)

@@ -11,6 +11,7 @@ from storage.callrows import MAX_LIMIT, CallState, Direction
 from storage.calls import CallRow, Query
 from storage.customers import Customer
 
+
 def item(customer: str, row: CallRow) -> dict[str, Any]:
     """Return a row as the API shows a call."""
     return {

@@ -35,6 +35,7 @@ class LiveCall:
     media_fd: int = -1
     spool_fd: int = -1  # the call's file in the runtime directory; of recorder.checkpoint, which closes it
     pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
+    retired: tuple[Pair, ...] = ()  # of streams that are gone; the store holds them until the call ends
     fd_name: str = ""  # in the descriptor store
     unkept: bool = False  # the store did not take the sockets: it was busy, and is asked again
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
@@ -68,7 +69,7 @@ class LiveCall:
 
     def descriptors(self) -> list[int]:
         """Return those of all sockets, which stay ours."""
-        return [descriptor for pair in self.pairs.values() for descriptor in pair.filenos()]
+        return [descriptor for pair in (*self.pairs.values(), *self.retired) for descriptor in pair.filenos()]
 
     def close_files(self) -> None:
         """Close the descriptors of the parts as they are; a second time does nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from media.ports import Ports
@@ -30,6 +30,8 @@ from storage.sync import Syncer
 
 OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
 """Methods that may carry an offer, and what we call one in a dialog."""
+
+_BEGAN = datetime.now(UTC), time.monotonic()  # both clocks when the daemon began
 
 
 @dataclass(slots=True)
@@ -73,7 +75,9 @@ class Node:
     @staticmethod
     def now() -> Now:
         """Return this moment on both clocks."""
-        return Now(datetime.now(UTC), time.monotonic())
+        wall, mono = datetime.now(UTC), time.monotonic()
+        began, then = _BEGAN
+        return Now(wall, mono, max(timedelta(0), began + timedelta(seconds=mono - then) - wall))
 
     def certify(self) -> Certificate:
         """Return the certificate of this process for DTLS-SRTP, made for the first call that wants one."""

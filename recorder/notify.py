@@ -18,8 +18,9 @@ FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
 
-PATIENCE_SECONDS = 1.0
-"""For a manager that does not read its socket: the calls matter more. Until it reads again it is not waited for."""
+PATIENCE_SECONDS = 0.05
+"""For a manager whose queue, of ten messages by default, is full: usually it has room within a millisecond. Until it
+reads again it is not waited for here."""
 
 _TIMEVAL = struct.Struct("@ll")  # seconds and microseconds, socket(7)
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,255}")  # no colon: it separates the names in LISTEN_FDNAMES
@@ -33,6 +34,8 @@ class Notifier:
         self._address = address or None
         self._channel: socket.socket | None = None
         self._patient = True
+        self._owed: dict[str, list[str]] = {}  # what must be known and was not taken, in order
+        self.deaf = False  # was waited for in vain; until it takes a message nobody should again
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
@@ -44,13 +47,18 @@ class Notifier:
         """Tell whether anybody listens."""
         return self._address is not None
 
+    @property
+    def busy(self) -> bool:
+        """Tell whether it had no room for the last message."""
+        return not self._patient
+
     def ready(self) -> bool:
         """Say that calls, media and the API are served."""
-        return self._send(["READY=1"])
+        return self._insist(["READY=1"])
 
     def stopping(self) -> bool:
         """Say that the end has begun."""
-        return self._send(["STOPPING=1"])
+        return self._insist(["STOPPING=1"])
 
     def watchdog(self) -> bool:
         """Say that the loop still turns; due every `watchdog_seconds`."""
@@ -70,6 +78,8 @@ class Notifier:
         FDPOLL=0, because systemd would drop a connected UDP socket at the first ICMP error of its peer.
         False if any could not be sent: those are not kept.
         """
+        if not self.settle():
+            return False  # the name may be one of those it is still to drop
         lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
         parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
         sent = [self._send(lines, part) for part in parts]  # each is worth sending, also after one that failed
@@ -77,7 +87,23 @@ class Notifier:
 
     def remove(self, name: str) -> bool:
         """Drop every descriptor of that name from the store."""
-        return self._send(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
+        return self._insist(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
+
+    def settle(self) -> bool:
+        """Say again what the manager did not take; True if nothing is left to be said."""
+        while self._owed:
+            first = next(iter(self._owed))
+            if not self._send(self._owed[first]):
+                return False
+            del self._owed[first]
+        return True
+
+    def _insist(self, lines: list[str]) -> bool:
+        """Say what must be known; what the manager does not take now `settle` says again."""
+        if self._address is None:
+            return False
+        self._owed.setdefault(lines[-1], lines)
+        return self.settle()
 
     def _send(self, lines: Iterable[str], descriptors: Sequence[int] = ()) -> bool:
         """Send one message; False if nobody listens or the manager does not take it."""
@@ -95,7 +121,7 @@ class Notifier:
             except OSError:
                 self.close()
             else:
-                self._patient = True
+                self._patient, self.deaf = True, False
                 return True
         return False
 

@@ -88,7 +88,7 @@ class Providers:
         if not {sign_in.groups_claim, sign_in.name_claim} <= set(said) and found.userinfo:
             said = {**await self._userinfo(sign_in, found, tokens, said["sub"]), **said}
         name, roles = rules.person(said, sign_in)
-        return Person(self._customers[sign_in.customer], name, roles)
+        return Person(self._customers[sign_in.customer], name, roles, lasts=60.0 * sign_in.session_minutes)
 
     def _of(self, customer: str) -> list[SignIn]:
         return [each for each in self._sign_ins if each.customer == customer and customer in self._customers]

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from media import records
 from media.summary import Summary
 from recorder.commands import Kept
 from recorder.control import ControlPart
-from recorder.document import encode, from_ns
+from recorder.document import encode, from_ns, rfc3339
 from recorder.rows import forms_of, parse_time, row_of
 from storage.customers import Customer
 from storage.errors import Forgotten, StorageError
@@ -121,6 +122,9 @@ def _end(document: dict[str, Any], summary: Summary) -> None:
     document["state"], document["end_reason"] = "interrupted", "crash"
     document["ended_at"] = from_ns(last) if last else document["started_at"]
     ended = parse_time(document["ended_at"])
+    if started and ended and ended < started:  # the clock was set back while it ran
+        last_known = started + timedelta(milliseconds=document.get("duration_ms") or 0)
+        document["kept_from"] = document.get("kept_from") or rfc3339(last_known)
     if started and ended:
         document["duration_ms"] = max(document.get("duration_ms") or 0, round((ended - started).total_seconds() * 1000))
     for number, stream in enumerate(document["streams"]):

@@ -71,7 +71,8 @@ class Reel:
     @property
     def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
         """Give the plaintext a successor would have to write anew, from the beginning of a record, in pieces."""
-        self._fetch()
+        if self._parked is not None:
+            self._fetch()
         return self._begun, self._sealer.pending, self._backlog
 
     @property
@@ -138,7 +139,8 @@ class Reel:
         return bool(self._dropped_from)
 
     def _seal(self, data: bytes, now: int) -> None:
-        self._fetch_pending()
+        if self._parked is not None:
+            self._fetch_pending()
         sealer = self._sealer
         pending = sealer.pending
         sealed = sealer.add(data)

@@ -54,7 +54,9 @@ class Reports:
 
     def ask(self, lanes: dict[int, Lanes], now: int) -> None:
         """Ask for the pictures that are wanted."""
-        for number, pictures in (self._pictures or {}).items():
+        if self._pictures is None:
+            return
+        for number, pictures in self._pictures.items():
             request = pictures.wanted(lanes[number].track, now)
             if request is not None:
                 _send(lanes[number], now, request)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from media.sockets import Pair
+from recorder import keeping
 from recorder.checkpoint import Checkpoints, Outer
 from recorder.live import Live, LiveCall
 from recorder.mending import Left, Mending
@@ -109,6 +110,8 @@ class Resume:
             for left in by_port.values():
                 left.close()
         if fresh:
+            if not stored:
+                call.fd_name = keeping.name_of(call.pairs.values())  # the old one may be of a port that it has no more
             call.unkept = not self._node.notify.store(call.fd_name, fresh)
         return not fresh
 

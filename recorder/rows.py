@@ -21,6 +21,7 @@ def parse_time(text: str | None) -> datetime | None:
 def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -> CallRow:
     """Return the row of a document; retention counts from the end of the call, None keeps it for ever."""
     started, ended = parse_time(document["started_at"]), parse_time(document["ended_at"])
+    later = parse_time(document.get("kept_from"))
     if started is None:
         raise ValueError("a call without a beginning has no row")
     return CallRow(
@@ -32,9 +33,14 @@ def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -
         duration_ms=document["duration_ms"],
         size_bytes=document.get("size_bytes", 0),
         hold=False,
-        erase_after=ended + timedelta(days=retention_days) if ended and retention_days is not None else None,
+        erase_after=_after(ended, later, retention_days),
         details={k: v for k, v in document.items() if k not in CLEAR},
+        kept_from=later,
     )
+
+
+def _after(ended: datetime | None, later: datetime | None, days: int | None) -> datetime | None:
+    return None if ended is None or days is None else max(ended, later or ended) + timedelta(days=days)
 
 
 def forms_of(document: Mapping[str, Any], country: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import commands as c
 from recorder import events as e
+from recorder import keeping
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.control import ControlPart
 from recorder.disk import DiskAway
@@ -98,6 +99,8 @@ class Runner:
     def checkpoint(self, call: LiveCall) -> None:
         """Save what a successor of this process needs to go on with the call."""
         call.dirty = False
+        if call.recording.state is State.OPENING:
+            return  # it is not answered: nobody could go on with it
         try:
             dialog = self.node.endpoint.export(call.session)
         except KeyError:
@@ -134,29 +137,22 @@ class Runner:
             self.node.storage_trouble(problem)
             return e.OpenFailed("disk" if isinstance(problem, DiskAway) else "storage")
         call.pairs.update(opened)
-        self._store(call, opened)
-        return e.Opened({number: pair.port for number, pair in opened.items()})
+        keeping.keep(self.node.notify, call, opened)
+        ready = e.Opened({number: pair.port for number, pair in opened.items()})
+        if call.recording.state is State.OPENING and keeping.waits(self.node.notify, call):
+            self.node.tasks.start(self._open_once_kept(call, ready), "keep-sockets")
+            return None
+        return ready
+
+    async def _open_once_kept(self, call: LiveCall, ready: e.Opened) -> None:
+        """Go on with a new call when its sockets would outlive us: not before is it answered."""
+        await keeping.kept(self.node.notify, call)
+        self.guarded(call, ready)
+        self.node.flush()
 
     def _close_sockets(self, call: LiveCall, command: c.CloseSockets) -> None:
-        for number in command.streams:
-            pair = call.pairs.pop(number, None)
-            if pair:
-                self.node.ports.release(pair)
-        if not call.fd_name:
-            return
-        self.node.notify.remove(call.fd_name)  # the store would keep the ports bound
-        renamed = call.fd_name not in map(_fd_name, call.pairs.values())  # that port may be another call's soon
-        call.fd_name, call.unkept = "" if renamed else call.fd_name, False
-        self._store(call, call.pairs)
-        if renamed:
-            self.checkpoint(call)
-
-    def _store(self, call: LiveCall, opened: Mapping[int, Pair]) -> None:
-        if opened and not call.fd_name:
-            call.fd_name = _fd_name(min(opened.values(), key=lambda pair: pair.port))
-        if opened:
-            descriptors = [fd for pair in opened.values() for fd in pair.filenos()]
-            call.unkept = not self.node.notify.store(call.fd_name, descriptors) or call.unkept
+        for pair in keeping.retire(self.node.notify, call, command.streams):
+            self.node.ports.release(pair)
 
     def _create_files(self, call: LiveCall) -> None:
         """Create everything that the answer promises; what fails is taken back by Discard."""
@@ -226,7 +222,12 @@ class Runner:
             call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed
         )
         if command.removed:
-            self._close_sockets(call, c.CloseSockets(command.removed))
+            self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.removed)), "close-sockets")
+
+    async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
+        """Let go of streams that were taken out once a worker has what came before: one may die over it."""
+        await self.node.workers.snapshot(call.id)
+        self._close_sockets(call, command)
 
     def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
         self.node.tasks.start(self.finishing.close_media(call), "close")
@@ -325,17 +326,3 @@ def _take_back(*parts: NewPart) -> None:
     for part in parts:
         os.close(part.fd)
         os.unlink(part.path)
-
-
-def _fd_name(pair: Pair) -> str:
-    return "m" + base36(pair.port)
-
-
-def base36(number: int) -> str:
-    """Return a number in base 36: short names for the descriptor store, whose names share one environment string."""
-    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
-    out = ""
-    while number:
-        number, digit = divmod(number, 36)
-        out = digits[digit] + out
-    return out or "0"

@@ -86,4 +86,10 @@ class SignIn:
     roles: Mapping[str, tuple[str, ...]] = required(
         grants, "Roles by group.", example={"recorder-admins": ("admin",), "recorder-desk": ("privacy", "listener")}
     )
+    session_minutes: int = option(
+        read.whole(5, 12 * 60, "minutes"),
+        60,
+        "After so long the provider is asked again, without a question where it still knows the person: whoever lost "
+        "their groups there is out by then.",
+    )
     ca: Path | None = option(read.absolute, None, "Further authorities to trust, PEM: for a provider inside the house.")

@@ -73,15 +73,19 @@ class Tape:
 
     # ---- streams ----
     def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]], at: int) -> None:
-        """Begin streams with their sockets; media are expected from `at` on (ns since the epoch)."""
+        """Begin streams with their sockets; media are expected from `at` on (ns since the epoch).
+
+        One without sockets was taken out before a worker died: only what is known of it goes on.
+        """
         for spec in streams:
-            if spec.stream in descriptors:
-                track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
-                track.since = NEVER if track.excused_until == NEVER else at
-                self.lanes[spec.stream] = Lanes(track, descriptors[spec.stream])
-                self._reports.watch(spec)
-                if spec.dtls:
-                    self._associate(self.lanes[spec.stream])
+            track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+            lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
+            track.since = NEVER if lanes.rtp < 0 or track.excused_until == NEVER else at
+            if lanes.rtp < 0:
+                continue
+            self._reports.watch(spec)
+            if spec.dtls:
+                self._associate(lanes)
         self._changed = True
 
     def change(
@@ -262,16 +266,17 @@ class Tape:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
         reel, generation = self._reel, self.generation + 1
         tracks = [lanes.track for lanes in self.lanes.values()]
-        rest = reel.rest
-        length = sum(map(len, rest))
+        begun, pending, backlog = reel.rest
+        length = len(begun) + len(pending) + len(backlog)
         try:
-            self._rebase(tracks)
+            if self._changed or not state.settled(tracks):
+                self._rebase(tracks)
             end = spool.pack_end(
                 generation, reel.committed, self._base + self._changed, reel.number, self.closed,
                 state.moving(tracks), length,
             )  # fmt: skip
             at = spool.middle(generation) - length - len(end)
-            written = os.pwritev(self._spool_fd, (*rest, end), at)
+            written = os.pwritev(self._spool_fd, (begun, pending, backlog, end), at)
         except OSError as problem:
             self._unsaved = problem.errno or errno.EIO
             return
@@ -283,9 +288,7 @@ class Tape:
             reel.park(self._spool_fd, at)
 
     def _rebase(self, tracks: list[Track]) -> None:
-        """Write the base anew if more has changed than a slot says; raises OSError. The slot before keeps its own."""
-        if not self._changed and state.settled(tracks):
-            return
+        """Write the base anew, since more has changed than a slot says; raises OSError. The slot before keeps its own."""
         self._changed = True
         number = self._base + 1
         head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
@@ -350,6 +353,8 @@ class Tape:
             records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
         )
         for lanes in self.lanes.values():
+            if lanes.rtp < 0:
+                continue  # it was taken out: nothing of it can have been missed since
             lanes.track.resumed_at, lanes.track.kept, lanes.track.cold = at, kept, None
             if not kept:  # the time before is the restart's
                 lanes.track.since = max(lanes.track.since, at)

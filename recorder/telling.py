@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from recorder import document
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from recorder.recording import Recording
 
 
+CORRECTED = timedelta(seconds=60)  # what time servers may take back without anybody minding (storage.policy.MAX_STEP)
+
+
 def duration_ms(recording: Recording, now: e.Now) -> int:
     """Return how long the recording lasts by the monotonic clock."""
     if recording.started is None:
@@ -21,9 +25,22 @@ def duration_ms(recording: Recording, now: e.Now) -> int:
     return max(0, round(1000 * ((recording.ended or now).mono - recording.started.mono)))
 
 
+def kept_from(recording: Recording, now: e.Now) -> datetime | None:
+    """Return when the recording really ended, or ends if it does now; None where the wall clock says it.
+
+    A clock that was set back while the daemon ran would have it erased too early once it is right again.
+    """
+    if recording.started is None:
+        return None
+    end, length = recording.ended or now, timedelta(milliseconds=duration_ms(recording, now))
+    began = recording.started
+    true = max(end.wall + end.behind, began.wall + began.behind + length)
+    return true if true - end.wall > CORRECTED else None
+
+
 def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> dict[str, Any]:
     """Return everything known of the call, as the API shows it, without what the database adds."""
-    picture = recording.picture
+    picture, later = recording.picture, kept_from(recording, now)
     return {
         "id": recording.id,
         "state": recording.shown_state(),
@@ -35,6 +52,7 @@ def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> 
         "client": recording.client,
         "source": recording.source,
         "direction": picture.direction,
+        **({"kept_from": document.rfc3339(later)} if later else {}),
         "end_reason": recording.reason,
         "paused": recording.paused,
         "parties": [document.party(p) for p in picture.parties()],

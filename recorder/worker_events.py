@@ -12,7 +12,6 @@ from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call
 from recorder.node import Node
 from recorder.runner import Runner
-from recorder.stream import plans_of
 from recorder.tally import Tally
 from storage.errors import StorageError
 
@@ -113,9 +112,11 @@ class WorkerEvents:
         part = self._runner.next_part(call)
         self._runner.checkpoint(call)
         self._runner.checkpoints.lend(call.id)
-        specs = self._runner.specs(call, plans_of(call.recording.streams))
-        new = new_call(call.id, part, specs)
+        streams = call.recording.streams
+        new = new_call(call.id, part, self._runner.specs(call, [s.plan() for s in streams]))
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
+        if gone := [s.number for s in streams if s.removed]:  # the worker that died may not have come to it
+            self._node.workers.change(call.id, (), {}, gone)
         call.started = True
 
     def _resumed(self, event: wire.Resumed) -> None:

@@ -63,4 +63,6 @@ def takes_sdp(headers: Headers) -> bool:
 
 
 def _must_understand(part: Part) -> bool:
+    if not part.body.strip() and "Content-Type" not in part.headers:
+        return False  # two delimiters with nothing between them
     return part.required and part.disposition not in FOR_SHOW

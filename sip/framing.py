@@ -25,8 +25,17 @@ class Framer:
 
     @property
     def pending(self) -> int:
-        """Bytes of a message that is not whole yet; a message that stays unfinished is somebody holding us up."""
-        return len(self._buffer)
+        """Bytes of a message that is not whole yet; a message that stays unfinished is somebody holding us up.
+
+        Line ends behind a message are none of it: some devices send one more, and half a ping is no message.
+        """
+        return 0 if KEEPALIVE.startswith(self._buffer) else len(self._buffer)
+
+    @property
+    def adrift(self) -> bool:
+        """Tell whether what is pending begins with a line that begins no message: what a Content-Length left over."""
+        end = self._buffer.find(b"\n")
+        return bool(self.pending) and not self._need and end >= 0 and b"SIP/" not in self._buffer[:end].upper()
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes and give the messages (and KEEPALIVE) that are whole now.

@@ -58,7 +58,7 @@ class Part:
     def required(self) -> bool:
         """Tell whether a part we do not know has to be refused (RFC 3261 section 20.11): the default is yes."""
         pairs = params((self.headers.get("Content-Disposition") or "").partition(";")[2])
-        return dict(pairs).get("handling", "required") != "optional"
+        return (dict(pairs).get("handling") or "required").strip().lower() != "optional"
 
     @property
     def is_sdp(self) -> bool:

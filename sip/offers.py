@@ -21,6 +21,8 @@ _WANTED = (0, 8, 9, 18)
 """Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
 _EVENTS = Format(101, "telephone-event", 8000, 1, "0-15")
 """Keys pressed (RFC 4733), under the number that everybody uses for them."""
+NOT_OFFERED = "not-offered"
+"""Why a line of an answer is passed over."""
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 """The one suite in an offer of ours: every device that knows SRTP knows it."""
 
@@ -78,13 +80,26 @@ def write(
 
 
 def agreed(answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan]) -> tuple[LinePlan, ...]:
-    """Decide on the answer to an offer of ours; raise NotAcceptable.
+    """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
 
-    Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1).
+    Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1). An answer
+    cannot add what was not offered (RFC 3264 section 6): such a line has no port of ours and is passed over.
     """
-    plans = plan(answer, policy, lines)
-    labels = {line.index: line.label for line in lines}
-    return tuple(replace(line, label=line.label or labels.get(line.index)) for line in plans)
+    ours = {line.index: line for line in lines}
+    plans = tuple(_as_offered(line, ours.get(line.index)) for line in plan(answer, policy, lines))
+    if not any(line.accepted or line.removed for line in plans):
+        raise NotAcceptable(NOT_OFFERED, 304, "The answer takes nothing of what was offered")
+    return plans
+
+
+def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
+    """Refuse a line of an answer that our offer did not have, or had with port 0 or as another medium."""
+    if ours is None:
+        return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED)
+    line = replace(line, label=line.label or ours.label)
+    if not line.accepted or (ours.accepted and ours.media == line.media):
+        return line
+    return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED, removed=ours.removed)
 
 
 def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:

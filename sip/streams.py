@@ -14,6 +14,10 @@ from sip.values import Flow
 # Answer to a keep-alive (RFC 5626 section 4.4.1).
 PONG = b"\r\n"
 
+# Seconds for the rest of a head whose first line begins no message: mostly the end of a body that was longer than its
+# Content-Length said. If it comes, the 400 says more than a closed connection.
+ADRIFT_SECONDS = 0.5
+
 Receive = Callable[[bytes, Flow, float], None]
 Refuse = Callable[[MalformedMessage, Flow], None]
 
@@ -74,8 +78,12 @@ class Streams:
         owner = ("connection", flow.connection)
         if whole:
             self._context.timers.clear(owner, "first", "message")
-        if framer.pending and self._context.timers.due_at(owner, "message") is None:
-            self._context.timers.set(owner, "message", now + self._context.settings.message_timeout)
+        if not framer.pending:
+            return
+        patience = ADRIFT_SECONDS if framer.adrift else self._context.settings.message_timeout
+        due = self._context.timers.due_at(owner, "message")
+        if due is None or due > now + patience:
+            self._context.timers.set(owner, "message", now + patience)
 
     def _give_up(self, error: FramingError, flow: Flow) -> None:
         request = salvage(error.head)

@@ -79,6 +79,8 @@ class CallRow:
     """Everything else, JSON-able, sealed in the database: session_id, parties, streams."""
     matched: bool = False
     """Its parties were looked for among the users of the directory (storage.correlation)."""
+    kept_from: datetime | None = None
+    """When it really ended, where the clock was set back before; None where `ended_at` says it."""
 
     @property
     def day(self) -> int:
@@ -235,6 +237,7 @@ def columns(row: CallRow) -> dict[str, Any]:
         "hold": row.hold,
         "erase_after": None if row.erase_after is None else to_micros(row.erase_after),
         "matched": row.matched,
+        "kept_from": None if row.kept_from is None else to_micros(row.kept_from),
     }
 
 
@@ -252,6 +255,7 @@ def from_columns(record: Any, details: dict[str, Any]) -> CallRow:
         erase_after=None if record.erase_after is None else from_micros(record.erase_after),
         details=details,
         matched=record.matched,
+        kept_from=None if record.kept_from is None else from_micros(record.kept_from),
     )
 
 

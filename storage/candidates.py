@@ -86,7 +86,7 @@ class Candidates:
 
     async def _who(self) -> WhosWho:
         """Return who was who, as the users' rows say now."""
-        await (self._correlation.refresh() if self._correlation.ready else self._correlation.load())
+        await (self._correlation.refresh() if self._correlation.ready else self._correlation.load_now())
         if self._correlation.who is None:
             raise StorageError("the directory could not be read")
         return self._correlation.who

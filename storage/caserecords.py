@@ -50,6 +50,7 @@ def sign(key: Ed25519PrivateKey, customer: str, case: Case) -> dict[str, Any]:
         "ground": case.ground,
         "received_at": to_text(case.received_at),
         "due_at": to_text(case.due_at),
+        "extension": case.extension,
         "created_at": to_text(case.created_at),
         "created_by": case.created_by,
         "closed_at": None if case.closed_at is None else to_text(case.closed_at),

@@ -77,6 +77,8 @@ class Correlation:
         self._random = random
         self._day_keys = DayKeys(keys)
         self._who: WhosWho | None = None
+        self._loading = asyncio.Lock()
+        self._waiting = 0  # people who wait for the users
         self._seen = 0  # number of the newest change of users that is in it
         self._behind = False  # there are newer ones: another process may have looked at all calls for them already
 
@@ -118,7 +120,25 @@ class Correlation:
     # --- the users ---------------------------------------------------------------------------------------------------
 
     async def load(self, pause: Pause = no_pause) -> None:
-        """Learn who was who from the users' rows, a few at a time; raises StorageError."""
+        """Learn who was who from the users' rows, a few at a time; raises StorageError.
+
+        Whoever comes while it is done already waits for its end, and nothing is done twice.
+        """
+        before = self._who
+        async with self._loading:
+            if self._who is before:
+                await self._load(pause)
+
+    async def load_now(self) -> None:
+        """Have the users in memory, for somebody who waits: without rests, whoever began it. Raises StorageError."""
+        self._waiting += 1
+        try:
+            if self._who is None:
+                await self.load()
+        finally:
+            self._waiting -= 1
+
+    async def _load(self, pause: Pause) -> None:
         async with self._database.reading() as connection:
             seen = await outstanding.newest(connection)
         secret, room = self._random(16), await self._users.count()
@@ -126,7 +146,7 @@ class Correlation:
         async for some in self._users.all(AT_ONCE):
             for user in some:
                 who.put(user)
-            await pause()
+            await (asyncio.sleep(0) if self._waiting else pause())
         self._who, self._seen = who, seen
 
     async def refresh(self, pause: Pause = no_pause, most: int | None = None) -> int:

@@ -24,6 +24,7 @@ from storage.columnsets import ColumnSets
 from storage.correlation import Correlation
 from storage.credentials import Credentials
 from storage.database import Database
+from storage.directorypages import DirectoryPages
 from storage.erasure import Erasures
 from storage.errors import KeysMissing, NoSpace
 from storage.exports import FOLDER as EXPORTS
@@ -238,6 +239,7 @@ def _assemble(
     holds = Holds(cabinet)
     holds.released = erasures.wanted.set
     users = Users(cabinet, calls)
+    users.unfinished = DirectoryPages(folder, keys, "").leaves
     correlation = Correlation(index, keys, calls, users, rules, settings.country, settings.extension_digits)
     exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), now)
     forgetting.derived = exports.unlink

@@ -15,6 +15,7 @@ from storage.people import Identity, Person
 
 _EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
+LEADS = 3, 5  # first letters that are kept of each word: fewer mean half of the house, more are one name
 
 Group = frozenset[str]
 """Keys of one value that a party was written with: several readings of one number, of which any may be right."""
@@ -50,6 +51,23 @@ def words_of(person: Person) -> tuple[str, ...]:
     return tuple(dict.fromkeys(form for form in forms if form.startswith("w:")))
 
 
+def begun_by(words: Iterable[str]) -> tuple[str, ...]:
+    """List the keys by which words are found that only their first letters are asked for."""
+    return tuple(dict.fromkeys(f"b:{word[2 : 2 + n]}" for word in words for n in LEADS if len(word) >= 2 + n))
+
+
+def leads(wanted: Iterable[str]) -> tuple[str, ...]:
+    """List the keys of those who may be meant by an alternative: words of theirs begin alike."""
+    found = (begun_by([key])[-1:] or (key,) if key.startswith("w:") else (key,) for key in wanted)
+    return tuple(dict.fromkeys(key for keys in found for key in keys))
+
+
+def named(person: Person, wanted: Iterable[str]) -> bool:
+    """Say whether a user has words that begin with those of an alternative: `Mül` means Müller."""
+    have = words_of(person)
+    return all(any(_begins(word, begin) for word in have) for begin in wanted if begin.startswith("w:"))
+
+
 def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
     """Turn a question for users into alternatives, of each of which a user must have every key and word."""
     found: list[tuple[str, ...]] = []
@@ -62,8 +80,21 @@ def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
 
 def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Sequence[str]], country: str) -> bool:
     """Say whether a user is meant by a question."""
-    have = {key for each in known for key in of_identity(each, country)}.union(words_of(person))
-    return any(have.issuperset(wanted) for wanted in alternatives)
+    have = {key for each in known for key in of_identity(each, country)}
+    return any(named(person, each) and have.issuperset(_keys(each)) for each in alternatives)
+
+
+def worded(wanted: Iterable[str]) -> bool:
+    """Say whether an alternative asks for words."""
+    return any(key.startswith("w:") for key in wanted)
+
+
+def _begins(word: str, begin: str) -> bool:
+    return word.startswith(begin) if len(begin) >= 2 + LEADS[0] else word == begin
+
+
+def _keys(wanted: Iterable[str]) -> list[str]:
+    return [key for key in wanted if not key.startswith("w:")]
 
 
 def _values(party: Mapping[str, object]) -> list[str]:

@@ -14,9 +14,7 @@ from storage.errors import SealBroken
 
 HEAD_BYTES = 128  # of a line, which its number is in
 BOUND = 2  # the version whose items are bound to number and customer; those before were bound to the id alone
-_HEAD = re.compile(
-    rb'\{"id":"([0-9a-f]+)"(,"v":2)?(?:,"n":(\d{1,18}))?(,"base":true)?(?:,"of":(\d{1,18}))?,"items":'
-)
+_HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(,"v":2)?(?:,"n":(\d{1,18}))?(,"base":true)?(?:,"of":(\d{1,18}))?,"items":')
 
 Box = tuple[int, int, bytes]
 """Number of an item in its line, its leaf, its sealed value."""

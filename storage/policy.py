@@ -3,8 +3,9 @@
 Theory of operation. Of the rules that match a call the longest or the shortest wins, as the customer chose; where
 none matches, the default holds. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
 zones nor daylight saving nor leap days move a date, and the date does not depend on the clock: the clock only says
-whether it has come. A hold wins over everything; a call that runs is never due. `TrustedClock` lets time pass no
-faster than the monotonic clock does since the boot, so setting the clock erases nothing, whether at once or by and by.
+whether it has come. Where the clock was set back before a call ended, the days count from when it really ended. A hold
+wins over everything; a call that runs is never due. `TrustedClock` lets time pass no faster than the monotonic clock
+does since the boot, so setting the clock erases nothing, whether at once or by and by.
 """
 
 import enum

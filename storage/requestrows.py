@@ -11,13 +11,13 @@ import calendar
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from storage import papers
 from storage.errors import Forgotten
-from storage.instants import from_micros, to_micros
+from storage.instants import from_micros, to_micros, to_text
 
 KIND = "request"
 
@@ -47,6 +47,7 @@ class Step(enum.StrEnum):
     """What can be done with it."""
 
     SELECT = "select"
+    EXTEND = "extend"
     REPORT = "report"
     MADE = "made"
     FAILED = "failed"
@@ -68,6 +69,10 @@ GROUNDS = (
     "other",
 )
 """Why a request is refused: Art. 12(2), 12(5), 12(5), 15(4), 17(3)(b), 17(3)(e)."""
+
+DELAYS = ("complexity", "number")
+"""Why an answer may take longer (Art. 12(3))."""
+LONGEST_DELAY = 2  # months (Art. 12(3))
 
 _STEPS: Mapping[State, Mapping[Step, State]] = {
     State.OPEN: {Step.SELECT: State.CONFIRMED},
@@ -91,6 +96,22 @@ class Asked:
     """Where the letter is filed."""
     reason: str | None = field(default=None, repr=False)
     """What it says."""
+    delay: str | None = field(default=None, repr=False)
+    """Why the answer takes longer, as the person was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """That the answer takes longer than a month (Art. 12(3))."""
+
+    months: int
+    """How much longer, LONGEST_DELAY at most."""
+    ground: str
+    """One of DELAYS."""
+    told_at: datetime
+    """When the person was told, within the month."""
+    reason: str = field(repr=False)
+    """Why, as the person was told; sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +149,7 @@ class Case:
     selection: Selection = Selection()
     """What was confirmed; nothing once closed."""
     noted: Mapping[str, Any] = field(default_factory=dict)
-    """What stays: `reports`, each with ids, counts, digest and who fetched it; `record` once closed."""
+    """What stays: `reports`, each with ids, counts, digest and who fetched it; `extension`; `record` once closed."""
     export: str | None = None
     """Export that is the newest report."""
     erasure: str | None = None
@@ -148,18 +169,43 @@ class Case:
         found: Sequence[Mapping[str, Any]] = self.noted.get("reports") or ()
         return found
 
+    @property
+    def extension(self) -> Mapping[str, Any] | None:
+        """Return what is noted of an extension, None if there is none."""
+        found: Mapping[str, Any] | None = self.noted.get("extension")
+        return found
+
+    def extended(self, extension: Extension, at: datetime, by: str) -> "Case":
+        """Return the request with a later day on which it has to be answered."""
+        noted = {
+            "months": extension.months,
+            "ground": extension.ground,
+            "told_at": to_text(extension.told_at),
+            "at": to_text(at),
+            "by": by,
+        }
+        return replace(
+            self,
+            due_at=due(self.received_at, 1 + extension.months),
+            asked=None if self.asked is None else replace(self.asked, delay=extension.reason),
+            noted={**self.noted, "extension": noted},
+        )
+
 
 def after(state: State, step: Step) -> State | None:
     """Return where a step leads, None if it cannot be taken now."""
     if step in _CLOSING:
         barred = state in OVER or state is State.REPORTING
         return None if barred else _CLOSING[step]
+    if step is Step.EXTEND:
+        return None if state in OVER else state
     return _STEPS.get(state, {}).get(step)
 
 
-def due(received: datetime) -> datetime:
-    """Return one month later (Art. 12(3)), the last day of a month that is too short (Regulation 1182/71 Art. 3)."""
-    year, month = received.year + received.month // 12, received.month % 12 + 1
+def due(received: datetime, months: int = 1) -> datetime:
+    """Return months later (Art. 12(3)), the last day of a month that is too short (Regulation 1182/71 Art. 3)."""
+    years, month = divmod(received.month - 1 + months, 12)
+    year, month = received.year + years, month + 1
     return received.replace(year=year, month=month, day=min(received.day, calendar.monthrange(year, month)[1]))
 
 
@@ -217,6 +263,7 @@ def _seal(keys: papers.Keeper, case: Case) -> bytes | None:
         "user": case.asked.user,
         "reference": case.asked.reference,
         "reason": case.asked.reason,
+        "delay": case.asked.delay,
         "in": {call: list(parties) for call, parties in case.selection.inside.items()},
         "out": list(case.selection.outside),
     }
@@ -230,6 +277,8 @@ def _open(keys: papers.Keeper, record: Any) -> tuple[Asked | None, Selection]:
         told = papers.unseal(keys, record.leaf, KIND, record.id, record.sealed)
     except Forgotten:
         return None, Selection()
-    asked = Asked(tuple(told["identities"]), told["user"], told["reference"], told["reason"])
+    asked = Asked(
+        tuple(told["identities"]), told["user"], told["reference"], told["reason"], told.get("delay")
+    )  # rows from before there were extensions have no `delay`
     inside = {call: tuple(parties) for call, parties in told["in"].items()}
     return asked, Selection(inside, tuple(told["out"]))

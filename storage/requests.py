@@ -4,6 +4,7 @@
     case = await customer.requests.get(id)                                 Case or None
     page = await customer.requests.listed(limit, cursor, state)            newest first
     case = await customer.requests.select(id, selection, by=NAME)
+    case = await customer.requests.extend(id, extension, by=NAME)          the answer takes longer than a month
     case, export = await customer.requests.report(id, wanted, by=NAME)     an export of format REPORT
     erasure = await customer.requests.erase(id, reason=…, by=NAME, approval=…)
     case = await customer.requests.close(id, step, ground, by=NAME)        the key of everything personal is cut
@@ -38,6 +39,7 @@ from storage.reportnotes import Wanted, asked_for, with_end, with_fetched, with_
 from storage.requestrows import (
     Asked,
     Case,
+    Extension,
     Kind,
     Selection,
     State,
@@ -52,6 +54,7 @@ from storage.tables import exports, requests
 __all__ = [
     "Asked",
     "Case",
+    "Extension",
     "Kind",
     "NoCase",
     "Nothing",
@@ -138,6 +141,10 @@ class Requests(Drawer):
     async def select(self, id: str, selection: Selection, *, by: str, told: Told = untold) -> Case:
         """Confirm which calls concern the person, all of them anew; raises NoCase, WrongState."""
         return await self._step(id, Step.SELECT, lambda case: replace(case, selection=selection), told)
+
+    async def extend(self, id: str, extension: Extension, *, by: str, told: Told = untold) -> Case:
+        """Move the day of the answer, a second time anew; raises NoCase, WrongState."""
+        return await self._step(id, Step.EXTEND, lambda case: case.extended(extension, self._now(), by), told)
 
     async def report(self, id: str, wanted: Wanted, *, by: str, told: Told = untold) -> tuple[Case, Export]:
         """Ask for a report of what is selected; raises NoCase, WrongState, TooMany."""

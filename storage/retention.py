@@ -227,7 +227,7 @@ def subject(row: CallRow, forms: Sequence[str], *, held: bool) -> Subject:
     direction = row.details.get("direction")
     return Subject(
         row.state,
-        row.ended_at,
+        row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
         held,
         Direction(direction) if direction in set(Direction) else None,
         str(row.details.get("source") or ""),

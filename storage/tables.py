@@ -51,6 +51,7 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Column("version", Integer, nullable=False),  # counts the writes of this row
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
     Column("matched", Boolean, nullable=False, server_default=true()),  # false: nobody has looked who took part
+    Column("kept_from", BigInteger),  # from when on its days count, where that is later than ended_at
     Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not looked at yet
     Column("source", BigInteger),  # keyed hash of the address it came from (storage.traits)
     Index("calls_newest", "day", "started_at", "id"),

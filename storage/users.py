@@ -59,6 +59,7 @@ class Users(Drawer):
     def __init__(self, cabinet: Cabinet, calls: Calls) -> None:
         super().__init__(cabinet)
         self._calls = calls
+        self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
 
     async def get(self, id: str) -> User | None:
         """Return a user, None if there is none."""
@@ -153,11 +154,14 @@ class Users(Drawer):
             holding = exports.join(export_calls, export_calls.c.export == exports.c.id)
             held = sa.select(exports.c.leaf).select_from(holding).where(export_calls.c.call == id)
             leaves = [leaf for leaf in await connection.scalars(held) if self._keys.keeps(leaf)]
-            await asyncio.to_thread(self._keys.cut, user.leaf, *leaves)  # reports that have the user's record go too
+            await asyncio.to_thread(self._forget, user.leaf, *leaves)  # reports that have the user's record go too
             await connection.execute(users.delete().where(mine))
             await outstanding.mark(connection, [id])  # whoever knows who was who forgets the user
         await self._database.scrub()
         return True
+
+    def _forget(self, *leaves: int) -> None:
+        self._keys.cut(*leaves, *self.unfinished())
 
     # --- from the directory ------------------------------------------------------------------------------------------
 

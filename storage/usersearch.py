@@ -1,10 +1,11 @@
 """Find users by a name, a number, an address, as they are or were known.
 
-Where the users are in memory they are asked (storage.whoswho); before that every row is opened, some at a time.
+Where the users are in memory they are asked (storage.whoswho); before that every row is opened, some at a time. Words
+are found by their first letters, three of them at least.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
 from storage import identities
@@ -29,16 +30,35 @@ async def find(
     """Return users who are meant, in the order of their ids, and the id that the next page begins after."""
     alternatives = identities.asked(text, country)
     found: list[User] = []
-    ids = [] if who is None else [id for id in who.find(alternatives) if id > after]
-    async for user in _all(users, after, state) if who is None else _among(users, ids):
+    meant = None if who is None else _Meant(who, alternatives)
+    async for user in _all(users, after, state) if meant is None else _among(users, meant.after(after)):
         if state is not None and user.state is not state:
             continue
-        if who is None and not identities.answers(user.identities, user.person, alternatives, country):
+        if meant is None and not identities.answers(user.identities, user.person, alternatives, country):
+            continue
+        if meant is not None and not meant.is_one(user):
             continue
         found.append(user)
         if len(found) > limit:
             return tuple(found[:limit]), found[limit - 1].id
     return tuple(found), None
+
+
+class _Meant:
+    """Users who may be meant, by what is in memory: of words that is only how they begin."""
+
+    def __init__(self, who: WhosWho, alternatives: Sequence[Sequence[str]]) -> None:
+        self._words = [each for each in alternatives if identities.worded(each)]
+        self._sure = set(who.find(each for each in alternatives if not identities.worded(each)))
+        self._perhaps = who.find(map(identities.leads, self._words))
+
+    def after(self, id: str) -> list[str]:
+        """List the ids of those who may be meant and come after another one, in order."""
+        return sorted(each for each in self._sure.union(self._perhaps) if each > id)
+
+    def is_one(self, user: User) -> bool:
+        """Say whether a user is meant."""
+        return user.id in self._sure or any(identities.named(user.person, each) for each in self._words)
 
 
 async def _among(users: Users, ids: list[str]) -> AsyncIterator[User]:

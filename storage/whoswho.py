@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.identities import Group, of_identity, of_party, words_of
+from storage.identities import Group, begun_by, of_identity, of_party, words_of
 from storage.identity import MAX_CANDIDATES
 from storage.newid import is_id
 from storage.people import EVER, NEVER, User
@@ -89,7 +89,8 @@ class WhosWho:
             times = (known.since, known.reaches, known.until)
             keys = of_identity(known, self._country, self._extension_digits)
             found.update(((key, times), None) for key in keys)
-        found.update(((word, _NO_TIME), None) for word in words_of(user.person))
+        words = words_of(user.person)
+        found.update(((word, _NO_TIME), None) for word in (*words, *begun_by(words)))
         for key, times in found:
             self._add(key, slot, times)
         before = self._slots.get(id, NOBODY)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.page.acts import ACTS, OUTCOMES
+from admin_api.page.acts import ACTS, NOTES, OUTCOMES
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
+from admin_api.page.words import Words
 from admin_api.roles import Action
 
 PAGE = 100
@@ -29,7 +30,15 @@ async def listed(visit: Visit) -> Response:
         since=since,
         acts=ACTS,
         outcomes=OUTCOMES,
+        said=lambda reason: said(visit.words, reason),
     )
+
+
+def said(words: Words, reason: str) -> str:
+    """Return what the log says beside an act in the reader's language; what somebody typed stays as it is."""
+    if reason in NOTES:
+        return words(NOTES[reason])
+    return ", ".join(words.told(NOTES.get(part, part)) for part in reason.split(", "))
 
 
 VIEWS = (View("GET", "/audit", listed, Action.AUDIT, menu="Audit"),)

@@ -36,6 +36,20 @@ async def select(visit: Visit) -> Response:
     return visit.moved(f"/requests/{id}#report") if answer.well else await shown(visit, answer)
 
 
+async def extend(visit: Visit) -> Response:
+    """Move the day of the answer."""
+    id = the_id(visit)
+    day = visit.one("told_at")
+    body = {
+        "months": int(visit.one("months")) if visit.one("months") in ("1", "2") else None,
+        "ground": visit.one("ground"),
+        "told_at": f"{day}T00:00:00Z" if day else None,
+        "reason": visit.one("reason"),
+    }
+    answer = await visit.api.send("PUT", f"/requests/{id}/extension", body)
+    return visit.moved(f"/requests/{id}") if answer.well else await shown(visit, answer)
+
+
 async def report(visit: Visit) -> Response:
     """Have the report made; a passphrase that we make is shown once, with the answer to the form."""
     id = the_id(visit)
@@ -144,6 +158,7 @@ def _passphrase() -> str:
 
 VIEWS = (
     View("POST", "/requests/{id}/selection", select, Action.REQUEST_SELECT),
+    View("POST", "/requests/{id}/extension", extend, Action.REQUEST_EXTEND),
     View("POST", "/requests/{id}/report", report, Action.REQUEST_REPORT),
     View("POST", "/requests/{id}/report/cancel", cancel, Action.REQUEST_REPORT),
     View("GET", "/requests/{id}/report/file", file, Action.REQUEST_REPORT_FILE),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -46,8 +47,12 @@ class Session:
     """Monotonic seconds of the last request."""
     key: bytes = field(repr=False)
     """Hash of the cookie."""
+    ends: float
+    """Monotonic seconds; however busy it is."""
     person: Person | None = None
     """Who got in by an account or a provider; the session ends when they do not stand any more."""
+    again: str = ""
+    """Where a provider vouches again once the session has ended, "" where one has to sign in."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What one page of a form leaves for the next."""
 
@@ -59,11 +64,14 @@ class Sessions:
         self._random = random
         self._kept: OrderedDict[bytes, Session] = OrderedDict()
 
-    def open(self, principal: Principal, now: float, person: Person | None = None) -> tuple[Session, str]:
+    def open(
+        self, principal: Principal, now: float, person: Person | None = None, again: str = ""
+    ) -> tuple[Session, str]:
         """Begin a session at monotonic time `now`; return it and the cookie's value."""
         cookie = self._random(SECRET_BYTES).hex()
         named = replace(principal, token=f"session-{self._random(8).hex()}")
-        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), person)
+        ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
+        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), ends, person, again)
         own = [each for each in self._kept.values() if _whose(each) == _whose(session)]
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
@@ -75,6 +83,7 @@ class Sessions:
     def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
         """Return the session of a cookie, with the address that it is used from now.
 
+        One that has just come to its end is returned for the last time, to see where it may be renewed.
         `busy`: somebody did something; a page that renews itself keeps no session alive.
         """
         session = self._kept.get(_key(cookie))
@@ -83,6 +92,9 @@ class Sessions:
         if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
             self.close(session)
             return None
+        if now > session.ends:
+            self.close(session)
+            return session
         session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
         self._kept.move_to_end(session.key)

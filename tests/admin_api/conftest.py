@@ -250,7 +250,12 @@ class Service:
 
     def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
         """Give the audit log, oldest first."""
-        return list(reversed(self.customers[customer].audit.read(limit=1000).items))
+        page = self.customers[customer].audit.read(limit=1000)
+        found = [*page.items]
+        while page.next_cursor:
+            page = self.customers[customer].audit.read(cursor=page.next_cursor, limit=1000)
+            found += page.items
+        return found[::-1]
 
     async def _open(self) -> Customers:
         settings = [CustomerSettings(name) for name in NAMES]

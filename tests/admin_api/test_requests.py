@@ -104,6 +104,52 @@ def test_where_two_parties_may_be_the_person_nothing_of_either_is_taken_before_s
     service.run(service.customers["acme"].calls.remove([made.id]))
 
 
+LONGER = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
+
+
+def test_the_day_of_the_answer_is_moved_with_a_reason(service):
+    case = filed(service, received_at="2026-01-31T09:00:00Z")
+    id = case["id"]
+    assert (case["due_at"], case["extension"]) == ("2026-02-28T09:00:00.000Z", None)
+    told = {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
+    longer = ask(service, f"/{id}/extension", "PUT", **told).json()
+    assert (longer["due_at"], longer["state"]) == ("2026-04-30T09:00:00.000Z", "open")
+    assert longer["extension"].pop("at") and longer["extension"] == {
+        "months": 2, "ground": "number", "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"],
+        "reason": LONGER["reason"],
+    }  # fmt: skip
+    again = ask(service, f"/{id}/extension", "PUT", **{**told, "months": 1}).json()
+    assert (again["due_at"], again["extension"]["months"]) == ("2026-03-31T09:00:00.000Z", 1)
+    acts = [(act["action"], act["reason"]) for act in service.acts()]
+    assert acts[-2:] == [("request.extend", "2 months, number"), ("request.extend", "1 months, number")]
+    over = ask(service, f"/{id}/close", "POST", outcome="closed").json()
+    assert over["extension"]["reason"] is None and over["record"]["extension"]["months"] == 1
+    assert "312" not in json.dumps([over, service.acts()])
+    assert ask(service, f"/{id}/extension", "PUT", **told).status_code == 409
+    assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
+     {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1}],
+)  # fmt: skip
+def test_what_no_extension_is(service, odd):
+    case = filed(service, received_at="2026-01-31T09:00:00Z")
+    answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
+    named = {each.get("name") for each in answer.json()["errors"]}
+    assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd})
+    shown = ask(service, f"/{case['id']}").json()
+    assert (shown["due_at"], shown["extension"]) == (case["due_at"], None)
+
+
+def test_whoever_is_told_today_is_told_in_time(service):
+    id = filed(service)["id"]
+    assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    assert ask(service, f"/{id}/extension", "PUT", **{**LONGER, "told_at": later}).status_code == 422
+
+
 def test_steps_out_of_turn_say_what_comes_first(service):
     id = filed(service, "+49301234000")["id"]
     for path, body in (("report", {}), ("erasure", {"reason": "r"})):
@@ -213,7 +259,7 @@ def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgott
     with service.client.stream("GET", f"/api/v1/customers/acme/requests/{id}/report/file", headers=headers) as answer:
         parts = answer.iter_raw(1 << 16)
         assert answer.status_code == 200 and next(parts)
-        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="identity").status_code == 200
+        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").status_code == 200
         with pytest.raises(httpx2.RemoteProtocolError):
             list(parts)
 

@@ -30,6 +30,7 @@ GET /requests               privacy admin
 GET /requests/{id}          privacy admin
 GET /requests/{id}/candidates privacy admin
 PUT /requests/{id}/selection privacy admin
+PUT /requests/{id}/extension privacy admin
 POST /requests/{id}/report  privacy admin
 GET /requests/{id}/report   privacy admin
 GET /requests/{id}/report/file privacy admin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -44,9 +45,13 @@ class DescriptorStore:
         self._thread.start()
 
     def start(self, line: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start the service with what is in the store; the store keeps its own copies, as systemd does."""
+        """Start the service with what is in the store; the store keeps its own copies, as systemd does.
+
+        What its former life said last is heard before, as systemd reads its socket before it looks who has died.
+        """
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._path)}
         with self._lock:
+            pass
             if not self._kept:
                 return subprocess.Popen(line, stdout=log, stderr=log, env=environment)
             names, given = zip(*self._kept, strict=True)
@@ -83,15 +88,31 @@ class DescriptorStore:
         self.clear()
 
     def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        going = True
+        while going:
+            poll.poll()
+            with self._lock:
+                going = self._hear()
+
+    def _hear(self) -> bool:
+        """Take everything that was said; False at the end."""
         while True:
-            data, ancillary, _, _ = self._socket.recvmsg(65536, socket.CMSG_SPACE(4 * MOST))
+            try:
+                data, ancillary, flags, _ = self._socket.recvmsg(
+                    65536, socket.CMSG_SPACE(4 * MOST), socket.MSG_DONTWAIT
+                )
+            except BlockingIOError:
+                return True
             if not data:
-                return
+                return False
+            if flags & socket.MSG_CTRUNC:
+                raise RuntimeError("descriptors were lost on their way into the store: too many are open here")
             given = array.array("i")
             for _, _, content in ancillary:
                 given.frombytes(content)
-            with self._lock:
-                self._take(data.decode().split("\n"), list(given))
+            self._take(data.decode().split("\n"), list(given))
 
     def _take(self, lines: list[str], given: list[int]) -> None:
         self._heard += lines

@@ -98,6 +98,8 @@ CASES = (  # of the request that CASE filed
     ("GET", "/requests/[case]/candidates", None),
     ("PUT", "/requests/[case]/selection", '{"in": ["{word: selected id}"]}'),
     ("PUT", "/requests/[case]/selection", '{"in": ["[call]"]}'),
+    ("PUT", "/requests/[case]/extension", '{"months": 2, "ground": "{word: ground of a delay}", "reason": "r"}'),
+    ("PUT", "/requests/[case]/extension", '{"months": 2, "ground": "number", "reason": "{name: reason of a delay}"}'),
     ("POST", "/requests/[case]/report", '{"passphrase": "{word: bad phrase}", "recipient": "{word: recipient}"}'),
     ("POST", "/requests/[case]/report", '{"media": "wav", "passphrase": "{word: passphrase}{word: passphrase}"}'),
     ("GET", "/requests/[case]/report", None),

@@ -1,4 +1,4 @@
-"""The newest whole slot counts, whatever a kill left of the other."""
+"""The newest whole slot counts, whatever a kill left of the one being written."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,20 +6,111 @@ from hypothesis import strategies as st
 from media import spool
 
 
-def slot(generation: int) -> spool.Slot:
-    return spool.Slot(generation, 4096 * generation, 3, False, b"{}", b"state", b"rest")
+class File:
+    """A spool in memory; `most` bytes of each write arrive."""
+
+    def __init__(self) -> None:
+        self.data = bytearray(spool.FIRST + 2 * spool.SLOT)
+
+    def read(self, at: int, length: int) -> bytes:
+        return bytes(self.data[at : at + length])
+
+    def write(self, data: bytes, at: int, most: int | None = None) -> None:
+        data = data[:most]
+        self.data[at : at + len(data)] = data
+
+    def base(self, number: int, most: int | None = None) -> None:
+        self.write(spool.pack_base(number, head(number), b"state%d" % number), spool.middle(number), most)
+
+    def slot(self, generation: int, base: int, most: int | None = None) -> int:
+        """Write a slot and give its length."""
+        rest = remainder(generation)
+        data = rest + spool.pack_end(
+            generation, 4096 * generation, base, 3, False, b"moved%d" % generation, len(rest)
+        )  # fmt: skip
+        self.write(data, spool.middle(generation) - len(data), most)
+        return len(data)
 
 
-def test_the_newest_counts_and_a_torn_one_does_not() -> None:
-    old, new = spool.pack(slot(6)), spool.pack(slot(7))
-    assert spool.newest(old, new) == slot(7)
-    assert spool.offset(6) != spool.offset(7)
-    for end in range(len(new)):
-        assert spool.newest(old, new[:end]) == slot(6)
-        assert spool.newest(old, new[:end] + bytes([new[end] ^ 1]) + new[end + 1 :]) == slot(6)
+def head(number: int) -> bytes:
+    return b'{"parts":[%d]}' % number
+
+
+def remainder(generation: int) -> bytes:
+    return b"rest of %d" % generation * (1 + generation % 5)
+
+
+def expected(generation: int, base: int) -> spool.Slot:
+    return spool.Slot(
+        generation, 4096 * generation, 3, False, base, head(base), b"state%d" % base, b"moved%d" % generation,
+        remainder(generation),
+    )  # fmt: skip
+
+
+def written(last: int) -> File:
+    """Give a file of `last` slots on one base."""
+    file = File()
+    file.base(1)
+    for generation in range(1, last + 1):
+        file.slot(generation, 1)
+    return file
+
+
+def test_an_empty_file_has_no_slot() -> None:
+    assert spool.newest(File().read) is None
+    assert spool.newest(lambda _at, _length: b"") is None
+
+
+def test_the_newest_slot_counts_with_the_base_it_names() -> None:
+    file = written(7)
+    assert spool.newest(file.read) == expected(7, 1)
+    file.base(2)
+    assert spool.newest(file.read) == expected(7, 1)
+    file.slot(8, 2)
+    assert spool.newest(file.read) == expected(8, 2)
+
+
+def test_a_slot_that_a_kill_cut_anywhere_leaves_the_one_before() -> None:
+    length = written(7).slot(8, 1)
+    for most in range(length):
+        file = written(7)
+        file.slot(8, 1, most)
+        assert spool.newest(file.read) == expected(7, 1)
+
+
+def test_a_base_that_a_kill_cut_anywhere_leaves_slot_and_base_before() -> None:
+    file = written(7)
+    file.base(2)
+    file.slot(8, 2)
+    for most in range(len(spool.pack_base(3, head(3), b"state3"))):
+        file.base(3, most)
+        assert spool.newest(file.read) == expected(8, 2)
+
+
+def test_a_slot_whose_base_is_not_there_does_not_count() -> None:
+    file = written(7)
+    file.slot(8, 2)
+    assert spool.newest(file.read) == expected(7, 1)
+
+
+def test_any_byte_of_an_end_that_is_wrong_is_noticed() -> None:
+    file = written(7)
+    end = len(spool.pack_end(7, 0, 1, 3, False, b"moved7", 0))
+    for at in range(spool.middle(7) - end, spool.middle(7)):
+        file.data[at] ^= 1
+        assert spool.newest(file.read) == expected(6, 1)
+        file.data[at] ^= 1
+    assert spool.newest(file.read) == expected(7, 1)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_noise_is_no_slot(one: bytes, two: bytes) -> None:
-    assert spool.newest(one, two) is None
-    assert spool.length(one) <= spool.SLOT
+    noise = {spool.middle(place) - len(data): data for place, data in enumerate((one, two))}
+
+    def read(at: int, length: int) -> bytes:
+        for begin, data in noise.items():
+            if begin <= at < begin + len(data):
+                return data[at - begin : at - begin + length]
+        return b""
+
+    assert spool.newest(read) is None

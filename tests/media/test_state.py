@@ -1,15 +1,20 @@
 """The state of streams comes back as it was, and damage is said."""
 
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import holes, rtp, state
+from media import holes, reporting, rtp, state
 from media.errors import Damaged
 from media.figures import figures
 from media.pauses import Pauses
 from media.spec import StreamSpec
 from media.track import Track
+from tests.media.test_track import FIRST_ARRIVAL, lane_of, stream_of
 
 AT = 1_700_000_000_000_000_000
 SPEC = StreamSpec(3, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000))
@@ -24,6 +29,10 @@ def hear(track: Track, number: int, ssrc: int = 7, at: int = 0) -> bool:
     return track._place(rtp.parse(packet), packet, AT + at * 20_000_000) is not None
 
 
+def hand_on(track: Track, successor: Track) -> None:
+    state.restore(state.pack([track]), state.moving([track]), {3: successor})
+
+
 @given(st.lists(st.tuples(st.integers(0, 900), st.sampled_from((7, 9, 11))), max_size=60), st.booleans())
 def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[int, int]], held: bool) -> None:
     track, successor = fresh(), fresh()
@@ -31,7 +40,7 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
         hear(track, number, ssrc, at)
     if held:
         holes.forgive(track, AT, AT + 1)
-    state.restore(state.pack([track]), {3: successor})
+    hand_on(track, successor)
     ours, theirs = figures(successor), figures(track)
     for told in (ours, theirs):
         told["sources"], told["last_arrival"] = sorted(told["sources"]), 0
@@ -51,7 +60,7 @@ def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() 
             holes.silent(track, 7, AT + 2_000_000_000)
         track.refused, track.cold = refused, None
         successor = fresh()
-        state.restore(state.pack([track]), {3: successor})
+        hand_on(track, successor)
         assert (successor.since, successor.refused) == (AT + heard * 2_000_000_000, refused)
         holes.finish(successor, AT + 60_000_000_000)
         assert [why for _, _, why in successor.gaps.listed()] == ["no media"]
@@ -65,16 +74,86 @@ def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
     assert track.cold is state._USUAL
 
 
+@given(st.lists(st.integers(2, 64), max_size=30), st.integers(1, 40))
+def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[int], before: int) -> None:
+    """A base of some time ago and what has moved since are the same as a base of now."""
+    track = fresh()
+    track.pure = True
+    arrivals = itertools.count(FIRST_ARRIVAL, 20_000_000)
+    packets = iter(stream_of(before + sum(batches) + 1, 10))
+
+    def receive(count: int) -> list[bytes]:
+        some = list(itertools.islice(packets, count))
+        track.receive(lane_of(some, list(itertools.islice(arrivals, count))), count, [])
+        return some
+
+    heard = receive(before)
+    base = state.pack([track])
+    for count in batches:
+        heard += receive(count)
+        assert state.settled([track])
+    old, new = fresh(), fresh()
+    state.restore(base, state.moving([track]), {3: old})
+    hand_on(track, new)
+    assert figures(old) == figures(new) == figures(track)
+    assert state.pack([old]) == state.pack([new])
+    assert old.packets == before + sum(batches)
+    repeated = heard[-64:]
+    old.receive(lane_of(repeated, [FIRST_ARRIVAL] * len(repeated)), len(repeated), [])
+    assert (old.packets, old.duplicates) == (before + sum(batches), len(repeated))
+
+
+def test_whatever_else_changes_wants_a_new_base() -> None:
+    track = fresh()
+    track.pure = True
+    packets = stream_of(12, 10)
+    track.receive(lane_of(packets, [FIRST_ARRIVAL + 20_000_000 * n for n in range(12)]), 12, [])
+    acts: list[Callable[[], object]] = [
+        lambda: track.receive(lane_of(packets[-2:], [FIRST_ARRIVAL] * 2), 2, []),
+        lambda: reporting.receive(track, lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
+        lambda: holes.forgive(track, AT, AT + 1),
+        lambda: track.change(SPEC, AT, []),
+        lambda: holes.finish(track, AT),
+    ]
+    for act in acts:
+        state.pack([track])
+        assert state.settled([track])
+        act()
+        assert not state.settled([track])
+
+
+def test_a_stream_that_nobody_spoke_in_moves_nothing() -> None:
+    track, successor = fresh(), fresh()
+    track.reports = 2
+    hand_on(track, successor)
+    assert (successor.current, successor.packets, successor.reports) == (None, 0, 2)
+
+
+def test_streams_are_told_apart_by_their_order() -> None:
+    tracks = [fresh() for _ in range(5)]
+    for number, track in enumerate(tracks):
+        track.spec = replace(SPEC, stream=number)
+        for sequence in range(number):
+            hear(track, sequence, at=sequence)
+    base = state.pack(tracks)
+    successors = {number: fresh() for number in (1, 3, 4)}
+    state.restore(base, state.moving(tracks), successors)
+    assert [track.packets for track in successors.values()] == [1, 3, 4]
+
+
 def test_streams_that_are_gone_are_passed_over() -> None:
     track = fresh()
     hear(track, 1)
-    state.restore(state.pack([track]), {})
+    state.restore(state.pack([track]), state.moving([track]), {})
 
 
 def test_every_truncation_is_said() -> None:
     track = fresh()
     hear(track, 1)
-    whole = state.pack([track])
+    whole, moved = state.pack([track]), state.moving([track])
     for size in range(1, len(whole)):
         with pytest.raises(Damaged):
-            state.restore(whole[:size], {3: fresh()})
+            state.restore(whole[:size], moved, {3: fresh()})
+    for size in range(len(moved)):
+        with pytest.raises(Damaged):
+            state.restore(whole, moved[:size], {3: fresh()})

@@ -64,6 +64,11 @@ class Deck:
         for sender, pair in zip(self.senders, self.pairs, strict=True):
             sender.send(pair.port, count)
 
+    def send_again(self, packets: list[bytes]) -> None:
+        """Send one packet of each stream as it is."""
+        for sender, pair, packet in zip(self.senders, self.pairs, packets, strict=True):
+            sender.socket.sendto(packet, ("127.0.0.1", pair.port))
+
     def tick(self) -> None:
         self.now += TICK
         self.tape.drain(self.region, self.now)

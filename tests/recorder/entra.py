@@ -50,6 +50,10 @@ class Entra:
     partial: bool = False  # changes name only the members in `touched`
     touched: dict[str, tuple[str, ...]] = field(default_factory=dict)
     answers: dict[str, bytes] = field(default_factory=dict)  # path → what is answered instead
+    statuses: dict[str, int] = field(default_factory=dict)  # what a link has in it → status that it is answered with
+    stops_at: str = ""  # a link with this in it is not answered until `goes_on`
+    stopped: threading.Event = field(default_factory=threading.Event)
+    goes_on: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
     address: str = ""
 
@@ -111,6 +115,12 @@ class Entra:
             return 401, {"error": {"code": "InvalidAuthenticationToken", "message": "for Mira"}}
         if not self.permitted:
             return 403, {"error": {"code": "Authorization_RequestDenied", "message": "for Mira"}}
+        for part, status in self.statuses.items():
+            if part in link:
+                return status, {"error": {"code": "BadRequest", "message": "for Mira"}}
+        if self.stops_at and self.stops_at in link:
+            self.stopped.set()
+            self.goes_on.wait(30)
         parts = urlsplit(link)
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if parts.path.endswith("/delta"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from admin_api import waveform
 from admin_api.ports import CannotRender
+from recorder import streaming
 from recorder.desk import Desk
 from storage.callrows import CallRow, CallState
 from storage.people import Person
@@ -87,6 +89,32 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
             assert waveform.read(os.pread(seen.descriptor, seen.size, 0))["channels"]
             os.close(seen.descriptor)
             assert one.descriptors() == before
+
+    asyncio.run(story())
+
+
+def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            await one.node.indexer.drain(5)
+            row = await call.customer.calls.get(call.id)
+            assert row and not desk.is_long(call.customer, row, "wav")
+            hours = replace(row, duration_ms=3_600_000)
+            assert desk.is_long(call.customer, hours, "wav") and not desk.is_long(call.customer, hours, "flac")
+            assert desk.is_long(call.customer, replace(row, duration_ms=None), "wav")
+            rendered = await desk.render(call.customer, row, "wav")
+            stream = await desk.stream(call.customer, row)
+            sound = b"".join([chunk async for chunk in stream.chunks(0, stream.size)])
+            assert sound == os.pread(rendered.descriptor, rendered.size, 0)
+            stream.close()
+            os.close(rendered.descriptor)
+            monkeypatch.setattr(streaming, "TIME_OUT", 0)
+            with pytest.raises(CannotRender) as refused:
+                await desk.stream(call.customer, row)
+            assert refused.value.later
 
     asyncio.run(story())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from recorder.errors import NotPossible
 from recorder.graph_login import from_certificate, from_secret
 from recorder.opening import open_customer
 from storage.directorylink import FILE_NAME, DirectoryLink, Link
+from storage.directorypages import FILE_NAME as PAGES
 from tests.recorder.certificates import application
 from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
 from tests.recorder.shell_place import Place
@@ -99,6 +102,69 @@ def test_the_life_of_people_in_the_directory(town: Town) -> None:
     town.entra.put("id-2", givenName="P2", mail="p2@x.example")  # out of the recycle bin
     assert town.sync() == 0
     assert town.users()["P2"] == ("active", before["P2"][1], [])
+
+
+SYNC = ("directory", "sync", "--customer", "acme")
+
+
+def test_a_killed_synchronisation_goes_on_with_the_page_that_it_was_at(town: Town) -> None:
+    crowd(town.entra, 10)
+    town.entra.stops_at = "skiptoken=0.6"
+    words = [sys.executable, "-m", "recorder", *SYNC, "--config", str(town.config)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        assert town.entra.stopped.wait(60)
+        first.kill()
+    kept = (town.folder / "data" / "customers" / "acme" / PAGES).read_bytes()
+    assert b"x.example" not in kept
+    town.entra.stops_at = ""
+    town.entra.goes_on.set()
+    town.entra.asked.clear()
+    assert town.sync() == 0
+    assert [path.rpartition("=")[2] for path in town.entra.asked if "/delta" in path] == ["0.6", "0.9"]
+    assert len(town.users()) == 10
+    assert not (town.folder / "data" / "customers" / "acme" / PAGES).exists()
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_page_that_the_directory_knows_no_more_begins_anew(town: Town, status: int) -> None:
+    crowd(town.entra, 10)
+    town.entra.statuses["skiptoken=0.6"] = 500
+    assert town.sync() == 3
+    town.entra.statuses["skiptoken=0.6"] = status
+    town.entra.asked.clear()
+    assert town.sync() == 3  # in this place it is no answer of a directory even for a synchronisation that began anew
+    at, then = [path for path in town.entra.asked if "/delta" in path][:2]
+    assert "skiptoken=0.6" in at and "skiptoken" not in then
+    town.entra.statuses.clear()
+    assert town.sync() == 0 and len(town.users()) == 10
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_link_of_the_last_time_that_is_not_known_any_more_begins_anew(town: Town, status: int, capsys: Any) -> None:
+    crowd(town.entra, 10)
+    assert town.sync() == 0
+    town.entra.statuses["deltatoken"] = status
+    capsys.readouterr()
+    assert town.sync("--json") == 0
+    assert json.loads(capsys.readouterr().out)["whole"] is True
+
+
+def test_the_brake_has_everything_read_anew_the_next_time(town: Town) -> None:
+    crowd(town.entra, 50)
+    assert town.sync() == 0
+    for number in range(10):
+        town.entra.remove(f"id-{number}", "changed")
+    town.entra.statuses["deltatoken"] = 410
+    assert town.sync() == 1
+    crowd(town.entra, 50)  # the filter is mended
+    assert town.sync() == 0
+    assert {state for state, _, _ in town.users().values()} == {"active"}
+
+
+def test_a_look_keeps_nothing(town: Town) -> None:
+    crowd(town.entra, 10)
+    assert town.sync("--dry-run") == 0
+    assert not (town.folder / "data" / "customers" / "acme" / PAGES).exists()
 
 
 def test_a_link_that_is_too_old_means_a_whole_synchronisation(town: Town, capsys: Any) -> None:

@@ -11,7 +11,7 @@ from media.pauses import Pauses
 from media.sockets import SO_TIMESTAMPNS
 from media.spec import StreamSpec
 from media.track import Track
-from recorder.lanes import Lanes, close_all, read_slot
+from recorder.lanes import Lanes, close_all, newest_slot
 
 
 def track() -> Track:
@@ -53,11 +53,12 @@ def test_closing_passes_over_what_is_gone() -> None:
     assert not any(map(is_open, descriptors))
 
 
-def test_a_slot_is_read_for_as_long_as_it_says(tmp_path: Path) -> None:
-    slot = spool.Slot(3, 4096, 1, False, b"{}", b"state", b"remainder")
-    data, at = spool.pack(slot), spool.offset(3)
+def test_the_newest_slot_of_a_file_is_read(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "spool", os.O_CREAT | os.O_RDWR)
-    os.pwrite(descriptor, data + b"left over from a longer one", at)
-    assert read_slot(descriptor, at) == data
-    assert spool.newest(read_slot(descriptor, spool.offset(2)), read_slot(descriptor, at)) == slot
+    assert newest_slot(descriptor) is None
+    os.pwrite(descriptor, spool.pack_base(2, b"{}", b"state"), spool.middle(2))
+    for generation, rest in ((2, b"left over from a longer one"), (3, b"another"), (4, b"remainder")):
+        slot = rest + spool.pack_end(generation, 4096, 2, 1, False, b"moved", len(rest))
+        os.pwrite(descriptor, slot, spool.middle(generation) - len(slot))
+        assert newest_slot(descriptor) == spool.Slot(generation, 4096, 1, False, 2, b"{}", b"state", b"moved", rest)
     os.close(descriptor)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from recorder import node
 from tests.recorder.stage import stage
 
 
@@ -31,12 +35,25 @@ def test_a_refused_call_is_an_incident_and_a_refused_update_is_not(tmp_path: Pat
     asyncio.run(story())
 
 
+def test_a_clock_that_was_set_back_is_known_to_be_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            wall, mono = node._BEGAN
+            monkeypatch.setattr(node, "_BEGAN", (wall + timedelta(days=7), mono))
+            assert abs(one.node.now().behind - timedelta(days=7)) < timedelta(hours=1)
+            monkeypatch.setattr(node, "_BEGAN", (wall - timedelta(days=7), mono))
+            assert one.node.now().behind == timedelta(0)
+
+    asyncio.run(story())
+
+
 def test_both_clocks_are_read_together(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             now = one.node.now()
             assert now.wall.tzinfo is not None
             assert abs(now.mono - one.node.monotonic()) < 1
+            assert now.behind < timedelta(hours=1)
             assert one.node.runtime_dir == tmp_path / "run"
 
     asyncio.run(story())

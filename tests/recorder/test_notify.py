@@ -161,6 +161,27 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_bites() -> None:
     assert watchdog_seconds({}, 7) is None
 
 
+def test_what_must_be_known_is_said_again_in_its_order(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """READY that is lost ends in a kill at the start's time-out, a name that is not dropped keeps its ports bound."""
+    monkeypatch.setattr("recorder.notify.PATIENCE_SECONDS", 0.01)
+    notifier, taken = manager.notifier, 0
+    while notifier.watchdog():
+        taken += 1
+    assert notifier.busy
+    assert not any([notifier.ready(), notifier.remove("m1"), notifier.remove("m1"), notifier.store("m1", [0])])
+    assert not notifier.settle()
+    for _ in range(taken):
+        manager.hear()
+    notifier.deaf = True
+    assert notifier.store("m1", [0])
+    assert not (notifier.busy or notifier.deaf)
+    heard = [manager.hear() for _ in range(3)]
+    assert [lines[0] for lines, _ in heard] == ["READY=1", "FDSTOREREMOVE=1", "FDSTORE=1"]
+    for descriptor in heard[2][1]:
+        os.close(descriptor)
+    assert notifier.settle()
+
+
 def test_a_manager_that_does_not_read_is_waited_for_once(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.notify.PATIENCE_SECONDS", 0.2)
     notifier = manager.notifier

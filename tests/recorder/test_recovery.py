@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder import recovery
@@ -92,6 +93,18 @@ def test_a_document_that_is_known_is_kept_with_the_recording(tmp_path: Path) -> 
             assert (after["state"], after["end_reason"]) == ("complete", "bye")
 
     asyncio.run(story())
+
+
+def test_a_clock_that_was_set_back_in_the_middle_does_not_shorten_how_long_a_call_is_kept() -> None:
+    class Heard:
+        """What the parts say."""
+
+        def last_ns(self) -> int:
+            return int(datetime(2026, 2, 22, 12, tzinfo=UTC).timestamp()) * 10**9
+
+    live = {"started_at": "2026-03-01T12:00:00.000Z", "duration_ms": 90_000, "streams": [], "parties": []}
+    recovery._end(live, Heard())  # type: ignore[arg-type]  # as much of a summary as is asked for
+    assert (live["ended_at"], live["kept_from"]) == ("2026-02-22T12:00:00.000Z", "2026-03-01T12:01:30.000Z")
 
 
 def test_what_only_the_worker_knew_stays_as_last_known() -> None:

@@ -28,6 +28,14 @@ def test_retention_counts_from_the_end() -> None:
     assert not CLEAR & set(row.details)
 
 
+def test_retention_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
+    late, end = "2026-03-08T12:01:00.000Z", datetime(2026, 3, 8, 12, 1, tzinfo=UTC)
+    row = row_of({**DOCUMENT, "kept_from": late}, 7, 10)
+    assert (row.kept_from, row.erase_after) == (end, end + timedelta(days=10))
+    right_again = row_of({**DOCUMENT, "kept_from": "2026-02-01T00:00:00.000Z"}, 7, 10)
+    assert right_again.erase_after == datetime(2026, 3, 11, 12, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(("ended", "days"), [(None, 10), ("2026-03-01T12:01:00.000Z", None)])
 def test_a_live_call_and_one_that_is_kept_for_ever_have_no_end(ended: str | None, days: int | None) -> None:
     assert row_of({**DOCUMENT, "ended_at": ended}, 7, days).erase_after is None

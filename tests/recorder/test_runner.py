@@ -6,7 +6,8 @@ import asyncio
 import os
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from recorder.notify import Notifier
 from recorder.numbering import DAY_SECONDS
 from recorder.recording import State
 from recorder.recovery import rebuild
-from recorder.runner import base36
 from sip.events import Token
 from storage.errors import NoSpace
 from tests.recorder.offers import sdp
@@ -249,8 +249,8 @@ def test_a_withdrawn_reoffer_leaves_the_call_as_it_was(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_kept_sockets_are_named_by_a_port_that_is_the_calls_own(tmp_path: Path) -> None:
-    """A port given back is another call's soon, and one name for both would take the sockets of both."""
+def test_a_stream_that_is_taken_out_leaves_the_others_in_the_store(tmp_path: Path) -> None:
+    """Stored anew they would be nobody's for a moment; and its port keeps the name that they all have theirs."""
 
     async def story() -> None:
         async with stage(tmp_path) as one:
@@ -259,30 +259,106 @@ def test_kept_sockets_are_named_by_a_port_that_is_the_calls_own(tmp_path: Path) 
                 manager.setblocking(False)
                 one.node.notify = Notifier(str(tmp_path / "manager"))
                 call = one.invite()
-                first, second = (f"m{base36(call.pairs[n].port)}" for n in (0, 1))
-                assert told(manager) == [("FDSTORE=1", first)]
+                name, gone = call.fd_name, call.pairs[0]
+                assert told(manager) == [("FDSTORE=1", name)]
                 again = sip_request("INVITE", "c1", 2, sdp("gone", "sendonly", version=2), to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
-                assert list(call.pairs) == [1]
-                assert call.fd_name == second
-                # in this order: systemd does not take a socket that it has under another name
-                assert told(manager) == [("FDSTOREREMOVE=1", first), ("FDSTORE=1", second)]
-                (outer,) = one.checkpoints.left()
-                state = one.checkpoints.unseal(outer, call.customer.keys)
-                assert state is not None and state["fd_name"] == second
+                await one.until(lambda: list(call.pairs) == [1])
+                assert (call.retired, call.fd_name) == ((gone,), name)
+                assert gone.rtp.fileno() >= 0
                 again = sip_request("INVITE", "c1", 3, sdp("gone", "sendonly", "sendonly", version=3), to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 3, to=one.tag()))
-                again = sip_request("INVITE", "c1", 4, sdp("gone", "sendonly", "gone", version=4), to=one.tag())
+                assert told(manager) == [("FDSTORE=1", name)]
+                again = sip_request("INVITE", "c1", 4, sdp("gone", "gone", "gone", version=4), to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 4, to=one.tag()))
-                assert told(manager) == [("FDSTORE=1", second), ("FDSTOREREMOVE=1", second), ("FDSTORE=1", second)]
-                call.unkept = True
-                again = sip_request("INVITE", "c1", 5, sdp("gone", "gone", "gone", version=5), to=one.tag())
-                one.hear(again, sip_request("ACK", "c1", 5, to=one.tag()))
-                assert (call.pairs, call.fd_name, call.unkept) == ({}, "", False)
-                assert told(manager) == [("FDSTOREREMOVE=1", second)]
+                await one.until(lambda: not call.pairs)
+                assert (call.retired, call.fd_name, call.unkept) == ((), "", False)
+                assert gone.rtp.fileno() < 0
+                assert told(manager) == [("FDSTOREREMOVE=1", name)]
             one.node.notify.close()
 
     asyncio.run(story())
+
+
+def test_a_call_ends_with_all_that_was_ever_its_own(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                manager.bind(str(tmp_path / "manager"))
+                manager.setblocking(False)
+                one.node.notify = Notifier(str(tmp_path / "manager"))
+                call = one.invite()
+                pairs = list(call.pairs.values())
+                again = sip_request("INVITE", "c1", 2, sdp("gone", "sendonly", version=2), to=one.tag())
+                one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
+                await one.until(lambda: call.retired)
+                one.bye()
+                await one.until(lambda: not len(one.live))
+                assert [pair.rtp.fileno() for pair in pairs] == [-1, -1]
+                assert [verb for verb, _ in told(manager)] == ["FDSTORE=1", "FDSTOREREMOVE=1"]
+            one.node.notify.close()
+
+    asyncio.run(story())
+
+
+def test_a_new_call_is_answered_once_its_sockets_are_kept(tmp_path: Path) -> None:
+    """Else a kill of this process would cost a call audio that was promised to be kept."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            with full(tmp_path / "manager") as (manager, notifier):
+                one.node.notify = notifier
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+                (call,) = one.live
+                await asyncio.sleep(0)
+                assert (call.unkept, call.started, one.statuses("INVITE")) == (True, False, [])
+                one.runner.checkpoint(call)
+                assert not list(one.checkpoints.left())  # nobody could go on with a call that is not answered
+                empty(manager)
+                await one.until(lambda: one.statuses("INVITE") == [200])
+                assert (call.unkept, call.started) == (False, True)
+                assert told(manager) == [("FDSTORE=1", call.fd_name)]
+
+    asyncio.run(story())
+
+
+def test_a_call_that_is_withdrawn_while_its_sockets_wait_is_taken_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            with full(tmp_path / "manager") as (manager, notifier):
+                one.node.notify = notifier
+                before = one.node.ports.free
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+                one.hear(sip_request("CANCEL", "c1", 1, branch="INVITE1"))
+                assert one.statuses("INVITE") == [487]
+                empty(manager)
+                await one.until(lambda: not len(one.live))
+                assert one.statuses("INVITE") == [487]
+                assert one.node.ports.free == before - 2  # they rest
+
+    asyncio.run(story())
+
+
+@contextmanager
+def full(address: Path) -> Iterator[tuple[socket.socket, Notifier]]:
+    """A service manager whose queue is full, and the way to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.setblocking(False)
+        notifier = Notifier(str(address))
+        while notifier.watchdog():
+            pass
+        try:
+            yield manager, notifier
+        finally:
+            notifier.close()
+
+
+def empty(manager: socket.socket) -> None:
+    """Let the manager read everything that nobody needs."""
+    with suppress(BlockingIOError):
+        while manager.recv(100) == b"WATCHDOG=1":
+            pass
 
 
 def told(manager: socket.socket) -> list[tuple[str, str]]:
@@ -366,8 +442,3 @@ def test_every_command_has_hands() -> None:
         "Accept", "ChangeMedia", "CloseMedia", "CloseSockets", "Discard", "Finish", "HangUp", "Index", "Keep",
         "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "ResumeMedia", "StartMedia",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0"), (35, "z"), (36, "10"), (20000, "ffk")])
-def test_base36(number: int, text: str) -> None:
-    assert base36(number) == text

@@ -230,6 +230,29 @@ def test_an_invite_without_sdp_gets_an_offer_where_that_is_configured_o6(tmp_pat
     asyncio.run(story())
 
 
+def test_an_answer_of_more_lines_than_were_offered_does_not_end_the_call(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, LATE) as one:
+            one.hear(sip_request("INVITE", "c1", 1))
+            (call,) = one.live
+            theirs = b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 4000 RTP/AVP 8\r\nm=audio 4002 RTP/AVP 8\r\n"
+            one.hear(sip_request("ACK", "c1", 1, theirs, to=one.tag()))
+            assert (call.started, len(call.recording.streams)) == (True, 1)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            for number, body in enumerate([sdp("sendonly", "gone", version=2), b""], start=2):
+                one.hear(sip_request("INVITE", "c1", number, body, to=one.tag()))
+                answer = sdp("sendonly", "sendonly", version=3) if not body else b""
+                one.hear(sip_request("ACK", "c1", number, answer, to=one.tag()))
+            assert call.recording.alive
+            assert [stream.removed for stream in call.recording.streams] == [False, True]
+            assert one.faults == []
+
+    asyncio.run(story())
+
+
 def test_an_ack_without_the_answer_ends_a_late_offer(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, LATE) as one:

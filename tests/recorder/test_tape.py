@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from media import holes, records, spool
+from media import holes, records
 from media.batch import SLOTS
 from recorder import reel
 from recorder.lanes import newest_slot
@@ -22,9 +22,8 @@ def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
         one.send(20)
         one.tick()
         descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
-        slots = [read_slot(descriptor, spool.offset(n)) for n in (0, 1)]
+        newest = newest_slot(descriptor)
         os.close(descriptor)
-        newest = spool.newest(*slots)
         assert newest is not None
         assert (newest.generation, newest.part, newest.closed) == (one.tape.generation, 1, False)
         assert newest.committed == (tmp_path / "m1").stat().st_size
@@ -193,21 +192,77 @@ def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: P
         assert one.frames(one.close()) == list(range(30))
 
 
-def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["slot", "base"])
+def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """Nor does a slot whose base was cut."""
     pwrite = os.pwrite
     with deck(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
         generation = one.tape.generation
         with monkeypatch.context() as full:
-            full.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:100], at))
+            if whole:
+                full.setattr(os, "pwritev", lambda descriptor, data, at: pwrite(descriptor, b"".join(data)[:100], at))
+            else:
+                full.setattr(os, "pwrite", lambda descriptor, data, at: pwrite(descriptor, data[:100], at))
+            one.senders[0].packet()  # a gap, which is in the base
             one.send(10)
             one.tick()
         assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
         one.send(10)
         one.tick()
         assert not one.tape.trouble
-        assert one.frames(one.close()) == list(range(30))
+        assert one.frames(one.close()) == [*range(10), *range(11, 31)]
+
+
+def test_a_base_is_written_only_when_more_than_a_batch_in_order_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases: list[int] = []
+    pwrite = os.pwrite
+
+    def counted(descriptor: int, data: bytes, at: int) -> int:
+        bases.append(at)
+        return pwrite(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    with deck(tmp_path) as one:
+        for _ in range(3):
+            one.send(20)
+            one.tick()
+        bases.clear()
+        for _ in range(30):
+            one.send(50)
+            one.tick()
+        assert not bases
+        one.senders[1].packet()
+        one.send(50)
+        one.tick()
+        assert len(bases) == 1
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        assert one.frames(found, 0) == list(range(3 * 20 + 31 * 50 + 5))
+        assert [each["packets"] for each in one.tape.figures()] == [3 * 20 + 31 * 50 + 5] * 2
+        assert [each["lost"] for each in one.tape.figures()] == [0, 1]
+
+
+def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_path: Path) -> None:
+    """All that its slot says of the streams is what has moved since a base of the first seconds."""
+    with deck(tmp_path) as one:
+        for _ in range(60):
+            one.send(49)
+            last = [sender.packet() for sender in one.senders]
+            one.send_again(last)
+            one.tick()
+        said = [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()]
+        one.succeed(kept=True)
+        assert [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()] == said
+        one.send_again(last)
+        one.send(50)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(61 * 50))] * 2
+        assert [each["rejected"] for each in one.tape.figures()] == [1, 1]
 
 
 def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> None:

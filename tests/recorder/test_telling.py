@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 from recorder import events as e
 from recorder.recording import Recording
 from recorder.telling import duration_ms
@@ -17,6 +20,27 @@ def test_a_recording_names_its_call_and_every_name_it_shares_f8() -> None:
     assert told["call_group"] == {"key": "session:" + "73657373696f6e2d312d2d2d2d2d2d2d", "sure": "stated"}
     assert told["related"] == [told["call_group"]]
     assert told["duration_ms"] == duration_ms(one, now(2.5)) == 2500
+
+
+WEEK = timedelta(days=7)
+
+
+def kept_from(began: e.Now, end: e.Now) -> datetime | None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.handle(offered(1, sdp("sendonly")), began)
+    one.handle(e.Opened({0: 20000}), began)
+    found = one.call_document(end).get("kept_from")
+    return datetime.fromisoformat(found) if found else None
+
+
+def test_a_clock_that_was_set_back_does_not_hide_when_a_call_ended() -> None:
+    began, end = now(), now(60)
+    assert kept_from(began, end) is None
+    assert kept_from(began, replace(end, wall=end.wall - timedelta(seconds=59))) is None, "time servers correct clocks"
+    assert kept_from(began, replace(end, wall=end.wall - WEEK)) == end.wall, "while it ran"
+    both = [replace(moment, wall=moment.wall - WEEK, behind=WEEK) for moment in (began, end)]
+    assert kept_from(*both) == end.wall, "before it began"
+    assert kept_from(both[0], end) is None, "and then it was set right"
 
 
 def test_without_a_name_of_the_client_there_is_no_group() -> None:

@@ -38,6 +38,12 @@ def test_an_empty_part_takes_no_place_r17():
     assert (both.offer, both.metadata) == (OFFER, METADATA)
 
 
+def test_nothing_between_two_delimiters_is_nothing_to_understand():
+    body, kind = multipart()
+    assert not found(kind, b"--b\r\n\r\n\r\n" + body).strange
+    assert found(kind, b"--b\r\nContent-Type: application/unknown\r\n\r\n\r\n" + body).strange
+
+
 def test_a_disposition_is_enough():
     """Duty R17."""
     assert found("application/xml", b"<x/>", ("Content-Disposition", "recording-session")).metadata == b"<x/>"
@@ -52,6 +58,7 @@ def test_what_must_be_understood():
     """Duty S16."""
     assert found("application/unknown", b"x").strange
     assert not found("application/gtd", b"x", ("Content-Disposition", "signal;handling=optional")).strange
+    assert not found("application/gtd", b"x", ("Content-Disposition", "signal; Handling=Optional")).strange
     assert not found("application/pidf+xml", b"x", ("Content-Disposition", "by-reference")).strange
     fault = refused_body(Headers(), found("application/unknown", b"x"))
     assert fault is not None

@@ -64,6 +64,34 @@ def test_an_answer_that_takes_nothing_is_not_acceptable() -> None:
         agreed(refusal, Policy("off"), ())
 
 
+TWO = b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\nm=audio %d RTP/AVP 0\na=label:8\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TWO % 6,  # a line that we offered with port 0
+        TWO % 0 + b"m=audio 8 RTP/AVP 0\n",  # one that we did not offer
+        TWO.replace(b"m=audio %d RTP/AVP 0", b"m=video %d RTP/AVP 31") % 6,
+    ],
+)
+def test_an_answer_cannot_add_what_was_not_offered(answer: bytes) -> None:
+    first = plan(SessionDescription.parse(TWO % 6), Policy("off"))
+    offered = plan(SessionDescription.parse(TWO % 0), Policy("off"), first)
+    lines = agreed(SessionDescription.parse(answer), Policy("off"), offered)
+    assert [line.accepted for line in lines[:3]] == [True, False, False][: len(lines)]
+    assert [line.label for line in lines[:2]] == ["7", "8"]
+
+
+def test_an_answer_of_another_medium_takes_nothing() -> None:
+    with pytest.raises(NotAcceptable, match="not-offered"):
+        agreed(
+            SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=video 4 RTP/AVP 31\n"),
+            Policy("off"),
+            invitation(Policy("off")),
+        )
+
+
 def test_labels_stay_although_an_answer_does_not_repeat_them() -> None:
     before = plan(SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\n"), Policy("off"))
     again = SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=inactive\n")

@@ -43,6 +43,35 @@ def test_a_message_that_stays_unfinished_is_cut_off():
     assert story.events() == [Dropped(TCP, "slow-message")]
 
 
+def test_a_line_end_too_many_behind_a_message_costs_no_connection():
+    """Duty S19."""
+    story = Story(TCP)
+    for blanks in (b"\r\n", b"\r", b"\r\n\r"):
+        assert statuses(story.say(story.request("OPTIONS") + blanks)) == [200]
+        story.wait(100)
+    assert statuses(story.say(b"\n" + story.request("OPTIONS"))) == [200]
+    assert story.events() == []  # a connection that was given up is told of
+
+
+def test_what_a_short_content_length_leaves_over_ends_the_connection_at_once():
+    """Duty S18."""
+    story = Story(TCP)
+    body = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\na=sendonly\r\n"
+    cut = story.request("OPTIONS", body=body).replace(f"Length: {len(body)}".encode(), b"Length: 20")
+    story.say(cut)
+    story.hear()
+    story.now += 0.6
+    story.endpoint.handle_timer(story.now)
+    assert [type(item).__name__ for item in story.endpoint.data_to_send()] == ["Close"]
+
+
+def test_a_line_that_begins_no_message_is_answered_400_if_the_rest_of_its_head_comes():
+    story = Story(TCP)
+    whole = story.request("OPTIONS").replace(b" SIP/2.0\r\nVia", b"\r\nVia")
+    assert story.say(whole[:100]) == []
+    assert statuses(story.say(whole[100:])) == [400]
+
+
 def test_the_dialog_survives_its_connection():
     """Duty F10."""
     story = Story(TCP)

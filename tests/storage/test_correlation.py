@@ -152,6 +152,49 @@ def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.correlation.AT_ONCE", 1)
+
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, TOVE)
+        begun, enough = asyncio.Event(), asyncio.Event()
+
+        async def rest() -> None:
+            begun.set()
+            await enough.wait()
+
+        slow = asyncio.create_task(acme.correlation.load(rest))  # as the daemon does it beside calls
+        await begun.wait()
+        waiting = asyncio.create_task(acme.correlation.load_now())
+        await asyncio.sleep(0)
+        assert not acme.correlation.ready
+        enough.set()
+        await waiting
+        who = acme.correlation.who
+        assert who is not None and len(who) == 2
+        await slow
+        await acme.correlation.load_now()
+        assert acme.correlation.who is who
+
+    story(tmp_path, tell)
+
+
+def test_nobody_rests_while_somebody_waits(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, TOVE)
+
+        async def rest() -> None:
+            raise AssertionError("nobody rests while somebody waits")
+
+        acme.correlation._waiting = 1
+        await acme.correlation.load(rest)
+        assert acme.correlation.ready
+
+    story(tmp_path, tell)
+
+
 def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

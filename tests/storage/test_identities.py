@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.identities import answers, asked, of_identity, of_party, words_of
+from storage.identities import answers, asked, begun_by, leads, of_identity, of_party, worded, words_of
 from storage.people import EVER, NEVER, Identity, Person
 
 
@@ -65,15 +65,22 @@ KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456")
 
 
 @pytest.mark.parametrize(
-    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind"]
+    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind", "mir", "ozt mira"]
 )
 def test_a_user_is_found_by_names_and_identities_in_any_spelling(text: str) -> None:
     assert answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 
 
-@pytest.mark.parametrize("text", ["mir", "mira schmidt", "030 123457", "123456", "mira@y.example", "", "   "])
+@pytest.mark.parametrize("text", ["mi", "ra", "mira schmidt", "030 123457", "123456", "mira@y.example", "", "   "])
 def test_and_by_nothing_else(text: str) -> None:
     assert not answers(KNOWN, MIRA, asked(text, "DE"), "DE")
+
+
+def test_words_are_kept_by_their_first_letters_too() -> None:
+    assert begun_by(("w:bo", "w:lind", "w:ozturk", "w:oztork")) == ("b:lin", "b:ozt", "b:oztur", "b:oztor")
+    assert leads(("w:bo", "w:lin", "w:ozturk")) == ("w:bo", "b:lin", "b:oztur")
+    assert leads(("e:+4930123456", "w:lindgren")) == ("e:+4930123456", "b:lindg")
+    assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
 
 
 def test_words_are_those_of_names_and_account() -> None:

@@ -7,7 +7,21 @@ from types import SimpleNamespace
 import pytest
 
 from storage import papers
-from storage.requestrows import OUTCOMES, OVER, Asked, Case, Kind, Selection, State, Step, after, columns, due, shown
+from storage.requestrows import (
+    OUTCOMES,
+    OVER,
+    Asked,
+    Case,
+    Extension,
+    Kind,
+    Selection,
+    State,
+    Step,
+    after,
+    columns,
+    due,
+    shown,
+)
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,6 +52,39 @@ def test_a_row_gives_the_case_back(keys):
     assert row["kinds"] == "access,erasure"
     assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
     assert "Schmidt" not in repr(made) and "Art. 15" not in repr(made)
+
+
+def test_an_extension_moves_the_day_and_what_the_person_was_told_is_sealed(keys):
+    longer = case(keys).extended(Extension(2, "number", T0, "Anna Schmidt has 312 calls"), T0, "paula")
+    assert longer.due_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
+    row = columns(keys, longer)
+    assert shown(keys, SimpleNamespace(**row)) == longer and longer.asked.delay == "Anna Schmidt has 312 calls"
+    assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
+    assert "Schmidt" not in repr(longer) and "Schmidt" not in str(longer.noted)
+    again = longer.extended(Extension(1, "complexity", T0, "less"), T0, "paula")
+    assert (again.due_at, again.extension["ground"]) == (datetime(2026, 5, 1, 12, tzinfo=UTC), "complexity")
+
+
+def test_a_row_from_before_there_were_extensions_is_read(keys):
+    made = case(keys)
+    told = {"identities": ["a"], "user": None, "reference": None, "reason": None, "in": {}, "out": []}
+    row = {**columns(keys, made), "sealed": papers.seal(keys, made.leaf, "request", made.id, told)}
+    found = shown(keys, SimpleNamespace(**row))
+    assert found.asked == Asked(("a",), None) and found.extension is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_day_is_moved_in_every_state_but_the_last_ones(state):
+    assert after(state, Step.EXTEND) is (None if state in OVER else state)
+
+
+@pytest.mark.parametrize(
+    ("received", "months", "answered"),
+    [("2026-01-31", 1, "2026-02-28"), ("2026-11-30", 3, "2027-02-28"), ("2026-12-01", 2, "2027-02-01"),
+     ("2027-11-30", 3, "2028-02-29"), ("2026-09-15", 3, "2026-12-15")],
+)  # fmt: skip
+def test_months_are_those_of_the_calendar(received, months, answered):
+    assert due(datetime.fromisoformat(received), months) == datetime.fromisoformat(answered)
 
 
 def test_once_the_leaf_is_cut_nobody_is_named(keys):

@@ -8,7 +8,8 @@ import pytest
 from storage import caserecords, replay
 from storage.erasure import Held, NoWaiver
 from storage.exports import ExportState
-from storage.requests import Asked, Kind, NoCase, Nothing, Selection, State, Step, Wanted, WrongState
+from storage.receipts import BadReceipt
+from storage.requests import Asked, Extension, Kind, NoCase, Nothing, Selection, State, Step, Wanted, WrongState
 from storage.tables import requests
 from tests.storage.house import NOON, House, permit, record, story
 
@@ -83,6 +84,29 @@ def test_a_closed_request_names_nobody_in_no_file_and_not_with_an_old_backup(tmp
         found = await again.requests.get(case.id)
         await again.close()
         assert found is not None and found.asked is None
+
+    story(tmp_path, tell)
+
+
+def test_an_extension_stays_in_the_record_and_what_the_person_was_told_does_not(tmp_path):
+    async def tell(house, acme):
+        case = await filed(acme)
+        longer = Extension(2, "number", NOON, f"{NAME} has 312 calls")
+        case = await acme.requests.extend(case.id, longer, by="paula")
+        assert (case.state, case.due_at, case.asked.delay) == (State.OPEN, NOON.replace(month=6), longer.reason)
+        assert await replay.differences(acme.journal, acme.database) == {}
+        closed = await acme.requests.close(case.id, Step.DONE, by="anton")
+        kept = closed.noted["record"]
+        caserecords.verify(kept, "acme", acme.audit.public_key)
+        assert (kept["extension"]["months"], kept["extension"]["by"]) == (2, "paula")
+        with pytest.raises(BadReceipt):
+            changed = {**kept, "extension": {**kept["extension"], "months": 1}}
+            caserecords.verify(changed, "acme", acme.audit.public_key)
+        with pytest.raises(WrongState):
+            await acme.requests.extend(case.id, longer, by="paula")
+        with pytest.raises(NoCase):
+            await acme.requests.extend(NOBODY, longer, by="paula")
+        assert NAME not in json.dumps((await acme.requests.get(case.id)).noted)
 
     story(tmp_path, tell)
 

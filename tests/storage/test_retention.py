@@ -1,5 +1,6 @@
 """Retention files exactly what the preview shows, asks before it takes much, and leaves held and live calls alone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,23 @@ def test_what_is_due_goes_and_nothing_else(tmp_path: Path) -> None:
         assert done and done.receipt and (done.receipt["cause"], done.receipt["calls"]) == ("retention", [due.id])
         await acme.holds.remove(held.id)
         assert [d.id for d in (await acme.retention.preview(NOON, 5)).due] == [held.id]
+
+    story(tmp_path, tell)
+
+
+def test_a_call_recorded_while_the_clock_was_back_is_kept_its_days_from_its_true_end(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        early = await record(acme, ended=NOON - timedelta(days=187))
+        true_end = NOON - timedelta(days=180)
+        row = replace(early, kept_from=true_end + timedelta(seconds=1))
+        await acme.calls.put([row], [["w:mira"]])
+        assert (await acme.calls.get(row.id)) == row
+        assert (await acme.retention.preview(NOON, 100)).due == ()
+        await acme.retention.refresh()
+        kept = await acme.calls.get(row.id)
+        assert kept and kept.erase_after == NOON + timedelta(seconds=1)
+        (due,) = (await acme.retention.preview(NOON + timedelta(seconds=1), 100)).due
+        assert due.id == row.id and due.ended_at == row.ended_at
 
     story(tmp_path, tell)
 

@@ -46,6 +46,31 @@ def test_they_are_found_in_any_spelling(tmp_path: Path, ready: bool) -> None:
 
 
 @pytest.mark.parametrize("ready", [False, True])
+def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(
+            acme,
+            Person("Jürgen", "Müller", "jm"),
+            Person("Anna", "Mulligan", "am"),
+            Person("Bo", "Mu", "bm"),
+            Person("Anna-Lena", "Schmidt", "als", "schmieder@x.example"),
+            Person("Zoe", "O'Hara", "zo", upn="odd.one@x.example"),
+        )
+        if ready:
+            await acme.correlation.load()
+        assert await names(acme, "Mül") == ["Anna", "Jürgen"]  # written without its points it may be either
+        assert await names(acme, "muel") == await names(acme, "Müller") == await names(acme, "MULLER") == ["Jürgen"]
+        assert await names(acme, "mulli") == ["Anna"] and await names(acme, "müllerin") == []
+        assert await names(acme, "ann") == ["Anna", "Anna-Lena"] and await names(acme, "ann sch") == ["Anna-Lena"]
+        assert await names(acme, "schmi") == ["Anna-Lena"] and await names(acme, "schme") == []
+        assert await names(acme, "mu") == ["Bo"] and await names(acme, "m") == []  # two letters are a word or nothing
+        assert await names(acme, "o'har") == ["Zoe"] and await names(acme, "odd.one@x.example") == ["Zoe"]
+        assert await names(acme, "odd.one@x") == []  # of an address nothing less than all of it
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("ready", [False, True])
 def test_page_by_page(tmp_path: Path, ready: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.usersearch.BATCH", 3)
 

@@ -16,6 +16,9 @@ PAGE = PACKAGE / "page"
 TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
 """Functions whose argument at this place is told to people."""
 
+NOTING = {"note": 1, "Act": 5, "_refusal": 5}
+"""Functions whose argument at this place stands in the audit log beside an act."""
+
 
 def templates() -> Iterator[tuple[str, str]]:
     """Give texts of templates with where they stand."""
@@ -40,9 +43,11 @@ def views() -> Iterator[tuple[str, str]]:
     for view in catalogue.VIEWS:
         if view.menu:
             yield view.menu, view.path
-    for name in ("ACTS", "OUTCOMES", "REASONS", "INCIDENTS"):
+    for name in ("ACTS", "OUTCOMES", "NOTES", "REASONS", "INCIDENTS"):
         for code, said in getattr(acts, name).items():
             yield said, f"acts.{name}[{code}]"
+    for said in acts.COUNTS:
+        yield said, "acts.COUNTS"
     for path in sorted(PAGE.glob("*.py")):
         for call in _calls(path):
             function = call.func
@@ -60,6 +65,18 @@ def problems() -> Iterator[tuple[str, str]]:
             places = (2, 3) if name == "Problem" else (TELLING[name],) if name in TELLING else ()
             for place in places:
                 for text in _texts(call.args[place]) if len(call.args) > place else ():
+                    yield text, f"{path.name}:{call.lineno}"
+
+
+def notes() -> Iterator[tuple[str, str]]:
+    """Give what the audit log is told beside an act, as far as it is known; what is put in stands as {name}."""
+    root = PACKAGE.parent
+    for path in sorted(each for part in ("admin_api", "recorder", "storage") for each in (root / part).rglob("*.py")):
+        for call in _calls(path):
+            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+            place = NOTING.get(name, 99)
+            if len(call.args) > place and not (name == "note" and isinstance(call.func, ast.Name)):
+                for text in _texts(call.args[place]):
                     yield text, f"{path.name}:{call.lineno}"
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from admin_api.page import audit
+from admin_api.page.acts import COUNTS, NOTES
+from admin_api.page.words import Words
 from admin_api.roles import Role
+from tests.admin_api.page import spoken
 
 
 def test_the_auditor_reads_who_did_what(browse, service):
@@ -35,3 +40,36 @@ def test_a_day_in_the_future_has_nothing(browse):
 def test_a_wrong_question_is_said(browse, query):
     answer = browse(Role.AUDITOR).get(f"/audit?{query}")
     assert answer.status_code == 422 and 'role="alert"' in answer.text
+
+
+def test_reasons_of_the_recorder_are_said_in_the_language_of_the_reader(browse, service):
+    service.ask(f"/calls/{service.ids['acme'][0]}/media", "privacy")
+    auditor = browse(Role.AUDITOR)
+    assert "not for this role" in auditor.text("/audit")
+    auditor.client.post("/appearance", data={"language": "de"})
+    assert "nicht für diese Rolle" in auditor.text("/audit")
+
+
+@pytest.mark.parametrize(
+    ("reason", "german"),
+    [
+        ("", ""),
+        ("3 calls, media opus, other parties", "3 Anrufe, Medien als opus, mit den anderen Teilnehmern"),
+        ("7 calls in, 2 out", "7 Anrufe dabei, 2 nicht"),
+        ("listener, admin", "Hörer, Administrator"),
+        ("access, erasure", "Auskunft, Löschung"),
+        ("refused, rights_of_others", "abgelehnt, Rechte anderer"),
+        ("2 added, 0 changed, 1 unmapped, 5 unchanged", "2 dazugekommen, 0 geändert, 1 abgelöst, 5 unverändert"),
+        ("she asked, not twice", "she asked, not twice"),
+    ],
+)
+def test_a_reason_is_said_part_by_part_and_what_somebody_typed_stays(reason, german):
+    assert audit.said(Words("de"), reason) == german
+
+
+def test_everything_that_the_log_is_told_is_known():
+    shapes = [re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(text))) for text in COUNTS]
+    told = {part for text, _ in spoken.notes() for part in (text.split(", ") if text not in NOTES else [text])}
+    assert {"role", "not found", "{v0} calls are due", "{v0} calls in"} <= told
+    unknown = {part for part in told if part not in NOTES and not any(shape.fullmatch(part) for shape in shapes)}
+    assert not {part for part in unknown if not part.startswith("{") and "{v1}" not in part}

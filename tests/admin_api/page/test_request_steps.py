@@ -83,6 +83,19 @@ def test_who_the_person_is_can_be_said_where_several_may_be(desk, service):
     assert state(service, place)["selection"]["undecided"] == 0
 
 
+def test_the_day_of_the_answer_is_moved(desk, service):
+    place = file(desk, received_at="2026-02-01")
+    longer = {"months": "2", "ground": "complexity", "told_at": "2026-02-20", "reason": "many <b>calls</b>"}
+    assert desk.post(f"{place}/extension", longer).headers["location"] == place
+    case = state(service, place)
+    assert (case["due_at"], case["extension"]["reason"]) == ("2026-05-01T00:00:00.000Z", "many <b>calls</b>")
+    page = desk.get(place).text
+    assert "by 2 months: the complexity of the request" in page and "many &lt;b&gt;calls&lt;/b&gt;" in page
+    late = desk.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
+    assert late.status_code == 422 and "must lie in the month after the letter came" in late.text
+    assert desk.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
+
+
 def test_a_passphrase_is_made_and_shown_once(desk, service):
     place = file(desk, identities="+49301234001")
     choose(desk, service, place, 1)
