@@ -37,7 +37,7 @@ from admin_api import (
 from admin_api.auth import Report
 from admin_api.front import Front
 from admin_api.gate import Gate, Handler
-from admin_api.guard import Guard, unrouted
+from admin_api.guard import Guard
 from admin_api.health import Health
 from admin_api.household import Household
 from admin_api.ports import Desk
@@ -138,7 +138,7 @@ def create_app(
         redirect_slashes=False,
         routes=[*routes, *front.routes()],
         middleware=[Middleware(Guard, report=report)],
-        exception_handlers={HTTPException: unrouted},
+        exception_handlers={HTTPException: front.lost},
     )
     app.state.front = front
     return app

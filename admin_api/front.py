@@ -7,8 +7,13 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
+
+from admin_api.guard import unrouted
 
 if TYPE_CHECKING:
     from admin_api.page.site import Site
@@ -32,6 +37,13 @@ class Front:
         """Answer a request outside the API as an ASGI application."""
         site = await self.site()
         await site(scope, receive, send)
+
+    async def lost(self, request: Request, error: Exception) -> Response:
+        """Answer a path outside all that there is: a page for a browser, a problem document for programs."""
+        browser = "text/html" in request.headers.get("accept", "")
+        if browser and isinstance(error, HTTPException) and error.status_code == 404:
+            return (await self.site()).nowhere(request)
+        return await unrouted(request, error)
 
     def routes(self) -> list[BaseRoute]:
         """Return the paths that lead here."""

@@ -60,7 +60,7 @@ async def replace(asked: Asked) -> Response:
     wanted = await _whole(asked)
     users = asked.customer.users
     plan = await users.plan(wanted.people, SOURCE, whole=True)
-    if plan.unmapped_percent > BRAKE_PERCENT and not wanted.accept:
+    if plan.asks(BRAKE_PERCENT) and not wanted.accept:
         await asked.note(FAILED, "the brake holds")
         raise conflict(
             f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api import answers, bodies, schemas
-from admin_api.errors import conflict, invalid, not_found
+from admin_api.errors import conflict, invalid, not_found, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
 from storage import usersearch
@@ -97,6 +97,9 @@ async def delete(asked: Asked) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
     schemas.read((), asked.http.query_params.multi_items())
     await named(asked)
+    if not await asked.desk.settle_all(asked.customer.name):  # a call that runs now is a recording of theirs too
+        await asked.note(FAILED, "not in the index yet")
+        raise unavailable("Calls that just began are not in the index yet. Ask again.")
     try:
         gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
     except Mapped:

@@ -119,8 +119,10 @@ class Keyring:
     def take_on(self, packet: bytes, arrival: int, index: int) -> bytes | None:
         """Open a packet whose index goes on under a key that knows nothing of its source yet; None if none fits."""
         context = next((each for each in self.contexts if each.genuine(packet, index)), None)
-        opened = AUTHENTICATION if context is None else _brought(context, packet, index)
-        return None if context is None or isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
+        if context is None:
+            return None
+        opened = _brought(context, packet, index)
+        return None if isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
 
     @property
     def fresh(self) -> bool:

@@ -26,4 +26,4 @@ def find(track: Track, packet: bytes, arrival: int) -> tuple[bytes, int] | None:
     if index >> 16 <= 0:
         return None  # at zero every key was tried
     opened = keyring.take_on(packet, arrival, index)
-    return opened and (opened, extended)
+    return None if opened is None else (opened, extended)

@@ -71,7 +71,7 @@ def import_file(
 
     async def work(one: Any) -> Report:
         plan = await one.users.plan(people, "csv", whole=not partial)
-        if plan.unmapped_percent > BRAKE_PERCENT and not (yes or dry_run):
+        if plan.asks(BRAKE_PERCENT) and not (yes or dry_run):
             raise Negative(
                 f"{len(plan.unmapped)} of {plan.active} users are not in the file and would become inactive.",
                 "Look at the file; --yes does it, --partial keeps them, --dry-run counts.",

@@ -48,6 +48,7 @@ class StreamPlan:
     own_key: bytes  # our key and salt, protects what we send (RTCP); empty without SRTP
     held: bool  # the client says that nothing will come
     keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
+    moved: bool = False  # a re-offer has just named another source, and its packets tell by their key
 
 
 @dataclass(frozen=True, slots=True)

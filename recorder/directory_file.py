@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
+from itertools import islice
 
 from recorder.errors import WrongUse
 from storage.people import SEVERAL, SINGLE, Person
@@ -39,6 +41,7 @@ ALIASES = {
 """Headings as exports of directories have them, without signs and case."""
 
 _SEPARATORS = re.compile(r"[;|\n]")  # between several values of one field; a comma may stand in a number's extension
+_EXCEL = re.compile(r"sep=.\r?\n?")  # a first line that is meant for Excel alone
 _SCHEME = re.compile(r"(smtp|x500|eum):", re.IGNORECASE)  # kinds of proxyAddresses; sip: says itself what it is
 
 
@@ -46,17 +49,39 @@ def read(data: bytes) -> list[Person]:
     """Read a file; raises WrongUse, which names the line."""
     if len(data) > MAX_BYTES:
         raise WrongUse(f"The file has more than {MAX_BYTES >> 20} MiB.", "Import it in parts with --partial.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise WrongUse("The file is not UTF-8.", "Save it as CSV UTF-8.") from None
-    delimiter = ";" if text.partition("\n")[0].count(";") > text.partition("\n")[0].count(",") else ","
+    text = _decoded(data)
+    hint = _EXCEL.match(text)
+    first = re.split(r"[\r\n]", text[hint.end() if hint else 0 :], maxsplit=1)[0]
+    delimiter = max(",;\t", key=first.count)
     lines = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        names = _heading(next(lines, []))
-        return [_person(names, fields, lines.line_num) for fields in lines if any(field.strip() for field in fields)]
+        names = _heading(next(islice(lines, 1 if hint else 0, None), []))
+        found = {
+            lines.line_num: _person(names, fields, lines.line_num)
+            for fields in lines
+            if any(field.strip() for field in fields)
+        }
     except csv.Error:
         raise WrongUse(f"Line {lines.line_num} is not CSV.", "Fields with quotes or line breaks need quotes.") from None
+    return _each_once(found)
+
+
+def _decoded(data: bytes) -> str:
+    """Read UTF-8, or UTF-16 as programs for tables save "Unicode text"; raises WrongUse."""
+    try:
+        return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise WrongUse("The file is not UTF-8.", "Save it as CSV UTF-8.") from None
+
+
+def _each_once(found: Mapping[int, Person]) -> list[Person]:
+    """Return everybody; raises WrongUse if two lines say different things of one person."""
+    seen: dict[str, int] = {}
+    for line, person in found.items():
+        before = seen.setdefault(person.key, line)
+        if found[before] != person:
+            raise WrongUse(f"Lines {before} and {line} say different things of one person.", "Leave one of them out.")
+    return [found[line] for line in seen.values()]
 
 
 def _heading(fields: Sequence[str]) -> list[str | None]:

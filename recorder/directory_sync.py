@@ -88,7 +88,7 @@ async def synchronise(
         begin = Kept(True, (), "")
         changes, following = await reading.all(begin)
     plan = await _plan(users, changes, whole=begin.whole)
-    if brake is not None and plan.unmapped_percent > brake:
+    if brake is not None and plan.asks(brake):
         pages.forget()  # what is mended until the next time has to be read anew
         raise Braked(plan, brake)
     if told is not None:

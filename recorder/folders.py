@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from recorder.errors import NotPossible
 PROBE = ".probe"
 PROBE_BYTES = 4096
 """A block: an empty file can be made on a full disk."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Not a reason to stay away: live calls go on, callers get a clear refusal, and erasing works without space."""
 
 
 def probe(folder: Path) -> None:
@@ -25,11 +29,13 @@ def probe(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder of ours if it is missing; a clear sentence if it cannot be used."""
+    """Make a folder of ours if it is missing; a clear sentence if it cannot be used. Full is no such reason."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe(folder)
     except OSError as error:
+        if error.errno in FULL and folder.is_dir():
+            return
         reason = os.strerror(error.errno or 0)
         raise NotPossible(
             f"{folder} cannot be written: {reason}.", "Give it to the recorder's user, or free some space there."

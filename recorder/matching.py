@@ -1,7 +1,8 @@
 """Which stream an offered line goes on with; pure.
 
-A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream, and a line
-that is missing from a shorter offer, which no client may send and some do, is taken for one with port 0.
+A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream. Port 0 is a
+hold in another spelling: the same medium with the same label goes on in its stream when it comes back. A line that is
+missing from a shorter offer, which no client may send and some do, is taken for one with port 0.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def match(
     fresh = []
     for plan in plans:
         old, known = stream_of(streams, plan.index), _goes_on(streams, plan)
-        if old and not known:
+        if old and plan.removed:
+            old.leave(at)
+        elif old and not known:
             old.remove(at)
         if known:
             known.renew(plan, random)
@@ -49,7 +52,7 @@ def match(
             streams.append(fresh[-1])
     missing = [s for s in streams if not s.removed and s.line.index >= len(plans)]
     for stream in missing:
-        stream.remove(at)
+        stream.leave(at)
     return fresh, bool(missing)
 
 
@@ -57,7 +60,7 @@ def hold(streams: Sequence[Stream], holding: Callable[[str | None], bool], at: d
     """Hold what is held by its line or, as `holding` tells of a label, by the metadata; free the others."""
     for stream in streams:
         if not stream.removed:
-            stream.hold(stream.line.held or holding(stream.label), at)
+            stream.hold(stream.away or stream.line.held or holding(stream.label), at)
 
 
 def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]) -> None:
@@ -81,4 +84,6 @@ def keyed(streams: Sequence[Stream], event: Keyed) -> None:
 
 def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
     known = stream_of(streams, plan.index)
-    return known if known and plan.accepted and plan.media == known.line.media else None
+    if known is None or not plan.accepted or plan.media != known.line.media:
+        return None
+    return None if known.away and plan.label != known.label else known

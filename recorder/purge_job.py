@@ -17,6 +17,8 @@ from storage.userpurge import Reason
 
 LOOK_SECONDS = 10.0
 """An erasure or a synchronisation that ended is noticed this soon."""
+SETTLE_SECONDS = 5.0
+"""Calls that began a moment ago are in the index this soon, or everybody stays until the next turn."""
 REST_SECONDS = 0.1
 """Between two pages of users: calls are recorded here."""
 
@@ -47,6 +49,8 @@ class PurgeJob:
             reason = await userpurge.reason(customer.database)
             if reason == self._seen.get(customer.name):
                 return 0
+            if not await self._node.indexer.hurry_all(customer.name, SETTLE_SECONDS):
+                return 0  # a call that runs now is a recording too
             if await customer.correlation.outstanding():
                 return 0  # it is not known yet of every call who took part
             gone = await userpurge.purge(customer.users, lambda id: _noted(customer, id), _rest)

@@ -14,6 +14,7 @@ from recorder.errors import RecorderError
 PEAKS = "peaks"
 """A form that is no file for people: how loud each channel is over the length of the call, as JSON."""
 MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
+MAX_SPAN = 64  # bytes of the line that names a part of the file; two numbers of 19 digits need 43
 
 
 class BadJob(RecorderError):
@@ -63,7 +64,7 @@ class Job:
     parent: int
     # process id of the daemon: the worker ends with it
     on_demand: bool = False
-    # WAV only: tell its size first, then wait for the part that is wanted (recorder.window)
+    # WAV only: tell its size first, then wait for the part that is wanted
 
 
 def to_json(job: Job) -> bytes:
@@ -100,6 +101,20 @@ def from_json(data: bytes) -> Job:
         return Job(parts, streams, form, *numbers, on_demand=bool(document["on_demand"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadJob("the render job cannot be read") from None
+
+
+def span_to_json(begin: int, end: int) -> bytes:
+    """Serialise the part that is wanted, as a line."""
+    return json.dumps([begin, end]).encode() + b"\n"
+
+
+def span_from_json(line: bytes) -> tuple[int, int]:
+    """Read the part that is wanted; raise BadJob."""
+    try:
+        begin, end = json.loads(line)
+        return int(begin), int(end)
+    except (ValueError, TypeError):
+        raise BadJob("the part that is wanted cannot be read") from None
 
 
 def _part(part: Mapping[str, Any]) -> JobPart:

@@ -22,8 +22,8 @@ from media.mosaic import HEIGHT, WIDTH, Mosaic
 from media.peaks import Peaks
 from recorder.confine import confine
 from recorder.errors import RecorderError
-from recorder.render_job import MAX_JOB, PEAKS, BadJob, Job, JobPart, from_json
-from recorder.window import MAX_SPAN, Reached, Window, span_from_json
+from recorder.render_job import MAX_JOB, MAX_SPAN, PEAKS, BadJob, Job, JobPart, from_json, span_from_json
+from recorder.window import Reached, Window
 from storage.container import PartSecret, Reader
 from storage.errors import DamagedPart, Torn
 

@@ -131,7 +131,7 @@ class Media:
         "offered with an IPv6 address are refused.",
     )
     advertise: str | None = option(
-        read.ip,
+        read.destination,
         None,
         "Address in SDP answers, if SBCs reach this machine by another one than it knows itself. "
         "Default: the address the INVITE arrived on.",

@@ -95,5 +95,6 @@ class Directory:
     brake_percent: int = option(
         read.whole(0, 100, "percent"),
         5,
-        "A synchronisation that would make more of the active users inactive changes nothing and asks first.",
+        "A synchronisation that would make more of the active users inactive, and more than one, changes nothing and "
+        "asks first.",
     )

@@ -45,6 +45,8 @@ def _content(path: Path) -> bytes:
 def file_faults(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for every named file that is missing, unreadable or not what it should be."""
     sip, api = settings.sip, settings.admin_api
+    yield from _folder("node.data_dir", settings.node.data_dir)
+    yield from _folder("node.runtime_dir", settings.node.runtime_dir)
     yield from _pair("sip", sip.certificate, sip.private_key)
     yield from _pair("admin_api", api.certificate, api.private_key)
     if sip.client_ca is not None:
@@ -52,7 +54,10 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     for index, customer in enumerate(settings.customers):
         if customer.client_ca is not None:
             yield from _authorities(f"customer[{index}].client_ca", customer.client_ca)
+        if customer.digest is not None:
+            yield from _users(f"customer[{index}].digest", customer.digest)
     yield from _directory_faults(settings)
+    yield from _sign_in_faults(settings)
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme == "file":
         yield from _root_file(Path(rest))
@@ -71,6 +76,36 @@ def _directory_faults(settings: Settings) -> Iterator[Fault]:
                 yield from _readable(f"directory[{index}].{name}", Path(rest))
         if directory.proxy_ca is not None:
             yield from _authorities(f"directory[{index}].proxy_ca", directory.proxy_ca)
+
+
+def _sign_in_faults(settings: Settings) -> Iterator[Fault]:
+    for index, sign_in in enumerate(settings.sign_ins):
+        scheme, _, rest = (sign_in.client_secret or "").partition(":")
+        if scheme == "file":
+            yield from _readable(f"sign_in[{index}].client_secret", Path(rest))
+        if sign_in.ca is not None:
+            yield from _authorities(f"sign_in[{index}].ca", sign_in.ca)
+
+
+def _folder(key: str, path: Path) -> Iterator[Fault]:
+    """Yield a fault where something else than a folder stands in the way; what is missing is made at the start."""
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    if not there.is_dir():
+        yield Fault(key, str(path), f"a folder: {there} is none")
+
+
+def _users(key: str, path: Path) -> Iterator[Fault]:
+    """Check a file of users who authenticate INVITEs."""
+    from sip.digest import Realm  # few have such a file, and commands do without the parser of SIP
+
+    unreadable = list(_readable(key, path))
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        Realm.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield Fault(key, str(path), "lines user:realm:HA1, all of one realm, with HA1 as htdigest makes it")
 
 
 def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[Fault]:

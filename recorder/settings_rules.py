@@ -96,6 +96,16 @@ def _customers_reachable(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{key}.client_ca", "", "needs certificates: the names that this authority may vouch for")
 
 
+def _countries(settings: Settings) -> Iterator[Fault]:
+    """Refuse a country whose numbers nobody could read: nobody would be found by a national number."""
+    from storage.identity import is_country  # with the world's numbering plans: only where a country is given
+
+    for index, customer in enumerate(settings.customers):
+        if customer.country and not is_country(customer.country):
+            right = 'a country of ISO 3166-1 with telephone numbers, such as "DE" or "GB"'
+            yield Fault(f"customer[{index}].country", f'"{customer.country}"', right)
+
+
 def _customers_apart(settings: Settings) -> Iterator[Fault]:
     """No name, domain, certificate or (without domains) network may be two customers'."""
     taken: dict[tuple[str, object], str] = {}
@@ -157,6 +167,7 @@ _RULES = (
     _media_ports,
     _customers_there,
     _customers_reachable,
+    _countries,
     _customers_apart,
     _directories,
     _sign_ins,

@@ -244,6 +244,14 @@ def ip(value: object) -> str:
         raise Wrong('an IP address such as "192.0.2.10" or "2001:db8::10"') from None
 
 
+def destination(value: object) -> str:
+    """Read an address that somebody can send to: 0.0.0.0 in an answer would mean a call on hold."""
+    found = ip(value)
+    if ipaddress.ip_address(found).is_unspecified or ipaddress.ip_address(found).is_multicast:
+        raise Wrong('an address of this machine that SBCs reach, such as "192.0.2.10"')
+    return found
+
+
 def network(value: object) -> Network:
     """Read an address or a network in CIDR notation; host bits must be zero, or somebody meant something else."""
     written = text(value)

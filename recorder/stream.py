@@ -29,7 +29,8 @@ class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
-        "figures", "formats", "held", "keys", "line", "number", "own_key", "paused", "pauses", "port", "removed",
+        "away", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "paused", "pauses", "port",
+        "removed",
     )  # fmt: skip
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes) -> None:
@@ -42,6 +43,8 @@ class Stream:
         self.port = 0
         self.held = False
         self.paused = False
+        self.moved = False  # by the newest re-offer, its SRTP source
+        self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
         self.removed = False
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
@@ -53,13 +56,15 @@ class Stream:
 
     def plan(self) -> StreamPlan:
         """Return what the media plane has to know."""
-        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys)
+        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys, self.moved)
 
     def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
         """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
         if line.suite != self.line.suite:
             self.own_key = own_key(line, random)
         self._remember(line)
+        self.away = False
+        self.moved = None not in (line.suite, self.line.suite) and line.source != self.line.source
         if not line.answer_setup:
             self.keys = None
         elif self.keys is None:
@@ -101,11 +106,17 @@ class Stream:
         other = Stream(self.number, self.line, self.own_key)
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
+        other.away = self.away
         other.figures = self.figures
         return other
 
+    def leave(self, at: datetime) -> None:
+        """Note that the client took the stream out (port 0); its sockets wait for it: many mean a hold by that."""
+        self.away, self.moved = True, False
+        self.hold(True, at)
+
     def remove(self, at: datetime) -> None:
-        """Note that the client took the stream out (port 0) or gave its slot to another medium."""
+        """Note that the slot of the stream was given to another medium, or its line cannot be taken any more."""
         self.close(at)
         self.removed = True
 
@@ -124,7 +135,7 @@ class Stream:
             "media": self.line.media,
             "codec": document.codec(self.line.formats),
             "srtp": self.line.protection,
-            "removed": self.removed,
+            "removed": self.removed or self.away,
             "formats": [document.payload(f) for f in self.formats],
             **document.figures(self.figures),
             "pauses": document.pauses(self.pauses),
@@ -141,6 +152,7 @@ class Stream:
             "port": self.port,
             "held": self.held,
             "paused": self.paused,
+            "away": self.away,
             "removed": self.removed,
             "pauses": document.pauses(self.pauses),
             "figures": dict(self.figures),
@@ -159,6 +171,7 @@ class Stream:
             state["paused"],
             state["removed"],
         )
+        self.away = state.get("away", False)  # a version before this one did not know it
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self

@@ -17,7 +17,7 @@ from typing import Any
 
 from admin_api.ports import BrokenOff
 from media.encode import Container
-from recorder.render_job import Job, to_json
+from recorder.render_job import Job, span_to_json, to_json
 from recorder.rendering import (
     TIME_OUT,
     OpenPart,
@@ -29,7 +29,6 @@ from recorder.rendering import (
     start_worker,
     told,
 )
-from recorder.window import span_to_json
 
 CHUNK = 256 << 10  # bytes taken out of the pipe at once
 MAKERS = ("siprec-recorder", "av")

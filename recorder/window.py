@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-
-from recorder.render_job import BadJob
-
-MAX_SPAN = 64  # bytes of the line that names one; two numbers of 19 digits need 43
 
 
 class Reached(Exception):
@@ -31,17 +26,3 @@ class Window:
         self._at += len(data)
         if self._at >= self._end:
             raise Reached
-
-
-def span_to_json(begin: int, end: int) -> bytes:
-    """Serialise the part that is wanted, as a line."""
-    return json.dumps([begin, end]).encode() + b"\n"
-
-
-def span_from_json(line: bytes) -> tuple[int, int]:
-    """Read the part that is wanted; raise BadJob."""
-    try:
-        begin, end = json.loads(line)
-        return int(begin), int(end)
-    except (ValueError, TypeError):
-        raise BadJob("the part that is wanted cannot be read") from None

@@ -193,12 +193,13 @@ class Endpoint:
             return
         try:
             known = self._context.clients.receive(message, now)
+            stray = known is None and self._calling.stray(message, flow)
         except MalformedMessage as error:
             self._context.emit(Dropped(flow, error.code))
             return
-        if known is None:
+        if known is None and not stray:
             self._context.emit(Dropped(flow, "response-unknown"))
-        elif known[1]:
+        elif known and known[1]:
             self._calling.answered(known[0], message, now)
 
     def _apologise(self, data: bytes, flow: Flow) -> None:

@@ -22,13 +22,12 @@ Documents and requests are not kept. `to_state` gives everything for a checkpoin
 from __future__ import annotations
 
 import base64
-import json
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sip import keepsakes
 from sip.message import Request
 from sip.metadata import Document, Identity, Participant, SessionLink
 from sip.owners import Owner, Scene, assign
@@ -43,12 +42,6 @@ MAX_IDS = 1_024
 """Participant ids remembered; one person may have several over a long call."""
 MAX_CORRELATIONS = 48
 """Names of the call in other systems."""
-MAX_EXTENSIONS = 64
-"""Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
-WINDOW_BITS = 12
-"""Window of their compression: 4 KiB, more than they have."""
-MAX_EXTENSION_TEXT = 2_048
-"""Characters of their values together, because thousands of pictures are in memory at once."""
 
 
 class Picture:
@@ -122,14 +115,7 @@ class Picture:
     @property
     def extensions(self) -> tuple[tuple[str, str], ...]:
         """Extension data as path and value; the path begins with the kind and id of the element it stood in."""
-        return tuple(
-            (f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}", value)
-            for kind, parent, path, value in self._pieces()
-        )
-
-    def _pieces(self) -> list[tuple[str, str, str, str]]:
-        """Give kind, parent, path and value of each extension; they are kept compressed, to a quarter."""
-        return [tuple(piece) for piece in json.loads(zlib.decompress(self._extensions))] if self._extensions else []
+        return keepsakes.shown(self._extensions)
 
     # What arrives
 
@@ -146,7 +132,8 @@ class Picture:
         self._apply_participants(document, now, snapshot)
         self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, final=final)
         self._apply_hints(read_extensions(document), now)
-        self._keep_extensions(document)
+        if document.extensions:
+            self._extensions = keepsakes.with_more(self._extensions, document.extensions)
         self._name_known()
 
     def _wanting(self, document: Document) -> str | None:
@@ -298,7 +285,7 @@ class Picture:
                 lines[line] = (*lines.get(line, ()), position)
         return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
 
-    # Roles, names and extension data
+    # Roles and names
 
     def _apply_hints(self, hints: Hints, now: datetime) -> None:
         self._correlate(hints.correlations)
@@ -351,20 +338,6 @@ class Picture:
             position = self._people.find(uri)
             if position is not None and self._people[position].name is None:
                 self._people[position].name = name
-
-    def _keep_extensions(self, document: Document) -> None:
-        if not document.extensions:
-            return
-        kept = dict.fromkeys(self._pieces())
-        room = MAX_EXTENSION_TEXT - sum(len(value) for *_, value in kept)
-        for one in document.extensions:
-            room -= len(one.value)
-            if room < 0 or len(kept) >= MAX_EXTENSIONS:
-                break
-            kept[one.kind, one.parent, one.path, one.value] = None
-        # A small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB.
-        packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS)
-        self._extensions = packer.compress(json.dumps(list(kept)).encode()) + packer.flush()
 
     # Checkpoints
 

@@ -105,7 +105,7 @@ def _stamped(text: str, request: Request, flow: Flow) -> str:
         via = request.via
     except MalformedMessage:
         return text
-    host, port = flow.remote
+    host, port = flow.remote[0].partition("%")[0], flow.remote[1]  # the zone of a link-local address is ours alone
     if via.param("rport") is not None:
         return str(via.with_params(rport=str(port), received=host))
     if via.host.lower() != host or via.param("received") is not None:

@@ -1,8 +1,9 @@
 """A session as a JSON-able dict, so that a restarted process goes on with its dialogs.
 
 Kept: tags, CSeqs, route, target, timer, and a 200 that was not acknowledged, with the name of its transaction, so that
-a retransmitted INVITE gets the same answer and begins nothing new. A session whose BYE was not answered yet waits for
-its repetition.
+a retransmitted INVITE gets the same answer and begins nothing new. An offer of ours without its answer is made again:
+nobody knows whether it arrived, and a client that was never told of the end of a pause would stay silent. A session
+whose BYE was not answered yet waits for its repetition.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sip.dialog import Dialog
 from sip.events import SessionKey
 from sip.session import Offering, Phase, Session
 from sip.session_timer import SessionTimer
-from sip.timers import GIVE_UP, T1
+from sip.timers import GIVE_UP, T1, T2
 from sip.uac import Calling
 from sip.values import Flow
 
@@ -53,6 +54,7 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "unacked_offer": bool(session.unacked) and session.offering is Offering.OURS,
         "transaction": list(session.unacked_key) if session.unacked else [],
         "phase": session.phase.value,
+        "wanted": (session.wanted or session.offered).decode(ENCODING),
     }
 
 
@@ -70,6 +72,9 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
         else:
             calling.restart_timer(session, now)
         _await_ack(context, session, state, now)
+        if session.wanted:
+            # First the answer to the one before, which the peer repeats until its ACK, or it would refuse a second one.
+            context.arm(session, "retry", now + T2)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError("not a session of this recorder") from error
     return session.key
@@ -106,6 +111,7 @@ def _session(state: dict[str, Any]) -> Session:
     session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
     session.takes_info = bool(state.get("takes_info"))  # a version before this one did not ask
     session.quiet = bool(state.get("quiet"))  # nor did it remember this
+    session.wanted = str(state.get("wanted", "")).encode(ENCODING)  # nor this
     session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
     return session
 

@@ -11,7 +11,7 @@ from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
 from sip.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
 from sip.transactions import ClientTransaction, ack_of
 from sip.uri import Uri, host_port
-from sip.values import Flow
+from sip.values import Flow, NameAddr
 
 # A request longer than this goes over TCP, lest it be cut into fragments (RFC 3261 section 18.1.1).
 LONGEST_DATAGRAM = 1300
@@ -157,6 +157,19 @@ class Calling:
             self._reinvite_answered(session, response, now)
         elif method == "UPDATE" and not (probed and response.status in GONE):
             self._update_answered(session, response, now)
+
+    def stray(self, response: Response, flow: Flow) -> bool:
+        """Acknowledge a 2xx to a re-INVITE that an earlier process sent; without its ACK the peer would hang up."""
+        if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
+            return False
+        ours, theirs = (NameAddr.parse_leniently(response.headers.get(name) or "").tag for name in ("From", "To"))
+        session = self._context.sessions.of_dialog(response.call_id, ours or "", theirs or "")
+        if session is None or session.phase is not Phase.RUNNING:
+            return False
+        way = flow if flow.connection else self._ways(session)[0]
+        via = _via(way, self._context.branch())
+        self._context.send(way, session.dialog.request("ACK", response.cseq.number, via, "", "", b"", ""))
+        return True
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
         """Take it that the peer is gone: nothing came for 32 s."""

@@ -101,6 +101,11 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f for f in found if f))
 
 
+def is_country(code: str) -> bool:
+    """Say whether numbers of this country can be read: `GB` is one, `UK` is none."""
+    return bool(phonenumbers.country_code_for_region(code))
+
+
 def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     """List the forms under which one party of a call can be found.
 

@@ -63,7 +63,10 @@ class Plan:
             "unchanged": self.same,
         }
 
-    @property
-    def unmapped_percent(self) -> float:
-        """Return the share of the active users that would become inactive."""
-        return 100 * len(self.unmapped) / self.active if self.active else 0.0
+    def asks(self, percent: float) -> bool:
+        """Say whether more of the active users would become inactive than may without asking.
+
+        A single one never asks, or in a house of ten nobody could leave; with 0 percent everybody does.
+        """
+        many = len(self.unmapped) > 1 or (not percent and bool(self.unmapped))
+        return many and 100 * len(self.unmapped) > percent * self.active

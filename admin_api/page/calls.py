@@ -19,6 +19,8 @@ MOST_LIVE = 20
 """Live calls above the list; there is a link to all of them."""
 PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
+HOLDS = ("true", "false")
+DIRECTIONS = ("inbound", "outbound", "internal")
 NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
 
 
@@ -34,6 +36,12 @@ class Question:
     """Last day."""
     state: str = ""
     """One of STATES, or "" for every state."""
+    hold: str = ""
+    """One of HOLDS, or "" whether held or not."""
+    direction: str = ""
+    """One of DIRECTIONS, or "" for every one."""
+    source: str = ""
+    """Where the recording came from: an address or a certificate's name."""
     zone: str = ""
     """Whose days are meant."""
     cursor: str = ""
@@ -43,21 +51,33 @@ class Question:
     def of(cls, query: Mapping[str, str]) -> Question:
         """Read the query of a request."""
         found = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
-        return cls(**{**found, "state": found["state"] if found["state"] in STATES else ""})
+        for name, known in (("state", STATES), ("hold", HOLDS), ("direction", DIRECTIONS)):
+            found[name] = found[name] if found[name] in known else ""
+        return cls(**found)
 
     @property
     def anything(self) -> bool:
         """Say whether something was filled in."""
-        return bool(self.party or self.since or self.until or self.state)
+        return bool(self.party or self.narrowed)
+
+    @property
+    def narrowed(self) -> bool:
+        """Say whether something but a party was filled in."""
+        return bool(self.since or self.until or self.state or self.rarely)
+
+    @property
+    def rarely(self) -> bool:
+        """Say whether something was filled in that few look for."""
+        return bool(self.hold or self.direction or self.source)
 
     @property
     def with_live(self) -> bool:
-        """Say whether live calls stand above the list: on the first page, unless days or a state are asked for."""
-        return not (self.since or self.until or self.state or self.cursor)
+        """Say whether live calls stand above the list: on the first page, unless it is narrowed."""
+        return not (self.narrowed or self.cursor)
 
     def pairs(self, **changes: str) -> list[tuple[str, str]]:
         """Return the query of a link to the same question."""
-        given = {name: getattr(self, name) for name in ("party", "since", "until", "state", "zone")}
+        given = {name: getattr(self, name) for name in SEARCHED}
         return [(name, value) for name, value in {**given, **changes}.items() if value]
 
     def asked(self) -> dict[str, Any]:
@@ -67,9 +87,16 @@ class Question:
             "since": days.begin(self.since, self.zone),
             "until": days.end(self.until, self.zone),
             "state": self.state,
+            "hold": self.hold,
+            "direction": self.direction,
+            "source": self.source,
             "limit": PAGE,
             "cursor": self.cursor,
         }
+
+
+SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "cursor")
+"""What a form or a link to a question carries."""
 
 
 async def listed(visit: Visit) -> Response:
@@ -92,6 +119,7 @@ async def listed(visit: Visit) -> Response:
         "rows": [glance(call) for call in found.items if call["id"] not in known],
         "next_cursor": found.next_cursor,
         "states": STATES,
+        "directions": DIRECTIONS,
     }
     if visit.lively:
         return visit.part("calls.html", "found", **values)

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_api.household import Household
 from admin_api.page.entering import Entering, onward
-from admin_api.page.errands import BACK, Errands
+from admin_api.page.errands import BACK, LEAVE, Errands
 from admin_api.page.guest import Guest
 from admin_api.page.invitation import Invitations
 from admin_api.page.sessions import Sessions
@@ -75,6 +75,6 @@ def ways_in(entering: Entering, random: Callable[[int], bytes]) -> dict[tuple[st
         ("POST", "/sign-out"): entering.leave,
         ("GET", "/invitation"): invitations.look,
         ("POST", "/invitation"): invitations.use,
-        ("GET", "/openid/leave"): errands.leave,
+        ("GET", LEAVE): errands.leave,
         ("GET", BACK): errands.back,
     }

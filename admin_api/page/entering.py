@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -43,8 +44,11 @@ class Entering:
         self._strangers = Limiter(STRANGERS)
         self._untold: Counter[str] = Counter()
 
-    async def let_in(self, guest: Guest, person: Person, how: str, answer: Response) -> Response:
-        """Open a session and give its cookie along with the answer; raises Problem 503 if it cannot be noted."""
+    async def let_in(self, guest: Guest, person: Person, how: str, answer: Response, again: str = "") -> Response:
+        """Open a session and give its cookie along with the answer; raises Problem 503 if it cannot be noted.
+
+        `again`: where a provider vouches for them anew when the session has come to its end.
+        """
         if person.account:
             await self.household.entered(person, telling(person, SIGN_IN, how, guest.source))
         else:
@@ -52,18 +56,24 @@ class Entering:
         if guest.session is not None:
             self._sessions.close(guest.session)
         principal = Principal(person.customer, "", person.name, person.roles, guest.source)
-        _, cookie = self._sessions.open(principal, self.monotonic(), person)
+        _, cookie = self._sessions.open(principal, self.monotonic(), person, again)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
     async def refused(self, guest: Guest, customer: str, person: Person | None, why: str) -> None:
-        """Write down a refused try; of a name that nobody has only that there was one, never what was typed."""
+        """Write down a refused try; of a name that nobody has only that there was one, never what was typed.
+
+        What is not written down takes as long, so that nobody learns by a clock which customers and names there are.
+        """
         found = self.household.customers.get(customer)
         if person is not None:
             await note(person, SIGN_IN, REFUSED, why, guest.source)
-        elif found is not None and self._strangers.take(customer, self.monotonic()):
+        elif found is None:
+            await _as_long(next(iter(self.household.customers.values()), None))
+        elif self._strangers.take(customer, self.monotonic()):
             self._untold[customer] += 1
-        elif found is not None:
+            await _as_long(found)
+        else:
             more = self._untold.pop(customer, 0)
             reason = f"{why}; before it {more} that are not listed" if more else why
             await _append(found, Act("unknown", "", SIGN_IN, "", REFUSED, reason, guest.source))
@@ -109,6 +119,13 @@ async def _append(customer: Customer, act: Act) -> None:
         await asyncio.wrap_future(customer.audit.append(act))
     except StorageError:
         raise unavailable(UNWRITTEN) from None
+
+
+async def _as_long(customer: Customer | None) -> None:
+    """Take the time of an entry; a log that cannot be written is for those to tell whom it is about."""
+    if customer is not None:
+        with suppress(StorageError):
+            await asyncio.wrap_future(customer.audit.beat())
 
 
 def onward(wanted: str) -> str:

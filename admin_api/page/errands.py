@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
@@ -20,7 +21,7 @@ from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
 from admin_api.page.pending import SECONDS, Pending
 
 COOKIE = "__Host-recorder-errand"
-BACK = "/openid/back"
+LEAVE, BACK = "/openid/leave", "/openid/back"
 MAX_PARAMETER = 4096  # characters; codes have some hundreds
 _TAKEN = ("code", "state", "iss", "error")
 AWAY = "The sign-in service does not answer. Local accounts work all the same."
@@ -33,6 +34,7 @@ class _Way:
     errand: Errand
     customer: str
     onward: str
+    again: str  # the link that began it, for the next time
 
 
 class Errands:
@@ -58,7 +60,8 @@ class Errands:
             errand = await providers.begin(customer, int(number), origin(self._household, guest.request) + BACK)
         except ProviderAway:
             return self._sorry(guest, AWAY, 502)
-        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next"))), now)
+        again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
+        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now)
         answer = RedirectResponse(errand.link, 303)
         answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
         return answer
@@ -80,7 +83,7 @@ class Errands:
         self._addresses.forgive(neighbourhood(guest.source))
         shown = guest.page("onward.html", onward=way.onward)
         shown.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
-        return await self._entering.let_in(guest, person, "provider", shown)
+        return await self._entering.let_in(guest, person, "provider", shown, way.again)
 
     def _sorry(self, guest: Guest, trouble: str, status: int) -> Response:
         answer = guest.page("not_vouched.html", status=status, trouble=trouble)

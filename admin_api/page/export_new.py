@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from admin_api.columns import COLUMNS, About, usual
 from admin_api.page import days
-from admin_api.page.calls import NO_DAY, Question
+from admin_api.page.calls import NO_DAY, SEARCHED, Question
 from admin_api.page.client import Answer
 from admin_api.page.glance import glance
 from admin_api.page.views import View
@@ -56,7 +56,7 @@ class Draft:
     def sent(cls, visit: Visit) -> Draft:
         """Read the form."""
         form = visit.form
-        question = Question.of({name: visit.one(name) for name in ("party", "since", "until", "state", "zone")})
+        question = Question.of({name: visit.one(name) for name in SEARCHED})
         names = tuple(dict.fromkeys(name for name in form.get("column", ()) if name in COLUMNS))
         return cls(
             question,
@@ -93,8 +93,7 @@ async def new(visit: Visit) -> Response:
     """Show the form for the calls that a search finds."""
     question = Question.of(visit.request.query_params)
     party = bool(question.party)
-    whole = party and not (question.since or question.until or question.state)
-    draft = Draft(question, whole, (), usual(party))
+    draft = Draft(question, party and not question.narrowed, (), usual(party))
     return await _shown(visit, draft, fresh=True)
 
 

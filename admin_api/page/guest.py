@@ -28,6 +28,8 @@ class Guest:
     """The templates."""
     theme: str
     """light, dark, or "" for what the system says."""
+    renewal: str = ""
+    """Where a provider vouches again for somebody whose session has just come to its end, "" for everybody else."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST, sent by a page of ours."""
 

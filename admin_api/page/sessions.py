@@ -2,6 +2,7 @@
 
 session, cookie = sessions.open(principal, now)       the cookie goes to the browser and is not kept
 session = sessions.find(cookie, source, now)          None: unknown, idle for too long, too old
+link = sessions.renewal(cookie, now)                  where a provider vouches again for one that is too old
 sessions.close(session)
 """
 
@@ -41,8 +42,6 @@ class Session:
     """Whose it is; `token` is an id of the session that may be shown."""
     csrf: str = field(repr=False)
     """What every form of this session carries."""
-    opened: float
-    """Monotonic seconds."""
     seen: float
     """Monotonic seconds of the last request."""
     key: bytes = field(repr=False)
@@ -71,7 +70,7 @@ class Sessions:
         cookie = self._random(SECRET_BYTES).hex()
         named = replace(principal, token=f"session-{self._random(8).hex()}")
         ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
-        session = Session(named, self._random(SECRET_BYTES).hex(), now, now, _key(cookie), ends, person, again)
+        session = Session(named, self._random(SECRET_BYTES).hex(), now, _key(cookie), ends, person, again)
         own = [each for each in self._kept.values() if _whose(each) == _whose(session)]
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
@@ -82,23 +81,27 @@ class Sessions:
 
     def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
         """Return the session of a cookie, with the address that it is used from now.
-
-        One that has just come to its end is returned for the last time, to see where it may be renewed.
         `busy`: somebody did something; a page that renews itself keeps no session alive.
         """
         session = self._kept.get(_key(cookie))
         if session is None:
             return None
-        if now - session.seen > IDLE_SECONDS or now - session.opened > LONGEST_SECONDS:
+        if now - session.seen > IDLE_SECONDS or now > session.ends:
             self.close(session)
             return None
-        if now > session.ends:
-            self.close(session)
-            return session
         session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
         self._kept.move_to_end(session.key)
         return session
+
+    def renewal(self, cookie: str, now: float) -> str:
+        """Return where the session of a cookie can be renewed because its time is over, "" if it cannot.
+
+        To be asked before `find`, which ends it; who left the desk for too long has to sign in.
+        """
+        session = self._kept.get(_key(cookie))
+        over = session is not None and session.ends < now <= session.seen + IDLE_SECONDS
+        return session.again if session is not None and over else ""
 
     def close(self, session: Session) -> None:
         """End a session; its cookie is worth nothing from now on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -62,6 +62,7 @@ BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
+MAX_LINK = 2048  # characters of the address that a page says it has
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
 
@@ -96,6 +97,12 @@ class Site:
             response.headers.setdefault(name, value)
         await response(scope, receive, send)
 
+    def nowhere(self, request: Request) -> Response:
+        """Answer a browser that asks for what is neither of the page nor of the API."""
+        page = self._guest(request).page("refused.html", status=404, problem=_nothing().document())
+        page.headers.update(HEADERS)
+        return page
+
     async def answer(self, request: Request) -> Response:
         """Answer a request; what goes wrong becomes a page too."""
         if request.url.path.startswith("/static/"):
@@ -115,7 +122,7 @@ class Site:
         if door is not None:
             return await door(await self._with_form(request, guest))
         if session is None:
-            return self._to_sign_in(request)
+            return _to_sign_in(request, guest.renewal)
         wait = self._per_session.take(session.principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
@@ -131,13 +138,14 @@ class Site:
         source = request.client.host if request.client else ""
         cookie = request.cookies.get(COOKIE, "")
         busy = BY_ITSELF not in request.headers
+        renewal = self.sessions.renewal(cookie, self._monotonic()) if cookie else ""
         session = self.sessions.find(cookie, source, self._monotonic(), busy=busy) if cookie else None
         if session is not None and not self._stands(session):
             self.sessions.close(session)
             session = None
         words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
         theme = request.cookies.get("theme", "")
-        return Guest(request, session, words, self._looks, theme if theme in ("light", "dark") else "")
+        return Guest(request, session, words, self._looks, theme if theme in ("light", "dark") else "", renewal)
 
     def _stands(self, session: Session) -> bool:
         """Say whether the account behind a session still is what it was; asked for every request."""
@@ -164,7 +172,7 @@ class Site:
             allowed = {"Allow": ", ".join(sorted({view.method for view, _ in found}))}
             told = "This method does nothing here", "Go back and use the form."
             raise Problem(405, "method-not-allowed", *told, headers=allowed)
-        raise Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
+        raise _nothing()
 
     async def _form(self, request: Request, session: Session) -> Mapping[str, list[str]]:
         """Read a form that came from a page of this session; raises Problem 403, 413."""
@@ -182,12 +190,28 @@ class Site:
             raise _forged()
         return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
 
-    def _to_sign_in(self, request: Request) -> Response:
-        if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
-            return HTMLResponse("", 401, {"HX-Redirect": "/sign-in"})
-        if request.method in ("GET", "HEAD"):
-            return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", 303)
-        return RedirectResponse("/sign-in", 303)
+
+def _to_sign_in(request: Request, renewal: str) -> Response:
+    """Lead to the sign-in, or to the provider that may vouch again without a question."""
+    if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
+        to = f"{renewal}&next={quote(_path(request.headers.get('hx-current-url', '')))}" if renewal else "/sign-in"
+        return HTMLResponse("", 401, {"HX-Redirect": to})
+    if request.method in ("GET", "HEAD"):
+        shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # sounds and pictures lead nowhere
+        begin = f"{renewal}&" if renewal and shown else "/sign-in?"
+        return RedirectResponse(f"{begin}next={quote(request.url.path)}", 303)
+    return RedirectResponse("/sign-in", 303)
+
+
+def _path(link: str) -> str:
+    try:
+        return urlsplit(link[:MAX_LINK]).path
+    except ValueError:
+        return ""
+
+
+def _nothing() -> Problem:
+    return Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
 
 
 def _forged() -> Problem:

@@ -99,6 +99,19 @@ def test_another_customers_user_is_a_random_one(service, people):
         assert {(a.status_code, a.text) for a in answers} == {(404, answers[1].text)}
 
 
+def test_a_call_that_just_began_counts_before_anybody_is_deleted(service, people):
+    assert service.ask(f"/users/{people['Eve']}/unmap", "privacy", method="POST").status_code == 200
+    service.desk.index_is_there = False
+    try:
+        assert service.ask(f"/users/{people['Eve']}", "privacy", method="DELETE").status_code == 503
+        assert service.acts()[-1]["outcome"] == "failed"
+    finally:
+        service.desk.index_is_there = True
+    service.desk.asked.clear()
+    assert service.ask(f"/users/{people['Eve']}", "privacy", method="DELETE").status_code == 204
+    assert ("settle all", "acme", "") in service.desk.asked
+
+
 def test_each_act_is_written_down(service, people):
     before = len(service.acts())
     service.ask("/users", "privacy")

@@ -38,6 +38,7 @@ class DescriptorStore:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
+        self._over = False
         self._lock = threading.Lock()
         self._kept: list[tuple[str, int]] = []
         self._heard: list[str] = []
@@ -51,7 +52,7 @@ class DescriptorStore:
         """
         environment = {**os.environ, "NOTIFY_SOCKET": str(self._path)}
         with self._lock:
-            pass
+            self._hear()
             if not self._kept:
                 return subprocess.Popen(line, stdout=log, stderr=log, env=environment)
             names, given = zip(*self._kept, strict=True)
@@ -82,7 +83,8 @@ class DescriptorStore:
 
     def close(self) -> None:
         """Stop listening and let go of everything."""
-        self._socket.shutdown(socket.SHUT_RDWR)
+        self._over = True
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
         self._thread.join()
         self._socket.close()
         self.clear()
@@ -90,23 +92,20 @@ class DescriptorStore:
     def _run(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        going = True
-        while going:
+        while not self._over:
             poll.poll()
             with self._lock:
-                going = self._hear()
+                self._hear()
 
-    def _hear(self) -> bool:
-        """Take everything that was said; False at the end."""
+    def _hear(self) -> None:
+        """Take everything that was said."""
         while True:
             try:
                 data, ancillary, flags, _ = self._socket.recvmsg(
                     65536, socket.CMSG_SPACE(4 * MOST), socket.MSG_DONTWAIT
                 )
             except BlockingIOError:
-                return True
-            if not data:
-                return False
+                return
             if flags & socket.MSG_CTRUNC:
                 raise RuntimeError("descriptors were lost on their way into the store: too many are open here")
             given = array.array("i")

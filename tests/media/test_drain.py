@@ -117,7 +117,7 @@ def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
         Relic(str(path), Workbench())
     path.write_bytes(bytes(SIZE))
     assert journal_of(str(path)) is None and Relic(str(path), Workbench()).journal is None
-    path.write_bytes(drain.JOURNAL.pack(drain.MAGIC, LANES + 1, 1, CALL.encode(), 0, 0, 0, 0).ljust(SIZE, b"\0"))
+    path.write_bytes(drain.JOURNAL.pack(drain.MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
     assert journal_of(str(path)) is None
     with pytest.raises(OSError):
         Region(str(path))  # a name is never used twice

@@ -52,6 +52,14 @@ def test_a_rollover_counter_is_searched_once_a_second_at_most() -> None:
     assert ring.rollover == 2
 
 
+def test_the_first_packet_may_overtake_the_one_before_the_wrap() -> None:
+    """What looks for the counter of a source must not take for heard what was only overtaken."""
+    ring, early = Keyring(SUITE, OLD), sender(OLD)
+    overtaken, first = early.protect(packet(65_535)), early.protect(packet(65_536))
+    assert ring.open(first, 1, ()) == packet(65_536) and ring.rollover == 1
+    assert ring.open(overtaken, 2, (7,)) == packet(65_535)
+
+
 def test_keys_are_bounded() -> None:
     ring = Keyring(SUITE, OLD)
     for n in range(50):

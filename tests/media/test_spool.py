@@ -1,9 +1,11 @@
 """The newest whole slot counts, whatever a kill left of the one being written."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from media import spool
+from media.errors import Damaged
 
 
 class File:
@@ -88,9 +90,28 @@ def test_a_base_that_a_kill_cut_anywhere_leaves_slot_and_base_before() -> None:
 
 
 def test_a_slot_whose_base_is_not_there_does_not_count() -> None:
+    for number in (2, 3):  # at the place of 3 lies 1
+        file = written(7)
+        file.slot(8, number)
+        assert spool.newest(file.read) == expected(7, 1)
+
+
+def test_any_byte_of_a_base_that_is_wrong_is_noticed() -> None:
     file = written(7)
+    file.base(2)
     file.slot(8, 2)
-    assert spool.newest(file.read) == expected(7, 1)
+    for at in range(spool.middle(2), spool.middle(2) + len(spool.pack_base(2, head(2), b"state2"))):
+        file.data[at] ^= 1
+        assert spool.newest(file.read) == expected(7, 1)
+        file.data[at] ^= 1
+    assert spool.newest(file.read) == expected(8, 2)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(Damaged):
+        spool.pack_end(1, 0, 1, 1, False, b"", spool.SLOT)
+    with pytest.raises(Damaged):
+        spool.pack_base(1, b"", bytes(spool.SLOT))
 
 
 def test_any_byte_of_an_end_that_is_wrong_is_noticed() -> None:

@@ -74,7 +74,7 @@ def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
     assert track.cold is state._USUAL
 
 
-@given(st.lists(st.integers(2, 64), max_size=30), st.integers(1, 40))
+@given(st.lists(st.integers(2, 40), max_size=30), st.integers(1, 40))
 def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[int], before: int) -> None:
     """A base of some time ago and what has moved since are the same as a base of now."""
     track = fresh()

@@ -3,6 +3,7 @@
 import struct
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
@@ -12,7 +13,7 @@ from media.batch import Lane, Workbench
 from media.figures import totals
 from media.pauses import Pauses
 from media.spec import Dtls, StreamSpec
-from media.track import Track
+from media.track import STRAGGLE, Track
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
@@ -152,6 +153,41 @@ def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() 
     track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5), 5, out)
     track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9), port=5002), 5, out)
     assert (track.packets, track.foreign, track.latched) == (10, 5, (bytes((198, 51, 100, 9)), 5002))
+
+
+@pytest.mark.parametrize("srtp", [False, True])
+def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it_back(srtp: bool) -> None:
+    """To connect to where they come from would shut out everything of the new source, to the end of the call."""
+    track, out = track_of(srtp, pure=False), []
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    packets = [sender.protect(packet) for packet in stream_of(15, 10)] if srtp else stream_of(15, 10)
+    track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
+    track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, out)
+    track.receive(lane_of(packets[5:8], [FIRST_ARRIVAL + 1] * 3), 3, out)
+    assert (track.packets, track.latched, track.latch_wish) == (8, None, None)
+    track.receive(lane_of(packets[8:], [FIRST_ARRIVAL + 2] * 7, port=5000), 7, out)
+    assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
+
+
+def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -> None:
+    track, out = track_of(srtp=False, pure=False), []
+    packets = stream_of(15, 10)
+    track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
+    track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, out)
+    arrivals = [FIRST_ARRIVAL + i * STRAGGLE // 5 for i in range(10)]
+    track.receive(lane_of(packets[5:], arrivals), 10, out)
+    assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 4000))
+
+
+def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
+    """A hold by 0.0.0.0 and its end, sooner than anything could have been on its way."""
+    track, out = track_of(srtp=False, pure=False), []
+    packets, spec = stream_of(10, 10), track.spec
+    track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
+    for offered in (replace(spec, source=None, held=True), spec):
+        track.change(offered, FIRST_ARRIVAL, out)
+    track.receive(lane_of(packets[5:], [FIRST_ARRIVAL + 1] * 5), 5, out)
+    assert (track.packets, track.latched) == (10, (bytes((192, 0, 2, 1)), 4000))
 
 
 def test_a_stream_joined_after_many_wraps_is_found() -> None:

@@ -14,6 +14,9 @@ from tests.page import town
 from tests.page.sights import furnish, sights
 
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""All that axe finds by colours; nothing else of a page changes with its theme."""
+OTHER = {"light": "dark", "dark": "light"}
 PHONE = 360  # pixels
 SHAPE = """() => {
   const page = document.documentElement;
@@ -27,29 +30,33 @@ def ids(shared):
     return furnish(shared)
 
 
+# each walk looks at every view in both themes: all four of theme and language are seen
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 1280), ("dark", "de", PHONE)])
 def test_everybody_can_use_every_view(visitor, service, ids, theme, language, width):
     service.desk.figures = town.figures(20)  # axe looks at every cell
     page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
     for path in sights(ids):
-        faults += found_at(page, axe, path)
+        faults += found_at(page, axe, path, theme)
     assert faults == []
 
 
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "de", 1280), ("dark", "en", PHONE)])
 def test_who_is_not_signed_in_or_is_refused_can_use_the_page_too(visitor, theme, language, width):
     look, axe = {"theme": theme, "language": language, "width": width}, Axe()
-    faults = found_at(visitor(**look), axe, "/sign-in")
-    refused = visitor(Role.AUDITOR, **look)
-    assert faults + found_at(refused, axe, "/calls") + found_at(visitor(**look), axe, "/invitation?key=x") == []
+    faults = found_at(visitor(**look), axe, "/sign-in", theme)
+    refused, stranger = visitor(Role.AUDITOR, **look), visitor(**look)
+    assert faults + found_at(refused, axe, "/calls", theme) + found_at(stranger, axe, "/invitation?key=x", theme) == []
 
 
-def found_at(page, axe, path):
+def found_at(page, axe, path, theme):
     """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
     answer, faults = page.goto(path), []
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-    for each in axe.run(page, options=LEVELS).response["violations"]:
-        faults.append((path, each["id"], each["nodes"][0]["html"][:160]))
+    for seen, options in ((theme, LEVELS), (OTHER[theme], COLOURS)):
+        page.emulate_media(color_scheme=seen)
+        for each in axe.run(page, options=options).response["violations"]:
+            faults.append((path, seen, each["id"], each["nodes"][0]["html"][:160]))
+    page.emulate_media(color_scheme=theme)
     overhang, levels = page.evaluate(SHAPE)
     if overhang > 0 or answer.status >= 500:
         faults.append((path, f"status {answer.status}", f"{overhang} pixels too wide"))

@@ -39,13 +39,14 @@ def request(method: str = "INVITE", cseq: int = 1) -> Request:
 
 
 def sdp(*directions: str, version: int = 1, media: str = "audio", suite: str = "AES_CM_128_HMAC_SHA1_80") -> bytes:
-    """An offer with one SRTP line a direction; direction "gone" is port 0."""
+    """An offer with one SRTP line a direction; "gone" is port 0, "image" a medium in its place that we refuse."""
     lines = ["v=0", f"o=- 7 {version} IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
     for index, direction in enumerate(directions):
         port = 0 if direction == "gone" else 30000 + 2 * index
         key = base64.b64encode(KEYS[index]).decode()
-        lines += [f"m={media} {port} RTP/SAVP 8", f"a=label:{index + 1}", f"a=crypto:1 {suite} inline:{key}"]
-        lines += [] if direction == "gone" else [f"a={direction}"]
+        kind = "image" if direction == "image" else media
+        lines += [f"m={kind} {port} RTP/SAVP 8", f"a=label:{index + 1}", f"a=crypto:1 {suite} inline:{key}"]
+        lines += [] if direction in ("gone", "image") else [f"a={direction}"]
     return ("\r\n".join(lines) + "\r\n").encode()
 
 

@@ -89,13 +89,19 @@ def called(place: Place, number: str) -> None:
 
 
 def test_a_broken_filter_is_stopped(place: Place, capsys: Any) -> None:
-    imported(place, "m@x,Mira,\nt@x,Tove,\n")
+    imported(place, "m@x,Mira,\nt@x,Tove,\nu@x,Una,\n")
     assert imported(place, "t@x,Tove,\n") == 1
-    assert "1 of 2 users" in capsys.readouterr().err
+    assert "2 of 3 users" in capsys.readouterr().err
     assert kept(place)["m@x"] == "active"
     assert imported(place, "t@x,Tove,\n", "--partial") == 0
     assert kept(place)["m@x"] == "active"
     assert imported(place, "t@x,Tove,\n", "--yes") == 0
+    assert kept(place) == {"m@x": "inactive", "t@x": "active", "u@x": "inactive"}
+
+
+def test_a_single_one_may_leave(place: Place) -> None:
+    imported(place, "m@x,Mira,\nt@x,Tove,\n")
+    assert imported(place, "t@x,Tove,\n") == 0
     assert kept(place) == {"m@x": "inactive", "t@x": "active"}
 
 

@@ -41,6 +41,19 @@ def test_headings_and_signs_of_other_programs(encoding: str, end: str) -> None:
     assert found == [Person("Mira", "Ößling", upn="m@x", numbers=("+491", "+492"))]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        "upn\tfirst_name\nm@x\tMüra\n".encode("utf-16"),
+        b"sep=;\r\nupn;first_name\r\nm@x;M\xc3\xbcra\r\n",
+        "upn\tfirst_name\rm@x\tMüra\r".encode(),
+        "upn,first_name\nm@x,Müra\nm@x,Müra\n".encode(),
+    ],
+)
+def test_files_as_programs_for_tables_save_them(data: bytes) -> None:
+    assert read(data) == [Person("Müra", upn="m@x")]
+
+
 def test_short_lines_and_repeated_numbers() -> None:
     assert read(b"upn,first_name,phone,mobile\nm@x\nt@x,Tove,1,1\n") == [
         Person(upn="m@x"),
@@ -56,6 +69,9 @@ def test_short_lines_and_repeated_numbers() -> None:
         (b"upn,upn\na,b\n", "twice"),
         (b"upn,first_name\nm@x,Mira,more\n", "Line 2 has more fields"),
         (b"upn,first_name\n,Mira\n", "Line 2 names nobody"),
+        (b"sep=,\nupn,first_name\n,Mira\n", "Line 3 names nobody"),
+        (b"upn,first_name\nm@x,Mira\nt@x,Tove\nM@X,Mira\n", "Lines 2 and 4 say different things of one person"),
+        (b"\xff\xfe\x00", "UTF-8"),
         (b'upn,first_name\nm@x,"Mira\n', "not CSV"),
         (b"upn\n\xff\n", "UTF-8"),
         (b"upn\n" + b"x" * 2001 + b"\n", "more than 2000 characters"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
-from recorder.matching import MAX_STREAMS, keyed, match, stream_of, within_limit
+from recorder.matching import MAX_STREAMS, hold, keyed, match, within_limit
 from recorder.stream import Stream
 from sip.errors import NotAcceptable
 from sip.negotiate import LinePlan, Policy, plan
+from sip.owners import Owner
 from sip.sdp import SessionDescription
 from tests.recorder.offers import NOON, random, sdp
 
@@ -39,8 +41,32 @@ def test_a_line_missing_in_a_shorter_offer_is_taken_for_removed_o3() -> None:
     streams: list[Stream] = []
     match(streams, lines("sendonly", "sendonly"), random, NOON)
     _, fewer = match(streams, lines("sendonly"), random, NOON)
-    assert fewer and [s.removed for s in streams] == [False, True]
-    assert stream_of(streams, 1) is None
+    assert fewer and [s.away for s in streams] == [False, True]
+    assert streams[1].pauses == ((NOON, None),)
+
+
+def test_port_0_is_a_hold_after_which_the_same_medium_goes_on_in_its_stream_r15() -> None:
+    streams: list[Stream] = []
+    match(streams, before := lines("sendonly", "sendonly"), random, NOON)
+    for _ in range(2):  # a refresh in the hold changes nothing
+        fresh, _ = match(streams, before := lines("sendonly", "gone", before=before), random, NOON)
+        hold(streams, lambda label: False, NOON + timedelta(seconds=1))
+        assert not fresh and streams[1].pauses == ((NOON, None),)
+    assert streams[1].plan().held and streams[1].document(Owner())["removed"]
+    fresh, _ = match(streams, lines("sendonly", "sendonly", before=before), random, NOON)
+    hold(streams, lambda label: False, NOON + timedelta(seconds=2))
+    assert not fresh and streams[1].pauses == ((NOON, NOON + timedelta(seconds=2)),)
+    assert not streams[1].plan().held and not streams[1].document(Owner())["removed"]
+
+
+def test_another_label_in_the_place_of_a_line_that_went_is_another_stream_r15() -> None:
+    streams: list[Stream] = []
+    match(streams, before := lines("sendonly"), random, NOON)
+    match(streams, lines("gone", before=before), random, NOON)
+    again = replace(lines("sendonly")[0], label="another")
+    fresh, _ = match(streams, (again,), random, NOON + timedelta(seconds=1))
+    assert [s.removed for s in streams] == [True, False] and fresh == streams[1:]
+    assert streams[0].pauses == ((NOON, NOON + timedelta(seconds=1)),)
 
 
 def test_more_streams_than_a_record_can_number_are_refused() -> None:

@@ -220,13 +220,28 @@ class TestReoffers:
         assert [s.number for s in opening.streams] == [2]
         assert c.ChangeMedia in kinds(one.handle(e.Opened({2: 20004}), now(1)))
 
-    def test_a_removed_line_gives_its_sockets_back_and_stays_in_the_document(self) -> None:
+    def test_a_line_that_another_medium_replaces_gives_its_sockets_back_and_stays_in_the_document(self) -> None:
         one = begun()
-        done = one.handle(offered(2, sdp("sendonly", "gone", version=2), cseq=2), now(1))
+        done = one.handle(offered(2, sdp("sendonly", "image", version=2), cseq=2), now(1))
         change = only(done, c.ChangeMedia)
         assert isinstance(change, c.ChangeMedia)
         assert change.removed == (1,)
         assert [s["removed"] for s in one.call_document(now(2))["streams"]] == [False, True]
+
+    def test_a_line_with_port_0_is_held_and_answered_by_port_0(self) -> None:
+        """Its sockets stay, and the port that it had is its own again when it comes back."""
+        one = begun()
+        done = one.handle(offered(2, sdp("sendonly", "gone", version=2), cseq=2), now(1))
+        change = only(done, c.ChangeMedia)
+        assert isinstance(change, c.ChangeMedia)
+        assert (change.removed, [s.held for s in change.streams]) == ((), [False, True])
+        assert b"m=audio 0 RTP/SAVP" in one.agreement.answer_sdp
+        assert [s["removed"] for s in one.call_document(now(2))["streams"]] == [False, True]
+        back = one.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(2))
+        assert c.OpenSockets not in kinds(back)
+        assert f"m=audio {one.streams[1].port} RTP/SAVP".encode() in one.agreement.answer_sdp
+        held = one.call_document(now(3))["streams"][1]
+        assert (held["removed"], len(held["pauses"]), held["pauses"][0][1] is None) == (False, 1, False)
 
     def test_an_offer_we_cannot_take_leaves_everything_as_it_was(self) -> None:
         """Duty 8.12."""

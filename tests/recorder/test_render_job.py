@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from media.codecs import Format
 from media.encode import Container
-from recorder.render_job import BadJob, Job, JobPart, JobStream, from_json, to_json
+from recorder.render_job import (
+    MAX_SPAN,
+    BadJob,
+    Job,
+    JobPart,
+    JobStream,
+    from_json,
+    span_from_json,
+    span_to_json,
+    to_json,
+)
 
 JOB = Job(
     parts=[
@@ -43,3 +53,15 @@ def test_a_bad_job_repeats_nothing() -> None:
     with pytest.raises(BadJob, match=r"^the render job cannot be read$") as error:
         from_json(data)
     assert error.value.__cause__ is None
+
+
+def test_a_part_arrives_as_it_was_named() -> None:
+    line = span_to_json(10**18, 10**19 - 1)
+    assert len(line) <= MAX_SPAN and line.endswith(b"\n")
+    assert span_from_json(line) == (10**18, 10**19 - 1)
+
+
+@pytest.mark.parametrize("line", [b"", b"[1]\n", b"[1, 2, 3]\n", b'["a", 2]\n', b"7\n", b"\xff"])
+def test_anything_else_names_no_part(line: bytes) -> None:
+    with pytest.raises(BadJob):
+        span_from_json(line)

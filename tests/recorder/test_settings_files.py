@@ -98,6 +98,34 @@ def test_authorities_must_be_certificates(config: Path) -> None:
     assert fault_of(config)[0] == "customer[0].client_ca"
 
 
+@pytest.mark.parametrize("users", [None, "", "anna:rec.example\n", "a:one:" + "0" * 32 + "\nb:two:" + "0" * 32])
+def test_users_who_authenticate_must_be_readable(config: Path, users: str | None) -> None:
+    file = config.parent / "acme.digest"
+    config.write_text(config.read_text() + f'digest = "{file}"\n')
+    if users is not None:
+        file.write_text(users)
+    assert fault_of(config)[0] == "customer[0].digest"
+    file.write_text("anna:rec.example:" + "0" * 32 + "\n")
+    assert load(config).customers[0].digest == file
+
+
+@pytest.mark.parametrize("key", ["client_secret", "ca"])
+def test_the_files_of_a_provider_must_be_there(config: Path, key: str) -> None:
+    missing = config.parent / "missing"
+    value = f"file:{missing}" if key == "client_secret" else str(missing)
+    provider = '[[sign_in]]\ncustomer = "acme"\nissuer = "https://id.example"\nclient_id = "rec"\ntitle = "Desk"\n'
+    config.write_text(config.read_text() + provider + f'{key} = "{value}"\nroles = {{ "desk" = ["listener"] }}\n')
+    assert fault_of(config)[0] == f"sign_in[0].{key}"
+
+
+@pytest.mark.parametrize("place", ["root.key", "root.key/data"])
+def test_a_file_where_a_folder_should_be_is_noticed(config: Path, place: str) -> None:
+    config.write_text(config.read_text().replace("/data", f"/{place}"))
+    key, line, said = fault_of(config)
+    assert (key, line) == ("node.data_dir", 2)
+    assert "root.key is none" in said
+
+
 def test_a_credential_needs_systemd(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text(config.read_text().replace(f"file:{config.parent}/root.key", "credential:root"))
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)

@@ -40,6 +40,8 @@ def test_a_sound_configuration_has_no_fault() -> None:
         (SIP + '[[customer]]\nname = "acme"\n', ["customer[0].sources"]),
         (SIP + CUSTOMER + 'certificates = ["a.example"]\n', ["customer[0].certificates"]),
         (SIP + CUSTOMER + 'client_ca = "/ca.crt"\n', ["customer[0].client_ca"]),
+        (SIP + CUSTOMER + 'country = "UK"\n', ["customer[0].country"]),
+        (SIP + CUSTOMER + 'country = "GB"\n', []),
         (SIP + CUSTOMER + CUSTOMER, ["customer[1].name", "customer[1].sources"]),
         (SIP + CUSTOMER + CUSTOMER.replace("acme", "globex"), ["customer[1].sources"]),
     ],

@@ -30,6 +30,7 @@ READERS: list[Callable[[object], Any]] = [
     read.whole(1, 5, "things"),
     read.one_of(read.Srtp),
     read.each(read.ip),
+    read.destination,
 ]
 
 
@@ -37,6 +38,13 @@ def test_addresses_come_out_in_one_spelling() -> None:
     assert read.ip("2001:DB8:0::1") == "2001:db8::1"
     assert str(read.listener("tls:[2001:DB8::1]:5061")) == "tls:[2001:db8::1]:5061"
     assert read.host_name("SBC1.Acme.Example.") == "sbc1.acme.example"
+
+
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])  # noqa: S104 - refused here
+def test_an_address_in_answers_is_one_that_somebody_can_send_to(nowhere: str) -> None:
+    assert read.destination("192.0.2.10") == "192.0.2.10"
+    with pytest.raises(read.Wrong):
+        read.destination(nowhere)
 
 
 @pytest.mark.parametrize(

@@ -247,7 +247,7 @@ def test_an_answer_of_more_lines_than_were_offered_does_not_end_the_call(tmp_pat
                 answer = sdp("sendonly", "sendonly", version=3) if not body else b""
                 one.hear(sip_request("ACK", "c1", number, answer, to=one.tag()))
             assert call.recording.alive
-            assert [stream.removed for stream in call.recording.streams] == [False, True]
+            assert [stream.away for stream in call.recording.streams] == [False, True]
             assert one.faults == []
 
     asyncio.run(story())

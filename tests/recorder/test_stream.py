@@ -53,11 +53,25 @@ def test_overlapping_holds_and_pauses_are_one_interval() -> None:
     assert one.pauses == ((at(1), at(4)), (at(5), at(6)))
 
 
+def test_a_source_has_moved_where_a_re_offer_names_another_and_a_key_tells_its_packets() -> None:
+    one, elsewhere = stream(), replace(line(), source=("192.0.2.1", 30002))
+    seen = []
+    for offered in (line(), elsewhere, elsewhere, replace(line(), suite=None), replace(elsewhere, suite=None)):
+        one.renew(offered, random)
+        seen.append(one.plan().moved)
+    assert seen == [False, True, False, False, False]
+    one.renew(elsewhere, random)
+    one.renew(line(), random)
+    one.leave(at(1))
+    assert not one.plan().moved
+
+
 def test_a_copy_does_not_change_with_the_original() -> None:
     one = stream()
     one.port = 20000
     before = one.copy()
     one.hold(True, at(1))
+    one.leave(at(1))
     one.remove(at(2))
     one.formats = ()
     assert before.to_state() == {**stream().to_state(), "port": 20000}
@@ -66,7 +80,7 @@ def test_a_copy_does_not_change_with_the_original() -> None:
 
 def test_a_checkpoint_brings_it_back() -> None:
     one = stream()
-    one.hold(True, at(1))
+    one.leave(at(1))
     one.figures = {"packets": 7}
     again = Stream.from_state(json.loads(json.dumps(one.to_state())))
     assert again.to_state() == one.to_state()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recorder import wire
+from recorder.live import LiveCall
 from storage.errors import NoSpace
 from tests.recorder.dtls_peer import Peer, offer
-from tests.recorder.stage import Stage, stage
+from tests.recorder.offers import KEYS, sdp
+from tests.recorder.stage import Stage, sip_request, stage
+from tests.recorder.studio import Sender
 
 
 def counts(packets: int, stream: int = 0) -> wire.Counts:
@@ -51,6 +57,74 @@ def test_a_killed_worker_is_replaced_and_the_call_goes_on_in_a_new_part(tmp_path
             assert one.statuses("BYE") == [200]
             assert call.customer.vault.left_open() == []
             assert "worker-died" in [i["kind"] for i in one.node.incidents.of("acme")]
+
+    asyncio.run(story())
+
+
+def reoffer_without(one: Stage, call: LiveCall) -> None:
+    """Take the second stream out: its line is something else from now on."""
+    again = sip_request("INVITE", "c1", 2, sdp("sendonly", "image", version=2), to=one.tag())
+    one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
+    assert call.recording.streams[1].removed
+
+
+@asynccontextmanager
+async def speaking(key: bytes) -> AsyncIterator[Sender]:
+    sender = Sender(key, 0x77)
+    try:
+        yield sender
+    finally:
+        sender.socket.close()
+
+
+async def heard(one: Stage, call: LiveCall, sender: Sender, count: int) -> None:
+    """Send packets to the second stream and wait until its worker has them."""
+    sender.send(call.pairs[1].port, count)
+    while True:
+        figures = await one.node.workers.snapshot(call.id)
+        if figures.streams and figures.streams[1]["packets"] == sender.sent:
+            return
+
+
+async def over(one: Stage, call: LiveCall) -> dict[str, Any]:
+    """Hang up and return what is said of the second stream at last."""
+    one.bye()
+    await one.until(lambda: not len(one.live))
+    assert one.statuses("BYE") == [200]
+    return dict(call.recording.call_document(one.node.now())["streams"][1])
+
+
+def test_a_stream_that_was_taken_out_keeps_its_figures_when_a_worker_dies(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one, speaking(KEYS[1]) as sender:
+            call = one.invite()
+            await heard(one, call, sender, 30)
+            reoffer_without(one, call)
+            await one.until(lambda: list(call.pairs) == [0])
+            os.kill(pid(one), signal.SIGKILL)
+            await one.until(lambda: call.media_part == 2)
+            shown = await over(one, call)
+            assert (shown["packets"], shown["lost"], shown["gaps"]) == (30, 0, [])
+
+    asyncio.run(story())
+
+
+def test_a_worker_that_dies_before_it_came_to_a_stream_taken_out_loses_nothing_of_it(tmp_path: Path) -> None:
+    """The sockets stay open until a worker has taken what came before the re-offer."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one, speaking(KEYS[1]) as sender:
+            call = one.invite()
+            await heard(one, call, sender, 30)
+            stuck = pid(one)
+            os.kill(stuck, signal.SIGSTOP)
+            sender.send(call.pairs[1].port, 20)
+            reoffer_without(one, call)
+            os.kill(stuck, signal.SIGKILL)
+            await one.until(lambda: call.media_part == 2)
+            await one.until(lambda: list(call.pairs) == [0])
+            shown = await over(one, call)
+            assert (shown["packets"], shown["lost"], shown["gaps"]) == (50, 0, [])
 
     asyncio.run(story())
 

@@ -9,38 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.crypto import SUITES, CryptoOffer
+from sip.crypto import SUITES
 from sip.errors import LocalError, MalformedBody, NotAcceptable
-from sip.lines import SUPPORTED
 from sip.negotiate import LinePlan, Policy, answer, plan
 from sip.sdp import SessionDescription
-
-SDES = "AES_CM_128_HMAC_SHA1_80"
-PREFERRED = Policy("preferred", secure=True)
-HEAD = "v=0\no=src 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
-
-
-def offered(*lines: str, head: str = HEAD) -> SessionDescription:
-    return SessionDescription.parse((head + "\n".join(lines) + "\n").encode())
-
-
-def key_line(suite: str = SDES, tag: int = 1, tail: str = "") -> str:
-    return f"a=crypto:{tag} {suite} inline:{base64.b64encode(bytes([tag]) * SUITES.get(suite, 30)).decode()}{tail}"
-
-
-def answered(offer: SessionDescription, plans: tuple[LinePlan, ...], address: str = "198.51.100.7") -> list[str]:
-    ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
-    keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
-    data = answer(offer, plans, address=address, ports=ports, keys=keys, session_id=77, version=3)
-    assert data.endswith(b"\r\n") and b"\n" not in data.replace(b"\r\n", b"")
-    return data.decode().split("\r\n")[:-1]
-
-
-def refusal(offer: SessionDescription, policy: Policy, previous: tuple[LinePlan, ...] = ()) -> NotAcceptable:
-    with pytest.raises(NotAcceptable) as caught:
-        plan(offer, policy, previous)
-    assert caught.value.status == 488
-    return caught.value
+from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal
 
 
 def test_requests_for_pictures_are_answered_where_they_were_offered_r26() -> None:
@@ -207,94 +180,6 @@ def test_only_chosen_kinds_and_a_limited_number_are_recorded() -> None:
     assert [line.reason for line in plan(offer, policy)] == ["kind", None, "too-many-lines"]
 
 
-def test_the_strongest_usable_suite_is_answered_with_its_tag() -> None:
-    """Duty C4."""
-    names = list(SUITES)
-    lines = [key_line(suite, tag) for tag, suite in enumerate(reversed(names), 1)]
-    offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
-    chosen = []
-    supported = SUPPORTED
-    while supported:
-        (line,) = plan(offer, Policy(supported=supported))
-        assert (
-            line.suite is not None
-            and line.crypto is not None
-            and line.crypto.tag == len(names) - names.index(line.suite)
-        )
-        chosen.append(line.suite)
-        supported -= {line.suite}
-    assert chosen == [
-        "AEAD_AES_256_GCM",
-        "AEAD_AES_128_GCM",
-        "AES_256_CM_HMAC_SHA1_80",
-        SDES,
-        "AES_256_CM_HMAC_SHA1_32",
-        "AES_CM_128_HMAC_SHA1_32",
-    ]
-    assert refusal(offer, Policy(supported=supported)).warning == 399
-
-
-def test_a_line_with_a_window_hint_is_the_last_choice() -> None:
-    offer = offered("m=audio 4 RTP/SAVP 0", key_line("AEAD_AES_256_GCM", 1, " WSH=64"), key_line(tag=2))
-    assert plan(offer, Policy())[0].suite == SDES
-    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line(tail=" WSH=64")), Policy())[0].suite == SDES
-
-
-def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
-    """Duty C5."""
-    key = base64.b64encode(bytes(30)).decode()
-    offer = offered(
-        "m=audio 4 RTP/SAVP 0",
-        f"a=crypto:1 {SDES} inline:{key}|1:4;inline:{key}|2:4",
-        key_line("AES_CM_128_HMAC_SHA1_32", 2),
-    )
-    assert plan(offer, Policy())[0].suite == "AES_CM_128_HMAC_SHA1_32"
-    (line,) = plan(offer, Policy(several_keys=True))
-    assert line.crypto is not None and len(line.crypto.others) == 1
-
-
-@pytest.mark.parametrize("srtp", ["required", "preferred", "off"])
-def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
-    """Duties C8, R32."""
-    for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
-        error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
-        assert error.code.startswith("crypto") and error.warning == 399
-
-
-@pytest.mark.parametrize(
-    ("srtp", "lines", "suite", "reason"),
-    [
-        ("required", [], None, "srtp-required"),
-        ("required", [key_line()], SDES, None),
-        ("required", [key_line("NULL_HMAC_SHA1_80")], None, "crypto"),
-        ("preferred", [], None, None),
-        ("preferred", [key_line()], SDES, None),
-        ("preferred", [key_line("NULL_HMAC_SHA1_80")], None, None),
-        ("off", [key_line()], None, None),
-    ],
-)
-def test_optional_srtp_follows_the_policy(srtp: str, lines: list[str], suite: str | None, reason: str | None) -> None:
-    """Duties C8, R32."""
-    offer = offered("m=audio 4 RTP/AVP 0", *lines, "m=audio 6 RTP/SAVP 0", key_line())
-    line = plan(offer, Policy(srtp))[0]  # type: ignore[arg-type]  # from the list above
-    assert (line.suite, line.reason) == (suite, reason)
-    assert ("a=crypto" in "".join(answered(offer, (line, plan(offer, PREFERRED)[1]))[:9])) == (suite is not None)
-
-
-def test_keys_that_came_unprotected_may_be_refused() -> None:
-    """Duties C9, R33."""
-    policy = Policy("preferred", secure=False, sdes_without_tls=False)
-    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line()), policy).code == "sdes-without-tls"
-    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy(secure=False))[0].suite == SDES
-
-
-@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP"])
-def test_dtls_alone_is_not_acceptable_but_read(profile: str) -> None:
-    offer = offered(f"m=audio 4 {profile} 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", "m=audio 6 RTP/AVP 0")
-    (line, _) = plan(offer, PREFERRED)
-    assert (line.accepted, line.reason, line.setup, line.fingerprints) == (False, "dtls", "actpass", ("sha-256 AA:BB",))
-
-
 @pytest.mark.parametrize(
     ("line", "warning"),
     [
@@ -395,11 +280,6 @@ def test_a_plan_survives_a_checkpoint() -> None:
         assert LinePlan.from_state(json.loads(json.dumps(line.to_state()))) == line
 
 
-def test_keys_stay_out_of_the_repr() -> None:
-    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy())
-    assert "\\x01" not in repr(line) and isinstance(line.crypto, CryptoOffer)
-
-
 SNIPPETS = st.sampled_from(
     [
         "m=audio 4 RTP/AVP 0 8",
@@ -436,86 +316,10 @@ def test_any_offer_gets_an_answer_of_its_own_shape_or_the_documented_error(lines
     assert [m.port for m in ours] == [ports.get(line.index, 0) for line in plans]
 
 
-OURS = "sha-256 11:22"
-DTLS = Policy("required", dtls=True)
-
-
-def dtls_answer(*attributes: str, profile: str = "UDP/TLS/RTP/SAVPF") -> list[str]:
-    offer = offered(f"m=audio 4 {profile} 0", *attributes)
-    plans = plan(offer, DTLS)
-    data = answer(offer, plans, address="h", ports={0: 20_000}, keys={}, session_id=1, version=1, fingerprint=OURS)
-    return data.decode().split("\r\n")
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours"),
-    [("actpass", "active"), ("active", "passive"), ("passive", "active"), ("holdconn", "holdconn"), (None, "active")],
-)
-@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP", "RTP/SAVPF"])
-def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
-    theirs: str | None, ours: str, profile: str
-) -> None:
-    """Duty R23."""
-    setup = [f"a=setup:{theirs}"] if theirs else []
-    lines = dtls_answer(*setup, "a=fingerprint:SHA-256 AA:BB", profile=profile)
-    assert [f"m=audio 20000 {profile} 0", f"a=setup:{ours}", f"a=fingerprint:{OURS}"] == [
-        x for x in lines if x.startswith(("m=", "a=setup", "a=fingerprint"))
-    ]
-
-
-@pytest.mark.parametrize("prints", [(), ("a=fingerprint:md5 AA:BB",), ("a=fingerprint:",)])
-def test_a_dtls_offer_without_a_usable_fingerprint_is_not_acceptable_d2(prints: tuple[str, ...]) -> None:
-    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", *prints)
-    assert refusal(offer, DTLS).code == "dtls-fingerprint"
-
-
-def test_a_strange_role_is_not_acceptable() -> None:
-    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:whatever", "a=fingerprint:sha-256 AA:BB")
-    assert refusal(offer, DTLS).code == "dtls"
-
-
-def test_our_tls_id_changes_exactly_with_theirs_d6() -> None:
-    def ours(theirs: str) -> str:
-        lines = dtls_answer("a=setup:actpass", "a=fingerprint:sha-256 AA:BB", f"a=tls-id:{theirs}")
-        return next(line for line in lines if line.startswith("a=tls-id:"))
-
-    one = ours("abcdefghijklmnopqrst")
-    assert len(one) >= len("a=tls-id:") + 20
-    assert (one == ours("abcdefghijklmnopqrst"), one == ours("bbcdefghijklmnopqrst")) == (True, False)
-    assert not any("tls-id" in line for line in dtls_answer("a=fingerprint:sha-256 AA:BB"))
-
-
-def test_a_role_once_taken_stays_in_a_reoffer_d6() -> None:
-    first = plan(offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:active", "a=fingerprint:sha-256 AA:BB"), DTLS)
-    again = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB")
-    (line,) = plan(again, DTLS, first)
-    assert line.answer_setup == "passive"
-
-
-def test_sdes_beside_a_fingerprint_is_answered_by_sdes() -> None:
-    offer = offered("m=audio 4 RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", key_line())
-    (line,) = plan(offer, DTLS)
-    assert (line.suite, line.answer_setup) == (SDES, None)
-
-
-def test_a_dtls_line_without_a_certificate_of_ours_is_our_fault() -> None:
-    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 AA:BB")
-    with pytest.raises(LocalError):
-        answer(offer, plan(offer, DTLS), address="h", ports={0: 4}, keys={}, session_id=1, version=1)
-
-
 def test_packet_times_are_repeated_and_nonsense_is_not() -> None:
     offer = offered("m=audio 4 RTP/AVP 0", "a=ptime:30", "a=maxptime:1e9")
     lines = answered(offer, plan(offer, PREFERRED))
     assert [line for line in lines if "ptime" in line] == ["a=ptime:30"]
-
-
-@pytest.mark.parametrize(
-    ("tail", "code"),
-    [(" WSH=4096", "crypto-parameter"), (" KDR=1", "crypto-parameter"), (" FEC_ORDER=SRTP_FEC", "crypto-parameter")],
-)
-def test_the_refusal_says_what_ails_the_keys_c6(tail: str, code: str) -> None:
-    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line(tail=tail)), Policy()).code == code
 
 
 def test_a_number_of_ports_is_answered_with_one_o8() -> None:

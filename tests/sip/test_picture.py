@@ -1,3 +1,5 @@
+"""What is known of a call from the documents and requests that describe it."""
+
 from __future__ import annotations
 
 import gc
@@ -10,44 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sip.message import Request
 from sip.metadata import parse
 from sip.owners import Owner
 from sip.parties import Role
-from sip.picture import MAX_CORRELATIONS, MAX_EXTENSION_TEXT, Picture
+from sip.picture import MAX_CORRELATIONS, Picture
 from sip.xmlfront import Damage
 from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import FAMILIES, T0, T1, T2, invite, rfc7865
-
-ANNA, BEN, CLEO = (
-    ("pA==", "sip:anna@example.org", "Anna"),
-    ("pB==", "sip:+4930555@example.org", "Ben"),
-    ("pC==", "sip:+4930777@example.org", "Cleo"),
-)
-
-
-def seen(*arrivals: bytes | Request) -> Picture:
-    """Give the picture after these documents and requests, half a minute apart."""
-    picture = Picture()
-    for arrival, now in zip(arrivals, (T0, T1, T2), strict=False):
-        if isinstance(arrival, bytes):
-            picture.apply(parse(arrival), now)
-        else:
-            picture.apply_request(arrival, now)
-    return picture
-
-
-def heard(picture: Picture, *labels: str | None) -> list[list[str | None]]:
-    """Give the addresses of the owners of these lines."""
-    parties = picture.parties()
-    return [[parties[i].uri for i in owner.parties] for owner in picture.owners(labels)]
-
-
-def roles(picture: Picture) -> list[tuple[str, str | None, str | None]]:
-    return [(party.role.value, party.name, party.number) for party in picture.parties()]
-
-
-# The description of a call
+from tests.sip.seen import ANNA, BEN, CLEO, heard, roles, seen
 
 
 def test_a_call_of_two_people():
@@ -112,140 +84,9 @@ def test_owners_of_each_family(family):
     assert [owner.rule for owner in picture.owners(labels)] == rules
 
 
-# The time line
-
-
-def test_a_hold_that_removes_the_senders_keeps_the_owners():
-    """Duty F3."""
-    picture = seen(rfc7865(), rfc7865(send={"pA==": (), "pB==": ()}))
-    assert heard(picture, "1", "2") == [["sip:anna@example.org"], ["sip:+4930555@example.org"]]
-    assert [owner.rule for owner in picture.owners(["1", "2"])] == [3, 3]
-    assert picture.holding("1")
-    picture.apply(parse(rfc7865()), T2)
-    assert not picture.holding("1")
-    assert picture.owners(["1"])[0].rule == 1
-
-
-def test_a_hold_in_an_update_of_one_association():
-    """Duty R19."""
-    picture = seen(rfc7865(), rfc7865(mode="partial", people=(), streams=(), send={"pB==": ()}, session=""))
-    assert (picture.holding("1"), picture.holding("2")) == (False, True)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-
-
-def test_a_transfer_within_a_session():
-    """Duties F4, X7."""
-    after = rfc7865(
-        people=(ANNA, BEN, CLEO),
-        left={"pB==": "2026-03-01T09:00:29Z"},
-        send={"pA==": ("s1==",), "pB==": ("s2==",), "pC==": ("s2==",)},
-    )
-    picture = seen(rfc7865(), after)
-    anna, ben, cleo = picture.parties()
-    assert (anna.left_at, ben.left_at, cleo.joined_at, cleo.left_at) == (None, T1, T1, None)
-    assert (ben.client_left_at, ben.left_inferred) == (datetime(2026, 3, 1, 9, 0, 29, tzinfo=UTC), False)
-    assert heard(picture, "2") == [["sip:+4930777@example.org"]]
-
-
-def test_a_transfer_by_new_ids_and_a_new_session():
-    """Duty F4."""
-    after = rfc7865(
-        people=(("qA", ANNA[1], "Anna"), ("qC", CLEO[1], "Cleo")),
-        streams=(("t1", "1"), ("t2", "2")),
-        send={"qA": ("t1",), "qC": ("t2",)},
-        session="next==",
-    )
-    picture = seen(rfc7865(), after)
-    anna, ben, cleo = picture.parties()
-    assert (anna.uri, anna.left_at) == ("sip:anna@example.org", None)
-    assert (ben.left_at, ben.left_inferred) == (T1, True)
-    assert cleo.joined_at == T1
-    assert picture.session_id == "next=="
-    assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
-    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
-
-
-def test_somebody_who_comes_back_is_the_same_party():
-    """Duty X11."""
-    gone = rfc7865(left={"pB==": "2026-03-01T09:00:29Z"})
-    picture = seen(rfc7865(), gone, rfc7865())
-    assert [party.left_at for party in picture.parties()] == [None, None]
-
-
-def test_an_id_that_gets_another_address_is_another_person():
-    picture = seen(rfc7865(), rfc7865(people=(ANNA, ("pB==", CLEO[1], "Cleo"))))
-    assert [(party.name, party.left_at) for party in picture.parties()] == [("Anna", None), ("Ben", T1), ("Cleo", None)]
-    assert heard(picture, "2") == [[CLEO[1]]]
-    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
-    assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
-
-
-def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
-    """Duty R19."""
-    update = rfc7865(mode="partial", people=(("pB==", CLEO[1], "Cleo"),), streams=(), send={}, session="")
-    assert [party.left_at for party in seen(rfc7865(), update).parties()] == [None, T1, None]
-
-
-def test_of_several_sessions_the_new_one_is_the_session_of_the_call():
-    """Duties R29, X5."""
-    both = rfc7865(extra='<session session_id="new=="/>')
-    assert seen(rfc7865(), both).session_id == "new=="
-    assert seen(rfc7865(), both, both).session_id == "new=="
-
-
-def test_a_placeholder_goes_when_somebody_real_takes_its_place():
-    picture = seen(documents.AVAYA, documents.AVAYA_ANSWERED)
-    assert [party.number for party in picture.parties()] == ["49305551", "49305552"]
-    assert not any(owner.earlier for owner in picture.owners(["1", "2", "3", "4"]))
-    same_id = documents.AVAYA.replace(b"ASBCE@sbce.example.org", b"49305553@10.1.1.3")
-    assert [party.number for party in seen(documents.AVAYA, same_id).parties()] == ["49305551", "49305553"]
-
-
-def test_a_new_name_of_the_same_address_is_taken():
-    picture = seen(rfc7865(), rfc7865(people=(ANNA, ("pB==", BEN[1], "Ben B."))))
-    assert [party.name for party in picture.parties()] == ["Anna", "Ben B."]
-
-
-def test_the_metadata_of_a_bye_takes_nothing_away_but_tells_who_left_when():
-    picture = seen(rfc7865())
-    picture.apply(parse(documents.CUBE_BYE), T2, final=True)
-    assert [party.left_at for party in picture.parties()] == [T2, T2]
-    assert picture.client_ended_at == datetime(2026, 3, 1, 9, 1, tzinfo=UTC)
-    assert [owner.rule for owner in picture.owners(["1", "2"])] == [1, 1]
-
-
-def test_the_end_of_the_call_keeps_what_was_concluded():
-    picture = seen(documents.GOOGLE)
-    before = picture.owners(["1", "2"])
-    picture.end(T2)
-    assert picture.owners(["1", "2"]) == before
-    assert [party.left_at for party in picture.parties()] == [T2, T2]
-
-
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        b"<recording><datamode>complete</datamode></recording>",
-        rfc7865()[:300],
-        b"",
-        b"<!DOCTYPE x><recording/>",
-        b'<recording><session session_id="sess=="/></recording>',
-    ],
-)
-def test_documents_that_are_empty_or_damaged_take_nothing_away(harmless):
-    """Duty 8.9."""
-    picture = seen(rfc7865(), harmless)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-    assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
-    assert picture.session_id == "sess=="
-
-
 def test_the_worst_damage_so_far_is_told():
     picture = seen(documents.ORACLE_UNESCAPED, documents.ORACLE)
     assert picture.damage is Damage.REPAIRED
-
-
-# Headers
 
 
 def test_headers_give_names_to_participants_but_make_no_second_party():
@@ -312,20 +153,6 @@ def test_names_of_the_call_in_other_systems_are_gathered_once():
     picture = seen(request, documents.AUDIOCODES, documents.AUDIOCODES)
     assert picture.correlations == (("ucid", "0017001A2B3C4D5E"), ("session", "0000-s1"), ("group", "0000-g1"))
     assert picture.groups == ("0000-g1",)
-
-
-# Limits, checkpoints, cost
-
-
-def test_extension_data_is_kept_within_limits():
-    picture = seen(documents.TWILIO)
-    assert (
-        "session[sess==]/{http://provider.example/siprec}ExtensionParameters/Parameter@value",
-        "Karla K",
-    ) in picture.extensions
-    long = "".join(f"<y>{n:0200}</y>" for n in range(100))
-    full = seen(rfc7865(extra=f"<x xmlns='urn:x'>{long}</x>"))
-    assert sum(len(value) for _, value in full.extensions) <= MAX_EXTENSION_TEXT
 
 
 def test_everything_is_bounded_under_a_client_that_never_stops_inventing():

@@ -34,6 +34,11 @@ def test_the_source_is_written_into_the_top_via_only():
     assert lines[1] == "Via: SIP/2.0/UDP second.example;rport"
 
 
+def test_the_zone_of_a_link_local_source_stays_with_us_s32():
+    flow = Flow("udp", ("fe80::1%eth0", 5060), ("fe80::9%eth0", 7000))
+    assert ";received=fe80::9\r\n" in Reply.to_request(parse(Story().request("OPTIONS")), flow, "t").head
+
+
 def test_a_lie_about_the_source_is_overwritten():
     data = Story().request("OPTIONS").replace(b";rport", b";received=9.9.9.9;rport=1")
     head = Reply.to_request(parse(data), UDP, "t").head

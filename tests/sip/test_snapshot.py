@@ -10,10 +10,11 @@ from sip.events import (
     Acknowledged,
     Closed,
     HungUp,
+    Reanswered,
     Reoffered,
 )
 from sip.values import Flow
-from tests.sip.story import ANSWER, Story, methods, statuses
+from tests.sip.story import ANSWER, OFFER, Story, methods, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
@@ -50,6 +51,42 @@ def test_a_restart_in_a_pause_keeps_it_f6():
     after = revived(story, story.endpoint.export(event.session))
     (answer,) = after.say(after.request("INVITE", "Require: siprec"))
     assert answer.body == ANSWER + b"a=inactive\r\n"
+
+
+RESUMED = ANSWER + b"a=recvonly\r\n"
+
+
+def test_an_offer_of_ours_that_was_not_answered_is_made_again_after_a_restart():
+    """Duty F6."""
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, RESUMED, story.now)
+    (lost,) = story.hear()
+    after = revived(story, story.endpoint.export(event.session))
+    assert after.wait(3.9) == []
+    (again,) = after.wait(0.2)
+    assert (again.method, again.body, again.cseq.number) == ("INVITE", RESUMED, lost.cseq.number + 1)
+    assert methods(after.say(after.reply(again, 200, body=OFFER))) == ["ACK"]
+    (answered,) = after.events()
+    assert (type(answered), answered.sdp) == (Reanswered, OFFER)
+    assert after.endpoint.export(event.session)["wanted"] == ""
+    assert methods(after.wait(60)) == []
+
+
+@pytest.mark.parametrize("flow", [None, TCP2])
+def test_the_200_to_an_offer_of_an_earlier_process_is_acknowledged(flow):
+    story = Story()
+    event = story.established()
+    story.endpoint.reoffer(event.session, RESUMED, story.now)
+    (lost,) = story.hear()
+    after = revived(story, story.endpoint.export(event.session), flow)
+    for _ in range(2):
+        (ack,) = after.say(after.reply(lost, 200, body=OFFER))
+        assert (ack.method, ack.cseq.number, ack.uri) == ("ACK", lost.cseq.number, lost.uri)
+    foreign = after.reply(lost, 200, body=OFFER).replace(b"tag=client", b"tag=other")
+    assert after.say(foreign) == []
+    assert after.say(after.reply(lost, 488)) == []
+    assert [one.reason for one in after.events()] == ["response-unknown"] * 2
 
 
 def test_after_a_restart_a_retransmitted_invite_gets_the_same_200():

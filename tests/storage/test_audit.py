@@ -57,6 +57,28 @@ def test_entries_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(syncs) < 100
 
 
+def test_a_beat_costs_what_an_entry_costs_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real, write = module.os.fdatasync, module.write_all
+    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (done.append("sync"), real(fd)))
+    monkeypatch.setattr(module, "write_all", lambda fd, data, at: (done.append(f"{bool(data)}"), write(fd, data, at)))
+    audit = opened(tmp_path)
+    audit.beat().result()  # before there is anything
+    assert audit.verify().entries == 0 and done == ["False", "sync"]
+    audit.append(VIEW).result()
+    done.clear()
+    audit.append(VIEW).result()
+    entry = list(done)
+    before = (tmp_path / "audit.jsonl").read_bytes()
+    done.clear()
+    audit.beat().result()
+    assert done == entry and (tmp_path / "audit.jsonl").read_bytes() == before
+    futures = [audit.beat(), audit.append(VIEW), audit.beat(), audit.append(VIEW)]
+    assert [futures[1].result(), futures[3].result()] == [3, 4]
+    assert audit.verify().entries == 4 and audit.verify().good
+    audit.close()
+
+
 def write_some(folder: Path, count: int) -> None:
     audit = opened(folder)
     for _ in range(count):

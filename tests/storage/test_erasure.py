@@ -1,11 +1,7 @@
-"""An erasure is asked for, stopped by what may stop it, carried out whatever happens, and proven."""
+"""An erasure is asked for, stopped by what may stop it, carried out, and proven."""
 
 import asyncio
 import json
-import os
-import signal
-import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,22 +9,12 @@ import pytest
 
 from storage import receipts
 from storage.callrows import BadCursor, CallState, Query
-from storage.customers import Customer, CustomerSettings
+from storage.customers import Customer
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import State
-from tests.storage.house import NOON, House, opens, permit, record, story
+from tests.storage.house import NOON, House, finish, opens, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-async def finish(acme: Customer, **asked: object) -> receipts.Any:
-    """File an erasure, carry it out, return its receipt."""
-    filed = await acme.erasures.file(reason="she asked us to", by="paula", **asked)  # type: ignore[arg-type]  # as told
-    assert filed.state == State.RUNNING and filed.receipt is None
-    assert await acme.erasures.work()
-    done = await acme.erasures.get(filed.id)
-    assert done and done.state == State.DONE
-    return done.receipt
 
 
 def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> None:
@@ -248,170 +234,3 @@ def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_pat
         assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
 
     story(tmp_path, tell)
-
-
-def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everything_else(tmp_path: Path) -> None:
-    kept = []
-
-    async def tell(house: House, acme: Customer) -> None:
-        gone, stays = await record(acme), [await record(acme, name=f"Person {n}") for n in range(5)]
-        ended = [await record(acme, ended=NOON - timedelta(days=200)) for _ in range(3)]
-        await permit(acme)
-        house.backup(tmp_path / "old")
-        await finish(acme, calls=[gone.id])
-        await acme.retention.sweep(house.watch(), 100)
-        await acme.erasures.work()
-        kept.append((gone, stays, ended))
-
-    async def bring_back() -> None:
-        (tmp_path / "data" / "keys").rename(tmp_path / "old" / "keys")
-        gone, stays, ended = kept[0]
-        files = {path.name: path.read_bytes() for path in (tmp_path / "old").rglob("*.m1")}
-        acme = await House(tmp_path / "old").open()
-        for row in (gone, *ended):
-            for name in (f"{row.id}.{row.leaf:012x}.{part}" for part in ("c1", "m1")):
-                (folder := tmp_path / "old/customers/acme/vault" / str(row.day)).mkdir(exist_ok=True)
-                (folder / name).write_bytes(files.get(name, b""))  # as if nobody had cleared it away
-            assert not opens(acme, row) and await acme.calls.get(row.id) is None
-        assert (await acme.calls.find(Query(party="Mira Okafor"))).items == ()
-        for row in stays:
-            assert opens(acme, row) and await acme.calls.get(row.id) == row
-            assert len((await acme.calls.find(Query(party=row.details["parties"][0]["name"]))).items) == 1
-        await acme.close()
-
-    story(tmp_path, tell)
-    asyncio.run(bring_back())
-
-
-def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
-    planted = ("Quendrith", "4917655544433", "because of her divorce", "Notary Fettlewick")
-
-    async def tell(house: House, acme: Customer) -> None:
-        row = await record(acme, name="Zelda Quendrith", number="+4917655544433")
-        await permit(acme)
-        await acme.annotations.add(row.id, "Notary Fettlewick wrote", "paula")
-        filed = await acme.erasures.file(party="Zelda Quendrith", reason="because of her divorce", by="paula")
-        before = house.raw()
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        assert done and done.state == State.DONE
-        for raw in (before, house.raw()):
-            for text in planted:
-                plain = text.encode()
-                for form in (plain, plain[::-1], plain.hex().encode(), text.encode("utf-16-le")):
-                    assert form.lower() not in raw.lower()
-
-    story(tmp_path, tell)
-
-
-def test_postgresql_forgets_in_the_same_way(tmp_path: Path, postgresql: str) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        gone, held = await record(acme), await record(acme)
-        stays = await record(acme, name="Tove Lind", number="+4940777888")
-        old = await record(acme, ended=NOON - timedelta(days=200))
-        await permit(acme)
-        await acme.holds.put(held.id, "court", "paula")
-        await acme.rules.put([], by="ada", default_days=100)
-        await acme.retention.refresh()
-        assert (await acme.calls.get(stays.id)).erase_after == NOON + timedelta(100)  # type: ignore[union-attr]  # there
-        filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula")
-        await acme.retention.sweep(NOON, 100)
-        await acme.erasures.work()
-        assert [e.state for e in await acme.erasures.open()] == [State.WAITING]
-        await acme.holds.remove(held.id)
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        assert done and done.receipt and set(done.receipt["calls"]) >= {gone.id, held.id}
-        assert [row.id for row in (await acme.calls.find(Query())).items] == [stays.id]
-        assert not acme.keys.keeps(old.leaf) and opens(acme, stays)
-        await acme.annotations.add(stays.id, "x", "paula")
-        await acme.attachments.add(stays.id, "chat", "application/json", b"{}", "paula")
-
-    story(tmp_path, tell, database=postgresql, settings=CustomerSettings("forgetful"))
-
-
-CHILD = """
-import asyncio, os, signal, sys
-from pathlib import Path
-from storage import erasure, forgetting
-from tests.storage.house import House
-
-point, count = int(sys.argv[2]), 0
-
-def dying(kind, name):
-    real = getattr(kind, name)
-    async def step(*given):
-        global count
-        count += 1
-        if count == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = await real(*given)
-        count += 1
-        if count == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    setattr(kind, name, step)
-
-for name in ("cut", "unlink", "remove", "reindex", "verify"):
-    dying(forgetting.Forgetting, name)
-for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
-    dying(erasure.Erasures, name)
-
-async def main():
-    acme = await House(Path(sys.argv[1])).open()
-    await acme.erasures.work()
-    await acme.close()
-
-asyncio.run(main())
-"""
-POINTS = range(1, 31)
-
-
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
-    known = []
-
-    async def tell(house: House, acme: Customer) -> None:
-        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
-        known.append((gone, stays, filed.id))
-
-    story(tmp_path, tell)
-    gone, stays, id = known[0]
-    root = Path(__file__).parents[2]
-    copies = []
-    for point in POINTS:
-        copy = tmp_path / f"killed-{point}"
-        subprocess.run(["cp", "-a", tmp_path / "data", copy], check=True)
-        copies.append((point, copy))
-
-    async def look(copy: Path) -> bool:
-        acme = await House(copy).open()
-        try:
-            before = await acme.erasures.get(id)
-            assert before
-            if before.state == State.DONE:
-                assert not acme.keys.keeps(gone.leaf) and await acme.calls.get(gone.id) is None
-            assert await acme.erasures.work()
-            done = await acme.erasures.get(id)
-            assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
-            assert not acme.keys.keeps(gone.leaf) and not list(acme.vault.parts(gone.id, gone.leaf))
-            assert opens(acme, stays)
-            assert [r.id for r in (await acme.calls.find(Query(party="0 40 777888"))).items] == [stays.id]
-            return before.state == State.DONE
-        finally:
-            await acme.close()
-
-    killed = 0
-    for some in (copies[:15], copies[15:]):
-        there = {"cwd": root, "env": {**os.environ, "PYTHONPATH": str(root)}}
-        running = [
-            (copy, subprocess.Popen([sys.executable, "-c", CHILD, copy, str(point)], **there)) for point, copy in some
-        ]
-        for copy, child in running:
-            status = child.wait(60)
-            assert status in (0, -signal.SIGKILL)
-            killed += status != 0
-            asyncio.run(look(copy))
-    assert killed >= 18

@@ -1,5 +1,7 @@
 """What an import would change is counted, and done piece by piece."""
 
+import pytest
+
 from storage.people import Change, Person, Since, UserState
 from storage.userplan import Plan
 from tests.storage.test_people import MIRA, user
@@ -31,8 +33,12 @@ def test_pieces_have_everything_and_the_same_time() -> None:
     assert {(piece.source, piece.since) for piece in pieces} == {("csv", SINCE)}
 
 
-def test_the_share_that_would_leave() -> None:
+@pytest.mark.parametrize(
+    ("leave", "of", "percent", "asks"),
+    [(0, 0, 5, False), (0, 9, 0, False), (2, 40, 5, False), (3, 40, 5, True), (1, 3, 5, False), (1, 3, 0, True),
+     (2, 3, 5, True), (40, 40, 100, False)],
+)  # fmt: skip
+def test_who_may_leave_without_asking(leave: int, of: int, percent: float, asks: bool) -> None:
     plan = Plan("csv", SINCE)
-    assert plan.unmapped_percent == 0
-    plan.active, plan.unmapped = 40, [user(MIRA)] * 2
-    assert plan.unmapped_percent == 5
+    plan.active, plan.unmapped = of, [user(MIRA)] * leave
+    assert plan.asks(percent) is asks

@@ -60,6 +60,26 @@ def test_days_are_bounds(browse):
     assert "No call is like that." in browser.text("/calls?until=2026-02-15")
 
 
+def test_calls_are_told_apart_by_hold_direction_and_source(browse, service):
+    made, forms = row(next(NUMBERS), "acme")
+    details = {**made.details, "direction": "inbound", "source": "192.0.2.77"}
+    made = replace(made, details=details)
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    service.ask(f"/calls/{made.id}/hold", method="PUT", json={"reason": "case 7"})
+    browser = browse(Role.PRIVACY)
+    for query, there in (
+        ("hold=true", True), ("hold=false", False), ("direction=inbound", True), ("direction=outbound", False),
+        ("source=192.0.2.77", True), ("source=192.0.2.78", False), ("hold=true&direction=inbound&party=Ada", True),
+    ):  # fmt: skip
+        page = browser.get(f"/calls?{query}").text
+        assert (made.id in page) is there and "Being recorded now" not in page
+        assert '<details class="more" open>' in page and query.partition("&")[0] in page.partition("/exports/new?")[2]
+    assert "open" not in browser.get("/calls?hold=perhaps").text.partition('class="more"')[2][:5]
+    chosen = browser.get("/exports/new?direction=inbound").text
+    assert made.id in chosen and '<input type="hidden" name="direction" value="inbound">' in chosen
+    service.run(service.customers["acme"].calls.remove([made.id]))
+
+
 def test_what_cannot_be_asked_is_said_above_the_form(browse):
     browser = browse(Role.LISTENER)
     page = browser.get("/calls?since=yesterday")

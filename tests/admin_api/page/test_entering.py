@@ -80,6 +80,27 @@ def test_strangers_fill_no_disk_with_names_that_nobody_has(door: Doorstep, monke
     assert told == ["password"] * 3 + ["password; before it 7 that are not listed"]
 
 
+def test_every_refused_try_costs_the_disk_the_same(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a customer or name that there is not, and of one too many to be listed, no clock tells."""
+    door.settle()
+    written: list[str] = []
+    for customer in door.customers.values():
+        hand_over = customer.audit._hand_over
+        monkeypatch.setattr(customer.audit, "_hand_over", lambda act, to=hand_over: (written.append("1"), to(act))[1])
+    seen = []
+    for customer, name in (("acme", "anna"), ("acme", "nobody"), ("nobody", "anna"), ("", "")):
+        written.clear()
+        assert door.sign_in(door.browser(), name, "wrong", customer=customer).status_code == 403
+        seen.append(len(written))
+    monkeypatch.setattr("admin_api.page.entering.STRANGERS", Rate(0.001, 1.0))
+    door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
+    for number in range(3):
+        written.clear()
+        door.sign_in(door.browser(), f"nobody {number}", "wrong")
+        seen.append(len(written))
+    assert seen == [1] * 7
+
+
 def test_whoever_does_not_get_in_at_the_last_moment_is_not_written_down_as_in(
     door: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:

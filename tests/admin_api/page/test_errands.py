@@ -72,6 +72,49 @@ def test_there_and_back_by_a_page_that_leads_on(gate: Doorstep, there: StandIn) 
     assert "kept by the sign-in service" in words(browser.get("/account").text)
 
 
+def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their_role(
+    gate: Doorstep, there: StandIn
+) -> None:
+    browser = gate.browser()
+    come_back(browser, there, leave(browser))
+    first = browser.cookies.get(SESSION)
+    for _ in range(4):
+        gate.later += 900
+        assert browser.get("/calls").status_code == 200
+    gate.later += 1
+    thief, part = gate.browser(), gate.browser()
+    thief.cookies.set(SESSION, first)
+    part.cookies.set(SESSION, first)
+    to = browser.get("/calls").headers["location"]
+    assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
+    assert thief.get("/calls").headers["location"] == "/sign-in?next=/calls"  # once, and only to ask there
+    back = come_back(browser, there, browser.get(to))
+    assert 'content="0;url=/calls"' in back.text and inside(browser)
+    assert browser.cookies.get(SESSION) != first and not inside(thief)
+
+    for _ in range(4):
+        gate.later += 900
+        browser.get("/calls")
+    gate.later += 1
+    there.claims = {"groups": ["cooks"]}
+    lively = {"hx-request": "true", "hx-current-url": "https://rec.example/calls?party=x"}
+    to = browser.get("/calls", headers=lively).headers["hx-redirect"]
+    assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
+    assert come_back(browser, there, browser.get(to)).status_code == 403
+    assert not inside(browser)
+
+
+def test_a_sound_is_not_sent_to_the_provider(gate: Doorstep, there: StandIn) -> None:
+    browser = gate.browser()
+    come_back(browser, there, leave(browser))
+    for _ in range(3):
+        gate.later += 1195
+        browser.get("/calls")
+    gate.later += 30
+    to = browser.get("/calls", headers={"sec-fetch-mode": "no-cors"}).headers["location"]
+    assert to == "/sign-in?next=/calls"
+
+
 def test_the_roles_are_those_of_the_groups(gate: Doorstep, there: StandIn) -> None:
     browser = gate.browser()
     come_back(browser, there, leave(browser))

@@ -90,7 +90,8 @@ def test_the_day_of_the_answer_is_moved(desk, service):
     case = state(service, place)
     assert (case["due_at"], case["extension"]["reason"]) == ("2026-05-01T00:00:00.000Z", "many <b>calls</b>")
     page = desk.get(place).text
-    assert "by 2 months: the complexity of the request" in page and "many &lt;b&gt;calls&lt;/b&gt;" in page
+    assert "by 2 months the complexity of the request The person was told on 2026-02-20" in words(page)
+    assert "The person was told: many &lt;b&gt;calls&lt;/b&gt;" in page
     late = desk.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
     assert late.status_code == 422 and "must lie in the month after the letter came" in late.text
     assert desk.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422

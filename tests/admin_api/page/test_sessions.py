@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from admin_api.auth import Principal
+from admin_api.household import Person
 from admin_api.page import sessions as module
 from admin_api.page.sessions import IDLE_SECONDS, LONGEST_SECONDS, Sessions, genuine
 
@@ -51,6 +52,27 @@ def test_the_busiest_session_ends_too(sessions):
         at += IDLE_SECONDS
         assert sessions.find(cookie, "", at)
     assert sessions.find(cookie, "", LONGEST_SECONDS + 1) is None
+
+
+def vouched(seconds):
+    return Person(SimpleNamespace(name="acme"), "Grace", ("admin",), lasts=seconds)
+
+
+def test_a_provider_has_to_vouch_again_after_a_while(sessions):
+    _, cookie = sessions.open(grace(), 0.0, vouched(3600.0), "/openid/leave?customer=acme&provider=0")
+    for at in range(0, 3600, 600):
+        assert sessions.find(cookie, "", float(at)) and sessions.renewal(cookie, float(at)) == ""
+    assert sessions.renewal(cookie, 3601.0) == "/openid/leave?customer=acme&provider=0"
+    assert sessions.find(cookie, "", 3601.0) is None
+    assert sessions.renewal(cookie, 3601.0) == "", "it has ended"
+
+
+def test_who_left_the_desk_is_not_renewed(sessions):
+    _, cookie = sessions.open(grace(), 0.0, vouched(3600.0), "/openid/leave")
+    assert sessions.renewal(cookie, 3601.0) == "", "nobody was there for an hour"
+    _, local = sessions.open(grace(), 0.0)
+    sessions.find(local, "", LONGEST_SECONDS)
+    assert sessions.renewal(local, LONGEST_SECONDS + 1) == "" == sessions.renewal("unknown", 0.0)
 
 
 def test_the_one_unused_for_longest_goes_when_there_are_too_many(sessions, monkeypatch):

@@ -35,6 +35,22 @@ def test_what_is_not_there_is_404(browse, path):
     assert browse(Role.ADMIN).get(path).status_code == 404
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "de"}
+
+
+def test_a_browser_that_is_lost_sees_a_page_and_a_program_a_document(browse):
+    for visitor in (browse(), browse(Role.LISTENER)):
+        lost = visitor.get("/nothing", headers=BROWSER)
+        assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert "Hier ist nichts" in lost.text and "default-src 'none'" in lost.headers["content-security-policy"]
+        assert lost.headers["cache-control"] == "no-store"
+        assert visitor.client.request("HEAD", "/nothing", headers=BROWSER).status_code == 404
+    for path, headers in (("/nothing", {}), ("/apis", {}), ("/api/v1/nothing", BROWSER), ("/metrics/x", {})):
+        assert browse().get(path, headers=headers).headers["content-type"] == "application/problem+json"
+    wrong = browse().client.post("/healthz", headers=BROWSER)
+    assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
+
+
 def test_a_form_from_elsewhere_does_nothing(browse):
     admin = browse(Role.ADMIN)
     admin.client.headers["Sec-Fetch-Site"] = "cross-site"

@@ -1,0 +1,104 @@
+"""The key changes while a call goes on that is older than a round of sequence numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from media.figures import totals
+from media.pauses import Pauses
+from media.spec import StreamSpec
+from media.srtp import SUITES, LibEngine, suite_of
+from media.track import Track
+from tests.media.test_track import FIRST_ARRIVAL, PAYLOADS, lane_of, stored, stream_of
+
+ROUND = 65_536
+
+
+class Sender:
+    """A client's side of one key, whose index is wherever it is told to be."""
+
+    def __init__(self, suite, key, index=0):
+        self._engine = LibEngine(suite_of(suite, key), key, inbound=False)
+        for number in range(0, index, 0x7000):
+            self._engine.protect(stream_of(1, number)[0])
+
+    def protect(self, first, count):
+        return [self._engine.protect(packet) for packet in stream_of(count, first)]
+
+
+def key_of(suite, seed):
+    return bytes((seed + n) % 256 for n in range(SUITES[suite].key + SUITES[suite].salt))
+
+
+def track_of(suite):
+    spec = StreamSpec(0, suite, key_of(suite, 1), payloads=PAYLOADS, source=("192.0.2.1", 4000))
+    return Track(spec, Pauses(), 1)
+
+
+def hear(track, packets, number):
+    out = []
+    for start in range(0, len(packets), 50):
+        batch = packets[start : start + 50]
+        arrivals = [FIRST_ARRIVAL + (number + start + n) * 20_000_000 for n in range(len(batch))]
+        track.receive(lane_of(batch, arrivals), len(batch), out)
+    return stored(out)
+
+
+def rekey(track, key):
+    track.change(replace(track.spec, key=key), FIRST_ARRIVAL, [])
+
+
+@pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_source_goes_on_under_another_key_with_its_rollover_counter_or_from_zero_c7(suite, kept):
+    """RFC 3711 section 3.3.1 keeps it, many senders begin at zero."""
+    track, first = track_of(suite), ROUND - 20
+    hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
+    rekey(track, key_of(suite, 2))
+    after = Sender(suite, key_of(suite, 2), first if kept else 0).protect(first + 60 if kept else 40, 60)
+    assert [number for number, _ in hear(track, after, 60)] == list(range(first + 60, first + 120))
+    assert (track.packets, track.rejected, totals(track)) == (120, 0, (0, 120))
+
+
+def test_the_wrap_may_lie_between_the_two_keys_c7():
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track = track_of(suite)
+    hear(track, Sender(suite, key_of(suite, 1)).protect(ROUND - 60, 60), 0)
+    rekey(track, key_of(suite, 2))
+    hear(track, Sender(suite, key_of(suite, 2), ROUND - 60).protect(ROUND, 60), 60)
+    assert (track.packets, track.rejected, totals(track)) == (120, 0, (0, 120))
+
+
+def test_stragglers_of_the_old_key_leave_the_counter_of_either_as_it_is():
+    """A successor has to walk on to the right index (media.state)."""
+    suite = "AEAD_AES_128_GCM"
+    track, first = track_of(suite), ROUND - 20
+    old, new = Sender(suite, key_of(suite, 1)), Sender(suite, key_of(suite, 2))
+    hear(track, old.protect(first, 60), 0)
+    late = old.protect(first + 60, 2)
+    rekey(track, key_of(suite, 2))
+    early = new.protect(42, 1)
+    for packets, shift in ((early, -1), (late, 0), (new.protect(43, 5), -1)):
+        hear(track, packets, 60)
+        assert track.sources[0].shift == shift
+    assert (track.packets, track.rejected, totals(track)) == (68, 0, (0, 68))
+
+
+def test_a_forged_packet_takes_no_key_into_use():
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track, first = track_of(suite), ROUND - 20
+    hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
+    rekey(track, key_of(suite, 2))
+    before = track.keyring.check
+    assert not hear(track, Sender(suite, key_of(suite, 3), first).protect(first + 60, 20), 60)
+    assert (track.rejected, track.keyring.check, track.sources[0].highest) == (20, before, first + 59)
+
+
+def test_a_source_that_counts_anew_under_another_key_begins_anew():
+    """Its own key vouches for it, as nothing does for plain RTP; nothing was lost and nothing is thrown away."""
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track = track_of(suite)
+    hear(track, Sender(suite, key_of(suite, 1)).protect(500, 60), 0)
+    rekey(track, key_of(suite, 2))
+    assert len(hear(track, Sender(suite, key_of(suite, 2)).protect(45_000, 60), 60)) == 60
+    assert (track.packets, track.late, totals(track)[0], track.gaps.missing_ns) == (120, 0, 0, 0)

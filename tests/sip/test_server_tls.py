@@ -1,0 +1,95 @@
+"""The server behind TLS: whose certificate counts, and what is no handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import pytest
+
+from sip.events import Dropped, Invited
+from sip.server import vouched
+from sip.values import Flow
+from tests.sip.story import Story
+from tests.sip.wired import HOST, call_over, certificate, in_loop, running, serving
+
+
+@in_loop
+async def test_a_call_over_tls_with_a_client_certificate(tmp_path):
+    """Duty R31."""
+    ours, theirs = certificate(tmp_path, "recorder.example"), certificate(tmp_path, "sbc1.acme.example")
+
+    client = ssl.create_default_context(cafile=str(ours))
+    client.load_cert_chain(theirs)
+    async with running("tls", context=serving(ours, theirs)) as daemon:
+        reader, writer = await asyncio.open_connection(*daemon.address, ssl=client, server_hostname="recorder.example")
+        await call_over(daemon, reader, writer, "tls")
+        (invited,) = [event for event in daemon.events if isinstance(event, Invited)]
+        assert invited.flow.certificate_names == ("sbc1.acme.example",)
+        writer.close()
+        await writer.wait_closed()
+
+
+@in_loop
+async def test_a_bug_in_looking_at_a_certificate_lets_nobody_in_by_it(tmp_path):
+    ours, theirs = certificate(tmp_path, "recorder.example"), certificate(tmp_path, "sbc1.acme.example")
+
+    def faulty(data, names):
+        raise RuntimeError
+
+    client = ssl.create_default_context(cafile=str(ours))
+    client.load_cert_chain(theirs)
+    async with running("tls", context=serving(ours, theirs)) as daemon:
+        daemon.server._vouch = faulty
+        reader, writer = await asyncio.open_connection(*daemon.address, ssl=client, server_hostname="recorder.example")
+        await call_over(daemon, reader, writer, "tls")
+        (invited,) = [event for event in daemon.events if isinstance(event, Invited)]
+        assert invited.flow.certificate_names == ()
+        assert [event.reason for event in daemon.events if isinstance(event, Dropped)] == ["internal"]
+        writer.close()
+        await writer.wait_closed()
+
+
+@in_loop
+async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
+    """Duty R31."""
+    ours = certificate(tmp_path, "recorder.example")
+
+    client = ssl.create_default_context(cafile=str(ours))
+    async with running("tls", context=serving(ours, ours)) as daemon:
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            reader, writer = await asyncio.open_connection(
+                *daemon.address, ssl=client, server_hostname="recorder.example"
+            )
+            writer.write(Story().request("OPTIONS"))
+            if not await asyncio.wait_for(reader.read(1), 5):
+                raise ConnectionResetError
+        await daemon.wait_for(Dropped)
+        assert [event.reason for event in daemon.events] == ["tls-handshake"]
+
+
+@in_loop
+async def test_what_is_no_tls_is_told_and_one_source_cannot_take_all_handshakes(tmp_path):
+    ours = certificate(tmp_path, "recorder.example")
+
+    async with running("tls", context=serving(ours), max_connections_per_peer=1) as daemon:
+        _, first = await asyncio.open_connection(*daemon.address)
+        _, second = await asyncio.open_connection(*daemon.address)
+        await daemon.wait_for(Dropped)
+        first.write(b"OPTIONS sip:rec SIP/2.0\r\n\r\n")
+        async with asyncio.timeout(5):
+            while len(daemon.events) < 2:
+                await asyncio.sleep(0.01)
+        assert [event.reason for event in daemon.events] == ["too-many-connections", "tls-handshake"]
+        assert {event.flow.remote[0] for event in daemon.events} == {HOST}
+        for writer in (first, second):
+            writer.close()
+
+
+def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
+    asked = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0, ("sbc1.example",))
+    right = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("other.example", "sbc1.example"))
+    wrong = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("evil.example",))
+    assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
+    nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
+    assert vouched(nameless, wrong)

@@ -1,0 +1,101 @@
+"""Whatever kills an erasure, it goes on where it stopped, and is never called done before it is."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.callrows import Query
+from storage.customers import Customer
+from storage.erasurerows import State
+from tests.storage.house import House, opens, permit, record, story
+
+CHILD = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from storage import erasure, forgetting
+from tests.storage.house import House
+
+point, count = int(sys.argv[2]), 0
+
+def dying(kind, name):
+    real = getattr(kind, name)
+    async def step(*given):
+        global count
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = await real(*given)
+        count += 1
+        if count == point:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    setattr(kind, name, step)
+
+for name in ("cut", "unlink", "remove", "reindex", "verify"):
+    dying(forgetting.Forgetting, name)
+for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
+    dying(erasure.Erasures, name)
+
+async def main():
+    acme = await House(Path(sys.argv[1])).open()
+    await acme.erasures.work()
+    await acme.close()
+
+asyncio.run(main())
+"""
+POINTS = range(1, 31)
+
+
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
+def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
+        known.append((gone, stays, filed.id))
+
+    story(tmp_path, tell)
+    gone, stays, id = known[0]
+    root = Path(__file__).parents[2]
+    copies = []
+    for point in POINTS:
+        copy = tmp_path / f"killed-{point}"
+        subprocess.run(["cp", "-a", tmp_path / "data", copy], check=True)
+        copies.append((point, copy))
+
+    async def look(copy: Path) -> bool:
+        acme = await House(copy).open()
+        try:
+            before = await acme.erasures.get(id)
+            assert before
+            if before.state == State.DONE:
+                assert not acme.keys.keeps(gone.leaf) and await acme.calls.get(gone.id) is None
+            assert await acme.erasures.work()
+            done = await acme.erasures.get(id)
+            assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
+            assert not acme.keys.keeps(gone.leaf) and not list(acme.vault.parts(gone.id, gone.leaf))
+            assert opens(acme, stays)
+            assert [r.id for r in (await acme.calls.find(Query(party="0 40 777888"))).items] == [stays.id]
+            return before.state == State.DONE
+        finally:
+            await acme.close()
+
+    killed = 0
+    for some in (copies[:15], copies[15:]):
+        there = {"cwd": root, "env": {**os.environ, "PYTHONPATH": str(root)}}
+        running = [
+            (copy, subprocess.Popen([sys.executable, "-c", CHILD, copy, str(point)], **there)) for point, copy in some
+        ]
+        for copy, child in running:
+            status = child.wait(60)
+            assert status in (0, -signal.SIGKILL)
+            killed += status != 0
+            asyncio.run(look(copy))
+    assert killed >= 18
