@@ -157,16 +157,20 @@ def read(data: bytes) -> Wanted:
     elif "party" in body:
         party = body.text("party", schemas.MAX_PARTY)
     elif "query" in body:
-        query = _query(body)
+        query, faults = conditions(body.raw("query"))
+        body.errors += faults
     elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
         body.wrong("calls", "must be a list of ids of calls")
     body.done()
     return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, query, reason)
 
 
-def _query(body: members.Members) -> Query:
-    """Read what to look for; one condition at least, so that nobody erases everything by leaving something out."""
-    wanted = members.Members(body.raw("query"), CONDITIONS, "query")
+def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
+    """Read what to look for, and what is wrong with it.
+
+    One condition at least, so that nobody erases or exports everything by leaving something out.
+    """
+    wanted = members.Members(given, CONDITIONS, "query")
     if not wanted.errors and not any(name in wanted for name in CONDITIONS):
         wanted.wrong("", "needs at least one condition")
     party = wanted.text("party", schemas.MAX_PARTY) if "party" in wanted else None
@@ -176,8 +180,7 @@ def _query(body: members.Members) -> Query:
     if "hold" in wanted and not isinstance(hold, bool):
         wanted.wrong("hold", f"must be {schemas.HOLD.right}")
     state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
-    body.errors += wanted.errors
-    return Query(party, since, until, state, hold=hold, direction=direction, source=source)
+    return Query(party, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
 
 
 def _word(wanted: members.Members, name: str, words: type[W]) -> W | None:

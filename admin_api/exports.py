@@ -9,12 +9,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api import answers, bodies, columns, schemas, spreadsheet
+from admin_api import answers, bodies, columns, erasures, schemas, spreadsheet
 from admin_api.column_sets import RIGHT_COLUMNS, others
 from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
+from storage import wishes
 from storage.callrows import BadCursor
 from storage.columnsets import ColumnSet, pick
 from storage.exports import Export, ExportState, Request, TooMany
@@ -26,7 +27,8 @@ MEDIA = schemas.FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*spreadsheet.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once
-_MEMBERS = ("calls", "party", "format", "columns", "column_set", "media", "silence_others", "reason")
+_WAYS = ("calls", "party", "query")
+_MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others", "reason")
 
 
 async def create(asked: Asked) -> Response:
@@ -122,20 +124,25 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
     reason, calls, party = given.get("reason"), given.get("calls"), given.get("party")
     if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_TEXT:
         errors.append(_wrong("reason", f"must be a text of 1 to {MAX_TEXT} characters"))
-    if (calls is None) == (party is None):
-        errors.append(_wrong("calls", "exactly one of calls and party must be given"))
+    if sum(given.get(way) is not None for way in _WAYS) != 1:
+        errors.append(_wrong("calls", "exactly one of calls, party and query must be given"))
     if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
         errors.append(_wrong("calls", "must be a list of ids of calls"))
     if party is not None and not _is_party(party):
         errors.append(_wrong("party", f"must be {schemas.PARTY.right}"))
-    form, media, names = _form(given, errors), _media(given, errors), _columns(given, sets, errors)
+    query, faults = (None, []) if given.get("query") is None else erasures.conditions(given["query"])
+    errors += faults
+    whose = party if query is None else query.party
+    form, media = _form(given, errors), _media(given, errors)
+    names = _columns(given, sets, errors, by_party=whose is not None)
     silence = given.get("silence_others", False)
-    if not isinstance(silence, bool) or (silence and (party is None or not media)):
+    if not isinstance(silence, bool) or (silence and (whose is None or not media)):
         errors.append(_wrong("silence_others", "must be true or false, and true only with party and media"))
     if errors:
         raise invalid(errors)
     ids = None if calls is None else tuple(dict.fromkeys(each for each in calls if is_id(each)))
-    return Request(form, names, str(reason), ids, party, media, bool(silence))
+    searched = None if query is None else wishes.written(query)
+    return Request(form, names, str(reason), ids, party, media, bool(silence), query=searched)
 
 
 def shown(export: Export, progress: tuple[int, int | None] | None) -> dict[str, Any]:
@@ -205,7 +212,9 @@ def _media(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str | None
     return str(media)
 
 
-def _columns(given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[dict[str, str]]) -> tuple[str, ...]:
+def _columns(
+    given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[dict[str, str]], *, by_party: bool
+) -> tuple[str, ...]:
     names, named = given.get("columns"), given.get("column_set")
     if names is not None and named is not None:
         errors.append(_wrong("column_set", "must be null if there are columns"))
@@ -216,7 +225,7 @@ def _columns(given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[d
             errors.append(_wrong("column_set", "must be the name or id of a set of GET /column-sets"))
         return tuple(name for name in kept.columns if name in columns.COLUMNS) if kept else ()
     if names is None:
-        return columns.usual(given.get("party") is not None)
+        return columns.usual(by_party)
     well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
     if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
         errors.append(_wrong("columns", RIGHT_COLUMNS))
@@ -228,7 +237,7 @@ def _columns(given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[d
 
 def _told(request: Request) -> str:
     """Say in the audit log what is asked for, but not about whom."""
-    whose = "party" if request.calls is None else f"{len(request.calls)} calls"
+    whose = "query" if request.query else "party" if request.calls is None else f"{len(request.calls)} calls"
     media = f", media {request.media}" if request.media else ""
     return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"
 

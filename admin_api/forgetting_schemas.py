@@ -119,6 +119,23 @@ ATTACHMENT = _shown(
 )
 HELD = {"held_since": _TIME, "held_by": _TEXT, "hold_reason": _TEXT}
 
+QUERY = {
+    **_asked(
+        {
+            "party": _said(512),
+            "since": _TIME,
+            "until": _TIME,
+            "state": {"type": "string", "enum": ["recording", "complete", "interrupted"]},
+            "hold": {"type": "boolean"},
+            "direction": {"type": "string", "enum": [each.value for each in Direction]},
+            "source": _said(253),
+        },
+        (),
+    ),
+    "minProperties": 1,
+    "description": "Everything that GET /calls finds with these; for an erasure last digits alone mean nobody.",
+}
+
 SCHEMAS: Mapping[str, Any] = {
     "Hold": _shown({"id": _ID, "hold": {"const": True}, **HELD}),
     "HoldRequest": _asked({"reason": _said()}, ("reason",)),
@@ -155,22 +172,7 @@ SCHEMAS: Mapping[str, Any] = {
             {
                 "calls": {"type": "array", "items": _TEXT, "minItems": 1},
                 "party": _said(512),
-                "query": {
-                    **_asked(
-                        {
-                            "party": _said(512),
-                            "since": _TIME,
-                            "until": _TIME,
-                            "state": {"type": "string", "enum": ["recording", "complete", "interrupted"]},
-                            "hold": {"type": "boolean"},
-                            "direction": {"type": "string", "enum": [each.value for each in Direction]},
-                            "source": _said(253),
-                        },
-                        (),
-                    ),
-                    "minProperties": 1,
-                    "description": "Everything that GET /calls finds with these; last digits alone mean nobody.",
-                },
+                "query": QUERY,
                 "reason": _said(),
             },
             ("reason",),

@@ -177,7 +177,7 @@ class Player:
                 await turn.acquire()
         except TimeoutError:
             raise await _too_many(asked, MAX_STREAMS) from None
-        pass
+        ends.append(turn.release)
         stream = await asked.desk.stream(asked.customer, row)
         ends.append(stream.close)
         return stream

@@ -166,10 +166,11 @@ _EXPORT = _object(
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
-    "description": "Exactly one of `calls` and `party`. Without columns nothing of others is exported.",
+    "description": "Exactly one of `calls`, `party` and `query`. Without columns nothing of others is exported.",
     "properties": {
         "calls": {"type": "array", "items": _TEXT, "minItems": 1},
         "party": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},
+        "query": forgetting_schemas.QUERY,
         "format": {"enum": list(spreadsheet.TYPES), "default": "xlsx"},
         "columns": {
             "type": "array",
@@ -184,7 +185,7 @@ _EXPORT_REQUEST: dict[str, Any] = {
         "reason": {"type": "string", "minLength": 1, "maxLength": 4000, "pattern": r"\S"},
     },
     "required": ["reason"],
-    "oneOf": [{"required": ["calls"]}, {"required": ["party"]}],
+    "oneOf": [{"required": ["calls"]}, {"required": ["party"]}, {"required": ["query"]}],
     "additionalProperties": False,
 }
 SCHEMAS: Mapping[str, Any] = {

@@ -40,8 +40,8 @@ LANE = FAR_AT + SLOTS * FAR
 
 Unpack = Callable[..., tuple[Any, ...]]
 
-#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn, the former
-#: signed, because what fits into a C long is counted and compared three times as fast.
+#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn (the
+#: former signed, because what fits into a C long is counted and compared three times as fast).
 LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
 TIMES: list[Unpack] = [struct.Struct("=" + "16xqq" * n).unpack_from for n in range(SLOTS + 1)]
 HEADS: list[Unpack] = [struct.Struct(">" + f"qI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]

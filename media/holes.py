@@ -39,11 +39,11 @@ def agrees(track: Track, source: Source, extended: int, arrival: int) -> bool:
 
 
 def note(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> None:
-    """Note the packets missing before `extended`; as many as fit into a hold or pause are excused."""
+    """Note the packets missing before `extended`; as many as fit into a hold or pause are excused, if it was counted."""
     missing = extended - source.highest - 1
     each = _each(track, source, missing, timestamp)
     shared = min(arrival, track.excused_until) - max(source.arrival, track.excused_from)
-    excused = min(missing, -(-shared // each)) if shared > 0 else 0
+    excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
     source.excused += excused
     missing -= excused
     reason = Reason.RESTART if source.arrival < track.resumed_at else refusals.reason(track, source.arrival, missing)
@@ -128,6 +128,16 @@ def _comfort(track: Track) -> bool:
 
 
 # ---- lengths ----
+def _in_hold(missing: int, fitting: int, each: int) -> int:
+    """Give how many of the missing packets a hold explains, into which so many fit.
+
+    Most senders' numbers stand still in a hold: then the few that are missing were lost beside it. Others count what
+    they do not send, all of it or, where the speaker was silent at times, a good part.
+    """
+    lost_beside = missing * 2 < fitting and missing * each < QUIET
+    return 0 if lost_beside else min(missing, fitting)
+
+
 def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
     """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
     units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)

@@ -14,7 +14,9 @@ of `media.drift.STEP`: two streams of one call stay together however long it las
 
 A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
 arrival of their first packets. Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay
-of the first packets is taken out. The second reading (`Timeline.blocks`) gives each packet, once, its place in samples.
+of the first packets is taken out: a report says when each packet was sent, and of many packets some were not held up,
+however late the report itself came (the minimum filter of NTP, RFC 5905 section 10). The second reading
+(`Timeline.blocks`) gives each packet, once, its place in samples.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock 
 SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
 OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
 SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
+PROMPT = 60 * SECOND  # of a source's beginning; in it a clock that is 100 ppm off runs away by 6 ms
 LONGEST_NAME = 40  # characters of an encoding's name that a report repeats
 UNKNOWN_PACKET = 20_000_000  # ns that a payload of unknown length is taken to last
 
@@ -82,15 +85,20 @@ class Survey:
         self._unknown: dict[int, set[str]] = {}
         self._packets: dict[int, int] = dict.fromkeys(formats, 0)
         self._repeats = 0
-        self._reports: dict[tuple[int, int], list[ClockPair]] = {}
+        self._reports: dict[tuple[int, int], ClockPair] = {}
+        self._ahead: dict[tuple[int, int], int] = {}
+        # per source: how far our clock is ahead of that of its reports, by the promptest of its first minute
+        self._prompt: dict[tuple[int, int], int] = {}
+        # per source: when its first packet would have come, had it been held up as little as any of its first minute
         self._drifts: dict[tuple[int, int], tuple[int, Drift]] = {}
         # per source: of its newest span
 
     def report(self, report: ClockPair) -> None:
-        """Take a sender report; the first and the latest of each source are enough, and how its clock drifts."""
-        key = report.stream, report.ssrc
-        kept = self._reports.setdefault(key, [])
-        kept[1:] = [report]
+        """Take a sender report; the first of each source is enough, and how its clock drifts."""
+        key, ahead = (report.stream, report.ssrc), report.arrival - report.ntp
+        first = self._reports.setdefault(key, report)
+        if report.arrival - first.arrival <= PROMPT:
+            self._ahead[key] = min(self._ahead.get(key, ahead), ahead)
         source = self._sources.get(key)
         if source is not None and source.spans:
             self._follow(key, source.spans[-1], report)
@@ -157,9 +165,19 @@ class Survey:
         span = self._span_for(source, batch, known, key)
         ts = span.unwrap(batch.timestamp, batch.arrival)
         self._extend(span, ts, batch, known)
-        span.advance(ts + (batch.packets - 1) * batch.step, batch.last_arrival)
+        last = ts + (batch.packets - 1) * batch.step
+        if span is source.spans[0]:
+            self._time(key, span, ts, batch.arrival)
+            self._time(key, span, last, batch.last_arrival)
+        span.advance(last, batch.last_arrival)
         source.last_seq = batch.ext_seq + batch.packets - 1
         self._observe(key, ts, batch)
+
+    def _time(self, key: tuple[int, int], span: Span, ts: int, arrival: int) -> None:
+        """Note when the first packet would have come, had it been held up only as long as this one."""
+        offset = span.offset(ts)
+        if offset <= PROMPT:
+            self._prompt[key] = min(self._prompt.get(key, arrival), arrival - offset)
 
     def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:
         """Return the span the batch continues, or begin one."""
@@ -247,20 +265,23 @@ class Survey:
         for (stream, ssrc), source in self._sources.items():
             if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
                 firsts[stream] = ssrc, source
-        told = {s: self._reports[s, ssrc] for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
-        skews = {s: min(r.arrival - r.ntp for r in reports) for s, reports in told.items()}
-        for stream, reports in told.items():
-            peers = [k for s, k in skews.items() if abs(k - skews[stream]) <= SAME_CLOCK]
-            if len(peers) > 1:
-                self._shift(stream, firsts[stream][1].spans[0], reports[0], min(peers))
+        told = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
+        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in told.items()}
+        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in told.items()}
+        for stream, key in told.items():
+            peers = [skew for skew in skews.values() if abs(skew - skews[stream]) <= SAME_CLOCK]
+            due = sent[stream] + min(peers)
+            if len(peers) > 1 and due >= self._prompt[key] - ARRIVAL_BOUND:  # else its reports are nonsense
+                self._shift(stream, due - firsts[stream][1].spans[0].first_arrival)
 
-    def _shift(self, stream: int, first: Span, report: ClockPair, skew: int) -> None:
-        """Move a stream to when its first packet was sent, if that is plausible: not after it came, not 1 s before."""
-        behind = ((report.timestamp - first.first_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
-        sent = report.ntp - behind * SECOND // first.clock + skew
-        move = sent - first.first_arrival
-        if not -ARRIVAL_BOUND <= move <= SNAP:
-            return
+    def _shift(self, stream: int, move: int) -> None:
+        """Move a stream by ns."""
         for (owner, _), source in self._sources.items():
             for span in source.spans if owner == stream else ():
                 span.anchor += move
+
+
+def _sent(report: ClockPair, first: Span) -> int:
+    """Return when the first packet of a span was sent by the clock of the sender's report."""
+    behind = ((report.timestamp - first.first_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+    return report.ntp - behind * SECOND // first.clock

@@ -61,6 +61,10 @@ class Track:
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
         self.connected = False
         self.pure = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with nothing heard and nothing missed."""
         #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
         self.sources: tuple[Source, ...] = ()
         self.current: Source | None = None
@@ -75,7 +79,7 @@ class Track:
         self.gaps = Gaps()
         #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
         self.excused_from = 0
-        self.excused_until = NEVER if spec.held or pauses.lasting else 0
+        self.excused_until = NEVER if self.spec.held or self.pauses.lasting else 0
         #: From when on (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
         self.since = 0
         #: A silence is marked that the next packet may explain.

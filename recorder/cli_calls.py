@@ -32,8 +32,16 @@ def add_to(app: typer.Typer) -> None:
     app.command("recover")(recover)
 
 
-def with_customers(settings: Settings, name: str | None, work: Callable[[Any], Awaitable[Any]]) -> list[Any]:
-    """Open the wanted customers, do the work for each, close them."""
+def with_customers(
+    settings: Settings,
+    name: str | None,
+    work: Callable[[Any], Awaitable[Any]],
+    unopened: Callable[[str, StorageError], Any] | None = None,
+) -> list[Any]:
+    """Open the wanted customers, do the work for each, close them.
+
+    `unopened` is done for one that cannot be opened instead of giving up, and may raise what it was given.
+    """
     from recorder.opening import open_customer
 
     wanted = [c for c in settings.customers if name in (None, c.name)]
@@ -43,7 +51,13 @@ def with_customers(settings: Settings, name: str | None, work: Callable[[Any], A
     async def run() -> list[Any]:
         done = []
         for each in wanted:
-            customer = await open_customer(settings, each)
+            try:
+                customer = await open_customer(settings, each)
+            except StorageError as problem:
+                if unopened is None:
+                    raise
+                done.append(unopened(each.name, problem))
+                continue
             try:
                 done.append(await work(customer))
             finally:
@@ -155,10 +169,10 @@ def verify(
     json: AsJson = False,
 ) -> int:
     """Read and authenticate stored recordings; name every defect. Example: recorder verify --customer acme"""
-    from recorder.verifying import verify_customer
+    from recorder.verifying import refused, verify_customer
 
     with progress("verifying", None) as advance:
-        reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance))
+        reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance), refused)
     defects = [d for r in reports for d in r.defects]
     if json:
         totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}

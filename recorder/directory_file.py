@@ -56,11 +56,8 @@ def read(data: bytes) -> list[Person]:
     lines = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = _heading(next(islice(lines, 1 if hint else 0, None), []))
-        found = {
-            lines.line_num: _person(names, fields, lines.line_num)
-            for fields in lines
-            if any(field.strip() for field in fields)
-        }
+        filled = ((lines.line_num, fields) for fields in lines if any(field.strip() for field in fields))
+        found = {line: _person(names, fields, line) for line, fields in filled}
     except csv.Error:
         raise WrongUse(f"Line {lines.line_num} is not CSV.", "Fields with quotes or line breaks need quotes.") from None
     return _each_once(found)

@@ -24,6 +24,7 @@ from recorder.node import Node
 from recorder.rendering import Renderer
 from recorder.scratch import Scratch
 from recorder.subject_report import SubjectReport, Tools
+from storage import wishes
 from storage.audit_chain import Act
 from storage.calls import CallRow, Query
 from storage.customers import Customer
@@ -145,7 +146,9 @@ class _Making:
         self._export = export
         self._asked: Request = export.request
         self._columns = columns.named(export.request.columns)
-        self._subject = Subject(self._asked.party, customer.settings.country) if self._asked.party else None
+        self._query = wishes.read(self._asked.query) if self._asked.query else None
+        whose = self._asked.party if self._query is None else self._query.party
+        self._subject = Subject(whose, customer.settings.country) if whose else None
         self._held: list[str] = []
 
     async def run(self) -> tuple[int, int]:
@@ -192,7 +195,8 @@ class _Making:
         """Give the calls that are asked for, opened, and how many there may be in all."""
         calls = self._customer.calls
         if self._asked.calls is None:
-            async for batch in calls.in_batches(Query(party=self._asked.party, exact=True), BATCH):
+            query = self._query or Query(party=self._asked.party, exact=True)
+            async for batch in calls.in_batches(query, BATCH):
                 yield await asyncio.to_thread(batch.open), batch.total
             return
         wanted = list(dict.fromkeys(self._asked.calls))

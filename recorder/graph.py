@@ -107,7 +107,7 @@ class GraphClient:
         following, seen = link or graph_pages.first_link(self._cloud), set[str]()
         for _ in range(MAX_PAGES):
             if following in seen or not graph_pages.own_link(self._cloud, following):
-                raise graph_pages.unlike()
+                raise TooOld() if following == kept and not seen else graph_pages.unlike()  # of another cloud before
             seen.add(following)
             page = graph_pages.page(await self._get(following, kept=following == kept), whole=whole)
             asked = [await self._user(id) for id in page.ask]

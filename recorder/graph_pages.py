@@ -86,7 +86,8 @@ def own_link(cloud: Cloud, link: str) -> bool:
         ours, theirs = urlsplit(cloud.graph), urlsplit(link)
     except ValueError:
         return False
-    return (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc) and "/users/delta" in theirs.path
+    delta = "/users/" in theirs.path and "delta" in theirs.path.rpartition("/")[2]  # or microsoft.graph.delta()
+    return (ours.scheme, ours.netloc) == (theirs.scheme, theirs.netloc) and delta
 
 
 def user_link(cloud: Cloud, id: str) -> str:

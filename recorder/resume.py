@@ -19,6 +19,8 @@ from recorder.runner import Runner
 from recorder.worker_events import WorkerEvents
 from sip.session import Phase
 from storage.customers import Customer
+from storage.errors import NoSpace
+from storage.room import Room
 
 
 class Resume:
@@ -33,6 +35,7 @@ class Resume:
         self._checkpoints = checkpoints
         self._workers = workers
         self._mending = mending
+        self._room = Room(node.settings.node.data_dir)
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
         """Resume what can be resumed; the rest is left to recovery and marked interrupted there."""
@@ -48,6 +51,7 @@ class Resume:
             except Exception as problem:  # whatever is wrong with one call, the others and the service go on
                 self._node.log.fault("call.resume_failed", problem, call=outer.call)
                 self._mending.put(Left(customer, outer.call, outer.leaf))
+        self._room.keep()
         for pair in bound.values():
             pair.close()
         for name, group in unused.items():
@@ -116,8 +120,17 @@ class Resume:
         return not fresh
 
     def _files(self, call: LiveCall, control: str) -> None:
-        """Begin a new control part and have the old ones ended; the media part follows when the worker is asked."""
-        self._runner.new_control(call, int(control[1:]) + 1)
+        """Begin a new control part and have the old ones ended; the media part follows when the worker is asked.
+
+        On a full disk the live calls get of the space that is kept for erasing: some KB each, of 16 MB.
+        """
+        number = int(control[1:]) + 1
+        try:
+            self._runner.new_control(call, number)
+        except NoSpace:
+            if not self._room.release():
+                raise
+            self._runner.new_control(call, number)
         call.spool_fd = self._checkpoints.begin(call.id)
 
 

@@ -288,7 +288,7 @@ class Tape:
             reel.park(self._spool_fd, at)
 
     def _rebase(self, tracks: list[Track]) -> None:
-        """Write the base anew, since more has changed than a slot says; raises OSError. The slot before keeps its own."""
+        """Write the base anew, beside the one that the last slot names; raises OSError."""
         self._changed = True
         number = self._base + 1
         head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()

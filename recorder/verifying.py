@@ -11,8 +11,10 @@ from storage.audit_files import LOG_NAME as AUDIT
 from storage.callrows import MAX_LIMIT, BadDetails, CallState
 from storage.calls import Query
 from storage.customers import Customer
+from storage.database import DatabaseDamaged
 from storage.errors import SealBroken, StorageError
 from storage.journal import FILE_NAME as PAPERS
+from storage.ledger import LedgerDamaged
 from storage.replay import differences
 from storage.vault import PartRef
 
@@ -57,6 +59,14 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
     report.seen = {*stored, *(c for c in indexed if c in wanted)}
     report.calls = len(report.seen) if wanted else len({*stored, *indexed})
     return report
+
+
+def refused(customer: str, problem: StorageError) -> Report:
+    """Report a customer whose database, journal or ledger is damaged or another one's; raises what is no such defect."""
+    if not isinstance(problem, DatabaseDamaged | SealBroken | LedgerDamaged):
+        raise problem
+    defect = {"customer": customer, "call": "", "part": "", "kind": str(problem), "offset": 0}
+    return Report(defects=[defect])
 
 
 async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:

@@ -92,7 +92,9 @@ class AuditFiles:
         with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
             end = whole_size(fd, os.fstat(fd).st_size)
             for start, line in backwards(fd, end if cursor is None else _offset(fd, cursor, end)):
-                item = document(line)
+                item = _shown(line)
+                if item is None:
+                    continue  # its number is missed, and a verification names it; the others are not hidden by it
                 if since is not None and from_text(item["time"]) < since:
                     return AuditPage(tuple(items), None)
                 items.append(item)
@@ -140,6 +142,16 @@ class AuditFiles:
             while line := file.readline(MAX_LINE):
                 if line.endswith(b"\n") or len(line) == MAX_LINE or file.peek(1):
                     yield line
+
+
+def _shown(line: bytes) -> dict[str, Any] | None:
+    """Return an entry, None for one that cannot be read."""
+    try:
+        found = document(line)
+        from_text(found["time"])
+    except (AuditError, ValueError, KeyError, TypeError):
+        return None
+    return found
 
 
 def _offset(fd: int, cursor: str, end: int) -> int:

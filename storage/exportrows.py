@@ -1,5 +1,6 @@
 """An export as the database keeps it: values, and the sealed part of a row."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -47,6 +48,8 @@ class Request:
     """Whom the file is encrypted to by age."""
     passphrase: str | None = field(default=None, repr=False)
     """What it is encrypted with by age; forgotten once the file is there."""
+    query: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Whose calls, as a search that storage.wishes wrote down, or None."""
 
 
 @dataclass(frozen=True, slots=True)

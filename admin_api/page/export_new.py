@@ -28,6 +28,7 @@ MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
 GROUPS = ((About.CALL, "The call"), (About.SUBJECT, "The person searched for"), (About.OTHERS, "Other people"))
 NOTHING = {"title": "No call was chosen", "detail": "Search for calls, then tick those that are to be exported."}
 
+_OF_A_PAGE = ("limit", "cursor")
 NO_NAME = {"title": "The set needs a name", "detail": "It has 1 to 80 characters and no slash."}
 
 
@@ -38,7 +39,7 @@ class Draft:
     question: Question
     """The search that the calls come from."""
     whole: bool
-    """Take every call of the party, also those that are not shown."""
+    """Take every call of the party, or that the search finds, also those that are not shown."""
     calls: tuple[str, ...]
     """Ids that are ticked."""
     columns: tuple[str, ...]
@@ -60,7 +61,7 @@ class Draft:
         names = tuple(dict.fromkeys(name for name in form.get("column", ()) if name in COLUMNS))
         return cls(
             question,
-            whole=visit.one("which") == "whole" and bool(question.party),
+            whole=visit.one("which") == "whole" and question.anything,
             calls=tuple(id for id in form.get("call", ()) if is_id(id)),
             columns=names,
             format=visit.one("format") if visit.one("format") in FORMATS else FORMATS[0],
@@ -81,12 +82,21 @@ class Draft:
         return replace(self, columns=tuple(names)) if what in ("up", "down", "out") else self
 
     def body(self) -> dict[str, Any]:
-        """Return what the API is asked for."""
-        whose: dict[str, Any] = {"party": self.question.party} if self.whole else {"calls": list(self.calls)}
-        silence = {"silence_others": True} if self.silence and self.whole and self.media else {}
+        """Return what the API is asked for; raises BadDay."""
+        person = self.whole and bool(self.question.party)
+        silence = {"silence_others": True} if self.silence and person and self.media else {}
         columns = {"columns": list(self.columns)} if self.columns else {}
         media = self.media or None
-        return {**whose, **columns, **silence, "format": self.format, "media": media, "reason": self.reason}
+        return {**self._whose(), **columns, **silence, "format": self.format, "media": media, "reason": self.reason}
+
+    def _whose(self) -> dict[str, Any]:
+        """Return whose calls are wanted."""
+        if not self.whole:
+            return {"calls": list(self.calls)}
+        if not self.question.narrowed:
+            return {"party": self.question.party}
+        asked = {name: value for name, value in self.question.asked().items() if value and name not in _OF_A_PAGE}
+        return {"query": asked | ({"hold": self.question.hold == "true"} if self.question.hold else {})}
 
 
 async def new(visit: Visit) -> Response:
@@ -103,7 +113,7 @@ async def arrange(visit: Visit) -> Response:
     if act == "add" and visit.one("more") in COLUMNS:
         return await _shown(visit, replace(draft, columns=(*_without(draft, visit.one("more")), visit.one("more"))))
     if act == "usual":
-        return await _shown(visit, replace(draft, columns=usual(draft.whole)))
+        return await _shown(visit, replace(draft, columns=usual(draft.whole and bool(draft.question.party))))
     if act == "take":
         return await _shown(visit, await _taken(visit, draft))
     if act == "save":
@@ -119,7 +129,11 @@ async def create(visit: Visit) -> Response:
     draft = Draft.sent(visit)
     if not draft.whole and not draft.calls:
         return await _shown(visit, draft, Answer(422, NOTHING))
-    answer = await visit.api.send("POST", "/exports", draft.body())
+    try:
+        body = draft.body()
+    except days.BadDay:
+        return await _shown(visit, draft, Answer(422, NO_DAY))
+    answer = await visit.api.send("POST", "/exports", body)
     return visit.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(visit, draft, answer)
 
 

@@ -1,6 +1,7 @@
 """Exports over the API: what is asked for is read strictly, and another customer's are not there."""
 
 import json
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
@@ -9,6 +10,7 @@ from admin_api import exports
 from admin_api.columns import COLUMNS, usual
 from admin_api.errors import Problem
 from admin_api.exports import read
+from storage import wishes
 from storage.exports import ExportState
 from tests.admin_api.test_waiver import WAIVER
 
@@ -159,6 +161,23 @@ def test_what_is_left_out():
     assert read(b'{"calls": ["a"], "reason": "x", "media": false}').media is None
 
 
+def test_a_search_takes_the_place_of_ids():
+    body = {"query": {"party": "Ada", "hold": True, "since": "2026-01-01T00:00:00Z"}, "media": "wav", "reason": "x"}
+    found = read(json.dumps({**body, "silence_others": True}).encode())
+    assert (found.calls, found.party, found.columns, found.silence_others) == (None, None, usual(True), True)
+    query = wishes.read(found.query)
+    assert (query.party, query.hold, query.since) == ("Ada", True, datetime(2026, 1, 1, tzinfo=UTC))
+    assert read(b'{"query": {"state": "complete"}, "reason": "x"}').columns == usual(False)
+    assert "Ada" not in repr(found)
+
+
+def test_an_export_of_a_search_is_filed_and_nobody_named(service):
+    answer = ask(service, query={"party": "Ada Acme", "direction": "inbound"}, format="csv", media="opus")
+    assert answer.status_code == 202
+    act = service.acts()[-1]
+    assert (act["action"], act["reason"]) == ("export.create", "csv, query, media opus")
+
+
 def test_ids_are_taken_once_and_only_if_they_are_ids():
     body = {"calls": [NOBODY, "Ada Example", NOBODY], "reason": "x", "columns": list(COLUMNS)}
     assert read(json.dumps(body).encode()).calls == (NOBODY,)
@@ -173,6 +192,11 @@ def test_ids_are_taken_once_and_only_if_they_are_ids():
         (b'{"calls": [], "reason": "x"}', "calls"),
         (b'{"reason": "x"}', "calls"),
         (b'{"calls": ["a"], "party": "b", "reason": "x"}', "calls"),
+        (b'{"party": "b", "query": {"hold": true}, "reason": "x"}', "calls"),
+        (b'{"query": {}, "reason": "x"}', "query"),
+        (b'{"query": {"secret": 1}, "reason": "x"}', "query"),
+        (b'{"query": {"hold": "secret"}, "reason": "x"}', "query.hold"),
+        (b'{"query": {"hold": true}, "media": "wav", "silence_others": true, "reason": "x"}', "silence_others"),
         (b'{"party": " ", "reason": "x"}', "party"),
         (b'{"party": 5, "reason": "x"}', "party"),
         (b'{"party": "b"}', "reason"),

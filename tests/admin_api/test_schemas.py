@@ -102,6 +102,9 @@ def test_defaults_and_values():
         "since": None,
         "until": None,
         "state": None,
+        "hold": None,
+        "direction": None,
+        "source": None,
         "limit": 50,
         "cursor": None,
     }

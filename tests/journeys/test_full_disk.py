@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -153,5 +154,34 @@ def test_a_full_disk_refuses_new_calls_and_harms_no_recording(small_disk: Path, 
         assert whole_or_marked(it, after) == ["complete"] * 4
         assert "Traceback" not in one.log.read_text()
         asyncio.run(it.until(lambda: it.figure("recorder_calls_active") == 0))
+        assert one.stop() == 0
+        assert verified(one) == []
+
+
+def test_a_daemon_killed_on_a_full_disk_comes_back_refuses_calls_and_goes_on_with_its_own(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    with server(tmp_path, small_disk, level="info", **own_place(4)) as one:
+        it, asker = Watched(one, one.init()), Asker(one.host)
+        one.start()
+
+        async def meanwhile() -> None:
+            await it.talking(4, 100)
+            fill(small_disk)
+            one.stop(signal.SIGKILL)
+            fill(small_disk)
+            await asyncio.to_thread(one.start)
+            assert [health(it, path) for path in ("/healthz", "/readyz")] == [200, 503]
+            assert [asker.ask(m, b)[0].status for m, b in (("OPTIONS", b""), ("INVITE", sdp("sendonly")))] == [503, 503]
+            (small_disk / "filler").unlink()
+            await it.until(lambda: health(it, "/readyz") == 200, IN_TIME)
+
+        calls = place(wishes(one, 4, 6.0), meanwhile)
+        recorded = it.over(calls)
+        for call in calls:
+            mine = recorded[call.session_id]
+            for sent, said, found in zip(call.streams, mine["streams"], it.channels(mine["id"]), strict=True):
+                assert said["gap_ms"] >= 20 * len(missing(sent, found))
+        assert "call.resume_failed" not in one.events()
         assert one.stop() == 0
         assert verified(one) == []

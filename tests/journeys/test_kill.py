@@ -25,7 +25,7 @@ CALLS, FEWER = 50, 16
 LENGTH, HOLD = 5.5, 0.8
 FRAME_MS = 20
 SECOND = 50
-"""Frames that a kill may cost where nobody keeps the sockets."""
+"""Frames a second, which is what a kill may cost where nobody keeps the sockets."""
 RESTART = 0.2
 """Seconds between the end of a service and its next start (RestartSec)."""
 NOTICED = 5.0
@@ -161,17 +161,20 @@ def a_restart_in_order_hands_the_calls_on(tmp_path: Path) -> None:
 def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path) -> None:
     with watched(tmp_path, FEWER) as it:
         finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
-        before = it.prints(finished)
+        before, away = it.prints(finished), 0.0
 
         async def meanwhile() -> None:
+            nonlocal away
             await it.talking(FEWER)
+            killed = time.monotonic()
             await kill_main(it)
             await asyncio.to_thread(it.one.start)
+            away = time.monotonic() - killed
 
         seen = held(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
         for _, mine, lacks in seen:
             for stream, lack in zip(mine["streams"], lacks, strict=True):
-                assert lack <= SECOND
+                assert lack <= max(SECOND, away * SECOND)  # a busy machine starts a process late
                 assert stream["gap_ms"] >= FRAME_MS * lack
                 assert not lack or [reason for _, _, reason in stream["gaps"]] == ["restart"]
             assert mine["state"] == ("interrupted" if any(lacks) else "complete")

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from media import state
 from media.figures import totals
 from media.pauses import Pauses
 from media.spec import StreamSpec
@@ -102,3 +103,19 @@ def test_a_source_that_counts_anew_under_another_key_begins_anew():
     rekey(track, key_of(suite, 2))
     assert len(hear(track, Sender(suite, key_of(suite, 2)).protect(45_000, 60), 60)) == 60
     assert (track.packets, track.late, totals(track)[0], track.gaps.missing_ns) == (120, 0, 0, 0)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("heard", [0, 20])
+def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_or_not(kept, heard):
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track, first = track_of(suite), ROUND - 20
+    hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
+    rekey(track, key_of(suite, 2))
+    sender, at = Sender(suite, key_of(suite, 2), first if kept else 0), first + 60 if kept else 40
+    hear(track, sender.protect(at, heard), 60)
+    successor = Track(track.spec, Pauses(), 1)
+    state.restore(state.pack([track]), state.moving([track]), {0: successor})
+    after = hear(successor, sender.protect(at + heard, 60 - heard), 60 + heard)
+    assert [number for number, _ in after] == list(range(first + 60 + heard, first + 120))
+    assert (successor.packets, successor.rejected, successor.sources[0].shift) == (120, 0, 0 if kept else -1)

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from admin_api.page import site
@@ -54,7 +55,11 @@ def test_both_channels_are_drawn_before_anything_is_heard(service: Town, visitor
     assert [act["action"] for act in service.acts()[-2:]] == ["call.view", "call.waveform"]
 
 
-def test_it_plays_while_it_is_fetched_and_seeks_by_ranges(service: Town, visitor: Callable[..., Page]) -> None:
+@pytest.mark.parametrize("long", [False, True], ids=["rendered whole", "rendered while it is sent"])
+def test_it_plays_while_it_is_fetched_and_seeks_by_ranges(
+    service: Town, visitor: Callable[..., Page], long: bool
+) -> None:
+    service.desk.long = long
     page = open_call(service, visitor)
     ranges: list[str] = []
     page.on("request", lambda asked: ranges.append(asked.headers.get("range", "")) if "/media" in asked.url else None)

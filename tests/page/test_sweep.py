@@ -48,6 +48,16 @@ def test_who_is_not_signed_in_or_is_refused_can_use_the_page_too(visitor, theme,
     assert faults + found_at(refused, axe, "/calls", theme) + found_at(stranger, axe, "/invitation?key=x", theme) == []
 
 
+def test_without_scripts_all_fits_a_telephone_too(visitor, ids):
+    page = visitor(*Role, language="de", width=PHONE, scripts=False)  # times keep their "UTC" then
+    wide = []
+    for path in sights(ids):
+        page.goto(path)
+        if page.evaluate(SHAPE)[0] > 0:
+            wide.append(path)
+    assert wide == []
+
+
 def found_at(page, axe, path, theme):
     """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
     answer, faults = page.goto(path), []

@@ -10,7 +10,7 @@ import os
 import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,8 @@ from recorder import export_job
 from recorder.export_job import ExportJob
 from recorder.rendering import RenderFailed
 from recorder.tasks import Tasks
-from storage.callrows import CallRow
+from storage import wishes
+from storage.callrows import CallRow, Query
 from storage.customers import Customer
 from storage.database import DatabaseAway
 from storage.errors import StorageError
@@ -153,6 +154,25 @@ def test_a_person_gets_her_calls_and_nothing_of_others(tmp_path: Path) -> None:
                     content = zip.read("xl/worksheets/sheet1.xml")
                 assert content.count(b"Mira Okafor") == 3
             assert b"Tove" not in content and b"777888" not in content and b"Somebody" not in content
+
+    tell(tmp_path, story)
+
+
+def test_everything_that_a_search_finds_goes_into_one_file(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        mine = [await called(acme) for _ in range(3)]
+        other = await record(acme, name="Somebody Else", number="+49301111111")
+        await acme.holds.put(mine[0].id, "court", "paula")
+
+        async def found(query: Query) -> list[list[str]]:
+            by_party = query.party is not None
+            export = await make(acme, job, query=wishes.written(query), columns=columns.usual(by_party))
+            return table(data(acme, export))
+
+        assert {row[0] for row in (await found(Query(hold=False)))[1:]} == {*(row.id for row in mine[1:]), other.id}
+        head, *rows = await found(Query(party="3456", hold=True))
+        assert [(row[0], row[head.index("party_name")]) for row in rows] == [(mine[0].id, "Mira Okafor")]
+        assert len(await found(Query(since=mine[0].started_at + timedelta(days=1)))) == 1
 
     tell(tmp_path, story)
 

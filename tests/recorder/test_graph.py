@@ -268,6 +268,40 @@ def test_what_is_no_page_is_refused_without_repeating_it(tenant: Tenant, body: b
     assert "Mira" not in str(caught.value)
 
 
+def test_links_that_lead_in_a_circle_end(tenant: Tenant) -> None:
+    here = f"{tenant.entra.address}/v1.0/users/delta?$skiptoken=1"
+    tenant.entra.answers["/v1.0/users/delta"] = b'{"value": [], "@odata.nextLink": "%s"}' % here.encode()
+    with pytest.raises(NotPossible, match="no page of users"):
+        tenant.read()
+    assert sum("/delta" in path for path in tenant.entra.asked) == 2
+
+
+def test_delta_is_written_in_two_ways(tenant: Tenant) -> None:
+    here = f"{tenant.entra.address}/v1.0/users/microsoft.graph.delta()?$deltatoken=1"
+    tenant.entra.answers["/v1.0/users/microsoft.graph.delta()"] = (
+        b'{"value": [{"id": "a"}], "@odata.deltaLink": "%s"}' % here.encode()
+    )
+    assert [change.object_id for page in tenant.read(here) for change in page.changes] == ["a"]
+
+
+@pytest.mark.parametrize("link", ["x", "https://graph.microsoft.us/v1.0/users/delta?$deltatoken=1"])
+def test_a_link_of_another_cloud_means_everything_anew(tenant: Tenant, link: str) -> None:
+    with pytest.raises(TooOld):
+        tenant.read(link)
+    assert tenant.entra.asked == []
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_only_a_link_of_before_may_be_unknown(tenant: Tenant, status: int) -> None:
+    tenant.entra.statuses["token"] = status
+    with pytest.raises(TooOld):
+        tenant.read(f"{tenant.entra.address}/v1.0/users/delta?$deltatoken=1")
+    for number in range(PAGE + 1):
+        tenant.entra.put(f"id-{number}")
+    with pytest.raises(NotPossible, match=f"answered {status}"):
+        tenant.read()
+
+
 def test_members_of_other_kinds_are_taken_as_empty(tenant: Tenant) -> None:
     tenant.entra.put("a", givenName=7, mail={"x": 1}, businessPhones="+491", proxyAddresses=[None, 3, "plain@x"])
     person = named(tenant.read())["a"].over(None)

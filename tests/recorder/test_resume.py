@@ -13,6 +13,9 @@ import pytest
 from recorder.checkpoint import Mark
 from recorder.live import LiveCall
 from recorder.resume import Resume
+from storage.errors import NoSpace
+from storage.room import Room
+from storage.vault import NewPart
 from tests.recorder.stage import Stage, sip_request, stage
 
 
@@ -50,6 +53,37 @@ def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
             assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
             defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
             assert defects == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owned: bool
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            leave(one, one.invite())
+            room = Room(one.node.settings.node.data_dir)
+            assert room.keep()
+            kept, new_part = room.release, one.runner.new_part
+
+            def full(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
+                if not freed:
+                    raise NoSpace("no byte is left")
+                return new_part(call, kind, number)
+
+            def release(self: Room) -> bool:
+                freed.append(owned)
+                return owned and kept()
+
+            freed: list[bool] = []
+            monkeypatch.setattr(one.runner, "new_part", full)
+            monkeypatch.setattr(Room, "release", release)
+            resume(one)
+            assert freed == [owned]
+            assert len(one.live) == owned
+            assert room.release()  # what was left is owned again
 
     asyncio.run(story())
 

@@ -2,9 +2,11 @@
 
 It knows no bytes. A response is "STATUS METHOD CSEQ", a request of the recorder "METHOD CSEQ"; `said` holds both with
 their time, `told` the names of the events that the user of the endpoint gets. Sections are of RFC 3261 unless named.
-Three points are the recorder's own choice where the RFCs leave one:
+Five points are the recorder's own choice where the RFCs leave one:
 * a re-INVITE or UPDATE shows that the peer lives, so the session interval counts from it even if it is refused;
-* an offer of ours that met another (491) goes out as soon as the way is free, at the latest after the wait;
+* a refresh of ours that was refused is tried again halfway to the end of the session, unless that is near;
+* an offer of ours that met another (491) goes out as soon as the way is free, at the latest after the wait, and not at
+  all once an offer of the peer was taken: that answer is newer;
 * a request that still waits for its answer when the dialog ends, by whomever, is answered 487 (15.1.2 says so of a BYE
   received).
 """
@@ -15,11 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
-T1, T2, T4, LIFE = 0.5, 4.0, 5.0, 32.0
-TRYING = 0.2
+T1, T2, T4, LIFE, TRYING = 0.5, 4.0, 5.0, 32.0, 0.2
 GLARE_WAIT = 1.0  # half of the longest wait of section 14.1: what the endpoint's randomness is made to give
 INTERVAL, MARGIN = 90.0, 30.0  # Session-Expires of the test, and a third of it (RFC 4028 section 10)
-CONFIRM = 5.0
+CONFIRM, LAST_REFRESH = 5.0, 10.0
 
 
 def pauses(now: float, longest: float) -> list[float]:
@@ -55,16 +56,14 @@ class Model:
         self.numbers = count()
         self.reliable, self.timer, self.takes_update = reliable, timer, update
         self.stage = "asked"  # up, leaving (their BYE waits), parting (ours does), over
-        self.turn = ""  # whose offer is open: ours, theirs
-        self.highest = cseq
+        self.turn, self.highest = "", cseq  # whose offer is open: ours, theirs; the newest CSeq of the peer
         self.served: dict[str, Served] = {}
         self.unacked, self.accepted_branch = -1, ""
-        self.wanted = self.must_part = False
+        self.wanted = self.must_part = self.offered = False
         self.mine = 0
         self.open: dict[int, str] = {}
-        self.finished: dict[int, bool] = {}  # INVITEs of ours by CSeq: answered 2xx or not
+        self.finished: dict[int, bool | None] = {}  # INVITEs of ours by CSeq: answered 2xx or not; None: long ago
         self.question = ""  # branch of the request that waits for the user
-        self.offered = False
         self._ask(branch, "INVITE", cseq, offered)
 
     # Time.
@@ -135,11 +134,8 @@ class Model:
 
     def cancelled(self, branch: str, cseq: int) -> None:
         """CANCEL (9.2): known by its branch; without effect once there is a final answer."""
-        if branch not in self.served:
-            self._say(f"481 CANCEL {cseq}")
-            return
-        self._say(f"200 CANCEL {cseq}")
-        if self.question != branch:
+        self._say(f"{200 if branch in self.served else 481} CANCEL {cseq}")
+        if branch not in self.served or self.question != branch:
             return
         if self.stage == "asked":
             self._end_before_it_began()
@@ -225,7 +221,7 @@ class Model:
         branch, self.question = self.question, ""
         one = self.served[branch]
         self._respond(branch, 200)
-        self.turn = "" if self.offered else "ours"
+        self.turn, self.wanted = ("", False) if self.offered else ("ours", self.wanted)
         self.stage = "up"
         self._count_interval()
         if one.method == "INVITE":
@@ -329,6 +325,11 @@ class Model:
         else:
             self.reoffered()
 
+    def _refresh_again(self) -> None:
+        left = self.agenda["expire"][0][0] - self.now if self.timer == "uas" else 0.0
+        if left > LAST_REFRESH and not self.agenda.get("refresh"):
+            self._later("refresh", [self.now + left / 2], self._refresh)
+
     # Requests of ours (17.1).
 
     def _request(self, method: str) -> None:
@@ -359,7 +360,9 @@ class Model:
         """A response of the peer to a request of ours, for the first time or again."""
         method = self.open.get(number)
         if method is None:
-            if self.finished.get(number) == (status < 300) and status >= 200:
+            taken = self.finished.get(number, status >= 300)
+            late = taken is None and status < 300 and self.stage == "up"  # the transaction is over, the dialog is not
+            if status >= 200 and (taken == (status < 300) or late):
                 self._say(f"ACK {number}")
             return
         if status < 200:
@@ -370,7 +373,7 @@ class Model:
         if method == "INVITE":
             self._say(f"ACK {number}")
             self.finished[number] = status < 300
-            self._later(f"forget {number}", [self.now + LIFE], lambda: self.finished.pop(number, None) and None)
+            self._later(f"forget {number}", [self.now + LIFE], lambda: self.finished.update({number: None}))
         if method == "BYE" and self.stage == "parting":
             self._over()
         elif self.stage == "up":
@@ -383,11 +386,13 @@ class Model:
             self._gone()
         elif status < 300:
             self._count_interval()
-        if method == "UPDATE" and status in (405, 501):
+        elif (method, status) not in (("INVITE", 491), ("UPDATE", 405), ("UPDATE", 501)):
+            self._refresh_again()
+        if (method, status) in (("UPDATE", 405), ("UPDATE", 501)):
             self.takes_update = False
             if self.timer == "uas":
                 self._refresh()
-        elif method == "INVITE" and status == 491:
+        elif (method, status) == ("INVITE", 491):
             self.wanted = True
             self._later("retry", [self.now + GLARE_WAIT], self._catch_up)
         elif method == "INVITE" and self.stage == "up":

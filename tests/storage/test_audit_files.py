@@ -125,6 +125,16 @@ def test_a_foreign_cursor_is_refused(files: AuditFiles, cursor: str) -> None:
         files.read(None, cursor, 3)
 
 
+def test_an_entry_that_somebody_spoilt_hides_no_other(files: AuditFiles) -> None:
+    lines = files.log.read_bytes().splitlines(keepends=True)
+    spoilt = [b"{}\n", b"no entry\n", b'{"n":1}\n', b'{"n":1,"time":7}\n', b'{"n":1,"time":"noon"}\n', b"\xff\n"]
+    for number, line in enumerate(spoilt):
+        files.log.write_bytes(b"".join([*lines[:number], line, *lines[number + 1 :]]))
+        left = [item["n"] for item in files.read(START, None, 100).items]
+        assert left == [n for n in range(10, 0, -1) if n != number + 1]
+        assert bad(files) == number + 1
+
+
 def test_long_logs_are_read_backwards_over_block_borders(tmp_path: Path) -> None:
     audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
     futures = [audit.append(Act("alice", "admin", "x", reason="r" * (i % 700))) for i in range(500)]

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import traceback
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from storage.database import FILE_NAME, HEAD, Database, DatabaseAway, DatabaseDamaged, DatabaseFault
+from storage.database import FILE_NAME, HEAD, Database, DatabaseAway, DatabaseDamaged, DatabaseFault, unless_committed
 from storage.tables import days, metadata
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -95,6 +96,47 @@ def test_a_failed_transaction_leaves_nothing(url: str, tmp_path: Path) -> None:
             await twice_the_same()
         async with database.reading() as connection:
             assert (await connection.execute(sa.select(days))).all() == []
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_to_be_undone_is_undone_before_others_write_and_only_if_nothing_is_committed(
+    url: str, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        database = await Database.open(url, "undone", tmp_path, NOW)
+        done: list[str] = []
+
+        async def write(name: str, problem: Exception | None = None) -> None:
+            async def undo(what: str) -> None:
+                await asyncio.sleep(0)
+                done.append(what)
+
+            async with database.writing():
+                done.append(name)
+                unless_committed(partial(undo, f"{name}, second"))
+                unless_committed(partial(undo, f"{name}, first"))
+                await asyncio.sleep(0.01)
+                if problem is not None:
+                    raise problem
+
+        failing = write("one", RuntimeError("no"))
+        found = await asyncio.gather(failing, write("two"), return_exceptions=True)
+        assert isinstance(found[0], RuntimeError) and found[1] is None
+        assert done == ["one", "one, first", "one, second", "two"]
+
+        def refuse(_: sa.Connection) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        done.clear()
+        sa.event.listen(database._engine.sync_engine, "commit", refuse)
+        with pytest.raises(DatabaseAway):
+            await write("three")
+        sa.event.remove(database._engine.sync_engine, "commit", refuse)
+        undone = ["three, first", "three, second"] if database.dialect == "sqlite" else []
+        assert done == ["three", *undone], "whether a server has committed is not known"
+        unless_committed(partial(write, "outside of any"))  # has no meaning
         await database.close()
 
     asyncio.run(story())

@@ -30,7 +30,9 @@ def row(leaf: int, sealed: bytes, id: str = "e1") -> SimpleNamespace:
     )
 
 
-@pytest.mark.parametrize("request_", [REQUEST, Request("csv", (), "r", ("a", "b")), None])
+@pytest.mark.parametrize(
+    "request_", [REQUEST, Request("csv", (), "r", ("a", "b")), Request("csv", (), "r", query={"party": "Ö"}), None]
+)
 def test_what_was_sealed_is_shown(keys: CustomerKeys, request_: Request | None) -> None:
     leaf = papers.new_leaf(keys)
     found = shown(keys, row(leaf, seal(keys, leaf, "e1", request_, 2, "why")))

@@ -146,12 +146,13 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
     async def tell(house: House, acme: Customer) -> None:
         await permit(acme)
         before, append = (house.data / FILE).read_bytes(), LineFile.append
-        entered, go_on = threading.Event(), threading.Event()
+        entered, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
         def slow(self: LineFile, line: bytes) -> None:
             entered.set()
             assert go_on.wait(10)
             append(self, line)
+            over.set()
 
         with monkeypatch.context() as patch:
             patch.setattr(LineFile, "append", slow)
@@ -161,6 +162,7 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
             asyncio.get_running_loop().call_later(0.05, go_on.set)
             with pytest.raises(asyncio.CancelledError):
                 await task
+        assert await asyncio.to_thread(over.wait, 10)
         assert (house.data / FILE).read_bytes() == before
         await permit(acme)
         assert len(acme.journal.read()["waivers"]) == 2

@@ -41,6 +41,19 @@ def test_a_line_without_its_end_does_not_count_and_is_cut_off(tmp_path: Path) ->
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
 
 
+def test_a_line_is_taken_back_only_while_it_is_the_last(tmp_path: Path) -> None:
+    assert not log(tmp_path).take_back(b"one\n")
+    for line in (b"one\n", b"two\n", b"a longer one\n"):
+        log(tmp_path).append(line)
+    assert not log(tmp_path).take_back(b"two\n")
+    assert log(tmp_path).take_back(b"a longer one\n") and log(tmp_path).take_back(b"two\n")
+    assert list(log(tmp_path).lines()) == [b"one\n"] and not log(tmp_path).take_back(b"more than one\n")
+    assert log(tmp_path).take_back(b"one\n") and log(tmp_path).last() is None
+    log(tmp_path).append(b"again\n")
+    (tmp_path / "log").write_bytes(b"again\ntorn")
+    assert log(tmp_path).take_back(b"again\n") and log(tmp_path).size == 0
+
+
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpace), (errno.EIO, DiskFailed)])
 def test_what_could_not_be_synced_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]

@@ -92,6 +92,19 @@ def test_every_call_of_a_person_is_asked_for(service, browse):
     assert (request.media, request.silence_others, request.reason) == ("wav", True, "Art. 15")
 
 
+def test_everything_that_a_search_finds_is_asked_for(service, browse):
+    browser = browse(Role.PRIVACY)
+    assert "Every call that this search finds" in browser.text("/exports/new?state=complete&hold=false")
+    form = {"state": "complete", "hold": "false", "since": "2026-02-16", "zone": "Europe/Berlin", "which": "whole"}
+    answer = browser.post("/exports/new", {**form, "column": "id", "reason": "audit"})
+    export = service.run(service.customers["acme"].exports.get(answer.headers["location"].removeprefix("/exports/")))
+    asked = wishes.read(export.request.query)
+    assert (export.request.party, export.request.calls, asked.state, asked.hold) == (None, None, "complete", False)
+    assert asked.since.isoformat() == "2026-02-15T23:00:00+00:00"
+    wrong = browser.post("/exports/new", {**form, "since": "yesterday", "column": "id", "reason": "audit"})
+    assert wrong.status_code == 422 and "A day is written as" in wrong.text
+
+
 def test_only_what_is_ticked_is_asked_for(service, browse):
     calls = service.ids["acme"][:2]
     form = {"party": "Ada Acme", "which": "ticked", "call": [*calls, "x"], "reason": "Art. 15", "format": "json"}

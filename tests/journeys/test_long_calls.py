@@ -1,0 +1,183 @@
+"""Long and odd calls over real sockets: wraps, many sources, comfort noise, hundreds of re-INVITEs; all of it exact."""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from media import rtp
+from sip.sdp import SessionDescription
+from tests.journeys.coded_calls import SECONDS, Watched, own_place, stored_twice, verified
+from tests.journeys.descriptor_store import descriptor_store
+from tests.journeys.lasting_dialog import Sbc
+from tests.journeys.server import server
+from tests.recorder.offers import KEYS, sdp
+from tests.recorder.studio import Sender
+
+WRAP = (1 << 32) // 160
+"""Packets of 20 ms after which the timestamp is at its beginning again; the sequence number by then often was."""
+LONG, SOURCES, EACH = 20_000, 40, 250
+HOURS = 24
+PAUSE = 10
+"""Seconds between two packets of comfort noise."""
+REOFFERS, BETWEEN = 500, 4
+RATE = 1_000
+"""Packets a second of a sender that is in a hurry: twenty times as fast as speech."""
+
+
+def offer(version: int, *keys: bytes) -> bytes:
+    """Offer A-law with comfort noise, under these keys."""
+    out = sdp(*["sendonly"] * len(keys), version=version).replace(b"RTP/SAVP 8", b"RTP/SAVP 8 13")
+    for ours, key in zip(KEYS, keys, strict=False):
+        out = out.replace(base64.b64encode(ours), base64.b64encode(key))
+    return out
+
+
+class Place:
+    """A recorder, and calls to it by name."""
+
+    def __init__(self, it: Watched) -> None:
+        self.it, self.address = it, it.one.host
+
+    @contextmanager
+    def call(self, name: str, *keys: bytes) -> Iterator[tuple[Sbc, list[tuple[str, int]]]]:
+        """Place a call; give where its streams go. It is hung up at the end."""
+        with closing(Sbc("udp", self.address, self.it.one.udp, name)) as sbc:
+            answer = sbc.ask("INVITE", offer(1, *keys))
+            assert answer.status == 200
+            yield sbc, [(self.address, media.port) for media in SessionDescription.parse(answer.body).media]
+            assert sbc.ask("BYE").status == 200
+
+    def shown(self, name: str) -> dict[str, Any]:
+        """Return the recording once it is over."""
+        end = time.monotonic() + SECONDS
+        while True:
+            found = [call for call in self.it.calls() if call["session_id"] == name and call["state"] != "recording"]
+            if found:
+                (one,) = found
+                assert (one["state"], one["end_reason"]) == ("complete", "bye")
+                return one
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+    def length(self, call: str) -> float:
+        """Return the seconds of sound that come out."""
+        wav = self.it.ask(f"/calls/{call}/media?format=wav").raise_for_status().content
+        (channels,) = struct.unpack_from("<H", wav, wav.index(b"fmt ") + 10)
+        (size,) = struct.unpack_from("<I", wav, wav.index(b"data") + 4)
+        return float(size / 2 / channels / 8000)
+
+
+def hurry(sent: int, began: float) -> None:
+    """Wait until so many packets may have been sent."""
+    time.sleep(max(0.0, began + sent / RATE - time.monotonic()))
+
+
+def exact(stream: dict[str, Any], packets: int) -> bool:
+    """Tell whether a stream is whole."""
+    figures = (stream["packets"], stream["lost"], stream["duplicates"], stream["gap_ms"], stream["gaps"])
+    return figures == (packets, 0, 0, 0, [])
+
+
+def over_both_wraps(place: Place) -> None:
+    with place.call("wraps", KEYS[0]) as (_, (to,)):
+        voice, began = Sender(KEYS[0], 0x1, WRAP - LONG // 2), time.monotonic()
+        for number in range(LONG):
+            voice.socket.sendto(voice.packet(), to)
+            hurry(number, began)
+        voice.socket.close()
+    call = place.shown("wraps")
+    assert exact(call["streams"][0], LONG)
+    assert place.length(call["id"]) == LONG / 50
+
+
+def many_sources(place: Place) -> None:
+    """One after the other on the first line, two at once on the second."""
+    with place.call("sources", KEYS[0], KEYS[1]) as (_, to):
+        began = time.monotonic()
+        together = [Sender(KEYS[1], 0x200 + n, 60_000 * n) for n in range(2)]
+        for source in range(SOURCES):
+            voice = Sender(KEYS[0], 0x100 + source, 7 * source)
+            for number in range(EACH):
+                together[0].socket.sendto(voice.packet(), to[0])
+                together[0].socket.sendto(together[number % 2].packet(), to[1])
+                hurry(source * EACH + number, began)
+            voice.socket.close()
+        for each in together:
+            each.socket.close()
+    call = place.shown("sources")
+    assert all(exact(stream, SOURCES * EACH) for stream in call["streams"])
+    assert place.length(call["id"]) >= SOURCES * EACH / 50
+
+
+def a_day_of_comfort_noise(place: Place) -> None:
+    """A packet every ten seconds by its timestamp; a minute passes between the words of a day."""
+    with place.call("noise", KEYS[0]) as (_, (to,)):
+        voice, began, count = Sender(KEYS[0], 0x2), time.monotonic(), HOURS * 3600 // PAUSE
+        session = Session(Policy(key=KEYS[0], ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+        for number in range(count):
+            packet = rtp.build(13, 100 + number, number * PAUSE * 8000 & 0xFFFF_FFFF, 0x2, b"\x40")
+            voice.socket.sendto(session.protect(packet), to)
+            hurry(number, began)
+        voice.socket.close()
+    assert exact(place.shown("noise")["streams"][0], count)
+
+
+def hundreds_of_reoffers(place: Place) -> None:
+    """Every one brings new keys."""
+    with place.call("reoffers", KEYS[0], KEYS[1]) as (sbc, to):
+        voices = [Sender(key, 0x300 + n) for n, key in enumerate(KEYS[:2])]
+        for version in range(2, REOFFERS + 2):
+            for voice, where in zip(voices, to, strict=True):
+                for _ in range(BETWEEN):
+                    voice.socket.sendto(voice.packet(), where)
+            keys = [os.urandom(30) for _ in voices]
+            answer = sbc.ask("INVITE", offer(version, *keys))
+            assert answer.status == 200
+            assert [media.port for media in SessionDescription.parse(answer.body).media] == [port for _, port in to]
+            for voice, key in zip(voices, keys, strict=True):
+                voice.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+        for voice in voices:
+            voice.socket.close()
+    call = place.shown("reoffers")
+    assert all(exact(stream, REOFFERS * BETWEEN) for stream in call["streams"])
+    assert place.length(call["id"]) == REOFFERS * BETWEEN / 50
+
+
+STORIES = (over_both_wraps, many_sources, a_day_of_comfort_noise, hundreds_of_reoffers)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_torture_of_long_and_odd_calls_at_once(tmp_path: Path) -> None:
+    with descriptor_store(tmp_path) as store, server(tmp_path, store=store, srtp="required", **own_place(8)) as one:
+        token = one.init()
+        one.start()
+        place, failed = Place(Watched(one, token)), []
+
+        def tell(story: Any) -> None:
+            try:
+                story(place)
+            except BaseException as problem:
+                failed.append((story.__name__, problem))
+
+        threads = [threading.Thread(target=tell, args=(story,)) for story in STORIES]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failed == []
+        assert "Traceback" not in one.log.read_text()
+        assert one.stop() == 0
+        assert verified(one) == []
+        assert stored_twice(one) == []
