@@ -28,7 +28,8 @@ from storage.calls import CallRow
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
 MAX_PLAYS = 8  # rendered files of one customer at once: an hour of FLAC takes 60 MB of memory while it is sent
 MAX_STREAMS = 16  # of one customer, rendered while they are sent: each has a worker of 30 MB, whatever the length
-STREAM_SECONDS = 5.0  # beyond that many, a request waits so long for its turn: a whole hour is sent in about one
+TURN_SECONDS = 5.0  # beyond that many of either, a request waits so long for its turn: an hour is sent in about one
+LOOK_SECONDS = 0.05  # so often a request that waits for a file's turn looks whether there is room
 SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
 MEDIA = (schemas.FORMAT,)
 CONTENT_TYPES = (
@@ -141,7 +142,9 @@ class Player:
     """Answers GET and HEAD /calls/{id}/media."""
 
     def __init__(self) -> None:
-        self._shelf: Shelf[Ready] = Shelf(lambda: MAX_PLAYS, lambda ready: ready.source.close())
+        self._shelf: Shelf[Ready] = Shelf(
+            lambda: MAX_PLAYS, lambda ready: ready.source.close(), lambda ready: ready.size
+        )
         self._live = count()
         self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
         # by customer
@@ -173,10 +176,10 @@ class Player:
         """Open what is rendered while it is sent, in its turn."""
         turn = self._streams[asked.customer.name]
         try:
-            async with asyncio.timeout(STREAM_SECONDS):
+            async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            raise await _too_many(asked, MAX_STREAMS) from None
+            raise await _too_many(asked) from None
         ends.append(turn.release)
         stream = await asked.desk.stream(asked.customer, row)
         ends.append(stream.close)
@@ -202,15 +205,20 @@ class Player:
                 source.close()
                 raise
 
-        try:
-            return await self._shelf.take(key, make)
-        except Full:
-            raise await _too_many(asked, MAX_PLAYS) from None
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + TURN_SECONDS
+        while True:
+            try:
+                return await self._shelf.take(key, make)
+            except Full:
+                if loop.time() >= patient_until:
+                    raise await _too_many(asked) from None
+            await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _too_many(asked: Asked, most: int) -> Problem:
+async def _too_many(asked: Asked) -> Problem:
     await asked.note(REFUSED, "too many plays at once")
-    return unavailable(f"{most} plays of this customer are under way; wait until one has ended.")
+    return unavailable("No more plays of this customer can go on at once; wait until one has ended.")
 
 
 def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:

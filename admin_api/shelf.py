@@ -13,7 +13,9 @@ from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 SECONDS = 15.0
-"""A player seeks within seconds; an hour of stereo WAV takes 115 MB for so long."""
+"""A player seeks within seconds; an hour of stereo FLAC takes 60 MB for so long."""
+HEAVY = 512 << 20
+"""Bytes of one customer's files that are enough: with so many, another one is made only where idle ones can go."""
 
 Key = tuple[str, str, str]
 """Customer, call, format."""
@@ -35,16 +37,17 @@ class Kept(Generic[T]):
 
 
 class Full(Exception):
-    """One customer has as many files in memory as it may have."""
+    """One customer has as many files in memory, or as heavy ones, as it may have."""
 
 
 class Shelf(Generic[T]):
     """Rendered files by customer, call and format."""
 
-    def __init__(self, most: Callable[[], int], close: Callable[[T], None]) -> None:
-        """Hold at most `most()` files of one customer; `close` gives one up."""
+    def __init__(self, most: Callable[[], int], close: Callable[[T], None], weight: Callable[[T], int]) -> None:
+        """Hold at most `most()` files of one customer; `close` gives one up, `weight` says how many bytes it has."""
         self._most = most
         self._close = close
+        self._weight = weight
         self._kept: dict[Key, Kept[T]] = {}
         self._making: dict[Key, int] = {}
         # requests that make a file, or wait for one that is being made
@@ -88,11 +91,14 @@ class Shelf(Generic[T]):
             return
         theirs = [each for each in {*self._kept, *self._making} if each[0] == key[0]]
         idle = [each for each in theirs if each not in self._making and not self._kept[each].readers]
-        while len(theirs) >= self._most():
+        while len(theirs) >= self._most() or self._heavy(theirs):
             if not idle:
                 raise Full
             theirs.remove(idle[0])
             self._drop(idle.pop(0))
+
+    def _heavy(self, keys: list[Key]) -> bool:
+        return sum(self._weight(self._kept[key].file) for key in keys if key in self._kept) >= HEAVY
 
     def _drop(self, key: Key) -> None:
         kept = self._kept.pop(key)

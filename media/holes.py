@@ -39,10 +39,11 @@ def agrees(track: Track, source: Source, extended: int, arrival: int) -> bool:
 
 
 def note(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> None:
-    """Note the packets missing before `extended`; as many as fit into a hold or pause are excused, if it was counted."""
+    """Note the packets missing before `extended`, without those that a hold or pause explains."""
     missing = extended - source.highest - 1
-    each = _each(track, source, missing, timestamp)
     shared = min(arrival, track.excused_until) - max(source.arrival, track.excused_from)
+    # the RTP clock went on in a hold, whether the numbers did or not
+    each = packet_ns(track, source) if shared > 0 else _each(track, source, missing, timestamp)
     excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
     source.excused += excused
     missing -= excused

@@ -95,11 +95,16 @@ class Keyring:
             self._old_until = 0
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
-        """After a restart: bring (ssrc, index) to where they were; False if they were under another key."""
+        """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
+
+        False if that is none of ours.
+        """
         for context in self.contexts:
             if _check(context.key) == check:
                 for ssrc, index in sources:
                     context.walk(ssrc, index)
+                self.contexts = (context, *(each for each in self.contexts if each is not context))
+                self._front()
                 return True
         return False
 
@@ -137,9 +142,10 @@ class Keyring:
         return front.shift
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
-        others = (each for each in self.contexts if each is not context)
-        self.contexts = (context, *others)[:MAX_CONTEXTS]
-        self._old_until = arrival + OVERLAP if any(each.key != context.key for each in self.contexts) else 0
+        if context is not self.contexts[0]:
+            others = (each for each in self.contexts if each is not context)
+            self.contexts = (context, *others)[:MAX_CONTEXTS]
+            self._old_until = arrival + OVERLAP if any(each.key != context.key for each in self.contexts) else 0
         self.rollover, self.switched = rollover, True
         self._front()
         return opened

@@ -34,15 +34,12 @@ def pack(tracks: Iterable[Track]) -> bytes:
     return b"".join([part for track in tracks for part in _pack(track)])
 
 
-def settled(tracks: Iterable[Track]) -> bool:
-    """Tell whether nothing but what `moving` has changed since the last `pack`."""
-    return None not in [track.cold for track in tracks]
-
-
-def moving(tracks: Collection[Track]) -> bytes:
-    """Serialise what batches in unbroken order change: once per call and tick."""
+def moving(tracks: Collection[Track]) -> bytes | None:
+    """Serialise what batches in unbroken order change, once per call and tick; None if more changed since `pack`."""
     numbers: list[int | float] = []
     for track in tracks:
+        if track.cold is None:
+            return None
         source = track.current or _NOBODY
         numbers += (
             source.highest, source.timestamp, source.arrival, source.step, track.size, track.jitter, track.reports,

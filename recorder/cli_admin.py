@@ -113,34 +113,39 @@ def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: A
     return 0
 
 
-def roles_(name: Name, role: Roles, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG) -> int:
+def roles_(
+    name: Name, role: Roles, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
+) -> int:
     """Give an account other roles; its sessions end. Example: recorder admin roles anna --role listener"""
     _known(role)
-    wanted = tuple(dict.fromkeys(role))
-    return _change(
-        load(config), customer, name, "account.roles", lambda account: account.ended(roles=wanted), ", ".join(wanted)
-    )
+    wanted, settings = tuple(dict.fromkeys(role)), load(config)
+    change = _change(settings, customer, name, "account.roles", lambda a: a.ended(roles=wanted), ", ".join(wanted))
+    return _show_change(*change, json=json)
 
 
-def disable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG) -> int:
+def disable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Keep an account but let nobody in; its sessions end. Example: recorder admin disable anna"""
-    return _change(
-        load(config), customer, name, "account.disable", lambda account: account.ended(disabled=True, invitation=None)
-    )
+    settings = load(config)
+    change = _change(settings, customer, name, "account.disable", lambda a: a.ended(disabled=True, invitation=None))
+    return _show_change(*change, json=json)
 
 
-def enable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG) -> int:
+def enable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Let a disabled account in again. Example: recorder admin enable anna"""
-    return _change(load(config), customer, name, "account.enable", lambda account: replace(account, disabled=False))
+    change = _change(load(config), customer, name, "account.enable", lambda a: replace(a, disabled=False))
+    return _show_change(*change, json=json)
 
 
-def remove(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG) -> int:
+def remove(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Delete an account for good; its sessions end. Example: recorder admin remove anna"""
     settings = load(config)
     where, accounts, account = _find(settings, customer, name)
     note(settings, where, "account.remove", account.id)
     accounts.remove(account.id)
-    print(f"Removed from {where}.")
+    if json:
+        output.document({"id": account.id, "customer": where, "name": account.name, "state": "removed"})
+    else:
+        print(f"Removed from {where}.")
     return 0
 
 
@@ -151,12 +156,18 @@ def _change(
     action: str,
     change: Callable[[Account], Account],
     reason: str = "",
-) -> int:
-    """Tell the audit log, then change an account."""
+) -> tuple[str, Account]:
+    """Tell the audit log, then change an account; give its customer and what it is now."""
     where, accounts, account = _find(settings, customer, name)
     note(settings, where, action, account.id, reason=reason)
-    changed = accounts.change(account.id, change)
-    print(f"{changed.name} of {where}: {', '.join(changed.roles)}, {_state(changed)}.")
+    return where, accounts.change(account.id, change)
+
+
+def _show_change(where: str, changed: Account, *, json: bool) -> int:
+    if json:
+        output.document(_shown(where, changed))
+    else:
+        print(f"{changed.name} of {where}: {', '.join(changed.roles)}, {_state(changed)}.")
     return 0
 
 

@@ -20,6 +20,7 @@ from recorder.settings import Settings
 from recorder.settings_files import load
 from recorder.shell_acts import shown, tell
 from storage.callrows import CallState, Direction
+from storage.errors import StorageError
 
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 

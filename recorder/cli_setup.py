@@ -15,7 +15,7 @@ from recorder.settings import Settings
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
 from recorder.shell_acts import note
-from storage.credentials import ROLES, Credential
+from storage.credentials import MAX_NAME, ROLES, Credential, proper
 from storage.errors import StorageError
 
 
@@ -79,6 +79,8 @@ def create(
     unknown = [r for r in role if r not in ROLES]
     if unknown:
         raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
+    if not proper(name):
+        raise WrongUse("This cannot be the name of a token.", f"Choose 1 to {MAX_NAME} printable characters.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
     settings = load(config)
@@ -128,6 +130,7 @@ def revoke(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
     customer: Annotated[str | None, typer.Option()] = None,
     config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
 ) -> int:
     """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
     settings = load(config)
@@ -135,7 +138,10 @@ def revoke(
     gone = [n for n in names if _revoke(settings, n, name)]
     if not gone:
         raise Negative(f"There is no token named {name!r}.", "recorder token list shows what there is.")
-    print(f"Revoked for {', '.join(gone)}.")
+    if json:
+        output.document({"revoked": name, "customers": gone})
+    else:
+        print(f"Revoked for {', '.join(gone)}.")
     return 0
 
 

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -14,9 +15,13 @@ from typing import Any
 
 from media.drain import holder, journal_of
 from media.sockets import Pair
+from media.spec import StreamSpec
 from recorder import wire
 from recorder.ports_file import left_calls
 
+CONTROL_BUFFER = 1 << 20
+#: Keys remembered of a stream: a hold and its end bring two, and a worker is replaced within seconds.
+KEYS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Seconds of processor time below which a silent worker that could run has not been let run.
 STARVED = 1.0
@@ -56,9 +61,24 @@ class Entry:
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
     pauses: tuple[tuple[int, int | None], ...] = ()
+    # of each stream, the newest last: packets under the ones before may wait for a successor
+    keys: tuple[wire.Key, ...] = field(default=(), repr=False)
     # what was asked while no worker had the call
     waiting: tuple[tuple[Any, list[int]], ...] = ()
     closing: asyncio.Future[wire.Final] | None = None
+
+
+def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
+    """Start a worker that has so many seconds until its first heartbeat."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
+    line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
+    pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
+    theirs.close()
+    now = time.monotonic()
+    return Process(number, pid, ours, raw, now, now + patience)
 
 
 def call_of(raw: Path) -> str | None:
@@ -73,6 +93,16 @@ def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
     """Lay the descriptors of all streams in one row."""
     rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]
     return tuple((stream, len(fds)) for stream, fds in rows), [fd for _, fds in rows for fd in fds]
+
+
+def known_keys(before: Iterable[wire.Key], streams: Iterable[StreamSpec]) -> tuple[wire.Key, ...]:
+    """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
+    fresh = [(spec.stream, spec.suite, spec.key, spec.mki) for spec in streams if spec.suite and spec.dtls is None]
+    out: list[wire.Key] = []
+    for key in reversed([*(key for key in before if key not in fresh), *fresh]):
+        if sum(each[0] == key[0] for each in out) < KEYS:
+            out.insert(0, key)
+    return tuple(out)
 
 
 def unclean(call: str) -> wire.Final:

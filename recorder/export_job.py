@@ -24,6 +24,7 @@ from recorder.node import Node
 from recorder.rendering import Renderer
 from recorder.scratch import Scratch
 from recorder.subject_report import SubjectReport, Tools
+from recorder.wallclock import WallClock, readings
 from storage import wishes
 from storage.audit_chain import Act
 from storage.calls import CallRow, Query
@@ -43,8 +44,9 @@ _RECORDER = "recorder"
 class ExportJob:
     """Works off the exports of every customer."""
 
-    def __init__(self, node: Node, renderer: Renderer | None = None) -> None:
+    def __init__(self, node: Node, renderer: Renderer | None = None, clock: WallClock | None = None) -> None:
         self._node = node
+        self._clock = clock or WallClock.of(node.runtime_dir)
         self._renderer = renderer or Renderer(at_once=1)  # those who listen keep their own turns
         self._scratch = Scratch(node.runtime_dir)
 
@@ -52,7 +54,11 @@ class ExportJob:
         """Start the work for every customer; owned by recorder.tasks."""
         self._scratch.sweep()
         for customer in self._node.customers.values():
+            customer.exports.believed = self._now  # a clock that is set ahead ends none
             self._node.tasks.start(self._serve(customer), "exports")
+
+    def _now(self) -> datetime:
+        return self._clock.read(*readings())
 
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: tidy, make what is asked for, wait."""

@@ -1,10 +1,13 @@
 """Descriptors of a call inside a media worker: the sockets of each stream, and what the spool holds."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from media import spool
+from media.drain import Relic
+from media.reporting import receive as receive_rtcp
 from media.sockets import stamp_arrivals
+from media.spec import StreamSpec
 from media.track import Track
 
 
@@ -33,6 +36,28 @@ def close_all(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
+def expect(lanes: Mapping[int, Lanes], streams: Iterable[StreamSpec]) -> None:
+    """Take the keys of a re-offer whose other changes follow."""
+    for spec in streams:
+        if spec.stream in lanes:
+            lanes[spec.stream].track.expect(spec)
+
+
 def newest_slot(descriptor: int) -> spool.Slot | None:
     """Read the commit that counts; None if there was none."""
     return spool.newest(lambda at, length: os.pread(descriptor, length, at))
+
+
+def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> None:
+    """Take what a dead worker had received of a call and not committed: its batch of this generation, if any."""
+    journal = relic.journal
+    if journal is None or journal.call != call or journal.generation != generation:
+        return
+    for lane, (stream, rtcp) in zip(relic.lanes, journal.lanes, strict=False):
+        own, count = lanes.get(stream), lane.count()
+        if own is None or not count:
+            continue
+        if rtcp:
+            receive_rtcp(own.track, lane, count, out)
+        else:
+            own.track.receive(lane, count, out)

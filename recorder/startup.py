@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from recorder.live import Live
 from recorder.mending import AGAIN_SECONDS, Left, Mending
 from recorder.node import Node
 from recorder.recovery import left_behind
+from storage.calls import Query
 from storage.customers import Customer
 from storage.errors import StorageError
 from storage.instants import day_of
 
 LOOK_BACK_DAYS = 3
-"""Days before this one whose recordings are looked for in the index: a call of a day, and a database away for two."""
+"""Days before the last one whose recordings are looked for in the index: a call of a day, a database away for two."""
 
 
 class Startup:
@@ -50,13 +52,15 @@ class Startup:
 
         A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
         come between. An index without any call was lost, or there is nothing to be found, and one that was older than
-        its journal came from a backup: then every recording is looked at, else those of the last days.
+        its journal came from a backup: then every recording is looked at, else those of the last days, by the index or
+        by the clock, whichever is earlier.
         """
         try:
             found = dict.fromkeys(await customer.calls.unfinished())
             if await customer.calls.count():
-                look = _all if customer.journal.replayed else _recent
-                there = await asyncio.to_thread(look, customer)
+                first = await _last_day(customer) - LOOK_BACK_DAYS
+                look = partial(_all, customer) if customer.journal.replayed else partial(_since, customer, first)
+                there = await asyncio.to_thread(look)
                 found.update(dict.fromkeys(await customer.calls.unknown(filter(self._is_over(customer), there))))
             else:
                 found.update(await asyncio.to_thread(_all, customer))
@@ -73,9 +77,15 @@ class Startup:
         return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
 
 
-def _recent(customer: Customer) -> dict[tuple[str, int], None]:
-    today = day_of(customer.now())
-    days = range(today - LOOK_BACK_DAYS, today + 2)  # a call begun before a wrong clock was set is of tomorrow
+async def _last_day(customer: Customer) -> int:
+    """Return the day of the newest call that the index has, or this day if the clock says that it was before."""
+    page = await customer.calls.find(Query(limit=1))
+    return min([day_of(customer.now()), *(row.day for row in page.items)])
+
+
+def _since(customer: Customer, first: int) -> dict[tuple[str, int], None]:
+    """List the recordings of all days from `first` on; a clock that was set may have made them of any later one."""
+    days = [day for day in customer.vault.days() if day >= first]
     return dict.fromkeys((ref.call, ref.leaf) for day in days for ref in customer.vault.of_day(day))
 
 

@@ -3,7 +3,8 @@
 SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets a successor is expected, who goes on with the
 calls, since a crash, a restart and an upgrade all look like that. SIGUSR1 beforehand says that none will come
 (config/recorder.service sends it where systemd stops the unit for good), as does `serve --drain`. Then nothing new is
-taken and running calls may go on for a while; a second SIGTERM or SIGINT ends the patience.
+taken and running calls may go on for a while; a second SIGTERM or SIGINT ends the patience. SIGHUP, which asks other
+daemons to read their files anew, ends nothing: certificates are read anew without it, and recording needs no terminal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from contextlib import suppress
 
 LOOK_SECONDS = 0.05
 """How often it is looked whether all calls have ended."""
+
+
+def _go_on() -> None:
+    """Do nothing."""
 
 
 class Stopping:
@@ -32,6 +37,7 @@ class Stopping:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.terminate)
         loop.add_signal_handler(signal.SIGUSR1, self.expect_nobody)
+        loop.add_signal_handler(signal.SIGHUP, _go_on)
 
     def terminate(self) -> None:
         """Stop; a second time, be quick about it."""

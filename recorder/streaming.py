@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import signal
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
@@ -30,6 +32,7 @@ from recorder.rendering import (
     told,
 )
 
+GRACE_SECONDS = 2.0  # a worker without a reader ends within milliseconds of its next packet
 CHUNK = 256 << 10  # bytes taken out of the pipe at once
 MAKERS = ("siprec-recorder", "av")
 """Distributions whose versions decide how the same call sounds as WAV."""
@@ -47,6 +50,7 @@ class Stream:
         self._worker = worker
         self._out: int | None = out
         self._pipe: asyncio.ReadTransport | None = None
+        self._ending: asyncio.TimerHandle | None = None
 
     async def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
         """Give the bytes from begin to end, once. Raises BrokenOff where no more can be made."""
@@ -64,14 +68,16 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """End the worker, also in the middle and twice."""
-        if self._worker.returncode is None:
-            self._worker.kill()
+        """Give it up, also in the middle and twice: the worker ends for want of a reader, or is ended soon."""
         if self._pipe is not None:
             self._pipe.close()
         if self._out is not None:
             os.close(self._out)
             self._out = None
+        if self._worker.stdin is not None:
+            self._worker.stdin.close()
+        if self._worker.returncode is None and not self._ending:
+            self._ending = asyncio.get_running_loop().call_later(GRACE_SECONDS, _kill, self._worker)
 
     async def _begin(self, begin: int, end: int) -> asyncio.StreamReader:
         if self._out is None or self._worker.stdin is None:
@@ -106,6 +112,13 @@ async def open_stream(parts: Sequence[OpenPart], streams: Sequence[RenderStream]
             raise RenderFailed(f"rendering took longer than {TIME_OUT:g} s and was stopped") from None
         raise
     return Stream(worker, size, _tag(parts, streams, size), out)
+
+
+def _kill(worker: Process) -> None:
+    """End a worker; not by its own method, which may take away from asyncio how a child ended (and asyncio says so)."""
+    if worker.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGKILL)
 
 
 async def _started(parts: Sequence[OpenPart], streams: Sequence[RenderStream], out: int) -> Process:

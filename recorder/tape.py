@@ -23,7 +23,7 @@ from media.reporting import receive as receive_rtcp
 from media.sockets import connect, disconnect
 from media.spec import StreamSpec
 from media.track import Track
-from recorder.lanes import Lanes, close_all, newest_slot
+from recorder.lanes import Lanes, close_all, expect, newest_slot, replay
 from recorder.reel import Reel
 from recorder.reports import Reports, leave
 from recorder.wire import Counts, NewCall, Part
@@ -95,9 +95,7 @@ class Tape:
         """Take a re-offer: its keys at once, because packets under them may wait already; the rest after what
         came before.
         """
-        for spec in streams:
-            if spec.stream in self.lanes:
-                self.lanes[spec.stream].track.expect(spec)
+        expect(self.lanes, streams)
         self.drain(region, at, rounds=LAST_ROUNDS)
         if self.handshakes is not None:
             streams = [self.handshakes.keyed(spec) for spec in streams]
@@ -269,11 +267,11 @@ class Tape:
         begun, pending, backlog = reel.rest
         length = len(begun) + len(pending) + len(backlog)
         try:
-            if self._changed or not state.settled(tracks):
-                self._rebase(tracks)
+            moved = None if self._changed else state.moving(tracks)
+            if moved is None:
+                moved = self._rebase(tracks)
             end = spool.pack_end(
-                generation, reel.committed, self._base + self._changed, reel.number, self.closed,
-                state.moving(tracks), length,
+                generation, reel.committed, self._base + self._changed, reel.number, self.closed, moved, length
             )  # fmt: skip
             at = spool.middle(generation) - length - len(end)
             written = os.pwritev(self._spool_fd, (begun, pending, backlog, end), at)
@@ -287,14 +285,18 @@ class Tape:
             self._changed = False
             reel.park(self._spool_fd, at)
 
-    def _rebase(self, tracks: list[Track]) -> None:
-        """Write the base anew, beside the one that the last slot names; raises OSError."""
+    def _rebase(self, tracks: list[Track]) -> bytes:
+        """Write the base anew, beside the one that the last slot names, and give what has moved since: nothing.
+
+        Raises OSError.
+        """
         self._changed = True
         number = self._base + 1
         head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
         base = spool.pack_base(number, head, state.pack(tracks))
         if os.pwrite(self._spool_fd, base, spool.middle(number)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
+        return state.moving(tracks) or b""
 
     # ---- parts ----
     def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
@@ -347,7 +349,7 @@ class Tape:
         if self.handshakes is not None:
             self.handshakes.now = at
         if raw:
-            self._replay(Relic(raw, region.workbench), out)
+            replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
         last = self.heard
         out.append(
             records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
@@ -361,19 +363,6 @@ class Tape:
             lanes.track.latch_wish = lanes.track.name or None
         self._changed = True
         self._commit(out, at)
-
-    def _replay(self, relic: Relic, out: list[bytes]) -> None:
-        journal = relic.journal
-        if journal is None or journal.call != self.id or journal.generation != self.generation + 1:
-            return
-        for lane, (stream, rtcp) in zip(relic.lanes, journal.lanes, strict=False):
-            lanes, count = self.lanes.get(stream), lane.count()
-            if lanes is None or not count:
-                continue
-            if rtcp:
-                receive_rtcp(lanes.track, lane, count, out)
-            else:
-                lanes.track.receive(lane, count, out)
 
     # ---- figures ----
     @property

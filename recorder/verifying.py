@@ -62,7 +62,7 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
 
 
 def refused(customer: str, problem: StorageError) -> Report:
-    """Report a customer whose database, journal or ledger is damaged or another one's; raises what is no such defect."""
+    """Report a customer whose database, journal or ledger is damaged or another's; raises what is no such defect."""
     if not isinstance(problem, DatabaseDamaged | SealBroken | LedgerDamaged):
         raise problem
     defect = {"customer": customer, "call": "", "part": "", "kind": str(problem), "offset": 0}

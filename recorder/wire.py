@@ -27,6 +27,8 @@ class WireError(RecorderError):
 
 #: (stream, how many descriptors: 1 or 2) in the order in which they come after part and spool.
 Sockets = tuple[tuple[int, int], ...]
+#: Stream, suite, key‖salt and length of the MKI that an offer gave.
+Key = tuple[int, str, bytes, int]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Adopt:
     at: int
     # the sockets are those of before, so nothing that came in between is lost
     kept: bool
+    # keys of former offers, under which packets may wait in the sockets
+    earlier: tuple[Key, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A media worker: `python -m recorder.worker REGION TICK`, its control socket as descriptor 3.
+"""A media worker: `python -m recorder.worker REGION TICK PARENT`, its control socket as descriptor 3.
 
 It drains the sockets of its calls once a tick and otherwise does what main tells it. It has no state of its own that
 would be missed: killed at any moment, what counts is in the spools and in its receive region. When main ends it empties
@@ -23,6 +23,7 @@ from typing import Any
 from media.drain import Region
 from media.sockets import dropped, widen
 from recorder import wire
+from recorder.lanes import expect
 from recorder.overflow import LOOK, Overflow
 from recorder.tape import Tape
 
@@ -206,6 +207,18 @@ class Worker:
     def _listen(self) -> bool:
         """Send what waits, take every message that is there; False at the end of the control socket."""
         self._flush()
+        taken: list[tuple[Any, list[int]]] = []
+        going = self._take(taken)
+        for message, _ in taken:
+            # the keys of all re-offers before any of them is followed: packets under each may wait already
+            if isinstance(message, wire.Change) and message.call in self._tapes:
+                self._guard(message.call, partial(expect, self._tapes[message.call].lanes, message.streams))
+        for message, descriptors in taken:
+            self._handle(message, descriptors)
+        return going
+
+    def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
+        """Take messages with their descriptors; False at the end of the control socket."""
         for _ in range(MESSAGES_AT_ONCE):
             try:
                 length, ancillary, flags, _ = self._control.recvmsg_into([self._inbox], _ANCILLARY)
@@ -218,7 +231,7 @@ class Worker:
             if flags & _CUT:
                 raise wire.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
-            self._handle(wire.obey(memoryview(self._inbox)[:length]), descriptors)
+            taken.append((wire.obey(memoryview(self._inbox)[:length]), descriptors))
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:
@@ -239,6 +252,10 @@ class Worker:
         part, spool, *sockets = descriptors
         tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
+        for stream, suite, key, mki in message.earlier:
+            lanes = tape.lanes.get(stream)
+            if lanes is not None and lanes.track.keyring:
+                lanes.track.keyring.add(suite, key, mki)
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True
@@ -342,6 +359,12 @@ def main() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
     control = socket.socket(fileno=CONTROL)
     worker = Worker(control, Region(sys.argv[1]), float(sys.argv[2]))
+    if os.getppid() != int(sys.argv[3]):
+        # Main died before our region was there for its successor to wait for, and left us calls to drain: they are the
+        # successor's, and two of us would tear them apart.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(sys.argv[1])
+        os._exit(0)
     worker.run()
     worker.last_round()
     os._exit(0)

@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -24,9 +23,11 @@ from recorder.crew import (
     excused,
     find_relics,
     fresh_region,
+    known_keys,
     listed,
     reap,
     reap_soon,
+    spawn,
     unclean,
 )
 
@@ -44,7 +45,6 @@ TICK = 1.0
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
-CONTROL_BUFFER = 1 << 20
 
 
 class Workers:
@@ -114,6 +114,7 @@ class Workers:
     def add(self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int) -> None:
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least())
+        entry.keys = known_keys((), new.streams)
         sockets, descriptors = listed(pairs)
         self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
 
@@ -129,10 +130,12 @@ class Workers:
             entry = self._entries[new.call] = Entry(len(new.streams), None)
         elif entry.pauses or new.pauses is None:
             new = replace(new, pauses=entry.pauses)
+        entry.keys = known_keys(entry.keys, new.streams)
         entry.process = self._least()
         entry.relic = entry.relic or self._relics.pop(new.call, None)
         sockets, descriptors = listed(pairs)
-        message = wire.Adopt(new, sockets, str(entry.relic) if entry.relic else None, time.time_ns(), kept)
+        relic = str(entry.relic) if entry.relic else None
+        message = wire.Adopt(new, sockets, relic, time.time_ns(), kept, entry.keys)
         self._send(new.call, entry, message, [part_fd, spool_fd, *descriptors])
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
@@ -149,6 +152,8 @@ class Workers:
     ) -> None:
         """Tell of a re-offer: all streams that go on or are new, with their sockets, and those that are gone."""
         sockets, descriptors = listed(pairs)
+        if entry := self._entries.get(call):
+            entry.keys = known_keys(entry.keys, streams)
         self._ask(call, wire.Change(call, tuple(streams), sockets, tuple(removed), time.time_ns()), descriptors)
 
     def pause(self, call: str) -> None:
@@ -380,18 +385,8 @@ class Workers:
     def _spawn(self, number: int) -> None:
         raw = fresh_region(self._folder, number, self._serial)
         self._serial += 1
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
-        arguments = [sys.executable, "-m", "recorder.worker", str(raw), str(self._tick)]
-        pid = os.posix_spawn(
-            sys.executable, arguments, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
-        )
-        theirs.close()
-        now = time.monotonic()
-        process = self._processes[number] = Process(number, pid, ours, raw, now, now + START)
-        asyncio.get_running_loop().add_reader(ours, self._readable, process)
+        process = self._processes[number] = spawn(number, raw, self._tick, START)
+        asyncio.get_running_loop().add_reader(process.control, self._readable, process)
 
     def _task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -41,7 +41,7 @@ class Damage(StrEnum):
     REPAIRED = "repaired"
     """Not well-formed; read after repair."""
     CUT = "cut"
-    """Beyond a limit; its beginning was read."""
+    """Beyond a limit, or its end is missing; its beginning was read."""
     REFUSED = "refused"
     """It has a DOCTYPE: nothing was read."""
     UNREADABLE = "unreadable"
@@ -79,7 +79,11 @@ class _TooMuch(Exception):
     pass
 
 
-def read(raw: bytes, repair: Callable[[str], Node | None]) -> Reading:
+Repair = Callable[[str], tuple[Node | None, bool]]
+"""Gives a tree, and whether the document has its end."""
+
+
+def read(raw: bytes, repair: Repair) -> Reading:
     """Read a document; `repair` is asked for a tree of what is not well-formed. Never raises for any input."""
     data = raw[:MAX_DOCUMENT].lstrip(_BLANK)
     builder = _Builder()
@@ -95,14 +99,14 @@ def read(raw: bytes, repair: Callable[[str], Node | None]) -> Reading:
     return Reading(builder.root, Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.NONE)
 
 
-def _repaired(raw: bytes, repair: Callable[[str], Node | None]) -> Reading:
+def _repaired(raw: bytes, repair: Repair) -> Reading:
     text = _ILLEGAL.sub("", decode(raw[:MAX_DOCUMENT]))
     if _DOCTYPE.search(text):
         return Reading(None, Damage.REFUSED)
-    root = repair(text)
+    root, ended = repair(text)
     if root is None:
         return Reading(None, Damage.UNREADABLE)
-    return Reading(root, Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.REPAIRED)
+    return Reading(root, Damage.CUT if len(raw) > MAX_DOCUMENT or not ended else Damage.REPAIRED)
 
 
 def decode(data: bytes) -> str:

@@ -32,11 +32,11 @@ _WORDS = frozenset(
 _SECTIONS = (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>"))
 
 
-def repair(text: str) -> Node | None:
-    """Give the tree of a document that is not well-formed; None if there is no tag in it."""
+def repair(text: str) -> tuple[Node | None, bool]:
+    """Give the tree of a document that is not well-formed, None without a tag in it, and whether it has its end."""
     reader = _Reader(text)
     reader.run()
-    return reader.root
+    return reader.root, reader.ended
 
 
 class _Reader:
@@ -50,6 +50,11 @@ class _Reader:
         self._spaces: dict[str, str] = {}
         self._elements = 0
         self._typos = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether every element was closed, the root too."""
+        return self.root is not None and not self._open
 
     def run(self) -> None:
         """Walk over the text once, tag by tag."""

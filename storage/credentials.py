@@ -154,8 +154,13 @@ def digest(customer: str, token: str) -> str:
     return hashlib.sha256(f"{customer}\0{token}".encode("utf-8", "replace")).hexdigest()
 
 
+def proper(name: str) -> bool:
+    """Say whether a name can be a token's."""
+    return bool(name.strip()) and len(name) <= MAX_NAME and name.isprintable()
+
+
 def _check(name: str, roles: Sequence[str]) -> None:
-    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+    if not proper(name):
         raise CredentialsError(f"a token needs a name of 1 to {MAX_NAME} printable characters")
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles:

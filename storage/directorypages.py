@@ -88,8 +88,7 @@ class DirectoryPages:
             return
         data += base64.b64encode(sealed) + b"\n"
         with disk_errors("keep a page of the directory"), opened(self._path, os.O_WRONLY | os.O_CREAT) as fd:
-            os.ftruncate(fd, self._size)  # what a kill left half
-            self._disk.write(fd, data, self._size)
+            self._disk.write(fd, data, self._size)  # over what a kill left half
         self._pages, self._size = self._pages + 1, self._size + len(data)
 
     def forget(self) -> None:

@@ -84,6 +84,8 @@ class Exports:
         # export → calls done, and in all if known; of the jobs that this process works on
         self.ended: Ended = _unheard
         # what hears how each export ends
+        self.believed = now
+        # the time that exports expire by; the daemon's passes no faster than the kernel counts
         self._database = database
         self._keys = keys
         self._vault = vault
@@ -123,7 +125,7 @@ class Exports:
         """Return an export; None if it is unknown, has expired, or holds an erased call."""
         async with self._database.reading() as connection:
             record = await _row(connection, id)
-        if record is None or record.expires_at <= to_micros(self._now()):
+        if record is None or record.expires_at <= to_micros(self.believed()):
             return None
         return shown(self._keys, record)
 
@@ -132,7 +134,7 @@ class Exports:
 
         Reports of requests are listed with their requests. Raises BadCursor.
         """
-        kept = exports.c.expires_at > to_micros(self._now())
+        kept = exports.c.expires_at > to_micros(self.believed())
         asked = sa.select(exports).where(kept, exports.c.format != REPORT)
         if cursor is not None:
             asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
@@ -296,7 +298,7 @@ class Exports:
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
-        now = to_micros(self._now())
+        now = to_micros(self.believed())
         old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
         await self._forget(old)
         kept = {(row[0], row[1]) for row in rows}

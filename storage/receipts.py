@@ -93,6 +93,8 @@ def parse(data: bytes) -> dict[str, Any]:
         if found.get("id", inner.get("erasure")) != inner.get("erasure") or found.get("state", "done") != "done":
             raise BadReceipt("the answer around the receipt does not belong to it")
         found = inner
+    elif isinstance(found, dict) and found.get("receipt", found) is None:
+        raise BadReceipt("the answer holds no receipt yet: the erasure is not done")
     if not isinstance(found, dict):
         raise BadReceipt("this is no receipt")
     return found

@@ -36,19 +36,7 @@ from storage.journal import Cabinet, Drawer, taken
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
 from storage.reportnotes import Wanted, asked_for, with_end, with_fetched, with_report
-from storage.requestrows import (
-    Asked,
-    Case,
-    Extension,
-    Kind,
-    Selection,
-    State,
-    Step,
-    after,
-    columns,
-    due,
-    shown,
-)
+from storage.requestrows import Asked, Case, Extension, Kind, Selection, State, Step, after, columns, due, shown
 from storage.tables import exports, requests
 
 __all__ = [

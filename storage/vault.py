@@ -161,6 +161,10 @@ class Vault:
         for folder in self._folders():
             yield from sorted(refs(folder), key=order)
 
+    def days(self) -> list[int]:
+        """List the days that have finished parts, oldest first."""
+        return sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
+
     def of_day(self, day: int) -> Iterator[PartRef]:
         """Yield the parts of a day, those being written first, in no order; one finished meanwhile comes twice."""
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
@@ -175,8 +179,7 @@ class Vault:
             yield from (folder / name for name in names(folder) if not is_part(name))
 
     def _folders(self) -> list[Path]:
-        days = sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
-        return [*(self._folder / str(day) for day in days), self._open]
+        return [*(self._folder / str(day) for day in self.days()), self._open]
 
     def _of(self, recordings: Iterable[tuple[str, int]]) -> Iterator[PartRef]:
         """Find the parts of many recordings with one listing per folder; open/ first, because parts only leave it."""

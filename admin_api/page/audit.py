@@ -20,13 +20,9 @@ async def listed(visit: Visit) -> Response:
     since = asked.get("since", "")
     query = {"since": f"{since}T00:00:00Z" if since else None, "cursor": asked.get("cursor"), "limit": PAGE}
     answer = await visit.api.get("/audit", query)
-    return visit.page(
+    return visit.listed(
         "audit.html",
-        status=answer.status,
-        items=answer.items,
-        problem=None if answer.well else answer.document,
-        cursor=answer.next_cursor,
-        newest="cursor" in asked,
+        answer,
         since=since,
         acts=ACTS,
         outcomes=OUTCOMES,

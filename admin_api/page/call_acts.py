@@ -95,7 +95,7 @@ async def _consequences(visit: Visit, problem: Answer | None = None) -> Response
 
 
 async def _done(visit: Visit, answer: Answer) -> Response:
-    return visit.moved(f"/calls/{call_id(visit)}") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/calls/{call_id(visit)}", shown)
 
 
 VIEWS = (

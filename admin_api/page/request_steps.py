@@ -33,7 +33,7 @@ async def select(visit: Visit) -> Response:
     said = {name.removeprefix(PERSON): texts[0] for name, texts in visit.form.items() if name.startswith(PERSON)}
     body = _selection(found, asked, ticked, said, sure=visit.one("act") == "sure")
     answer = await visit.api.send("PUT", f"/requests/{id}/selection", body)
-    return visit.moved(f"/requests/{id}#report") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/requests/{id}#report", shown)
 
 
 async def extend(visit: Visit) -> Response:
@@ -47,7 +47,7 @@ async def extend(visit: Visit) -> Response:
         "reason": visit.one("reason"),
     }
     answer = await visit.api.send("PUT", f"/requests/{id}/extension", body)
-    return visit.moved(f"/requests/{id}") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/requests/{id}", shown)
 
 
 async def report(visit: Visit) -> Response:
@@ -76,7 +76,7 @@ async def cancel(visit: Visit) -> Response:
     case = await visit.api.get(f"/requests/{id}")
     made = case.document.get("report") if case.well else None
     answer = case if made is None else await visit.api.send("DELETE", f"/exports/{made['id']}")
-    return visit.moved(f"/requests/{id}#report") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/requests/{id}#report", shown)
 
 
 async def file(visit: Visit) -> Response:
@@ -91,7 +91,7 @@ async def erase(visit: Visit) -> Response:
     if not visit.one("understood"):
         return visit.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
     answer = await visit.api.send("POST", f"/requests/{id}/erasure", {"reason": visit.one("reason")})
-    return visit.moved(f"/requests/{id}#erasure") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/requests/{id}#erasure", shown)
 
 
 async def close(visit: Visit) -> Response:
@@ -100,7 +100,7 @@ async def close(visit: Visit) -> Response:
     outcome = visit.one("outcome")
     body = {"outcome": outcome, "ground": visit.one("ground") or None if outcome == "refused" else None}
     answer = await visit.api.send("POST", f"/requests/{id}/close", body)
-    return visit.moved(f"/requests/{id}") if answer.well else await shown(visit, answer)
+    return await visit.after(answer, f"/requests/{id}", shown)
 
 
 async def _candidates(visit: Visit, id: str) -> list[Mapping[str, Any]] | Answer:

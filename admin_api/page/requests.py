@@ -26,16 +26,7 @@ async def listed(visit: Visit) -> Response:
     asked = visit.request.query_params
     state = asked.get("state", "")
     answer = await visit.api.get("/requests", {"state": state, "limit": PAGE, "cursor": asked.get("cursor")})
-    return visit.page(
-        "requests.html",
-        status=answer.status,
-        items=answer.items,
-        problem=None if answer.well else answer.document,
-        cursor=answer.next_cursor,
-        newest="cursor" in asked,
-        state=state,
-        states=STATES,
-    )
+    return visit.listed("requests.html", answer, state=state, states=STATES)
 
 
 async def new(visit: Visit) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from admin_api.roles import RULES, Action
 
 if TYPE_CHECKING:
     from admin_api.page.views import View
+
+Shown = Callable[["Visit", Answer], Awaitable[Response]]
+"""Shows a view once more, with what the API said no to."""
 
 _ROLES = {rule.action: rule.roles for rule in RULES}
 
@@ -66,6 +69,22 @@ class Visit:
     def part(self, template: str, block: str, **values: Any) -> Response:
         """Answer with one block of a page, for htmx to put in its place."""
         return HTMLResponse(self.looks.part(template, block, self.shown(values)))
+
+    def listed(self, template: str, answer: Answer, **values: Any) -> Response:
+        """Answer with one page of a list as the API gave it, or with what it said no to above the form."""
+        return self.page(
+            template,
+            status=answer.status,
+            items=answer.items,
+            problem=None if answer.well else answer.document,
+            cursor=answer.next_cursor,
+            newest="cursor" in self.request.query_params,
+            **values,
+        )
+
+    async def after(self, answer: Answer, to: str, shown: Shown) -> Response:
+        """Go on where an act led; what the API says no to is shown above what it was tried on."""
+        return self.moved(to) if answer.well else await shown(self, answer)
 
     def moved(self, to: str) -> Response:
         """Answer a form with the page to look at now."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -145,7 +146,7 @@ def test_a_long_call_that_cannot_be_rendered(service, long):
 
 
 def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monkeypatch):
-    monkeypatch.setattr(media, "STREAM_SECONDS", 0.05)
+    monkeypatch.setattr(media, "TURN_SECONDS", 0.05)
     service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
     headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
     with contextlib.ExitStack() as listeners:
@@ -154,7 +155,7 @@ def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monk
         answer = service.ask(long)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert service.ask(f"/calls/{service.ids['beta'][0]}/media", customer="beta", method="HEAD").status_code == 200
-    monkeypatch.setattr(media, "STREAM_SECONDS", 5)
+    monkeypatch.setattr(media, "TURN_SECONDS", 5)
     assert service.ask(long, method="HEAD").status_code == 200
 
 
@@ -194,11 +195,20 @@ def test_a_client_that_stops_reading_is_left(service, path, monkeypatch):
 def test_only_so_many_at_once(service, path, monkeypatch):
     with monkeypatch.context() as none:
         none.setattr(media, "MAX_PLAYS", 0)
+        none.setattr(media, "TURN_SECONDS", 0)
         answer = service.ask(path)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
     for _ in range(media.MAX_PLAYS + 1):
         assert service.ask(path).status_code == 200
+
+
+def test_many_at_once_wait_for_their_turn(service, monkeypatch):
+    monkeypatch.setattr(media, "MAX_PLAYS", 1)
+    monkeypatch.setattr(media, "TURN_SECONDS", 60)
+    paths = [f"/calls/{id}/media?format={form}" for id in service.ids["acme"] for form in ("wav", "opus", "mp3")]
+    with ThreadPoolExecutor(len(paths)) as crowd:
+        assert {answer.status_code for answer in crowd.map(service.ask, paths)} == {200}
 
 
 def test_a_player_that_seeks_has_the_call_rendered_once(service, path, monkeypatch):

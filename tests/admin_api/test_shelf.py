@@ -17,9 +17,9 @@ class Room:
     """A shelf for two files of a customer, that remembers what was made and given up."""
 
     def __init__(self):
-        self.made, self.gone, self.open = 0, [], asyncio.Event()
+        self.made, self.gone, self.open, self.weight = 0, [], asyncio.Event(), 1
         self.open.set()
-        self.shelf = Shelf(lambda: 2, self.gone.append)
+        self.shelf = Shelf(lambda: 2, self.gone.append, lambda file: self.weight)
 
     async def make(self):
         await self.open.wait()
@@ -99,6 +99,22 @@ def test_only_so_many_of_one_customer_and_idle_ones_make_room():
         assert await room.take(OTHER) == 3
         room.shelf.leave(A)
         assert (await room.take(C), room.gone) == (4, [1])
+
+    story(tell)
+
+
+def test_heavy_files_leave_room_for_fewer_and_one_may_be_as_heavy_as_it_is(monkeypatch):
+    async def tell():
+        monkeypatch.setattr(shelf, "HEAVY", 10)
+        room = Room()
+        room.weight = 11
+        assert await room.take(A) == 1
+        with pytest.raises(Full):
+            await room.take(B)
+        assert (await room.take(A), await room.take(OTHER)) == (1, 2)
+        room.shelf.leave(A)
+        room.shelf.leave(A)
+        assert (await room.take(B), room.gone) == (3, [1])
 
     story(tell)
 

@@ -14,19 +14,26 @@ from recorder.crew import STARVED, activity
 from tests.journeys.coded_calls import Watched, own_place, place, wishes
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.server import server
-from tests.journeys.test_kill import FEWER, HOLD, in_order, nothing_lost, worker_of
+from tests.journeys.test_kill import FEWER, HOLD, in_order, kill_main, nothing_lost, worker_of
 
 SPOIL = """
-import os, signal, sys
+import os, signal, sys, time
 if "recorder.worker" in sys.orig_argv:
     if os.path.exists({broken!r}):
         os._exit(1)
+    try:
+        os.rename({broken!r} + ".late", {broken!r} + "." + str(os.getpid()))
+    except OSError:
+        pass
+    else:
+        while not os.path.exists({broken!r} + ".go"):
+            time.sleep(0.01)
     def loop(*_):
         while True:
             pass
     signal.signal(signal.SIGUSR2, loop)
 """
-"""Python runs it before anything else: a worker loops for ever once it is told to, or does not start at all."""
+"""Python runs it before anything else: a worker loops for ever once it is told to, does not start at all, or late."""
 NOTICED = 5.0
 SLACK = 2.5
 
@@ -61,6 +68,30 @@ def test_a_worker_that_loops_is_replaced_and_loses_nothing(tmp_path: Path, broke
         nothing_lost(it, place(wishes(one, FEWER, 9.0, HOLD), meanwhile))
         (died,) = [line for line in one.lines() if line.get("event") == "media.worker_died"]
         assert died["reason"] == "hang"
+        in_order(it)
+
+
+def test_a_worker_that_comes_to_itself_after_its_main_has_died_takes_nothing(tmp_path: Path, broken: Path) -> None:
+    """On a busy machine a worker may be at its imports still when main, which has given it calls already, is killed."""
+    late, go = broken.with_name("broken.late"), broken.with_name("broken.go")
+
+    with descriptor_store(tmp_path) as store, server(tmp_path, store=store, level="info", **own_place(FEWER)) as one:
+        it = Watched(one, one.init())
+        one.start()
+
+        async def meanwhile() -> None:
+            await it.talking(FEWER)
+            late.touch()
+            os.kill(worker_of(it), signal.SIGKILL)
+            await it.until(lambda: not late.exists() and "media.worker_died" in one.events())
+            (orphan,) = [path.suffix[1:] for path in broken.parent.glob("broken.[0-9]*")]
+            await kill_main(it)
+            await asyncio.to_thread(one.start)
+            await asyncio.sleep(0.7)  # so that something lies in the sockets
+            go.touch()
+            await it.until(lambda: not os.path.exists(f"/proc/{orphan}"))
+
+        nothing_lost(it, place(wishes(one, FEWER, 8.0, HOLD), meanwhile))
         in_order(it)
 
 

@@ -101,6 +101,23 @@ def test_a_loss_before_a_hold_is_not_excused_by_it() -> None:
     assert (heard.gap_ms, totals(heard.track)[0]) == (50 * 20, 50)
 
 
+@pytest.mark.parametrize(("missing", "lost"), [(1, 1), (10, 10), (24, 24), (30, 0), (50, 0), (53, 3)])
+def test_what_was_lost_beside_a_hold_in_which_the_numbers_stood_still_is_lost(missing: int, lost: int) -> None:
+    """One second, fifty packets: a sender that counts through it misses about as many."""
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 300 * MS, BEGIN + 1300 * MS)
+    heard.hear(11 + missing, at=1320, timestamp=160 * 66)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (lost * 20, lost)
+
+
+def test_half_a_long_hold_may_have_been_silence() -> None:
+    """A speaker who is not sent and is silent in between: what he said is no loss of five seconds and more."""
+    heard = Heard()
+    holes.forgive(heard.track, BEGIN + 220 * MS, BEGIN + 60_220 * MS)
+    heard.hear(11 + 1000, at=60_240, timestamp=160 * 3012)
+    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+
+
 def test_two_holds_with_nothing_in_between_are_one() -> None:
     heard = Heard()
     holes.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 600 * MS)

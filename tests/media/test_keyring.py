@@ -31,6 +31,14 @@ def test_a_new_key_waits_for_its_first_packet_and_the_old_one_is_kept_for_a_whil
     assert isinstance(ring.open(old.protect(packet(5)), 6, (7,)), int)
 
 
+def test_a_key_that_was_offered_before_the_first_packet_of_the_old_one_waits_all_the_same() -> None:
+    ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+    ring.add(SUITE, NEW)
+    assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
+    ring.expire(2 + OVERLAP)
+    assert ring.open(new.protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
+
+
 def test_a_forged_packet_changes_neither_key_nor_counter() -> None:
     ring, genuine = Keyring(SUITE, OLD), sender(OLD)
     ring.open(genuine.protect(packet(1)), 1, ())
@@ -76,3 +84,12 @@ def test_a_successor_walks_on_only_under_the_same_key() -> None:
     after = Keyring(SUITE, OLD)
     assert after.walk(ring.check, [(7, 70_000)])
     assert after.open(joined.protect(packet(70_001)), 1, (7,)) == packet(70_001)
+
+
+def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_another() -> None:
+    ring, after = Keyring(SUITE, OLD), Keyring(SUITE, NEW)
+    after.add(SUITE, OLD)
+    assert after.walk(ring.check, [(7, 1)])
+    assert after.check == ring.check
+    assert after.open(sender(OLD).protect(packet(2)), 1, (7,)) == packet(2) and not after.switched
+    assert after.open(sender(NEW).protect(packet(3)), 2, (7,)) == packet(3) and after.switched

@@ -107,6 +107,20 @@ def test_what_each_act_does(place: Place, capsys: pytest.CaptureFixture[str]) ->
     assert kept.all() == ()
 
 
+def test_each_change_as_one_document(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    id = make(place, capsys)["id"]
+
+    def told(*words: str) -> tuple[Any, ...]:
+        assert place.run("admin", *words, "--json") == 0
+        said = json.loads(capsys.readouterr().out)
+        return said["id"], said["customer"], said.get("roles"), said["state"]
+
+    assert told("roles", "anna", "--role", "listener") == (id, "acme", ["listener"], "invited")
+    assert told("disable", "anna") == (id, "acme", ["listener"], "disabled")
+    assert told("enable", "anna") == (id, "acme", ["listener"], "invited")
+    assert told("remove", "anna") == (id, "acme", None, "removed")
+
+
 def test_the_list_shows_no_secret(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     made = make(place, capsys)
     accounts(place).change(made["id"], lambda a: replace(a, password="$argon2id$planted", totp="PLANTED2"))

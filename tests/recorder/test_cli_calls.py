@@ -38,9 +38,37 @@ def test_nothing_is_an_answer_too(config: str, capsys: pytest.CaptureFixture[str
         json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(("option", "right"), [("state", "interrupted"), ("direction", "outbound")])
+def test_a_word_that_is_none_is_named(config: str, capsys: pytest.CaptureFixture[str], option: str, right: str) -> None:
+    assert cli.run(["calls", f"--{option}", "sideways", "--config", config]) == 2
+    assert right in capsys.readouterr().err
+    assert cli.run(["calls", f"--{option}", right, "--no-hold", "--source", "192.0.2.7", "--config", config]) == 0
+
+
 @pytest.mark.parametrize("words", [["verify", NOBODY], ["export", NOBODY, "-o", "/tmp/never.wav"]])
 def test_an_unknown_call_is_no(config: str, words: list[str]) -> None:
     assert cli.run([*words, "--config", config]) == 1
+
+
+def test_a_database_of_another_customer_is_a_defect_and_keeps_nobody_else_from_being_verified(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(config)
+    text = place.read_text()
+    (own,) = [customer.name for customer in load(place).customers]
+    place.write_text(text + '\n[[customer]]\nname = "zeta"\nsources = ["198.51.100.0/24"]\n')
+    assert cli.run(["init", "--config", config]) == cli.run(["verify", "--config", config]) == 0
+    capsys.readouterr()
+    folder = load(place).node.data_dir / "customers"
+    (folder / own / "index.sqlite3").write_bytes((folder / "zeta" / "index.sqlite3").read_bytes())
+    assert cli.run(["verify", "--json", "--config", config]) == 1
+    (defect,) = json.loads(capsys.readouterr().out)["defects"]
+    assert (defect["customer"], defect["call"]) == (own, "")
+    assert defect["kind"] == f"the database of customer {own} belongs to another customer"
+    (folder / "zeta" / "index.sqlite3").write_bytes(b"no database at all" * 100)
+    assert cli.run(["verify", "--json", "--config", config]) == 1
+    assert {each["customer"] for each in json.loads(capsys.readouterr().out)["defects"]} == {own, "zeta"}
+    assert cli.run(["calls", "--config", config]) == 3, "only a verification looks on"
 
 
 def test_recover_leaves_a_running_daemon_alone(config: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,6 +35,18 @@ def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(
     assert cli.run(["token", "revoke", "anna", "--config", config]) == 1
 
 
+def test_a_revoked_token_as_one_document(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["token", "revoke", "first-admin", "--json", "--config", config]) == 0
+    assert json.loads(capsys.readouterr().out) == {"revoked": "first-admin", "customers": ["acme"]}
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65])
+def test_what_cannot_be_a_name_is_wrong_use(config: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", name, "--config", config]
+    assert cli.run(create) == 2
+    assert "64 printable characters" in capsys.readouterr().err
+
+
 def test_faults_of_a_configuration_as_one_document(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["check-config", "--config", config]) == 0
     Path(config).write_text(Path(config).read_text().replace("max_calls = 2000", "max_calls = 0"))

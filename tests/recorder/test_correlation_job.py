@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from recorder.correlation_job import CorrelationJob
 from recorder.directory_matching import matching
@@ -19,6 +20,7 @@ from storage.correlation import Correlation
 from storage.customers import Customer
 from storage.database import DatabaseAway
 from storage.people import Person
+from storage.tables import calls
 from tests.recorder.stage import Stage, stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,6 +35,19 @@ def story(folder: Path, tell: Tell) -> None:
             await tell(one, one.node.customers["acme"], CorrelationJob(one.node))
 
     asyncio.run(run())
+
+
+def test_columns_of_an_earlier_version_are_filled(tmp_path: Path) -> None:
+    async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
+        await indexed(one, acme, 1)
+        told = sa.select(calls.c.direction)
+        async with acme.database.writing() as connection:
+            await connection.execute(calls.update().values(direction=None, source=None))
+        assert await job.turn(acme, rest)
+        async with acme.database.reading() as connection:
+            assert list(await connection.scalars(told)) == [0]
+
+    story(tmp_path, tell)
 
 
 async def rest() -> None:

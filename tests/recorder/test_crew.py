@@ -14,8 +14,21 @@ import pytest
 
 from media import sockets
 from media.drain import journal_of
-from recorder import crew
-from recorder.crew import Process, activity, excused, find_relics, fresh_region, listed, reap, reap_soon, wait_for_end
+from media.spec import Dtls, StreamSpec
+from recorder import crew, wire
+from recorder.crew import (
+    KEYS,
+    Process,
+    activity,
+    excused,
+    find_relics,
+    fresh_region,
+    known_keys,
+    listed,
+    reap,
+    reap_soon,
+    wait_for_end,
+)
 from recorder.slots import Slots
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
@@ -119,6 +132,19 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
     journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
     assert journal is not None and journal.call == CALL
     assert crew.call_of(tmp_path / "missing") is None
+
+
+def test_of_each_stream_the_newest_keys_are_known() -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    known: tuple[wire.Key, ...] = ()
+    for number in range(KEYS + 2):
+        offer = [StreamSpec(0, suite, bytes([number])), StreamSpec(1, suite, b"same"), StreamSpec(2)]
+        known = known_keys(known, offer)
+    again = known_keys(known, [StreamSpec(0, suite, bytes([KEYS + 1])), StreamSpec(3, suite, b"dtls", dtls=Dtls())])
+    assert sorted(again) == sorted(known)
+    assert [key for stream, _, key, _ in known if stream == 0] == [bytes([n]) for n in range(2, KEYS + 2)]
+    assert [key for stream, _, key, _ in known if stream == 1] == [b"same"]
+    assert {stream for stream, *_ in known} == {0, 1}
 
 
 def test_a_call_nobody_has_is_not_clean() -> None:

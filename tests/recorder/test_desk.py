@@ -110,6 +110,7 @@ def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, m
             sound = b"".join([chunk async for chunk in stream.chunks(0, stream.size)])
             assert sound == os.pread(rendered.descriptor, rendered.size, 0)
             stream.close()
+            await stream._worker.wait()
             os.close(rendered.descriptor)
             monkeypatch.setattr(streaming, "TIME_OUT", 0)
             with pytest.raises(CannotRender) as refused:

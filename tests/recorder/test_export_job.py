@@ -25,6 +25,7 @@ from recorder import export_job
 from recorder.export_job import ExportJob
 from recorder.rendering import RenderFailed
 from recorder.tasks import Tasks
+from recorder.wallclock import WallClock, readings
 from storage import wishes
 from storage.callrows import CallRow, Query
 from storage.customers import Customer
@@ -170,7 +171,7 @@ def test_everything_that_a_search_finds_goes_into_one_file(tmp_path: Path) -> No
             return table(data(acme, export))
 
         assert {row[0] for row in (await found(Query(hold=False)))[1:]} == {*(row.id for row in mine[1:]), other.id}
-        head, *rows = await found(Query(party="3456", hold=True))
+        head, *rows = await found(Query(party="Mira Okafor", hold=True))
         assert [(row[0], row[head.index("party_name")]) for row in rows] == [(mine[0].id, "Mira Okafor")]
         assert len(await found(Query(since=mine[0].started_at + timedelta(days=1)))) == 1
 
@@ -408,3 +409,19 @@ def test_a_zip_of_many_takes_the_memory_of_a_few(tmp_path: Path) -> None:
         assert most < 24 << 20
 
     tell(tmp_path, story, Loud())
+
+
+def test_a_clock_that_is_set_ahead_ends_no_export(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, _: ExportJob) -> None:
+        clock = WallClock(tmp_path / "clock", "boot", *readings())
+        job = ExportJob(node, FakeRenderer(), clock)  # type: ignore[arg-type]  # what it needs of both
+        await called(acme)
+        filed = await make(acme, job, party="Mira Okafor")
+        acme.now.at += timedelta(days=30)  # type: ignore[attr-defined]  # the watch of the house
+        assert await acme.exports.get(filed.id) is None, "by the clock alone it has expired"
+        await job.run()
+        assert await acme.exports.tidy() == 0
+        found = await acme.exports.get(filed.id)
+        assert found and data(acme, found) and len((await acme.exports.listed(9))[0]) == 1
+
+    tell(tmp_path, story)

@@ -11,7 +11,7 @@ from media.pauses import Pauses
 from media.sockets import SO_TIMESTAMPNS
 from media.spec import StreamSpec
 from media.track import Track
-from recorder.lanes import Lanes, close_all, newest_slot
+from recorder.lanes import Lanes, close_all, expect, newest_slot
 
 
 def track() -> Track:
@@ -40,6 +40,19 @@ def test_every_socket_stamps_arrivals_and_is_closed_once(count: int) -> None:
             assert same.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS) == 1
     lanes.close()
     assert not any(map(is_open, descriptors))
+
+
+def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
+    lanes = Lanes(track(), [])
+    assert (lanes.rtp, lanes.rtcp) == (-1, -1)
+    lanes.close()
+
+
+def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
+    suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
+    expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
+    assert mine.keyring
+    assert [context.key for context in mine.keyring.contexts] == [bytes(30), b"k" * 30]
 
 
 def test_what_is_no_socket_is_refused(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
             resume(one)
             assert freed == [owned]
             assert len(one.live) == owned
-            assert room.release()  # what was left is owned again
+            assert kept()  # what was left of it is owned again
 
     asyncio.run(story())
 

@@ -68,6 +68,22 @@ def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: P
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("days", [-7, 30])
+def test_a_clock_that_was_set_by_days_hides_no_recording_of_before(tmp_path: Path, days: int) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            known, lost = await record(acme, ended=acme.now()), await record(acme, ended=acme.now())
+            await acme.calls.remove([lost.id])
+            now = acme.now() + timedelta(days=days)
+            object.__setattr__(acme, "now", lambda: now)  # as the clock says when the recorder is started again
+            await Startup(one.node, one.live, one.mending).run()
+            assert len(one.mending) == 1, "only the one that the index lacks"
+            assert await acme.calls.get(known.id)
+
+    asyncio.run(story())
+
+
 def test_a_recording_whose_row_a_power_cut_took_is_indexed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

@@ -33,6 +33,21 @@ def test_a_stop_hands_the_calls_on_where_somebody_keeps_the_sockets(number: int)
     asyncio.run(story())
 
 
+def test_a_hangup_ends_nothing() -> None:
+    async def story() -> None:
+        one = Stopping(drain=False, patience=9)
+        before = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("the hangup was not taken"))
+        try:
+            one.listen(asyncio.get_running_loop())
+            await heard(one, signal.SIGHUP)
+            assert not one.begun.is_set()
+            assert one.handed_over(kept=True)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    asyncio.run(story())
+
+
 def test_nobody_follows_once_that_was_said() -> None:
     async def story() -> None:
         one = Stopping(drain=False, patience=9)

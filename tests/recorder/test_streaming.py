@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -111,6 +112,20 @@ async def until(so: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not so():
             await asyncio.sleep(0.01)
+
+
+def test_a_worker_that_does_not_end_by_itself_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "GRACE_SECONDS", 0.01)
+
+    async def stopped(part: Part) -> None:
+        stream = await open_stream([part], STREAMS)
+        os.kill(stream._worker.pid, signal.SIGSTOP)
+        stream.close()
+        stream.close()
+        async with asyncio.timeout(30):
+            assert await stream._worker.wait() == -signal.SIGKILL
+
+    story(tmp_path, stopped)
 
 
 def test_a_worker_that_dies_breaks_the_sound_off(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from recorder import indexer, verifying
-from recorder.verifying import verify_customer
+from recorder.verifying import refused, verify_customer
 from storage.audit_chain import Act
+from storage.database import DatabaseAway
+from storage.errors import KeysMissing, NoSpace, SealBroken
 from tests.recorder.stage import Stage, stage
 
 
@@ -101,6 +103,13 @@ def test_a_damaged_row_an_attachment_without_part_and_a_paper_taken_out_are_foun
             assert ("", "1 rows of the index that do not open") in await defects(one)
 
     asyncio.run(story())
+
+
+def test_what_is_away_is_no_defect() -> None:
+    assert refused("acme", SealBroken("the journal is another customer's")).defects[0]["customer"] == "acme"
+    for away in (DatabaseAway("away"), KeysMissing("no keys"), NoSpace("full")):
+        with pytest.raises(type(away)):
+            refused("acme", away)
 
 
 def test_a_cut_audit_log_and_a_damaged_journal_are_found(tmp_path: Path) -> None:

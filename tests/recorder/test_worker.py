@@ -3,7 +3,9 @@
 import asyncio
 import os
 import random
+import signal
 import socket
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +50,81 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) 
         await studio.end()
 
     run(story())
+
+
+def rekeyed(studio: Studio) -> None:
+    """Re-offer with a new key, and speak under it as an SBC does right after the answer."""
+    key = os.urandom(30)
+    studio.specs = tuple(replace(spec, key=key) for spec in studio.specs)
+    studio.workers.change(CALL, studio.specs, studio.pairs)
+    for sender in studio.senders:
+        sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    studio.send(5)
+
+
+async def stopped(studio: Studio) -> int:
+    """Stop the worker once it has what was sent so far; packets wait in the sockets from now on."""
+    await studio.workers.snapshot(CALL)
+    pid = studio.workers._processes[0].pid
+    os.kill(pid, signal.SIGSTOP)
+    studio.send(5)
+    return pid
+
+
+async def complete(studio: Studio) -> None:
+    final = await studio.workers.close(CALL)
+    found = studio.read(final)
+    for stream, sender in enumerate(studio.senders):
+        assert studio.frames(found, stream) == list(range(sender.sent))
+        assert (final.streams[stream]["packets"], final.streams[stream]["rejected"]) == (sender.sent, 0)
+    await studio.end()
+
+
+def test_packets_under_the_keys_of_offers_that_a_dead_worker_never_read_are_opened(tmp_path: Path) -> None:
+    """A hold and its end, each with a new key, fit into the seconds in which a stuck worker is noticed."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, first=100)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(5)
+        await stopped(studio)
+        rekeyed(studio)
+        rekeyed(studio)
+        studio.kill()
+        await studio.heard(wire.Resumed)
+        await complete(studio)
+
+    run(story())
+
+
+def test_packets_under_the_keys_of_several_offers_that_wait_are_opened(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, first=100)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(5)
+        pid = await stopped(studio)
+        rekeyed(studio)
+        rekeyed(studio)
+        os.kill(pid, signal.SIGCONT)
+        await complete(studio)
+
+    run(story())
+
+
+def test_a_worker_whose_main_died_before_it_was_there_touches_nothing(tmp_path: Path) -> None:
+    """Its calls are those of a successor, who could not know of its region."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        region, nobody = tmp_path / "worker.raw", str(os.getpid() + 1)
+        line = [sys.executable, "-m", "recorder.worker", str(region), "1.0", nobody]
+        action = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=action)
+        theirs.close()
+        assert os.waitpid(pid, 0)[1] == 0
+        assert ours.recv(100) == b""  # it never said that it was ready
+        assert not region.exists()
 
 
 def test_pause_keeps_nothing_of_what_arrives_in_between(tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ def test_a_document_that_was_cut_off_gives_what_it_has():
     """Duty X14."""
     document = rfc7865()
     found = parse(document[: document.index(b"<participantstreamassoc")])
-    assert found.damaged is Damage.REPAIRED
+    assert found.damaged is Damage.CUT
     assert [p.identities[0].name for p in found.participants] == ["Anna", "Ben"]
     assert len(found.streams) == 2
 

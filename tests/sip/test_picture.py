@@ -261,3 +261,5 @@ def test_a_snapshot_is_wanted_where_one_would_mend_something_r21():
     assert again.wanting == "damaged"
     again.apply(parse(b"\0\1 no xml"), T0, final=True)
     assert again.wanting is None
+    again.apply(parse(rfc7865()[:-200]), T0)
+    assert again.wanting == "damaged"

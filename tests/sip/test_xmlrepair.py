@@ -32,19 +32,19 @@ def outline(node: Node | None) -> object:
 )
 def test_what_is_a_tag_and_what_is_text(text, expected):
     """Duty X14."""
-    assert outline(repair(text)) == expected
+    assert outline(repair(text)[0]) == expected
 
 
 def test_attributes_without_quotes_or_blanks_are_read_and_the_first_of_a_name_counts():
-    root = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again" e=></r>""")
+    root, _ = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again" e=></r>""")
     assert root is None or "e" not in root.attributes
-    root = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again"/>""")
+    root, _ = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again"/>""")
     assert root is not None
     assert root.attributes == {"a": "one", "b": "two", "c": "t&h", "d": "/x/"}
 
 
 def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere():
-    root = repair('<r xmlns="urn:d" xmlns:p="urn:p"><p:a/><q:b/><c xmlns="urn:c"/><d/></r>')
+    root, _ = repair('<r xmlns="urn:d" xmlns:p="urn:p"><p:a/><q:b/><c xmlns="urn:c"/><d/></r>')
     assert root is not None
     assert [(node.space, node.name) for node in root.children] == [
         ("urn:p", "a"),
@@ -55,13 +55,20 @@ def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere
 
 
 def test_a_declared_prefix_that_is_spelt_like_a_scheme_is_a_prefix():
-    root = repair('<r xmlns:sip="urn:s"><sip:a>x</sip:a></r>')
+    root, _ = repair('<r xmlns:sip="urn:s"><sip:a>x</sip:a></r>')
     assert root is not None
     assert (root.children[0].space, root.children[0].name) == ("urn:s", "a")
 
 
 def test_only_so_many_typos_are_set_right():
     wrong = "<name>a</naem>" * (MAX_TYPOS + 2)
-    root = repair(f"<r>{wrong}</r>")
+    root, _ = repair(f"<r>{wrong}</r>")
     assert root is not None
     assert len(root.children) < MAX_TYPOS + 2
+
+
+def test_whether_the_end_is_there_is_told_r21():
+    whole = "<r><a x=1>t</a></r>"
+    assert repair(whole)[1]
+    assert repair("<r><a>t</a></rr>")[1]
+    assert not any(repair(whole[:length])[1] for length in range(len(whole)))

@@ -63,6 +63,11 @@ def test_nothing_can_be_added_or_written_another_way() -> None:
             verify(data, "acme", PUBLIC)
 
 
+def test_an_erasure_that_is_not_done_is_told_so() -> None:
+    with pytest.raises(BadReceipt, match="not done"):
+        parse(dump({"id": A, "state": "running", "receipt": None}))
+
+
 def test_another_customer_or_key_is_no_proof() -> None:
     with pytest.raises(BadReceipt):
         verify(dump(receipt()), "beta", PUBLIC)

@@ -127,7 +127,7 @@ def test_walking_finds_every_part_and_what_is_none(vault: Vault, tmp_path: Path)
         ("m2", LEAF, False),
     ]
     assert list(vault.strays()) == [folder / "notes", folder / str(DAY) / "stray"]
-    assert list(vault_of(tmp_path, "empty").walk()) == []
+    assert list(vault_of(tmp_path, "empty").walk()) == [] and vault.days() == [DAY, DAY + 1]
 
 
 def test_a_live_part_is_read_as_far_as_it_is(vault: Vault) -> None:

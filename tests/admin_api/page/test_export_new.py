@@ -10,6 +10,7 @@ from admin_api.columns import COLUMNS, usual
 from admin_api.page.calls import Question
 from admin_api.page.export_new import Draft
 from admin_api.roles import Role
+from storage import wishes
 
 DRAFT = Draft(Question(party="Ada"), True, (), ("id", "state", "duration"))
 
