@@ -12,7 +12,7 @@ from admin_api import answers, bodies, schemas
 from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import HOLDERS, Action, is_id
-from storage.callrows import BadCursor
+from storage.callrows import BadCursor, CallState
 from storage.calls import CallRow, Query
 
 SAME_CALL = timedelta(days=1)
@@ -33,7 +33,7 @@ async def search(asked: Asked) -> Response:
         found = await asked.customer.calls.find(query)
     except BadCursor:
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
-    items = [schemas.call(row, asked.desk.document(asked.customer.name, row.id)) for row in found.items]
+    items = [schemas.call(*await _newest(asked, row.id, row)) for row in found.items]
     await asked.note(DONE)
     return answers.page(items, found.next_cursor)
 
@@ -89,12 +89,19 @@ async def switch(asked: Asked) -> Response:
 async def find(asked: Asked) -> tuple[CallRow | None, dict[str, Any] | None]:
     """Return a call from the index and, while it is live, from the daemon; raises Problem 404 if it is in neither."""
     if is_id(asked.object):
-        row = await asked.customer.calls.get(asked.object)
-        live = asked.desk.document(asked.customer.name, asked.object)
+        row, live = await _newest(asked, asked.object, await asked.customer.calls.get(asked.object))
         if row is not None or live is not None:
             return row, live
     await asked.note(REFUSED, "not found")
     raise not_found()
+
+
+async def _newest(asked: Asked, call: str, row: CallRow | None) -> tuple[CallRow | None, dict[str, Any] | None]:
+    """Return what the index said of a call and what the daemon says; the index anew if the end got there in between."""
+    live = asked.desk.document(asked.customer.name, call)
+    if live is None and (row is None or row.state is CallState.RECORDING):
+        row = await asked.customer.calls.get(call) or row
+    return row, live
 
 
 async def settled(asked: Asked) -> None:

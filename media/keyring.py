@@ -62,8 +62,10 @@ class Keyring:
         """
         if any((each.name, each.key) == (suite, key) for each in self.contexts):
             return False
-        kept = self.contexts if len(self.contexts) < MAX_CONTEXTS else self.contexts[:1]
-        self.contexts = (*kept, Context(suite, key, mki))
+        front, *others = self.contexts
+        if len(others) + 1 >= MAX_CONTEXTS:  # keys that were in use go, not those whose first packet may be waiting
+            others = [each for each in others if each.shift is None][2 - MAX_CONTEXTS :]
+        self.contexts = (front, *others, Context(suite, key, mki))
         return True
 
     def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:

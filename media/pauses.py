@@ -6,15 +6,26 @@ from collections.abc import Iterable
 Interval = tuple[int, int | None]
 #: Pauses that may still have packets in the sockets; more cannot be, because each command drains.
 MAX_INTERVALS = 64
+#: ns after a pause in which a digit that was keyed in it may still be held, or its end be repeated (RFC 4733 section
+#: 2.5.1.4); longer while it is.
+GRACE = 2_000_000_000
+#: ns that a digit may be old in its first packet (RFC 4733 section 2.5.1.2): one keyed right after a pause is none of
+#: it.
+FIRST_UPDATE = 50_000_000
+#: Digits of pauses that are remembered: of a second or two.
+MAX_DIGITS = 64
 
 
 class Pauses:
     """The pauses of one call whose packets may still be in the sockets."""
 
-    __slots__ = ("items",)
+    __slots__ = ("_digits", "_held", "items")
 
     def __init__(self, items: Iterable[Interval] = ()) -> None:
         self.items: list[Interval] = list(items)
+        #: SSRC and timestamp of what was keyed in a pause; and until when (ns) the newest of it may be held.
+        self._digits: tuple[tuple[int, int], ...] = ()
+        self._held = 0
 
     @property
     def lasting(self) -> bool:
@@ -40,8 +51,21 @@ class Pauses:
         """Tell whether a packet that arrived then must not be kept."""
         return any(begin <= arrival and (end is None or arrival < end) for begin, end in self.items)
 
+    def keyed(self, digit: tuple[int, int], began: int, arrival: int) -> bool:
+        """Tell whether a digit (its SSRC and timestamp) was keyed in a pause, and remember it: it may outlast that."""
+        if digit not in self._digits:
+            if not (self.covers(arrival) or self.covers(began + FIRST_UPDATE)):
+                return False
+            self._digits = (*self._digits, digit)[-MAX_DIGITS:]
+        self._held = arrival + GRACE
+        return True
+
     def forget(self, before: int) -> bool:
-        """Drop pauses that were over before everything still in the sockets arrived; True if there were any."""
+        """Drop pauses of which nothing that is still in the sockets, or still comes, can be; True if there were any."""
+        if self._held > before:
+            return False
         count = len(self.items)
-        self.items = [item for item in self.items if item[1] is None or item[1] > before]
+        self.items = [item for item in self.items if item[1] is None or item[1] + GRACE > before]
+        if not self.items:
+            self._digits = ()
         return len(self.items) < count

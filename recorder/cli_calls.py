@@ -175,16 +175,16 @@ def verify(
     with progress("verifying", None) as advance:
         reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance), refused)
     defects = [d for r in reports for d in r.defects]
+    missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
     if json:
         totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}
-        output.document({"ok": not defects, **totals, "defects": defects})
+        output.document({"ok": not defects and not missing, **totals, "defects": defects, "missing": missing})
     else:
         for d in defects:
             of_call = f"call {d['call']} part {d['part']} offset {d['offset']}"
             print(f"{d['customer']}: {of_call if d['call'] else d['part'] or 'index'}: {d['kind']}")
         calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
-    missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
     if missing:
         raise Negative(f"There is no call {missing[0]}.", "recorder calls lists what there is.")
     return 1 if defects else 0

@@ -267,18 +267,17 @@ class Tape:
         begun, pending, backlog = reel.rest
         length = len(begun) + len(pending) + len(backlog)
         try:
-            moved = None if self._changed else state.moving(tracks)
-            if moved is None:
-                moved = self._rebase(tracks)
+            moved = (None if self._changed else state.moving(tracks)) or self._rebase(tracks)
             end = spool.pack_end(
                 generation, reel.committed, self._base + self._changed, reel.number, self.closed, moved, length
             )  # fmt: skip
-            at = spool.middle(generation) - length - len(end)
-            written = os.pwritev(self._spool_fd, (begun, pending, backlog, end), at)
+            slot = b"".join((begun, pending, backlog, end))
+            at = spool.middle(generation) - len(slot)
+            written = os.pwrite(self._spool_fd, slot, at)
         except OSError as problem:
             self._unsaved = problem.errno or errno.EIO
             return
-        self._unsaved = 0 if written == length + len(end) else errno.ENOSPC
+        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
         if not self._unsaved:
             self.generation = generation
             self._base += self._changed
@@ -286,15 +285,11 @@ class Tape:
             reel.park(self._spool_fd, at)
 
     def _rebase(self, tracks: list[Track]) -> bytes:
-        """Write the base anew, beside the one that the last slot names, and give what has moved since: nothing.
-
-        Raises OSError.
-        """
+        """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
         self._changed = True
-        number = self._base + 1
         head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
-        base = spool.pack_base(number, head, state.pack(tracks))
-        if os.pwrite(self._spool_fd, base, spool.middle(number)) != len(base):
+        base = spool.pack_base(self._base + 1, head, state.pack(tracks))
+        if os.pwrite(self._spool_fd, base, spool.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
         return state.moving(tracks) or b""
 

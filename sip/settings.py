@@ -17,8 +17,9 @@ class Settings:
     max_dialogs: int = 20_000
     # Server transactions kept at the same time, about 2 KB each; beyond it INVITEs get 503 and nothing is stored.
     max_transactions: int = 50_000
-    # Accepted TCP and TLS connections of one source address; an SBC pair needs two, a farm behind NAT some dozens.
-    max_connections_per_peer: int = 64
+    # Accepted TCP and TLS connections of one source address, half of all: an SBC pair needs two, a client that opens
+    # one a call some hundred.
+    max_connections_per_peer: int = 256
     # Accepted TCP and TLS connections in all, below the usual limit of 1,024 descriptors less what media needs.
     max_connections: int = 512
     # Seconds in which a message begun on a stream must be whole (a slow-loris peer is cut off).

@@ -1,5 +1,6 @@
 """People as a directory knows them, and users as we keep them; values only."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +13,7 @@ SINGLE = ("first_name", "last_name", "account_name", "email", "upn", "object_id"
 SEVERAL = ("numbers", "addresses")
 IDENTITIES = ("email", "upn", "object_id", *SEVERAL)  # what a party of a call can be recognised by
 MAX_FORMER = 100  # of one user; the oldest go first
+MAX_TIMES = 5  # that a user had one thing, left and came back with it: a filter that flaps takes no place from the rest
 Said = tuple[str, str]  # a member and its value
 EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microseconds
 
@@ -205,18 +207,33 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
 
 
 def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
-    """Return what a user was known by before, once it is this person."""
-    still = set(_said(person))
+    """Return what a user was known by before, once it is this person.
+
+    Whoever comes back did not have it meanwhile: it may have been a successor's.
+    """
+    still = {said for said in _said(person) if user.unmapped_at is None or not _passed_on(said)}
     end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # until then the directory said so
     lost = [Former(*said, end, user.began(*said)) for said in _said(user.person) if said not in still]
-    return (*user.former, *lost)[-MAX_FORMER:]
+    kept, times = list[Former](), Counter[Said]()
+    for each in reversed((*user.former, *lost)):
+        times[each.kind, each.value] += 1
+        kept += [each] if times[each.kind, each.value] <= MAX_TIMES else []
+    return tuple(reversed(kept[:MAX_FORMER]))
 
 
 def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
     """Return what is said only since later than the rest, once a user is this person since then."""
-    before = set(_said(user.person))
-    begun = {said: user.began(*said) if said in before else since for said in _said(person)}
+    before, begun = set(_said(user.person)), dict[Said, Since]()
+    for said in _said(person):
+        begun[said] = user.began(*said) if said in before else since
+        if said in before and user.unmapped_at is not None and _passed_on(said):  # perhaps, if nobody else had it
+            begun[said] = Since(since.at, to_text(user.unmapped_at))
     return {said: each for said, each in begun.items() if each != user.since}
+
+
+def _passed_on(said: Said) -> bool:
+    """Say whether something can be somebody else's when a user has left."""
+    return said[0] in IDENTITIES and said[0] != "object_id"
 
 
 def _said(person: Person) -> list[Said]:

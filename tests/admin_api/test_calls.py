@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.callrows import CallState
 from tests.admin_api.conftest import row
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -39,6 +40,26 @@ def test_by_time_and_state(service):
     assert [c["id"] for c in since] == service.ids["acme"][:0:-1]
     assert [c["id"] for c in until] == service.ids["acme"][:1]
     assert service.ask("/calls?state=recording").json()["items"] == []
+
+
+@pytest.mark.parametrize(("reads", "known"), [("get", True), ("get", False), ("find", True)])
+def test_a_call_whose_end_gets_into_the_index_while_it_is_read_is_shown_as_it_ended(service, monkeypatch, reads, known):
+    """What the index does not have yet the daemon says; between the two questions it may have become the other's."""
+    ended, forms = row(71, "acme")
+    calls = service.customers["acme"].calls
+    service.run(calls.put([replace(ended, state=CallState.RECORDING)] * known, [forms] * known))
+    read = getattr(calls, reads)
+
+    async def and_then_it_ends(*words):
+        found = await read(*words)
+        await calls.put([ended], [forms])
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(calls, reads, and_then_it_ends)
+        shown = service.ask(f"/calls/{ended.id}" if reads == "get" else "/calls?limit=1").json()
+    assert (shown if reads == "get" else shown["items"][0])["state"] == "complete"
+    service.run(calls.remove([ended.id]))
 
 
 def test_by_hold_direction_and_source(service):

@@ -42,11 +42,12 @@ class Watched:
         return httpx2.get(base + path, headers={"Authorization": f"Bearer {self.token}"}, timeout=SECONDS)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Return every call; none while nobody answers."""
+        """Return every call; none while nobody answers, or the index is not open yet."""
         try:
-            return list(self.ask("/calls?limit=500").json()["items"])
+            found = self.ask("/calls?limit=500")
         except httpx2.TransportError:
             return []
+        return [] if found.status_code == httpx2.codes.SERVICE_UNAVAILABLE else list(found.json()["items"])
 
     def figure(self, name: str) -> float:
         """Return one value of the metrics; 0 while nobody answers."""

@@ -1,5 +1,7 @@
 """Keys of a stream: an old one goes on for a while, a forged packet never chooses one."""
 
+import itertools
+
 from pylibsrtp import Policy, Session
 
 from media import rtp
@@ -91,5 +93,17 @@ def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_an
     after.add(SUITE, OLD)
     assert after.walk(ring.check, [(7, 1)])
     assert after.check == ring.check
+    after.contexts[0].shift = 0
     assert after.open(sender(OLD).protect(packet(2)), 1, (7,)) == packet(2) and not after.switched
     assert after.open(sender(NEW).protect(packet(3)), 2, (7,)) == packet(3) and after.switched
+
+
+def test_a_key_whose_first_packet_is_still_to_come_is_not_given_up_for_a_newer_one() -> None:
+    """A client that offers a new key with every hold, some times in a few seconds."""
+    keys = [bytes([n]) * 30 for n in range(20)]
+    ring = Keyring(SUITE, keys[0])
+    for number, (key, following) in enumerate(itertools.pairwise(keys)):
+        ring.add(SUITE, following)
+        assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+        ring.shift(number)
+        assert len(ring.contexts) <= MAX_CONTEXTS

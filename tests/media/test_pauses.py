@@ -1,6 +1,8 @@
 """Pauses decide by the time of arrival, to the ns."""
 
-from media.pauses import MAX_INTERVALS, Pauses
+from media.pauses import FIRST_UPDATE, GRACE, MAX_DIGITS, MAX_INTERVALS, Pauses
+
+SECOND = 1_000_000_000
 
 
 def test_what_arrives_in_a_pause_is_covered_and_nothing_else() -> None:
@@ -15,10 +17,30 @@ def test_what_arrives_in_a_pause_is_covered_and_nothing_else() -> None:
 
 def test_a_pause_is_forgotten_when_nothing_of_it_can_wait_any_more() -> None:
     pauses = Pauses([(10, 20), (30, None)])
-    assert not pauses.forget(20 - 1)
-    assert pauses.forget(20)
-    assert not pauses.forget(10**9)
+    assert not pauses.forget(GRACE + 20 - 1)
+    assert pauses.forget(GRACE + 20)
+    assert not pauses.forget(10**10)
     assert pauses.items == [(30, None)]
+
+
+def test_a_digit_keyed_in_a_pause_stays_one_for_as_long_as_it_is_held() -> None:
+    pauses, second = Pauses([(10 * SECOND, 20 * SECOND)]), SECOND
+    assert not pauses.keyed((7, 100), 9 * second, 9 * second + 1)
+    for digit, began, arrival in (((7, 200), 15, 15), ((7, 300), 19, 21)):  # the second one is first heard after it
+        assert pauses.keyed(digit, began * second, arrival * second)
+    for held in range(20, 30):
+        assert pauses.keyed((7, 200), 15 * second, held * second)
+        assert not pauses.forget(held * second)
+    assert not pauses.keyed((7, 400), 20 * second - FIRST_UPDATE, 20 * second)
+    assert pauses.forget(32 * second)
+    assert not pauses.keyed((7, 200), 33 * second, 33 * second)
+
+
+def test_the_digits_of_a_pause_are_bounded() -> None:
+    pauses = Pauses([(0, None)])
+    for number in range(4 * MAX_DIGITS):
+        assert pauses.keyed((7, number), 1, 1)
+    assert len(pauses._digits) == MAX_DIGITS
 
 
 def test_the_list_is_bounded() -> None:

@@ -190,6 +190,24 @@ def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
     assert (track.packets, track.latched) == (10, (bytes((192, 0, 2, 1)), 4000))
 
 
+def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> None:
+    spec = StreamSpec(0, payloads=(*PAYLOADS, (101, "telephone-event", 8000)), source=("192.0.2.1", 4000))
+    second, out = 1_000_000_000, []
+    track = Track(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
+    track.pure = True
+    packets, arrivals = [], []
+    for digit, began, ended in ((1, -0.5, -0.2), (2, 0.3, 0.5), (3, 0.9, 1.4), (4, 1.5, 1.8)):
+        for lasted in range(20, int(1000 * (ended - began)), 20):
+            event = bytes((digit, 10)) + (8 * lasted).to_bytes(2)
+            packets.append(rtp.build(101, len(packets), int(8000 * (5 + began)), 7, event))
+            arrivals.append(FIRST_ARRIVAL + int(began * second) + lasted * 1_000_000)
+    for start in range(0, len(packets), 20):
+        batch_of = packets[start : start + 20]
+        track.receive(lane_of(batch_of, arrivals[start : start + 20]), len(batch_of), out)
+    assert {packet[12] for _, packet in stored(out)} == {1, 4}
+    assert (totals(track)[0], track.gaps.missing_ns) == (0, 0)
+
+
 def test_a_stream_joined_after_many_wraps_is_found() -> None:
     """Duty C10."""
     track, out = track_of(srtp=True, pure=False), []

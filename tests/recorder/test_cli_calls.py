@@ -50,6 +50,12 @@ def test_an_unknown_call_is_no(config: str, words: list[str]) -> None:
     assert cli.run([*words, "--config", config]) == 1
 
 
+def test_an_unknown_call_stands_in_the_document(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["verify", NOBODY, "--json", "--config", config]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["ok"], told["missing"], told["defects"]) == (False, [NOBODY], [])
+
+
 def test_a_database_of_another_customer_is_a_defect_and_keeps_nobody_else_from_being_verified(
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

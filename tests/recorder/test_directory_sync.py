@@ -101,7 +101,7 @@ def test_the_life_of_people_in_the_directory(town: Town) -> None:
     town.entra.partial = False
     town.entra.put("id-2", givenName="P2", mail="p2@x.example")  # out of the recycle bin
     assert town.sync() == 0
-    assert town.users()["P2"] == ("active", before["P2"][1], [])
+    assert town.users()["P2"] == ("active", before["P2"][1], ["p2@x.example"])  # what was theirs until they left
 
 
 SYNC = ("directory", "sync", "--customer", "acme")

@@ -14,6 +14,18 @@ def test_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"name": "Ömer"}
 
 
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\x07", "\n", "\x7f", "\x85", "\x9b2J", "\u2028", "\u202e", "\u2066"])
+def test_a_name_cannot_steer_the_terminal_of_whoever_reads_it(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+    output.table(("name",), [(f"E{odd}va",)])
+    output.facts({"name": f"E{odd}va"})
+    shown = capsys.readouterr().out
+    assert odd[0] not in shown.replace("\n", "") and shown.count("\n") == 3
+    output.document({"name": f"E{odd}va"})
+    told = capsys.readouterr().out
+    assert json.loads(told) == {"name": f"E{odd}va"}
+    assert odd[0] not in told.replace("\n", "") and told.count("\n") == 3
+
+
 def test_columns_are_as_wide_as_they_need_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(("id", "n"), [("long-one", 1), ("x", 22)])
     assert capsys.readouterr().out == "id        n\nlong-one  1\nx         22\n"

@@ -209,6 +209,7 @@ def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> N
         key = os.urandom(30)
         studio.specs = tuple(StreamSpec(n, SUITE, key, payloads=((8, "PCMA", 8000),)) for n in (0, 1))
         studio.workers.change(CALL, studio.specs, studio.pairs)
+        await studio.workers.snapshot(CALL)  # it knows the key, as before an SBC has our answer
         studio.send(5)  # still under the old key
         for sender in studio.senders:
             sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))

@@ -152,6 +152,25 @@ def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_number_was_the_successors_while_somebody_was_away(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, replace(TOVE, numbers=()))
+        house.watch.wait(days=1)
+        await imported(acme, replace(TOVE, numbers=(HERS,)))
+        await acme.correlation.load()
+        house.watch.wait(days=1)
+        meanwhile = await written(acme, HERS, at=house.watch())
+        house.watch.wait(days=1)
+        users = await imported(acme, MIRA, replace(TOVE, numbers=()))  # back, with what was hers
+        house.watch.wait(days=1)
+        await matched(acme)
+        after = await written(acme, HERS, at=house.watch())
+        assert await parties(acme, meanwhile) == [(users["Tove"].id, [])]
+        assert await parties(acme, after) == [(users["Mira"].id, [])]
+
+    story(tmp_path, tell)
+
+
 def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

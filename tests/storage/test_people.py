@@ -1,5 +1,6 @@
 """Who a person is in a directory, and what a user was known by."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from storage.instants import to_micros
 from storage.people import (
     EVER,
     MAX_FORMER,
+    MAX_TIMES,
     NEVER,
     Former,
     Person,
@@ -65,7 +67,7 @@ def test_what_is_empty_is_null() -> None:
 
 
 def test_what_was_lost_is_former_and_names_identify_nobody() -> None:
-    after = former_of(user(MIRA), Person(first_name="Maria", numbers=("+492",)), "now")
+    after = former_of(user(MIRA, unmapped=None), Person(first_name="Maria", numbers=("+492",)), "now")
     assert {(f.kind, f.value) for f in after} == {
         ("first_name", "Mira"),
         ("email", "Mira@X.example"),
@@ -109,6 +111,26 @@ def test_what_was_given_up_by_leaving_ended_then_whoever_comes_back_later() -> N
     back = Person(email="Mira@X.example", numbers=("+499",))
     former = former_of(user(MIRA, unmapped=micros(4)), back, MAY.at)
     assert {each.until for each in former} == {"2026-04-01T00:00:00.000000Z"}
+
+
+def test_who_comes_back_had_nothing_for_sure_meanwhile() -> None:
+    """A number may have been a successor's; where it was nobody's, it may have been theirs all the time."""
+    left = user(MIRA, unmapped=micros(4))
+    back = user(MIRA, former_of(left, MIRA, MAY.at), None, later=later_of(left, MIRA, MAY))
+    assert sorted((e.since, e.reaches, e.until) for e in back.identities if e.value == "+491") == [
+        (micros(3), EVER, micros(4)),
+        (micros(5), micros(4), NEVER),
+    ]
+    assert not any(each.kind in ("first_name", "object_id") for each in back.former)
+
+
+def test_a_filter_that_flaps_takes_no_place_from_what_somebody_was_known_by_before() -> None:
+    former, later = (Former("email", "old@x", "2026-02-01T00:00:00Z"),), {}
+    for _ in range(50):
+        left = user(MIRA, former, micros(4), later=later)
+        former, later = former_of(left, MIRA, MAY.at), later_of(left, MIRA, MAY)
+    assert former[0].value == "old@x"
+    assert max(Counter((each.kind, each.value) for each in former).values()) == MAX_TIMES
 
 
 def test_who_left_is_known_by_nothing_any_more() -> None:
