@@ -19,13 +19,12 @@ MAX_DIGITS = 64
 class Pauses:
     """The pauses of one call whose packets may still be in the sockets."""
 
-    __slots__ = ("_digits", "_held", "items")
+    __slots__ = ("_digits", "items")
 
     def __init__(self, items: Iterable[Interval] = ()) -> None:
         self.items: list[Interval] = list(items)
-        #: SSRC and timestamp of what was keyed in a pause; and until when (ns) the newest of it may be held.
-        self._digits: tuple[tuple[int, int], ...] = ()
-        self._held = 0
+        #: SSRC, timestamp of what was keyed in a pause, and until when (ns) it may be held; the newest last.
+        self._digits: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def lasting(self) -> bool:
@@ -53,16 +52,16 @@ class Pauses:
 
     def keyed(self, digit: tuple[int, int], began: int, arrival: int) -> bool:
         """Tell whether a digit (its SSRC and timestamp) was keyed in a pause, and remember it: it may outlast that."""
-        if digit not in self._digits:
-            if not (self.covers(arrival) or self.covers(began + FIRST_UPDATE)):
-                return False
-            self._digits = (*self._digits, digit)[-MAX_DIGITS:]
-        self._held = arrival + GRACE
+        others = tuple(each for each in self._digits if each[:2] != digit)
+        known = len(others) < len(self._digits)
+        if not (known or self.covers(arrival) or self.covers(began + FIRST_UPDATE)):
+            return False
+        self._digits = (*others, (*digit, arrival + GRACE))[-MAX_DIGITS:]
         return True
 
     def forget(self, before: int) -> bool:
         """Drop pauses of which nothing that is still in the sockets, or still comes, can be; True if there were any."""
-        if self._held > before:
+        if self._digits and self._digits[-1][2] > before:
             return False
         count = len(self.items)
         self.items = [item for item in self.items if item[1] is None or item[1] + GRACE > before]

@@ -207,7 +207,7 @@ DIALECTS = (
     ),
     Dialect(
         "slot-reused", (INVITE, Say(media=("a=sendonly", "port 0")), Say(media=("a=sendonly", "a=sendonly")), BYE),
-        write=final, streams=3,
+        write=final,
     ),
     Dialect(
         "in-the-dialog",

@@ -86,7 +86,9 @@ def held(it: Watched, calls: Sequence[CallReport]) -> list[tuple[CallReport, dic
 def nothing_lost(it: Watched, calls: Sequence[CallReport]) -> None:
     for _, mine, lacks in held(it, calls):
         assert lacks == [0, 0]
-        assert [(s["lost"], s["gap_ms"], s["gaps"]) for s in mine["streams"]] == [(0, 0, [])] * 2
+        # a BYE that found nobody came again later, and until then there was silence
+        gaps = [[gap for gap in stream["gaps"] if gap[2] != "no media"] for stream in mine["streams"]]
+        assert ([stream["lost"] for stream in mine["streams"]], gaps) == ([0, 0], [[], []])
         assert (mine["state"], mine["end_reason"]) == ("complete", "bye")
 
 
@@ -176,7 +178,7 @@ def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path)
             for stream, lack in zip(mine["streams"], lacks, strict=True):
                 assert lack <= max(SECOND, away * SECOND)  # a busy machine starts a process late
                 assert stream["gap_ms"] >= FRAME_MS * lack
-                assert not lack or [reason for _, _, reason in stream["gaps"]] == ["restart"]
+                assert not lack or {reason for _, _, reason in stream["gaps"]} == {"restart"}
             assert mine["state"] == ("interrupted" if any(lacks) else "complete")
         assert sum(sum(lacks) for _, _, lacks in seen) > 0
         assert it.prints(finished) == before

@@ -198,3 +198,7 @@ def test_a_needle_with_a_tail_needs_a_number_that_ends_so() -> None:
     needle = Needle("t:820101", tail="1820101")
     assert needle.meets(["t:820101", "e:+4930901820101"])
     assert not needle.meets(["t:820101", "e:+4930902820101"])
+
+
+def test_a_country_is_one_with_a_numbering_plan() -> None:
+    assert [is_country(code) for code in ("DE", "GB", "UK", "XX")] == [True, True, False, False]

@@ -1,0 +1,170 @@
+"""What a tape leaves for its successor at each commit, and what that makes of it."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from media import records, spool
+from recorder.lanes import newest_slot
+from tests.recorder.deck import deck
+
+
+def is_base(at: int) -> bool:
+    """Tell whether what is written to the spool there is a base, which begins where a slot ends."""
+    return at in (spool.middle(0), spool.middle(1))
+
+
+def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
+        newest = newest_slot(descriptor)
+        os.close(descriptor)
+        assert newest is not None
+        assert (newest.generation, newest.part, newest.closed) == (one.tape.generation, 1, False)
+        assert newest.committed == (tmp_path / "m1").stat().st_size
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(20))] * 2
+        marks = [record.kind for record in found if isinstance(record, records.Marked)]
+        assert marks == [records.Mark.END] and one.tape.clean and one.tape.closed
+
+
+@pytest.mark.parametrize("base", [True, False], ids=["base", "slot"])
+def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: bool) -> None:
+    """Nor does one whose base was cut."""
+    pwrite = os.pwrite
+
+    def cut(descriptor: int, data: bytes, at: int) -> int:
+        return pwrite(descriptor, data[:100] if is_base(at) == base else data, at)
+
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        generation = one.tape.generation
+        with monkeypatch.context() as full:
+            full.setattr(os, "pwrite", cut)
+            one.senders[0].packet()  # a gap, which is in the base
+            one.send(10)
+            one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble
+        assert one.frames(one.close()) == [*range(10), *range(11, 31)]
+
+
+def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        spool_fd, generation = one.tape._spool_fd, one.tape.generation
+        one.tape._spool_fd = os.open("/dev/full", os.O_RDWR)
+        one.send(10)
+        one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        os.close(one.tape._spool_fd)
+        one.tape._spool_fd = spool_fd
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble and one.tape.generation > generation
+        assert one.frames(one.close()) == list(range(30))
+
+
+def test_a_base_is_written_only_when_more_than_a_batch_in_order_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases: list[int] = []
+    pwrite = os.pwrite
+
+    def counted(descriptor: int, data: bytes, at: int) -> int:
+        if is_base(at):
+            bases.append(at)
+        return pwrite(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    with deck(tmp_path) as one:
+        for _ in range(3):
+            one.send(20)
+            one.tick()
+        bases.clear()
+        for _ in range(30):
+            one.send(50)
+            one.tick()
+        assert not bases
+        one.senders[1].packet()
+        one.send(50)
+        one.tick()
+        assert len(bases) == 1
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        assert one.frames(found, 0) == list(range(3 * 20 + 31 * 50 + 5))
+        assert [each["packets"] for each in one.tape.figures()] == [3 * 20 + 31 * 50 + 5] * 2
+        assert [each["lost"] for each in one.tape.figures()] == [0, 1]
+
+
+def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_path: Path) -> None:
+    """All that its slot says of the streams is what has moved since a base of the first seconds."""
+    with deck(tmp_path) as one:
+        for _ in range(60):
+            one.send(49)
+            last = [sender.packet() for sender in one.senders]
+            one.send_again(last)
+            one.tick()
+        said = [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()]
+        one.succeed(kept=True)
+        assert [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()] == said
+        one.send_again(last)
+        one.send(50)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(61 * 50))] * 2
+        assert [each["rejected"] for each in one.tape.figures()] == [1, 1]
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, srtp=srtp) as one:
+        one.send(30)
+        one.tick()
+        one.succeed(kept=True)  # its region holds a batch that was committed
+        one.send(10)
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0, 1], [True, True])
+        for lane in (0, 1):
+            assert one.region.receive(lane, one.tape.lanes[lane].rtp) == 10  # killed before it was committed
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        for stream, figures in enumerate(one.tape.figures()):
+            assert one.frames(found, stream) == list(range(45))
+            assert (figures["packets"], figures["foreign"], figures["rejected"]) == (45, 0, 0)
+            assert figures["gaps"] == []
+
+
+def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        lost = [one.senders[0].packet() for _ in range(7)]
+        one.succeed(kept=False)
+        one.send(10)
+        found = one.close()
+        figures = one.tape.figures()[0]
+        assert one.frames(found) == [*range(30), *range(37, 47)]
+        assert [gap[2] for gap in figures["gaps"]] == ["restart"] and figures["gap_ms"] == len(lost) * 20
+        restart = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.RESTART)
+        assert restart.value > 0
+
+
+def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        time.sleep(0.1)
+        one.succeed(kept=False)
+        one.close()
+        assert [gap[2] for gap in one.tape.figures()[0]["gaps"]] == ["restart"]
+        assert one.tape.figures()[0]["gap_ms"] >= 60
