@@ -13,7 +13,7 @@ PROBE_BYTES = 4096
 """A block: an empty file can be made on a full disk."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Not a reason to stay away: live calls go on, callers get a clear refusal, and erasing works without space."""
+"""Of the data no reason to stay away: live calls go on, callers get a clear refusal, erasing works without space."""
 
 
 def probe(folder: Path) -> None:
@@ -28,13 +28,13 @@ def probe(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder of ours if it is missing; a clear sentence if it cannot be used. Full is no such reason."""
+def make_folder(folder: Path, *, full: bool = False) -> None:
+    """Make a folder of ours if it is missing; a clear sentence if it cannot be used. `full`: it may be full."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe(folder)
     except OSError as error:
-        if error.errno in FULL and folder.is_dir():
+        if full and error.errno in FULL and folder.is_dir():
             return
         reason = os.strerror(error.errno or 0)
         raise NotPossible(

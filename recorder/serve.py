@@ -30,8 +30,8 @@ def serve(config: Path, *, drain: bool = False) -> int:
     settings = load(config)
     with logs.install(settings.log.level.value) as pipeline:
         raise_descriptors()
-        for folder in (settings.node.data_dir, settings.node.runtime_dir):
-            make_folder(folder)
+        make_folder(settings.node.data_dir, full=True)
+        make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool
         with node_lock(settings) as held:
             if not held:
                 raise NotPossible(

@@ -90,7 +90,7 @@ def _sign_in_faults(settings: Settings) -> Iterator[Fault]:
 def _folder(key: str, path: Path) -> Iterator[Fault]:
     """Yield a fault where something else than a folder stands in the way; what is missing is made at the start."""
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
-    if not there.is_dir():
+    if not os.path.isdir(there):
         yield Fault(key, str(path), f"a folder: {there} is none")
 
 

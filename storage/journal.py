@@ -136,8 +136,12 @@ class Journal:
         """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
         parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
         draft = self._path.with_name(BEGUN)
-        self.draft(draft, (self._line(part, number, base=True) for part in parts))
+        self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)
+
+    def bare(self, number: int) -> bytes:
+        """Return the line of a file in which nothing counts: the next one has the number after this."""
+        return self._line((), number, base=True)
 
     async def write(self, items: Sequence[Item]) -> None:
         """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out.

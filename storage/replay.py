@@ -90,7 +90,7 @@ async def _settle(journal: Journal, database: Database) -> int:
         await advance(connection, 0)  # waits for a transaction of another process that has a line
         blank, mine, newest = await _places(connection, journal)
         begun = await asyncio.to_thread(lambda: journal.exists)
-        if blank:
+        if blank and (begun or not mine):
             return await _give_all_back(connection, journal, newest) if begun else 0
         if not begun or newest < mine:
             await asyncio.to_thread(journal.begin, await _everything(connection), mine)

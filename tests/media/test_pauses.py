@@ -28,6 +28,7 @@ def test_a_digit_keyed_in_a_pause_stays_one_for_as_long_as_it_is_held() -> None:
     assert not pauses.keyed((7, 100), 9 * second, 9 * second + 1)
     for digit, began, arrival in (((7, 200), 15, 15), ((7, 300), 19, 21)):  # the second one is first heard after it
         assert pauses.keyed(digit, began * second, arrival * second)
+    assert pauses.keyed((7, 300), 21 * second, 21 * second + 1)  # its end, repeated late
     for held in range(20, 30):
         assert pauses.keyed((7, 200), 15 * second, held * second)
         assert not pauses.forget(held * second)

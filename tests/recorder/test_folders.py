@@ -27,16 +27,19 @@ def test_a_file_in_its_place_is_a_clear_sentence(tmp_path: Path) -> None:
     assert "cannot be written" in told.value.sentence()
 
 
-@pytest.mark.parametrize(("number", "starts"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
-def test_a_full_disk_keeps_nobody_from_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, starts: bool
+@pytest.mark.parametrize(
+    ("number", "full", "starts"),
+    [(errno.ENOSPC, True, True), (errno.EDQUOT, True, True), (errno.ENOSPC, False, False), (errno.EIO, True, False)],
+)
+def test_a_full_disk_is_borne_where_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, full: bool, starts: bool
 ) -> None:
     def refuse(fd: int) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", refuse)
     with nullcontext() if starts else pytest.raises(NotPossible):
-        make_folder(tmp_path)
+        make_folder(tmp_path, full=full)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -80,6 +80,22 @@ def test_what_was_erased_is_in_no_byte_of_the_new_file(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_journal_in_which_nothing_counts_any_more_is_written_on_and_read(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        for _ in range(3):
+            await acme.holds.put(row.id, "court", "paula")
+            await acme.holds.remove(row.id)
+        newest = acme.journal.newest
+        assert await compact(acme.journal, acme.database)
+        assert acme.journal.newest == newest and not any(acme.journal.read().values())
+        await permit(acme)
+        assert len(acme.journal.read()["waivers"]) == 1
+        assert await replay.differences(acme.journal, acme.database) == {}
+
+    story(tmp_path, tell)
+
+
 @pytest.mark.parametrize("step", ["write", "sync", "rename", "sync_folder"])
 def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str

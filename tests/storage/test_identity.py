@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import identity
-from storage.identity import Needle, address, asked, fold, is_number, numbers, spell, stored, stored_of
+from storage.identity import Needle, address, asked, fold, is_country, is_number, numbers, spell, stored, stored_of
 
 MIRA = {
     "name": "Mira Ößling-Krüger",
