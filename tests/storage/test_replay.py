@@ -94,6 +94,25 @@ def test_a_database_from_before_the_journal_is_written_down_whole(tmp_path: Path
     story(tmp_path, tell)
 
 
+def test_a_journal_that_is_missing_goes_on_with_the_numbers_of_a_database_without_papers(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await acme.holds.put(row.id, "court", "paula")
+        await acme.holds.remove(row.id)
+        await acme.close()
+        (house.data / FILE).unlink()
+        again = await house.open()
+        await permit(again)
+        assert [head.number for head, _ in again.journal.lines()] == [2, 3]
+        before = await dump(again)
+        await again.close()
+        anew = await reopened(house)
+        assert await dump(anew) == before
+        await anew.close()
+
+    story(tmp_path, tell)
+
+
 def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
