@@ -1,11 +1,13 @@
 """Payloads to sound: what each encoding is, how long a payload lasts, and its 16-bit mono PCM.
 
-G.711 is expanded by table; everything else goes through FFmpeg (PyAV), imported when the first such payload is to be
-decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is counted.
+G.711 is expanded by table and L16 turned round; everything else goes through FFmpeg (PyAV), imported when the first such
+payload is to be decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is counted.
 """
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -34,13 +36,16 @@ class Format:
     # format parameters, raw
 
 
-# RFC 3551 table 4, and 19 as Cisco uses it: payload types that need no rtpmap.
+# RFC 3551 table 4, and 2 and 19 as Cisco uses them: payload types that need no rtpmap.
 STATIC = {
     0: Format("PCMU", 8000),
+    2: Format("G726-32", 8000),
     3: Format("GSM", 8000),
     4: Format("G723", 8000),
     8: Format("PCMA", 8000),
     9: Format("G722", 8000),
+    10: Format("L16", 44_100, 2),
+    11: Format("L16", 44_100),
     13: Format("CN", 8000),
     18: Format("G729", 8000),
     19: Format("CN", 8000),
@@ -58,7 +63,7 @@ class Coding:
     """How one encoding is decoded."""
 
     decoder: str | None
-    # FFmpeg's decoder, None: G.711 by table
+    # FFmpeg's decoder, None: G.711 by table, L16 as it is
     rate: int | None
     # samples a second it decodes to, None: the RTP clock
     clock: int | None
@@ -67,6 +72,8 @@ class Coding:
     # cuts a payload into pieces; raises ValueError or MalformedAmr
     tables: tuple[bytes, bytes] | None = None
     # G.711 expansion
+    bits: int | None = None
+    # of one sample, where FFmpeg has to be told
 
 
 def _one_byte_one_sample(payload: bytes, form: Format) -> list[Piece]:
@@ -104,6 +111,41 @@ def _ilbc(payload: bytes, form: Format) -> list[Piece]:
 def ilbc_frame(payload: bytes) -> tuple[int, int]:
     """Return bytes and samples of the frames in an iLBC payload."""
     return (38, 160) if len(payload) % 50 else (50, 240)
+
+
+def _g726(bits: int) -> Callable[[bytes, Format], list[Piece]]:
+    """Make the splitter of one rate: codes of so many bits without a frame (RFC 3551 section 4.5.4)."""
+
+    def split(payload: bytes, form: Format) -> list[Piece]:
+        return [(payload, 8 * len(payload) // bits)]
+
+    return split
+
+
+# G.723.1 by the two lowest bits of a frame: 6.3 kbit/s, 5.3 kbit/s, SID (RFC 3551 section 4.5.3); 3 never comes.
+G723_BYTES = (24, 20, 4)
+
+
+def _g723(payload: bytes, form: Format) -> list[Piece]:
+    """Cut frames of 30 ms whose first byte tells how long they are; FFmpeg makes the noise of a SID."""
+    found: list[Piece] = []
+    at = 0
+    while at < len(payload):
+        kind = payload[at] & 3
+        frame = payload[at : at + G723_BYTES[kind]] if kind < len(G723_BYTES) else b""
+        if not frame or len(frame) < G723_BYTES[kind]:
+            raise ValueError("a G.723.1 payload is whole frames of 24, 20 or 4 bytes")
+        found.append((frame, 240))
+        at += len(frame)
+    return found
+
+
+def _l16(payload: bytes, form: Format) -> list[Piece]:
+    """Count the samples of one channel (RFC 3551 section 4.5.11)."""
+    samples, rest = divmod(len(payload), 2 * form.channels)
+    if rest:
+        raise ValueError("an L16 payload is whole samples of every channel")
+    return [(payload, samples)]
 
 
 OPUS_MAX_SAMPLES = 5760  # 120 ms, RFC 6716 section 3.2.5
@@ -153,9 +195,17 @@ CODINGS = {
     "AMR": Coding("amrnb", 8_000, 8_000, _amr(wide=False)),
     "AMR-WB": Coding("amrwb", 16_000, 16_000, _amr(wide=True)),
     "SPEEX": Coding("speex", None, None, _speex),
+    "G723": Coding("g723_1", 8_000, 8_000, _g723),
+    "L16": Coding(None, None, None, _l16),
 }
+# The same codes packed from the lowest bit (RFC 3551 section 4.5.4), or from the highest (its AAL2 forms, I.366.2).
+for _bits in (2, 3, 4, 5):
+    CODINGS[f"G726-{8 * _bits}"] = Coding("g726le", 8_000, 8_000, _g726(_bits), bits=_bits)
+    CODINGS[f"AAL2-G726-{8 * _bits}"] = Coding("g726", 8_000, 8_000, _g726(_bits), bits=_bits)
+
 SPEEX_CLOCKS = (8_000, 16_000, 32_000)
-CLOCKS = range(8_000, 192_001)  # what a G.711 rtpmap may reasonably name
+CLOCKS = range(8_000, 192_001)  # what the rtpmap of G.711 or L16 may reasonably name
+L16_CHANNELS = (1, 2)
 
 
 def coding(form: Format) -> Coding | None:
@@ -164,6 +214,8 @@ def coding(form: Format) -> Coding | None:
     allowed = SPEEX_CLOCKS if name == "SPEEX" else CLOCKS
     found = CODINGS.get(name)
     if found and found.clock is None and form.clock not in allowed:
+        return None
+    if name == "L16" and form.channels not in L16_CHANNELS:
         return None
     return found
 
@@ -217,7 +269,9 @@ def decoder(form: Format) -> Decoder | None:
     found = coding(form)
     if found is None:
         return None
-    return TableDecoder(found.tables, form.clock) if found.tables else FrameDecoder(found, form)
+    if found.tables:
+        return TableDecoder(found.tables, form.clock)
+    return FrameDecoder(found, form) if found.decoder else LinearDecoder(form)
 
 
 class TableDecoder:
@@ -231,6 +285,31 @@ class TableDecoder:
     def decode(self, payload: bytes) -> bytearray:
         """Expand a payload, or several joined."""
         return g711.decode(payload, self._tables)
+
+
+class LinearDecoder:
+    """L16: samples in network order, the two of a pair mixed into one."""
+
+    joins = False
+
+    def __init__(self, form: Format) -> None:
+        self.rate, self.errors, self._form = form.clock, 0, form
+
+    def decode(self, payload: bytes) -> bytes:
+        """Decode one payload; nothing where it is not whole."""
+        try:
+            _l16(payload, self._form)
+        except ValueError:
+            self.errors += 1
+            return b""
+        heard = array("h", payload)
+        if sys.byteorder == "little":
+            heard.byteswap()
+        if self._form.channels == 2:
+            heard = array("h", [(left + right) // 2 for left, right in zip(heard[::2], heard[1::2], strict=True)])
+        if sys.byteorder == "big":
+            heard.byteswap()
+        return heard.tobytes()
 
 
 class FrameDecoder:
@@ -276,6 +355,8 @@ class FrameDecoder:
             raise ValueError("not an audio decoder")
         context.sample_rate, context.layout = self.rate, "mono"
         context.thread_count = 1
+        if self._how.bits:
+            context.options = {"bits_per_coded_sample": str(self._how.bits)}
         if self._how.decoder == "ilbc":  # FFmpeg tells 20 from 30 ms frames by the bit rate
             context.bit_rate = 15_200 if ilbc_frame(payload)[0] == 38 else 13_333
         return context

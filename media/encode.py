@@ -36,7 +36,7 @@ BUFFER = 1 << 18  # bytes FFmpeg collects before it writes
 
 
 class Unencodable(MediaError):
-    """This format cannot hold that many channels or that rate."""
+    """This format cannot hold that many channels."""
 
 
 class Container(StrEnum):
@@ -59,7 +59,7 @@ class Kind:
     channels: int
     # most it can hold
     rates: tuple[int, ...] = ()
-    # sample rates it takes, empty: any
+    # sample rates it takes, rising; empty: any
     apart: bool = False
     # one mono track per channel
 
@@ -82,7 +82,7 @@ class Encoder:
         """`titles` names each channel; `picture` is width and height of a video track. Raises Unencodable."""
         import av
 
-        self._kind = _fitting(form, rate, len(titles))
+        self._kind = _fitting(form, len(titles))
         self._rate, self._channels, self._at = rate, len(titles), 0
         self._out: OutputContainer = av.open(out, "w", format=self._kind.container, buffer_size=BUFFER)
         if self._kind.apart:
@@ -123,7 +123,9 @@ class Encoder:
             options = {"compression_level": OPUS_EFFORT, "application": "audio"}
             if self._channels > 2:
                 options["mapping_family"] = "255"  # channels without a place in a room
-        track = self._out.add_stream(self._kind.codec, rate=self._rate, options=options, layout=layout)
+        held = held_rate(self._kind, self._rate)
+        # PyAV's encoder resamples what comes at another rate
+        track = self._out.add_stream(self._kind.codec, rate=held, options=options, layout=layout)
         if not isinstance(track, AudioStream):
             raise Unencodable(f"{self._kind.codec} is no audio codec")
         if self._kind.codec == "libopus":
@@ -164,7 +166,7 @@ class Encoder:
         self._out.close()
 
 
-def _fitting(form: Container, rate: int, channels: int) -> Kind:
+def _fitting(form: Container, channels: int) -> Kind:
     kind = KINDS.get(form)
     if kind is None:
         raise Unencodable(f"{form} is not made by an encoder")
@@ -172,9 +174,12 @@ def _fitting(form: Container, rate: int, channels: int) -> Kind:
         raise Unencodable(
             f"{form} holds at most {kind.channels} channels and this call has {channels}; take wav or mkv"
         )
-    if kind.rates and rate not in kind.rates:
-        raise Unencodable(f"{form} cannot hold {rate} samples a second; take wav or flac")
     return kind
+
+
+def held_rate(kind: Kind, rate: int) -> int:
+    """Give the rate a container holds the sound in: the next higher one it takes, or its highest."""
+    return next((each for each in kind.rates if each >= rate), kind.rates[-1]) if kind.rates else rate
 
 
 def apart(pcm: bytes | bytearray, channel: int, channels: int) -> bytearray:

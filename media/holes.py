@@ -23,6 +23,8 @@ AGREE = 4
 QUIET = 5_000_000_000
 #: Comfort noise (RFC 3389): the sender says that it is silent.
 COMFORT = 13
+#: Bytes of a G.723.1 payload that can only end in a silence frame of 4: alone, or after one voice frame of 24.
+G723_SILENCE = (4, 28)
 NEVER = (1 << 63) - 1
 
 
@@ -64,8 +66,7 @@ def late(track: Track, source: Source, extended: int, first: int, arrival: int) 
 
 def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
     """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
-    for begin, until in _outside(track, source.arrival + packet_ns(track, source), end):
-        track.gaps.add(begin, until, reason)
+    _between(track, source.arrival + packet_ns(track, source), end, reason)
 
 
 def forgive(track: Track, begin: int, end: int) -> None:
@@ -85,10 +86,31 @@ def finish(track: Track, at: int) -> None:
     """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
     source = track.current
     if source is not None and not track.kept and source.arrival < track.resumed_at:
-        note_time(track, source, track.resumed_at, Reason.RESTART)
+        _between(track, source.arrival, track.resumed_at, Reason.RESTART)  # as many as may have come
     watch(track, at)
     track.gaps.settle()
     track.cold = None
+
+
+# ---- restart ----
+def resume(track: Track, at: int, kept: bool) -> None:
+    """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended."""
+    quiet, pauses = track.spec.held or track.pauses.lasting, track.pauses.items
+    if quiet and track.excused_until != NEVER:
+        forgive(track, pauses[-1][0] if track.pauses.lasting else at, NEVER)
+    elif track.excused_until == NEVER and not quiet:
+        forgive(track, track.excused_from, max(track.excused_from, track.spec.since or at))
+    track.resumed_at, track.kept, track.cold = at, kept, None
+    if not kept and track.current is not None:  # the time before is the restart's
+        track.since = max(track.since, at)
+
+
+def first_heard(track: Track, arrival: int) -> None:
+    """At the first packet of a stream: note what a restart cost before it, whose numbers nobody has heard."""
+    if not track.kept and 0 < track.since < track.resumed_at:
+        # one that came later than a packet's length after had nothing to say yet
+        track.gaps.add(track.since, min(arrival, track.resumed_at + MAX_PACKET_NS), Reason.RESTART)
+        track.since = track.resumed_at
 
 
 # ---- silence ----
@@ -121,10 +143,15 @@ def silent(track: Track, ssrc: int, arrival: int) -> None:
 
 
 def _comfort(track: Track) -> bool:
-    """Tell whether the last packet announced silence: comfort noise, a silence frame of G.729B, DTX of Opus."""
+    """Tell whether the last packet announced silence: comfort noise, a silence frame (G.729B, G.723.1A), DTX of Opus.
+
+    G.723.1 tells by its size alone only where no sum of voice frames is the same.
+    """
     name, size = track.spec.codec(track.payload_type)[0].upper(), track.last_size
     if track.payload_type == COMFORT or name == "CN":
         return True
+    if name == "G723":
+        return size in G723_SILENCE
     return (name == "G729" and size % 10 == 2) or (name == "OPUS" and 0 < size <= 2)
 
 
@@ -143,6 +170,12 @@ def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
     """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
     units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)
     return int(units * track.unit) if 0 < units * track.unit <= MAX_PACKET_NS else packet_ns(track, source)
+
+
+def _between(track: Track, begin: int, end: int, reason: Reason) -> None:
+    """Note what of a time lies outside of the last hold or pause."""
+    for since, until in _outside(track, begin, end):
+        track.gaps.add(since, until, reason)
 
 
 def _outside(track: Track, begin: int, end: int) -> Iterator[tuple[int, int]]:

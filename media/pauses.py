@@ -46,6 +46,18 @@ class Pauses:
         self.items[-1] = (self.items[-1][0], at)
         return True
 
+    def take_over(self, left: Iterable[Interval], over: int | None) -> None:
+        """Add the pauses that a predecessor knew to what we were told, which is newer.
+
+        One that lasted, and of which we were told nothing, was over at `over` (None: it lasts).
+        """
+        before = [
+            (begin, end if end is not None or over is None else max(begin, over))
+            for begin, end in left
+            if end is not None or not self.items
+        ]
+        self.items = [*(item for item in before if item not in self.items), *self.items][-MAX_INTERVALS:]
+
     def covers(self, arrival: int) -> bool:
         """Tell whether a packet that arrived then must not be kept."""
         return any(begin <= arrival and (end is None or arrival < end) for begin, end in self.items)

@@ -78,6 +78,8 @@ class StreamSpec:
     # crypto suite and key‖salt of the RTCP port, where it has keys of its own (DTLS without rtcp-mux)
     rtcp_suite: str | None = None
     rtcp_key: bytes = field(default=b"", repr=False)
+    # since when media are expected, ns since the epoch; 0 = from when a worker has the stream
+    since: int = 0
     # (ip, port, SSRCs) that the call before heard at our port: plain RTP of theirs is not of this call
     former: Former | None = None
 

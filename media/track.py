@@ -289,6 +289,8 @@ class Track:
         source = next((each for each in self.sources if each.ssrc == ssrc), None)
         if source is None:
             before = self.current
+            if before is None:
+                holes.first_heard(self, arrival)
             rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
             source = Source(ssrc, rollover << 16 | sequence)
             self.sources = (*self.sources, source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -49,6 +50,7 @@ class StreamPlan:
     held: bool  # the client says that nothing will come
     keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
     moved: bool = False  # a re-offer has just named another source, and its packets tell by their key
+    expected: datetime | None = None  # since when media are expected; None: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def match(
         if known:
             known.renew(plan, random)
         elif plan.accepted:
-            fresh.append(Stream(len(streams), plan, own_key(plan, random)))
+            fresh.append(Stream(len(streams), plan, own_key(plan, random), at))
             streams.append(fresh[-1])
     missing = [s for s in streams if not s.removed and s.line.index >= len(plans)]
     for stream in missing:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from media.spec import Dtls, StreamSpec
 from recorder.commands import DtlsKeys, StreamPlan
+from recorder.recording import Recording
 from recorder.settings_customer import Customer
 from recorder.wire import NewCall, Part
 from sip.sdp import Format
@@ -36,6 +38,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         continuous=line.media == "audio",
         learn=customer.learn_source,
         feedback=line.feedback,
+        since=_ns(plan.expected),
     )
     return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity)
 
@@ -68,6 +71,10 @@ def _written(networks: tuple[IPv4Network | IPv6Network, ...]) -> tuple[str, ...]
     return tuple(str(network) for network in networks)
 
 
+def _ns(at: datetime | None) -> int:
+    return int(at.timestamp() * 1000) * 1_000_000 if at else 0  # milliseconds, which a checkpoint keeps
+
+
 def _payload(entry: Format) -> tuple[int, str, int]:
     return (entry.payload_type, entry.encoding or "", entry.clock or 8000)
 
@@ -82,6 +89,14 @@ def part_of(name: str, part: NewPart) -> Part:
     return Part(name, part.secret.key, part.secret.prefix, part.secret.segment)
 
 
-def new_call(call: str, part: Part, specs: tuple[StreamSpec, ...]) -> NewCall:
+def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...]) -> NewCall:
     """Return everything a worker has to know of a call."""
-    return NewCall(call, part, specs)
+    return NewCall(recording.id, part, specs, _lasting(recording))
+
+
+def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
+    """Return the pause that lasts, from where it was asked for; it may be that no worker has heard of it yet."""
+    if not recording.paused:
+        return ()
+    began = [s.pauses[-1][0] for s in recording.streams if s.paused and s.pauses and s.pauses[-1][1] is None]
+    return ((_ns(max(began, default=None)), None),)

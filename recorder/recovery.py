@@ -122,11 +122,14 @@ def _end(document: dict[str, Any], summary: Summary) -> None:
     document["state"], document["end_reason"] = "interrupted", "crash"
     document["ended_at"] = from_ns(last) if last else document["started_at"]
     ended = parse_time(document["ended_at"])
-    if started and ended and ended < started:  # the clock was set back while it ran
-        last_known = started + timedelta(milliseconds=document.get("duration_ms") or 0)
-        document["kept_from"] = document.get("kept_from") or rfc3339(last_known)
     if started and ended:
-        document["duration_ms"] = max(document.get("duration_ms") or 0, round((ended - started).total_seconds() * 1000))
+        known = timedelta(milliseconds=document.get("duration_ms") or 0)
+        later = parse_time(document.get("kept_from"))  # as of when the document was written
+        if later is not None:
+            document["kept_from"] = rfc3339(later + max(timedelta(0), ended - started - known))
+        elif ended < started:  # the clock was set back while it ran
+            document["kept_from"] = rfc3339(started + known)
+        document["duration_ms"] = round(max(known, ended - started).total_seconds() * 1000)
     for number, stream in enumerate(document["streams"]):
         _end_stream(stream, summary.figures(number), document["ended_at"])
     for party in document["parties"]:

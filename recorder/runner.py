@@ -202,7 +202,7 @@ class Runner:
         specs = self.specs(call, command.streams)
         part, call.part = call.part or self.next_part(call), None
         self.checkpoints.lend(call.id)
-        self.node.workers.add(new_call(call.id, part, specs), call.pairs, call.media_fd, call.spool_fd)
+        self.node.workers.add(new_call(call.recording, part, specs), call.pairs, call.media_fd, call.spool_fd)
         call.started = True
         return None
 

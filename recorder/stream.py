@@ -29,12 +29,13 @@ class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
-        "away", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "paused", "pauses", "port",
-        "removed",
+        "away", "began", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "paused", "pauses",
+        "port", "removed",
     )  # fmt: skip
 
-    def __init__(self, number: int, line: LinePlan, own_key: bytes) -> None:
+    def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
         self.number = number
+        self.began = began  # None: a version before this one did not know it
         self.line = line
         self.formats: tuple[Format, ...] = ()  # every payload type ever offered, the newest meaning of each
         self._remember(line)
@@ -56,7 +57,12 @@ class Stream:
 
     def plan(self) -> StreamPlan:
         """Return what the media plane has to know."""
-        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys, self.moved)
+        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys, self.moved, self.expected)
+
+    @property
+    def expected(self) -> datetime | None:
+        """Return since when media are expected: the stream's beginning, or the end of its last hold or pause."""
+        return (self.pauses and self.pauses[-1][1]) or self.began
 
     def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
         """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
@@ -103,7 +109,7 @@ class Stream:
 
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""
-        other = Stream(self.number, self.line, self.own_key)
+        other = Stream(self.number, self.line, self.own_key, self.began)
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.away = self.away
@@ -148,6 +154,7 @@ class Stream:
             "line": self.line.to_state(),
             "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats],
             "own_key": self.own_key.hex(),
+            "began": document.rfc3339(self.began),
             "keys": self.keys and _keys_to_state(self.keys),
             "port": self.port,
             "held": self.held,
@@ -161,7 +168,13 @@ class Stream:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Stream:
         """Read a stream of a checkpoint back."""
-        self = cls(state["number"], LinePlan.from_state(state["line"]), bytes.fromhex(state["own_key"]))
+        began = state.get("began")
+        self = cls(
+            state["number"],
+            LinePlan.from_state(state["line"]),
+            bytes.fromhex(state["own_key"]),
+            _time(began) if began else None,
+        )
         known = state.get("keys")  # a version before this one did not know DTLS-SRTP
         self.keys = _keys_from_state(known) if known else self.keys
         self.formats = tuple(Format(*f) for f in state["formats"])

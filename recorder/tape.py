@@ -80,7 +80,7 @@ class Tape:
         for spec in streams:
             track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
             lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
-            track.since = NEVER if lanes.rtp < 0 or track.excused_until == NEVER else at
+            track.since = NEVER if lanes.rtp < 0 or track.excused_until == NEVER else spec.since or at
             if lanes.rtp < 0:
                 continue
             self._reports.watch(spec)
@@ -336,8 +336,9 @@ class Tape:
             head = json.loads(slot.head)
             before = [(name, length) for name, length in head["parts"]]
             self._parts = (*before, (f"m{slot.part}", slot.committed))
-            if not self._told:
-                self._pauses.items = [(begin, end) for begin, end in head["pauses"]]
+            left = [(begin, end) for begin, end in head["pauses"]]
+            expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
+            self._pauses.take_over(left, (expected or at) if self._told else None)
             state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
@@ -350,12 +351,9 @@ class Tape:
             records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
         )
         for lanes in self.lanes.values():
-            if lanes.rtp < 0:
-                continue  # it was taken out: nothing of it can have been missed since
-            lanes.track.resumed_at, lanes.track.kept, lanes.track.cold = at, kept, None
-            if not kept:  # the time before is the restart's
-                lanes.track.since = max(lanes.track.since, at)
-            lanes.track.latch_wish = lanes.track.name or None
+            if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
+                holes.resume(lanes.track, at, kept)
+                lanes.track.latch_wish = lanes.track.name or None
         self._changed = True
         self._commit(out, at)
 

@@ -113,7 +113,7 @@ class WorkerEvents:
         self._runner.checkpoint(call)
         self._runner.checkpoints.lend(call.id)
         streams = call.recording.streams
-        new = new_call(call.id, part, self._runner.specs(call, [s.plan() for s in streams]))
+        new = new_call(call.recording, part, self._runner.specs(call, [s.plan() for s in streams]))
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
         if gone := [s.number for s in streams if s.removed]:  # the worker that died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)

@@ -113,7 +113,7 @@ class Workers:
     # ---- calls ----
     def add(self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int) -> None:
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
-        entry = self._entries[new.call] = Entry(len(new.streams), self._least())
+        entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
         entry.keys = known_keys((), new.streams)
         sockets, descriptors = listed(pairs)
         self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
@@ -127,7 +127,7 @@ class Workers:
         """
         entry = self._entries.get(new.call)
         if entry is None:
-            entry = self._entries[new.call] = Entry(len(new.streams), None)
+            entry = self._entries[new.call] = Entry(len(new.streams), None, pauses=new.pauses or ())
         elif entry.pauses or new.pauses is None:
             new = replace(new, pauses=entry.pauses)
         entry.keys = known_keys(entry.keys, new.streams)

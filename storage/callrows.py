@@ -193,9 +193,10 @@ def canonical_source(source: object) -> str:
     """Write an address in the one way in which it is compared; the case of a name is folded."""
     text = str(source or "").strip()
     try:
-        return str(ipaddress.ip_address(text.strip("[]")))
+        address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         return text.casefold()
+    return str(getattr(address, "ipv4_mapped", None) or address)  # `::ffff:192.0.2.7` on an IPv6 socket is 192.0.2.7
 
 
 def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:

@@ -52,6 +52,8 @@ async def compact(journal: Journal, database: Database) -> bool:
 def standing(journal: Journal, number: int) -> Iterator[bytes]:
     """Give the lines up to a number with the items that count, as they were written; raises SealBroken."""
     kept = _kept(journal, number)
+    if not kept:
+        yield journal.bare(number)
     place = 0
     for head, line in journal.lines():
         if head.number > number:

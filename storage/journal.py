@@ -136,7 +136,7 @@ class Journal:
         """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
         parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
         draft = self._path.with_name(BEGUN)
-        self.draft(draft, (self._line(part, number, base=True) for part in parts))
+        self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)
 
     def bare(self, number: int) -> bytes:

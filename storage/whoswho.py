@@ -57,7 +57,7 @@ class WhosWho:
         self._country = country
         self._secret = secret
         self._extension_digits = extension_digits
-        chains = max(_LEAST_CHAINS, 1 << (4 * room).bit_length())
+        chains = max(_LEAST_CHAINS, 1 << (8 * room).bit_length())  # with twenty addresses each has some forty entries
         self._first = array("i", [NOBODY]) * chains  # entry that a chain begins with
         self._next = array("i")
         self._hash = array("Q")

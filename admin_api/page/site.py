@@ -137,9 +137,10 @@ class Site:
     def _guest(self, request: Request) -> Guest:
         source = request.client.host if request.client else ""
         cookie = request.cookies.get(COOKIE, "")
-        busy = BY_ITSELF not in request.headers
-        renewal = self.sessions.renewal(cookie, self._monotonic()) if cookie else ""
-        session = self.sessions.find(cookie, source, self._monotonic(), busy=busy) if cookie else None
+        now, busy = self._monotonic(), BY_ITSELF not in request.headers
+        renewal = self.sessions.renewal(cookie, now) if cookie else ""
+        asks = cookie and (busy or not renewal)  # a session that can be renewed stays for whoever does something next
+        session = self.sessions.find(cookie, source, now, busy=busy) if asks else None
         if session is not None and not self._stands(session):
             self.sessions.close(session)
             session = None
@@ -192,7 +193,12 @@ class Site:
 
 
 def _to_sign_in(request: Request, renewal: str) -> Response:
-    """Lead to the sign-in, or to the provider that may vouch again without a question."""
+    """Lead to the sign-in, or to the provider that may vouch again without a question.
+
+    A page that asks by itself never leads to the provider: a desk that was left would be signed in for ever.
+    """
+    if renewal and BY_ITSELF in request.headers:
+        return Response(status_code=401)
     if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
         to = f"{renewal}&next={quote(_path(request.headers.get('hx-current-url', '')))}" if renewal else "/sign-in"
         return HTMLResponse("", 401, {"HX-Redirect": to})

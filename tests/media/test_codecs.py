@@ -123,6 +123,80 @@ def test_an_opus_packet_without_a_length_is_an_error_and_no_time(packet: bytes) 
     assert sound_of(Format("opus", 48_000, 2), [packet]) == (array("h"), 1)
 
 
+@pytest.mark.parametrize(("bits", "least"), [(2, 18), (3, 26), (4, 35), (5, 42)])
+@pytest.mark.parametrize(("prefix", "encoder"), [("", "g726le"), ("AAL2-", "g726")])
+def test_g726_is_heard_at_every_rate_in_both_packings(bits: int, least: int, prefix: str, encoder: str) -> None:
+    """RFC 3551 section 4.5.4: packets cut an unbroken row of codes, whose state goes on in the next one."""
+    sent, size = voice(1, 8000), 20 * bits
+    codes = b"".join(encode(encoder, sent, 8000, code_size=str(bits)))
+    form = Format(f"{prefix}G726-{8 * bits}", 8000)
+    heard, errors = sound_of(form, [codes[at : at + size] for at in range(0, len(codes), size)])
+    ratio, delay = snr(sent, heard, 20)
+    assert (len(heard), errors, delay) == (8000, 0, 0)
+    assert ratio > least
+
+
+def test_the_first_code_of_g726_lies_in_the_low_bits_and_with_aal2_in_the_high_ones() -> None:
+    """The vector is made by hand: the same codes 1, 2, 3, 4, packed as RFC 3551 section 4.5.4 draws it."""
+    low, _ = sound_of(Format("G726-32", 8000), [bytes([0x21, 0x43])])
+    high, _ = sound_of(Format("AAL2-G726-32", 8000), [bytes([0x12, 0x34])])
+    assert low == high
+    assert low != sound_of(Format("G726-32", 8000), [bytes([0x12, 0x34])])[0]
+
+
+@pytest.mark.parametrize("number", [2, 4, 10, 11])
+def test_static_payload_types_need_no_rtpmap(number: int) -> None:
+    """Duty T6: the tables of `sip` and `media` say the same."""
+    from sip.sdp import STATIC as OFFERED
+
+    form = codecs.STATIC[number]
+    assert (form.name, form.clock, form.channels) == OFFERED[number]
+    assert decoder(form) is not None
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 48_000])
+def test_l16_is_exact(rate: int) -> None:
+    sent = voice(0.2, rate)
+    payloads = encode("pcm_s16be", sent, rate)
+    assert sound_of(Format("L16", rate), payloads) == (sent, 0)
+    assert Known(Format("L16", rate)).samples_in(payloads[0]) == rate // 50
+
+
+def test_the_two_channels_of_l16_are_heard_together() -> None:
+    pairs = bytes.fromhex("0002 0004 8000 8000 7fff 7fff 7fff 8000")
+    assert sound_of(codecs.STATIC[10], [pairs]) == (array("h", [3, -32768, 32767, -1]), 0)
+
+
+def g723_frames() -> list[bytes]:
+    context = av.CodecContext.create("g723_1", "w")
+    context.sample_rate, context.layout, context.format, context.bit_rate = 8000, "mono", "s16", 6300
+    sent, packets = voice(1, 8000), []
+    for at in range(0, len(sent), 240):
+        piece = sent[at : at + 240]
+        frame = av.AudioFrame(format="s16", layout="mono", samples=len(piece))
+        frame.sample_rate, frame.pts = 8000, at
+        frame.planes[0].update(piece.tobytes().ljust(frame.planes[0].buffer_size, b"\0"))
+        packets += [bytes(p) for p in context.encode(frame)]
+    return packets + [bytes(p) for p in context.encode(None)]
+
+
+def test_g723_is_like_what_was_said_however_many_frames_a_payload_has() -> None:
+    frames = g723_frames()
+    heard, errors = sound_of(Format("G723", 8000), frames)
+    assert (len(heard), errors) == (240 * len(frames), 0)
+    assert heard == ffmpeg("g723_1", 8000, frames)
+    assert snr(voice(1, 8000), heard, 120)[0] > 15
+    assert sound_of(Format("G723", 8000), [a + b for a, b in zip(frames[::2], frames[1::2], strict=True)])[0] == heard
+
+
+def test_a_sid_of_g723_is_30_ms_of_quiet_noise_and_the_short_frames_are_those_of_5_3_kbit() -> None:
+    voiced, sid, short = g723_frames()[3], bytes.fromhex("02102004"), b"\x01" + bytes(range(19))
+    heard, errors = sound_of(Format("G723", 8000), [voiced + sid, sid, short])
+    assert (len(heard), errors) == (4 * 240, 0)
+    assert 0 < max(map(abs, heard[480:720])) < 1000
+    assert sound_of(Format("G723", 8000), [b"\x03", voiced[:23]]) == (array("h"), 2)
+
+
 def amr_frames() -> list[bytes]:
     context = av.CodecContext.create("libopencore_amrnb", "w")
     context.sample_rate, context.layout, context.format, context.bit_rate = 8000, "mono", "s16", 12_200
@@ -196,7 +270,8 @@ def test_gsm_is_what_ffmpeg_makes_of_the_same_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "payload"), [("G729", bytes(13)), ("GSM", bytes(32)), ("iLBC", b""), ("AMR", b"\xf0")]
+    ("name", "payload"),
+    [("G729", bytes(13)), ("GSM", bytes(32)), ("iLBC", b""), ("AMR", b"\xf0"), ("L16", bytes(3)), ("G723", bytes(25))],
 )
 def test_a_payload_that_is_not_whole_frames_is_counted(name: str, payload: bytes) -> None:
     assert sound_of(Format(name, 8000), [payload]) == (array("h"), 1)
@@ -215,7 +290,7 @@ def test_an_empty_payload_does_not_end_the_decoder() -> None:
     assert errors == 0
 
 
-@pytest.mark.parametrize("name", ["EVS", "telephone-event", "CN", "G723", ""])
+@pytest.mark.parametrize("name", ["EVS", "telephone-event", "CN", "G728", "G726-48", ""])
 def test_unknown_encodings_and_what_is_no_sound_have_no_decoder(name: str) -> None:
     assert decoder(Format(name, 8000)) is None
 
@@ -230,6 +305,8 @@ def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
 def test_a_clock_that_cannot_be_is_unknown() -> None:
     assert decoder(Format("PCMU", 0)) is None
     assert decoder(Format("speex", 11_025)) is None
+    assert decoder(Format("L16", 4000)) is None
+    assert decoder(Format("L16", 48_000, 3)) is None
 
 
 @given(st.sampled_from(sorted(codecs.CODINGS)), st.binary(max_size=70))

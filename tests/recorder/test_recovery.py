@@ -107,6 +107,20 @@ def test_a_clock_that_was_set_back_in_the_middle_does_not_shorten_how_long_a_cal
     assert (live["ended_at"], live["kept_from"]) == ("2026-02-22T12:00:00.000Z", "2026-03-01T12:01:30.000Z")
 
 
+def test_a_call_of_a_clock_that_was_set_back_before_is_kept_from_when_it_was_last_heard() -> None:
+    class Heard:
+        """What the parts say."""
+
+        def last_ns(self) -> int:
+            return int(datetime(2026, 2, 22, 14, tzinfo=UTC).timestamp()) * 10**9
+
+    live = {"started_at": "2026-02-22T12:00:00.000Z", "duration_ms": 90_000, "streams": [], "parties": []}
+    live["kept_from"] = "2026-03-01T12:01:30.000Z"
+    recovery._end(live, Heard())  # type: ignore[arg-type]  # as much of a summary as is asked for
+    assert (live["ended_at"], live["duration_ms"]) == ("2026-02-22T14:00:00.000Z", 7_200_000)
+    assert live["kept_from"] == "2026-03-01T14:00:00.000Z", "the document was written after 90 s"
+
+
 def test_what_only_the_worker_knew_stays_as_last_known() -> None:
     stream = {
         "packets": 5,

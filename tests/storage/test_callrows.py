@@ -91,7 +91,12 @@ def test_met_asks_every_needle() -> None:
 
 @pytest.mark.parametrize(
     ("given", "same"),
-    [("192.0.2.7", " 192.0.2.7 "), ("2001:db8::7", "[2001:0DB8:0::7]"), ("sbc1.acme.example", "SBC1.Acme.example")],
+    [
+        ("192.0.2.7", " 192.0.2.7 "),
+        ("192.0.2.7", "::FFFF:192.0.2.7"),
+        ("2001:db8::7", "[2001:0DB8:0::7]"),
+        ("sbc1.acme.example", "SBC1.Acme.example"),
+    ],
 )
 def test_a_source_is_the_same_in_every_spelling(given: str, same: str) -> None:
     assert canonical_source(given) == canonical_source(same) != canonical_source("192.0.2.70")

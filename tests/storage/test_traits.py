@@ -162,7 +162,7 @@ def test_a_damaged_row_of_an_earlier_version_is_not_looked_at_for_ever(tell: Tel
 def test_the_database_does_not_say_whose_address_it_is(keys: CustomerKeys) -> None:
     told = traits.columns(keys, {"source": "192.0.2.7", "direction": "outbound"})
     assert told["direction"] == 2 and str(told["source"]) not in ("0", "192.0.2.7")
-    assert told == traits.columns(keys, {"source": "::ffff:192.0.2.7".removeprefix("::ffff:"), "direction": "outbound"})
+    assert told == traits.columns(keys, {"source": "::ffff:192.0.2.7", "direction": "outbound"})
     assert traits.columns(keys, {"direction": "sideways"}) == {"direction": 0, "source": 0}
 
 

@@ -241,3 +241,12 @@ def test_it_wears_out_and_says_so() -> None:
     for number in range(2000):
         crowd.put(user(number, Person(numbers=tuple(f"+4930{random.randrange(10**6):06}" for _ in range(6)))))
     assert crowd.worn
+
+
+def test_a_house_with_many_addresses_is_not_read_again_and_again() -> None:
+    addresses = tuple(f"mail{number}@x.example" for number in range(20))
+    rich = Person("Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses)
+    known = WhosWho("DE", secret=bytes(16), room=511)  # the fewest chains a user
+    for number in range(511):
+        known.put(user(number, rich))
+    assert not known.worn

@@ -104,6 +104,32 @@ def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their
     assert not inside(browser)
 
 
+def test_a_page_that_renews_itself_does_not_ask_the_provider(gate: Doorstep, there: StandIn) -> None:
+    browser = gate.browser()
+    come_back(browser, there, leave(browser))
+    for _ in range(3):
+        gate.later += 1190
+        browser.get("/calls")
+    polls = {"hx-request": "true", "hx-current-url": "https://rec.example/calls", "x-by-itself": "true"}
+    gate.later += 40
+    for path in ("/calls", "/calls/live"):
+        alone = browser.get(path, headers=polls)
+        assert (alone.status_code, alone.text, alone.headers.get("hx-redirect")) == (401, "", None)
+    gate.later += 1100  # somebody is back in time
+    to = browser.get("/calls").headers["location"]
+    assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
+
+    come_back(browser, there, browser.get(to))
+    for _ in range(3):
+        gate.later += 1190
+        browser.get("/calls")
+    gate.later += 40
+    browser.get("/calls", headers=polls)
+    gate.later += 1161  # nobody is
+    assert browser.get("/calls", headers=polls).headers["hx-redirect"] == "/sign-in"
+    assert browser.get("/calls").headers["location"] == "/sign-in?next=/calls"
+
+
 def test_a_sound_is_not_sent_to_the_provider(gate: Doorstep, there: StandIn) -> None:
     browser = gate.browser()
     come_back(browser, there, leave(browser))
