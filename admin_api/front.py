@@ -48,7 +48,7 @@ class Front:
     def routes(self) -> list[BaseRoute]:
         """Return the paths that lead here."""
         below = [Route(f"/{place}{rest}", self) for place in PLACES.split() for rest in ("", "/{rest:path}")]
-        return [Route("/", self), *below]
+        return [Route("/", self, methods=["GET"]), *below]
 
     async def site(self) -> Site:
         """Return the page; the first time takes a moment, in a thread so that nobody on the telephone notices."""

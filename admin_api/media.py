@@ -224,6 +224,9 @@ async def _too_many(asked: Asked) -> Problem:
 def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
     size, tag = sound.size, sound.tag
     header, reading = asked.http.headers.getlist, asked.http.method == "GET"
+    if ranges.unchanged(header("if-match"), header("if-none-match"), tag):
+        end()
+        return Response(status_code=304, headers={"ETag": tag})
     chosen = ranges.wanted(header("range"), header("if-range"), size, tag) if reading else None
     begin, until = chosen or (0, size)
     headers = {

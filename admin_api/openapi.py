@@ -266,6 +266,8 @@ def responses(rule: Rule, done: bool) -> dict[str, Any]:
         return {
             "200": {"description": "The whole file", **whole},
             "206": {"description": "The range that was asked for", **whole},
+            "304": {"description": "It is the file that If-None-Match names"},
+            "412": _problem("It is not the file that If-Match names"),
             "416": _problem("Nothing of the range is there"),
             **found,
         }

@@ -1,4 +1,4 @@
-"""Which part of a file a request wants: Range and If-Range (RFC 9110 sections 13.1.5 and 14.2); pure."""
+"""Whether a request wants a file, and which part of it: RFC 9110 sections 13 and 14.2; pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,31 @@ from collections.abc import Sequence
 from admin_api.errors import Problem
 
 MAX_TEXT = 100  # characters of a Range header that are looked at; two numbers of 18 digits have 43
+MAX_TAGS = 4096  # characters of If-Match and If-None-Match that are looked at; ours have 34
+_TAG = re.compile(r'(W/)?("[^"]*")')
 _ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 Span = tuple[int, int]
 """First byte and the one after the last."""
+
+
+def unchanged(match: Sequence[str], none_match: Sequence[str], tag: str) -> bool:
+    """Tell whether the client has the file already, so that 304 is the answer to a GET or HEAD; raises Problem 412.
+
+    `match` and `none_match` are the values of If-Match, which compares strongly, and If-None-Match, which does not
+    (RFC 9110 section 13.1); `tag` is the strong validator of the file as it is now.
+    """
+    if match and not any(whole == tag or whole == "*" for whole, _ in _tags(match)):
+        raise Problem(412, "changed", "The file is another one", "Ask without If-Match, or with the ETag of now.")
+    return any(bare in (tag, "*") for _, bare in _tags(none_match))
+
+
+def _tags(given: Sequence[str]) -> list[tuple[str, str]]:
+    """Read a list of entity tags, each as it came and without its mark of weakness."""
+    text = ",".join(given)[:MAX_TAGS]
+    if text.strip() == "*":
+        return [("*", "*")]
+    return [(found[0], found[2]) for found in _TAG.finditer(text)]
 
 
 def wanted(given: Sequence[str], conditions: Sequence[str], size: int, tag: str) -> Span | None:

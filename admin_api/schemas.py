@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from admin_api.errors import invalid
+from media.codecs import decodable
 from storage.annotations import Annotation
 from storage.attachments import Attachment
 from storage.callrows import MAX_LIMIT, CallRow, CallState, Direction
@@ -193,7 +194,14 @@ def call(row: CallRow | None, live: Mapping[str, Any] | None) -> dict[str, Any]:
     if row:
         shown["hold"] = row.hold
         shown["erase_after"] = rfc3339(row.erase_after)
+    if "streams" in shown:
+        shown["streams"] = [_stream(stream) for stream in shown["streams"]]
     return shown
+
+
+def _stream(stream: Mapping[str, Any]) -> dict[str, Any]:
+    """Show a stream; whether it can be decoded is told by what this recorder knows now, not by what it knew then."""
+    return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
 
 
 _NOT_INDEXED: Mapping[str, Any] = {"size_bytes": 0, "hold": False, "erase_after": None}

@@ -26,6 +26,8 @@ NEAR = 384
 FAR = 2048 - NEAR
 MMSGHDR, NAME, CONTROL = 64, 32, 32
 LENGTH_AT, FLAGS_AT = 56, 48
+#: Bytes of the pointer that a struct msghdr begins with: where the sender's name goes.
+NAME_POINTER = 8
 UNUSED = 0xFFFFFFFF
 #: recvmsg(2): the datagram was longer than the slot.
 MSG_TRUNC = 0x20
@@ -139,6 +141,11 @@ class Lane:
         """Count the slots the kernel has filled; after a crash nothing else says so."""
         lengths = LENGTHS[SLOTS](self.headers, 0)
         return next((i for i, length in enumerate(lengths) if length == UNUSED), SLOTS)
+
+    @property
+    def named(self) -> bool:
+        """Tell whether senders were asked for; else the socket was connected to the only one there can be."""
+        return any(self.headers[:NAME_POINTER])
 
     def packet(self, slot: int) -> bytes | None:
         """Give a packet as received; None if it was longer than a slot."""

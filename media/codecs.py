@@ -1,7 +1,8 @@
 """Payloads to sound: what each encoding is, how long a payload lasts, and its 16-bit mono PCM.
 
-G.711 is expanded by table and L16 turned round; everything else goes through FFmpeg (PyAV), imported when the first such
-payload is to be decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is counted.
+G.711 is expanded by table and L16 turned round; everything else goes through FFmpeg (PyAV), imported when the first
+such payload is to be decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is
+counted.
 """
 
 from __future__ import annotations
@@ -218,6 +219,14 @@ def coding(form: Format) -> Coding | None:
     if name == "L16" and form.channels not in L16_CHANNELS:
         return None
     return found
+
+
+def decodable(kind: str, name: str | None) -> bool | None:
+    """Tell whether an encoding can be heard or seen; None where it is none of sound or picture."""
+    upper = (name or "").upper()
+    if kind == "video":
+        return upper in PICTURES
+    return upper in CODINGS if kind == "audio" and upper and upper not in NOT_SOUND else None
 
 
 class Known:

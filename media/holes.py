@@ -107,7 +107,7 @@ def resume(track: Track, at: int, kept: bool) -> None:
 
 def first_heard(track: Track, arrival: int) -> None:
     """At the first packet of a stream: note what a restart cost before it, whose numbers nobody has heard."""
-    if not track.kept and 0 < track.since < track.resumed_at:
+    if not track.kept and track.spec.continuous and 0 < track.since < track.resumed_at:
         # one that came later than a packet's length after had nothing to say yet
         track.gaps.add(track.since, min(arrival, track.resumed_at + MAX_PACKET_NS), Reason.RESTART)
         track.since = track.resumed_at

@@ -137,6 +137,7 @@ def export(
 ) -> int:
     """Write a decrypted copy of one call. Example: recorder export CALL -o call.wav"""
     from recorder.exporting import export_call
+    from recorder.rendering import undecoded
 
     form = (format or to.suffix.lstrip(".") or "wav").lower()
     form = "opus" if form in ("ogg", "oga") else form
@@ -156,6 +157,8 @@ def export(
     reports = [r for r in with_customers(load(config), customer, play) if r]
     if not reports:
         raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+    if silence := undecoded(reports[0]):
+        output.say(output.plain(silence))
     if json:
         output.document(reports[0])
     else:

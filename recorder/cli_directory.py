@@ -65,6 +65,8 @@ def import_file(
 
     try:
         data = file.read_bytes()
+    except FileNotFoundError:
+        raise WrongUse(f"There is no file {file}.") from None
     except OSError as problem:
         raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
     people = read(data)

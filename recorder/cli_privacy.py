@@ -103,6 +103,8 @@ def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except FileNotFoundError:
+        raise WrongUse(f"There is no file {path}.") from None
     except OSError as problem:
         raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
 

@@ -37,6 +37,7 @@ from recorder.notify import Notifier
 from recorder.numbering import Numbering
 from recorder.opening import open_customers
 from recorder.purge_job import PurgeJob
+from recorder.renewal import Renewal
 from recorder.resume import Resume
 from recorder.retention_job import RetentionJob, stopper
 from recorder.runner import Runner
@@ -216,6 +217,7 @@ class Daemon:
         self._tasks.start(DirectoryJob(self.node).run(), "directory")
         self._tasks.start(CorrelationJob(self.node).run(), "correlation")
         self._tasks.start(PurgeJob(self.node).run(), "purge")
+        self._tasks.start(Renewal(self.node).run(), "renewal")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))

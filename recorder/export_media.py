@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from admin_api.subject import senders
 from recorder.playing import media_parts, render_streams
-from recorder.rendering import Renderer, RenderFailed, RenderStream
+from recorder.rendering import Renderer, RenderFailed, RenderStream, undecoded
 from storage.customers import Customer
 from storage.errors import DamagedPart
 
@@ -108,9 +108,10 @@ async def add_media(
     out = os.memfd_create("media", os.MFD_CLOEXEC)
     try:
         with media_parts(customer, call, row.leaf) as parts:
-            await renderer.render(parts, streams, form, out)
+            report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
-        return Added(call, name, problem)
+        told = [sentence for sentence in (problem, undecoded(report)) if sentence]
+        return Added(call, name, " ".join(told) or None)
     except RenderFailed as error:
         return Added(call, None, str(error))
     except DamagedPart:

@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder import example, making
-from recorder.opening import create_customer, customer_exists, open_credentials
+from recorder.errors import WrongUse
+from recorder.opening import check_keys, create_customer, customer_exists, open_credentials
 from recorder.settings import Settings
-from recorder.settings_files import load
+from recorder.settings_files import check_made, load
 from recorder.shell_acts import note
+from storage.errors import KeysWrong
 from storage.roots import load_root, make_token_root
 
 SYSTEM_FOLDER = Path("/etc")
@@ -57,12 +59,16 @@ class Made:
 
 
 def initialise(config: Path) -> Made:
-    """Make the configuration, certificates, root secret, customers' keys and the first token where they are missing."""
+    """Make the configuration, certificates, root secret, customers' keys and the first token where they are missing.
+
+    Raises WrongUse where something is there that is of no use: it is not replaced, and not called kept.
+    """
     config = config.absolute()
     made = Made(config)
     made.note(str(config), write_config(config))
     settings = load(config, files=False)
     _certificates(settings, made)
+    check_made(settings)
     _root(settings, made)
     for folder in (settings.node.data_dir, settings.node.runtime_dir):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,13 +117,19 @@ def _certificates(settings: Settings, made: Made) -> None:
 
 
 def _root(settings: Settings, made: Made) -> None:
-    """Make the root secret, but never a second one where keys hang on the first; raises KeysError."""
+    """Make the root secret, but never a second one where keys hang on the first; raises KeysError, WrongUse."""
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme not in ("file", "pkcs11"):
         return
-    fresh = not any(customer_exists(settings, customer) for customer in settings.customers)
+    known = [customer for customer in settings.customers if customer_exists(settings, customer)]
+    fresh = not known
     if not fresh:
         load_root(settings.keys.root)  # a new one would open nothing, and stand in the way of the one that does
+    try:
+        for customer in known:
+            check_keys(settings, customer)
+    except KeysWrong as problem:
+        raise WrongUse(f"{settings.keys.root}: {problem}.", f"{problem.hint[:1].upper()}{problem.hint[1:]}.") from None
     if scheme == "file":
         made.note(rest, fresh and making.root_key(Path(rest)))
     else:

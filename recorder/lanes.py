@@ -60,4 +60,6 @@ def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes],
         if rtcp:
             receive_rtcp(own.track, lane, count, out)
         else:
+            own.track.pure = not lane.named  # as it was for whoever received them; our socket is yet to be connected
             own.track.receive(lane, count, out)
+            own.track.pure = False

@@ -85,7 +85,7 @@ FIELDS: Mapping[str, Kind] = {
     **dict.fromkeys(("event",), Kind.EVENT),
     **dict.fromkeys(
         "level logger reason state result transport kind part job process action role outcome task format command "
-        "version".split(),
+        "version use".split(),
         Kind.WORD,
     ),
     **dict.fromkeys("error cause errno warning signal".split(), Kind.CLASS),

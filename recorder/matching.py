@@ -1,8 +1,9 @@
 """Which stream an offered line goes on with; pure.
 
 A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream. Port 0 is a
-hold in another spelling: the same medium with the same label goes on in its stream when it comes back. A line that is
-missing from a shorter offer, which no client may send and some do, is taken for one with port 0.
+hold in another spelling: when the same medium comes back it goes on in its stream, unless its label is another or a
+payload type means another codec now. A line that is missing from a shorter offer, which no client may send and some
+do, is taken for one with port 0.
 """
 
 from __future__ import annotations
@@ -86,4 +87,6 @@ def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
     known = stream_of(streams, plan.index)
     if known is None or not plan.accepted or plan.media != known.line.media:
         return None
-    return None if known.away and plan.label != known.label else known
+    if known.away and (plan.label not in (None, known.label) or known.redefines(plan)):
+        return None
+    return known

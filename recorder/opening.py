@@ -62,6 +62,11 @@ def customer_exists(settings: Settings, configured: Configured) -> bool:
     return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
 
 
+def check_keys(settings: Settings, configured: Configured) -> None:
+    """See that the keys of a customer fit the root secret; raises KeysError."""
+    customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root))
+
+
 def create_customer(settings: Settings, configured: Configured) -> None:
     """Make the keys of a new customer; raises KeysError where anything of it exists."""
     customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root), create=True)

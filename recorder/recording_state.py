@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -88,9 +89,11 @@ def _streamed(recording: Recording, line: negotiate.LinePlan) -> bool:
 
 
 def _moment(now: Now | None) -> list[Any] | None:
-    return [rfc3339(now.wall), now.mono] if now else None
+    return [rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
 
 
 def _from_moment(state: list[Any] | None) -> Now | None:
     wall = parse_time(state[0]) if state else None
-    return Now(wall, float(state[1])) if state and wall else None
+    if not state or not wall:
+        return None
+    return Now(wall, float(state[1]), timedelta(seconds=sum(state[2:])))  # older checkpoints do not know the third

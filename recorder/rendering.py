@@ -185,6 +185,14 @@ def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
     return RenderFailed(f"the render worker ended with status {status} and said nothing")
 
 
+def undecoded(report: Mapping[str, Any]) -> str | None:
+    """Say which encodings are silence in a file because nobody here can decode them; None where there are none."""
+    unknown = sorted({str(name) for stream in report.get("streams", ()) for name in stream["unknown"]})
+    if not unknown:
+        return None
+    return f"Silence stands for what cannot be decoded here: {', '.join(unknown)}. The recording has it as it came."
+
+
 async def end_worker(worker: Process) -> None:
     """Make sure that it is gone, also when we are being cancelled."""
     if worker.returncode is None:

@@ -31,6 +31,21 @@ def load(path: Path, *, files: bool = True) -> Settings:
     return replace(settings, source=path.absolute())
 
 
+def check_made(settings: Settings) -> None:
+    """Raise SettingsError for certificates and a root secret that are there, or half there, and cannot be used."""
+    sip, api = settings.sip, settings.admin_api
+    faults = [
+        *_pair("sip", sip.certificate, sip.private_key),
+        *_pair("admin_api", api.certificate, api.private_key),
+    ]
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme == "file" and os.path.lexists(rest):
+        faults += _root_file(Path(rest))
+    if faults:
+        lines = key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
+        raise SettingsError(tuple(fault.at(lines) for fault in faults), str(settings.source or "the configuration"))
+
+
 def _content(path: Path) -> bytes:
     """Return the bytes of the file, as many as a configuration may have and one more."""
     try:

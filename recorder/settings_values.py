@@ -303,10 +303,11 @@ def ports(value: object) -> PortRange:
     first, last = int(match[1]), int(match[2])
     if not 1024 <= first < last <= 65535:
         raise Wrong("a range between 1024 and 65535, the lower port first")
-    if first % 2 or not last % 2:
-        raise Wrong(f'an even first and an odd last port, such as "{first + first % 2}-{last - 1 + last % 2}"')
-    if last - first + 1 < 4:
-        raise Wrong("at least 4 ports: a call of two streams takes two for each")
+    even, odd = first + first % 2, last - 1 + last % 2
+    if odd - even + 1 < 4:
+        raise Wrong('at least 4 ports from an even one on, such as "20000-20003": each of two streams takes two')
+    if (even, odd) != (first, last):
+        raise Wrong(f'an even first and an odd last port, such as "{even}-{odd}"')
     return PortRange(first, last)
 
 

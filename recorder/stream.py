@@ -86,6 +86,15 @@ class Stream:
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
+    def redefines(self, line: LinePlan) -> bool:
+        """Tell whether a line gives a payload type to another codec: in one stream nobody may (RFC 3264 section 8.3.2).
+
+        What was recorded before would be decoded as what it is not.
+        """
+        known = {entry.payload_type: _codec(entry) for entry in self.formats if entry.encoding}
+        named = (entry for entry in line.formats if entry.encoding)
+        return any(known.get(entry.payload_type, _codec(entry)) != _codec(entry) for entry in named)
+
     def _remember(self, line: LinePlan) -> None:
         known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
         formats = tuple(known.values())
@@ -134,7 +143,7 @@ class Stream:
     def document(self, owner: Owner) -> dict[str, Any]:
         """Return the stream as the API shows it."""
         return {
-            "label": self.label,
+            "label": owner.label if self.label is None else self.label,
             "party": owner.party,
             "inferred": owner.inferred,
             "earlier": list(owner.earlier),
@@ -188,6 +197,10 @@ class Stream:
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
+
+
+def _codec(entry: Format) -> tuple[str, int]:
+    return entry.encoding.lower(), entry.clock
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:

@@ -5,12 +5,17 @@ A stream whose next message cannot be found for certain is given up: guessing is
 
 from __future__ import annotations
 
+import re
+
 from sip.errors import FramingError
 from sip.grammar import MAX_HEAD, MAX_START_LINE, head_end
 from sip.message import content_length, cut_head
 
 KEEPALIVE = b"\r\n\r\n"
 """A ping of the peer in the place of a message: answer one CRLF (RFC 5626 section 4.4.1)."""
+
+_BEGINNING = re.compile(rb"[A-Z]+(?:[ /]|\Z)")
+"""How the first line of a message begins: every registered method is written in capitals, and so is SIP/2.0."""
 
 
 class Framer:
@@ -34,8 +39,10 @@ class Framer:
     @property
     def adrift(self) -> bool:
         """Tell whether what is pending begins with a line that begins no message: what a Content-Length left over."""
+        if self._need or not self.pending:
+            return False
         end = self._buffer.find(b"\n")
-        return bool(self.pending) and not self._need and end >= 0 and b"SIP/" not in self._buffer[:end].upper()
+        return not _BEGINNING.match(self._buffer) if end < 0 else b"SIP/" not in self._buffer[:end].upper()
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes and give the messages (and KEEPALIVE) that are whole now.

@@ -9,7 +9,7 @@ conclusions and marked as inferred. The order of m= lines alone proves nothing: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sip.tracks import Track
 
@@ -29,6 +29,8 @@ class Owner:
     """Number of the rule that applied, 0 if none did."""
     earlier: tuple[int, ...] = ()
     """Others who were said to be heard in it before."""
+    label: str | None = field(default=None, compare=False)
+    """What the metadata call its stream; no part of whose it is."""
 
     @property
     def party(self) -> int | list[int] | None:
@@ -63,7 +65,8 @@ def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
             owner = Owner(scene.lines[line], False, HEADER)
         if guessed and owner.parties and owner.rule != HEADER:
             owner = replace(owner, inferred=True)
-        owners.append(replace(owner, earlier=_heard(labels[line], tracks, scene, owner.parties)))
+        earlier, label = _heard(labels[line], tracks, scene, owner.parties), tracks[0].label if tracks else None
+        owners.append(replace(owner, earlier=earlier, label=label))
     return tuple(owners)
 
 

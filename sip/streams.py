@@ -51,13 +51,21 @@ class Streams:
         if framer is None:
             return
         try:
-            messages = framer.feed(data)
+            messages, fault = framer.feed(data), None
         except FramingError as error:
-            self._handle(list(error.before), flow, now)
-            self._give_up(error, flow)
-            return
+            messages, fault = list(error.before), error
         self._handle(messages, flow, now)
-        self._watch(framer, flow, now, whole=bool(messages))
+        if flow.connection not in self._framers:
+            return  # it was closed over one of them
+        if fault is not None:
+            self._give_up(fault, flow)
+        else:
+            self._watch(framer, flow, now, whole=bool(messages))
+
+    def abandon(self, flow: Flow) -> None:
+        """Close a connection that cannot be followed any more: nobody knows where its next message begins."""
+        if flow.connection in self._framers:
+            self._close(flow)
 
     def fire(self, connection: int, letter: str) -> None:
         """Close a connection that kept us waiting."""
@@ -69,6 +77,8 @@ class Streams:
 
     def _handle(self, messages: list[bytes], flow: Flow, now: float) -> None:
         for message in messages:
+            if flow.connection not in self._framers:
+                return
             if message == KEEPALIVE:
                 self._context.out.append(Send(flow, PONG))
             elif message:

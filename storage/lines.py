@@ -107,8 +107,8 @@ class LineFile:
 
     def _keep_room(self, fd: int, size: int) -> None:
         if size + self._reserve // 2 > self._reserved:
-            keep_room(fd, size, self._reserve)
-            self._reserved = size + self._reserve
+            owned = keep_room(fd, size, self._reserve)
+            self._reserved = size + self._reserve if owned else 0  # the next line tries again
 
 
 def whole_size(fd: int, size: int) -> int:

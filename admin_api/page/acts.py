@@ -202,5 +202,8 @@ INCIDENTS: Mapping[str, str] = {
     "directory-brake": "A synchronisation would unmap many users and asks first",
     "directory-failed": "The directory could not be read",
     "directory-credential": "The credential for the directory expires soon",
+    "certificate-expires": "A certificate of the recorder expires soon",
+    "certificate-expired": "A certificate of the recorder has expired",
+    "certificate-unusable": "A new certificate cannot be used, the old one stays in force",
 }
 """Kinds of incidents (docs/formats/incidents.md)."""

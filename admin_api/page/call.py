@@ -81,7 +81,10 @@ def _party(party: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stream(stream: Mapping[str, Any], parties: list[dict[str, Any]]) -> dict[str, Any]:
-    fields = ("label", "codec", "srtp", "packets", "lost", "duplicates", "rejected", "gap_ms", "jitter_ms", "mos")
+    fields = (
+        *("label", "codec", "decodable", "srtp"),
+        *("packets", "lost", "duplicates", "rejected", "gap_ms", "jitter_ms", "mos"),
+    )
     speakers = [parties[number]["shown"] for number in owners(stream) if 0 <= number < len(parties)]
     packets, lost = int(stream.get("packets") or 0), int(stream.get("lost") or 0)
     return {

@@ -19,6 +19,10 @@ def test_unknown_paths_and_methods_outside_customers(service):
     answer = service.client.post("/healthz")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
     assert answer.headers["content-type"] == "application/problem+json"
+    for method in ("PUT", "DELETE", "POST", "PATCH"):
+        answer = service.client.request(method, "/")
+        assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+        assert sorted(answer.headers["allow"].split(", ")) == ["GET", "HEAD"]
     for path in ("/docs", "/redoc", "/healthz/", "/apix"):
         assert service.client.get(path).status_code == 404
 

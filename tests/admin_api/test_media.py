@@ -79,6 +79,19 @@ def test_a_download_is_resumed_only_if_it_is_the_same_file(service, path):
     assert other.content == service.sound
 
 
+def test_a_file_that_the_client_has_is_not_sent_again(service, path):
+    tag = service.ask(path, method="HEAD").headers["etag"]
+    for method in ("GET", "HEAD"):
+        answer = service.ask(path, method=method, headers={"If-None-Match": tag, "Range": "bytes=0-9"})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        assert answer.headers["cache-control"] == "no-store"
+    assert service.ask(path, headers={"If-None-Match": '"other"'}).content == service.sound
+    assert service.ask(path, headers={"If-Match": tag}).content == service.sound
+    answer = service.ask(path, headers={"If-Match": '"other"'})
+    assert (answer.status_code, answer.headers["content-type"]) == (412, "application/problem+json")
+    assert closed(service)
+
+
 def test_head_tells_the_length_and_sends_nothing(service, path):
     answer = service.ask(path, method="HEAD")
     assert answer.headers["content-length"] == str(len(service.sound))
@@ -126,6 +139,8 @@ def test_a_long_call_is_sent_while_it_is_rendered(service, long):
     assert last.content == service.sound[-7:]
     assert service.ask(long, headers={"Range": "bytes=9999999-"}).status_code == 416
     assert service.ask(long, headers={"Range": "bytes=5-", "If-Range": answer.headers["etag"]}).status_code == 206
+    assert service.ask(long, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert service.ask(long, headers={"If-Match": '"other"'}).status_code == 412
     head = service.ask(long, method="HEAD")
     assert (head.headers["content-length"], head.content) == (str(len(service.sound)), b"")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_api.errors import Problem
-from admin_api.ranges import span, wanted
+from admin_api.ranges import span, unchanged, wanted
 
 TAG = '"a"'
 
@@ -61,3 +61,34 @@ def test_a_condition_that_holds_and_one_that_does_not():
 def test_no_range_and_two_are_the_whole():
     assert wanted([], [], 10, TAG) is None
     assert wanted(["bytes=0-1", "bytes=2-3"], [], 10, TAG) is None
+
+
+NOW = '"0123"'
+
+
+@pytest.mark.parametrize(
+    ("match", "none_match", "expected"),
+    [
+        ([], [], False),
+        ([NOW], [], False),
+        (["*"], [], False),
+        (['"a", "0123"'], [], False),
+        (['"a"'], [NOW], 412),
+        (['W/"0123"'], [], 412),
+        (["0123"], [], 412),
+        ([], [NOW], True),
+        ([], ['"a"', 'W/"0123"'], True),
+        ([], [" * "], True),
+        ([], ['"a*"', "0123", "", '"'], False),
+        ([], [f'"{"x" * 5000}", {NOW}'], False),
+        ([NOW], [NOW], True),
+    ],
+)
+def test_a_file_is_sent_only_under_the_conditions_that_were_set(match, none_match, expected):
+    """The table of RFC 9110 section 13: If-Match compares strongly and goes first, If-None-Match weakly."""
+    if expected == 412:
+        with pytest.raises(Problem) as caught:
+            unchanged(match, none_match, NOW)
+        assert caught.value.status == 412
+    else:
+        assert unchanged(match, none_match, NOW) is expected

@@ -146,15 +146,23 @@ def test_a_finished_call_is_shown_from_the_index():
     shown = schemas.call(indexed(state=CallState.COMPLETE, ended_at=NOON), None)
     assert shown["state"] == "complete"
     assert shown["started_at"] == shown["ended_at"] == "2026-02-03T12:00:00.000Z"
-    assert shown["streams"] == [{"packets": 1}]
+    assert shown["streams"] == [{"packets": 1, "decodable": None}]
 
 
 def test_a_live_call_is_shown_as_it_is_now_but_held_as_in_the_index():
     shown = schemas.call(indexed(), {"streams": [{"packets": 500}], "hold": False, "duration_ms": 10_000})
-    assert shown["streams"] == [{"packets": 500}]
+    assert shown["streams"] == [{"packets": 500, "decodable": None}]
     assert shown["duration_ms"] == 10_000
     assert shown["hold"] is True
     assert shown["erase_after"] == "2026-02-03T12:00:00.000Z"
+
+
+def test_a_stream_that_nobody_here_can_decode_says_so():
+    kinds = [("audio", "G726-32"), ("audio", "EVS"), ("audio", None), ("video", "VP9"), ("text", "t140")]
+    details = {"streams": [{"media": media, "codec": codec} for media, codec in kinds]}
+    shown = schemas.call(indexed(details=details), None)
+    assert [stream["decodable"] for stream in shown["streams"]] == [True, False, None, False, None]
+    assert "decodable" not in details["streams"][0]
 
 
 def test_a_live_call_that_is_not_in_the_index_yet_has_all_members():

@@ -302,6 +302,17 @@ def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
     assert Known(Format("EVS", 16_000)).sound
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "told"),
+    [
+        ("audio", "g726-24", True), ("audio", "EVS", False), ("audio", "CN", None), ("audio", None, None),
+        ("video", "H264", True), ("video", "VP9", False), ("text", "t140", None),
+    ],
+)  # fmt: skip
+def test_what_can_be_decoded_is_told_of_sound_and_pictures(kind: str, name: str | None, told: bool | None) -> None:
+    assert codecs.decodable(kind, name) is told
+
+
 def test_a_clock_that_cannot_be_is_unknown() -> None:
     assert decoder(Format("PCMU", 0)) is None
     assert decoder(Format("speex", 11_025)) is None

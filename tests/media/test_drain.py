@@ -38,6 +38,16 @@ def region_in(folder: Path) -> Region:
     return Region(str(folder / "region"))
 
 
+def test_a_lane_says_whether_senders_were_asked_for(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    for asked in ([True, False], [False, True]):
+        region.begin(CALL.encode(), 1, [0, 1], asked)
+        say(ear, b"one")
+        assert region.receive(0, ear.fileno()) == 1
+        relic = Relic(str(tmp_path / "region"), Workbench())
+        assert [lane.named for lane in (*region.lanes[:2], *relic.lanes[:2])] == asked * 2
+
+
 def test_a_round_takes_what_is_there_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
     region, before = region_in(tmp_path), time.time_ns()
     name = say(ear, b"one", b"t" * 1000)

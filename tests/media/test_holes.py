@@ -1,9 +1,13 @@
 """What is missing is marked in full: losses, outages, restarts; what a hold or pause explains is not."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from media import holes, refusals
 from media.figures import totals
+from media.holes import NEVER
 from media.pauses import Pauses
 from media.sequence import Source
 from media.spec import StreamSpec
@@ -292,7 +296,67 @@ def test_a_silence_over_a_restart_is_counted_once() -> None:
     heard.track.resumed_at, heard.track.kept = BEGIN + 10 * SECOND * MS, False
     heard.track.since = heard.track.resumed_at
     heard.finish(30 * SECOND)
-    assert heard.told == [(220, 10 * SECOND, "restart"), (10 * SECOND, 30 * SECOND, "no media")]
+    assert heard.told == [(200, 10 * SECOND, "restart"), (10 * SECOND, 30 * SECOND, "no media")]
+
+
+def taken_over(*, kept: bool = False, since: int = 0, **more: Any) -> Heard:
+    """Give a stream of which nothing was heard until a successor takes it over after a second."""
+    one = Heard.__new__(Heard)
+    one.track = Track(StreamSpec(0, payloads=PAYLOADS, **more), Pauses(), 1)
+    one.track.since = NEVER if one.track.excused_until == NEVER else BEGIN + since * MS
+    holes.resume(one.track, BEGIN + SECOND * MS, kept)
+    return one
+
+
+@pytest.mark.parametrize(("number", "until"), [(48, 960), (51, 1020), (200, 1120)])
+def test_a_stream_that_a_restart_kept_from_being_heard_lacks_all_until_its_first_packet(
+    number: int, until: float
+) -> None:
+    """Or until the sockets were there, if it had nothing to say for longer."""
+    one = taken_over()
+    one.hear(number)
+    one.hear(number + 1)
+    assert one.told == [(0, until, "restart")]
+
+
+def test_what_nobody_heard_before_a_restart_is_missed_from_when_it_was_expected() -> None:
+    one = taken_over(since=900)
+    one.hear(51)
+    assert one.told == [(900, 1020, "restart")]
+
+
+def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_silent_or_never_speaks() -> None:
+    kept, held, slides, silent = (
+        taken_over(kept=True), taken_over(held=True), taken_over(continuous=False), taken_over(),
+    )  # fmt: skip
+    for one in (kept, held, slides):
+        one.hear(51)
+    silent.finish(4 * SECOND)
+    assert [one.told for one in (kept, held, slides, silent)] == [[], [], [], []]
+    never = taken_over()
+    never.finish(30 * SECOND)
+    assert never.told == [(0, 30 * SECOND, "no media")]
+
+
+def test_a_report_that_a_sender_had_sent_nothing_explains_the_time_before_a_restart() -> None:
+    one = taken_over()
+    holes.silent(one.track, 7, BEGIN + 1010 * MS)
+    one.hear(51)
+    assert one.told == []
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_successor_follows_a_hold_or_pause_that_its_predecessor_never_heard_of(paused: bool) -> None:
+    heard = Heard().expected()
+    heard.track.spec = replace(heard.track.spec, held=not paused)
+    heard.track.pauses.items = [(BEGIN + 400 * MS, None)] if paused else []
+    holes.resume(heard.track, BEGIN + 600 * MS, True)
+    begin = 400 if paused else 600
+    assert (heard.track.excused_from, heard.track.excused_until) == (BEGIN + begin * MS, NEVER)
+    heard.track.spec = replace(heard.track.spec, held=False, since=BEGIN + 900 * MS)
+    heard.track.pauses.items = []
+    holes.resume(heard.track, BEGIN + 1200 * MS, True)
+    assert heard.track.excused_until == heard.track.since == BEGIN + 900 * MS
 
 
 def test_most_of_a_loss_failed_to_authenticate() -> None:

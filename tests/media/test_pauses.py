@@ -23,6 +23,20 @@ def test_a_pause_is_forgotten_when_nothing_of_it_can_wait_any_more() -> None:
     assert pauses.items == [(30, None)]
 
 
+def test_a_successor_knows_the_pauses_of_before_and_from_main_whether_one_lasts() -> None:
+    left = [(10, 20), (30, None)]
+    for told, over, known in (
+        ([], None, left),
+        ([], 50, [(10, 20), (30, 50)]),
+        ([], 25, [(10, 20), (30, 30)]),
+        ([(29, None)], 50, [(10, 20), (29, None)]),
+        ([(10, 20), (30, 40)], 50, [(10, 20), (30, 40)]),
+    ):
+        pauses = Pauses(told)
+        pauses.take_over(left, over)
+        assert pauses.items == known
+
+
 def test_a_digit_keyed_in_a_pause_stays_one_for_as_long_as_it_is_held() -> None:
     pauses, second = Pauses([(10 * SECOND, 20 * SECOND)]), SECOND
     assert not pauses.keyed((7, 100), 9 * second, 9 * second + 1)

@@ -35,6 +35,8 @@ class Deck:
             for n in range(streams)
         )  # fmt: skip
         self.secrets: dict[str, PartSecret] = {}
+        #: What main tells a successor of pauses; None: what the spool says.
+        self.pauses: tuple[tuple[int, int | None], ...] | None = None
         self.regions = 0
         self.now = time.time_ns()
         self.region = self.fresh_region()
@@ -78,7 +80,7 @@ class Deck:
         dead = str(self.folder / f"region{self.regions}")
         self.tape.release()
         self.region = self.fresh_region()
-        self.tape = self._tape(None)
+        self.tape = self._tape(self.pauses)
         self.tape.add_streams(self.specs, self.descriptors(), time.time_ns())
         self.tape.resume(self.region, dead if raw else None, kept, time.time_ns())
 

@@ -137,7 +137,9 @@ def test_a_receipt_is_proven_offline(place: Place, capsys: pytest.CaptureFixture
         assert json.loads(capsys.readouterr().out)["ok"] is False
     path.write_text("no receipt")
     assert place.run("audit", "verify", "--receipt", str(path)) == 1
-    assert place.run("audit", "verify", "--receipt", str(place.folder / "none.json")) == 3
+    assert place.run("audit", "verify", "--receipt", str(place.folder / "none.json")) == 2
+    assert "There is no file" in capsys.readouterr().err
+    assert place.run("audit", "verify", "--receipt", str(place.folder)) == 3
 
 
 def test_the_record_of_a_request_is_proven_offline(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

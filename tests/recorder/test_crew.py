@@ -1,5 +1,6 @@
 """Workers and calls as main sees them: what the kernel says of a process, and what a dead one left."""
 
+import fcntl
 import json
 import os
 import signal
@@ -103,6 +104,15 @@ def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monk
         wait_for_end(path)  # it does not end by itself
         assert other.wait(5) == -signal.SIGKILL
     wait_for_end(path)
+
+
+def test_a_region_may_go_while_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that finds its main dead takes its own away."""
+    path = tmp_path / "worker-0.1.0.raw"
+    with path.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr("recorder.crew.time.sleep", lambda _: path.unlink())
+        assert find_relics(tmp_path) == {}
 
 
 def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.errors import WrongUse
 from recorder.initialise import initialise
 from recorder.settings_files import load
 from storage.errors import KeysMissing
@@ -46,4 +47,36 @@ def test_a_lost_root_secret_is_not_replaced_by_one_that_opens_nothing(tmp_path: 
     assert "bring back theirs" in told.value.hint
     assert not root.exists()
     (tmp_path / "elsewhere").rename(root)
+    assert initialise(tmp_path / "recorder.toml").made == []
+
+
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [("tls.crt", "sip.certificate"), ("tls.key", "sip.private_key"), ("admin.key", "admin_api.private_key")],
+)
+def test_half_a_pair_is_said_and_neither_kept_nor_made(tmp_path: Path, file: str, key: str) -> None:
+    initialise(tmp_path / "recorder.toml")
+    (tmp_path / file).unlink()
+    with pytest.raises(WrongUse, match=key) as told:
+        initialise(tmp_path / "recorder.toml")
+    assert "(line " in str(told.value)
+    assert not (tmp_path / file).exists()
+
+
+def test_a_key_of_another_certificate_is_said(tmp_path: Path) -> None:
+    initialise(tmp_path / "recorder.toml")
+    (tmp_path / "tls.key").write_bytes((tmp_path / "admin.key").read_bytes())
+    with pytest.raises(WrongUse, match="belongs to private_key"):
+        initialise(tmp_path / "recorder.toml")
+
+
+@pytest.mark.parametrize(("size", "says"), [(31, "32 random bytes"), (32, "not the one that the keys of acme")])
+def test_a_root_secret_that_opens_nothing_is_said(tmp_path: Path, size: int, says: str) -> None:
+    initialise(tmp_path / "recorder.toml")
+    root = (tmp_path / "root.key").read_bytes()
+    (tmp_path / "root.key").write_bytes(bytes(size))
+    with pytest.raises(WrongUse, match=says) as told:
+        initialise(tmp_path / "recorder.toml")
+    assert told.value.status == 2
+    (tmp_path / "root.key").write_bytes(root)
     assert initialise(tmp_path / "recorder.toml").made == []

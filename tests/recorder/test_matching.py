@@ -14,7 +14,7 @@ from recorder.stream import Stream
 from sip.errors import NotAcceptable
 from sip.negotiate import LinePlan, Policy, plan
 from sip.owners import Owner
-from sip.sdp import SessionDescription
+from sip.sdp import Format, SessionDescription
 from tests.recorder.offers import NOON, random, sdp
 
 
@@ -67,6 +67,28 @@ def test_another_label_in_the_place_of_a_line_that_went_is_another_stream_r15() 
     fresh, _ = match(streams, (again,), random, NOON + timedelta(seconds=1))
     assert [s.removed for s in streams] == [True, False] and fresh == streams[1:]
     assert streams[0].pauses == ((NOON, NOON + timedelta(seconds=1)),)
+
+
+@pytest.mark.parametrize(
+    ("formats", "goes_on"),
+    [
+        ((Format(8, "PCMA", 8000),), True),
+        ((Format(8, "pcma", 8000, fmtp="x"), Format(18, "G729", 8000)), True),
+        ((Format(0, "PCMU", 8000),), True),  # what came before is decoded as what it was
+        ((Format(8, "", 0),), True),
+        ((Format(8, "AMR", 8000),), False),
+        ((Format(0, "PCMU", 8000), Format(8, "PCMA", 16000)), False),
+    ],
+)
+def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15(
+    formats: tuple[Format, ...], goes_on: bool
+) -> None:
+    streams: list[Stream] = []
+    match(streams, before := lines("sendonly"), random, NOON)
+    match(streams, lines("gone", before=before), random, NOON)
+    again = replace(lines("sendonly")[0], label=None, formats=formats)  # some do not repeat their labels
+    fresh, _ = match(streams, (again,), random, NOON + timedelta(seconds=1))
+    assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
 
 
 def test_more_streams_than_a_record_can_number_are_refused() -> None:

@@ -6,9 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
-from recorder.media_plan import stream_specs
+from recorder.media_plan import new_call, stream_specs
+from recorder.recording import Recording
+from recorder.stream import Stream
+from recorder.wire import Part
+from sip.negotiate import Policy
+from tests.recorder.offers import random
 from tests.recorder.stage import configured
-from tests.recorder.test_stream import line
+from tests.recorder.test_stream import at, line
 
 
 def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
@@ -61,3 +66,22 @@ def test_keys_of_the_handshakes_go_to_their_ports(tmp_path: Path) -> None:
     (spec,) = stream_specs([dtls_plan(DtlsKeys(RTP_KEYS, RTCP_KEYS), mux=False)], customer)
     assert (spec.suite, spec.rtcp_suite, spec.own_suite) == ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AEAD_AES_256_GCM")
     assert (spec.key, spec.rtcp_key, spec.own_key) == (b"t" * 28, b"T" * 44, b"O" * 44)
+
+
+def test_a_worker_is_told_since_when_media_are_expected(tmp_path: Path) -> None:
+    customer, noon = configured(tmp_path).customers[0], 1_772_366_400_000_000_000
+    for expected, since in ((at(2), noon + 2_000_000_000), (None, 0)):
+        (spec,) = stream_specs([StreamPlan(0, line(), b"", False, expected=expected)], customer)
+        assert spec.since == since
+
+
+def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
+    recording, part = Recording("x", Policy(), random), Part("m1", b"")
+    recording.streams = [Stream(n, line(), b"") for n in (0, 1)]
+    recording.streams[0].hold(True, at(1))
+    assert new_call(recording, part, ()).pauses == ()
+    recording.paused = True
+    for stream in recording.streams:
+        stream.pause(True, at(3))
+    noon = 1_772_366_400_000_000_000
+    assert new_call(recording, part, ()).pauses == ((noon + 3_000_000_000, None),)

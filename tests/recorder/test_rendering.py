@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from media.codecs import Format
 from media.encode import Container
-from recorder.rendering import Renderer, RenderFailed, RenderStream, render
+from recorder.rendering import Renderer, RenderFailed, RenderStream, render, undecoded
 from tests.media.calls import PCMU, expand, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
@@ -54,6 +55,18 @@ def test_what_the_worker_says_is_what_the_caller_hears(tmp_path: Path) -> None:
     ):
         asyncio.run(render([part], STREAMS, Container.WAV, fd))
     assert error.value.status == 1
+
+
+def test_what_nobody_can_decode_is_silence_and_said(tmp_path: Path) -> None:
+    streams = [RenderStream(0, "0", {0: PCMU, 96: Format("EVS", 16_000), 2: Format("G726-32", 8000)})]
+    spoken = run(LOUD) + run([bytes(80)] * 50, pt=2, seq=1100, ts=5000 + 16_000, at=2)
+    with part_of(tmp_path, "m1", spoken) as part, output(tmp_path) as (fd, _):
+        assert undecoded(asyncio.run(render([part], streams, "wav", fd))) is None
+    spoken += run([bytes(60)] * 50, pt=96, seq=1150, ts=5000 + 24_000, at=3)
+    with part_of(tmp_path, "m2", spoken) as part, output(tmp_path) as (fd, _):
+        told = undecoded(asyncio.run(render([part], streams, "opus", fd)))
+    assert told == ("Silence stands for what cannot be decoded here: EVS. The recording has it as it came.")
+    assert undecoded({"packets": 3, "torn_parts": 0}) is None
 
 
 def test_an_unknown_format_is_wrong_use() -> None:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from recorder import events as e
 from recorder.checkpoint import Mark
 from recorder.live import LiveCall
 from recorder.resume import Resume
 from storage.errors import NoSpace
 from storage.room import Room
 from storage.vault import NewPart
+from tests.recorder.offers import KEYS
 from tests.recorder.stage import Stage, sip_request, stage
+from tests.recorder.studio import Sender
 
 
 def leave(one: Stage, call: LiveCall) -> None:
@@ -86,6 +89,32 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
             assert kept()  # what was left of it is owned again
 
     asyncio.run(story())
+
+
+def test_a_pause_outlives_a_restart_and_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, sender = one.invite(), Sender(KEYS[0], 7)
+            one.runner.guarded(call, e.PauseAsked())
+            leave(one, call)
+            resume(one)
+            (again,) = one.live
+            await one.until(lambda: one.node.workers._entries[again.id].process)
+            assert await stored(one, again, sender) == 0
+            worker = next(iter(one.node.workers._processes.values())).pid
+            os.kill(worker, signal.SIGKILL)
+            assert await stored(one, again, sender) == 0
+            one.runner.guarded(again, e.ResumeAsked())
+            assert await stored(one, again, sender) == 5
+            sender.socket.close()
+
+    asyncio.run(story())
+
+
+async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
+    """Send five packets more and return how many the worker has stored in all."""
+    sender.send(call.recording.streams[0].port, 5)
+    return int((await one.node.workers.snapshot(call.id)).streams[0]["packets"])
 
 
 def test_sockets_that_got_another_name_after_the_checkpoint_are_found_by_their_ports(tmp_path: Path) -> None:

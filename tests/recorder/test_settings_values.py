@@ -93,6 +93,13 @@ def test_a_range_of_odd_ends_is_answered_with_the_nearest_right_one() -> None:
         read.ports("20001-30000")
 
 
+@pytest.mark.parametrize("few", ["20000-20001", "20001-20002", "20001-20003", "20001-20004", "20000-20002"])
+def test_too_few_ports_are_not_answered_with_a_range_that_is_none(few: str) -> None:
+    with pytest.raises(read.Wrong, match="at least 4 ports from an even one on"):
+        read.ports(few)
+    assert read.ports("20000-20003") == read.PortRange(20000, 20003)
+
+
 def test_the_place_of_each_wrong_entry_is_kept_and_the_right_ones_too() -> None:
     with pytest.raises(read.Wrong) as caught:
         read.each(read.ip)(["192.0.2.1", "x", 3])

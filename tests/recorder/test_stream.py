@@ -11,7 +11,7 @@ from recorder.stream import Stream, answer, own_key, plans_of
 from sip.lines import Addresses
 from sip.negotiate import LinePlan, Policy, plan
 from sip.owners import Owner
-from sip.sdp import SessionDescription
+from sip.sdp import Format, SessionDescription
 from tests.recorder.offers import random, sdp
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,6 +64,20 @@ def test_a_source_has_moved_where_a_re_offer_names_another_and_a_key_tells_its_p
     one.renew(line(), random)
     one.leave(at(1))
     assert not one.plan().moved
+
+
+def test_a_payload_type_of_another_codec_is_seen_one_more_is_not_one() -> None:
+    one, known = stream(), line().formats
+    assert not one.redefines(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))))
+    one.renew(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))), random)
+    assert not one.redefines(replace(line(), formats=(Format(97, "OPUS", 48000, 1, "stereo=0"),)))
+    assert one.redefines(replace(line(), formats=(*known, Format(97, "AMR", 8000))))
+
+
+def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> None:
+    told = Owner((0,), label="7")
+    assert stream().document(told)["label"] == stream().label != "7"
+    assert Stream(0, replace(line(), label=None), b"").document(told)["label"] == "7"
 
 
 def test_a_copy_does_not_change_with_the_original() -> None:
@@ -145,3 +159,20 @@ def test_a_checkpoint_of_a_version_without_dtls_can_be_read() -> None:
     state = stream().to_state()
     del state["keys"]
     assert Stream.from_state(state).keys is None
+
+
+def test_media_are_expected_from_the_beginning_or_the_end_of_the_last_hold_or_pause() -> None:
+    one = Stream(0, line(), b"", at(1))
+    one.hold(True, at(2))
+    one.hold(False, at(5))
+    again = Stream.from_state(json.loads(json.dumps(one.to_state())))
+    assert [each.plan().expected for each in (one, one.copy(), again)] == [at(5)] * 3
+    assert [Stream.from_state(x.to_state()).expected for x in (Stream(0, line(), b"", at(1)), stream())] == [
+        at(1), None,
+    ]  # fmt: skip
+
+
+def test_a_checkpoint_of_a_version_that_did_not_know_when_streams_began_can_be_read() -> None:
+    state = stream().to_state()
+    del state["began"]
+    assert Stream.from_state(state).expected is None

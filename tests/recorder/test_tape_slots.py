@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,14 +126,18 @@ def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_
         assert [each["rejected"] for each in one.tape.figures()] == [1, 1]
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["named", "connected"])
 @pytest.mark.parametrize("srtp", [True, False])
-def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(tmp_path: Path, srtp: bool) -> None:
+def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(
+    tmp_path: Path, srtp: bool, named: bool
+) -> None:
+    """Also of a socket that was connected to its source, so that nobody asked the kernel for the sender."""
     with deck(tmp_path, srtp=srtp) as one:
         one.send(30)
         one.tick()
         one.succeed(kept=True)  # its region holds a batch that was committed
         one.send(10)
-        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0, 1], [True, True])
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0, 1], [named, named])
         for lane in (0, 1):
             assert one.region.receive(lane, one.tape.lanes[lane].rtp) == 10  # killed before it was committed
         one.succeed(kept=True)
@@ -168,3 +173,56 @@ def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None
         one.close()
         assert [gap[2] for gap in one.tape.figures()[0]["gaps"]] == ["restart"]
         assert one.tape.figures()[0]["gap_ms"] >= 60
+
+
+def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+    """Main and worker died within the first tick: only the answer tells since when media were expected."""
+    with deck(tmp_path) as one:
+        lost = [one.senders[0].packet() for _ in range(20)]
+        one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
+        one.succeed(kept=False)
+        one.senders[0].send(one.pairs[0].port, 5)
+        found = one.close()
+        spoke, silent = one.tape.figures()
+        assert one.frames(found, 0) == list(range(20, 25))
+        assert [why for _, _, why in spoke["gaps"]] == ["restart"] and spoke["gap_ms"] >= len(lost) * 20
+        assert (silent["gaps"], silent["gap_ms"]) == ([], 0)
+
+
+def test_a_stream_of_a_re_offer_that_no_worker_came_to_is_missed_from_its_answer_on(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        (new,), one.specs = one.specs[1:], one.specs[:1]
+        one.succeed(kept=True)
+        one.senders[0].send(one.pairs[0].port, 30)
+        one.tick()
+        lost = [one.senders[1].packet() for _ in range(10)]
+        one.specs = (*one.specs, replace(new, since=time.time_ns() - len(lost) * 20_000_000))
+        one.succeed(kept=False)
+        one.send(5)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(35)), list(range(10, 15))]
+        assert [why for _, _, why in one.tape.figures()[1]["gaps"]] == ["restart"]
+        assert one.tape.figures()[1]["gap_ms"] >= len(lost) * 20
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, told: bool) -> None:
+    """Whether its predecessor was told of it or not."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        begin = time.time_ns()
+        if told:
+            one.tape.pause(begin)
+        one.pauses = ((begin, None),)
+        one.succeed(kept=True)
+        one.send(5)
+        one.tick()
+        assert one.tape.paused
+        one.pauses = ()  # its end was answered, and the one who was to be told died
+        one.specs = tuple(replace(spec, since=time.time_ns()) for spec in one.specs)
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        assert one.frames(found) == [*range(5), *range(10, 15)]
+        assert one.tape.figures()[0]["gaps"] == []

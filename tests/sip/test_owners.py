@@ -38,6 +38,11 @@ def test_rules_1_and_2_are_what_the_client_said():
     )
 
 
+def test_the_metadata_tell_the_labels_of_lines_that_have_none_r16():
+    two = scene(track("7", (0,), 1, live=True), track("8", (1,), 1, live=True))
+    assert [owner.label for owner in assign([None, "7", None], two)] == ["8", "7", None]
+
+
 def test_rule_3_the_last_known_owner_of_a_stream_that_is_on_hold():
     assert assign(["1"], scene(track("1", (1,), 1))) == (Owner((1,), False, 3),)
 

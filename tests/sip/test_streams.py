@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sip.events import (
     Dropped,
     Invited,
@@ -63,6 +65,39 @@ def test_what_a_short_content_length_leaves_over_ends_the_connection_at_once():
     story.now += 0.6
     story.endpoint.handle_timer(story.now)
     assert [type(item).__name__ for item in story.endpoint.data_to_send()] == ["Close"]
+
+
+@pytest.mark.parametrize("rest", [b"only", b"recording>", b"--b--", b"1 2 IN", b"a=sendonly"])
+def test_what_is_left_over_may_lack_its_line_end(rest):
+    """Duty S18."""
+    story = Story(TCP)
+    assert statuses(story.say(story.request("OPTIONS") + rest)) == [200]
+    story.now += 0.6
+    story.endpoint.handle_timer(story.now)
+    assert [type(item).__name__ for item in story.endpoint.data_to_send()] == ["Close"]
+
+
+@pytest.mark.parametrize(
+    "begun", [b"I", b"INVITE", b"OPTIONS sip:a@b", b"SIP", b"SIP/2.0 20", b"OPTIONS a SIP/2.0\r\nVi"]
+)
+def test_a_message_may_come_in_pieces_seconds_apart(begun):
+    story = Story(TCP)
+    story.say(begun)
+    story.now += 15
+    story.endpoint.handle_timer(story.now)
+    assert list(story.endpoint.data_to_send()) == []
+
+
+@pytest.mark.parametrize("taken", [b"Via", b"SIP/2.0/TCP", b"branch", b"From"])
+def test_a_content_length_that_took_the_head_of_the_next_message_ends_the_connection(taken):
+    """Duty S18: what is left begins no message, and there is nobody to be answered."""
+    story = Story(TCP)
+    message = story.request("OPTIONS")
+    longer = message.replace(b"Content-Length: 0", b"Content-Length: %d" % message.index(taken))
+    assert len(story.say(longer + message + message)) == 1
+    assert [type(item).__name__ for item in story.sent] == ["Send", "Close"]
+    (dropped,) = story.events()[1:]
+    assert isinstance(dropped, Dropped)
 
 
 def test_a_line_that_begins_no_message_is_answered_400_if_the_rest_of_its_head_comes():

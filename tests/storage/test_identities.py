@@ -79,7 +79,9 @@ def test_and_by_nothing_else(text: str) -> None:
 def test_words_are_kept_by_their_first_letters_too() -> None:
     assert begun_by(("w:bo", "w:lind", "w:ozturk", "w:oztork")) == ("b:lin", "b:ozt", "b:oztur", "b:oztor")
     assert leads(("w:bo", "w:lin", "w:ozturk")) == ("w:bo", "b:lin", "b:oztur")
-    assert leads(("e:+4930123456", "w:lindgren")) == ("e:+4930123456", "b:lindg")
+    assert begun_by(("w:user00042",)) == ("b:use", "b:user0", "b:user0004")
+    assert leads(("e:+4930123456", "w:lindgre")) == ("e:+4930123456", "b:lindg")
+    assert leads(("w:lindgren",)) == leads(("w:lindgrensen",)) == ("b:lindgren",)
     assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
 
 

@@ -88,6 +88,19 @@ def test_space_is_owned_again_after_a_line_that_could_not_be_written(
     assert (tmp_path / "log").stat().st_blocks >= owned >= RESERVE // 512
 
 
+def test_space_that_somebody_took_while_a_line_was_taken_back_is_owned_again_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = log(tmp_path)
+    file.append(b"one\n")
+    owned = (tmp_path / "log").stat().st_blocks
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "keep_room", lambda *_: False)  # the disk is full, and others record
+        assert file.take_back(b"one\n")
+    file.append(b"two\n")
+    assert (tmp_path / "log").stat().st_blocks >= owned
+
+
 def test_space_is_owned_before_the_first_line_and_behind_every_other(tmp_path: Path) -> None:
     log(tmp_path).prepare()
     status = (tmp_path / "log").stat()

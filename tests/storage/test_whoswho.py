@@ -245,7 +245,9 @@ def test_it_wears_out_and_says_so() -> None:
 
 def test_a_house_with_many_addresses_is_not_read_again_and_again() -> None:
     addresses = tuple(f"mail{number}@x.example" for number in range(20))
-    rich = Person("Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses)
+    rich = Person(
+        "Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses
+    )
     known = WhosWho("DE", secret=bytes(16), room=511)  # the fewest chains a user
     for number in range(511):
         known.put(user(number, rich))

@@ -65,6 +65,15 @@ def test_everything_known_is_on_the_page(browse, call):
     assert "lost on the way" in said and "paused or on hold" in said
 
 
+def test_a_channel_that_nobody_can_decode_says_why_it_is_silent(shared, browse):
+    streams = [{"label": "1", "party": 0, "media": "audio", "codec": "EVS"}, DETAILS["streams"][0]]
+    made, forms = row(504, "acme", details={**DETAILS, "streams": streams})
+    shared.run(shared.customers["acme"].calls.put([made], [forms]))
+    shown = words(browse(Role.LISTENER).get(f"/calls/{made.id}").text)
+    assert shown.count("cannot be decoded") == 1
+    assert "EVS cannot be decoded here: it is heard as silence" in shown
+
+
 def test_what_came_from_outside_is_text(browse, call):
     page = browse(Role.ADMIN).get(f"/calls/{call}").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "<script>alert" not in page
