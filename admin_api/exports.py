@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -176,18 +177,31 @@ async def _find(asked: Asked) -> Export:
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read away from the loop, a chunk at a time."""
+    """Read away from the loop, a chunk at a time.
+
+    What ends in the middle is closed there too: the file may be erased, and its last descriptor takes long to close.
+    """
+    turn = threading.Lock()  # whoever gave up does not wait for what is being read
 
     def some() -> bytes:
         data = bytearray()
-        for chunk in chunks:
-            data += chunk
-            if len(data) >= CHUNK:
-                break
+        with turn:
+            for chunk in chunks:
+                data += chunk
+                if len(data) >= CHUNK:
+                    break
         return bytes(data)
 
-    while data := await asyncio.to_thread(some):
-        yield data
+    def close() -> None:
+        with turn:
+            if isinstance(chunks, Generator):
+                chunks.close()
+
+    try:
+        while data := await asyncio.to_thread(some):
+            yield data
+    finally:
+        asyncio.get_running_loop().run_in_executor(None, close)
 
 
 def _is_party(value: object) -> bool:

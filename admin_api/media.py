@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import count
 
@@ -94,6 +94,7 @@ class Sent(StreamingResponse):
     ) -> None:
         """Send `content` as long as it is `kept`; call `end` at the end."""
         super().__init__(content, status, headers)
+        self._content = content
         self._end = end
         self._kept = kept
 
@@ -111,7 +112,11 @@ class Sent(StreamingResponse):
         except (TimeoutError, BrokenOff):
             return  # uvicorn breaks the connection off: the answer is incomplete
         finally:
-            self._end()
+            try:
+                if isinstance(self._content, AsyncGenerator):
+                    await self._content.aclose()  # what is left to the collector may be closed by two threads at once
+            finally:
+                self._end()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,8 @@ def note(track: Track, source: Source, extended: int, timestamp: int, arrival: i
     # the RTP clock went on in a hold, whether the numbers did or not
     each = packet_ns(track, source) if shared > 0 else _each(track, source, missing, timestamp)
     excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
+    if excused and source.arrival < track.resumed_at and not track.kept:
+        excused = min(excused, max(0, -(-shared // each) - _uncounted(track, source, missing, timestamp, arrival)))
     source.excused += excused
     missing -= excused
     reason = Reason.RESTART if source.arrival < track.resumed_at else refusals.reason(track, source.arrival, missing)
@@ -164,6 +166,17 @@ def _in_hold(missing: int, fitting: int, each: int) -> int:
     """
     lost_beside = missing * 2 < fitting and missing * each < QUIET
     return 0 if lost_beside else min(missing, fitting)
+
+
+def _uncounted(track: Track, source: Source, missing: int, timestamp: int, arrival: int) -> int:
+    """Give how many packets long the RTP clock went on without the numbers, 0 if it ran ahead of ours: it began anew.
+
+    Of a hold during a restart, of which much more is missing than what fits into it, only that tells what was lost.
+    """
+    moved, elapsed = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit, arrival - source.arrival
+    if (moved - elapsed) * AGREE > elapsed:
+        return 0
+    return max(0, int(moved // packet_ns(track, source)) - 1 - missing)
 
 
 def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:

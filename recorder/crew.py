@@ -151,7 +151,8 @@ def find_relics(folder: Path) -> dict[str, Path]:
     relics: dict[str, Path] = {}
     known = left_calls(folder)
     for raw in folder.glob("worker-*.raw"):
-        wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
+        with contextlib.suppress(FileNotFoundError):  # one that began after its main's end takes its region away
+            wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
         call = call_of(raw) or ""
         if call in known:
             relics[call] = raw

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -82,8 +82,9 @@ class Resume:
         try:
             call.fd_name = _kept_as(call, unused)
             kept = self._sockets(call, unused.pop(call.fd_name, []), bound)
-            self._files(call, state["control"])
-            self._workers.go_on(call, kept=kept)
+            self._with_room(lambda: self._runner.new_control(call, int(state["control"][1:]) + 1))
+            call.spool_fd = self._checkpoints.begin(call.id)
+            self._with_room(lambda: self._workers.go_on(call, kept=kept))
         except BaseException:
             self._node.endpoint.hang_up(session, "internal", now)
             self._runner.finishing.abandon(call)
@@ -119,19 +120,17 @@ class Resume:
             call.unkept = not self._node.notify.store(call.fd_name, fresh)
         return not fresh
 
-    def _files(self, call: LiveCall, control: str) -> None:
-        """Begin a new control part and have the old ones ended; the media part follows when the worker is asked.
+    def _with_room(self, begin: Callable[[], None]) -> None:
+        """Begin a new part of a call, control or media.
 
         On a full disk the live calls get of the space that is kept for erasing: some KB each, of 16 MB.
         """
-        number = int(control[1:]) + 1
         try:
-            self._runner.new_control(call, number)
+            begin()
         except NoSpace:
             if not self._room.release():
                 raise
-            self._runner.new_control(call, number)
-        call.spool_fd = self._checkpoints.begin(call.id)
+            begin()
 
 
 def _kept_as(call: LiveCall, unused: Mapping[str, Sequence[socket.socket]]) -> str:

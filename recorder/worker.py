@@ -16,7 +16,7 @@ import time
 import traceback
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -209,13 +209,19 @@ class Worker:
         self._flush()
         taken: list[tuple[Any, list[int]]] = []
         going = self._take(taken)
-        for message, _ in taken:
-            # the keys of all re-offers before any of them is followed: packets under each may wait already
-            if isinstance(message, wire.Change) and message.call in self._tapes:
-                self._guard(message.call, partial(expect, self._tapes[message.call].lanes, message.streams))
+        # the keys of all re-offers before any of them is followed: packets under each may wait already
+        changes = [message for message, _ in taken if isinstance(message, wire.Change)]
+        self._expect(changes)
         for message, descriptors in taken:
             self._handle(message, descriptors)
+            if changes and isinstance(message, wire.Add | wire.Adopt):
+                self._expect(change for change in changes if change.call == message.new.call)
         return going
+
+    def _expect(self, changes: Iterable[wire.Change]) -> None:
+        for change in changes:
+            if change.call in self._tapes:
+                self._guard(change.call, partial(expect, self._tapes[change.call].lanes, change.streams))
 
     def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
         """Take messages with their descriptors; False at the end of the control socket."""

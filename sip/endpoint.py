@@ -31,9 +31,6 @@ from sip.within import Within
 BLANKS = b"\r\n\0 "
 # First byte of a STUN message (RFC 7983 section 7); a start line begins with a letter.
 STUN_BYTES = frozenset(range(4))
-# Faults of a message that begins as none does: a wrong Content-Length took its head. With nobody to be answered the
-# stream is given up.
-NO_BEGINNING = frozenset({"start-line", "status-line"})
 
 
 class Endpoint:
@@ -190,7 +187,7 @@ class Endpoint:
             message = parse(data)
         except MalformedMessage as error:
             self._answering.malformed(error, flow)
-            if error.request is None and error.code in NO_BEGINNING:
+            if error.request is None and error.code == "start-line":  # a wrong Content-Length took its head
                 self._streams.abandon(flow)
             return
         if isinstance(message, Request):

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity
-from storage.callrows import MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Position, Query, met
+from storage.callrows import DAY_SHIFT, MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Position, Query, met
 from storage.callseal import Keys, open_row
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten, StorageError
@@ -35,6 +35,9 @@ _NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.i
 Probe = tuple[int, int]
 """Day and token."""
 
+Way = Sequence[Probe] | int | None
+"""How rows are found: by tokens, all of a day, all."""
+
 
 async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str) -> Page:
     """Return a page of calls; raises BadCursor."""
@@ -47,8 +50,8 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
     else:
         forms = tuple(dict.fromkeys(needle.probe for needle in needles))
         day_keys.refresh()
-        for probes in _groups(day_keys, await _days(connection, query, after), forms):
-            if await walk.run(probes):
+        for way in _ways(day_keys, await _days(connection, query, after), forms):
+            if await walk.run(way):
                 break
     more = len(walk.found) > limit
     cursor = str(Position.of(walk.found[limit - 1])) if more else None
@@ -73,15 +76,11 @@ async def having(
     connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, traits: Traits = ANY
 ) -> list[int]:
     """Return the leaves of all calls that may be meant and have any of these forms, newest first."""
-    conditions = _conditions(query, None, traits, looked_up=True)
     forms = tuple(dict.fromkeys(forms))
     day_keys.refresh()
     found: dict[int, None] = {}
-    for probes in _groups(day_keys, await _days(connection, query, None), forms):
-        table = _probe_table(connection.dialect.name, probes)
-        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
-        source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
-        asked = sa.select(calls.c.leaf).select_from(source).where(*conditions).order_by(*_NEWEST_OF_FEW)
+    for way in _ways(day_keys, await _days(connection, query, None), forms):
+        asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, traits)
         found.update(dict.fromkeys(await connection.scalars(asked)))
     return list(found)
 
@@ -126,11 +125,13 @@ class _Walk:
         self._needles = needles
         self._traits = traits
 
-    async def run(self, probes: Sequence[Probe] | None) -> bool:
-        """Go through the rows that the probes find, or all; True once there are enough."""
+    async def run(self, way: Way) -> bool:
+        """Go through the rows of a way; True once there are enough."""
         while len(self.found) < self._want:
-            asked = self._want - len(self.found)
-            records = (await self._connection.execute(self._statement(probes, asked))).all()
+            asked, columns = self._want - len(self.found), sa.select(*READ_COLUMNS)
+            dialect = self._connection.dialect.name
+            statement = _along(columns, dialect, way, self._query, self._after, self._traits)
+            records = (await self._connection.execute(statement.limit(asked))).all()
             for record in records:
                 self._take(record)
             if len(records) < asked:
@@ -151,16 +152,6 @@ class _Walk:
             return
         if self._needles is None or met(self._needles, opened[1]):
             self.found.append(opened[0])
-
-    def _statement(self, probes: Sequence[Probe] | None, limit: int) -> sa.Select[Any]:
-        conditions = _conditions(self._query, self._after, self._traits, looked_up=probes is not None)
-        statement = sa.select(*READ_COLUMNS).where(*conditions).limit(limit)
-        if probes is None:
-            return statement.order_by(*NEWEST)
-        table = _probe_table(self._connection.dialect.name, probes)
-        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
-        source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
-        return statement.select_from(source).order_by(*_NEWEST_OF_FEW)
 
 
 class _ProbeTable:
@@ -184,6 +175,20 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
     columns = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
     values = sa.func.json_each(text).table_valued(*columns, name="probe")
     return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
+
+
+def _along(
+    wanted: sa.Select[Any], dialect: str, way: Way, query: Query, after: Position | None, traits: Traits
+) -> sa.Select[Any]:
+    """Add to what is wanted of a row which rows are, newest first."""
+    if way is None or isinstance(way, int):
+        of_day = () if way is None else (calls.c.day == way,)
+        return wanted.where(*_conditions(query, after, traits), *of_day).order_by(*NEWEST)
+    table = _probe_table(dialect, way)
+    hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+    source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
+    conditions = _conditions(query, after, traits, looked_up=True)
+    return wanted.where(*conditions).select_from(source).order_by(*_NEWEST_OF_FEW)
 
 
 def _conditions(
@@ -233,8 +238,12 @@ async def _days(connection: AsyncConnection, query: Query, after: Position | Non
     return [(row.day, row.leaf) for row in await connection.execute(asked)]
 
 
-def _groups(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe]]:
-    """Give the probes of growing groups of days; a day whose index leaf was cut has none until it is indexed again."""
+def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
+    """Give the probes of growing groups of days.
+
+    A day whose index leaf was cut is gone through whole: until it is indexed again its calls must not be missed, least
+    of all by another erasure.
+    """
     start, size = 0, FIRST_DAYS
     while forms and start < len(records):
         probes: list[Probe] = []
@@ -242,8 +251,22 @@ def _groups(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[s
             try:
                 key = keys.key(leaf)
             except Forgotten:
+                if probes:
+                    yield probes
+                    probes = []
+                if _survives(keys, day):
+                    yield day
                 continue
             probes += [(day, token(key, form)) for form in forms]
         start, size = start + size, min(size * 4, MAX_DAYS)
         if probes:
             yield probes
+
+
+def _survives(keys: DayKeys, day: int) -> bool:
+    """Say whether anything of a day may be left; its last leaf, which no recording has, went with the whole day."""
+    try:
+        keys.key(((day + 1) << DAY_SHIFT) - 1)
+    except Forgotten:
+        return False
+    return True

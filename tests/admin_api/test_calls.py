@@ -108,9 +108,9 @@ def test_a_call_has_what_the_contract_names(service):
 def test_a_live_call_is_current_in_both(service):
     call = service.ids["acme"][0]
     live(service, call)
-    assert service.ask(f"/calls/{call}").json()["streams"] == [{"packets": 7}]
+    assert service.ask(f"/calls/{call}").json()["streams"] == [{"packets": 7, "decodable": None}]
     listed = {c["id"]: c for c in service.ask("/calls").json()["items"]}
-    assert listed[call]["streams"] == [{"packets": 7}]
+    assert listed[call]["streams"] == [{"packets": 7, "decodable": None}]
 
 
 def test_a_live_call_is_seen_before_it_is_in_the_index(service):

@@ -1,6 +1,9 @@
 """Exports over the API: what is asked for is read strictly, and another customer's are not there."""
 
+import asyncio
 import json
+import threading
+import time
 from datetime import UTC, datetime
 
 import httpx2
@@ -115,6 +118,40 @@ def test_a_download_ends_when_a_call_in_it_is_erased(service):
         with pytest.raises(httpx2.RemoteProtocolError):
             list(parts)
     assert service.ask(f"/exports/{id}/file", "privacy").status_code == 404
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_is_left_in_the_middle_is_closed_away_from_the_loop(waits):
+    asked, go_on, closed = threading.Event(), threading.Event(), []
+
+    def chunks():
+        try:
+            yield bytes(exports.CHUNK)
+            asked.set()
+            assert go_on.wait(10)
+            yield bytes(exports.CHUNK)
+        finally:
+            closed.append(threading.current_thread())
+
+    async def take():
+        async for _ in exports.away(chunks()):
+            if not waits:
+                break
+
+    async def story():
+        taking = asyncio.ensure_future(take())
+        if waits:  # whoever took it goes while more is read
+            assert await asyncio.to_thread(asked.wait, 10)
+            taking.cancel()
+        await asyncio.wait([taking])
+        go_on.set()
+        end = time.monotonic() + 10
+        while not closed and time.monotonic() < end:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(story())
+    (thread,) = closed
+    assert thread is not threading.main_thread()
 
 
 def test_cancelling(service):

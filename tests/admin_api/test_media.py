@@ -12,10 +12,13 @@ import pytest
 from admin_api import media, shelf
 from tests.admin_api.test_waiver import WAIVER
 
+PATIENCE = 30.0
+"""Seconds until a server has given something up, on a busy machine too."""
+
 
 def closed(service):
     """Whether every descriptor that was handed out is closed once the server has had its turn."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + PATIENCE
     while not _closed(service) and time.monotonic() < end:
         service.run(asyncio.sleep(0.001))
     return _closed(service)
@@ -121,7 +124,7 @@ def long(service, path):
     """Return the path of a call that is sent while it is rendered."""
     service.desk.long = True
     yield path
-    gone = time.monotonic() + 5
+    gone = time.monotonic() + PATIENCE
     while not all(stream.closed for stream in service.desk.streams) and time.monotonic() < gone:
         service.run(asyncio.sleep(0.001))
     assert all(stream.closed for stream in service.desk.streams)
@@ -198,6 +201,27 @@ def test_a_client_that_goes_away_leaves_nothing_open(service, path):
     assert closed(service)
 
 
+def test_a_source_is_given_up_though_what_it_gives_fails_at_its_end():
+    ended = []
+
+    async def chunks():
+        try:
+            yield b"sound"
+        finally:
+            raise OSError
+
+    async def ignored(message):
+        pass
+
+    async def story():
+        sent = media.Sent(chunks(), 200, {}, lambda: ended.append(True), kept=lambda: False)
+        await sent({"type": "http", "method": "GET"}, asyncio.Event().wait, ignored)
+
+    with pytest.raises(OSError):
+        asyncio.run(story())
+    assert ended == [True]
+
+
 def test_a_client_that_stops_reading_is_left(service, path, monkeypatch):
     monkeypatch.setattr(media, "SLOW_SECONDS", 0.05)
     service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
@@ -244,6 +268,31 @@ def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
     service.ask("/erasures", method="POST", json={"calls": [call], "reason": "she asked"})
     service.run(service.customers["acme"].erasures.work())
     assert service.ask(f"/calls/{call}/media").status_code == 404
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+def test_what_is_sent_is_closed_when_it_is_over_and_not_some_time_later(spec):
+    done, kept = [], [True, False]
+
+    async def sound():
+        try:
+            while True:
+                yield b"sound"
+        finally:
+            done.append("closed")
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(message):
+        done.append(message["type"])
+
+    async def story():
+        answer = media.Sent(sound(), 200, {}, lambda: done.append("end"), kept=lambda: kept.pop(0))
+        await answer({"type": "http", "asgi": {"spec_version": spec}}, receive, send)
+        assert done == ["http.response.start", "http.response.body", "closed", "end"]
+
+    asyncio.run(story())
 
 
 @pytest.mark.parametrize("is_long", [False, True])

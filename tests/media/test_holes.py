@@ -138,6 +138,16 @@ def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
     assert (heard.gap_ms, heard.reasons) == (1000 - 200 + 1000, {"restart"})
 
 
+@pytest.mark.parametrize(("clock", "lost"), [(110, 68), (70, 65), (1_000, 65)], ids=["stands", "counts", "anew"])
+def test_what_is_missing_over_a_restart_in_which_a_hold_came_late(clock: int, lost: int) -> None:
+    """Numbers that stood still in a hold leave it nothing to explain, however short we saw it."""
+    heard = Heard()
+    heard.track.resumed_at, heard.track.kept = BEGIN + 2300 * MS, False
+    holes.forgive(heard.track, BEGIN + 2340 * MS, BEGIN + 2396 * MS)
+    heard.hear(11 + 68, at=2440, timestamp=160 * (9 + clock))
+    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (lost * 20, {"restart"}, lost)
+
+
 def test_a_restart_with_all_sockets_kept_is_no_gap() -> None:
     heard = Heard()
     heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, True

@@ -17,6 +17,8 @@ LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", 
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 """All that axe finds by colours; nothing else of a page changes with its theme."""
 OTHER = {"light": "dark", "dark": "light"}
+LOOK = "async (options) => (await axe.run(document, {...options, resultTypes: ['violations']})).violations"
+"""Asks an axe that is in the page already, and only for what is wrong: a third less time."""
 PHONE = 360  # pixels
 SHAPE = """() => {
   const page = document.documentElement;
@@ -62,9 +64,10 @@ def found_at(page, axe, path, theme):
     """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
     answer, faults = page.goto(path), []
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    page.evaluate(axe.axe_script)
     for seen, options in ((theme, LEVELS), (OTHER[theme], COLOURS)):
         page.emulate_media(color_scheme=seen)
-        for each in axe.run(page, options=options).response["violations"]:
+        for each in page.evaluate(LOOK, options):
             faults.append((path, seen, each["id"], each["nodes"][0]["html"][:160]))
     page.emulate_media(color_scheme=theme)
     overhang, levels = page.evaluate(SHAPE)

@@ -69,6 +69,7 @@ class FakeRenderer:
     problem: str | None = None
     during: Callable[[], Awaitable[object]] | None = None
     asked: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
 
     async def render(self, parts: Any, streams: Any, form: Container | str, out_fd: int, *_: Any) -> dict[str, Any]:
         self.asked.append(str(form))
@@ -77,7 +78,7 @@ class FakeRenderer:
         if self.problem:
             raise RenderFailed(self.problem)
         os.write(out_fd, f"{form} of {[stream.index for stream in streams]}".encode())
-        return {}
+        return self.report
 
 
 Story = Callable[[Parts, Customer, ExportJob], Awaitable[None]]
@@ -217,6 +218,17 @@ def test_media_lie_in_a_zip_beside_the_table(tmp_path: Path) -> None:
         assert told["media"][1] == {"call": rows[1].id, "file": f"media/{rows[1].id}.ogg", "problem": None}
 
     tell(tmp_path, story)
+
+
+def test_silence_in_place_of_a_codec_that_cannot_be_decoded_is_said(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme)
+        with ZipFile(io.BytesIO(data(acme, await make(acme, job, calls=(row.id,), media="wav")))) as zip:
+            (told,) = json.loads(zip.read("media.json"))["media"]
+        assert told["file"] == f"media/{row.id}.wav"
+        assert told["problem"].startswith("Silence stands for what cannot be decoded here: EVS, G728.")
+
+    tell(tmp_path, story, FakeRenderer(report={"streams": [{"unknown": ["G728"]}, {"unknown": ["EVS", "G728"]}]}))
 
 
 def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Path) -> None:

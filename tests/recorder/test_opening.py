@@ -10,7 +10,7 @@ import pytest
 
 from recorder import opening
 from recorder.errors import WrongUse
-from storage.errors import StorageError
+from storage.errors import KeysWrong, StorageError
 from tests.recorder.stage import configured
 
 
@@ -33,6 +33,14 @@ def test_missing_keys_are_never_made(tmp_path: Path) -> None:
         asyncio.run(opening.open_customers(settings))
     assert told.value.hint
     assert not opening.customer_exists(settings, settings.customers[0])
+
+
+def test_keys_that_another_root_secret_made_are_told(tmp_path: Path) -> None:
+    settings = configured(tmp_path)
+    opening.check_keys(settings, settings.customers[0])
+    Path(settings.keys.root.removeprefix("file:")).write_bytes(bytes(range(1, 33)))
+    with pytest.raises(KeysWrong, match="acme"):
+        opening.check_keys(settings, settings.customers[0])
 
 
 def test_an_unknown_customer_is_wrong_use(tmp_path: Path) -> None:

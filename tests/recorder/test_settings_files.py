@@ -9,7 +9,7 @@ import pytest
 
 from recorder.errors import WrongUse
 from recorder.settings_faults import SettingsError
-from recorder.settings_files import load
+from recorder.settings_files import check_made, load
 
 TEXT = """\
 [node]
@@ -144,3 +144,18 @@ def test_faults_of_the_text_name_the_file(config: Path) -> None:
     config.write_text("[sip]\nx = 1\n")
     with pytest.raises(SettingsError, match=str(config)):
         load(config)
+
+
+def test_of_what_init_makes_a_missing_half_is_a_fault_and_a_missing_root_secret_is_not(config: Path) -> None:
+    settings = load(config)
+    check_made(settings)
+    (config.parent / "root.key").unlink()
+    check_made(settings)
+    (config.parent / "root.key").write_bytes(b"short")
+    (config.parent / "tls.key").unlink()
+    with pytest.raises(SettingsError) as told:
+        check_made(settings)
+    assert {(fault.key, fault.line) for fault in told.value.faults} == {
+        ("sip.private_key", 6),
+        ("keys.root", 8),
+    }

@@ -113,6 +113,22 @@ def test_packets_under_the_keys_of_several_offers_that_wait_are_opened(tmp_path:
     run(story())
 
 
+def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, first=100)
+        await studio.workers.start()
+        pid = studio.workers._processes[0].pid
+        os.kill(pid, signal.SIGSTOP)
+        studio.begin()
+        studio.send(5)
+        rekeyed(studio)
+        rekeyed(studio)
+        os.kill(pid, signal.SIGCONT)
+        await complete(studio)
+
+    run(story())
+
+
 def test_a_worker_whose_main_died_before_it_was_there_touches_nothing(tmp_path: Path) -> None:
     """Its calls are those of a successor, who could not know of its region."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -187,6 +187,26 @@ def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: 
     run(story())
 
 
+def test_a_call_may_begin_in_a_pause_that_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.workers.start()
+        new, fd = studio.new(pauses=((time.time_ns(), None),))
+        studio.workers.add(new, studio.pairs, fd, studio.spool)
+        os.close(fd)
+        studio.send(6)
+        await studio.workers.snapshot(CALL)
+        studio.workers.resume_call(CALL)
+        studio.send(8)
+        final = await studio.workers.close(CALL)
+        assert studio.frames(studio.read(final), 0) == list(range(6, 14))
+        await studio.end()
+
+    run(story())
+
+
 def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, tick=0.05)

@@ -88,7 +88,7 @@ def test_a_message_may_come_in_pieces_seconds_apart(begun):
     assert list(story.endpoint.data_to_send()) == []
 
 
-@pytest.mark.parametrize("taken", [b"Via", b"SIP/2.0/TCP", b"branch", b"From"])
+@pytest.mark.parametrize("taken", [b"Via", b" SIP/2.0/TCP", b"branch", b"From"])
 def test_a_content_length_that_took_the_head_of_the_next_message_ends_the_connection(taken):
     """Duty S18: what is left begins no message, and there is nobody to be answered."""
     story = Story(TCP)
@@ -98,6 +98,13 @@ def test_a_content_length_that_took_the_head_of_the_next_message_ends_the_connec
     assert [type(item).__name__ for item in story.sent] == ["Send", "Close"]
     (dropped,) = story.events()[1:]
     assert isinstance(dropped, Dropped)
+
+
+def test_a_damaged_response_is_passed_over_and_costs_no_connection():
+    story = Story(TCP)
+    strange = story.request("OPTIONS").replace(b"OPTIONS sip:rec@192.0.2.10 SIP/2.0", b"SIP/2.0 4294967301 better")
+    assert strange.startswith(b"SIP/2.0 4294967301")
+    assert statuses(story.say(strange + story.request("OPTIONS"))) == [200]
 
 
 def test_a_line_that_begins_no_message_is_answered_400_if_the_rest_of_its_head_comes():

@@ -200,6 +200,29 @@ def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None
     story(tmp_path, tell)
 
 
+def test_a_person_is_asked_for_while_calls_of_the_same_day_are_being_erased(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+        await permit(acme)
+        remove_tokens, filed = acme.calls.remove_tokens, []
+
+        async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
+            if not filed:
+                filed.append(await acme.erasures.file(party="+4940777888", reason="x", by="paula"))
+            return await remove_tokens(day)
+
+        monkeypatch.setattr(acme.calls, "remove_tokens", meanwhile)
+        await finish(acme, calls=[first.id])
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed[0].id)
+        assert done is not None and done.receipt is not None and done.receipt["calls"] == [second.id]
+        assert await acme.calls.get(second.id) is None
+
+    story(tmp_path, tell)
+
+
 def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         live, other = await record(acme, state=CallState.RECORDING), await record(acme)

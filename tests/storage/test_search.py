@@ -12,6 +12,7 @@ import pytest
 from storage import search
 from storage.callrows import BadCursor, CallRow, CallState, Query
 from storage.calls import Calls
+from storage.callseal import open_row
 from storage.database import Database
 from storage.identity import stored_of
 from storage.instants import EPOCH
@@ -96,6 +97,37 @@ def test_pages_of_a_search_hold_every_hit_once(
         for name in ("Mira", "Klein", "Bodo Weber"):
             assert await pages(calls, Query(party=name, limit=limit)) == list(filter(named(name), rows))
 
+    tell(story)
+
+
+@pytest.mark.parametrize("first_days", [1, 64])
+def test_days_whose_index_was_cut_hide_nothing(
+    tell: Tell, keys: CustomerKeys, first_days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_DAYS", first_days)
+
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        gone = [row for row in rows if row.day == FIRST + 1]
+        keys.cut(*[await calls.index_leaf(FIRST + n) or 0 for n in (2, 3, 5)], *[row.leaf for row in gone[:3]])
+        for query in (Query(party="Klein", limit=3), Query(party="Bodo", state=CallState.COMPLETE, limit=7)):
+            meant = filter(named(query.party or ""), rows)
+            due = [row for row in meant if row not in gone[:3] and query.state in (None, row.state)]
+            assert await pages(calls, query) == due
+            assert [row async for batch in calls.in_batches(query, 9) for row in batch.open()] == due
+
+    tell(story)
+
+
+def test_a_day_that_is_gone_as_a_whole_is_not_gone_through(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        keys.cut_days(FIRST + 5)
+        monkeypatch.setattr(search, "open_row", lambda _, record: seen.add(record.day) or open_row(_, record))
+        assert await pages(calls, Query(party="Mira")) == [r for r in rows if r.day < FIRST + 5 and named("Mira")(r)]
+        assert seen == {row.day for row in rows} - {FIRST + 5}
+
+    seen: set[int] = set()
     tell(story)
 
 
