@@ -97,7 +97,7 @@ class Survey:
         """Take a sender report; the first of each source is enough, and how its clock drifts."""
         key, ahead = (report.stream, report.ssrc), report.arrival - report.ntp
         first = self._reports.setdefault(key, report)
-        if report.arrival - first.arrival <= PROMPT:
+        if report.arrival - first.arrival <= PROMPT and first.arrival - first.ntp - ahead <= SETTLE:
             self._ahead[key] = min(self._ahead.get(key, ahead), ahead)
         source = self._sources.get(key)
         if source is not None and source.spans:
@@ -174,9 +174,12 @@ class Survey:
         self._observe(key, ts, batch)
 
     def _time(self, key: tuple[int, int], span: Span, ts: int, arrival: int) -> None:
-        """Note when the first packet would have come, had it been held up only as long as this one."""
+        """Note when the first packet would have come, had it been held up only as long as this one.
+
+        Nothing is held up for longer than `SETTLE`: it was our clock that was set back.
+        """
         offset = span.offset(ts)
-        if offset <= PROMPT:
+        if offset <= PROMPT and span.first_arrival - arrival + offset <= SETTLE:
             self._prompt[key] = min(self._prompt.get(key, arrival), arrival - offset)
 
     def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:

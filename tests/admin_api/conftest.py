@@ -217,7 +217,7 @@ class Service:
         self.port = self.run(self._start())
         self.base = f"https://127.0.0.1:{self.port}"
         self.client_context = ssl.create_default_context(cafile=self.certificate)
-        self.client = httpx2.Client(base_url=self.base, verify=self.client_context)
+        self.client = httpx2.Client(base_url=self.base, verify=self.client_context, timeout=60)  # of a busy disk
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the server's loop."""

@@ -17,7 +17,7 @@ from media.survey import Survey
 from media.timeline import Timeline, TooLong
 from tests.media.calls import PCMU, START, noise, run, single
 
-PLAIN: Mapping[int, Mapping[int, Format]] = {0: {0: PCMU, 96: Format("opus", 48_000, 2)}, 1: {0: PCMU}}
+PLAIN: Mapping[int, Mapping[int, Format]] = {0: {0: PCMU, 96: Format("opus", 48_000, 2)}, 1: {0: PCMU}, 2: {0: PCMU}}
 LOUD = noise(1, 100)
 
 
@@ -217,3 +217,20 @@ def test_two_streams_of_a_sender_that_is_held_up_lie_where_they_were_sent(seed: 
             begins.setdefault(each.stream, set()).add(each.position - 160 * (each.ext_seq - 1000))
     assert all(len(place) == 1 for place in begins.values())
     assert abs(begins[0].pop() - begins[1].pop()) <= 1  # a sample of rounding
+
+
+@pytest.mark.parametrize("back", [0, 3_000, 3_600_000])
+def test_a_clock_of_ours_that_is_set_back_moves_no_stream(back: int) -> None:
+    """Two streams come with reports and one without; in the middle of the call the time is some ms earlier."""
+    stored = b""
+    for tick in range(200):
+        real, shown = tick * 20, tick * 20 - (back if tick >= 120 else 0)
+        for stream in range(3):
+            stored += single(b"\0" * 160, stream=stream, seq=1000 + tick, ts=160 * tick, at=shown)
+            if stream and tick in (100, 150):
+                ntp = (2_208_988_800 << 32) + (START // 1_000_000 + real) * 2**32 // 1000
+                report = struct.pack("!BBHIQIII", 0x80, 200, 6, 7, ntp, 160 * tick, 1, 1)
+                stored += records.rtcp(stream, START + shown * 1_000_000, report)
+    found = sorted(places(stored))
+    assert len(found) == 600
+    assert all(abs(place - 20 * (number % 200)) <= 1 for number, (_, place) in enumerate(found))  # of rounding

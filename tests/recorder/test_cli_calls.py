@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder import cli
+from recorder import cli, exporting
 from recorder.cli_calls import moment
 from recorder.errors import WrongUse
 from recorder.locking import node_lock
@@ -116,6 +116,24 @@ def test_searches_and_copies_stand_in_the_audit_log_without_what_was_searched(
     ]
     assert "Okafor" not in json.dumps(acts)
     assert place.run("audit", "verify") == 0
+
+
+def test_silence_in_a_copy_is_said_on_standard_error_and_steers_no_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    call = asyncio.run(one_call(place))
+
+    async def written(customer: object, call: str, form: str, to: Path) -> dict[str, object]:
+        to.write_bytes(b"RIFF")
+        return {"call": call, "streams": [{"unknown": ["EVS\x1b[2J"], "errors": 0}]}
+
+    monkeypatch.setattr(exporting, "export_call", written)
+    for more in ([], ["--json"]):
+        assert place.run("export", call, "-o", str(tmp_path / f"{len(more)}.wav"), *more) == 0
+        told = capsys.readouterr()
+        assert "cannot be decoded here: EVS" in told.err and "\x1b" not in told.err
+        assert "cannot be decoded" not in told.out
 
 
 async def one_call(place: Place) -> str:

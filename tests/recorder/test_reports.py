@@ -29,6 +29,14 @@ def listener() -> socket.socket:
     return made
 
 
+async def told(sbc: socket.socket, opener: Session) -> list[int]:
+    """Give the types of the next compound that is more than a report, whose moment is left to chance."""
+    while True:
+        found = kinds(opener.unprotect_rtcp(await asyncio.to_thread(sbc.recv, 2048)))
+        if found != [201, 202]:
+            return found
+
+
 def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: Path) -> None:
     """Duty T2: BYE goes with the last report, under our own key."""
 
@@ -44,12 +52,10 @@ def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: 
         await asyncio.sleep(0.05)
         studio.workers.change(CALL, studio.specs[1:], {1: studio.pairs[1]}, (0,))
         openers = [Session(Policy(key=spec.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND)) for spec in studio.specs]
-        first = await asyncio.to_thread(sbc[0].recv, 2048)
-        assert kinds(openers[0].unprotect_rtcp(first)) == [201, 202, 203]
+        assert await told(sbc[0], openers[0]) == [201, 202, 203]
         studio.send(5)
         await studio.workers.close(CALL)
-        second = await asyncio.to_thread(sbc[1].recv, 2048)
-        assert kinds(openers[1].unprotect_rtcp(second)) == [201, 202, 203]
+        assert await told(sbc[1], openers[1]) == [201, 202, 203]
         await studio.end()
         for each in sbc:
             each.close()
@@ -67,11 +73,11 @@ def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_afte
         studio.begin()
         opener = Session(Policy(key=spec.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND))
         studio.send(3)
-        assert kinds(opener.unprotect_rtcp(await asyncio.to_thread(sbc.recv, 2048))) == [201, 202, 206]
+        assert await told(sbc, opener) == [201, 202, 206]
         studio.kill()
         await studio.heard(wire.Resumed)
         studio.send(3)
-        assert kinds(opener.unprotect_rtcp(await asyncio.to_thread(sbc.recv, 2048))) == [201, 202, 206]
+        assert await told(sbc, opener) == [201, 202, 206]
         await studio.workers.close(CALL)
         await studio.end()
         sbc.close()
