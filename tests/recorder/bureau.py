@@ -1,0 +1,122 @@
+"""Where exports are made in this process: a house, a renderer that says what it was asked, a log that keeps lines."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from admin_api import columns
+from media.encode import Container
+from recorder.export_job import ExportJob
+from recorder.rendering import RenderFailed
+from recorder.tasks import Tasks
+from storage.callrows import CallRow
+from storage.customers import Customer
+from storage.exports import Export, ExportState, Request
+from tests.storage.house import House, Watch, record
+
+
+@dataclass
+class Log:
+    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def info(self, event: str, **facts: Any) -> None:
+        self.lines.append((event, facts))
+
+    def fault(self, event: str, problem: BaseException, **facts: Any) -> None:
+        self.lines.append((event, {"fault": problem, **facts}))
+
+
+@dataclass
+class Parts:
+    """What a job needs of a node."""
+
+    customers: dict[str, Customer]
+    runtime_dir: Path
+    settings: Any
+    log: Log = field(default_factory=Log)
+    failed: list[BaseException] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.tasks = Tasks(lambda name, error: self.failed.append(error))
+
+
+@dataclass
+class FakeRenderer:
+    """Writes the names of the streams instead of rendering."""
+
+    problem: str | None = None
+    during: Callable[[], Awaitable[object]] | None = None
+    asked: list[str] = field(default_factory=list)
+    report: dict[str, Any] = field(default_factory=dict)
+
+    async def render(self, parts: Any, streams: Any, form: Container | str, out_fd: int, *_: Any) -> dict[str, Any]:
+        self.asked.append(str(form))
+        if self.during:
+            await self.during()
+        if self.problem:
+            raise RenderFailed(self.problem)
+        os.write(out_fd, f"{form} of {[stream.index for stream in streams]}".encode())
+        return self.report
+
+
+Story = Callable[[Parts, Customer, ExportJob], Awaitable[None]]
+
+
+def tell(tmp_path: Path, what: Story, renderer: FakeRenderer | None = None) -> None:
+    async def run() -> None:
+        house = House(tmp_path / "data", watch=Watch(datetime.now(UTC)))
+        acme = await house.open()
+        node = Parts({"acme": acme}, tmp_path, SimpleNamespace(node=SimpleNamespace(data_dir=tmp_path)))
+        job = ExportJob(node, renderer or FakeRenderer())  # type: ignore[arg-type]  # what it needs of both
+        try:
+            await what(node, acme, job)
+        finally:
+            await node.tasks.close()
+            await acme.close()
+        assert node.failed == []
+
+    asyncio.run(run())
+
+
+async def make(acme: Customer, job: ExportJob, **asked: Any) -> Export:
+    """Ask for an export and make it; return what became of it."""
+    by_party = asked.get("party") is not None
+    wanted = {"format": "csv", "columns": columns.usual(by_party), "reason": "Art. 15", **asked}
+    filed = await acme.exports.file(Request(**wanted), "paula")
+    await job.make(acme, filed.id)
+    found = await acme.exports.get(filed.id)
+    assert found is not None
+    return found
+
+
+def data(acme: Customer, export: Export) -> bytes:
+    assert export.state is ExportState.DONE, export.problem
+    found = b"".join(acme.exports.read(export))
+    assert len(found) == export.size_bytes
+    return found
+
+
+def table(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+
+
+async def called(acme: Customer, **more: Any) -> CallRow:
+    """Record a call of Mira with somebody else."""
+    details = {"streams": [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]}
+    row = await record(acme, **{**details, **more})
+    other = {"name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove@example.org"}
+    both = {**row.details, "parties": [*row.details["parties"], other]}
+    row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both})
+    from storage.identity import stored_of
+
+    await acme.calls.put([row], [stored_of(both["parties"], "DE")])
+    return row
