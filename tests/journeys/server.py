@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.journeys.descriptor_store import DescriptorStore
+from tests.ports import spans
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -46,7 +47,7 @@ sources = ["{sources}"]
 country = "DE"
 {more}
 """
-_media = iter(range(20_000 + os.getpid() % 25 * 400, 32_000, 40))  # below the ports that free_port finds
+_media = spans(20_000, 32_000, 40)  # below the ports that free_port finds
 
 
 def free_port() -> int:

@@ -35,6 +35,7 @@ from sip.events import Send
 from sip.message import Response, parse
 from sip.values import Flow
 from storage.sync import Syncer
+from tests.ports import spans
 from tests.recorder.offers import sdp
 
 FLOW = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070), 0, 0, ())
@@ -57,7 +58,7 @@ name = "acme"
 sources = ["127.0.0.0/8"]
 country = "DE"
 """
-_ranges = iter(range(41_000 + os.getpid() % 100 * 40, 60_000, 40))
+_ranges = spans(41_000, 60_000, 40)
 
 
 def configured(folder: Path, text: str = CONFIG) -> settings.Settings:
