@@ -1,6 +1,5 @@
 """Lists are newest first and complete over pages; a search looks at tokens only and lets nothing wrong through."""
 
-import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -14,12 +13,12 @@ from storage.callrows import BadCursor, CallRow, CallState, Query
 from storage.calls import Calls
 from storage.callseal import open_row
 from storage.database import Database
-from storage.identity import stored_of
 from storage.instants import EPOCH
 from storage.keys import CustomerKeys
 from storage.tables import call_tokens
 from storage.tables import calls as calls_table
 from storage.tokens import token
+from tests.storage.listed import Tell, pages, teller
 
 FIRST = 20400
 NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")
@@ -39,39 +38,11 @@ def some_calls(keys: CustomerKeys, count: int = 60) -> list[CallRow]:
     return sorted(rows, key=lambda r: (r.day, r.started_at, r.id), reverse=True)
 
 
-Story = Callable[[Calls, list[CallRow], Database], Awaitable[None]]
-Tell = Callable[[Story], None]
-
-
 @pytest.fixture
 def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Tell:
     """Run a story against an index with sixty calls on each kind of database."""
-
-    def run(story: Story) -> None:
-        async def whole() -> None:
-            database = await empty()
-            calls, rows = Calls(database, keys, "DE"), some_calls(keys)
-            mixed = Random(1).sample(rows, len(rows))
-            try:
-                await calls.put(mixed, [stored_of(row.details["parties"], "DE") for row in mixed])
-                await story(calls, rows, database)
-            finally:
-                await database.close()
-
-        asyncio.run(whole())
-
-    return run
-
-
-async def pages(calls: Calls, query: Query) -> list[CallRow]:
-    found, cursor = [], None
-    while True:
-        page = await calls.find(dataclasses.replace(query, cursor=cursor))
-        assert len(page.items) <= query.limit
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
+    rows = some_calls(keys)
+    return teller(empty, keys, rows, Random(1).sample(rows, len(rows)))
 
 
 def named(name: str) -> Callable[[CallRow], bool]:

@@ -13,10 +13,10 @@ from storage import traits
 from storage.callrows import CallRow, CallState, Direction, Query
 from storage.calls import Calls
 from storage.database import Database
-from storage.identity import stored_of
 from storage.instants import EPOCH
 from storage.keys import CustomerKeys
 from storage.tables import calls as calls_table
+from tests.storage.listed import Tell, pages, teller
 
 DAY = 20400
 SOURCES = ("192.0.2.7", "2001:db8::7", "sbc1.acme.example", None)
@@ -38,9 +38,6 @@ OLD = [
     Query(party="Mira", direction=Direction.OUTBOUND, source="2001:db8::7"),
     Query(hold=True, state=CallState.RECORDING, direction=Direction.INBOUND),
 ]
-
-Story = Callable[[Calls, list[CallRow], Database], Awaitable[None]]
-Tell = Callable[[Story], None]
 
 
 def some_calls(keys: CustomerKeys, count: int = 72) -> list[CallRow]:
@@ -74,36 +71,13 @@ def meant(query: Query, row: CallRow) -> bool:
 @pytest.fixture
 def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Tell:
     """Run a story against an index with such calls on each kind of database."""
-
-    def run(story: Story) -> None:
-        async def whole() -> None:
-            database = await empty()
-            calls, rows = Calls(database, keys, "DE"), some_calls(keys)
-            try:
-                await calls.put(rows, [stored_of(row.details["parties"], "DE") for row in rows])
-                await story(calls, rows, database)
-            finally:
-                await database.close()
-
-        asyncio.run(whole())
-
-    return run
-
-
-async def pages(calls: Calls, query: Query) -> list[CallRow]:
-    found, cursor = [], None
-    while True:
-        page = await calls.find(dataclasses.replace(query, cursor=cursor, limit=20))
-        found += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
+    return teller(empty, keys, some_calls(keys))
 
 
 async def wholly_found(calls: Calls, rows: list[CallRow], queries: list[Query]) -> None:
     for query in queries:
         due = [row for row in rows if meant(query, row)]
-        assert await pages(calls, query) == due
+        assert await pages(calls, dataclasses.replace(query, limit=20)) == due
         batches = [batch.open() async for batch in calls.in_batches(query, 10)]
         assert [row for some in batches for row in some] == due
 
