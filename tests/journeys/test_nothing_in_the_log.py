@@ -17,6 +17,7 @@ import ssl
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tests.journeys.server import Server, server
 TALKATIVE = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "always"}
 STATEMENTS = "-c log_statement=all -c log_min_messages=debug1 -c log_min_error_statement=debug1 -c log_connections=on"
 MIN_PLACES = 100
+GONE = (FileNotFoundError, ProcessLookupError)  # a process, a thread, a file that ended since it was listed
 TYPED = {"CLI customer", "CLI call", "CLI file", "CLI token"}  # a command tells who typed it what it took for what
 ACME = "/api/v1/customers/acme"
 ENDED = ["complete"] * 4  # the calls of three transports, and one whose worker died
@@ -81,9 +83,11 @@ class Scene:
         for pid in family(self.one.process.pid):
             here = Path(f"/proc/{pid}")
             for file in (here / "cmdline", here / "comm", *here.glob("task/*/comm")):
-                self.hear("titles", file.read_bytes())
+                with suppress(*GONE):
+                    self.hear("titles", file.read_bytes())
             for link in here.glob("fd/*"):
-                self.hear("open files", os.readlink(link).encode())
+                with suppress(*GONE):
+                    self.hear("open files", os.readlink(link).encode())
         for path in ("/metrics", "/healthz", "/readyz"):
             self.hear(path, self.ask("GET", path)[1])
 
