@@ -1,10 +1,11 @@
-"""What a call costs a media worker a second, and how much of that is its commit slot, on a machine that is busy.
+"""What a call costs a media worker a second, and how much of that are its commit slot and its reports.
 
 Run `python -m bench.checkpoints [--calls 200] [--rounds 8]`.
 
 Everything happens in this process: a second of packets is sent to each of the calls, then every call is drained once,
 as by a tick of a worker, and each drain is timed by itself. So what else the machine does shows in few of them, and
-the lower quartile can be compared where a bench by CPU time cannot. Every few ticks go without the slot.
+the lower quartile can be compared where a bench by CPU time cannot, also on a machine that is busy. Every few ticks go
+without the slot, and every few have what a tick in five seconds has: a sender report of each stream, and ours.
 """
 
 from __future__ import annotations
@@ -13,20 +14,25 @@ import argparse
 import ctypes
 import gc
 import os
+import socket
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 from bench import processes
-from bench.flows import FLOWS
+from bench.flows import FLOWS, SSRC
 from bench.media_plane import BASE, Sender, key_of
 from media import sockets
 from media.drain import Region
+from media.rtcp import INTERVAL
 from media.spec import StreamSpec
+from media.srtcp import Srtcp
 from media.srtp import SUITES, LibEngine
 from recorder import output, wire
+from recorder.simulate.reports import sender_report
 from recorder.tape import Tape
 from storage.container import MEDIA_SEGMENT, new_part
 
@@ -38,6 +44,15 @@ FLOW = FLOWS["G.711"]
 PACKETS = round(1 / FLOW.pace)
 """Packets of one stream in a second, which is a tick."""
 HEADER = ("", "us/call and s, lower quartile", "median", "us/packet")
+NEVER = 1 << 62
+
+
+class Kind(Enum):
+    """What ticks in a row have."""
+
+    SLOT = "with its slot"
+    BARE = "without"
+    REPORTS = "with its slot and reports"
 
 
 def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[sockets.Pair]) -> Tape:
@@ -61,8 +76,13 @@ class Stage:
 
     def __init__(self, calls: int, seconds: int, folder: Path) -> None:
         key = key_of(SUITE)
-        specs = tuple(StreamSpec(s, SUITE, key, own_key=key, payloads=FLOW.payloads) for s in range(2))
-        self._pairs = [sockets.open_pair("127.0.0.1", BASE + 2 * i, rtcp=False) for i in range(2 * calls)]
+        self._client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._client.bind(("127.0.0.1", 0))
+        self._reporter, self._seconds, where = Srtcp(SUITE, key), 0, self._client.getsockname()
+        specs = tuple(
+            StreamSpec(s, SUITE, key, own_key=key, payloads=FLOW.payloads, rtcp_source=where) for s in range(2)
+        )
+        self._pairs = [sockets.open_pair("127.0.0.1", BASE + 2 * i) for i in range(2 * calls)]
         self._region = Region(str(folder / "region"))
         self._tapes = [_tape(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
         engine = LibEngine(SUITES[SUITE], key, inbound=False)
@@ -70,10 +90,14 @@ class Stage:
         self._packets: Iterator[ctypes.Array[ctypes.c_char]] = map(ctypes.create_string_buffer, packets)
         self._sender, self._streams = Sender(2 * calls), 2 * calls
 
-    def tick(self) -> list[float]:
+    def tick(self, kind: Kind = Kind.SLOT) -> list[float]:
         """Send a second of packets, then drain every call; give the microseconds that each took."""
         for _ in range(PACKETS):
             self._sender.send(next(self._packets), 0, self._streams)
+        for tape in self._tapes:
+            tape._reports._next = 1 if kind is Kind.REPORTS else NEVER
+        if kind is Kind.REPORTS:
+            self._report()
         took, clock = [], time.perf_counter_ns
         for tape in self._tapes:
             began = clock()
@@ -81,25 +105,33 @@ class Stage:
             took.append((clock() - began) / 1_000)
         return took
 
+    def _report(self) -> None:
+        """Send a sender report to every stream, and forget those that came from them."""
+        self._seconds += 1
+        sealed = self._reporter.protect(sender_report(SSRC, time.time(), 0, self._seconds, 0))
+        for pair in self._pairs:
+            self._client.sendto(sealed, ("127.0.0.1", pair.port + 1))
+
     def stored(self) -> int:
         """Give the packets that were stored."""
         return sum(figures["packets"] for tape in self._tapes for figures in tape.figures())
 
 
-def measure(calls: int, rounds: int, folder: Path) -> dict[bool, list[float]]:
-    """Give what drains took, with slots and without."""
-    seconds = WARM + rounds * 2 * TICKS
-    stage, took, save = Stage(calls, seconds, folder), {True: [], False: []}, Tape._save
+def measure(calls: int, rounds: int, folder: Path) -> dict[Kind, list[float]]:
+    """Give what drains took."""
+    seconds = WARM + rounds * len(Kind) * TICKS
+    stage, save = Stage(calls, seconds, folder), Tape._save
+    took: dict[Kind, list[float]] = {kind: [] for kind in Kind}
     for _ in range(WARM):
         stage.tick()
     gc.collect()
     gc.freeze()
     for _ in range(rounds):
-        for slots in (True, False):
-            Tape._save = save if slots else _without  # type: ignore[method-assign]  # only here may one go without
+        for kind in Kind:
+            Tape._save = _without if kind is Kind.BARE else save  # type: ignore[method-assign]  # only here it may
             for tick in range(TICKS):
-                some = stage.tick()
-                took[slots] += some if tick else []
+                some = stage.tick(kind)
+                took[kind] += some if tick else []
     if stage.stored() != 2 * calls * seconds * PACKETS:
         raise SystemExit("VOID: packets were lost")
     return took
@@ -115,13 +147,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         took = measure(given.calls, given.rounds, Path(folder))
     quarter = {kind: statistics.quantiles(each, n=4)[0] for kind, each in took.items()}
+    median = {kind: statistics.median(each) for kind, each in took.items()}
     rows = [
-        (name, f"{quarter[kind]:.1f}", f"{statistics.median(took[kind]):.1f}", f"{quarter[kind] / 2 / PACKETS:.2f}")
-        for name, kind in (("with its slot", True), ("without", False))
+        (kind.value, f"{quarter[kind]:.1f}", f"{median[kind]:.1f}", f"{quarter[kind] / 2 / PACKETS:.2f}")
+        for kind in Kind
     ]
     output.table(HEADER, rows)
-    share = (quarter[True] - quarter[False]) / quarter[True]
-    print(f"\na slot: {quarter[True] - quarter[False]:.1f} us, {share:.1%} of what a call costs its worker")
+    slot, reports = quarter[Kind.SLOT] - quarter[Kind.BARE], quarter[Kind.REPORTS] - quarter[Kind.SLOT]
+    whole = quarter[Kind.SLOT] + reports / INTERVAL
+    print(f"\na call and second, all in all: {whole:.1f} us")
+    print(f"its slot: {slot:.1f} us, {slot / whole:.1%}")
+    print(f"its reports: {reports:.1f} us every {INTERVAL:.0f} s, {reports / INTERVAL / whole:.1%}")
 
 
 if __name__ == "__main__":

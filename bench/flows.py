@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from media import rtp
 
+SSRC = 0x1234
+"""Of every stream: so each packet is protected once and sent to all of them."""
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -39,7 +42,7 @@ class Flow:
             sizes, packets = self.sizes(dice), []
             for left, size in zip(range(len(sizes), 0, -1), sizes, strict=True):
                 number += 1
-                packet = rtp.build(self.payload_type, number, (group + 1) * self.step, 0x1234, os.urandom(size))
+                packet = rtp.build(self.payload_type, number, (group + 1) * self.step, SSRC, os.urandom(size))
                 marked = left == 1 and len(sizes) > 1
                 packets.append(packet[:1] + bytes([packet[1] | 0x80]) + packet[2:] if marked else packet)
             yield packets

@@ -137,6 +137,16 @@ class Lane:
         self.far = memory[FAR_AT:LANE]
         self.workbench = workbench
 
+    def behind(self, slot: int) -> "Lane":
+        """Give the slots from this one on, as a lane over the same memory."""
+        if not slot:
+            return self
+        rest = Lane.__new__(Lane)
+        rest.headers, rest.names = self.headers[slot * MMSGHDR :], self.names[slot * NAME :]
+        rest.control, rest.near = self.control[slot * CONTROL :], self.near[slot * NEAR :]
+        rest.far, rest.workbench = self.far[slot * FAR :], self.workbench
+        return rest
+
     def count(self) -> int:
         """Count the slots the kernel has filled; after a crash nothing else says so."""
         lengths = LENGTHS[SLOTS](self.headers, 0)

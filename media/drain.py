@@ -101,7 +101,7 @@ class Region:
         self._memory = memoryview(self._map)
         self.workbench = Workbench()
         self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
-        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._base = base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._iovecs: list[ctypes.Array[_Iovec]] = []
         self._headers: list[int] = []
         #: Fresh headers of each lane, without and with room for the sender's name.
@@ -125,6 +125,11 @@ class Region:
             # an ICMP error of something we sent is reported once and cleared by that (ip(7)); EAGAIN stays
             count = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
         return max(count, 0)
+
+    def forget(self) -> None:
+        """Overwrite what was received: it is committed or given up, and its call may be erased."""
+        self._memory[: JOURNAL.size] = bytes(JOURNAL.size)
+        ctypes.memset(self._base + PAGE, 0, SIZE - PAGE)
 
 
 class Relic:

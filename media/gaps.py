@@ -45,6 +45,19 @@ class Gaps:
         self.items = (*self.items, (begin, end, reason.value, ssrc, first, last))
         self._bound()
 
+    def stretch(self, begin: int, end: int, reason: Reason, missing: int | None) -> None:
+        """Note `missing` ns of a hole as one with those of its reason that it meets; None: as much as it adds to them.
+
+        It goes on while others are noted in it, so theirs is not always the last one.
+        """
+        end = max(begin, end)
+        met = [gap for gap in self.items if gap[2] == reason and gap[0] <= end and gap[1] >= begin]
+        known = sum(gap[1] - gap[0] for gap in met)
+        begin, end = min([begin, *(gap[0] for gap in met)]), max([end, *(gap[1] for gap in met)])
+        self.missing_ns += end - begin - known if missing is None else missing
+        self.items = (*(gap for gap in self.items if gap not in met), (begin, end, reason.value, 0, 0, CLOSED))
+        self._bound()
+
     def holds(self, ssrc: int, extended: int) -> bool:
         """Tell whether a number is known to be missing."""
         return self._find(ssrc, extended) is not None

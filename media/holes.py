@@ -25,6 +25,9 @@ QUIET = 5_000_000_000
 COMFORT = 13
 #: Bytes of a G.723.1 payload that can only end in a silence frame of 4: alone, or after one voice frame of 24.
 G723_SILENCE = (4, 28)
+#: ns within which each socket of a call is emptied, twice a tick: so long before the newest packet of any stream
+#: nothing of another one was waiting.
+EMPTIED = 2_000_000_000
 NEVER = (1 << 63) - 1
 
 
@@ -68,7 +71,18 @@ def late(track: Track, source: Source, extended: int, first: int, arrival: int) 
 
 def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
     """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
-    _between(track, source.arrival + packet_ns(track, source), end, reason)
+    _between(track, source, source.arrival + packet_ns(track, source), end, reason)
+
+
+def unstored(track: Track, count: int, begin: int, end: int) -> None:
+    """Take packets out that the disk has not taken, and mark the time (ns) in which they came; it may go on.
+
+    They last as long as they do, however late a busy machine sent or took them; of pictures only the time says it.
+    """
+    each = packet_ns(track, track.current) if track.current and track.spec.continuous else 0
+    track.gaps.stretch(begin, end, Reason.DISK, count * each or None)
+    track.packets -= count
+    track.cold = None
 
 
 def forgive(track: Track, begin: int, end: int) -> None:
@@ -88,23 +102,40 @@ def finish(track: Track, at: int) -> None:
     """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
     source = track.current
     if source is not None and not track.kept and source.arrival < track.resumed_at:
-        _between(track, source.arrival, track.resumed_at, Reason.RESTART)  # as many as may have come
+        _between(track, source, source.arrival, track.resumed_at, Reason.RESTART)  # as many as may have come
     watch(track, at)
     track.gaps.settle()
     track.cold = None
 
 
 # ---- restart ----
-def resume(track: Track, at: int, kept: bool) -> None:
-    """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended."""
+def resume(track: Track, at: int, kept: bool, heard: int = 0) -> None:
+    """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended.
+
+    `heard`: when the newest packet came of all streams that it had at its last commit (ns), 0 if this was none of them.
+    """
     quiet, pauses = track.spec.held or track.pauses.lasting, track.pauses.items
     if quiet and track.excused_until != NEVER:
         forgive(track, pauses[-1][0] if track.pauses.lasting else at, NEVER)
     elif track.excused_until == NEVER and not quiet:
         forgive(track, track.excused_from, max(track.excused_from, track.spec.since or at))
-    track.resumed_at, track.kept, track.cold = at, kept, None
-    if not kept and track.current is not None:  # the time before is the restart's
+    track.cold = None
+    if kept and unheard(track):
+        return  # what the outage before has cost, which lost the sockets, is still to be seen
+    track.resumed_at, track.kept = at, kept
+    if kept:
+        return
+    if track.current is not None:  # the time before is the restart's
         track.since = max(track.since, at)
+    elif 0 < track.since < heard - EMPTIED:  # silent until then
+        watch(track, heard - EMPTIED)
+        track.gaps.settle()
+        track.since, track.unsettled = heard - EMPTIED, False
+
+
+def unheard(track: Track) -> bool:
+    """Tell whether nothing came since an outage that lost the sockets: a successor has to know of it, too."""
+    return not track.kept and track.last_arrival < track.resumed_at
 
 
 def first_heard(track: Track, arrival: int) -> None:
@@ -185,10 +216,11 @@ def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
     return int(units * track.unit) if 0 < units * track.unit <= MAX_PACKET_NS else packet_ns(track, source)
 
 
-def _between(track: Track, begin: int, end: int, reason: Reason) -> None:
-    """Note what of a time lies outside of the last hold or pause."""
+def _between(track: Track, source: Source, begin: int, end: int, reason: Reason) -> None:
+    """Note what of a time lies outside of the last hold or pause, in whole packets of the source."""
+    each = packet_ns(track, source)
     for since, until in _outside(track, begin, end):
-        track.gaps.add(since, until, reason)
+        track.gaps.add(until - -(-(until - since) // each) * each, until, reason)
 
 
 def _outside(track: Track, begin: int, end: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,5 @@
-"""The keys of one stream: the one in use, the one before for a short overlap, and the rollover counters still to
-be found.
+"""The keys of one stream: the one in use, those before for a short overlap, those to come, and the rollover counters
+still to be found.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ SEARCH_INTERVAL = 1_000_000_000
 LOOK_INTERVAL = 50_000_000
 #: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
 OVERLAP = 10_000_000_000
-#: Contexts kept: two keys, each with sources that were joined in mid call.
-MAX_CONTEXTS = 4
+#: Contexts kept: as many keys as a client that offers another every other second brings while a worker is waited for.
+MAX_CONTEXTS = 8
 
 
 def _check(key: bytes) -> bytes:
@@ -28,6 +28,7 @@ class Keyring:
     """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
 
     __slots__ = (
+        "_newer",
         "_next_look",
         "_next_search",
         "_old_until",
@@ -40,7 +41,9 @@ class Keyring:
     )
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
+        #: The one in use, then the others in the order of their offers; the last `_newer` are still to come in use.
         self.contexts: tuple[Context, ...] = (Context(suite, key, mki),)
+        self._newer = 0
         self._next_search = self._next_look = 0
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
@@ -60,27 +63,43 @@ class Keyring:
         """Take the key of a re-offer; the same key keeps its context (False), another waits for its first packet
         (True).
         """
-        if any((each.name, each.key) == (suite, key) for each in self.contexts):
-            return False
+        known = next((each for each in self.contexts if (each.name, each.key) == (suite, key)), None)
         front, *others = self.contexts
-        if len(others) + 1 >= MAX_CONTEXTS:  # keys that were in use go, not those whose first packet may be waiting
-            others = [each for each in others if each.shift is None][2 - MAX_CONTEXTS :]
-        self.contexts = (front, *others, Context(suite, key, mki))
-        return True
+        if known is front or known in self._awaited:
+            return False
+        others = [each for each in others if each is not known]  # one of before may come in use again
+        self.contexts = (front, *(*others, known or Context(suite, key, mki))[1 - MAX_CONTEXTS :])
+        self._newer = min(self._newer + 1, len(self.contexts) - 1)
+        return known is None
+
+    def precede(self, keys: Iterable[tuple[str, bytes, int]]) -> None:
+        """Know the keys of the offers before too, oldest first, as a successor of who has not come to all of them."""
+        own = self.contexts[0]
+        before = tuple(Context(*key) for key in keys if key[:2] != (own.name, own.key))
+        self.contexts = (*before, own)[-MAX_CONTEXTS:]
+        self._newer = len(self.contexts) - 1
+        self._front()
+
+    @property
+    def _awaited(self) -> tuple[Context, ...]:
+        return self.contexts[len(self.contexts) - self._newer :]
 
     def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
-        """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already."""
-        self.switched = False
+        """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
+
+        What looks like a replay under one key may be new under another: libsrtp looks at the number first.
+        """
+        self.switched, replay, replayed = False, 0, b""
         for context in self.contexts:
-            if context is tried:
+            if context is tried or context.key == replayed:
                 continue
             opened = context.unprotect(packet)
             if not isinstance(opened, int):
                 front = context is self.contexts[0] and context.shift is not None
                 return opened if front else self._switch(context, arrival, 0, opened)
             if opened in REPLAYED:
-                return opened
-        return self._search(packet, arrival, known)
+                replay, replayed = opened, context.key
+        return replay or self._search(packet, arrival, known)
 
     def open_rtcp(self, packet: bytes) -> bytes | int:
         """Give the plaintext of an RTCP compound, or a libsrtp status."""
@@ -92,9 +111,9 @@ class Keyring:
 
     def expire(self, now: int) -> None:
         """Forget keys whose overlap is over."""
-        if self._old_until and now > self._old_until:
-            self.contexts = self.contexts[:1]
-            self._old_until = 0
+        if now > self._old_until and len(self.contexts) > 1 + self._newer:
+            front, awaited = self.contexts[0], self._awaited
+            self.contexts = tuple(each for each in self.contexts if each.key == front.key or each in awaited)
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
@@ -105,8 +124,7 @@ class Keyring:
             if _check(context.key) == check:
                 for ssrc, index in sources:
                     context.walk(ssrc, index)
-                self.contexts = (context, *(each for each in self.contexts if each is not context))
-                self._front()
+                self._lead(context)
                 return True
         return False
 
@@ -145,12 +163,21 @@ class Keyring:
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         if context is not self.contexts[0]:
-            others = (each for each in self.contexts if each is not context)
-            self.contexts = (context, *others)[:MAX_CONTEXTS]
-            self._old_until = arrival + OVERLAP if any(each.key != context.key for each in self.contexts) else 0
+            self._lead(context)
+            self._old_until = arrival + OVERLAP
         self.rollover, self.switched = rollover, True
         self._front()
         return opened
+
+    def _lead(self, context: Context) -> None:
+        """Use a context from now on, one of ours or another of the same key; offers before its own are over."""
+        at = next(i for i, each in enumerate(self.contexts) if (each.name, each.key) == (context.name, context.key))
+        self._newer = min(self._newer, len(self.contexts) - 1 - at)
+        if context is not self.contexts[0]:
+            others = [each for each in self.contexts[1:] if each is not context]
+            others.insert(len(others) - self._newer, self.contexts[0])
+            self.contexts = (context, *others[1 - MAX_CONTEXTS :])
+        self._front()
 
     def _search(self, packet: bytes, arrival: int, known: Container[int]) -> bytes | int:
         """Look for the rollover counter of a source nobody knows yet (RFC 3711 section 3.3.1)."""

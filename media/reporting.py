@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from media import holes, records, rtcp, rtp
-from media.batch import Lane
+from media.batch import NEAR, Lane
 from media.errors import Malformed
 from media.spec import Address
 
@@ -13,19 +14,30 @@ if TYPE_CHECKING:
     from media.track import Track
 
 SECOND = 1_000_000_000
+#: What tells RTCP from RTP on a shared port; there are such bytes in strangers' packets too.
+_SECOND_BYTE = re.compile(b"[%c-%c]" % (rtp.RTCP_SECOND_BYTES[0], rtp.RTCP_SECOND_BYTES[-1]))
 
 
-def receive(track: Track, lane: Lane, count: int, out: list[bytes]) -> None:
-    """Take the packets of the RTCP socket."""
-    track.cold = None  # whoever sent them is counted
+def among(lane: Lane, count: int) -> list[int]:
+    """Give the slots of the reports among what an RTP socket brought (RFC 5761); mostly there are none."""
+    found = _SECOND_BYTE.finditer(bytes(lane.near[1 : count * NEAR : NEAR]))
+    return [each.start() for each in found if rtp.is_rtcp(lane.packet(each.start()) or b"")]
+
+
+def receive(track: Track, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
+    """Take the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
+    strange = track.foreign + track.rejected
     for slot in range(count):
         packet = lane.packet(slot)
         if packet is None:
             track.foreign += 1
         elif not rtp.is_rtcp(packet):
-            track.stranger(True, lane, slot, packet)
+            track.stranger(own_port, lane, slot, packet)
         else:
-            take(track, packet, lane.address(slot), lane.arrival(slot), out, own_port=True)
+            sender = track.sender(own_port, lane, slot)
+            take(track, packet, sender, lane.arrival(slot), out, own_port=own_port)
+    if track.foreign + track.rejected != strange:
+        track.cold = None  # who was refused is counted; a report that was taken changes nothing a successor must know
 
 
 def take(

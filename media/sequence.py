@@ -85,6 +85,11 @@ class Source:
         self.window = self.received = self.excused = 0
         return extended
 
+    def awaits(self, extended: int) -> bool:
+        """Tell whether a number behind the highest has not arrived and would still be kept."""
+        behind = self.highest - extended
+        return 0 <= behind < WINDOW and not self.window >> behind & 1
+
     def accept(self, extended: int) -> Verdict:
         """Note the arrival of a number; the packet is kept if the verdict is NEXT or LATE."""
         ahead = extended - self.highest

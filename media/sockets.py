@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,12 @@ FLOOD_BUFFER = 40_000 * BYTES_PER_PACKET // 2
 _libc = ctypes.CDLL(None, use_errno=True)
 #: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
 _NOBODY = bytes(16)
+#: Room for the name of a peer that nobody reads, sockaddr_storage.
+_peer = ctypes.create_string_buffer(128)
+#: struct sockaddr_in and sockaddr_in6: family, port, address; with flow label and scope.
+_NAME4, _NAME6 = struct.Struct("=H2s4s8x"), struct.Struct("=H2sI16sI")
+#: As a plain number, which ctypes takes without asking the enumeration.
+_DONTWAIT = int(socket.MSG_DONTWAIT)
 #: The int 1 as setsockopt(2) wants it.
 _ON = (1).to_bytes(4, sys.byteorder)
 
@@ -111,21 +118,31 @@ def stamp_arrivals(descriptor: int) -> None:
 
 
 def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool) -> None:
-    """Send a datagram from a descriptor that is somebody else's socket object; OSError if the kernel will not."""
-    with socket.socket(fileno=os.dup(descriptor)) as same:
-        if connected:
-            same.send(packet, socket.MSG_DONTWAIT)
-            return
-        host, port = target
-        if same.family == socket.AF_INET6 and ":" not in host:
-            host = f"::ffff:{host}"
-        same.sendto(packet, socket.MSG_DONTWAIT, (host, port))
+    """Send a datagram; OSError if the kernel will not. A socket object for it would cost as much again."""
+    name = b"" if connected else _name(*target)
+    if _libc.sendto(descriptor, packet, len(packet), _DONTWAIT, name or None, len(name)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def _name(host: str, port: int) -> bytes:
+    """Give the socket address of an IP address; one of IPv4 does for a socket of IPv6, too. OSError if it is none."""
+    if ":" in host:
+        packed = socket.inet_pton(socket.AF_INET6, host)
+        return _NAME6.pack(socket.AF_INET6, port.to_bytes(2, "big"), 0, packed, 0)
+    return _NAME4.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_pton(socket.AF_INET, host))
 
 
 def connect(descriptor: int, name: bytes) -> bool:
     """Let the kernel drop everybody but this socket address (as recvmsg gave it); False if it will not."""
     disconnect(descriptor)
     failed: int = _libc.connect(descriptor, name, len(name))
+    return not failed
+
+
+def connected(descriptor: int) -> bool:
+    """Tell whether the socket hears one peer only."""
+    failed: int = _libc.getpeername(descriptor, _peer, ctypes.byref(ctypes.c_uint32(len(_peer))))
     return not failed
 
 

@@ -35,6 +35,9 @@ TRAILER = 160
 WALK_STEP = 0x7000
 #: Rollover counters that are tried for a stream that was joined in mid call: 64 wraps are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
+#: Packets behind the highest that libsrtp can still tell new from seen, twice RFC 3711's least; media.overtaken has the
+#: others of our window.
+REPLAYS = 128
 #: How far before a packet a fresh context is brought: what was overtaken by that packet is not taken for a replay.
 BEHIND = 2 * WINDOW
 REPLAYED = (9, 10)
@@ -79,7 +82,7 @@ def _policy(suite: Suite, inbound: bool) -> Policy:
     """Give what libsrtp is told of a suite, all but the key; made once, since that takes as long as a session."""
     kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
     policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
-    policy.window_size = WINDOW
+    policy.window_size = REPLAYS
     policy.allow_repeat_tx = True
     if suite.profile is None:
         cipher = (_CIPHERS[suite.key], suite.key + suite.salt, _HMAC_SHA1, AUTHENTICATION_KEY, suite.tag)
@@ -221,19 +224,26 @@ class Context:
 
     def genuine(self, packet: bytes, index: int) -> bool:
         """Tell whether a packet is of this key and index, also one behind libsrtp's window; nothing is remembered."""
+        return self.open_at(packet, index) is not None
+
+    def open_at(self, packet: bytes, index: int) -> bytes | None:
+        """Open a packet that has to be of this index, without libsrtp and its window; None if it is not genuine."""
         packet, tag = self._without_mki(packet, self.suite.tag), self.suite.tag
         if len(packet) < 12 + tag or index < 0:
-            return False
-        self._keys = self._keys or SessionKeys(self.suite, self.key, 0)
-        if not self.suite.aead:
-            body = packet[:-tag] + (index >> 16 & 0xFFFFFFFF).to_bytes(4, "big")
-            return hmac.compare_digest(self._keys.tag(body, tag), packet[-tag:])
-        start = _payload(packet)
-        try:
-            AESGCM(self._keys.key).decrypt(self._keys.nonce(_ssrc(packet), index), packet[start:], packet[:start])
-        except InvalidTag:
-            return False
-        return True
+            return None
+        keys = self._keys = self._keys or SessionKeys(self.suite, self.key, 0)
+        ssrc, start = _ssrc(packet), _payload(packet)
+        if self.suite.aead:
+            head, nonce = packet[:start], keys.nonce(ssrc, index)
+            try:
+                return head + AESGCM(keys.key).decrypt(nonce, packet[start:], head)
+            except InvalidTag:
+                return None
+        body = packet[:-tag]
+        sealed = body + (index >> 16 & 0xFFFFFFFF).to_bytes(4, "big")
+        if not hmac.compare_digest(keys.tag(sealed, tag), packet[-tag:]):
+            return None
+        return body[:start] + keys.crypt(ssrc, index, body[start:])
 
     def walk(self, ssrc: int, index: int) -> None:
         """Bring a fresh context to the index (rollover counter << 16 | sequence) that was reached before."""

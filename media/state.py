@@ -10,10 +10,11 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from media import holes
 from media.errors import Damaged
 from media.gaps import UNSETTLED, Gaps
 from media.sequence import FULL, WINDOW, Source
-from media.spec import unit_of
+from media.spec import Address, pack_ip, unit_of
 from media.srtcp import Srtcp
 from media.track import Track
 
@@ -104,20 +105,27 @@ def _cold(track: Track) -> bytes:
         "refused": track.refused,
         "current": track.current is not None,
     }
+    if holes.unheard(track):
+        rare["outage"] = track.resumed_at
+    if track.name and track.latched != track.offered:
+        rare["offered"] = track.spec.source  # a successor may know another offer only
     encoded = json.dumps(rare, separators=(",", ":")).encode()
     return _USUAL if encoded == _USUAL else encoded
 
 
-def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> None:
-    """Put state and what has moved since back into fresh tracks, SRTP contexts included; streams that are gone are
-    passed over, Damaged if it is none.
+def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
+    """Put state and what has moved since back into fresh tracks, SRTP contexts included; give the streams that it knew.
+
+    Streams that are gone are passed over. Damaged if it is none.
     """
     at = number = 0
+    knew: set[int] = set()
     try:
         while at < len(state):
             fields = _HOT.unpack_from(state, at)
             end = at + _HOT.size + fields[-1]
             rare = json.loads(state[at + _HOT.size : end])
+            knew.add(fields[0])
             track = tracks.get(fields[0])
             if track is not None:
                 _restore(track, fields, rare)
@@ -126,6 +134,7 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> None:
             at, number = end, number + 1
     except (struct.error, ValueError, KeyError, TypeError):
         raise Damaged("the state of the streams in a spool is damaged") from None
+    return knew
 
 
 def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
@@ -150,6 +159,8 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         _,
     ) = fields
     track.name = name[:named]
+    if track.name and _offered(track, rare) != track.offered:
+        track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
     track.unit = unit_of(track.spec.codec(track.payload_type)[1])
     sources = [_source([*values[:-1], int(values[-1], 16)]) for values in rare["others"]]
     if rare["current"]:
@@ -160,11 +171,21 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
     track.since = rare["since"]
+    if "outage" in rare:
+        track.resumed_at, track.kept = rare["outage"], False
     track.refused = tuple(rare["refused"])
     track.gaps = Gaps()
     track.gaps.items = tuple(tuple(gap) for gap in rare["gaps"])
     track.gaps.missing_ns = missing
     track.unsettled = any(gap[-1] == UNSETTLED for gap in track.gaps.items)
+
+
+def _offered(track: Track, rare: dict[str, Any]) -> Address | None:
+    """Give where the offer of then said that media come from; mostly there they came from."""
+    if "offered" not in rare:
+        return track.latched
+    source = rare["offered"]
+    return source and (pack_ip(source[0]), source[1])
 
 
 def _move(track: Track, moved: tuple[Any, ...]) -> None:

@@ -7,7 +7,7 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, outage, records, refusals, rekeyed, reporting, rtp, swift
+from media import holes, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift
 from media.batch import LENGTHS, Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -37,11 +37,11 @@ class Track:
     """The state of one stream."""
 
     __slots__ = (
-        "allowed", "cold", "connected", "control_keys", "current", "duplicates", "excused_from", "excused_until",
-        "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival", "last_size",
-        "latch_wish", "late", "left", "name", "outgoing", "own_ssrc", "packets", "pauses", "payload_type", "pure",
-        "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired", "sender_report", "sent",
-        "since", "size", "sources", "spec", "unit", "unsettled",
+        "allowed", "cold", "coming", "connected", "control_keys", "current", "duplicates", "excused_from",
+        "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival",
+        "last_size", "latch_wish", "late", "left", "name", "outgoing", "own_ssrc", "packets", "pauses",
+        "payload_type", "pure", "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
+        "sender_report", "sent", "since", "size", "sources", "spec", "unit", "unsettled",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -55,6 +55,8 @@ class Track:
         #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
         self.greet: Callable[[bool, bytes, Address], bool] | None = None
         self.allowed = Allowed.of(spec)
+        #: Where packets may come from besides: the sources of re-offers that were heard of and not followed yet.
+        self.coming: tuple[Allowed, ...] = ()
         #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
         self.name = b""
         self.latch_wish: bytes | None = None
@@ -104,7 +106,21 @@ class Track:
 
     # ---- batches ----
     def receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
-        """Take the `count` packets of a lane; append what is to be stored to `out`."""
+        """Take the `count` packets of a lane; append what is to be stored to `out`.
+
+        A report on a shared port lies among packets in unbroken order, which it does not break.
+        """
+        begin = 0
+        for slot in reporting.among(lane, count) if self.pure else ():
+            self._receive(lane.behind(begin), slot - begin, out)
+            reporting.receive(self, lane.behind(slot), 1, out, own_port=False)
+            begin = slot + 1
+        self._receive(lane.behind(begin), count - begin, out)
+
+    def _receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
+        """Take packets by the fast road, or by the slow one where they are not for that."""
+        if not count:
+            return
         opened: swift.Opened | None = None
         if self.pure and count > 1:
             lengths = LENGTHS[count](lane.headers, 0)
@@ -150,9 +166,11 @@ class Track:
         else:
             plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
             if isinstance(plain, int):
-                found = outage.find(self, packet, arrival) or rekeyed.find(self, packet, arrival)
+                status = opened.statuses[slot] if opened else plain
+                found = overtaken.find(self, packet, status) or outage.find(self, packet, arrival)
+                found = found or rekeyed.find(self, packet, arrival)
                 if found is None:
-                    self._unopened(packet, arrival, opened.statuses[slot] if opened else plain)
+                    self._unopened(packet, arrival, status)
                     return
                 plain, extended = found
             packet = plain
@@ -179,11 +197,13 @@ class Track:
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
-        if self.greet is not None:
-            sender = self.latched if self.pure and not rtcp and self.latched else lane.address(slot)
-            if self.greet(rtcp, packet, sender):
-                return
+        if self.greet is not None and self.greet(rtcp, packet, self.sender(rtcp, lane, slot)):
+            return
         self.foreign += 1
+
+    def sender(self, rtcp: bool, lane: Lane, slot: int) -> Address:
+        """Give where a packet came from; the kernel is not asked for who is the only one there can be."""
+        return self.latched if self.pure and not rtcp and self.latched else lane.address(slot)
 
     # ---- where it comes from ----
     @property
@@ -193,17 +213,20 @@ class Track:
 
     def _admits(self, sender: Address) -> bool:
         """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
-        return sender == address(self.name) if self.name else sender[0] in self.allowed
+        if not self.name:
+            return sender[0] in self.allowed
+        return sender == address(self.name) or any(sender[0] in each for each in self.coming)
 
     def _is_former(self, sender: Address, packet: bytes) -> bool:
         """Tell whether it is who spoke here in the call before and does not stop; not if this offer names them."""
         former = self.spec.former
         if former is None or int.from_bytes(packet[8:12]) not in former[2]:
             return False
-        return sender == (pack_ip(former[0]), former[1]) != self._offered
+        return sender == (pack_ip(former[0]), former[1]) != self.offered
 
     @property
-    def _offered(self) -> Address | None:
+    def offered(self) -> Address | None:
+        """Return where the offer says that media come from."""
         source = self.spec.source
         return source and (pack_ip(source[0]), source[1])
 
@@ -213,7 +236,7 @@ class Track:
         What was on its way when the source moved is kept, but choosing it again would shut the new source out.
         """
         name = lane.name(slot)
-        if name == self.left[0] and arrival < self.left[1] and address(name) != self._offered:
+        if name == self.left[0] and arrival < self.left[1] and address(name) != self.offered:
             return
         self.name = self.latch_wish = name
         if self.resumed_at or self.packets:
@@ -320,13 +343,16 @@ class Track:
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
-        """Take the key of a re-offer whose other changes follow."""
+        """Take the key of a re-offer whose other changes follow, and bear with packets from where it moves to."""
         if self.keyring and spec.suite:
             self.keyring.add(spec.suite, spec.key, spec.mki)
+        if _moves(self.spec, spec):
+            self.coming = (*self.coming, Allowed.of(spec))
+            self.connected = self.pure = False  # the kernel vouches for nobody any more
 
     def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
         """Take a re-offer; True if the socket has to hear everybody again until the first genuine packet."""
-        before, self.spec, self.cold = self.spec, spec, None
+        before, self.spec, self.cold, self.coming = self.spec, spec, None, ()
         self.allowed = Allowed.of(spec)
         if spec.held != before.held:
             out.append(records.mark(spec.stream, records.Mark.HOLD if spec.held else records.Mark.UNHOLD, at))
@@ -335,11 +361,15 @@ class Track:
         if self.payload_type >= 0:
             self.unit = unit_of(spec.codec(self.payload_type)[1])
         self._rekey(spec, before)
-        if (spec.source, spec.suite is None) == (before.source, before.suite is None):
+        if not _moves(before, spec):
             return False
-        self.left = (self.name, at + STRAGGLE) if self.name else self.left
-        self.name, self.latch_wish, self.connected, self.pure = b"", None, False, False
+        self.move(at)
         return True
+
+    def move(self, at: int) -> None:
+        """Forget the source that was chosen under another offer; the next genuine packet chooses anew."""
+        self.left = (self.name, at + STRAGGLE) if self.name else self.left
+        self.name, self.latch_wish, self.connected, self.pure, self.coming = b"", None, False, False, ()
 
     def rekey(self, spec: StreamSpec) -> None:
         """Take keys that a handshake gave."""
@@ -357,6 +387,10 @@ class Track:
             self.outgoing = None
         elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
             self.outgoing, self.reports = Srtcp(suite, spec.own_key), 0
+
+
+def _moves(before: StreamSpec, after: StreamSpec) -> bool:
+    return (before.source, before.suite is None) != (after.source, after.suite is None)
 
 
 def _signed(value: int) -> int:

@@ -62,6 +62,7 @@ class Checkpoints:
         slot = self._of.get(call)
         if slot is None:
             slot = self._of[call] = self._slots.take()
+            slot.reserve()
         return slot.fd
 
     def lend(self, call: str) -> None:

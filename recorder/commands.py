@@ -49,7 +49,7 @@ class StreamPlan:
     own_key: bytes  # our key and salt, protects what we send (RTCP); empty without SRTP
     held: bool  # the client says that nothing will come
     keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
-    moved: bool = False  # a re-offer has just named another source, and its packets tell by their key
+    moved: bool = False  # a re-offer has just named another source
     expected: datetime | None = None  # since when media are expected; None: not known
 
 

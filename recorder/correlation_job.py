@@ -15,7 +15,6 @@ from recorder.node import Node
 from storage import traits
 from storage.correlation import Pause
 from storage.customers import Customer
-from storage.errors import StorageError
 
 LOOK_SECONDS = 3.0
 """What a synchronisation in another process has changed is noticed this soon."""
@@ -38,6 +37,7 @@ class CorrelationJob:
         self._node = node
         self._turn = asyncio.Lock()
         self._failing: set[str] = set()  # an outage is told once
+        self._filled: set[str] = set()  # customers without rows of an earlier version, and none comes any more
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.tasks."""
@@ -52,18 +52,28 @@ class CorrelationJob:
             await asyncio.sleep(LOOK_SECONDS if well else RETRY_SECONDS)
 
     async def turn(self, customer: Customer, pause: Pause) -> bool:
-        """Do what there is to do; False if the database does not answer."""
+        """Do what there is to do; False if it has to be tried again."""
         async with self._turn:
             try:
-                await self._learn(customer, pause)
-                await self._look(customer, pause)
-            except StorageError as problem:
+                if not (customer.name in self._filled and await customer.correlation.at_rest()):
+                    await self._learn(customer, pause)
+                    await self._fill(customer, pause)
+                    await self._look(customer, pause)
+            except Exception as problem:  # without this task no call of the customer would be matched any more
                 if customer.name not in self._failing:
                     self._node.log.fault("correlation.failed", problem, customer=customer.name)
                 self._failing.add(customer.name)
                 return False
         self._failing.discard(customer.name)
         return True
+
+    async def _fill(self, customer: Customer, pause: Pause) -> None:
+        """Have the columns of rows that an earlier version wrote."""
+        if customer.name in self._filled:
+            return
+        if count := await traits.fill(customer.database, customer.keys, pause):
+            self._node.log.info("calls.columns_filled", customer=customer.name, count=count)
+        self._filled.add(customer.name)
 
     async def _learn(self, customer: Customer, pause: Pause) -> None:
         """Have the users in memory as the database has them."""
@@ -76,8 +86,6 @@ class CorrelationJob:
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
         """Look at the calls that are still to be looked at, unless a command does."""
-        if count := await traits.fill(customer.database, customer.keys, pause):
-            self._node.log.info("calls.columns_filled", customer=customer.name, count=count)
         if not await customer.correlation.outstanding():
             return
         with matching(customer) as ours:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from media.drain import holder, journal_of
+from media.keyring import MAX_CONTEXTS
 from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import wire
 from recorder.ports_file import left_calls
 
 CONTROL_BUFFER = 1 << 20
-#: Keys remembered of a stream: a hold and its end bring two, and a worker is replaced within seconds.
-KEYS = 3
+#: Keys remembered of a stream: as many as a worker tries.
+KEYS = MAX_CONTEXTS
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Seconds of processor time below which a silent worker that could run has not been let run.
 STARVED = 1.0

@@ -134,7 +134,7 @@ class Daemon:
             settings=settings,
             customers=customers,
             tenants=Tenants(settings.customers),
-            endpoint=Endpoint(_sip_settings(settings), random=os.urandom),
+            endpoint=Endpoint(sip_settings(settings), random=os.urandom),
             ports=_ports(settings),
             workers=self._crew.workers,
             syncer=syncer,
@@ -292,7 +292,9 @@ def _ports(settings: Settings) -> Ports[Pair]:
     )
 
 
-def _sip_settings(settings: Settings) -> SipSettings:
+def sip_settings(settings: Settings) -> SipSettings:
     """Return the endpoint's knobs; calls without a SIPREC mark pass it where some customer takes them."""
     plain = any(customer.siprec is Siprec.PLAIN for customer in settings.customers)
-    return SipSettings(max_dialogs=2 * settings.sip.max_calls + 100, plain_calls=plain)
+    return SipSettings(
+        max_dialogs=2 * settings.sip.max_calls + 100, plain_calls=plain, contact_host=settings.sip.advertise or ""
+    )

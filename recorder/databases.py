@@ -20,20 +20,25 @@ class Databases:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._opening: list[asyncio.Task[None]] = []
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._told: set[str] = set()  # whose opening was said to take its time
 
     def start(self) -> None:
         """Begin with all of them at once."""
         for customer in self._node.customers.values():
-            self._opening.append(self._node.tasks.start(self._open(customer), "database"))
+            self._opening[customer.name] = self._node.tasks.start(self._open(customer), "database")
 
     async def settled(self, seconds: float = FIRST_SECONDS) -> None:
-        """Wait until all are open, for a moment only."""
+        """Wait until all are open, for a moment only; say which are not, for the API answers 503 for these."""
         if self._opening:
-            await asyncio.wait(self._opening, timeout=seconds)
+            await asyncio.wait(self._opening.values(), timeout=seconds)
+        for name, opening in self._opening.items():
+            if not opening.done() and name not in self._told:
+                self._told.add(name)
+                self._node.log.warning("database.late", customer=name)
 
     async def _open(self, customer: Customer) -> None:
-        """Try until it is open; the first failure is told, and so is its end."""
+        """Try until it is open; the first failure is told, and so is the end of whatever was told."""
         away = False
         while True:
             try:
@@ -42,9 +47,10 @@ class Databases:
                 if not away:
                     self._node.log.fault("database.away", problem, customer=customer.name)
                     self._node.incidents.add("database-away", customer.name)
+                    self._told.add(customer.name)
                 away = True
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if away:
+            if customer.name in self._told:
                 self._node.log.info("database.back", customer=customer.name)
             return

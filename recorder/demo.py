@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -64,7 +64,7 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "recorder.toml"
-        self.sip_port, self.api_port = free_port(), free_port()
+        self.sip_port, self.api_port = free_ports(2)
         self.token = ""
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -284,8 +284,10 @@ def media_ports() -> str:
     return f"{begin}-{begin + 99}"
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return TCP ports of the loopback address that nobody uses, each another one."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

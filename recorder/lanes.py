@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from media import spool
 from media.drain import Relic
 from media.reporting import receive as receive_rtcp
-from media.sockets import stamp_arrivals
+from media.sockets import connected, stamp_arrivals
 from media.spec import StreamSpec
 from media.track import Track
 
@@ -22,6 +22,17 @@ class Lanes:
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
         for descriptor in descriptors:
             stamp_arrivals(descriptor)
+
+    @property
+    def let_go(self) -> bool:
+        """Tell whether main has let the socket hear everybody, and only where a packet came from would tell its worth.
+
+        The source moves by a re-offer that we are about to be told of: until then all waits in the kernel.
+        """
+        track = self.track
+        if not track.connected or (track.pure and track.keyring and track.greet is None):
+            return False
+        return not connected(self.rtp)
 
     def close(self) -> None:
         """Close our descriptors; main has its own."""

@@ -19,8 +19,8 @@ from sip.errors import NotAcceptable
 from sip.lines import LinePlan
 from sip.owners import Owner
 
-MAX_STREAMS = 250
-"""Stream numbers are one byte in the records; 255 means all."""
+MAX_STREAMS = 128
+"""Streams of a call in its whole life: the journal of what a worker received last has seven bits for a number."""
 
 
 def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:

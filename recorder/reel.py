@@ -4,7 +4,10 @@ yet.
 
 import errno
 import os
+from collections import Counter
+from collections.abc import Iterator
 from sys import intern
+from typing import NamedTuple
 
 from media import records
 from recorder.wire import Part
@@ -18,6 +21,18 @@ PAD_AGE = 2_000_000_000
 PAD_SHARE = 8
 
 
+class Missed(NamedTuple):
+    """Packets that the disk has not taken."""
+
+    # when the first of them arrived at the earliest, ns since the epoch
+    since: int
+    # how many of each stream
+    packets: Counter[int]
+
+
+NOTHING = Missed(0, Counter())
+
+
 class Reel:
     """One media part being written; errors of the disk are noted in `trouble`, never raised."""
 
@@ -28,6 +43,7 @@ class Reel:
         "_dropped_from",
         "_fd",
         "_finished",
+        "_missed",
         "_padded",
         "_parked",
         "_sealer",
@@ -50,10 +66,12 @@ class Reel:
         self._begun = b""
         #: Where both lie while nobody needs them: descriptor, offset, length of `begun`, length of what follows.
         self._parked: tuple[int, int, int, int] | None = None
-        #: Ciphertext the disk has not taken; records that wait behind it; since when records were dropped.
+        #: Ciphertext the disk has not taken; records that wait behind it; since when records are dropped.
         self._unwritten = b""
         self._backlog: bytes | bytearray = b""
         self._dropped_from = 0
+        #: Of what was dropped what nobody was told yet.
+        self._missed = NOTHING
         self._padded = 0
         self._finished = False
         #: When the open segment got its first byte (ns), 0 = it is empty.
@@ -112,31 +130,38 @@ class Reel:
         written: int = self._sealer.sealed - len(self._unwritten)
         return written // self._segment * self._segment if self._unwritten else written
 
-    def write(self, data: bytes, now: int) -> int:
-        """Take records; give since when (ns) some were dropped if they could be written again just now, else 0."""
+    def write(self, data: bytes, now: int) -> None:
+        """Take records; `missed` tells then which of them were dropped."""
         if now > self._written_at:
             self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
             self._seal(data, now)
-            return 0
-        if self.retry():
-            begun, backlog = self._dropped_from, bytes(self._backlog)
-            self._dropped_from, self._backlog = 0, b""
-            if begun:
-                backlog += records.mark(records.ALL_STREAMS, records.Mark.DISK, begun, now - begun)
-            self._seal(backlog + data, now)
-            return begun
-        if len(self._backlog) + len(data) <= MAX_BACKLOG:
+        elif self.retry():
+            backlog, self._backlog = bytes(self._backlog), b""
+            self._seal(backlog + self.hole(now) + data, now)
+        elif len(self._backlog) + len(data) <= MAX_BACKLOG:
             self._backlog = self._backlog or bytearray()
             self._backlog += data
         elif data:
             self._dropped_from = self._dropped_from or self._written_before
-        return 0
+            fresh = Counter(stream for stream, _ in _packets(data))
+            self._missed = Missed(self._dropped_from, self._missed.packets + fresh)
 
     @property
     def dropping(self) -> bool:
         """Tell whether records are being dropped."""
         return bool(self._dropped_from)
+
+    def hole(self, now: int) -> bytes:
+        """Give the mark of what was dropped until now, for whoever writes what comes next; empty if nothing was."""
+        begun, self._dropped_from = self._dropped_from, 0
+        lasted = max(0, now - begun)  # somebody may have set the clock back
+        return records.mark(records.ALL_STREAMS, records.Mark.DISK, begun, lasted) if begun else b""
+
+    def missed(self) -> Missed:
+        """Give what was dropped, each packet once."""
+        missed, self._missed = self._missed, NOTHING
+        return missed
 
     def _seal(self, data: bytes, now: int) -> None:
         if self._parked is not None:
@@ -213,15 +238,10 @@ class Reel:
         self._begun, self._aged = b"", 0
         return True
 
-    def oldest(self, at: int) -> int:
-        """Give the arrival of the first packet that the disk did not take, `at` if it took all."""
-        arrivals = [at]
-        for record in records.read([self.remainder]):
-            if isinstance(record, records.Run | records.Mixed):
-                arrivals.append(record.arrivals[0])
-            elif isinstance(record, records.Packet):
-                arrivals.append(record.arrival)
-        return min(arrivals)
+    def untaken(self, at: int) -> Missed:
+        """Give what the disk has not taken by the end and was not dropped; since `at` if it took all."""
+        rest = list(_packets(self.remainder))
+        return Missed(min([at, *(arrival for _, arrival in rest)]), Counter(stream for stream, _ in rest))
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -233,3 +253,12 @@ def _read(descriptor: int, length: int, at: int) -> bytes:
     if len(data) != length:
         raise OSError(errno.EIO, "the spool of a call was cut")
     return data
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the stream and the arrival (ns since the epoch) of every packet in records."""
+    for record in records.read([data]):
+        if isinstance(record, records.Run | records.Mixed):
+            yield from ((record.stream, arrival) for arrival in record.arrivals)
+        elif isinstance(record, records.Packet):
+            yield record.stream, record.arrival

@@ -20,7 +20,6 @@ from storage.audit_chain import Act
 from storage.compaction import compact
 from storage.customers import Customer
 from storage.erasure import RECORDER, StopLive
-from storage.errors import StorageError
 from storage.retention import Swept
 
 RETRY_SECONDS = 2.0
@@ -73,11 +72,11 @@ class RetentionJob:
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
     async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:
-        """Do one thing; a failure of storage is logged and tried again, never taken for success."""
+        """Do one thing; a failure is logged and tried again, never taken for success."""
         try:
             return await work(customer)
-        except StorageError as problem:
-            self._node.log.error("retention.failed", customer=customer.name, exc_info=problem)
+        except Exception as problem:  # without this task nothing of the customer would be erased any more
+            self._node.log.fault("retention.failed", problem, customer=customer.name)
             return False
 
     async def _work(self, customer: Customer) -> bool:

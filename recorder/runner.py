@@ -217,10 +217,10 @@ class Runner:
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
+        specs = self.specs(call, command.streams)
         for plan in command.streams:
             if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
                 disconnect(call.pairs[plan.number].rtp.fileno())
-        specs = self.specs(call, command.streams)
         self.node.workers.change(
             call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed
         )

@@ -75,6 +75,12 @@ class Sip:
         ),
         'Transports, addresses and ports. IPv6: "tls:[::]:5061".',
     )
+    advertise: str | None = option(
+        read.destination,
+        None,
+        "Address in Contact, to which SBCs send their BYE, if they reach this machine by another one than it knows "
+        "itself. Default: the address the INVITE arrived on. That of media is [media] advertise.",
+    )
     certificate: Path | None = option(
         read.absolute, None, "Certificate chain for TLS, PEM.", example=Path("/etc/recorder/tls.crt")
     )

@@ -47,8 +47,8 @@ SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
 
 
-HEARD = ("packets", "late", "duplicates", "rejected")
-"""Counters of packets that came from the client: also such as cannot be decrypted."""
+HEARD = ("packets", "late", "duplicates", "rejected", "gap_ms")
+"""Counters that grow with packets of the client: also with such as cannot be decrypted or find no room on the disk."""
 
 
 class Silence:

@@ -44,7 +44,7 @@ class Stream:
         self.port = 0
         self.held = False
         self.paused = False
-        self.moved = False  # by the newest re-offer, its SRTP source
+        self.moved = False  # by the newest re-offer, its source
         self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
         self.removed = False
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
@@ -70,7 +70,7 @@ class Stream:
             self.own_key = own_key(line, random)
         self._remember(line)
         self.away = False
-        self.moved = None not in (line.suite, self.line.suite) and line.source != self.line.source
+        self.moved = line.source != self.line.source
         if not line.answer_setup:
             self.keys = None
         elif self.keys is None:

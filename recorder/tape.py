@@ -16,7 +16,6 @@ from media import holes, records, spool, state
 from media.batch import SLOTS
 from media.drain import LANES, RTCP, Region, Relic
 from media.figures import figures, totals
-from media.gaps import Reason
 from media.holes import NEVER
 from media.pauses import Pauses
 from media.reporting import receive as receive_rtcp
@@ -24,7 +23,7 @@ from media.sockets import connect, disconnect
 from media.spec import StreamSpec
 from media.track import Track
 from recorder.lanes import Lanes, close_all, expect, newest_slot, replay
-from recorder.reel import Reel
+from recorder.reel import Missed, Reel
 from recorder.reports import Reports, leave
 from recorder.wire import Counts, NewCall, Part
 
@@ -192,13 +191,14 @@ class Tape:
         """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
         epoch, `reports`: also what came by RTCP, which else has its time.
         """
-        sources = [(lanes, False) for lanes in self.lanes.values() if lanes.rtp >= 0]
+        hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
+        sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
+        emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.now = now
         if due or reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
-        emptied = True
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
             for _ in range(rounds):
@@ -247,18 +247,17 @@ class Tape:
     # ---- commit ----
     def _commit(self, out: list[bytes], now: int) -> None:
         """Seal and write records, then the slot."""
-        dropped_from = self._reel.write(b"".join(out), now)
-        if dropped_from:
-            self._missed(dropped_from, now)
+        self._reel.write(b"".join(out), now)
+        self._miss(self._reel.missed(), now)
         if self._reel.dropping:
             self.clean = False
         self._save()
 
-    def _missed(self, begin: int, end: int) -> None:
-        """Mark what the disk has not taken in a time of every stream."""
-        for lanes in self.lanes.values():
-            lanes.track.gaps.add(begin, end, Reason.DISK)
-            lanes.track.cold = None
+    def _miss(self, missed: Missed, end: int) -> None:
+        """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
+        for number, count in missed.packets.items():
+            if number in self.lanes:
+                holes.unstored(self.lanes[number].track, count, missed.since, end)
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
@@ -298,7 +297,7 @@ class Tape:
         """Seal this part as far as it can be written and go on in the next one, which gets the rest."""
         self.drain(region, now)
         self._reel.finish(b"", now)
-        rest = self._reel.remainder
+        rest = self._reel.remainder + self._reel.hole(now)
         self._parts = (*self._parts, (self._reel.name, self._reel.committed))
         self._reel.close()
         self._reel = Reel(part, descriptor)
@@ -314,7 +313,7 @@ class Tape:
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:
-            self._missed(self._reel.oldest(at), at)
+            self._miss(self._reel.untaken(at), at)
         self._save()
         return self._reel.committed
 
@@ -327,11 +326,10 @@ class Tape:
 
     # ---- resume ----
     def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
-        """Go on from the spool of a dead worker: what it had not sealed, then what it had received and not
-        committed.
-        """
+        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed."""
         slot = newest_slot(self._spool_fd)
         out: list[bytes] = []
+        looked: dict[int, int] = {}
         if slot is not None:
             head = json.loads(slot.head)
             before = [(name, length) for name, length in head["parts"]]
@@ -339,23 +337,32 @@ class Tape:
             left = [(begin, end) for begin, end in head["pauses"]]
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
             self._pauses.take_over(left, (expected or at) if self._told else None)
-            state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
+            knew = state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
+            looked = dict.fromkeys(knew, self.heard)
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.now = at
         if raw:
             replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
-        last = self.heard
-        out.append(
-            records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, 0 if kept or not last else max(0, at - last))
-        )
-        for lanes in self.lanes.values():
+        lost = 0 if kept or not self.heard else max(0, at - self.heard)
+        out.append(records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, lost))
+        for number, lanes in self.lanes.items():
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
-                holes.resume(lanes.track, at, kept)
-                lanes.track.latch_wish = lanes.track.name or None
+                holes.resume(lanes.track, at, kept, looked.get(number, 0))
+                lanes.track.latch_wish = (not lanes.track.coming and lanes.track.name) or None
         self._changed = True
         self._commit(out, at)
+        self._catch_up(region, at)
+
+    def _catch_up(self, region: Region, at: int) -> None:
+        """Follow the re-offers that the dead worker never heard of, after what came before them."""
+        moved = [lanes for lanes in self.lanes.values() if lanes.track.coming]
+        if moved:
+            self.drain(region, at, rounds=LAST_ROUNDS)
+        for lanes in moved:
+            lanes.track.move(at)
+            disconnect(lanes.rtp)  # main may have died before it did
 
     # ---- figures ----
     @property

@@ -8,7 +8,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from media.spec import Dtls, StreamSpec
 from recorder.errors import RecorderError
@@ -151,9 +151,8 @@ class Beat:
     busy: float
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Counters of one stream, as they stand."""
+class Counts(NamedTuple):
+    """Counters of one stream, as they stand; a tuple, because two of each call come every five seconds."""
 
     stream: int
     packets: int
@@ -316,7 +315,7 @@ _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
         StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
-        Ready, Beat, Counts, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
+        Ready, Beat, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
         Keyed, Unkeyed,
     )
 }  # fmt: skip
@@ -378,6 +377,8 @@ _JSON = json.JSONEncoder(default=_encode, separators=(",", ":"))
 def _decode(raw: dict[str, Any]) -> Any:
     if "$b" in raw:
         return base64.b64decode(raw["$b"])
+    if raw.get("$t") == "Stats":
+        return Stats({call: tuple(Counts(*each) for each in counts) for call, counts in dict(raw["calls"]).items()})
     if "$t" in raw:
         return _CLASSES[raw.pop("$t")](**{name: _tuples(value) for name, value in raw.items()})
     return raw

@@ -36,6 +36,9 @@ LAST_ROUND = 0.15
 DEADLINE = 0.3
 #: Calls drained between two looks at the control socket: 1 ms of work, less than an SBC takes to follow an answer.
 CALLS_BETWEEN_LOOKS = 8
+#: Seconds after which the control socket is looked at before anything is drained: whoever was not let run that long may
+#: find packets under keys of which main has told meanwhile.
+STALE = 0.002
 #: Messages taken at once, so that a busy main cannot keep us from draining.
 MESSAGES_AT_ONCE = 64
 BEAT = 1.0
@@ -78,6 +81,8 @@ class Worker:
         self._shaking: set[str] = set()
         self._adopted = False
         self._next_shake = 0.0
+        #: When the control socket was last looked at.
+        self._looked = 0.0
         self._overflow = Overflow(dropped, widen)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
             wire.Add: self._add,
@@ -108,6 +113,8 @@ class Worker:
                 if not self._listen():
                     return
                 self._busy += time.monotonic() - began
+            else:
+                self._looked = time.monotonic()
             now = time.monotonic()
             if now >= due:
                 self._since = now
@@ -163,7 +170,7 @@ class Worker:
         """Drain every call once; False if main is gone."""
         for number, tape in enumerate(self._in_turn(), 1):
             # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
-            if tape.paused and not self._listen():
+            if (tape.paused or time.monotonic() - self._looked > STALE) and not self._listen():
                 return False
             if tape.id in self._tapes:
                 self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
@@ -207,6 +214,7 @@ class Worker:
     def _listen(self) -> bool:
         """Send what waits, take every message that is there; False at the end of the control socket."""
         self._flush()
+        self._looked = time.monotonic()
         taken: list[tuple[Any, list[int]]] = []
         going = self._take(taken)
         # the keys of all re-offers before any of them is followed: packets under each may wait already
@@ -258,10 +266,11 @@ class Worker:
         part, spool, *sockets = descriptors
         tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
-        for stream, suite, key, mki in message.earlier:
-            lanes = tape.lanes.get(stream)
-            if lanes is not None and lanes.track.keyring:
-                lanes.track.keyring.add(suite, key, mki)
+        for number, lanes in tape.lanes.items():
+            if lanes.track.keyring:
+                lanes.track.keyring.precede(
+                    [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
+                )
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True
@@ -280,8 +289,9 @@ class Worker:
     def _close(self, message: wire.Close, _: list[int]) -> None:
         tape = self._tapes[message.call]
         committed = tape.close(self._region, message.at)
-        self._tell(wire.Final(tape.id, tape.part, committed, tape.parts, tape.figures(), tape.clean))
+        final = wire.Final(tape.id, tape.part, committed, tape.parts, tape.figures(), tape.clean)
         self._forget(tape.id)
+        self._tell(final)
 
     def _drop(self, message: wire.Drop, _: list[int]) -> None:
         self._forget(message.call)
@@ -302,6 +312,7 @@ class Worker:
                 self._seen.pop((call, number), None)
             with contextlib.suppress(OSError):
                 tape.release()
+            self._region.forget()
 
     # ---- events ----
     def _account(self) -> None:

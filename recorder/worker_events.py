@@ -12,6 +12,7 @@ from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call
 from recorder.node import Node
 from recorder.runner import Runner
+from recorder.silence import came
 from recorder.tally import Tally
 from storage.errors import StorageError
 
@@ -72,6 +73,8 @@ class WorkerEvents:
         if found is None:
             return
         metrics = self._node.metrics
+        if came(found, figures):
+            found.heard = self._node.monotonic()
         for stream in found.recording.streams:
             fresh = figures.get(stream.number)
             if fresh is None:
@@ -80,8 +83,6 @@ class WorkerEvents:
             for label, name in COUNTED:
                 if (more := fresh[name] - before.get(name, 0)) > 0:
                     metrics.rtp.labels(label).inc(more)
-                    if name != "foreign":  # whoever else finds the port keeps no call alive
-                        found.heard = self._node.monotonic()
             metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
             metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
         self._runner.guarded(found, e.Measured({n: _renewed(_known(found, n), f) for n, f in figures.items()}))

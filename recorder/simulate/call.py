@@ -23,8 +23,10 @@ from sip.message import Request, Response
 
 _HANDSHAKE = 10.0
 """Seconds a recorder may need until the keys of all streams are agreed."""
+_STALL = 30.0
+"""Seconds a machine may stand still before its last packets are given up."""
 _LOOK = 0.02
-"""Seconds between two looks whether they are."""
+"""Seconds between two looks whether something has come about."""
 _GRACE = 0.06
 """Seconds between the last packet and the hold or BYE behind it: signalling seldom overtakes audio by more."""
 
@@ -169,7 +171,7 @@ class SimulatedCall:
             await self._until(began + (plan.seconds + plan.hold) / 2)
             await self._hold("sendonly", held=False)
         await self._until(began + plan.seconds)
-        await self._switch("off")
+        await self._hush()
 
     async def _until(self, moment: float) -> None:
         """Wait for a moment or the recorder's BYE."""
@@ -182,6 +184,16 @@ class SimulatedCall:
         if not self._over.is_set() or what == "off":
             await self._media.do(what, ids=self._ids)
             self.sending = what == "on"
+
+    async def _hush(self) -> None:
+        """Stop sending; return once the last packet is on its way, however late a busy machine makes it."""
+        told = await self._media.do("off", ids=self._ids)
+        self.sending = False
+        await asyncio.sleep(_GRACE)
+        for _ in range(round(_STALL / _LOOK)):
+            if (await self._media.do("time"))["tick"] >= told["tick"]:
+                return
+            await asyncio.sleep(_LOOK)
 
     async def _update(self) -> None:
         """Tell a changed name in an UPDATE without SDP (RFC 7866 section 9.1)."""
@@ -199,8 +211,7 @@ class SimulatedCall:
             return
         self._direction = direction
         if held:
-            await self._switch("off")
-            await asyncio.sleep(_GRACE)
+            await self._hush()
         response, _ = await self._offer("INVITE", self._picture.document(held=held))
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
@@ -215,7 +226,6 @@ class SimulatedCall:
             self.report.faults.append(f"A {what} was answered {response.status} {response.reason}.")
 
     async def _end(self) -> None:
-        await asyncio.sleep(_GRACE)
         if not self._over.is_set():
             await self._bye()
         reply = await self._media.do("drop", ids=self._ids)

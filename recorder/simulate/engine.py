@@ -1,8 +1,8 @@
 """The media process of a run: `python -m recorder.simulate.engine` sends what its standard input tells it to.
 
-Commands are JSON, one a line: open, sound, add, keyed, on, off, drop, count; each gets one JSON line back. Every stream
-sends each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the slots are made up
-for.
+Commands are JSON, one a line: open, sound, add, keyed, on, off, time, drop, count; each gets one JSON line back. Every
+stream sends each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the slots are
+made up for.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Engine:
         self._batches: list[list[Batch]] = []
         self._members: dict[tuple[int, int], dict[int, Outgoing]] = {}
         self._changed: set[tuple[int, int]] = set()
+        self._fresh: dict[int, list[Outgoing]] = {}  # by the tick of their first report
         self._packets = 0
         self._pem = b""
         self._shaking: dict[int, Shaking] = {}
@@ -96,9 +97,13 @@ class Engine:
         return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 
     def on(self, words: Words) -> Words:
-        """Let streams send from the next tick on."""
+        """Let streams send from the next tick on, and report behind the first packet (RFC 3550 section 6.2).
+
+        So whoever gets them can line up also the streams of a short call, however late a busy machine sends one.
+        """
         for stream in self._named(words):
             stream.on(self.tick + 1)
+            self._fresh.setdefault(self.tick + 2, []).append(stream)
         return {"tick": self.tick + 1}
 
     def off(self, words: Words) -> Words:
@@ -106,6 +111,10 @@ class Engine:
         for stream in self._named(words):
             stream.off(self.tick + 1)
         return {"tick": self.tick + 1}
+
+    def time(self, words: Words) -> Words:
+        """Tell which tick is being sent: every packet of those before is."""
+        return {"tick": self.tick}
 
     def drop(self, words: Words) -> Words:
         """Stop streams, say goodbye, give what they did and forget them."""
@@ -148,9 +157,10 @@ class Engine:
             members = self._members.get((lane, slot), {}).values()
             self._batches[lane][slot].arrange(s.source for s in members if s.began is not None)
         self._changed.clear()
-        for number in range(tick % REPORT_TICKS, max(self.streams, default=-1) + 1, REPORT_TICKS):
-            stream = self.streams.get(number)
-            if stream is not None and stream.began is not None:
+        numbers = range(tick % REPORT_TICKS, max(self.streams, default=-1) + 1, REPORT_TICKS)
+        due = [self.streams[number] for number in numbers if number in self.streams]
+        for stream in (*self._fresh.pop(tick, ()), *due):
+            if stream.began is not None:
                 self._report(stream)
         waiting = [made for made in self._shaking.values() if not made.over]
         if tick % _LISTEN_EVERY == 0 or waiting:
@@ -186,7 +196,7 @@ class Engine:
 
 COMMANDS = {
     "open": Engine.open, "sound": Engine.sound, "add": Engine.add, "on": Engine.on, "off": Engine.off,
-    "drop": Engine.drop, "count": Engine.count, "keyed": Engine.keyed,
+    "time": Engine.time, "drop": Engine.drop, "count": Engine.count, "keyed": Engine.keyed,
 }  # fmt: skip
 
 

@@ -82,6 +82,21 @@ def test_whole_batches_are_read_in_one_go(count: int) -> None:
     assert payloads(count, 172)(lane.near, 0) == tuple(bytes([i]) * 160 for i in range(count))
 
 
+@pytest.mark.parametrize("slot", [0, 1, SLOTS - 2])
+def test_what_lies_behind_a_slot_reads_as_a_lane(slot: int) -> None:
+    lane, packets = empty(), [rtp.build(8, 70 + i, 160 * i, 7, bytes([i]) * (160 + 8 * i)) for i in range(SLOTS)]
+    for n, packet in enumerate(packets):
+        put(lane, n, packet, AT + n)
+        lane.names[32 * n : 32 * n + 8] = struct.pack("=H", 2) + (4000 + n).to_bytes(2, "big") + bytes((192, 0, 2, 1))
+    rest = lane.behind(slot)
+    for n, packet in enumerate(packets[slot:]):
+        assert (rest.packet(n), rest.arrival(n)) == (packet, AT + slot + n)
+        assert rest.address(n) == (bytes((192, 0, 2, 1)), 4000 + slot + n)
+    assert LENGTHS[2](rest.headers, 0) == (len(packets[slot]), len(packets[slot + 1]))
+    assert TIMES[1](rest.control, 0)[1] == (AT + slot) % SECOND
+    assert HEADS[2](rest.near, 0)[2] >> 32 & 0xFFFF == 71 + slot
+
+
 def test_readers_are_kept_but_not_for_ever() -> None:
     batch._readers.clear()
     first = payloads(2, 20)

@@ -119,6 +119,20 @@ def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, 
     assert [lane.count() for lane in relic.lanes] == [0] * LANES
 
 
+def test_what_was_received_is_forgotten_and_the_next_round_finds_its_place(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    for words in (b"of the first call", b"of the second"):
+        region.begin(CALL.encode(), 1, [0], [True])
+        say(ear, words, words * 40)
+        assert region.receive(0, ear.fileno()) == 2
+        assert region.lanes[0].packet(0) == words and region.lanes[0].packet(1) == words * 40
+        region.forget()
+        left = (tmp_path / "region").read_bytes()
+        assert CALL.encode() not in left and words not in left
+        assert journal_of(str(tmp_path / "region")) is None
+        assert holder(str(tmp_path / "region")) == os.getpid()
+
+
 def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "region"
     path.write_bytes(b"")

@@ -30,7 +30,7 @@ def association(active: bool, ours: Identity = US, theirs: Identity = PEER) -> A
 
 def shake(one: Association, two: Association, lose: frozenset[int] = frozenset()) -> int:
     """Carry datagrams to and fro until nobody has anything to say; wait for timers where some were lost."""
-    numbers, sent, end = count(), 0, time.monotonic() + 5
+    numbers, sent, end = count(), 0, time.monotonic() + 60
     one.start(0.0)
     two.start(0.0)
     while time.monotonic() < end:
@@ -152,7 +152,7 @@ def test_a_client_hello_from_an_address_that_cannot_answer_keeps_no_state_d7() -
     (cookie,) = ours.data_to_send()
     assert len(cookie) < 2 * len(hello) and cookie[13] == 3  # HelloVerifyRequest: nothing to amplify
     theirs.receive(cookie, HERE, 0.0)
-    (again,) = theirs.data_to_send()
+    *_, again = theirs.data_to_send()  # the first flight once more where this machine stood still for a second
     ours.receive(again, ("198.51.100.9", 9), 0.0)  # the cookie was another's
     assert all(datagram[13] == 3 for datagram in ours.data_to_send())
     ours.receive(again, THERE, 0.0)
@@ -262,7 +262,7 @@ def test_openssl_s_client_exports_the_same_keys_d3(profile: str, tmp_path: Path)
         pipe = subprocess.PIPE
         with subprocess.Popen(command.split(), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client:
             ours = association(False)
-            serve(ours, listening, time.monotonic() + 10)
+            serve(ours, listening, time.monotonic() + 60)
             assert client.stdin is not None and client.stdout is not None
             seen = b""
             while b"Keying material:" not in seen and (line := client.stdout.readline()):
@@ -321,4 +321,4 @@ def test_aiortc_agrees_on_keys(active: bool) -> None:
         assert ours.keys.suite in {suite for suite, _, _ in PROFILES.values()}
         await transport.stop()
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(story(), 60))

@@ -22,6 +22,28 @@ def test_no_time_is_no_gap() -> None:
     assert (gaps.items, gaps.missing_ns) == ((), 0)
 
 
+def test_a_hole_that_goes_on_is_one_whatever_is_missing_of_it() -> None:
+    gaps = Gaps()
+    for end, missing in ((20, 30), (50, 25), (45, 1)):
+        gaps.stretch(10, end, Reason.DISK, missing)
+    assert (gaps.listed(), gaps.missing_ns) == ([(10, 50, "disk")], 56)
+    gaps.stretch(60, 70, Reason.DISK, None)
+    for end in (100, 90):  # by a clock that was set back
+        gaps.stretch(60, end, Reason.DISK, None)
+    assert (gaps.listed()[1:], gaps.missing_ns) == ([(60, 100, "disk")], 96)
+
+
+def test_no_time_of_a_hole_counts_twice_whatever_else_is_missing_in_it() -> None:
+    gaps = Gaps()
+    for end in range(20, 60, 10):
+        gaps.add(end - 4, end - 2, Reason.LOSS, 7, end, end)
+        gaps.stretch(10, end, Reason.DISK, None)
+    gaps.stretch(5, 55, Reason.DISK, None)  # at last also what had waited before it
+    assert gaps.missing_ns == 50 + 4 * 2
+    assert [gap for gap in gaps.listed() if gap[2] == "disk"] == [(5, 55, "disk")]
+    assert gaps.fill(7, 30)
+
+
 def test_beyond_the_limit_the_oldest_become_one_and_the_sum_stays() -> None:
     gaps = Gaps()
     for n in range(3 * MAX_GAPS):

@@ -335,6 +335,22 @@ def test_what_nobody_heard_before_a_restart_is_missed_from_when_it_was_expected(
     assert one.told == [(900, 1020, "restart")]
 
 
+@pytest.mark.parametrize(("heard", "silent"), [(15, 13), (6, None), (0, None)])
+def test_a_silence_is_none_of_the_restart_while_another_stream_was_heard(heard: int, silent: int | None) -> None:
+    one = taken_over(kept=True)
+    holes.resume(one.track, BEGIN + 20 * SECOND * MS, False, heard and BEGIN + heard * SECOND * MS)
+    one.hear(1_001)
+    since = (silent or max(0, heard - 2)) * SECOND
+    assert one.told == [*[(0, since, "no media")] * bool(silent), (since, 20 * SECOND + 20, "restart")]
+
+
+def test_a_successor_that_got_all_sockets_knows_of_the_outage_before_that_cost_them() -> None:
+    one = taken_over()
+    holes.resume(one.track, BEGIN + 4 * SECOND * MS, True)
+    one.hear(201)
+    assert one.told == [(0, 1120, "restart")]
+
+
 def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_silent_or_never_speaks() -> None:
     kept, held, slides, silent = (
         taken_over(kept=True), taken_over(held=True), taken_over(continuous=False), taken_over(),

@@ -33,12 +33,85 @@ def test_a_new_key_waits_for_its_first_packet_and_the_old_one_is_kept_for_a_whil
     assert isinstance(ring.open(old.protect(packet(5)), 6, (7,)), int)
 
 
+def test_numbers_that_lie_behind_those_of_the_old_key_are_no_replay_under_the_new_one() -> None:
+    """Who begins its numbers anew with a key: libsrtp tells them from replays before it looks at any key."""
+    for number in (100, 600):
+        ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+        heard = [old.protect(packet(each)) for each in (400, 600)]
+        assert [ring.open(each, 1, ()) for each in heard] == [packet(400), packet(600)]
+        ring.add(SUITE, NEW)
+        assert [ring.open(each, 2, (7,)) for each in heard] == [10, 9]  # these are replays
+        assert ring.open(new.protect(packet(number)), 3, (7,)) == packet(number)
+
+
 def test_a_key_that_was_offered_before_the_first_packet_of_the_old_one_waits_all_the_same() -> None:
     ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
     ring.add(SUITE, NEW)
     assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
     ring.expire(2 + OVERLAP)
     assert ring.open(new.protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
+
+
+def test_a_key_that_is_offered_while_another_overlaps_waits_beyond_that() -> None:
+    """A speaker who is silent for a while, without comfort noise, begins under it."""
+    newest = bytes(range(2, 32))
+    ring, new = Keyring(SUITE, OLD), sender(NEW)
+    ring.add(SUITE, NEW)
+    assert ring.open(new.protect(packet(1)), 1, ()) == packet(1)
+    ring.add(SUITE, newest)
+    ring.expire(2 + OVERLAP)
+    assert [each.key for each in ring.contexts] == [NEW, newest]
+    assert ring.open(sender(newest).protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
+    ring.expire(4 + 2 * OVERLAP)
+    assert [each.key for each in ring.contexts] == [newest]
+
+
+def test_a_key_that_was_offered_and_never_used_is_forgotten_once_a_newer_one_is_in_use() -> None:
+    """As with a client that has another key for each hold: who forges packets would have all of them tried for ever."""
+    newest = bytes(range(2, 32))
+    ring = Keyring(SUITE, OLD)
+    ring.add(SUITE, NEW)
+    ring.add(SUITE, newest)
+    assert ring.open(sender(newest).protect(packet(1)), 1, ()) == packet(1)
+    ring.expire(2 + OVERLAP)
+    assert [each.key for each in ring.contexts] == [newest]
+
+
+def test_a_key_of_before_that_is_offered_again_is_awaited_and_goes_on_where_it_was() -> None:
+    ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+    heard = old.protect(packet(1))
+    assert ring.open(heard, 1, ()) == packet(1)
+    ring.add(SUITE, NEW)
+    assert ring.open(new.protect(packet(2)), 2, ()) == packet(2)
+    for _ in range(2):
+        assert not ring.add(SUITE, OLD)
+    ring.expire(3 + OVERLAP)
+    assert isinstance(ring.open(heard, 4 + OVERLAP, (7,)), int)
+    assert ring.open(old.protect(packet(3)), 5 + OVERLAP, (7,)) == packet(3)
+
+
+def test_two_sources_joined_in_mid_call_are_both_heard_for_long() -> None:
+    """Each has a context of its own under the one key."""
+    ring, both = Keyring(SUITE, OLD), sender(OLD)
+    for index in range(0, 70_000, 0x7000):
+        both.protect(packet(index, 7)), both.protect(packet(index + 65_536, 9))
+    for number, ssrc in enumerate((7, 9)):
+        assert ring.open(both.protect(packet(70_000, ssrc)), number * SEARCH_INTERVAL + 1, ()) == packet(70_000, ssrc)
+    ring.expire(2 * SEARCH_INTERVAL + OVERLAP)
+    for ssrc in (7, 9):
+        assert ring.open(both.protect(packet(70_001, ssrc)), 3 * OVERLAP, (7, 9)) == packet(70_001, ssrc)
+
+
+def test_what_one_context_of_a_key_has_heard_is_a_replay_to_all_of_them() -> None:
+    """The other one knows nothing of that source, and would take it for the first packet."""
+    ring, client = Keyring(SUITE, OLD), sender(OLD)
+    for index in range(0, 70_000, 0x7000):
+        client.protect(packet(index))
+    assert ring.open(client.protect(packet(70_000)), 1, ()) == packet(70_000)
+    assert len(ring.contexts) == 2
+    other = client.protect(packet(100, 9))
+    assert ring.open(other, 2, (7,)) == packet(100, 9)
+    assert ring.open(other, 3, (7, 9)) == 9
 
 
 def test_a_forged_packet_changes_neither_key_nor_counter() -> None:
@@ -90,7 +163,7 @@ def test_a_successor_walks_on_only_under_the_same_key() -> None:
 
 def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_another() -> None:
     ring, after = Keyring(SUITE, OLD), Keyring(SUITE, NEW)
-    after.add(SUITE, OLD)
+    after.precede([(SUITE, OLD, 0), (SUITE, NEW, 0)])
     assert after.walk(ring.check, [(7, 1)])
     assert after.check == ring.check
     after.contexts[0].shift = 0
@@ -107,3 +180,23 @@ def test_a_key_whose_first_packet_is_still_to_come_is_not_given_up_for_a_newer_o
         assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
         ring.shift(number)
         assert len(ring.contexts) <= MAX_CONTEXTS
+
+
+def test_a_successor_tries_the_keys_of_all_offers_and_forgets_those_before_the_one_in_use() -> None:
+    keys = [bytes([n]) * 30 for n in range(MAX_CONTEXTS)]
+    after, ring = Keyring(SUITE, keys[-1]), Keyring(SUITE, keys[2])
+    after.precede([(SUITE, key, 0) for key in keys])
+    assert after.walk(ring.check, [(7, 1)])
+    after.contexts[0].shift = 0
+    after.expire(1)
+    assert [each.key for each in after.contexts] == keys[2:]
+    for number, key in enumerate(keys[3:], 2):
+        assert after.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+
+
+def test_as_many_keys_as_a_stalled_worker_may_be_offered_are_all_tried() -> None:
+    ring, keys = Keyring(SUITE, OLD), [bytes([n]) * 30 for n in range(100, 107)]
+    for key in keys:
+        ring.add(SUITE, key)
+    for number, key in enumerate(keys):
+        assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)

@@ -12,6 +12,7 @@ from media import records, rtp
 from media.batch import SLOTS
 from media.codecs import Format
 from media.figures import figures, totals
+from media.keyring import MAX_CONTEXTS
 from media.render import RenderStream, measure, render
 from media.srtp import SUITES, LibEngine
 from media.track import Track
@@ -171,4 +172,4 @@ def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> No
         sent += 20
     assert numbers(b"".join(out)) == list(range(sent))
     assert (track.packets, totals(track), track.rejected, track.gaps.listed()) == (sent, (0, sent), 0, [])
-    assert track.keyring is not None and len(track.keyring.contexts) <= 4
+    assert track.keyring is not None and len(track.keyring.contexts) <= MAX_CONTEXTS

@@ -4,11 +4,13 @@ import struct
 
 from pylibsrtp import Policy, Session
 
-from media import records, reporting, rtp
+from media import records, reporting, rtp, state
+from media.batch import FLAGS_AT, LENGTHS, MMSGHDR, MSG_TRUNC, NEAR
 from media.pauses import Pauses
 from media.rtcp import goodbye, receiver_report
 from media.spec import StreamSpec
 from media.track import Track
+from tests.media.test_track import lane_of
 
 SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
 AT = 1_700_000_000_000_000_000
@@ -96,6 +98,32 @@ def test_a_goodbye_ends_nothing() -> None:
     reporting.take(track, goodbye(7), SENDER, AT, out)
     hear(track, 2)
     assert (track.packets, out) == (2, [])
+
+
+def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does() -> None:
+    track, out = plain(), []
+    hear(track, 1, 2)
+    for packet, address, odd in (
+        (sender_report(), (127, 0, 0, 1), False),
+        (sender_report(), (192, 0, 2, 9), True),  # of a stranger
+        (sender_report()[:-1], (127, 0, 0, 1), True),
+        (bytes(20), (127, 0, 0, 1), True),
+    ):
+        state.pack([track])
+        reporting.receive(track, lane_of([packet], [AT], address), 1, out)
+        assert (state.moving([track]) is None) == odd
+    assert (track.foreign, track.rejected, len(out)) == (2, 1, 1)
+
+
+def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> None:
+    marked = rtp.build(127, 1, 0, 7, bytes(160), marker=True)  # its second byte is the highest there is
+    lane = lane_of([marked, sender_report(), b"\x80", bytes(1) + sender_report()[1:], sender_report()], [AT] * 5)
+    assert reporting.among(lane, 5) == [1, 4]
+    assert reporting.among(lane, 4) == [1]  # what lies behind is of the batch before
+    (short,) = LENGTHS[1](lane.behind(2).headers, 0)
+    lane.near[2 * NEAR + short] = 200  # so is what lies behind a short packet
+    lane.headers[MMSGHDR + FLAGS_AT] = MSG_TRUNC
+    assert reporting.among(lane, 5) == [4]
 
 
 def test_nothing_of_a_pause_is_stored() -> None:

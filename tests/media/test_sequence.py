@@ -26,6 +26,13 @@ def test_what_is_older_than_the_window_is_old() -> None:
     assert source.accept(101) is Verdict.LATE
 
 
+def test_what_is_missing_within_the_window_is_awaited() -> None:
+    source, _ = fed(100, 102, 100 + WINDOW)
+    assert [source.awaits(number) for number in (100, 101, 102, 103, 100 + WINDOW, 101 + WINDOW)] == [
+        False, True, False, True, False, False,
+    ]  # fmt: skip
+
+
 def test_an_advance_equals_single_packets() -> None:
     one, _ = fed(*range(100, 1200))
     other, _ = fed(100)

@@ -58,11 +58,14 @@ def test_a_pair_is_two_neighbours_and_a_taken_one_is_refused_whole() -> None:
 
 def test_a_connected_socket_hears_one_sender_until_it_is_dissolved() -> None:
     pair, friend, stranger = opened(), peer(), peer()
+    assert not sockets.connected(pair.rtp.fileno())
     assert sockets.connect(pair.rtp.fileno(), name(friend))
+    assert sockets.connected(pair.rtp.fileno())
     for sender in (stranger, friend):
         sender.sendto((sender is friend and b"friend") or b"stranger", ("127.0.0.1", pair.port))
     assert heard(pair) == [b"friend"]
     sockets.disconnect(pair.rtp.fileno())
+    assert not sockets.connected(pair.rtp.fileno())
     stranger.sendto(b"stranger", ("127.0.0.1", pair.port))
     assert heard(pair) == [b"stranger"]
     for each in (pair, friend, stranger):
@@ -74,11 +77,29 @@ def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
     friend.sendto(b"four", ("127.0.0.1", pair.port))
     assert heard(pair) == [b"four"]
     sockets.send(pair.rtp.fileno(), b"back", friend.getsockname(), False)
-    friend.settimeout(5)
+    friend.settimeout(30)
     assert friend.recvfrom(100) == (b"back", ("127.0.0.1", pair.port))
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
         six.sendto(b"six", ("::1", pair.port))
         assert heard(pair) == [b"six"]
+    for each in (pair, friend):
+        each.close()
+
+
+def test_a_datagram_goes_to_an_ip_address_or_to_the_peer_and_nobody_is_looked_up() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+        six.bind(("::1", 0))
+        pair = opened("::1")
+        sockets.send(pair.rtp.fileno(), b"six", ("::1", six.getsockname()[1]), False)
+        assert six.recvfrom(100, socket.MSG_DONTWAIT) == (b"six", ("::1", pair.port, 0, 0))
+        pair.close()
+    pair, friend = opened(), peer()
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    sockets.send(pair.rtp.fileno(), b"peer", ("192.0.2.1", 9), True)
+    assert friend.recv(100, socket.MSG_DONTWAIT) == b"peer"
+    for host in ("localhost", "::1", "127.0.0.256"):
+        with pytest.raises(OSError):
+            sockets.send(pair.rtp.fileno(), b"nobody", (host, 9), False)
     for each in (pair, friend):
         each.close()
 

@@ -57,6 +57,29 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
     assert not any(hear(successor, number, ssrc) for number, ssrc in heard)
 
 
+@pytest.mark.parametrize(
+    ("offered", "came_from", "now", "moved_on"),
+    [
+        (("192.0.2.1", 4000), 4000, ("192.0.2.1", 4000), False),
+        (("192.0.2.1", 4000), 4000, ("192.0.2.1", 4004), True),
+        (("192.0.2.1", 4000), 4000, None, True),
+        (("192.0.2.1", 4000), 4002, ("192.0.2.1", 4000), False),
+        (("192.0.2.1", 4000), 4002, ("192.0.2.1", 4002), True),
+        (None, 4000, None, False),
+        (None, 4000, ("192.0.2.1", 4000), True),
+    ],
+)
+def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_was_chosen(
+    offered: tuple[str, int] | None, came_from: int, now: tuple[str, int] | None, moved_on: bool
+) -> None:
+    spec = replace(SPEC, source=offered, networks=("192.0.2.0/24",))
+    track, successor = Track(spec, Pauses(), 1), Track(replace(spec, source=now), Pauses(), 1)
+    track.receive(lane_of(stream_of(2, 10), [FIRST_ARRIVAL] * 2, port=came_from), 2, [])
+    hand_on(track, successor)
+    assert successor.latched == (bytes((192, 0, 2, 1)), came_from)
+    assert successor.coming == ((successor.allowed,) if moved_on else ())
+
+
 def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() -> None:
     track = fresh()
     track.since = AT

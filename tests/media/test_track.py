@@ -169,6 +169,25 @@ def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it
     assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
 
 
+def test_until_a_reoffer_is_followed_the_old_and_the_new_source_count_and_nobody_else() -> None:
+    track, out, elsewhere = track_of(srtp=False, pure=False), [], (198, 51, 100, 9)
+    packets = stream_of(14, 10)
+    track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, out)
+    track.connected = track.pure = True
+    spec = replace(track.spec, source=("198.51.100.9", 5000))
+    track.expect(track.spec)
+    assert (track.coming, track.connected, track.pure) == ((), True, True)
+    track.expect(spec)
+    assert (track.connected, track.pure) == (False, False)
+    track.receive(lane_of(packets[2:4], [FIRST_ARRIVAL] * 2), 2, out)
+    track.receive(lane_of(packets[4:6], [FIRST_ARRIVAL] * 2, elsewhere, 5002), 2, out)
+    track.receive(lane_of(packets[6:], [FIRST_ARRIVAL] * 8, (203, 0, 113, 5)), 8, out)
+    assert (track.packets, track.foreign, track.latched) == (6, 8, (bytes((192, 0, 2, 1)), 4000))
+    assert track.change(spec, FIRST_ARRIVAL, out)
+    assert (track.coming, track.latched) == ((), None)
+    assert not track.change(spec, FIRST_ARRIVAL, out)
+
+
 def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -> None:
     track, out = track_of(srtp=False, pure=False), []
     packets = stream_of(15, 10)

@@ -91,7 +91,8 @@ class Deck:
         for name, length in (*self.tape.parts, (self.tape.part, committed)):
             data = (self.folder / name).read_bytes()[:length]
             reader = Reader(self.secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]  # mypy infers no lambda with a default
-            out += records.read(reader.chunks(live=name != self.tape.part)) if len(data) > 40 else []
+            cut = name != self.tape.part or not self.tape.closed
+            out += records.read(reader.chunks(live=cut)) if len(data) > 40 else []
         return out
 
     def frames(self, found: list[records.Record], stream: int = 0) -> list[int]:

@@ -34,7 +34,7 @@ class Peer(Sender):
         self.target: tuple[str, int] | None = None
         self.renew()
         self.timer = asyncio.get_running_loop().call_later(0.1, self._repeat)
-        asyncio.get_running_loop().add_reader(self.socket, self._readable)
+        asyncio.get_running_loop().add_reader(self.socket, self.hear)
 
     def renew(self) -> None:
         """Be ready for another association."""
@@ -78,9 +78,10 @@ class Peer(Sender):
                 continue
         except BlockingIOError:
             pass
-        asyncio.get_running_loop().add_reader(self.socket, self._readable)
+        asyncio.get_running_loop().add_reader(self.socket, self.hear)
 
-    def _readable(self) -> None:
+    def hear(self) -> None:
+        """Take all that has come."""
         while True:
             try:
                 data, source = self.socket.recvfrom(4096)

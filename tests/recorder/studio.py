@@ -5,7 +5,9 @@ import os
 import random
 import signal
 import socket
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pylibsrtp import Policy, Session
 
@@ -15,6 +17,7 @@ from recorder import wire
 from recorder.workers import Workers
 from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
 
+T = TypeVar("T")
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
 
@@ -90,9 +93,16 @@ class Studio:
             os.close(fd)
 
     async def heard(self, kind: type, count: int = 1) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while sum(isinstance(event, kind) for event in self.events) < count:
                 await asyncio.sleep(0.005)
+
+    async def resumed(self, count: int = 1) -> None:
+        """Wait for the next worker and go on speaking: where it comes late, silence would grow to a gap."""
+        async with asyncio.timeout(30):
+            while sum(isinstance(event, wire.Resumed) for event in self.events) < count:
+                self.send()
+                await asyncio.sleep(0.2)
 
     def kill(self) -> None:
         os.kill(self.workers._processes[0].pid, signal.SIGKILL)
@@ -135,5 +145,5 @@ class Studio:
         os.close(self.spool)
 
 
-def run(story: object) -> None:
-    asyncio.run(asyncio.wait_for(story, 30))  # type: ignore[arg-type]  # a coroutine
+def run(story: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(story, 100))

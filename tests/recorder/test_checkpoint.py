@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from media.spool import ROOM
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.slots import Slots
 from storage.keys import CustomerKeys
@@ -35,6 +37,22 @@ def test_what_was_saved_comes_back_and_nothing_personal_is_readable(tmp_path: Pa
     here.remove(CALL)
     here.remove(CALL)
     assert not list(here.left())
+
+
+def test_a_call_that_begins_has_room_for_what_its_successor_wants_first(small_disk: Path) -> None:
+    """Full afterwards or not: packets that no slot knows of would be lost without a word by a worker's end."""
+    with closing(Checkpoints(small_disk / "live")) as here:
+        descriptor = here.begin(CALL)
+        with (small_disk / "filler").open("wb", 0) as filler, pytest.raises(OSError, match="No space"):
+            while True:
+                filler.write(bytes(4096))
+        for at, length in ROOM:
+            assert os.pwrite(descriptor, bytes(length), at) == length
+        with pytest.raises(OSError, match="No space"):
+            here.begin(OTHER)
+        here.remove(OTHER)
+        here.remove(CALL)
+        here.begin(OTHER)
 
 
 def test_a_successor_sees_which_calls_are_over_and_may_remove_them(tmp_path: Path, keys: CustomerKeys) -> None:

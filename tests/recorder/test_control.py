@@ -113,11 +113,12 @@ def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, m
 
 def test_what_is_kept_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
     go, faults = threading.Event(), list[Exception]()
-    disk = Disk(faults.append, 0.05)
+    disk = Disk(faults.append, 30)
     tape = Tape(tmp_path, disk)
     tape.part.keep(16, b"first")
     tape.part.flush()
-    disk.begin(lambda: go.wait(10))
+    disk._patience = 0.05
+    disk.begin(lambda: go.wait(30))
     for body in (b"second", b"x" * control.MAX_HELD):
         tape.part.keep(17, body)
         with pytest.raises(DiskAway):
@@ -135,7 +136,7 @@ def test_a_part_is_not_closed_under_the_hands_of_the_disk(tmp_path: Path) -> Non
     go = threading.Event()
     disk = Disk(lambda _: None, 0.05)
     tape = Tape(tmp_path, disk)
-    disk.begin(lambda: go.wait(10))
+    disk.begin(lambda: go.wait(30))
     tape.part.abandon()
     os.fstat(tape.fd)
     go.set()

@@ -50,8 +50,45 @@ def test_columns_of_an_earlier_version_are_filled(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_customer_of_whom_nothing_is_to_be_done_costs_one_question(tmp_path: Path) -> None:
+    async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
+        await imported(acme, MIRA)
+        await indexed(one, acme, 1)
+        assert await job.turn(acme, rest)
+        asked: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+            asked.append(statement)
+
+        sa.event.listen(acme.database._engine.sync_engine, "before_cursor_execute", note)
+        assert await job.turn(acme, rest)
+        assert [each.partition(" ")[0] for each in asked] == ["BEGIN", "SELECT"]
+
+    story(tmp_path, tell)
+
+
 async def rest() -> None:
     """Go on at once."""
+
+
+def test_columns_that_could_not_be_filled_are_filled_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
+        await indexed(one, acme, 1)
+        async with acme.database.writing() as connection:
+            await connection.execute(calls.update().values(direction=None, source=None, matched=True))
+
+        async def away(*_: object) -> int:
+            raise DatabaseAway("the database is away")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("recorder.correlation_job.traits.fill", away)
+            assert not await job.turn(acme, rest)
+        assert await acme.correlation.at_rest()  # and yet it goes on
+        assert await job.turn(acme, rest)
+        async with acme.database.reading() as connection:
+            assert list(await connection.scalars(sa.select(calls.c.direction))) == [0]
+
+    story(tmp_path, tell)
 
 
 async def imported(acme: Customer, *people: Person) -> str:
@@ -69,7 +106,7 @@ async def indexed(one: Stage, acme: Customer, number: int) -> dict[str, Any]:
     row = CallRow(id, leaf, CallState.COMPLETE, NOON, NOON, 10, 0, details={"parties": [party]})
     written = asyncio.Event()
     one.node.indexer.put(acme, row, forms_of({"parties": [party]}, "DE"), written.set)
-    await one.node.indexer.drain(5)
+    await one.node.indexer.drain(30)
     await written.wait()
     return await party_of(acme, id)
 
@@ -120,10 +157,11 @@ def test_a_change_of_another_process_is_noticed(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [DatabaseAway("the database is away"), LookupError()])
+def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
     async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
         async def away() -> int:
-            raise DatabaseAway("the database is away")
+            raise problem
 
         with monkeypatch.context() as patch:
             patch.setattr(acme.users, "count", away)

@@ -78,7 +78,7 @@ def test_a_process_is_known_by_its_state_and_its_time() -> None:
 def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
     pid = spawned("print(flush=True)\nwhile True: pass")
     used = activity(pid)[1]
-    assert is_excused(pid, used)
+    assert is_excused(pid, used + 3600)  # it goes on meanwhile, while we may be held up
     assert not is_excused(pid, used - crew.STARVED - 1)
     os.kill(pid, signal.SIGKILL)
     reap(pid)
@@ -102,7 +102,7 @@ def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monk
         assert other.stdout is not None
         other.stdout.readline()
         wait_for_end(path)  # it does not end by itself
-        assert other.wait(5) == -signal.SIGKILL
+        assert other.wait(30) == -signal.SIGKILL
     wait_for_end(path)
 
 

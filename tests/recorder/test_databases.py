@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,18 @@ from recorder import databases
 from recorder.databases import Databases
 from storage.database import DatabaseAway
 from tests.recorder.stage import Stage, stage
+
+
+class Said:
+    """Keeps what the log is told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+
+    def warning(self, event: str, **facts: Any) -> None:
+        self.events.append((event, facts["customer"]))
+
+    info = warning
 
 
 def opens_after(one: Stage, failures: int) -> list[int]:
@@ -54,5 +67,28 @@ def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkey
             await opening.settled()
             told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
             assert told == [("database-away", 1)]
+
+    asyncio.run(story())
+
+
+def test_one_that_opens_late_is_told_with_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From READY on until then the API answers 503 for it; the log says why, and when that is over."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            said, free = Said(), asyncio.Event()
+
+            async def open_slowly() -> None:
+                await free.wait()
+
+            one.node.customers = {"acme": replace(one.node.customers["acme"], catch_up=open_slowly)}
+            monkeypatch.setattr(one.node, "log", said)
+            opening = Databases(one.node)
+            opening.start()
+            await opening.settled(0.01)
+            assert said.events == [("database.late", "acme")]
+            free.set()
+            await one.until(lambda: len(said.events) == 2)
+            assert said.events == [("database.late", "acme"), ("database.back", "acme")]
 
     asyncio.run(story())

@@ -40,7 +40,7 @@ def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path:
             await one.until(lambda: not len(one.live))
             waiting = desk.document("acme", call.id)
             assert waiting is None or waiting["state"] == "complete"
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             assert desk.document("acme", call.id) is None
 
     asyncio.run(story())
@@ -74,13 +74,13 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
             call, desk = one.invite(), Desk(one.node, one.live, one.runner)
             one.bye()
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             row = await call.customer.calls.get(call.id)
             assert row
             before = one.descriptors()
             with pytest.raises(CannotRender):
                 await desk.render(call.customer, row, "doc")
-            assert one.descriptors() == before
+            assert one.descriptors() <= before  # a thread may have been syncing a folder
             rendered = await desk.render(call.customer, row, "wav")
             assert rendered.content_type == "audio/wav"
             assert os.pread(rendered.descriptor, 4, 0) == b"RIFF"
@@ -88,7 +88,7 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
             seen = await desk.render(call.customer, row, "peaks")
             assert waveform.read(os.pread(seen.descriptor, seen.size, 0))["channels"]
             os.close(seen.descriptor)
-            assert one.descriptors() == before
+            assert one.descriptors() <= before  # a thread may have been syncing a folder
 
     asyncio.run(story())
 
@@ -99,7 +99,7 @@ def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, m
             call, desk = one.invite(), Desk(one.node, one.live, one.runner)
             one.bye()
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             row = await call.customer.calls.get(call.id)
             assert row and not desk.is_long(call.customer, row, "wav")
             hours = replace(row, duration_ms=3_600_000)
@@ -142,7 +142,7 @@ def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> 
             assert hold.call == call.id
             one.bye()
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             row = await call.customer.calls.get(call.id)
             assert row and row.hold
 
@@ -157,7 +157,7 @@ def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Pat
             await one.until(lambda: not len(one.live))
             call.customer.keys.cut(call.leaf)
             assert desk.document("acme", call.id) is None
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             assert await call.customer.calls.get(call.id) is None
 
     asyncio.run(story())

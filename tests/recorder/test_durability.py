@@ -15,27 +15,30 @@ from recorder.durability import Durability
 from storage.errors import SyncFailed
 from storage.sync import Syncer
 
+LONG = 30.0
+
 
 class Disk:
-    """Counts its syncs and fails when told to."""
+    """Counts its syncs, lets each begin only when it may, and fails when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: int = 1000) -> None:
         self.syncs = 0
         self.broken = False
-        self.go = threading.Event()
-        self.go.set()
+        self.begun = threading.Semaphore(0)
+        self.go = threading.Semaphore(allowed)
 
     def sync(self, _: int) -> None:
-        self.go.wait(5)
+        self.begun.release()
+        self.go.acquire(timeout=LONG)
         self.syncs += 1
         if self.broken:
             raise OSError(errno.EIO, "broken")
 
 
-def play(folder: Path, story: Callable[[Syncer, Disk], object]) -> None:
-    disk = Disk()
+def play(folder: Path, story: Callable[[Syncer, Disk], object], allowed: int = 1000) -> None:
+    disk = Disk(allowed)
     with closing(Syncer(folder, disk.sync)) as syncer:
-        asyncio.run(asyncio.wait_for(story(syncer, disk), 10))  # type: ignore[arg-type]  # every story is a coroutine
+        asyncio.run(asyncio.wait_for(story(syncer, disk), LONG))  # type: ignore[arg-type]  # every story is a coroutine
 
 
 def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
@@ -53,18 +56,20 @@ def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
 def test_nobody_is_done_before_a_sync_that_began_after_him(tmp_path: Path) -> None:
     async def story(syncer: Syncer, disk: Disk) -> None:
         durable = Durability(syncer)
-        disk.go.clear()
         early = durable.wait(0)
-        await asyncio.sleep(0.05)  # its sync runs now
+        assert await asyncio.to_thread(disk.begun.acquire, timeout=LONG)  # its sync runs now
         late = durable.wait(0)
-        disk.go.set()
+        while not syncer._waiting:
+            await asyncio.sleep(0.001)
+        disk.go.release()
         await early
         assert disk.syncs == 1
         assert not late.done()
+        disk.go.release()
         await late
         assert disk.syncs == 2
 
-    play(tmp_path, story)
+    play(tmp_path, story, allowed=0)
 
 
 def test_a_failure_is_told_to_all_and_to_those_who_wrote_before_it(tmp_path: Path) -> None:
@@ -95,15 +100,14 @@ def test_one_that_was_given_up_keeps_nobody_from_being_told(tmp_path: Path) -> N
 def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    disk = Disk()
-    disk.go.clear()
+    disk = Disk(allowed=0)
     with closing(Syncer(tmp_path, disk.sync)) as syncer:
 
         async def story() -> None:
             Durability(syncer).wait(0)
-            await asyncio.sleep(0.05)
+            assert await asyncio.to_thread(disk.begun.acquire, timeout=LONG)
 
         asyncio.run(story())
-        disk.go.set()
+        disk.go.release()
     assert disk.syncs == 1
     assert not caplog.records

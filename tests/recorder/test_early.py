@@ -10,6 +10,10 @@ from pathlib import Path
 from recorder.early import bind_again, stored_ports
 from recorder.ports_file import left_ports
 from recorder.slots import Slots
+from tests.ports import spans
+
+FIRST = next(spans(19_100, 19_900, 10))
+"""Ports that the kernel gives nobody who asks for any."""
 
 
 def checkpoint(folder: Path, name: str, ports: object) -> None:
@@ -20,12 +24,12 @@ def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         busy = taken.getsockname()[1]
-        checkpoint(tmp_path, "a", [[47_310, True], [47_312, False], [busy, False], [47_314, False]])
-        bound = bind_again(tmp_path, "127.0.0.1", {47_314})
+        checkpoint(tmp_path, "a", [[FIRST, True], [FIRST + 2, False], [busy, False], [FIRST + 4, False]])
+        bound = bind_again(tmp_path, "127.0.0.1", {FIRST + 4})
         try:
-            assert sorted(bound) == [47_310, 47_312]
-            assert bound[47_310].rtcp is not None
-            assert bound[47_312].rtcp is None
+            assert sorted(bound) == [FIRST, FIRST + 2]
+            assert bound[FIRST].rtcp is not None
+            assert bound[FIRST + 2].rtcp is None
         finally:
             for pair in bound.values():
                 pair.close()

@@ -17,7 +17,7 @@ async def stored(one: Stage) -> str:
     call = one.invite()
     one.bye()
     await one.until(lambda: not len(one.live))
-    await one.node.indexer.drain(5)
+    await one.node.indexer.drain(30)
     return call.id
 
 

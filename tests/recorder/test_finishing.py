@@ -40,7 +40,7 @@ def test_a_bye_is_answered_when_everything_is_durable_and_the_call_complete(tmp_
             await one.until(lambda: one.statuses("BYE"))
             assert one.statuses("BYE") == [200]
             assert call.customer.vault.left_open() == []
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             assert await state_of(one, call.id) == "complete"
             assert not list(one.checkpoints.left())
 
@@ -74,7 +74,8 @@ def test_a_failed_sync_is_500_and_the_call_is_mended_as_interrupted(
 ) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, before = one.invite(), 0
+            call = one.invite()
+            await state_of(one, call.id)  # opens the connection to the database, which stays
             failing(one, monkeypatch)
             one.bye()
             await one.until(lambda: one.statuses("BYE"))
@@ -131,7 +132,7 @@ def test_a_worker_that_cannot_seal_leaves_a_part_that_is_repaired(tmp_path: Path
             one.bye()
             await one.until(lambda: one.statuses("BYE"))
             assert one.statuses("BYE") == [200]
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             assert await state_of(one, call.id) == "interrupted"
             defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
             assert defects == []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +61,7 @@ def test_the_watchdog_is_fed_only_while_all_workers_are_well(tmp_path: Path) -> 
                 manager.setblocking(False)
                 one.node.notify = Notifier(str(tmp_path / "manager"))
                 here = keeper(one)
+                await one.until(lambda: one.node.workers.well)
                 here.beat()
                 assert manager.recv(100) == b"WATCHDOG=1"
                 (process,) = one.node.workers._processes.values()
@@ -156,18 +155,6 @@ def test_a_bug_in_a_chore_does_not_stop_the_clock(tmp_path: Path, monkeypatch: p
             assert one.faults == []
 
     asyncio.run(story())
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def test_a_small_disk_is_full_at_a_twentieth(small_disk: Path) -> None:

@@ -125,7 +125,9 @@ def test_without_a_manager_a_stream_that_goes_gives_its_ports_back() -> None:
         assert not keeping.waits(Notifier(None), one.call)
 
 
-def test_a_call_waits_for_a_manager_that_is_busy() -> None:
+def test_a_call_waits_for_a_manager_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "KEPT_SECONDS", 60.0)
+
     async def story() -> None:
         with desk() as one:
             one.notify.full = True
@@ -135,7 +137,7 @@ def test_a_call_waits_for_a_manager_that_is_busy() -> None:
             await asyncio.sleep(0)
             assert not waiting.done()
             one.notify.full = False
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 30)
             assert not one.call.unkept
 
     asyncio.run(story())
@@ -148,7 +150,7 @@ def test_a_manager_that_never_reads_is_waited_for_once(monkeypatch: pytest.Monke
         with desk() as one:
             one.notify.full = True
             keeping.keep(one.notify, one.call, one.pairs(0))
-            await asyncio.wait_for(keeping.kept(one.notify, one.call), 10)
+            await asyncio.wait_for(keeping.kept(one.notify, one.call), 30)
             assert (one.call.unkept, one.notify.deaf) == (True, True)
             assert not keeping.waits(one.notify, one.call)
 
@@ -161,7 +163,7 @@ def test_nobody_waits_for_the_sockets_of_a_call_that_was_taken_back() -> None:
             one.notify.full = True
             keeping.keep(one.notify, one.call, one.pairs(0))
             one.call.pairs.clear()
-            await asyncio.wait_for(keeping.kept(one.notify, one.call), 10)
+            await asyncio.wait_for(keeping.kept(one.notify, one.call), 30)
 
     asyncio.run(story())
 

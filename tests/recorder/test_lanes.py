@@ -48,6 +48,21 @@ def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
     lanes.close()
 
 
+@pytest.mark.parametrize(
+    ("pure", "key", "waits"), [(True, b"k" * 30, False), (True, b"", True), (False, b"k" * 30, True)]
+)
+def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80" if key else None
+    lanes = Lanes(Track(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
+    assert not lanes.let_go
+    lanes.track.connected, lanes.track.pure = True, pure
+    assert lanes.let_go == waits
+    with socket.socket(fileno=os.dup(lanes.rtp)) as same:
+        same.connect(("127.0.0.1", 9))
+    assert not lanes.let_go
+    lanes.close()
+
+
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
     suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
     expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])

@@ -16,7 +16,7 @@ def test_the_newest_come_first_and_no_more_than_asked_for(tmp_path: Path) -> Non
                 one.invite(name)
                 one.bye(name)
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             asked = {"party": None, "since": None, "until": None, "state": None}
             customer = one.node.customers["acme"]
             found = await find(customer, asked, 2)

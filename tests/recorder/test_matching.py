@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from media import records
+from media.drain import RTCP
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
 from recorder.matching import MAX_STREAMS, hold, keyed, match, within_limit
@@ -91,7 +93,8 @@ def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15
     assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
 
 
-def test_more_streams_than_a_record_can_number_are_refused() -> None:
+def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refused() -> None:
+    assert MAX_STREAMS <= RTCP < records.ALL_STREAMS
     streams = [Stream(n, lines("sendonly")[0], b"") for n in range(MAX_STREAMS)]
     within_limit(streams, lines("sendonly"))
     with pytest.raises(NotAcceptable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -122,7 +123,9 @@ def test_the_kernel_says_what_it_threw_away_and_gives_more_room(family: int, hos
         counts = Overflow(dropped, widen)
         for _ in range(100):
             sender.sendto(bytes(500), mine.getsockname())
-        assert dropped(mine.fileno()) > 50
+        end = time.monotonic() + 30
+        while dropped(mine.fileno()) <= 50:  # a busy kernel delivers a moment later
+            assert time.monotonic() < end
         counts.look(lambda: [("a", [mine.fileno()])], lambda: 1000.0)
         assert counts.hot == ("a",)
         assert mine.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 10 * before

@@ -64,6 +64,11 @@ def begin(one: Stage, name: str, host: str, speaker: Speaker) -> tuple[LiveCall,
     return call, [stream.port for stream in call.recording.streams]
 
 
+async def drained(one: Stage, call: LiveCall) -> None:
+    """Wait until the worker has taken what was sent."""
+    await one.node.workers.snapshot(call.id)
+
+
 async def end(one: Stage, name: str) -> None:
     one.bye(name)
     await one.until(lambda: not len(one.live))
@@ -86,18 +91,18 @@ def test_the_next_call_on_a_port_takes_nothing_of_the_old_sender(tmp_path: Path)
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             one.node.ports._cool_down = 0.0
-            _, ports = begin(one, "c1", ACME, old)
+            first, ports = begin(one, "c1", ACME, old)
             old.speak(ports)
-            await asyncio.sleep(0.3)
+            await drained(one, first)
             await end(one, "c1")
             assert stored(one, "acme") == {b"A": 2 * PACKETS}
             second, again = begin(one, "c2", GLOBEX, new)
             assert sorted(again) == sorted(ports)
             old.speak(again)  # before the rightful one says a word
-            await asyncio.sleep(0.3)
+            await drained(one, second)
             new.speak(again)
             old.speak(again)
-            await asyncio.sleep(0.3)
+            await drained(one, second)
             old.speak(again)
             await end(one, "c2")
             assert stored(one, "globex") == {b"G": 2 * PACKETS}
@@ -112,22 +117,22 @@ def test_the_old_sender_is_told_apart_even_behind_the_same_address(tmp_path: Pat
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             one.node.ports._cool_down = 0.0
-            _, ports = begin(one, "c1", ACME, old)
+            first, ports = begin(one, "c1", ACME, old)
             old.speak(ports)
-            await asyncio.sleep(0.3)
+            await drained(one, first)
             await end(one, "c1")
-            _, again = begin(one, "c2", ACME, new)
+            second, again = begin(one, "c2", ACME, new)
             assert sorted(again) == sorted(ports)
             turned = again if again == ports else again[::-1]
             old.speak(turned)
-            await asyncio.sleep(0.3)
+            await drained(one, second)
             new.speak(again)
             old.speak(turned)
-            await asyncio.sleep(0.3)
+            await drained(one, second)
             await end(one, "c2")
             third, ports = begin(one, "c3", ACME, new)  # who calls again from the same port is heard
             new.speak(ports)
-            await asyncio.sleep(0.3)
+            await drained(one, third)
             await end(one, "c3")
             assert stored(one, third.customer.name) == {b"A": 2 * PACKETS, b"G": 4 * PACKETS}
 

@@ -9,6 +9,7 @@ import pytest
 
 from recorder import commands as c
 from recorder import events as e
+from recorder.matching import MAX_STREAMS
 from recorder.recording import Recording, State
 from sip.events import Token
 from sip.negotiate import Policy
@@ -356,7 +357,7 @@ class TestOffersThatComeToNothing:
             if not opening:
                 break
             one.handle(e.Opened({s.number: 30000 for s in opening[0].streams}), now(number))
-        assert len(one.streams) == 250
+        assert len(one.streams) == MAX_STREAMS
         assert isinstance(done[0], c.Refuse)
 
     def test_a_part_resumed_after_the_end_is_not_noted(self) -> None:

@@ -156,7 +156,7 @@ def test_by_hand_even_what_only_the_index_lacks_is_found(tmp_path: Path) -> None
             call = one.invite("c2")
             one.bye("c2")
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             await customer.calls.remove([call.id])
             told: list[Found] = []
             assert await recover(customer, (), told.append) == 2

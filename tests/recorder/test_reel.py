@@ -5,7 +5,7 @@ import os
 import pytest
 
 from media import records
-from recorder.reel import MAX_BACKLOG, Reel
+from recorder.reel import MAX_BACKLOG, NOTHING, Reel
 from recorder.wire import Part
 from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
 
@@ -68,8 +68,22 @@ def test_beyond_the_limit_records_are_dropped_and_it_is_said_since_when() -> Non
     assert disk.reel.dropping
     assert len(disk.reel.remainder) < MAX_BACKLOG + (1 << 14)
     disk.take()
-    since = disk.reel.write(record, NOW + 10**9)
-    assert since == NOW + first - 1  # what the first dropped round brought had arrived since the round before
+    missed = disk.reel.missed()
+    assert disk.reel.missed() == NOTHING  # it is told once
+    assert missed.since == NOW + first - 1  # what the first dropped round brought had arrived since the round before
+    assert missed.packets == {0: (MAX_BACKLOG + (1 << 17)) // len(record) - first}
+    disk.reel.write(record, NOW + 10**9)
+    assert (disk.reel.dropping, disk.reel.missed()) == (False, NOTHING)
+    disk.reel.close()
+    os.close(disk.end)
+
+
+def test_a_clock_that_is_set_back_while_the_disk_is_full_ends_nothing() -> None:
+    disk, record = Disk(), records.packet(0, 1, NOW, bytes(1000))
+    while not disk.reel.dropping:
+        disk.reel.write(record, NOW)
+    disk.take()
+    disk.reel.write(record, NOW - 10**9)
     assert not disk.reel.dropping
     disk.reel.close()
     os.close(disk.end)
@@ -99,4 +113,4 @@ def test_what_the_disk_did_not_take_begins_with_its_first_packet(kind: str) -> N
         "packet": records.packet(0, 1, arrivals[0], bytes(20)),
     }[kind]
     disk.reel.write(record, NOW)
-    assert disk.reel.oldest(NOW + 10**9) == NOW + 5
+    assert disk.reel.untaken(NOW + 10**9) == (NOW + 5, {0: 1 if kind == "packet" else 2})

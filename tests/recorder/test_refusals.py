@@ -23,7 +23,7 @@ from sip import grammar
 from sip.message import Response, parse
 from sip.values import Flow
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage
+from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 ROOT = Path(__file__).parents[2]
@@ -129,7 +129,7 @@ def disk_away(one: Stage, name: bytes) -> None:
     """Let the disk stand still, which somebody else found out."""
     go, patience = threading.Event(), one.node.disk._patience
     one.node.disk._patience = 0.01
-    one.node.disk.begin(lambda: go.wait(10))
+    one.node.disk.begin(lambda: go.wait(30))
     one.hear(invite_of(name))
     go.set()
     one.node.disk._patience = patience
@@ -170,18 +170,17 @@ def ended(one: Stage, name: str, tag: str) -> None:
 
 def challenged(one: Stage, name: bytes) -> None:
     one.hear(invite_of(name))
-    now, monotonic = time.monotonic(), one.node.monotonic
-    type(one.node).monotonic = staticmethod(lambda: now + ANSWER_SECONDS + 1)  # type: ignore[method-assign]  # later
-    one.signalling.overdue()
-    type(one.node).monotonic = staticmethod(monotonic)  # type: ignore[method-assign]  # back to today
+    with standing(one, time.monotonic() + ANSWER_SECONDS + 1):
+        one.signalling.overdue()
 
 
 def again(story: Story, times: int) -> Story:
-    """Do something several times, the last of which is refused."""
+    """Do something several times within a moment, the last of which is refused."""
 
     def repeated(one: Stage, name: bytes) -> None:
-        for number in range(times):
-            story(one, name + str(number).encode())
+        with standing(one, time.monotonic()):
+            for number in range(times):
+                story(one, name + str(number).encode())
 
     return repeated
 

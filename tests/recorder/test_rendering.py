@@ -124,15 +124,16 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
 
 def test_a_worker_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", "secret")
-    seen: list[bytes] = []
 
-    def look(_: float) -> None:
-        seen.extend(
-            Path(f"/proc/{child}/environ").read_bytes()
-            for child in children()
-            if os.access(f"/proc/{child}/environ", os.R_OK)
-        )
+    async def seen(part: Part, fd: int) -> bytes:
+        task = asyncio.create_task(render([part], STREAMS, "wav", fd))
+        while not children():
+            await asyncio.sleep(0)
+        (child,) = children()  # it waits for its job, which the loop has not sent yet
+        environment = Path(f"/proc/{child}/environ").read_bytes()
+        await task
+        return environment
 
     with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
-        asyncio.run(render([part], STREAMS, "wav", fd, look))
-    assert not any(b"PLANTED" in environment for environment in seen)
+        environment = asyncio.run(seen(part, fd))
+    assert b"PYTHONPATH" in environment and b"PLANTED" not in environment

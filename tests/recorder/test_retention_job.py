@@ -34,7 +34,8 @@ class Log:
     def info(self, event: str, **facts: Any) -> None:
         self.lines.append(event)
 
-    error = info
+    def fault(self, event: str, problem: BaseException, **facts: Any) -> None:
+        self.lines.append(event)
 
 
 @dataclass
@@ -166,6 +167,29 @@ def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         await acme.erasures.file(calls=[live.id], reason="x", by="paula")
         await until(lambda: gone(acme, live))
         assert asked == [live.id] * 3
+
+    tell(tmp_path, story)
+
+
+def test_a_fault_of_our_own_ends_no_erasing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.retention_job.RETRY_SECONDS", 0.05)
+
+    async def story(node: Parts, acme: Customer) -> None:
+        call = await record(acme)
+        await permit(acme)
+        await acme.erasures.file(calls=[call.id], reason="x", by="paula")
+        work, tried = acme.erasures.work, []
+
+        async def stumble(stop: object) -> bool:
+            tried.append(stop)
+            if len(tried) == 1:
+                raise LookupError
+            return await work()
+
+        monkeypatch.setattr(acme.erasures, "work", stumble)
+        await RetentionJob(node).run()
+        await until(lambda: gone(acme, call))
+        assert node.log.lines[0] == "retention.failed"
 
     tell(tmp_path, story)
 

@@ -40,7 +40,7 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
             assert one.statuses("INVITE") == [503]
             assert len(one.live) == 0
-            await one.until(lambda: one.descriptors() == before)  # a thread may be syncing a folder still
+            await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
             assert one.node.storage_well is False
             await one.until(lambda: not vault.left_open())
             assert all(not path.stat().st_size for path in (one.node.runtime_dir / "live").iterdir())
@@ -55,11 +55,12 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
     async def story() -> None:
         async with stage(tmp_path, patience=0.05) as one:
             vault, go = one.node.customers["acme"].vault, threading.Event()
-            create = type(vault).create
+            create, asked = type(vault).create, list[str]()
 
             def slow(self: object, call: str, leaf: int, part: str) -> object:
+                asked.append(part)
                 made = create(vault, call, leaf, part)
-                go.wait(10)
+                go.wait(30)
                 return made
 
             monkeypatch.setattr(type(vault), "create", slow)
@@ -70,11 +71,13 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
             assert one.statuses("INVITE") == [503] * 3
             assert all(b"Retry-After: 30" in answer for answer in one.said if b" 503 " in answer)
             assert (len(one.live), one.node.storage_well) == (0, True)
-            assert len(vault.left_open()) == 1  # the first one found out; the others asked for nothing
+            await one.until(lambda: len(vault.left_open()) == 1)
             go.set()
             await one.until(lambda: not one.node.disk.away)
+            assert asked == ["c1", "m1"]  # the first one found out; the others asked for nothing
             assert vault.left_open() == []
-            await one.until(lambda: one.descriptors() == before)  # a thread may be syncing a folder still
+            await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
+            one.node.disk._patience = 10.0
             assert one.invite("c9").recording.alive
 
     asyncio.run(story())
@@ -109,7 +112,7 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
             def stuck(part: ControlPart, ready: bytes) -> None:
                 if fault == "full":
                     raise NotPossible("no space left")
-                go.wait(10)
+                go.wait(30)
                 put(part, ready)
 
             one.node.customers["acme"].keys.refill(today(one))
@@ -124,7 +127,7 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
                 go.set()
                 await one.until(lambda: not one.node.disk.away)
             await one.until(lambda: not vault.left_open())
-            await one.until(lambda: one.descriptors() == before)  # a thread may be syncing a folder still
+            await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
             assert not list(one.checkpoints.left())
             reason = "disk" if fault == "away" else "storage"
             assert [each["reason"] for each in one.node.incidents.of("acme")][-1] == reason
@@ -139,7 +142,7 @@ def test_what_a_live_call_says_while_the_disk_stands_still_is_written_when_it_go
         async with stage(tmp_path) as one:
             call, go = one.invite(), threading.Event()
             one.node.disk._patience = 0.05
-            one.node.disk.begin(lambda: go.wait(10))
+            one.node.disk.begin(lambda: go.wait(30))
             one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "sendonly", version=2), to=one.tag()))
             assert one.statuses("INVITE") == [200, 200]
             one.hear(sip_request("ACK", "c1", 2, to=one.tag()))

@@ -154,6 +154,7 @@ def test_each_wrong_entry_of_a_list_is_named() -> None:
         ("media", 'bind = "localhost"', "media.bind"),
         ("media", 'bind = "127.0.0.1:5"', "media.bind"),
         ("media", 'advertise = ""', "media.advertise"),
+        ("sip", 'advertise = "0.0.0.0"', "sip.advertise"),
         ("media", 'ports = "20000"', "media.ports"),
         ("media", 'ports = "30000-20001"', "media.ports"),
         ("media", 'ports = "20000-20001"', "media.ports"),

@@ -15,7 +15,7 @@ from recorder import reachable, signalling
 from recorder.errors import NotPossible
 from sip.message import Request, Response, parse
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage
+from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 
@@ -83,10 +83,11 @@ def test_a_source_or_customer_beyond_its_limits_gets_503_before_anything_is_open
 
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace(where, f"{where}\n{line}")) as one:
-            one.invite("c1")
-            one.invite("c2")
-            opened = one.descriptors()
-            one.hear(sip_request("INVITE", "c3", 1, OFFER))
+            with standing(one, time.monotonic()):
+                one.invite("c1")
+                one.invite("c2")
+                opened = one.descriptors()
+                one.hear(sip_request("INVITE", "c3", 1, OFFER))
             assert one.statuses("INVITE") == [200, 200, 503]
             refusal = parse(one.said[-1])
             assert isinstance(refusal, Response) and refusal.headers.get("Retry-After") == wait

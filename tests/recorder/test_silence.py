@@ -271,7 +271,7 @@ def test_what_the_workers_count_is_heard_unless_it_came_from_somebody_else(tmp_p
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
             zero = dict.fromkeys("packets lost late duplicates rejected foreign gap_ms".split(), 0)
-            for name, heard in (("foreign", False), ("packets", True), ("rejected", True), ("late", True)):
+            for name, heard in (("foreign", False), *((each, True) for each in "packets rejected late gap_ms".split())):
                 silent(call)
                 before = call.heard
                 one.workers._count(call.id, {0: {**zero, name: 7}})

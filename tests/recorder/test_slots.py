@@ -141,7 +141,7 @@ def test_at_the_end_only_files_of_calls_stay(tmp_path: Path) -> None:
     here.give_back(over)
     here.close()
     assert [path.name for path in (tmp_path / "live").iterdir()] == [live.path.name]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test forgot was collected
 
 
 def test_all_states_are_read_without_a_daemon(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_all_states_are_read_without_a_daemon(tmp_path: Path) -> None:
     (tmp_path / "live" / "stray").write_bytes(slot.path.read_bytes())
     before = len(os.listdir("/proc/self/fd"))
     assert [state.sealed for state in states(tmp_path)] == [b"x"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @given(st.binary(max_size=60), st.integers(0, 60), st.booleans())

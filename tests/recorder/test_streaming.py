@@ -103,7 +103,7 @@ def test_what_is_given_up_leaves_no_descriptor_and_no_worker(tmp_path: Path) -> 
             await chunks.aclose()
         with pytest.raises(BrokenOff):
             await anext(stream.chunks(0, 1))
-        await until(lambda: descriptors() == before)
+        await until(lambda: descriptors() <= before)
 
     story(tmp_path, given_up)
 
@@ -155,7 +155,7 @@ def test_a_worker_that_never_tells_the_length_is_ended(tmp_path: Path, monkeypat
         with pytest.raises(RenderFailed, match="longer than") as error:
             await open_stream([part], STREAMS)
         assert error.value.status == LATER
-        await until(lambda: descriptors() == before)
+        await until(lambda: descriptors() <= before)
 
     story(tmp_path, hurried)
 

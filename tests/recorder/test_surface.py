@@ -45,7 +45,7 @@ def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:
             (name, customer), *_ = one.node.customers.items()
             made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
             address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            async with httpx2.AsyncClient(base_url=address) as browser:
+            async with httpx2.AsyncClient(base_url=address, timeout=60) as browser:
                 words = "a fine long passphrase"
                 form = {"customer": name, "key": made.secret, "password": words, "again": words}
                 shown = await browser.post("/invitation", data=form)

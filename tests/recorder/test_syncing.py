@@ -56,7 +56,7 @@ def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: P
             one.bye()
             await one.until(lambda: not len(one.live))
             assert one.statuses("BYE") == [200]
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             row = await one.node.customers["acme"].calls.get(call.id)
             assert row is not None and row.state == "interrupted"
             assert [note["kind"] for note in row.details["notes"]] == ["sync-failed"]

@@ -24,7 +24,7 @@ def test_a_customer_sees_its_own_calls_and_the_node_their_sum(tmp_path: Path) ->
             system = System(one.node, one.live)
             system.sample()
             one.invite()
-            await one.node.indexer.drain(5)
+            await one.node.indexer.drain(30)
             acme = (await system.document("acme", node=False))["customer"]
             assert (acme["calls_active"], acme["calls"]) == (1, 1)
             assert [calls for _, calls in acme["history"]] == [0]

@@ -81,26 +81,32 @@ def test_lost_packets_are_a_gap_of_their_own_length(tmp_path: Path) -> None:
         assert [gap[2] for gap in figures["gaps"]] == ["loss"]
 
 
+class Full:
+    """A disk that refuses whatever is written while it is `broken`, and keeps little waiting meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC) -> None:
+        self.broken, self._code, self._write = False, code, os.write
+        monkeypatch.setattr(reel, "MAX_BACKLOG", 20_000)
+        monkeypatch.setattr(reel.os, "write", self._refusing)
+
+    def _refusing(self, descriptor: int, data: bytes) -> int:
+        if self.broken:
+            raise OSError(self._code, os.strerror(self._code))
+        return self._write(descriptor, data)
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    monkeypatch.setattr(reel, "MAX_BACKLOG", 20_000)
-    write, broken = os.write, False
-
-    def refusing(descriptor: int, data: bytes) -> int:
-        if broken:
-            raise OSError(code, os.strerror(code))
-        return write(descriptor, data)
-
-    monkeypatch.setattr(reel.os, "write", refusing)
+    disk = Full(monkeypatch, code)
     with deck(tmp_path, streams=1) as one:
-        broken = True
+        disk.broken = True
         for _ in range(4):
-            one.send(50)
+            one.send(200)
             one.tick()
         assert one.tape.trouble == code
-        broken = False
+        disk.broken = False
         one.send(50)
         one.tick()
         assert not one.tape.trouble
@@ -108,9 +114,63 @@ def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
         figures = one.tape.figures()[0]
         kept = one.frames(found)
         assert [gap[2] for gap in figures["gaps"]] == ["disk"] and not one.tape.clean
-        assert kept == sorted(set(kept)) and len(kept) < 250 and kept[-50:] == list(range(200, 250))
-        disk = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.DISK)
-        assert disk.value > 0
+        assert figures["packets"] == len(kept)
+        assert figures["gap_ms"] == 20 * (850 - len(kept))  # more than the time in which they came
+        assert kept == sorted(set(kept)) and len(kept) < 850 and kept[-50:] == list(range(800, 850))
+        mark = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.DISK)
+        assert mark.value > 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["never", "just then"])
+def test_what_a_disk_did_not_take_up_to_the_end_is_told_packet_by_packet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Also if it takes records again just when the last one is written: what was dropped before is gone."""
+    disk, finish = Full(monkeypatch), reel.Reel.finish
+
+    def finishing(self: reel.Reel, data: bytes, now: int) -> bool:
+        disk.broken = not again
+        return finish(self, data, now)
+
+    monkeypatch.setattr(reel.Reel, "finish", finishing)
+    with deck(tmp_path, streams=1) as one:
+        one.send(100)
+        one.tick()
+        disk.broken = True
+        one.send(400)
+        one.tick()
+        kept = one.frames(one.close())
+        figures = one.tape.figures()[0]
+        assert 0 < len(kept) < 500 and not one.tape.clean
+        assert (figures["packets"], {gap[2] for gap in figures["gaps"]}) == (len(kept), {"disk"})
+        assert figures["gap_ms"] == 20 * (500 - len(kept))
+
+
+def test_what_was_dropped_for_want_of_disk_is_known_to_a_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Full(monkeypatch)
+    with deck(tmp_path, streams=1) as one:
+        disk.broken = True
+        for _ in range(3):
+            one.send(200)
+            one.tick()
+        assert not one.tape.clean
+        disk.broken = False
+        one.succeed(kept=True)
+        one.send(50)
+        one.tick()
+        kept, figures = one.frames(one.close()), one.tape.figures()[0]
+        assert kept[-50:] == list(range(600, 650)) and len(kept) < 650
+        assert (figures["packets"], [gap[2] for gap in figures["gaps"]]) == (len(kept), ["disk"])
+        assert figures["gap_ms"] == 20 * (650 - len(kept))
+
+
+def passed(moment: int) -> int:
+    """Wait until a moment is over and return it: how long a pause lasts says how many packets fit into it."""
+    while time.time_ns() <= moment:
+        time.sleep(0.001)
+    return moment
 
 
 def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> None:
@@ -122,16 +182,16 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
         one.send(5)
         for _ in range(6):  # and some that a well-behaved client does not even send
             one.senders[0].packet()
-        time.sleep(0.13)
         one.tick()
-        one.tape.unpause(time.time_ns())
+        current = one.tape.lanes[0].track.current
+        assert current is not None
+        one.tape.unpause(passed(current.arrival + 130_000_000))
         one.send(10)
         one.tick()
-        one.tape.change(one.region, [replace(one.specs[0], held=True)], {}, (), time.time_ns())
+        one.tape.change(one.region, [replace(one.specs[0], held=True)], {}, (), held := time.time_ns())
         for _ in range(8):  # an SBC may go on counting while it holds
             one.senders[0].packet()
-        time.sleep(0.17)  # the kernel's clock says how many fit in
-        one.tape.change(one.region, one.specs, {}, (), time.time_ns())
+        one.tape.change(one.region, one.specs, {}, (), passed(held + 170_000_000))
         one.send(10)
         found = one.close()
         figures = one.tape.figures()[0]
@@ -169,6 +229,25 @@ def test_a_part_that_takes_nothing_any_more_hands_all_of_it_to_the_next(tmp_path
         assert not one.tape.trouble
         found = one.close()
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(70))] * 2
+
+
+def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody who plays the call is told why it is silent there."""
+    monkeypatch.setattr(reel, "MAX_BACKLOG", 0)
+    with deck(tmp_path, streams=1) as one:
+        one.tape._reel.close()
+        one.tape._reel._fd = os.open("/dev/full", os.O_WRONLY)
+        for _ in range(2):
+            one.send(50)
+            one.tick()
+        begun = one.now - TICK  # what came in this tick
+        part, descriptor = one.part("m2")
+        one.tape.next_part(one.region, part, descriptor, one.now + TICK)
+        one.send(5)
+        found = one.close()
+        marks = [r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.DISK]
+        assert [(mark.at, mark.value) for mark in marks] == [(begun, one.now + TICK - begun)]
+        assert one.frames(found) == [*range(50), *range(100, 105)]
 
 
 def test_a_next_part_goes_on_with_what_the_one_before_did_not_hold(tmp_path: Path) -> None:

@@ -189,6 +189,21 @@ def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path:
         assert (silent["gaps"], silent["gap_ms"]) == ([], 0)
 
 
+def test_a_restart_before_a_stream_speaks_is_told_by_the_successor_of_its_successor(tmp_path: Path) -> None:
+    """Main died, and with it the sockets; then the worker, which left them: both before the first packet."""
+    with deck(tmp_path) as one:
+        lost = [one.senders[0].packet() for _ in range(20)]
+        one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
+        one.succeed(kept=False)
+        one.succeed(kept=True)
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        spoke = one.tape.figures()[0]
+        assert one.frames(found, 0) == list(range(20, 25))
+        assert [why for _, _, why in spoke["gaps"]] == ["restart"] and spoke["gap_ms"] >= len(lost) * 20
+
+
 def test_a_stream_of_a_re_offer_that_no_worker_came_to_is_missed_from_its_answer_on(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         (new,), one.specs = one.specs[1:], one.specs[:1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,15 +32,23 @@ async def stored(one: Stage, name: str) -> tuple[str, int]:
     call = one.invite(name)
     one.bye(name)
     await one.until(lambda: call not in list(one.live))
-    await one.node.indexer.drain(5)
+    await one.node.indexer.drain(30)
     return call.id, call.leaf
 
 
-def test_finished_and_living_calls_are_in_order_also_one_that_just_began(tmp_path: Path) -> None:
+def test_finished_and_living_calls_are_in_order_also_one_that_just_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             await stored(one, "c1")
             one.invite("c2")
+
+            async def indexed(_: float) -> None:
+                await one.node.indexer.drain(30)
+
+            as_long_as_it_takes = SimpleNamespace(sleep=indexed, to_thread=asyncio.to_thread)
+            monkeypatch.setattr(verifying, "asyncio", as_long_as_it_takes)
             assert await defects(one) == []
 
     asyncio.run(story())

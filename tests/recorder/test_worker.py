@@ -14,9 +14,11 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from media.drain import Region
+from media.keyring import MAX_CONTEXTS
 from media.spec import StreamSpec
 from recorder import wire
-from recorder.worker import NO_MEMORY, Worker
+from recorder.crew import activity
+from recorder.worker import NO_MEMORY, STALE, Worker
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
 
 
@@ -33,7 +35,7 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) 
                 await asyncio.sleep(chance.random() / 250)
             studio.kill()
             studio.send(3)
-            await studio.heard(wire.Resumed, kill)
+            await studio.resumed(kill)
         studio.send(20)
         final = await studio.workers.close(CALL)
         found = studio.read(final)
@@ -66,9 +68,17 @@ async def stopped(studio: Studio) -> int:
     """Stop the worker once it has what was sent so far; packets wait in the sockets from now on."""
     await studio.workers.snapshot(CALL)
     pid = studio.workers._processes[0].pid
-    os.kill(pid, signal.SIGSTOP)
+    await stop(pid)
     studio.send(5)
     return pid
+
+
+async def stop(pid: int) -> None:
+    """Stop a process; it goes on for a moment where it has a processor. No client follows an answer within that."""
+    os.kill(pid, signal.SIGSTOP)
+    while activity(pid)[0] != "T":
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(2 * STALE)
 
 
 async def complete(studio: Studio) -> None:
@@ -81,7 +91,7 @@ async def complete(studio: Studio) -> None:
 
 
 def test_packets_under_the_keys_of_offers_that_a_dead_worker_never_read_are_opened(tmp_path: Path) -> None:
-    """A hold and its end, each with a new key, fit into the seconds in which a stuck worker is noticed."""
+    """Holds and their ends, each with a new key, fit into the seconds in which a stuck worker is noticed."""
 
     async def story() -> None:
         studio = Studio(tmp_path, first=100)
@@ -89,8 +99,8 @@ def test_packets_under_the_keys_of_offers_that_a_dead_worker_never_read_are_open
         studio.begin()
         studio.send(5)
         await stopped(studio)
-        rekeyed(studio)
-        rekeyed(studio)
+        for _ in range(MAX_CONTEXTS - 1):
+            rekeyed(studio)
         studio.kill()
         await studio.heard(wire.Resumed)
         await complete(studio)
@@ -105,8 +115,8 @@ def test_packets_under_the_keys_of_several_offers_that_wait_are_opened(tmp_path:
         studio.begin()
         studio.send(5)
         pid = await stopped(studio)
-        rekeyed(studio)
-        rekeyed(studio)
+        for _ in range(MAX_CONTEXTS - 1):
+            rekeyed(studio)
         os.kill(pid, signal.SIGCONT)
         await complete(studio)
 
@@ -118,7 +128,7 @@ def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened
         studio = Studio(tmp_path, first=100)
         await studio.workers.start()
         pid = studio.workers._processes[0].pid
-        os.kill(pid, signal.SIGSTOP)
+        await stop(pid)
         studio.begin()
         studio.send(5)
         rekeyed(studio)
@@ -300,6 +310,38 @@ def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path:
         worker._work()
         worker._work()
     assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
+
+
+def test_whoever_was_not_let_run_listens_before_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets under a new key, or of a pause, may have come meanwhile, and the word of it before them."""
+    clock = [100.0]
+
+    class Call:
+        paused = trouble = 0
+
+        def __init__(self, number: int) -> None:
+            self.id = str(number)
+
+        def drain(self, *_: object) -> None:
+            done.append(self.id)
+            clock[0] += STALE / 4 if self.id != "1" else 3.0  # stopped while at the second
+
+    def take(_: object) -> bool:
+        done.append("listened")
+        return True
+
+    done: list[str] = []
+    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, other:
+        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
+        worker._tapes = {str(n): Call(n) for n in range(4)}  # type: ignore[misc]  # all that a round needs of a tape
+        monkeypatch.setattr(worker, "_take", take)
+        monkeypatch.setattr(worker, "_chores", lambda: None)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._looked = clock[0]
+        worker._work()
+        monkeypatch.undo()
+    assert done == ["0", "1", "listened", "2", "3"]
 
 
 def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

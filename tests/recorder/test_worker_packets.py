@@ -57,7 +57,7 @@ def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) 
         studio.send(3)
         await studio.workers.snapshot(CALL)
         genuine, stranger = studio.senders[0], Sender(os.urandom(30), 0x1000, 65503)
-        recorded = genuine.packet()
+        recorded, began = genuine.packet(), time.monotonic()
         for _ in range(40):
             studio.senders[1].send(studio.pairs[1].port, 5)
             genuine.send(studio.pairs[0].port, 5)
@@ -73,7 +73,8 @@ def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) 
         final = await studio.workers.close(CALL)
         frames = studio.frames(studio.read(final), 0)
         assert frames == [n for n in range(genuine.sent) if n != 3]  # 3 was only shown to the forger
-        assert len([event for event in studio.events if isinstance(event, wire.Strangers)]) <= 4
+        told = [event for event in studio.events if isinstance(event, wire.Strangers)]
+        assert len(told) <= 3 + time.monotonic() - began  # once a second
         assert not [event for event in studio.events if isinstance(event, wire.CallFault)]
         stranger.socket.close()
         await studio.end()
@@ -162,12 +163,15 @@ def test_a_stream_that_brings_nothing_to_store_says_why(tmp_path: Path, monkeypa
         await studio.workers.start()
         began = time.time_ns()
         studio.begin()
+        await studio.workers.snapshot(CALL)
+        begun = (time.time_ns() - began) // 1_000_000
         wrong = Sender(os.urandom(30), 0x1001)
         for _ in range(100):
             wrong.send(studio.pairs[1].port)
             studio.senders[2].send(studio.pairs[2].port)
             studio.senders[3].send(studio.pairs[3].port)
             await asyncio.sleep(0.005)
+        spoken = (time.time_ns() - began) // 1_000_000
         quiet = studio.senders[3]
         noise = rtp.build(13, quiet.next, quiet.next * 160, quiet.ssrc, b"\x40")
         quiet.socket.sendto(quiet.session.protect(noise), ("127.0.0.1", studio.pairs[3].port))
@@ -177,8 +181,8 @@ def test_a_stream_that_brings_nothing_to_store_says_why(tmp_path: Path, monkeypa
         monkeypatch.undo()
         said = [reasons(figures) for figures in final.streams.values()]
         assert said == [["no media"], ["decrypt failure"], ["no media"], []]
-        assert all(59_000 < final.streams[stream]["gap_ms"] <= 60_000 for stream in (0, 1))
-        assert 55_000 < final.streams[2]["gap_ms"] < 60_000
+        assert all(59_900 - begun < final.streams[stream]["gap_ms"] <= 60_000 for stream in (0, 1))
+        assert 59_900 - spoken < final.streams[2]["gap_ms"] < 60_000
         wrong.socket.close()
         await studio.end()
 

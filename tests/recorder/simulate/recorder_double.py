@@ -22,11 +22,11 @@ class RecorderDouble:
     drops: int = 0
     """How many INVITEs it lets pass unanswered first."""
     hangs_up: bool = False
-    """Whether it sends BYE as soon as it has the ACK."""
+    """Whether it sends BYE as soon as it has the ACK, that of its last 200."""
     echo_labels: bool = True
     """Whether its answers hold a=label."""
     repeats: int = 0
-    """How often it sends each 200 to an INVITE again."""
+    """How often it sends its 200 to an INVITE again, each when it has an ACK."""
     requests: list[Request] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
     media: list[socket.socket] = field(default_factory=list)
@@ -85,12 +85,16 @@ class RecorderDouble:
             return []
         self.requests.append(message)
         if message.method == "ACK":
+            if self.repeats:
+                self.repeats -= 1
+                return [self._taken]
             return [bytes(self._bye(message))] if self.hangs_up else []
         if message.method == "INVITE" and self.drops:
             self.drops -= 1
             return []
         if message.method == "INVITE":
-            return [bytes(self._answer(message))]
+            self._taken = bytes(self._answer(message))
+            return [self._taken]
         return [bytes(_reply(message, 200))]
 
     def _answer(self, request: Request) -> Response:
@@ -147,5 +151,3 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         for answer in self._double.take(data):
             self._transport.sendto(answer, addr)
-            for i in range(self._double.repeats if b"INVITE" in answer[:400] else 0):
-                asyncio.get_running_loop().call_later(0.05 * (i + 1), self._transport.sendto, answer, addr)

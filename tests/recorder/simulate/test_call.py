@@ -95,6 +95,35 @@ def test_a_recorder_that_pauses_gets_silence_and_then_sound_again_f6() -> None:
     asyncio.run(story())
 
 
+class Late(Kept):
+    """A media process that the machine lets run so late that its last packets are not sent yet when it is asked."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__(answer)
+        self.behind = 3
+        self.left: list[int] = []
+
+    async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
+        self.left.append(self.behind)
+        return await super().ask(request)
+
+    async def do(self, what: str, **words: Any) -> Any:
+        await super().do(what)
+        self.behind -= what == "time"
+        quiet = {"sent": [], "reports": 0, "unreadable": 0, "lost": 0, "jitter": 0}
+        return {"tick": 9 if what == "off" else 9 - self.behind, "streams": [quiet]}
+
+
+def test_a_bye_waits_for_the_last_packet_of_a_machine_that_is_late() -> None:
+    body = b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 20000 RTP/AVP 8\r\na=recvonly\r\nm=audio 0 RTP/AVP 8\r\n"
+    late = Late(Response(200, "OK", Headers([("To", "<sip:x>;tag=9"), ("CSeq", "1 INVITE")]), body))
+    plan = Plan("sip:127.0.0.1", run=1, srtp="none", seconds=0.01)
+    one = SimulatedCall(plan, 0, late, late, [40000, 40002], [])  # type: ignore[arg-type]  # both
+    asyncio.run(one.place())
+    assert [r.method for r in late.requests] == ["INVITE", "BYE"]
+    assert late.left == [3, 0]
+
+
 def test_a_bye_of_the_recorder_is_answered_and_noted() -> None:
     one = call(Kept())
     assert one.asked(asked("BYE")).status == 200 and one.report.ended_by_recorder

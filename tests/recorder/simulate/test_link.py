@@ -53,7 +53,7 @@ def test_a_broken_connection_is_made_anew() -> None:
             first.write(message)
             await first.drain()
             first.close()
-            second = await asyncio.wait_for(accepted.get(), 5)
+            second = await asyncio.wait_for(accepted.get(), 30)
             second.write(message)
             while len(heard) < 2:
                 await asyncio.sleep(0.01)

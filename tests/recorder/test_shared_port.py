@@ -1,0 +1,64 @@
+"""RTCP on the port of RTP (RFC 5761) over real sockets: kept as what the source says, also by a successor."""
+
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media import records
+from media.srtcp import Srtcp
+from tests.recorder.deck import Deck, deck
+from tests.recorder.studio import SUITE
+
+
+def report(one: Deck, number: int) -> None:
+    """Have the source of the one stream report on itself, to where its packets go."""
+    spec, sender = one.specs[0], one.senders[0]
+    packet = struct.pack("!BBHIQIII", 0x80, 200, 6, sender.ssrc, number << 32, 160, sender.sent, 160 * sender.sent)
+    one.send_again([Srtcp(SUITE, spec.key, number).protect(packet) if spec.key else packet])
+
+
+def settled(one: Deck) -> None:
+    """Let the kernel vouch for the source: from then on nobody asks it for the sender."""
+    one.specs = tuple(replace(spec, rtcp_mux=True) for spec in one.specs)
+    for _ in range(3):
+        one.send(2)
+        one.tick()
+    assert one.tape.lanes[0].track.pure
+
+
+def reports_of(found: list[records.Record]) -> list[int]:
+    return [record.packet[11] for record in found if isinstance(record, records.Rtcp)]
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_report_of_a_connected_source_is_kept(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, 1, srtp) as one:
+        settled(one)
+        for number in (1, 2):
+            one.send(10)
+            report(one, number)
+            one.send(10)
+            one.tick()
+        found, (figures,) = one.close(), one.tape.figures()
+        assert reports_of(found) == [1, 2]
+        assert one.frames(found) == list(range(46))
+        assert (figures["foreign"], figures["rejected"], figures["lost"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_successor_repeats_a_batch_with_a_report(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, 1, srtp) as one:
+        settled(one)
+        one.send(10)
+        report(one, 1)
+        one.send(10)
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [False])
+        assert one.region.receive(0, one.tape.lanes[0].rtp) == 21  # killed before it was committed
+        one.succeed(kept=True)
+        one.send(5)
+        found, (figures,) = one.close(), one.tape.figures()
+        assert reports_of(found) == [1]
+        assert one.frames(found) == list(range(31))
+        assert (figures["foreign"], figures["rejected"], figures["gaps"]) == (0, 0, [])

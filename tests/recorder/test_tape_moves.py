@@ -1,0 +1,137 @@
+"""A source that moves by a re-offer before the worker has heard of it: nothing of it is lost, nothing else is taken."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media import rtp
+from media.pauses import GRACE
+from media.sockets import connect, connected, disconnect
+from tests.recorder.deck import Deck, deck
+
+STRANGER = "127.0.0.3"
+ELSEWHERE = "127.0.0.2"
+
+
+@contextmanager
+def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[Deck]:
+    """Have one stream whose source was chosen, and to which the kernel lets nobody else."""
+    with deck(folder, 1, srtp) as one:
+        one.specs = (replace(one.specs[0], **({"learn": False} | offer)),)  # type: ignore[arg-type]  # test shorthand
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(5)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        yield one
+
+
+def settle(one: Deck) -> None:
+    """Let the socket be emptied once more: all in it is then of the source that was chosen."""
+    one.send(1)
+    one.tick()
+    one.tick()
+    assert one.tape.lanes[0].track.pure
+
+
+def move(one: Deck) -> None:
+    """Do what main does with a re-offer before a worker has its turn."""
+    sender = one.senders[0]
+    sender.socket.close()
+    sender.socket = socket.socket(type=socket.SOCK_DGRAM)
+    sender.socket.bind((ELSEWHERE, 0))
+    one.specs = (replace(one.specs[0], source=sender.socket.getsockname()),)
+    disconnect(one.pairs[0].rtp.fileno())
+
+
+def intrude(one: Deck) -> None:
+    """Send plain RTP of somebody else's to the port that hears everybody."""
+    with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        stranger.bind((STRANGER, 0))
+        for number in range(4):
+            packet = rtp.build(8, 900 + number, 160, one.senders[0].ssrc, (7_000_000).to_bytes(4, "big") * 40)
+            stranger.sendto(packet, ("127.0.0.1", one.pairs[0].port))
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("srtp", [True, False])
+def test_what_comes_from_the_new_source_before_the_word_of_it_is_kept(
+    tmp_path: Path, srtp: bool, settled: bool
+) -> None:
+    with moving(tmp_path, srtp) as one:
+        if settled:
+            settle(one)
+        one.send(2)
+        move(one)
+        one.send(3)
+        intrude(one)
+        one.tick()
+        one.send(3)
+        intrude(one)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        intrude(one)
+        one.tick()
+        one.send(3)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_source_that_moved_while_its_worker_was_dying_is_heard_by_the_next(tmp_path: Path, srtp: bool) -> None:
+    with moving(tmp_path, srtp) as one:
+        settle(one)
+        one.send(2)
+        move(one)
+        one.send(3)
+        one.succeed(kept=True)
+        for _ in range(4):
+            one.send(3)
+            intrude(one)
+            one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_what_came_in_a_pause_is_not_kept_because_it_had_to_wait_for_a_re_offer(tmp_path: Path) -> None:
+    with moving(tmp_path, srtp=False) as one:
+        one.tape.pause(time.time_ns())
+        one.send(2)
+        one.tape.unpause(time.time_ns())
+        move(one)
+        one.now = time.time_ns() + GRACE
+        one.tick()
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        one.tick()
+        assert one.frames(one.close()) == [0, 1, 2, 3, 4, 7, 8, 9]
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard(tmp_path: Path, srtp: bool) -> None:
+    with moving(tmp_path, srtp) as one:
+        kept = one.tape.lanes[0].track.name
+        move(one)
+        assert connect(one.pairs[0].rtp.fileno(), kept)
+        one.succeed(kept=True)
+        one.send(3)
+        one.tick()
+        assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+def test_a_source_behind_nat_is_still_the_chosen_one_for_the_next_worker(tmp_path: Path) -> None:
+    with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
+        name = one.tape.lanes[0].track.name
+        one.succeed(kept=True)
+        assert one.tape.lanes[0].track.name == name != b""
+        one.send(2)
+        one.tick()
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
