@@ -105,11 +105,16 @@ class Context:
         self.emit(Closed(session.key))
 
 
-def contact(session: Session) -> str:
-    """Write our Contact: where the peer reached us, the feature tag behind the > (RFC 7866 section 6.2)."""
+def contact(session: Session, advertised: str = "") -> str:
+    """Write our Contact: where the peer reached us, the feature tag behind the > (RFC 7866 section 6.2).
+
+    Where an address is translated on the way to us (NAT) only an advertised one leads the peer back.
+    """
     flow = session.flow
     scheme = "sips" if session.dialog.secure and flow.transport == "tls" else "sip"
     host, port = flow.local[0].partition("%")[0], flow.local[1]
+    if advertised and (":" in advertised) == (":" in host):
+        host = advertised
     return f"<{scheme}:{host_port(host, port)};transport={flow.transport}>;+sip.srs"
 
 

@@ -30,5 +30,7 @@ class Settings:
     confirm_timeout: float = 5.0
     # Smallest session interval accepted, in seconds (RFC 4028 section 5: not below 90).
     min_session_expires: int = 90
+    # Address in our Contact where clients reach us by another one than we know; none of the other IP version is.
+    contact_host: str = ""
     # Seconds that Retry-After names where the endpoint itself refuses.
     retry_after: int = 5

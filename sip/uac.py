@@ -311,7 +311,7 @@ class Calling:
             self._context.emit(Numbered(session.key))
         branch = self._context.branch()
         flow, *others = self._ways(session)
-        text = contact(session) if with_contact else ""
+        text = contact(session, self._context.settings.contact_host) if with_contact else ""
         data = dialog.request(method, dialog.local_cseq, _via(flow, branch), text, extra, body, kind)
         if flow.transport == "udp" and len(data) > LONGEST_DATAGRAM:
             # The peer may not listen on TCP; then the datagram goes out after all.

@@ -81,7 +81,7 @@ class Within:
     def fields(self, session: Session) -> Fields:
         """Give the header fields of a 2xx to INVITE and UPDATE."""
         timer = session.timer.fields() if session.timer else ()
-        return (("Contact", contact(session)), *CAPABILITIES, *timer)
+        return (("Contact", contact(session, self._context.settings.contact_host)), *CAPABILITIES, *timer)
 
     def cancel(self, session: Session, now: float) -> None:
         """End a session whose first INVITE the user has not answered yet, with 487."""

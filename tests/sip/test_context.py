@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from sip.context import Context, contact, refusal_fields
 from sip.dialog import Dialog
 from sip.events import Closed, Dropped, Send, SessionKey
@@ -55,6 +57,20 @@ def test_our_contact_has_the_tag_outside_the_brackets():
     v6 = Flow("tls", ("fe80::1%eth0", 5061), ("fe80::2", 1), 3)
     assert contact(made(v6)[1]) == "<sip:[fe80::1]:5061;transport=tls>;+sip.srs"
     assert contact(made(v6, uri="sips:r@x")[1]).startswith("<sips:[fe80::1]:5061")
+
+
+@pytest.mark.parametrize(
+    ("local", "advertised", "host"),
+    [
+        ("10.0.0.7", "198.51.100.9", "198.51.100.9:5061"),
+        ("10.0.0.7", "2001:db8::9", "10.0.0.7:5061"),
+        ("fd00::7", "2001:db8::9", "[2001:db8::9]:5061"),
+        ("fd00::7", "198.51.100.9", "[fd00::7]:5061"),
+    ],
+)
+def test_behind_nat_our_contact_is_what_leads_back_in_the_same_ip_version(local, advertised, host):
+    _, session = made(Flow("tls", (local, 5061), ("192.0.2.1", 1), 3))
+    assert contact(session, advertised) == f"<sip:{host};transport=tls>;+sip.srs"
 
 
 def test_each_refusal_names_its_remedy():

@@ -58,9 +58,9 @@ def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
         links, port = listening_on_all(notes)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
             mine.sendto(b"hello", ("127.0.0.1", port))
-            await asyncio.wait_for(notes.came.wait(), 5)
+            await asyncio.wait_for(notes.came.wait(), 30)
             links.put(b"back", mine.getsockname())
-            mine.settimeout(5)
+            mine.settimeout(30)
             assert mine.recv(100) == b"back"
         assert (notes.flows[0].local, notes.flows[0].listener) == (("127.0.0.1", port), 4)
         links.close()
@@ -118,7 +118,7 @@ def test_what_the_kernel_has_no_room_for_is_sent_later_in_order():
         assert full.sent == [b"1", b"2", b"3", b"4", b"5"]
         links.close()
 
-    asyncio.run(asyncio.wait_for(story(), 10))
+    asyncio.run(asyncio.wait_for(story(), 30))
 
 
 class Refused(Full):
@@ -157,12 +157,12 @@ def test_streams_have_no_delay_and_report_their_end():
         server = await asyncio.get_running_loop().create_server(factory, sock=listening)
         _, writer = await asyncio.open_connection(*listening.getsockname())
         writer.write(b"hello")
-        await asyncio.wait_for(notes.came.wait(), 5)
+        await asyncio.wait_for(notes.came.wait(), 30)
         assert made[0].transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert (made[0].flow.connection, made[0].flow.listener) == (1, 2)
         notes.came.clear()
         writer.close()
-        await asyncio.wait_for(notes.came.wait(), 5)
+        await asyncio.wait_for(notes.came.wait(), 30)
         assert notes.data == [b"hello", None]
         server.close()
 
@@ -179,7 +179,7 @@ def test_a_message_that_no_datagram_holds_is_told_and_the_next_one_goes_out():
         links, _ = listening_on_all(notes)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
             mine.bind(("127.0.0.1", 0))
-            mine.settimeout(5)
+            mine.settimeout(30)
             links.put(bytes(65_508), mine.getsockname())
             links.put(b"short", mine.getsockname())
             assert notes.data == [mine.getsockname()]

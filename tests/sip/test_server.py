@@ -57,7 +57,7 @@ async def test_a_stranger_on_tcp_is_closed_at_once():
     async with running("tcp", admits=lambda flow: False) as daemon:
         reader, writer = await asyncio.open_connection(*daemon.address)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
-            if await asyncio.wait_for(reader.read(1), 5) == b"":
+            if await asyncio.wait_for(reader.read(1), 30) == b"":
                 raise ConnectionResetError
         assert [event.reason for event in daemon.events] == ["source"]
         writer.close()
@@ -65,16 +65,16 @@ async def test_a_stranger_on_tcp_is_closed_at_once():
 
 @in_loop
 async def test_somebody_nobody_knows_gets_one_answer_and_no_connection_s29(monkeypatch):
-    monkeypatch.setattr(server, "STRANGER_SECONDS", 0.1)
     async with running("tcp", known=lambda flow: False) as daemon:
         reader, writer = await asyncio.open_connection(*daemon.address)
         port = writer.get_extra_info("sockname")[1]
         story = Story(Flow("tcp", daemon.address, (HOST, port), 1))
         writer.write(story.request("OPTIONS") + story.request("OPTIONS"))
         assert (await message(reader)).startswith(b"SIP/2.0 200")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        monkeypatch.setattr(server, "STRANGER_SECONDS", 0.1)
         silent, other = await asyncio.open_connection(*daemon.address)
-        assert await asyncio.wait_for(silent.read(), 5) == b""
+        assert await asyncio.wait_for(silent.read(), 30) == b""
         writer.close()
         other.close()
 
@@ -110,7 +110,8 @@ async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
         story.to = next(line[4:] for line in answered.decode().split("\r\n") if line.startswith("To: "))
         writer.write(story.request("ACK"))
         writer.write(b"\r\n\r\n")
-        assert await asyncio.wait_for(reader.readexactly(2), 5) == b"\r\n"
+        while await asyncio.wait_for(reader.readexactly(2), 30) != b"\r\n":
+            await message(reader)  # the 200 once more: this machine took longer than T1
         writer.close()
         await writer.wait_closed()
         while daemon.server._connections:
@@ -118,7 +119,7 @@ async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
         (session,) = daemon.endpoint.sessions()
         daemon.endpoint.hang_up(session, "", time.monotonic())
         daemon.server.flush()
-        assert (await asyncio.wait_for(heard, 5)).startswith(b"BYE ")
+        assert (await asyncio.wait_for(heard, 30)).startswith(b"BYE ")
         target.close()
 
 
@@ -139,8 +140,8 @@ async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_re
         while not daemon.server._connections:
             await asyncio.sleep(0)
         daemon.server._send(Send(flow, b"one"))
-        assert await asyncio.wait_for(heard.get(), 5) == b""
-        async with asyncio.timeout(5):
+        assert await asyncio.wait_for(heard.get(), 30) == b""
+        async with asyncio.timeout(30):
             while not lost:
                 await asyncio.sleep(0.01)
             assert lost == [flow]
@@ -148,7 +149,7 @@ async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_re
             while daemon.server._connections:
                 await asyncio.sleep(0.01)
         daemon.server._send(Send(flow, b"two"))
-        assert await asyncio.wait_for(heard.get(), 5) == b"two"
+        assert await asyncio.wait_for(heard.get(), 30) == b"two"
         target.close()
 
 
@@ -172,7 +173,7 @@ async def test_a_bug_of_the_user_is_counted_and_kills_nothing():
 async def test_the_clock_of_the_endpoint_is_followed():
     async with running("tcp", first_message_timeout=0.05) as daemon:
         reader, writer = await asyncio.open_connection(*daemon.address)
-        assert await asyncio.wait_for(reader.read(1), 5) == b""
+        assert await asyncio.wait_for(reader.read(1), 30) == b""
         assert daemon.events[0].reason == "silent-connection"
         writer.close()
 

@@ -62,7 +62,7 @@ async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
                 *daemon.address, ssl=client, server_hostname="recorder.example"
             )
             writer.write(Story().request("OPTIONS"))
-            if not await asyncio.wait_for(reader.read(1), 5):
+            if not await asyncio.wait_for(reader.read(1), 30):
                 raise ConnectionResetError
         await daemon.wait_for(Dropped)
         assert [event.reason for event in daemon.events] == ["tls-handshake"]
@@ -77,7 +77,7 @@ async def test_what_is_no_tls_is_told_and_one_source_cannot_take_all_handshakes(
         _, second = await asyncio.open_connection(*daemon.address)
         await daemon.wait_for(Dropped)
         first.write(b"OPTIONS sip:rec SIP/2.0\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(daemon.events) < 2:
                 await asyncio.sleep(0.01)
         assert [event.reason for event in daemon.events] == ["too-many-connections", "tls-handshake"]

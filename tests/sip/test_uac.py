@@ -63,6 +63,18 @@ def test_crossing_byes_are_both_answered():
     assert story.events()[-1] == Closed(event.session)
 
 
+def test_answers_and_requests_name_the_address_that_leads_back_to_us():
+    story, ours = Story(contact_host="198.51.100.9"), "<sip:198.51.100.9:5060;transport=udp>;+sip.srs"
+    event = story.invited()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    (answer,) = story.hear()
+    story.learn(answer)
+    story.say(story.request("ACK"))
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    (invite,) = story.hear()
+    assert [each.headers.get("Contact") for each in (answer, invite)] == [ours, ours]
+
+
 def test_our_reinvite_is_acknowledged_and_reported():
     story = Story()
     event = story.established()

@@ -100,7 +100,7 @@ class Daemon:
             self.endpoint.confirm(event.token, time.monotonic())
 
     async def wait_for(self, kind):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not any(isinstance(event, kind) for event in self.events):
                 self.seen.clear()
                 await self.seen.wait()
@@ -123,7 +123,7 @@ class Phone:
         self._socket = own
         self._server = server
 
-    async def ask(self, data, seconds=5):
+    async def ask(self, data, seconds=30):
         """Send a datagram; give the next one that comes."""
         self._socket.sendto(data, self._server)
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._socket, 65535), seconds)
@@ -143,9 +143,9 @@ def phone(daemon):
 
 async def message(reader):
     """Read one message of a stream."""
-    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
     length = int(head.lower().split(b"content-length:")[1].split()[0])
-    return head + await asyncio.wait_for(reader.readexactly(length), 5)
+    return head + await asyncio.wait_for(reader.readexactly(length), 30)
 
 
 async def call_over(daemon, reader, writer, transport):
