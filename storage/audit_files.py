@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from storage.audit_chain import MAX_LINE, AuditError, Checkpoint, Verdict, document, verify
 from storage.durable import Disk, disk_errors, opened, write_all
-from storage.instants import from_text
+from storage.instants import from_text, to_text
 from storage.lines import backwards, whole_size
 
 LOG_NAME = "audit.jsonl"
 MARKS_NAME = "audit.checkpoints"
 _OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a value has a backslash before it
+_TIME = re.compile(rb'"time":"([^"\\]{27})"')  # text order is time order
+_CHUNK = 1 << 20  # bytes looked through at once: some milliseconds
 SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
 
 
@@ -85,8 +87,9 @@ class AuditFiles:
             return verify(self._customer, self._lines(), marks, key)
 
     def read(self, since: datetime | None, cursor: str | None, limit: int) -> AuditPage:
-        """Return a page of entries, newest first."""
+        """Return a page of entries, newest first; none is missed because the clock was set back meanwhile."""
         items: list[dict[str, Any]] = []
+        oldest: int | None = None
         if not self.log.exists():
             return AuditPage((), None)
         with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
@@ -96,7 +99,10 @@ class AuditFiles:
                 if item is None:
                     continue  # its number is missed, and a verification names it; the others are not hidden by it
                 if since is not None and from_text(item["time"]) < since:
-                    return AuditPage(tuple(items), None)
+                    oldest = _oldest(fd, start, since) if oldest is None else oldest
+                    if start <= oldest:
+                        break
+                    continue
                 items.append(item)
                 if len(items) == limit:
                     return AuditPage(tuple(items), str(start) if start else None)
@@ -152,6 +158,16 @@ def _shown(line: bytes) -> dict[str, Any] | None:
     except (AuditError, ValueError, KeyError, TypeError):
         return None
     return found
+
+
+def _oldest(fd: int, end: int, since: datetime) -> int:
+    """Find where, or a little before where, the first entry of that time or later lies; `end` if there is none."""
+    wanted = to_text(since).encode()
+    for begin in range(0, end, _CHUNK):
+        part = os.pread(fd, min(_CHUNK + MAX_LINE, end - begin), begin)
+        if any(time >= wanted for time in _TIME.findall(part)):
+            return begin
+    return end
 
 
 def _offset(fd: int, cursor: str, end: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database, alone
+from storage.database import Database
 from storage.durable import Disk
 from storage.errors import SealBroken
 from storage.journal import TABLES, Item, Journal, advance, mark
@@ -37,7 +37,6 @@ async def compact(journal: Journal, database: Database) -> bool:
     try:
         await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number)))
         async with database.writing() as connection:
-            await alone(connection)
             whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
             whole = whole and journal.place() == old  # another process may have begun it anew from the database
             if whole:  # no line is there whose transaction has not committed

@@ -176,6 +176,16 @@ class Correlation:
             self._seen = max(self._seen, news[0])
         return len(news[1])
 
+    async def at_rest(self) -> bool:
+        """Say whether no user has changed and no call is to be looked at: the question of every few seconds.
+
+        Raises StorageError.
+        """
+        if self._who is None or self._who.worn:
+            return False
+        async with self._database.reading() as connection:
+            return not await outstanding.anything(connection, self._seen)
+
     # --- calls that are there ----------------------------------------------------------------------------------------
 
     async def outstanding(self) -> Outstanding:
@@ -218,9 +228,6 @@ class Correlation:
         while (walk := await self._walk()) is not None:
             records = await self._read(calls.c.leaf < walk, limit=size)
             yield records, records[-1].leaf if len(records) == size else 0
-            if len(records) < size:
-                async with self._database.writing() as connection:
-                    await outstanding.set_walk(connection, None)
 
     async def _unmatched(self, size: int) -> Sequence[Any]:
         return await self._read(outstanding.unmatched(await self._walk()), limit=size)
@@ -269,7 +276,7 @@ class Correlation:
         async with self._database.writing() as connection:
             changed = await self._calls.amend(connection, found) if found else 0
             if walk is not None:
-                await outstanding.set_walk(connection, walk)
+                await outstanding.set_walk(connection, walk or None)  # at 0 it is over
         return changed
 
     def _amended(self, records: Sequence[Any], policy: Policy) -> list[Amended]:

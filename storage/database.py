@@ -1,13 +1,7 @@
 """One database of one customer: engine, schema version, transactions, and errors without personal data.
 
-SQLite is opened with
-- WAL: readers never wait for the writer;
-- synchronous=FULL: the calls could be rebuilt from the vault, but holds, waivers, rules and erasures in the same file
-  could not, and an answered request must survive a power cut. Writes come in batches, so it costs one sync a batch;
-- secure_delete=ON: what is deleted is overwritten, also in free pages;
-- temp_store=MEMORY: no sorted copies in temporary files.
-There is one writer at a time (a lock here, BEGIN IMMEDIATE against other processes). PostgreSQL goes the same way
-through asyncpg.
+There is one writer at a time, so that what a transaction looked at still holds when it writes: a lock here, and against
+other processes BEGIN IMMEDIATE, or an advisory lock of PostgreSQL.
 """
 
 import asyncio
@@ -21,32 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storage import tables
+from storage.engines import engine_of
 from storage.errors import StorageError
 from storage.instants import to_micros
 
 FILE_NAME = "index.sqlite3"
 HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
-BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
-CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
-COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
-POOL_SIZE = 4  # the writer and three readers; each is a thread with SQLite
-SCHEMA_LOCK = 0x73697072  # advisory lock of PostgreSQL: two processes bring a database up one after the other
+WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, of each database
+IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that whoever vanished does not keep the lock
 
-_PRAGMAS = (
-    f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA secure_delete=ON",
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-8000",
-)
 _AWAY_CLASSES = (
     "08",
     "28",
@@ -101,7 +84,7 @@ class Database:
         self.customer = customer
         self._file = folder / FILE_NAME if url == "sqlite" else None
         self._place = _place(url, customer, folder)
-        self._engine = _engine(self._place)
+        self._engine = engine_of(self._place)
         self.dialect = self._engine.dialect.name
         self._writer = asyncio.Lock()
         self._served = False
@@ -147,8 +130,11 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection in a transaction that sees one state of the database."""
         self._admit()
-        async with _translated(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        async with _translated(), self._engine.connect() as connection:
+            if self.dialect == "postgresql":  # otherwise each statement would see what others wrote since the last one
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -158,6 +144,7 @@ class Database:
             await connection.execution_options(writing=True)
             async with connection.begin() as transaction:
                 mine = _Transaction(connection)
+                await _wait_for_others(connection)
                 _WRITING.set(mine)
                 try:
                     yield connection
@@ -208,7 +195,6 @@ class Database:
 
     async def _bring_up(self, now: datetime) -> None:
         async with self.writing() as connection:
-            await alone(connection)
             await connection.run_sync(_bring_up, self.customer, now)
 
 
@@ -232,10 +218,11 @@ async def _undo(transaction: _Transaction) -> None:
             await undo()
 
 
-async def alone(connection: AsyncConnection) -> None:
-    """Let no other process bring the same database up before this transaction ends; with SQLite no other writes."""
+async def _wait_for_others(connection: AsyncConnection) -> None:
+    """Let no other process write before this transaction ends; with SQLite its beginning does."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+        patience = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
+        await connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
 
 
 class _NoSuchDatabase(DatabaseAway):
@@ -256,36 +243,6 @@ def _touch(path: Path, customer: str) -> None:
         raise DatabaseAway(
             f"the database of customer {customer} cannot be opened: {error.strerror}", str(path)
         ) from None
-
-
-def _engine(place: URL) -> AsyncEngine:
-    common: dict[str, Any] = {
-        "hide_parameters": True,
-        "pool_size": POOL_SIZE,
-        "max_overflow": 0,
-        "pool_timeout": COMMAND_SECONDS,
-    }
-    if place.get_backend_name() == "sqlite":
-        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, **common)
-        event.listen(engine.sync_engine, "connect", _set_pragmas)
-        event.listen(engine.sync_engine, "begin", _begin)
-        return engine
-    times = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
-    return create_async_engine(place, connect_args=times, pool_pre_ping=True, **common)
-
-
-def _set_pragmas(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves; the driver would begin too late
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin(connection: sa.Connection) -> None:
-    """Take the write lock at once: a reader that turns writer half-way would be refused instead of waiting."""
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
 def _bring_up(connection: sa.Connection, customer: str, now: datetime) -> None:

@@ -194,10 +194,8 @@ class Erasures:
 
     async def open(self) -> tuple[Erasure, ...]:
         """Return what is not done, oldest first; for approvers and for incidents."""
-        going = erasures.c.state.in_((State.APPROVAL.value, *rows.OPEN))  # by its index: the others are many, and large
-        asked = erasures.select().where(going).order_by(erasures.c.requested_at)
         async with self._database.reading() as connection:
-            return tuple(shown(record) for record in await connection.execute(asked))
+            return tuple(map(shown, await rows.undone(connection)))
 
     async def done(self, limit: int, cursor: str | None = None) -> tuple[Sequence[Erasure], str | None]:
         """Return a page of what is done, newest first and without receipts, and the cursor of the next one.

@@ -39,6 +39,9 @@ class State(enum.StrEnum):
 
 
 OPEN = (State.RUNNING.value, State.WAITING.value)
+_CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
+COUNTED = sa.select(erasures, _CALLS.label("calls"))
+"""Records of erasures, each with the number of its calls."""
 
 
 class Step(enum.IntEnum):
@@ -74,6 +77,8 @@ class Erasure:
     """By which token."""
     done_at: datetime | None
     """When it was done."""
+    calls: int | None
+    """How many calls it is about, those found when it was asked for; None in a list of what is done."""
     receipt: dict[str, Any] | None = field(repr=False)
     """The signed receipt, None until it is done."""
 
@@ -91,6 +96,7 @@ class Doomed:
 def shown(record: Any) -> Erasure:
     """Turn a record of the table into what is shown."""
     cause, _, rule = record.cause.partition(":")
+    receipt = None if record.receipt is None else json.loads(record.receipt)
     return Erasure(
         record.id,
         State(record.state),
@@ -101,7 +107,8 @@ def shown(record: Any) -> Erasure:
         None if record.approved_at is None else from_micros(record.approved_at),
         record.approved_by,
         None if record.done_at is None else from_micros(record.done_at),
-        None if record.receipt is None else json.loads(record.receipt),
+        record.calls if receipt is None else receipt["counts"]["calls"],  # a lost database has the receipt alone again
+        receipt,
     )
 
 
@@ -112,13 +119,20 @@ def batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
 
 async def one(connection: AsyncConnection, id: str) -> Any:
     """Return the record of an erasure, None if there is none."""
-    return (await connection.execute(sa.select(erasures).where(erasures.c.id == id))).first()
+    return (await connection.execute(COUNTED.where(erasures.c.id == id))).first()
+
+
+async def undone(connection: AsyncConnection) -> list[Any]:
+    """Return the records of what is not done, oldest first."""
+    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # by its index: the others are many, and large
+    return list(await connection.execute(COUNTED.where(going).order_by(erasures.c.requested_at)))
 
 
 async def done(connection: AsyncConnection, limit: int, before: tuple[int, str] | None) -> list[Any]:
-    """Return the records of what is done, newest first, without receipts: one of a sweep names 100,000 calls."""
+    """Return the records of what is done, newest first, without receipts and counts: a sweep has 100,000 calls."""
     kept = [column for column in erasures.c if column is not erasures.c.receipt]
-    asked = sa.select(*kept, sa.null().label("receipt")).where(erasures.c.state == State.DONE.value)
+    left_out = (sa.null().label("receipt"), sa.null().label("calls"))
+    asked = sa.select(*kept, *left_out).where(erasures.c.state == State.DONE.value)
     if before is not None:
         asked = asked.where(sa.tuple_(erasures.c.done_at, erasures.c.id) < before)
     newest = asked.order_by(erasures.c.done_at.desc(), erasures.c.id.desc()).limit(limit)

@@ -15,7 +15,7 @@ from storage.people import Identity, Person
 
 _EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
-LEADS = 3, 5, 8  # first letters kept of each word: two mean half of the house; accounts may begin with five alike
+LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole house may begin with five alike
 
 Group = frozenset[str]
 """Keys of one value that a party was written with: several readings of one number, of which any may be right."""
@@ -58,14 +58,13 @@ def begun_by(words: Iterable[str]) -> tuple[str, ...]:
 
 def leads(wanted: Iterable[str]) -> tuple[str, ...]:
     """List the keys of those who may be meant by an alternative: words of theirs begin alike."""
-    found = (begun_by([key])[-1:] or (key,) if key.startswith("w:") else (key,) for key in wanted)
-    return tuple(dict.fromkeys(key for keys in found for key in keys))
+    return tuple(dict.fromkeys(begun_by([key])[-1] if key.startswith("w:") else key for key in wanted))
 
 
 def named(person: Person, wanted: Iterable[str]) -> bool:
     """Say whether a user has words that begin with those of an alternative: `Mül` means Müller."""
     have = words_of(person)
-    return all(any(_begins(word, begin) for word in have) for begin in wanted if begin.startswith("w:"))
+    return all(any(word.startswith(begin) for word in have) for begin in wanted if begin.startswith("w:"))
 
 
 def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
@@ -87,10 +86,6 @@ def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Se
 def worded(wanted: Iterable[str]) -> bool:
     """Say whether an alternative asks for words."""
     return any(key.startswith("w:") for key in wanted)
-
-
-def _begins(word: str, begin: str) -> bool:
-    return word.startswith(begin) if len(begin) >= 2 + LEADS[0] else word == begin
 
 
 def _keys(wanted: Iterable[str]) -> list[str]:

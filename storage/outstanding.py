@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import alone
 from storage.tables import calls, days, matching, user_changes
 
 FROM_THE_NEWEST = 1 << 62  # above every leaf
@@ -34,8 +33,10 @@ class Outstanding:
 
 
 async def mark(connection: AsyncConnection, ids: Iterable[str]) -> None:
-    """Mark users as stale, in the transaction that changes them."""
-    await alone(connection)  # numbers become visible in their order, so that nobody misses one
+    """Mark users as stale, in the transaction that changes them.
+
+    Transactions write one after the other, so numbers become visible in their order and nobody misses one.
+    """
     values = [{"user": id, "open": True} for id in ids]
     if values:
         await connection.execute(user_changes.insert(), values)
@@ -60,6 +61,11 @@ async def news(connection: AsyncConnection, after: int, most: int) -> tuple[int,
 async def newest(connection: AsyncConnection) -> int:
     """Return the number of the newest change, 0 if there was none."""
     return await connection.scalar(sa.select(sa.func.max(user_changes.c.n))) or 0
+
+
+async def anything(connection: AsyncConnection, after: int) -> bool:
+    """Tell whether users changed after another change, or something is to be looked at: one statement, no counts."""
+    return bool(await connection.scalar(_ANYTHING, {"after": after}))
 
 
 async def look(connection: AsyncConnection) -> Outstanding:
@@ -132,3 +138,12 @@ async def _prune(connection: AsyncConnection) -> None:
 
 
 _OPEN = user_changes.c.open.is_(True)
+_AFTER = sa.bindparam("after", type_=sa.BigInteger)
+_ANYTHING = sa.select(
+    sa.or_(
+        sa.func.coalesce(sa.select(sa.func.max(user_changes.c.n)).scalar_subquery(), _AFTER) != _AFTER,
+        sa.exists(sa.select(user_changes.c.n).where(_OPEN)),
+        sa.exists(sa.select(calls.c.leaf).where(unmatched(None))),
+        sa.exists(sa.select(matching.c.id).where(matching.c.id == _ROW, matching.c.walk.is_not(None))),
+    )
+)

@@ -50,7 +50,7 @@ class Rule:
     needles: tuple[Needle, ...] | None = None
     """Only calls with this party (storage.identity.asked)."""
     source: str | None = None
-    """Only calls from this address, network or certificate name."""
+    """Only calls from this address or network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Subject:
     direction: Direction | None = None
     """Which way it went, None if unknown."""
     source: str = ""
-    """Address or certificate name it came from."""
+    """Address it came from, "" if that was not kept."""
     forms: Sequence[str] = ()
     """Its search forms."""
 
@@ -164,4 +164,4 @@ def _from(wanted: str, source: str) -> bool:
     try:
         return ipaddress.ip_address(source) in ipaddress.ip_network(wanted, strict=False)
     except ValueError:
-        return wanted.casefold() == source.casefold()
+        return False

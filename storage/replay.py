@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database, alone
+from storage.database import Database
 from storage.errors import SealBroken
 from storage.journal import (
     BATCH,
@@ -86,7 +86,6 @@ async def _settle(journal: Journal, database: Database) -> int:
         if not blank and mine == newest and await asyncio.to_thread(lambda: journal.exists):
             return 0
     async with database.writing() as connection:
-        await alone(connection)
         await advance(connection, 0)  # waits for a transaction of another process that has a line
         blank, mine, newest = await _places(connection, journal)
         begun = await asyncio.to_thread(lambda: journal.exists)

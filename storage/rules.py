@@ -30,7 +30,6 @@ from storage.tables import retention, retention_rules
 _KIND = "rule"
 _ROW = 1  # the table has one row
 MAX_RULES = 200  # each is tried on every call of a sweep
-_HOST = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_*"
 MAX_NAME = 200  # characters of a name, a party or a source
 
 
@@ -53,7 +52,7 @@ class Wished:
     direction: Direction | None = None
     """Only calls that went this way."""
     source: str | None = None
-    """Only calls from this address, network or certificate name."""
+    """Only calls from this address or network."""
     party: str | None = field(default=None, repr=False)
     """Only calls with this party, in any spelling."""
     name: str = field(default="", repr=False)
@@ -200,12 +199,12 @@ def check(rules: Sequence[Wished], default_days: int | None) -> None:
         if rule.party is not None and not rule.party.strip():
             raise BadRule(f"rule {number}: the party is empty")
         if rule.source is not None and not _is_source(rule.source):
-            raise BadRule(f"rule {number}: the source must be an address, a network or a certificate's name")
+            raise BadRule(f"rule {number}: the source must be an address or a network")
 
 
 def _is_source(text: str) -> bool:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return bool(text) and text.isascii() and not set(text) - set(_HOST)
+        return False
     return True

@@ -190,7 +190,7 @@ retention_rules = Table(  # rules in the order in which they were given
     Column("position", Integer, nullable=False),
     Column("days", Integer),  # null: keep for ever
     Column("direction", Text),
-    Column("source", Text),  # address, network or certificate name of an SBC
+    Column("source", Text),  # address or network of SBCs
     Column("leaf", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),  # name of the rule and party it is about
 )

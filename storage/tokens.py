@@ -15,7 +15,8 @@ _TOKEN = Struct(">q")  # see above; the largest integer that SQLite and PostgreS
 
 def token(key: bytes, form: str) -> int:
     """Compute the token of one form under the index key of a day."""
-    found: int = _TOKEN.unpack_from(hmac.digest(key, form.encode(), "sha256"))[0]
+    data = form.encode("utf-8", "surrogatepass")  # names and numbers from outside may hold halves of surrogate pairs
+    found: int = _TOKEN.unpack_from(hmac.digest(key, data, "sha256"))[0]
     return found
 
 

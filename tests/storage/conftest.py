@@ -16,6 +16,8 @@ from storage.roots import RootSecret
 from tests.storage import house
 from tests.storage.keyring import Data
 
+WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Data:
@@ -46,13 +48,12 @@ def postgresql() -> Iterator[str]:
     try:
         _call([programs / "initdb", "-D", place / "data", "-U", "rec", "-A", "trust", "--no-sync"], place, run)
         options = f"-k {place} -c listen_addresses= -c fsync=off -c log_statement=all"
-        _call(
-            [programs / "pg_ctl", "-D", place / "data", "-l", place / "log", "-o", options, "-w", "start"], place, run
-        )
+        start = [programs / "pg_ctl", "-D", place / "data", "-l", place / "log", "-o", options, *WAIT, "start"]
+        _call(start, place, run)
         yield f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
     finally:
         if (place / "data" / "postmaster.pid").exists():
-            _call([programs / "pg_ctl", "-D", place / "data", "-m", "immediate", "stop"], place, run)
+            _call([programs / "pg_ctl", "-D", place / "data", "-m", "immediate", *WAIT, "stop"], place, run)
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -100,7 +101,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def house_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the database of `house.story`."""
+    """Choose the database of `house.story`, and have more patience with it than a recorder between calls has."""
+    monkeypatch.setattr("storage.engines.CONNECT_SECONDS", 60.0)
     if getattr(request, "param", "sqlite") == "postgresql":
         monkeypatch.setattr(house.Kind, "url", request.getfixturevalue("postgresql"))
 

@@ -67,10 +67,10 @@ def test_a_disabled_account_has_no_link(accounts: Accounts) -> None:
 
 
 def test_nothing_of_an_account_shows_on_the_disk(accounts: Accounts, folder: Path) -> None:
-    made = accounts.create("Mira Ößling", ["privacy"], NOW)
+    made = accounts.create("Mirabella Ößling", ["privacy"], NOW)
     accounts.change(made.account.id, lambda a: replace(a, password="$argon2id$v=19$secret", totp="JBSWY3DP"))
     data = (folder / FILE_NAME).read_bytes()
-    for planted in ("Mira", "Ößling", "argon2id", "JBSWY3DP", made.secret, "privacy"):
+    for planted in ("Mirabella", "Ößling", "argon2id", "JBSWY3DP", made.secret, "privacy"):
         assert planted.encode() not in data
     assert os.stat(folder / FILE_NAME).st_mode & 0o777 == 0o600
 

@@ -93,7 +93,8 @@ def test_several_processes_write_one_chain(tmp_path: Path) -> None:
         other.start()
     write_some(tmp_path, 30)
     for other in others:
-        other.join(30)
+        other.join(90)
+        assert other.exitcode == 0
     verdict = opened(tmp_path).verify()
     assert verdict.good
     assert verdict.entries == 90

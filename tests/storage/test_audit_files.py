@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit import Audit
-from storage.audit_chain import Act, AuditError
+from storage.audit_chain import Act, AuditError, entry, origin
 from storage.audit_files import SLOT, AuditFiles
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -117,6 +117,31 @@ def test_since_leaves_out_what_is_older(files: AuditFiles) -> None:
     times = [item["time"] for item in files.read(None, None, 10).items]
     page = files.read(datetime.fromisoformat(times[3]), None, 10)
     assert [item["time"] for item in page.items] == times[:4]
+
+
+def test_since_finds_what_was_written_before_the_clock_was_set_back(tmp_path: Path) -> None:
+    hours = [0, 1, 2, -168, -167, 3, 87_600, 4, -1]  # a week back, ten years on, a little back; right in between
+    times = iter(START + timedelta(hours=at) for at in hours for _ in range(2))  # one for the entry, one for its mark
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, lambda: next(times))
+    for hour in hours:
+        audit.append(Act("alice", "admin", "call.view", str(hour), reason="r" * 1_999)).result()
+    audit.close()
+    found = [item["object"] for item in audit.read(START + timedelta(hours=1)).items]
+    assert found == ["4", "87600", "3", "2", "1"]
+    assert [item["object"] for item in audit.read(START + timedelta(hours=5)).items] == ["87600"]
+    assert audit.read(START + timedelta(days=20_000)).items == ()
+
+
+def test_since_misses_nothing_where_the_clock_was_set_back_in_a_long_log(files: AuditFiles) -> None:
+    head, lines = origin("acme"), []
+    for number in range(1_500):  # three megabytes; after entry 900 the clock is a day back
+        at = START + timedelta(seconds=number if number < 900 else number - 86_400)
+        line, head = entry(head, Act("alice", "admin", "call.view", reason="r" * 1_999), at)
+        lines.append(line)
+    files.log.write_bytes(b"".join(lines))
+    for first in (0, 1, 470, 471, 472, 899):  # the first mebibyte ends within entry 472
+        found = files.read(START + timedelta(seconds=first), None, 1_000).items
+        assert [item["n"] for item in found] == list(range(900, first, -1))
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "0", "1", "-5", "999999", "9" * 5000, "١"])

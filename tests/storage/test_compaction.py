@@ -133,10 +133,10 @@ def test_what_is_written_meanwhile_is_in_the_new_file(tmp_path: Path, monkeypatc
         def waiting(self: Journal, path: Path, lines: Iterable[bytes]) -> None:
             draft(self, path, lines)
             drafted.set()
-            assert written.wait(10)
+            assert written.wait(60)
 
         async def write() -> None:
-            await asyncio.to_thread(drafted.wait, 10)
+            await asyncio.to_thread(drafted.wait, 60)
             await permit(acme)
             written.set()
 

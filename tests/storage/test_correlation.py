@@ -19,6 +19,7 @@ from storage.newid import new_id
 from storage.people import Person, User
 from storage.rules import Wished
 from storage.tables import calls as table
+from storage.whoswho import WhosWho
 from tests.storage.house import NOON, House, permit, record, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
@@ -64,6 +65,17 @@ def test_a_first_import_tells_who_took_part_in_all_calls_there_are(tmp_path: Pat
         assert await acme.users.calls_of(users["Tove"]) == (his.id,) and await acme.users.settled(users["Tove"])
         assert await parties(acme, other.id) == [(None, [])]
         assert await matched(acme) == 0
+
+    story(tmp_path, tell)
+
+
+def test_it_rests_once_the_users_are_known_and_not_worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert not await acme.correlation.at_rest()
+        await acme.correlation.load()
+        assert await acme.correlation.at_rest()
+        monkeypatch.setattr(WhosWho, "worn", True)
+        assert not await acme.correlation.at_rest()
 
     story(tmp_path, tell)
 
@@ -248,6 +260,29 @@ def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
         assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
         assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
         await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
+    """Who is killed just then leaves nothing to be looked at, so nobody would come to end it."""
+
+    class Killed(Exception):
+        """Stands for SIGKILL."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        for _ in range(3):
+            await record(acme)
+        users = await imported(acme, MIRA)
+
+        def die(done: int, of: int) -> None:
+            if done == 3:
+                raise Killed
+
+        with pytest.raises(Killed):
+            await matched(acme, told=die, batch=2)
+        assert await acme.users.settled(users["Mira"])
+        assert await acme.correlation.at_rest()
 
     story(tmp_path, tell)
 

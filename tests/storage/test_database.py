@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 from storage.database import FILE_NAME, HEAD, Database, DatabaseAway, DatabaseDamaged, DatabaseFault, unless_committed
 from storage.tables import days, metadata
@@ -95,6 +96,48 @@ def test_a_failed_transaction_leaves_nothing(url: str, tmp_path: Path) -> None:
         with pytest.raises(DatabaseFault):
             await twice_the_same()
         async with database.reading() as connection:
+            assert (await connection.execute(sa.select(days))).all() == []
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_a_reader_sees_one_state_whatever_others_write_meanwhile(url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        database = await Database.open(url, "steady", tmp_path, NOW)
+        count = sa.select(sa.func.count()).select_from(days)
+        async with database.reading() as reader:
+            before = await reader.scalar(count)
+            async with database.writing() as connection:
+                await connection.execute(days.insert(), {"day": before, "leaf": 1, "calls": 1})
+            assert await reader.scalar(count) == before
+        async with database.reading() as reader:
+            assert await reader.scalar(count) == before + 1
+        await database.close()
+
+    asyncio.run(story())
+
+
+def test_a_task_that_is_cancelled_leaves_no_lock(tmp_path: Path) -> None:
+    async def story() -> None:
+        database = await Database.open("sqlite", "acme", tmp_path, NOW)
+
+        async def write() -> None:
+            async with database.writing() as connection:
+                await connection.execute(days.insert(), [{"day": day, "leaf": 1, "calls": 1} for day in range(9)])
+                statement = connection.sync_connection
+                event.listen(statement, "before_cursor_execute", lambda *_: loop.call_soon(task.cancel))
+                await connection.execute(sa.select(days))
+
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(write())
+        with pytest.raises(asyncio.CancelledError) as kept:  # and with it what the statement was about to read
+            await task
+        other = sqlite3.connect(tmp_path / FILE_NAME, timeout=0, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
+        assert kept.value is not None
+        async with database.writing() as connection:
             assert (await connection.execute(sa.select(days))).all() == []
         await database.close()
 
@@ -205,9 +248,23 @@ def test_a_broken_connection_is_away_and_the_next_one_works(postgresql: str, tmp
     asyncio.run(story())
 
 
+def test_whoever_opens_a_new_file_beside_another_waits(tmp_path: Path) -> None:
+    """The other process is about to turn on the log, too; SQLite would answer "locked" at once."""
+
+    async def story() -> None:
+        other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        opening = asyncio.create_task(Database.open("sqlite", "acme", tmp_path, NOW))
+        await asyncio.sleep(0.2)
+        other.close()
+        await (await opening).close()
+
+    asyncio.run(story())
+
+
 def test_a_locked_database_is_away_and_then_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.database.BUSY_SECONDS", 0.05)
-    monkeypatch.setattr("storage.database._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    monkeypatch.setattr("storage.engines.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("storage.engines._PRAGMAS", ("PRAGMA busy_timeout=50",))
 
     async def story() -> None:
         database = await Database.open("sqlite", "acme", tmp_path, NOW)

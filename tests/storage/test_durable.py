@@ -178,7 +178,7 @@ def test_who_asks_for_the_same_lock_waits_until_the_other_is_done(tmp_path):
         other.start()
         other.join(0.2)
         order.append("first")
-    other.join(10)
+    other.join(60)
     assert order == ["first", "second"]
 
 

@@ -7,6 +7,7 @@ from storage import erasurerows as rows
 from storage.customers import Customer
 from storage.erasurerows import Doomed, State, Step
 from storage.instants import to_micros
+from storage.tables import erasures
 from tests.storage.house import NOON, House, record, story
 
 A, B = "0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-4000-8000-000000000000"
@@ -36,6 +37,22 @@ def test_a_request_waits_for_a_hold_and_retention_lets_the_call_go(tmp_path: Pat
             assert counted == {"r": (1, 1), "s": (0, 0)}
             shown = rows.shown(await rows.one(connection, "s"))
             assert (shown.cause, shown.rule, shown.state) == ("retention", "7", State.RUNNING)
+
+    story(tmp_path, tell)
+
+
+def test_each_erasure_says_of_how_many_calls_it_is(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        async with acme.database.writing() as connection:
+            await filed(connection, "r", {A: 5, B: None})
+            await filed(connection, "s", {A: 5})
+            await filed(connection, "t", {})
+            counts = {record.id: rows.shown(record).calls for record in await rows.undone(connection)}
+            assert counts == {"r": 2, "s": 1, "t": 0} and rows.shown(await rows.one(connection, "r")).calls == 2
+            signed = {"state": "done", "done_at": 1, "receipt": b'{"counts": {"calls": 7}}'}
+            await connection.execute(erasures.update().where(erasures.c.id == "t").values(**signed))
+            assert rows.shown(await rows.one(connection, "t")).calls == 7, "what came back is a receipt alone"
+            assert [rows.shown(record).calls for record in await rows.done(connection, 5, None)] == [None]
 
     story(tmp_path, tell)
 

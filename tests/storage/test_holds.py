@@ -1,5 +1,6 @@
 """A hold is set, explained, lifted; and never set on what is going already."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,39 @@ def test_a_call_whose_erasure_has_begun_cannot_be_held(tmp_path: Path) -> None:
         assert tried == [False] and not acme.keys.keeps(row.leaf)
 
     story(tmp_path, tell)
+
+
+def test_two_processes_that_hold_one_call_at_once_both_hold_it(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        other = await house.open()
+        for turn in range(10):
+            await asyncio.gather(acme.holds.put(row.id, f"{turn}", "paula"), other.holds.put(row.id, f"{turn}", "otto"))
+            hold = await other.holds.get(row.id)
+            assert hold and hold.reason == f"{turn}"
+            assert sum(await asyncio.gather(acme.holds.remove(row.id), other.holds.remove(row.id))) == 1
+        await other.close()
+
+    story(tmp_path, tell)
+
+
+def test_of_a_hold_and_an_erasure_in_two_processes_one_wins(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await permit(acme)
+        other = await house.open()
+        for _ in range(10):
+            row = await record(acme)
+            await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+            held, _ = await asyncio.gather(_held(other, row.id), acme.erasures.work())
+            assert held == acme.keys.keeps(row.leaf)
+        await other.close()
+
+    story(tmp_path, tell)
+
+
+async def _held(customer: Customer, call: str) -> bool:
+    try:
+        await customer.holds.put(call, "court", "otto")
+    except NoCall:
+        return False
+    return True

@@ -65,21 +65,21 @@ KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456")
 
 
 @pytest.mark.parametrize(
-    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind", "mir", "ozt mira"]
+    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind", "mi", "o mira"]
 )
 def test_a_user_is_found_by_names_and_identities_in_any_spelling(text: str) -> None:
     assert answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 
 
-@pytest.mark.parametrize("text", ["mi", "ra", "mira schmidt", "030 123457", "123456", "mira@y.example", "", "   "])
+@pytest.mark.parametrize("text", ["mx", "ra", "m schmidt", "030 123457", "123456", "mira@y.example", "", "   "])
 def test_and_by_nothing_else(text: str) -> None:
     assert not answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 
 
 def test_words_are_kept_by_their_first_letters_too() -> None:
-    assert begun_by(("w:bo", "w:lind", "w:ozturk", "w:oztork")) == ("b:lin", "b:ozt", "b:oztur", "b:oztor")
-    assert leads(("w:bo", "w:lin", "w:ozturk")) == ("w:bo", "b:lin", "b:oztur")
-    assert begun_by(("w:user00042",)) == ("b:use", "b:user0", "b:user0004")
+    assert begun_by(("w:o", "w:lind", "w:ozturk")) == ("b:o", "b:l", "b:li", "b:lin", "b:oz", "b:ozt", "b:oztur")
+    assert leads(("w:b", "w:bo", "w:lin", "w:ozturk")) == ("b:b", "b:bo", "b:lin", "b:oztur")
+    assert begun_by(("w:user00042",)) == ("b:u", "b:us", "b:use", "b:user0", "b:user0004")
     assert leads(("e:+4930123456", "w:lindgre")) == ("e:+4930123456", "b:lindg")
     assert leads(("w:lindgren",)) == leads(("w:lindgrensen",)) == ("b:lindgren",)
     assert worded(("w:a", "e:+49")) and not worded(("e:+49",))

@@ -150,19 +150,19 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
 
         def slow(self: LineFile, line: bytes) -> None:
             entered.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
             append(self, line)
             over.set()
 
         with monkeypatch.context() as patch:
             patch.setattr(LineFile, "append", slow)
             task = asyncio.ensure_future(permit(acme))
-            await asyncio.to_thread(entered.wait, 10)
+            await asyncio.to_thread(entered.wait, 60)
             task.cancel()
             asyncio.get_running_loop().call_later(0.05, go_on.set)
             with pytest.raises(asyncio.CancelledError):
                 await task
-        assert await asyncio.to_thread(over.wait, 10)
+        assert await asyncio.to_thread(over.wait, 60)
         assert (house.data / FILE).read_bytes() == before
         await permit(acme)
         assert len(acme.journal.read()["waivers"]) == 2

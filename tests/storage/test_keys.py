@@ -98,7 +98,7 @@ def test_cuts_at_the_same_time_all_count(data: Data, keys: CustomerKeys) -> None
 
 
 def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) -> None:
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
     kept = leaf_of(DAY, 5000)
     secret = keys.secret(kept, "media")
     seen: list[bool] = []
@@ -106,9 +106,11 @@ def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) 
     def read() -> None:
         while not stop.is_set():
             seen.append(data.open().secret(kept, "media") == secret)
+            begun.set()
 
     reader = threading.Thread(target=read)
     reader.start()
+    assert begun.wait(30)
     for number in range(60):
         keys.cut(leaf_of(DAY, number))
     stop.set()

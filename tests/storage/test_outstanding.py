@@ -32,6 +32,30 @@ def test_marks_are_counted_once_a_user_and_taken_away_as_far_as_was_seen(tmp_pat
     story(tmp_path, tell)
 
 
+def test_one_question_tells_whether_there_is_anything(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        async with acme.database.writing() as connection:
+            before = await outstanding.newest(connection)
+            assert not await outstanding.anything(connection, before)
+            await outstanding.mark(connection, ["a"])
+            seen = await outstanding.newest(connection)
+            assert await outstanding.anything(connection, seen)  # the user is stale
+            await outstanding.fresh(connection, "a", seen)
+            assert await outstanding.anything(connection, before)  # there is news
+            assert not await outstanding.anything(connection, seen)
+            await outstanding.set_walk(connection, 0)
+            assert await outstanding.anything(connection, seen)
+            await outstanding.set_walk(connection, None)
+            assert not await outstanding.anything(connection, seen)
+        await record(acme)
+        async with acme.database.writing() as connection:
+            for matched in (True, False):
+                await connection.execute(calls.update().values(matched=matched))
+                assert await outstanding.anything(connection, seen) != matched
+
+    story(tmp_path, tell)
+
+
 def test_old_changes_go_and_whoever_missed_them_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outstanding, "KEPT_CHANGES", 2)
 

@@ -171,7 +171,9 @@ def test_any_garbage_tail_keeps_every_genuine_segment(tail: bytes, length: int, 
     plain = os.urandom(length)
     secret, data = written(plain)
     file = Memory(data[: HEADER + size] + tail)
-    genuine = kept(min(len(data), HEADER + size))
+    # A tail may begin with the very byte that a segment lacked: once in 256 times, and then that one is genuine.
+    same = next((at for at, (one, other) in enumerate(zip(data, file.data, strict=False)) if one != other), len(data))
+    genuine = kept(min(same, len(file.data)))
     try:
         result = recover(secret, file)
     except Forged:

@@ -29,7 +29,7 @@ class SlowDisk:
 
 def test_the_real_call_makes_things_durable(tmp_path: Path) -> None:
     syncer = Syncer(tmp_path)
-    assert syncer.wait().result(timeout=20) is None
+    assert syncer.wait().result(timeout=60) is None
     syncer.close()
     fd = os.open(tmp_path, os.O_RDONLY)
     syncfs(fd)
@@ -46,11 +46,11 @@ def test_who_comes_while_a_sync_runs_shares_the_next_one(tmp_path: Path) -> None
     disk.begun.acquire()
     others = [syncer.wait() for _ in range(100)]
     disk.go.release()
-    first.result(timeout=5)
+    first.result(timeout=60)
     assert not any(other.done() for other in others)
     disk.go.release()
     for other in others:
-        other.result(timeout=5)
+        other.result(timeout=60)
     assert disk.calls == 2
     syncer.close()
 
@@ -66,14 +66,14 @@ def test_a_failure_reaches_everybody_and_is_never_retried_into_success(tmp_path:
     disk.go.release()
     for future in (first, during):
         with pytest.raises(SyncFailed, match="EIO"):
-            future.result(timeout=5)
+            future.result(timeout=60)
     disk.error = None
     disk.go.release()
     assert syncer.epoch == epoch + 1
     with pytest.raises(SyncFailed):
-        syncer.wait(epoch=epoch).result(timeout=5)
+        syncer.wait(epoch=epoch).result(timeout=60)
     assert disk.calls == 1
-    assert syncer.wait(epoch=syncer.epoch).result(timeout=5) is None
+    assert syncer.wait(epoch=syncer.epoch).result(timeout=60) is None
     syncer.close()
 
 
@@ -95,7 +95,7 @@ def test_a_cancelled_wait_disturbs_nobody(tmp_path: Path) -> None:
     first.cancel()
     for _ in range(2):
         disk.go.release()
-    assert second.result(timeout=5) is None
+    assert second.result(timeout=60) is None
     syncer.close()
 
 
@@ -103,10 +103,10 @@ def test_without_syncfs_the_given_files_are_synced(tmp_path: Path) -> None:
     syncer = Syncer(tmp_path, None)
     with (tmp_path / "file").open("wb") as file:
         future = syncer.wait([file.fileno()])
-    assert future.result(timeout=20) is None
+    assert future.result(timeout=60) is None
     read, write = os.pipe()
     with pytest.raises(SyncFailed, match="EINVAL"):  # a pipe cannot be synced
-        syncer.wait([write]).result(timeout=5)
+        syncer.wait([write]).result(timeout=60)
     os.close(read)
     os.close(write)
     syncer.close()

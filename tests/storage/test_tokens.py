@@ -20,6 +20,10 @@ def test_another_day_has_other_tokens() -> None:
     assert token(KEY, "w:anna") != token(KEY[::-1], "w:anna")
 
 
+def test_half_of_a_surrogate_pair_has_a_token_too() -> None:
+    assert token(KEY, "w:anna\ud83d") != token(KEY, "w:anna\ufffd") != token(KEY, "w:anna")
+
+
 @given(st.lists(st.text(max_size=20), max_size=20))
 def test_tokens_are_sorted_and_fit_into_eight_bytes(forms: list[str]) -> None:
     made = tokens(KEY, forms)

@@ -1,5 +1,7 @@
 """Users are found by what they are and were called, in memory and before that, page by page."""
 
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from storage.customers import Customer
 from storage.people import Person, UserState
 from storage.usersearch import find
+from storage.whoswho import WhosWho
 from tests.storage.house import House, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
@@ -63,9 +66,28 @@ def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> 
         assert await names(acme, "mulli") == ["Anna"] and await names(acme, "müllerin") == []
         assert await names(acme, "ann") == ["Anna", "Anna-Lena"] and await names(acme, "ann sch") == ["Anna-Lena"]
         assert await names(acme, "schmi") == ["Anna-Lena"] and await names(acme, "schme") == []
-        assert await names(acme, "mu") == ["Bo"] and await names(acme, "m") == []  # two letters are a word or nothing
+        assert await names(acme, "mu") == await names(acme, "m") == ["Anna", "Bo", "Jürgen"]
+        assert await names(acme, "j mü") == ["Jürgen"] and await names(acme, "x") == await names(acme, "mx") == []
         assert await names(acme, "o'har") == ["Zoe"] and await names(acme, "odd.one@x.example") == ["Zoe"]
         assert await names(acme, "odd.one@x") == []  # of an address nothing less than all of it
+
+    story(tmp_path, tell)
+
+
+def test_a_letter_that_everybody_has_keeps_nobody_else_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, seen = WhosWho.find, set[int]()
+
+    def noted(who: WhosWho, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
+        seen.add(threading.get_ident())
+        return looking(who, alternatives)
+
+    monkeypatch.setattr(WhosWho, "find", noted)
+
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, TOVE)
+        await acme.correlation.load()
+        assert await names(acme, "m") == ["Mira"]
+        assert seen and threading.get_ident() not in seen, "the loop answers everybody"
 
     story(tmp_path, tell)
 
