@@ -1,4 +1,4 @@
-"""One connection of uvicorn with the limits it lacks: patience for a first byte, a slow head, and a broken one."""
+"""One connection of uvicorn with the limits it lacks: for a first byte, a slow head, a broken one, nobody who reads."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from admin_api.guard import HEADERS
 HEAD_SECONDS = 10.0
 """What a client gets to send the head of a request; a connection that waits costs one of a limited number."""
 
+STALLED_SECONDS = 75.0
+"""After which a client that takes nothing of its answer is broken off. A player that was paused may be left earlier
+(admin_api.media), but without TLS a connection that is closed waits for its last bytes for ever."""
+
 MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
 
@@ -23,6 +27,7 @@ class Connection(H11Protocol):
     """HTTP/1.1 over one TLS or TCP connection."""
 
     _head_timer: asyncio.TimerHandle | None = None
+    _stalled_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
@@ -32,7 +37,18 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_waiting()
+        self._goes_on()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hold an answer back that is not taken, and look after a while whether any of it was."""
+        super().pause_writing()
+        self._look_again(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Go on with an answer."""
+        self._goes_on()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that has begun must be complete in time."""
@@ -56,6 +72,22 @@ class Connection(H11Protocol):
             for part in parts:
                 self.transport.write(self.conn.send(part) or b"")
         self.transport.close()
+
+    def _look_again(self, left: int) -> None:
+        self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self._look, left)
+
+    def _look(self, left: int) -> None:
+        """Break off if as much is left as before."""
+        now = self.transport.get_write_buffer_size()
+        if now < left:
+            self._look_again(now)
+        else:
+            self.transport.abort()
+
+    def _goes_on(self) -> None:
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:

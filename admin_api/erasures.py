@@ -204,5 +204,6 @@ def shown(erasure: Erasure) -> dict[str, Any]:
         "approved_at": schemas.rfc3339(erasure.approved_at),
         "approved_by": erasure.approved_by,
         "done_at": schemas.rfc3339(erasure.done_at),
+        "calls": erasure.calls,
         "receipt": erasure.receipt,
     }

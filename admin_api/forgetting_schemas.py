@@ -52,7 +52,7 @@ _WINS = {"enum": [one.value for one in Wins]}
 _RULE = {
     "days": {**_DAYS, "description": "Days from the end of the call; null keeps it for ever."},
     "direction": _DIRECTION,
-    "source": {**_maybe_said(), "description": "Address, network or certificate name of the client."},
+    "source": {**_maybe_said(), "description": "Address or network of the client, as calls show it in `source`."},
     "party": {**_maybe_said(), "description": "Somebody who took part, in any spelling."},
     "name": _maybe_said(),
 }
@@ -92,6 +92,7 @@ _ERASURE = _shown(
         "approved_at": _MAYBE_TIME,
         "approved_by": _MAYBE_TEXT,
         "done_at": _MAYBE_TIME,
+        "calls": {"type": ["integer", "null"], "minimum": 0, "description": "Null in a list of what is done."},
         "receipt": {"anyOf": [_RECEIPT, {"type": "null"}]},
     }
 )
@@ -222,6 +223,7 @@ _EXAMPLE_ERASURE: Mapping[str, Any] = {
     "approved_at": None,
     "approved_by": None,
     "done_at": "2026-02-01T10:00:00.412Z",
+    "calls": 1,
     "receipt": {
         "version": 1,
         "customer": "acme",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
 REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
 
 EXTENSION = ("months", "ground", "told_at", "reason")
+HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: JSON can carry them, no keyboard can
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def report(data: bytes) -> Wanted:
         body.wrong("recipient", "must be null if there is a passphrase")
     if passphrase and len(passphrase) < LEAST_PASSPHRASE:
         body.wrong("passphrase", f"must have at least {LEAST_PASSPHRASE} characters")
+    if passphrase and HALVES.search(passphrase):
+        body.wrong("passphrase", "must be text that can be typed: it holds half of a surrogate pair")
     _check(body, recipient)
     body.done()
     return Wanted(media, silence, others, recipient, passphrase)

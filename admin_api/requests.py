@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
@@ -32,6 +32,7 @@ CANDIDATES = (schemas.LIMIT, schemas.CURSOR)
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
 AHEAD = timedelta(days=1)  # a letter that came later than now is a slip of the pen; zones and clocks differ by less
+ZONES = timedelta(hours=14)  # no zone is further from UTC: so long before and after midnight its day is another one
 _CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
 _FIRST = {
     State.OPEN: "Confirm first which calls concern the person: PUT …/selection.",
@@ -129,10 +130,7 @@ async def extend(asked: Asked) -> Response:
     now = asked.customer.now()
     wanted = await members.given(asked, lambda data: request_bodies.extension(data, now))
     case = await _find(asked)
-    if (
-        not case.received_at.date() <= wanted.told_at.date() <= due(case.received_at).date()
-        or wanted.told_at > now + AHEAD
-    ):
+    if not in_time(wanted.told_at, case.received_at, now):
         raise await _wrong(asked, "told_at", "must lie in the month after the letter came, and not be later than now")
 
     async def told(id: str) -> None:
@@ -244,6 +242,13 @@ async def close(asked: Asked) -> Response:
     except (NoCase, WrongState) as problem:
         raise await _refusal(asked, problem) from None
     return answers.document(await _shown(asked, case))
+
+
+def in_time(told: datetime, received: datetime, now: datetime) -> bool:
+    """Say whether the person was told in the month after the letter came; "now" is today wherever somebody tells it."""
+    zones = ZONES if told == now else timedelta()
+    well = received.date() <= (told + zones).date() and (told - zones).date() <= due(received).date()
+    return well and told <= now + AHEAD
 
 
 async def _find(asked: Asked) -> Case:

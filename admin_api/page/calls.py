@@ -41,7 +41,7 @@ class Question:
     direction: str = ""
     """One of DIRECTIONS, or "" for every one."""
     source: str = ""
-    """Where the recording came from: an address or a certificate's name."""
+    """The address that the recording came from."""
     zone: str = ""
     """Whose days are meant."""
     cursor: str = ""

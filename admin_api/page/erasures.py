@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.responses import Response
@@ -58,9 +57,7 @@ async def receipt(visit: Visit) -> Response:
     signed = answer.document["receipt"]
     if signed is None:
         return visit.moved(f"/erasures/{id}")
-    data = json.dumps(signed, indent=1).encode()
-    headers = {"Content-Disposition": f'attachment; filename="receipt-{answer.document["id"]}.json"'}
-    return Response(data, media_type="application/json", headers=headers)
+    return visit.file(signed, f"receipt-{id}.json")
 
 
 async def waiver(visit: Visit) -> Response:

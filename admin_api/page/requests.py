@@ -94,6 +94,16 @@ async def shown(visit: Visit, problem: Answer | None = None) -> Response:
     )
 
 
+async def record(visit: Visit) -> Response:
+    """Hand out what stays of a closed request as the file that `recorder audit verify --receipt` reads."""
+    id = the_id(visit)
+    answer = await visit.api.get(f"/requests/{id}")
+    if not answer.well:
+        return visit.refused(answer)
+    signed = answer.document["record"]
+    return visit.moved(f"/requests/{id}") if signed is None else visit.file(signed, f"record-{id}.json")
+
+
 def the_id(visit: Visit) -> str:
     """Return the id of the path; what is none leads to the API's own 404."""
     id = str(visit.request.path_params["id"])
@@ -110,4 +120,5 @@ VIEWS = (
     View("GET", "/requests/new", new, Action.REQUEST),
     View("POST", "/requests/new", create, Action.REQUEST),
     View("GET", "/requests/{id}", one, Action.REQUEST_STATE),
+    View("GET", "/requests/{id}/record", record, Action.REQUEST_STATE),
 )

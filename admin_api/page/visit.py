@@ -90,6 +90,11 @@ class Visit:
         """Answer a form with the page to look at now."""
         return RedirectResponse(to, 303)
 
+    def file(self, document: Any, name: str) -> Response:
+        """Answer with a document of the API as a file to keep."""
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(json.dumps(document, indent=1).encode(), media_type="application/json", headers=headers)
+
     def refused(self, answer: Answer) -> Response:
         """Answer with what the API said no to, in words for people."""
         return self.page("refused.html", status=answer.status, problem=answer.document)

@@ -217,11 +217,16 @@ class Service:
         self.port = self.run(self._start())
         self.base = f"https://127.0.0.1:{self.port}"
         self.client_context = ssl.create_default_context(cafile=self.certificate)
-        self.client = httpx2.Client(base_url=self.base, verify=self.client_context, timeout=60)  # of a busy disk
+        self.client = self.visitor()
+
+    def visitor(self) -> httpx2.Client:
+        """Make a client that has patience with a busy disk, and opens anew before the server closes what is idle."""
+        limits = httpx2.Limits(keepalive_expiry=2)  # uvicorn's is 5 s: what is sent at that moment gets no answer
+        return httpx2.Client(base_url=self.base, verify=self.client_context, timeout=60, limits=limits)
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the server's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def token(self, roles: Sequence[str], customer: str = "acme", name: str | None = None) -> str:
         """Make a token."""

@@ -1,19 +1,28 @@
 """Clients that speak no HTTP, too slowly, or not at all."""
 
+import asyncio
 import socket
 import ssl
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from admin_api import connection
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+def config(app):
+    made = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    made.load()
+    return made
+
+
 def connect(service):
     context = ssl.create_default_context(cafile=service.certificate)
     context.check_hostname = False
-    raw = socket.create_connection(("127.0.0.1", service.port), timeout=5)
+    raw = socket.create_connection(("127.0.0.1", service.port), timeout=30)
     return context.wrap_socket(raw)
 
 
@@ -43,6 +52,78 @@ def test_what_is_no_http_gets_a_problem_document(service, data):
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer and b"no-store" in answer
     assert b"INVITE" not in answer
+
+
+def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
+    """Without TLS: there a closed connection would wait for ever for somebody who reads its last bytes."""
+    monkeypatch.setattr(connection, "STALLED_SECONDS", 0.05)
+    size = 64 << 20  # more than the kernel's buffers hold
+
+    async def app(scope, receive, send):
+        length = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    async def story():
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        class Watched(connection.Connection):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                ended.set()
+
+        server = await loop.create_server(lambda: Watched(config(app), ServerState(), {}), "127.0.0.1", 0)
+        async with server, asyncio.timeout(30):
+            with socket.create_connection(server.sockets[0].getsockname()) as client:
+                client.sendall(ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                await ended.wait()
+
+    asyncio.run(story())
+
+
+class Line:
+    """A transport and its loop, on which no time goes by and nothing moves but what a test says."""
+
+    left, broken, waits = 0, False, None
+
+    def get_extra_info(self, name):
+        """Say nothing about itself."""
+
+    def get_write_buffer_size(self):
+        return self.left
+
+    def abort(self):
+        self.broken = True
+
+    close = abort
+
+    def call_later(self, after, what, *about):
+        self.waits = after, what, about
+        return self
+
+    def cancel(self):
+        self.waits = None
+
+    def later(self, left):
+        """Let the time go by, with so much left then; say whether that was the end."""
+        self.left = left
+        after, what, about = self.waits
+        assert after == connection.STALLED_SECONDS
+        what(*about)
+        return self.broken
+
+
+def test_who_takes_some_of_an_answer_is_waited_for():
+    line = Line()
+    one = connection.Connection(config(None), ServerState(), {}, _loop=line)
+    one.connection_made(line)
+    line.left = 900
+    one.pause_writing()
+    assert not line.later(800) and not line.later(799)
+    one.resume_writing()
+    assert line.waits is None
+    one.pause_writing()
+    assert line.later(799)
 
 
 def test_a_head_that_is_too_large(service):

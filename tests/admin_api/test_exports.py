@@ -128,7 +128,7 @@ def test_what_is_left_in_the_middle_is_closed_away_from_the_loop(waits):
         try:
             yield bytes(exports.CHUNK)
             asked.set()
-            assert go_on.wait(10)
+            assert go_on.wait(30)
             yield bytes(exports.CHUNK)
         finally:
             closed.append(threading.current_thread())
@@ -141,11 +141,11 @@ def test_what_is_left_in_the_middle_is_closed_away_from_the_loop(waits):
     async def story():
         taking = asyncio.ensure_future(take())
         if waits:  # whoever took it goes while more is read
-            assert await asyncio.to_thread(asked.wait, 10)
+            assert await asyncio.to_thread(asked.wait, 30)
             taking.cancel()
         await asyncio.wait([taking])
         go_on.set()
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while not closed and time.monotonic() < end:
             await asyncio.sleep(0.001)
 

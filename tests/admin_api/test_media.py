@@ -173,7 +173,7 @@ def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monk
         answer = service.ask(long)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert service.ask(f"/calls/{service.ids['beta'][0]}/media", customer="beta", method="HEAD").status_code == 200
-    monkeypatch.setattr(media, "TURN_SECONDS", 5)
+    monkeypatch.setattr(media, "TURN_SECONDS", PATIENCE)
     assert service.ask(long, method="HEAD").status_code == 200
 
 

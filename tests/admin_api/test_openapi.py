@@ -150,7 +150,7 @@ def question(service, case, token):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with requests.Session() as session:
         session.trust_env = False  # no proxy, no other authorities
-        response = case.call(session=session, headers=headers, verify=str(service.certificate))
+        response = case.call(session=session, headers=headers, verify=str(service.certificate), timeout=60)
     assert response.status_code < 500 or response.status_code == 501
     if response.status_code != 405:  # the only answer to what is no operation at all
         case.validate_response(response, checks=CHECKS)

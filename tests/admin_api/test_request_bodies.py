@@ -91,6 +91,7 @@ def test_a_report():
         ({"other_parties": "yes"}, ["other_parties"]),
         ({"passphrase": "too short"}, ["passphrase"]),
         ({"passphrase": " "}, ["passphrase"]),
+        ({"passphrase": "correct horse\ud83d"}, ["passphrase"]),
         ({"recipient": "age1x"}, ["recipient"]),
         ({"recipient": RECIPIENT, "passphrase": "correct horse"}, ["recipient"]),
         ({"column_set": "x"}, [""]),

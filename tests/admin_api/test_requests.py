@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import httpx2
 import pytest
 
+from admin_api import requests
 from storage import caserecords
 from storage.identity import stored_of
 from tests.admin_api.conftest import row
@@ -148,6 +149,19 @@ def test_whoever_is_told_today_is_told_in_time(service):
     assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
     later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert ask(service, f"/{id}/extension", "PUT", **{**LONGER, "told_at": later}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("received", "now", "well"),
+    [("2026-05-27T00:00", "2026-05-26T20:00", True),  # in Tokyo the letter came this morning, by the day
+     ("2026-05-27T00:00", "2026-05-26T09:00", False),  # nowhere is it that day yet
+     ("2026-05-27T00:00", "2026-06-28T04:00", True),  # in Los Angeles the last day is not over
+     ("2026-05-27T00:00", "2026-06-28T14:00", False)],
+)  # fmt: skip
+def test_now_is_today_wherever_somebody_tells_it(received, now, well):
+    came, at = (datetime.fromisoformat(f"{text}+00:00") for text in (received, now))
+    assert requests.in_time(at, came, at) is well
+    assert not requests.in_time(at, came, at + timedelta(seconds=1)), "a moment that is given counts as it stands"
 
 
 def test_steps_out_of_turn_say_what_comes_first(service):
@@ -331,4 +345,4 @@ def test_from_the_letter_to_the_end(service):
     assert ("request.report_file", "failed") in acts and ("request.report_file", "done") in acts
     assert acts.count(("request.close", "failed")) == 1 and acts.count(("request.close", "done")) == 1
     told = json.dumps(service.acts())
-    assert not [word for word in ("Ada", "301234", "letter 7", "Art. 1", SECRET) if word in told]
+    assert not [word for word in ("Ada", "301234077", "letter 7", "Art. 1", SECRET) if word in told]

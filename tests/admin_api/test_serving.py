@@ -1,6 +1,7 @@
 """uvicorn in a loop of ours: TLS, renewal of the certificate, start and stop."""
 
 import asyncio
+import itertools
 import shutil
 import signal
 import socket
@@ -30,7 +31,7 @@ def offered(port, version=None):
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if version:
         context.maximum_version = version
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as raw, context.wrap_socket(raw) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, context.wrap_socket(raw) as client:
         return client.getpeercert(binary_form=True), client.version(), client.cipher()[0]
 
 
@@ -47,8 +48,8 @@ def run(story, *files):
         port = sock.getsockname()[1]
         await server.start(sock, lambda work: tasks.append(asyncio.create_task(work)))
         await story(port)
-        await server.stop()
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await asyncio.wait_for(server.stop(), 30)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=1)
 
@@ -62,6 +63,38 @@ def test_plain_http_where_no_certificate_is_given():
         assert (await reader.read()).startswith(b"HTTP/1.1 200")
         writer.close()
         await writer.wait_closed()
+
+    run(story)
+
+
+def test_the_date_of_answers_is_renewed(monkeypatch):
+    monkeypatch.setattr(serving, "DATE_SECONDS", 0.001)
+    dates = (f"Sun, 01 Mar 2026 12:{n // 60:02d}:{n % 60:02d} GMT" for n in itertools.cycle(range(3600)))
+    monkeypatch.setattr("uvicorn.server.formatdate", lambda *_, **__: next(dates))
+
+    async def date(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head = (await reader.read()).lower().split(b"\r\n")
+        writer.close()
+        await writer.wait_closed()
+        (found,) = (line for line in head if line.startswith(b"date: "))
+        return found
+
+    async def story(port):
+        first = await date(port)
+        async with asyncio.timeout(20):
+            while await date(port) == first:
+                pass
+
+    run(story)
+
+
+def test_it_stops_at_once_however_rarely_it_wakes(monkeypatch):
+    monkeypatch.setattr(serving, "DATE_SECONDS", 3600)
+
+    async def story(port):
+        pass
 
     run(story)
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from admin_api.auth import Principal
 from admin_api.page.site import COOKIE
@@ -31,7 +31,8 @@ ARGUMENTS = (
     "--disable-dev-shm-usage",  # /dev/shm of a container is small
     "--autoplay-policy=no-user-gesture-required",
 )
-PATIENCE = 20_000  # milliseconds until something must have appeared, on a busy machine too
+PATIENCE = 30_000  # milliseconds until something must have appeared, on a busy machine too
+expect.set_options(timeout=PATIENCE)  # by itself it waits 5 s
 
 
 class Town(Service):
@@ -73,7 +74,7 @@ class Watch:
 def chromium() -> Iterator[Browser]:
     """One browser for the tests of a file."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS), timeout=2 * PATIENCE)
         yield browser
         browser.close()
 
@@ -146,3 +147,12 @@ def sign_in(service: Service, context: Any, *roles: Role, customer: str = "acme"
     _, cookie = site.sessions.open(principal, service.monotonic())
     kept = {"name": COOKIE, "value": cookie, "url": f"{service.base}/", "secure": True, "httpOnly": True}
     context.add_cookies([{**kept, "sameSite": "Strict"}])
+
+
+def until(page: Page, true: str) -> None:
+    """Wait for something; Playwright's own way needs `eval`, which the page's policy forbids."""
+    for _ in range(PATIENCE // 50):
+        if page.evaluate(true):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(true)

@@ -7,7 +7,7 @@ from typing import Any
 from admin_api.page import catalogue
 from tests.admin_api.test_waiver import WAIVER
 
-FILES = ("/file", "/receipt", "/media", "/waveform", "/attachments/{part}", "/live", "/export")
+FILES = ("/file", "/receipt", "/record", "/media", "/waveform", "/attachments/{part}", "/live", "/export")
 """Ends of paths that answer with a file, or with a part of a page."""
 LETTER = {
     "kind": ["access", "erasure"],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from html import escape
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from playwright.sync_api import Page
 
 from admin_api.roles import Role
-from tests.page.conftest import Town
+from tests.page.conftest import PATIENCE, Town
 
 Site = Callable[[str], str]
 
@@ -31,7 +31,8 @@ def elsewhere() -> Iterator[Site]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with HTTPServer(("127.0.0.1", 0), Shows) as server:
+    # with threads: Chromium opens connections that it may ask nothing on, and waits on none of them
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shows) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
 
@@ -72,7 +73,7 @@ def test_another_site_cannot_frame_the_page(service: Town, visitor: Callable[...
     page.goto("/calls")
     page.goto(elsewhere(f"<iframe src='{escape(service.base)}/sign-in' width=600 height=400></iframe>"))
     frame = page.frames[1]
-    for _ in range(100):
+    for _ in range(PATIENCE // 50):
         if frame.url and frame.url != "about:blank":
             break
         page.wait_for_timeout(50)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from playwright.sync_api import expect
+
 from admin_api.roles import Role
+from tests.page.conftest import until
 
 
 def test_a_stranger_sees_the_door(visitor):
@@ -18,7 +21,7 @@ def test_the_first_key_leads_past_the_menu(visitor):
     page.keyboard.press("Tab")
     assert page.locator(":focus").inner_text() == "Skip to the content"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    until(page, "document.activeElement.id === 'main'")
 
 
 def test_the_language_is_kept(visitor):
@@ -27,4 +30,4 @@ def test_the_language_is_kept(visitor):
     assert page.locator("html").get_attribute("lang") == "de"
     page.locator("select[name=language]").select_option("en")
     page.locator("form.appearance button").click()
-    assert page.locator("html").get_attribute("lang") == "en"
+    expect(page.locator("html")).to_have_attribute("lang", "en")

@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from admin_api.roles import Role
 from tests.admin_api.test_waiver import put as permit
-from tests.page.conftest import Town
+from tests.page.conftest import Town, until
 
 MOST_STEPS = 80
 FOCUSED = """() => {
@@ -89,5 +89,4 @@ def test_a_wide_table_scrolls_by_keyboard(service: Town, visitor: Callable[..., 
     page.goto("/audit")
     reach(page, "Entries, newest first")
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(300)
-    assert page.locator(".wide").evaluate("each => each.scrollLeft") > 0
+    until(page, "document.querySelector('.wide').scrollLeft > 0")

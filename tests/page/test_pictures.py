@@ -102,7 +102,8 @@ def test_the_main_views_have_their_picture_taken(busy: Town, visitor: Callable[.
     desk.get_by_label("Who asks").fill("+49 30 555 0000\nAnna Schmidt")
     desk.get_by_label("Reference").fill("letter of 20 November")
     desk.get_by_role("button", name="File the request").click()
-    desk.get_by_role("button", name="Take all that are in no doubt").click()
+    with desk.expect_navigation():
+        desk.get_by_role("button", name="Take all that are in no doubt").click()
     desk.goto(desk.url.partition("#")[0])
     take(desk, album, "request", 1000)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from admin_api.page import site
 from admin_api.roles import Role
-from tests.page.conftest import Town
+from tests.page.conftest import Town, until
 
 STATIC = Path(site.__file__).parent / "static"
 SECONDS = 12  # of town.sound()
@@ -34,21 +34,12 @@ def open_call(service: Town, visitor: Callable[..., Page], **more: object) -> Pa
     return page
 
 
-def until(page: Page, true: str) -> None:
-    """Wait for something; Playwright's own way needs `eval`, which the page's policy forbids."""
-    for _ in range(400):
-        if page.evaluate(true):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(true)
-
-
 def test_both_channels_are_drawn_before_anything_is_heard(service: Town, visitor: Callable[..., Page]) -> None:
     page = open_call(service, visitor)
     expect(page.locator(".player[data-drawn]")).to_be_visible()
-    drawn = """() => [...document.querySelector('.wave > div').shadowRoot.querySelectorAll('.canvases canvas')]
-        .map(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].some(v => v))"""
-    assert page.evaluate(drawn) == [True, True]
+    painted = """[...document.querySelector('.wave > div').shadowRoot.querySelectorAll('.canvases canvas')]
+        .map(c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].some(v => v)).join()"""
+    until(page, f"{painted} === 'true,true'")  # WaveSurfer paints when it comes to it
     assert page.locator(".wave-pause").count() == 2
     box, gap = page.locator(".wave").bounding_box(), page.locator(".wave-pause").first.bounding_box()
     assert box and gap and abs((gap["x"] - box["x"]) / box["width"] - 3 / SECONDS) < 0.01

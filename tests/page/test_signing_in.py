@@ -91,6 +91,7 @@ def add_passkey(page: Page, label: str = "laptop") -> None:
     """Sign in with the password and put a passkey on file."""
     page.goto("/sign-in?customer=acme")
     fill(page)
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
     page.goto("/account")
     page.get_by_text("Add a passkey").click()
     page.locator("form[action='/account/passkey'] input[name=password]").fill(PASSWORD)
@@ -124,7 +125,8 @@ def test_from_the_link_to_the_page_with_an_app_and_out_again(house: Doorstep, ar
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
     clean(page)
-    page.get_by_role("button", name="Go on").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Go on").click()
     page.goto("/account")
     expect(page.get_by_text("authenticator app", exact=True)).to_be_visible()
     clean(page)

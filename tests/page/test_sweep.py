@@ -95,7 +95,7 @@ def test_hostile_names_are_shown_as_they_were_sent(visitor, service, ids):
 def test_the_plots_are_drawn_from_their_tables(visitor):
     page = visitor(Role.OPERATOR, Role.ADMIN)
     page.goto("/system")
-    assert page.locator(".plot canvas").count() == 4
+    expect(page.locator(".plot canvas")).to_have_count(4)
     width = page.locator(".plot canvas").first.evaluate("each => each.width")
     assert width > 200
 

@@ -22,7 +22,7 @@ class Browser:
 
     def __init__(self, service: Service, *roles: Role, customer: str = "acme", name: str = "Grace") -> None:
         self.service = service
-        self.client = httpx2.Client(base_url=service.base, verify=service.client_context)
+        self.client = service.visitor()
         self.name = name
         if roles:
             site = service.run(service.front.site())

@@ -83,7 +83,7 @@ class Doorstep(Service):
 
     def browser(self) -> httpx2.Client:
         """Open a browser without scripts; it follows nothing by itself."""
-        self.seen.append(httpx2.Client(base_url=self.base, verify=self.client_context))
+        self.seen.append(self.visitor())
         return self.seen[-1]
 
     def sign_in(

@@ -37,6 +37,19 @@ def test_nobody_approves_what_they_asked_for(browse, waiting):
     assert "Approve this erasure" not in browse(Role.PRIVACY, name="Ada").text(f"/erasures/{waiting}")
 
 
+def test_a_second_person_sees_of_how_many_calls_it_is(browse, waiting, service):
+    acme = service.customers["acme"]
+    second = service.run(acme.erasures.file(calls=[UNKNOWN, UNKNOWN[:-1] + "1"], reason="x", by="Grace", approval=True))
+    ada = browse(Role.APPROVER, name="Ada")
+    assert "the key of 1 call is destroyed" in ada.text(f"/erasures/{waiting}")
+    assert "the keys of 2 calls are destroyed" in ada.text(f"/erasures/{second.id}")
+    shown = {each["id"]: each["calls"] for each in service.ask("/erasures?state=approval", "approver").json()["items"]}
+    assert (shown[waiting], shown[second.id]) == (1, 2)
+    listed = ada.get("/erasures").text
+    assert 'data-label="Calls">1<' in listed and 'data-label="Calls">2<' in listed
+    service.run(acme.erasures.approve(second.id, by="Ada"))
+
+
 def test_a_second_person_approves_and_the_receipt_can_be_taken_home(browse, waiting, service):
     ada = browse(Role.APPROVER, name="Ada")
     assert "waits for approval" in ada.text("/erasures")

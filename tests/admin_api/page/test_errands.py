@@ -24,7 +24,7 @@ def there() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="module")
 def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
-    ways = [sign_in(there.issuer, title="House <&>"), sign_in("https://away.invalid", title="Away")]
+    ways = [sign_in(there.issuer, title="House <&>"), sign_in("https://127.0.0.1:1", title="Away")]
     made = Doorstep(
         tmp_path_factory.mktemp("errand"),
         providers=lambda customers: Providers(ways, customers, monotonic=lambda: made.later),

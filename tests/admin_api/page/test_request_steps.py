@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -12,6 +13,7 @@ from storage.identity import stored
 from tests.admin_api.conftest import row
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.test_requests import file
+from tests.admin_api.test_requests import make
 from tests.admin_api.test_waiver import put as permit
 
 ROLES = ("caller", "callee")
@@ -155,18 +157,29 @@ def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(desk, service):
     refused = desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"})
     assert refused.status_code == 409 and "Put one on file under Erasures" in refused.text
     permit(service)
+    desk.post(f"{place}/report", {"media": "", "seal": "none"})
+    make(service, place.split("/")[-1])
+    assert "Its file is gone" not in desk.text(place)
     assert desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"}).status_code == 303
     case = state(service, place)
     assert case["state"] == "erasing"
-    assert f'href="/erasures/{case["erasure"]["id"]}"' in desk.get(place).text
+    page = desk.get(place).text
+    assert f'href="/erasures/{case["erasure"]["id"]}"' in page and '<li aria-current="step">Erasure<' in page
     service.run(service.customers["acme"].erasures.work())
+    page = desk.get(place).text
+    assert '<li aria-current="step">Close<' in page, "what is erased is not to be done again"
+    assert "Its file is gone: the time to fetch it was over, or one of its calls was erased." in page
 
 
 def test_a_closed_request_forgets_whom_it_was_about(desk, service):
     place = file(desk, identities="Anna Unforgettable", reference="letter 99")
+    assert desk.get(f"{place}/record").headers["location"] == place, "there is none before"
     refusal = desk.post(f"{place}/close", {"outcome": "refused", "ground": ""})
     assert refusal.status_code == 422 and "is told why" in refusal.text
     assert desk.post(f"{place}/close", {"outcome": "refused", "ground": "not_identified"}).status_code == 303
     page = desk.get(place).text
+    record = desk.get(f"{place}/record")
+    assert record.headers["content-disposition"] == f'attachment; filename="record-{place.split("/")[-1]}.json"'
+    assert json.loads(record.text) == state(service, place)["record"]
     assert "What stays" in page and "could not be identified" in page and "signature" in page
     assert "Unforgettable" not in page and "letter 99" not in page

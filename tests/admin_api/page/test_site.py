@@ -101,7 +101,7 @@ async def requests_under_way():
 
 
 def until(there):
-    for _ in range(200):
+    for _ in range(1000):
         if there():
             return
         time.sleep(0.05)
