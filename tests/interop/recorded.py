@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.journeys.server import Server
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def calls(daemon: Server, count: int = 1) -> list[dict[str, Any]]:

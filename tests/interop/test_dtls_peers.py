@@ -28,7 +28,7 @@ FRAMES = 50
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(story, 60))
+    asyncio.run(asyncio.wait_for(story, 110))
 
 
 def offer(port: int, setup: str, fingerprint: str) -> bytes:
@@ -176,7 +176,7 @@ def exported(pem: Path, own: int, port: int, profile: str, half: int) -> bytes:
     """Shake hands as the client, from a port of ours, and return the keying material."""
     line = f"openssl s_client -dtls1_2 -connect 127.0.0.1:{port} -bind 127.0.0.1:{own} -use_srtp {profile}"
     line += f" -keymatexport EXTRACTOR-dtls_srtp -keymatexportlen {2 * half} -cert {pem} -key {pem}"
-    pipe, seen, end = subprocess.PIPE, b"", time.monotonic() + 20
+    pipe, seen, end = subprocess.PIPE, b"", time.monotonic() + 60
     with subprocess.Popen(line.split(), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client:
         assert client.stdout is not None
         while (found := re.search(rb"Keying material: ([0-9A-F]+)", seen)) is None and time.monotonic() < end:

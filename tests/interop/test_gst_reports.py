@@ -93,7 +93,7 @@ def test_a_foreign_sender_counts_the_loss_that_we_store_t2(tmp_path: Path, secur
         (stream,) = call["streams"]
         assert one.stop() == 0
 
-    assert heard["sent"] > 0.8 * SECONDS * FRAMES_A_SECOND
+    assert heard["sent"] > 0.5 * SECONDS * FRAMES_A_SECOND
     last = heard["reports"][-1]
     assert stream["lost"] == last["packetslost"]
     assert 0.3 * DROPPED * heard["sent"] < stream["lost"] < 3 * DROPPED * heard["sent"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         made = one.run("token", "create", "--customer", "cisco", "--role", "listener", "--name", "reader", "--json")
         tokens["cisco"] = json.loads(made.stdout)["token"]
         one.start()
-        with httpx2.Client(base_url=f"http://127.0.0.1:{one.api}/api/v1/customers") as api:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{one.api}/api/v1/customers", timeout=30) as api:
             yield Daemon(one, api, {name: {"Authorization": f"Bearer {token}"} for name, token in tokens.items()})
 
 
@@ -66,9 +67,20 @@ def tunnel(daemon: Daemon) -> Iterator[int]:
         f"OPENSSL:127.0.0.1:{daemon.server.tls},verify=0",
     ]
     with subprocess.Popen(words) as process:
-        time.sleep(0.3)
+        until_it_listens(port)
         yield port
         process.terminate()
+
+
+def until_it_listens(port: int) -> None:
+    """Wait until somebody takes connections."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end, "nobody listens"
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("transport", ["u1", "t1", "tn"])
@@ -109,7 +121,7 @@ def placed(daemon: Daemon, dialect: Dialect, transport: str, folder: Path, port:
 
 def finished(daemon: Daemon, dialect: Dialect, before: set[object]) -> list[dict[str, Any]]:
     """Wait until the index has every new call as complete."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while True:
         fresh = [call for call in calls(daemon, dialect) if call["id"] not in before and call["state"] == "complete"]
         if len(fresh) >= CALLS * dialect.recordings or time.monotonic() > end:

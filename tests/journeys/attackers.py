@@ -30,7 +30,7 @@ def _end(word: str) -> End:
     return socket.inet_ntoa(struct.pack("=I", int(address, 16))), int(port, 16)
 
 
-def overheard(sender: str, host: str, count: int, seconds: float = 5.0) -> list[Datagram]:
+def overheard(sender: str, host: str, count: int, seconds: float = 30.0) -> list[Datagram]:
     """Listen to the RTP that one host sends to the media ports of another; only root may."""
     heard: list[Datagram] = []
     end = time.monotonic() + seconds
@@ -38,7 +38,10 @@ def overheard(sender: str, host: str, count: int, seconds: float = 5.0) -> list[
         ear.bind(("lo", 0))
         ear.settimeout(0.5)
         while len(heard) < count and time.monotonic() < end:
-            packet, where = ear.recvfrom(65536)
+            try:
+                packet, where = ear.recvfrom(65536)
+            except TimeoutError:  # a busy machine may let nobody speak for a moment
+                continue
             one = _datagram(packet) if where[2] == socket.PACKET_OUTGOING else None
             if one and (one.source[0], one.target[0]) == (sender, host) and _is_rtp(one.data):
                 heard.append(one)

@@ -23,7 +23,7 @@ from recorder.simulate.compare import difference
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport, StreamReport
 from recorder.simulate.run import run
-from tests.journeys.server import Server
+from tests.journeys.server import Server, files
 
 SECONDS = 30.0
 """How long anything may take that a busy machine does late."""
@@ -96,7 +96,7 @@ class Watched:
     def prints(self, calls: Sequence[str]) -> dict[str, Any]:
         """Return what of finished calls must never change: the bytes of their parts, their audio, what is said."""
         vault = self.one.data / "customers/acme/vault"
-        parts = [path for path in vault.rglob("*") if path.is_file() and path.name.split(".")[0] in calls]
+        parts = [path for path in files(vault) if path.name.split(".")[0] in calls]
         return {
             "parts": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in parts},
             "audio": {c: hashlib.sha256(self.ask(f"/calls/{c}/media?format=wav").content).hexdigest() for c in calls},
@@ -138,6 +138,11 @@ def missing(stream: StreamReport, found: Sequence[Found]) -> tuple[int, ...]:
     assert seen.doubled == ()
     assert len({frame.position - SAMPLES * frame.frame for frame in found}) <= 1
     return seen.missing
+
+
+def reasons(stream: dict[str, Any]) -> set[str]:
+    """Return why audio is missing. A silence lacks nothing that was sent: a hold or BYE found nobody and came again."""
+    return {why for _, _, why in stream["gaps"] if why != "no media"}
 
 
 def stored_twice(one: Server) -> list[tuple[str, int, int]]:

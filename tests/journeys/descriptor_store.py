@@ -62,16 +62,19 @@ class DescriptorStore:
     def heard(self, line: str) -> int:
         """How often the service said a line."""
         with self._lock:
+            self._hear()
             return self._heard.count(line)
 
     def lines(self) -> list[str]:
         """Everything the service said."""
         with self._lock:
+            self._hear()
             return list(self._heard)
 
     def names(self) -> list[str]:
         """Name what is kept, one name a descriptor."""
         with self._lock:
+            self._hear()
             return [name for name, _ in self._kept]
 
     def clear(self) -> None:

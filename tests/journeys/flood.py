@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 HEAD = struct.Struct("=4sH4sHI")
 AT_ONCE = 64
 PAUSE = 0.002
+BEHIND = 0.1
+"""Seconds of its datagrams that a flood which stood still makes up for; more at once would fill any socket's buffer."""
 IP_PKTINFO = 8
 LARGEST = 65_507
 UDP = 17
@@ -165,6 +167,7 @@ def main(path: str, rate: int, seconds: float) -> int:
     sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
     began, tried, sent, turn = time.monotonic(), 0, 0, 0
     while (passed := time.monotonic() - began) < seconds:
+        tried = max(tried, int(rate * (passed - BEHIND)))
         while tried < rate * passed:
             batch = batches[turn % len(batches)]
             done = sendmmsg(batch.sender.fileno(), ctypes.addressof(batch.messages), batch.count, 0)

@@ -31,7 +31,7 @@ def running(kind: str) -> Iterator[str]:
         with subprocess.Popen(command, cwd=place, text=True, **pipes) as process:  # type: ignore[call-overload]  # pipes are plain keywords
             yield process.stdout.readline().strip()
             process.stdin.close()
-            process.wait(20)
+            process.wait(60)
 
 
 def mock() -> None:

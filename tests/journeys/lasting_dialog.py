@@ -44,7 +44,7 @@ class Sbc:
     def __init__(self, transport: str, host: str, port: int, call: str) -> None:
         self.transport, self._server, self.call = transport, (host, port), call
         self.cseq, self.tag = 0, ""
-        self.patience = 10.0  # seconds without any message after which nobody is there
+        self.patience = 30.0  # seconds without any message after which nobody is there
         self._last: tuple[str, bytes] = ("", b"")
         self._invited = 0  # CSeq of the last INVITE that was accepted
         self._waiting: deque[Request | Response] = deque()
@@ -60,7 +60,7 @@ class Sbc:
                 self._socket.bind(("127.0.0.1", 0))
         else:
             self.close()
-            self._socket = socket.create_connection(self._server, 5)
+            self._socket = socket.create_connection(self._server, 30)
             if self.transport == "tls":
                 context = ssl.create_default_context()
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -99,7 +99,7 @@ class Sbc:
                 self._request("ACK", b"", "", self.cseq)
         return found
 
-    def asked(self, method: str, seconds: float = 10.0) -> Request:
+    def asked(self, method: str, seconds: float = 30.0) -> Request:
         """Wait for a request of the recorder and agree to it."""
         assert self._socket
         self._socket.settimeout(seconds)

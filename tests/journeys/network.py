@@ -35,6 +35,8 @@ IFF_TUN, IFF_NO_PI = 1, 0x1000
 CLONE_NEWNET = 0x40000000
 MEDIA = 20_000
 UDP = 17
+GRACE = 0.06
+"""Seconds that the simulator leaves between its last packet and the hold or BYE behind it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Network:
 
     def lost(self) -> dict[int, int]:
         """End the network; return how many RTP packets never came to each port."""
-        out, _ = self.process.communicate(b"over\n", timeout=10)
+        out, _ = self.process.communicate(b"over\n", timeout=60)
         return {int(port): count for port, count in json.loads(out).items()}
 
 
@@ -163,7 +165,14 @@ class Carrier:
                 self.came.add(name)
             late = chance.uniform(0, weather.by) if chance.random() < weather.late else 0.0
             self._number += 1
-            heapq.heappush(self._waiting, (time.monotonic() + late, self._number, self._other[end], packet))
+            due = time.monotonic() + late
+            if not name and weather.by <= GRACE:
+                due = self._behind_audio(due, self._other[end])
+            heapq.heappush(self._waiting, (due, self._number, self._other[end], packet))
+
+    def _behind_audio(self, due: float, end: int) -> float:
+        """Let a BYE overtake no audio because we stood still and took both at once: it was sent later than that."""
+        return max([due, *(moment for moment, _, to, packet in self._waiting if to == end and _rtp(packet))])
 
 
 def _rtp(packet: bytes) -> tuple[int, int, int] | None:

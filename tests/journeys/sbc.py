@@ -70,7 +70,7 @@ class Link:
     ) -> None:
         kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         made = socket.socket(socket.AF_INET, kind)
-        made.settimeout(10)
+        made.settimeout(30)
         made.bind((source, 0))
         made.connect(("127.0.0.1", port))
         self.transport = transport.upper()

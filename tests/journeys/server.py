@@ -9,17 +9,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 from tests.journeys.descriptor_store import DescriptorStore
 from tests.ports import spans
 
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 CONFIG = """
 [node]
@@ -47,22 +48,38 @@ sources = ["{sources}"]
 country = "DE"
 {more}
 """
-_media = spans(20_000, 32_000, 40)  # below the ports that free_port finds
+PORTS = 40  # of media
+_media = spans(20_000, 32_000, PORTS)  # these and the doors lie below what the kernel gives to whoever names no port
+_doors = islice(cycle(range(10_000, 20_000)), 61 * os.getpid() % 10_000, None)  # so parallel runs begin far apart
 
 
 def free_port() -> int:
-    """A TCP and UDP port nobody uses now."""
+    """A TCP and UDP port nobody uses now, that the next callers are not given either, nor a client's socket."""
     while True:
+        port = next(_doors)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
             try:
-                udp.bind(tcp.getsockname())
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(tcp.getsockname()[1])
+            return port
 
 
-def command(*words: str | Path, timeout: float = 30.0, **environment: str) -> subprocess.CompletedProcess[str]:
+def free_span() -> int:
+    """The first of so many ports for media that nobody uses now; daemons of a bench beside us take thousands."""
+    while True:
+        first = next(_media)
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + PORTS):
+                    held.enter_context(socket.socket(type=socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+
+
+def command(*words: str | Path, timeout: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `recorder …` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "recorder", *map(str, words)],
@@ -87,8 +104,8 @@ class Server:
     udp: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
-    media: int = field(default_factory=lambda: next(_media))
-    ports: int = 40  # of media
+    media: int = field(default_factory=free_span)
+    ports: int = PORTS
     store: DescriptorStore | None = None  # in whose care it runs
     drain: bool = False  # whether a stop ends the calls though somebody keeps the sockets
     patience: int = 3  # seconds that they may then go on
@@ -127,8 +144,8 @@ class Server:
         return command(*words, "--config", self.config)
 
     def start(self) -> None:
-        """Start the daemon and wait until it serves."""
-        before = self.events().count("recorder.ready")
+        """Start the daemon and wait until it serves, from its index too if that is not away."""
+        before = len(self.lines())
         with self.log.open("ab") as log:
             line = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
             line += ["--drain"] * self.drain
@@ -137,7 +154,7 @@ class Server:
             else:
                 self.process = subprocess.Popen(line, stdout=log, stderr=log, env={**os.environ, **self.environment})
         end = time.monotonic() + START_SECONDS
-        while self.events().count("recorder.ready") == before:
+        while not serves(self.lines()[before:]):
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"it did not start: {self.log.read_text()}")
             time.sleep(0.05)
@@ -157,25 +174,42 @@ class Server:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log so far; what is no JSON comes as {"text": …}."""
-        out = []
-        for line in self.log.read_text().splitlines() if self.log.exists() else ():
-            try:
-                out.append(json.loads(line))
-            except ValueError:
-                out.append({"text": line})
-        return out
+        return logged(self.log)
 
     def events(self) -> list[str]:
         """The events in the log so far."""
         return [str(line.get("event")) for line in self.lines()]
 
-    def until(self, event: str, count: int = 1, seconds: float = 10.0) -> None:
+    def until(self, event: str, count: int = 1, seconds: float = 30.0) -> None:
         """Wait for an event in the log."""
         end = time.monotonic() + seconds
         while self.events().count(event) < count:
             if time.monotonic() > end:
                 raise TimeoutError(f"{event} never came: {self.log.read_text()[-3000:]}")
             time.sleep(0.05)
+
+
+def logged(log: Path) -> list[dict[str, Any]]:
+    """Read the lines of a log; what is no JSON comes as {"text": …}."""
+    out = []
+    for line in log.read_text().splitlines() if log.exists() else ():
+        try:
+            out.append(json.loads(line))
+        except ValueError:
+            out.append({"text": line})
+    return out
+
+
+def files(folder: Path) -> list[Path]:
+    """List the files of a daemon that runs and may take some away meanwhile, for which `os.walk` has patience."""
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def serves(lines: Iterable[dict[str, Any]]) -> bool:
+    """Tell by what a daemon has said whether it serves; on a busy machine it opens a database after it is ready."""
+    said = {line.get("event") for line in lines}
+    opening = "database.late" in said and not {"database.back", "database.away"} & said
+    return "recorder.ready" in said and not opening
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,17 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.journeys.server import free_port, logged, serves
+
 RECORDER = Path(sys.executable).with_name("recorder")
-SECONDS = 30
-
-
-def free_ports(count: int) -> list[int]:
-    """Find TCP ports nobody uses at the moment."""
-    places = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [place.getsockname()[1] for place in places]
-    for place in places:
-        place.close()
-    return ports
+SECONDS = 60
 
 
 def command(*words: object, timeout: float = SECONDS) -> subprocess.CompletedProcess[str]:
@@ -51,15 +43,16 @@ class RunningNode:
         return f"sip:rec@127.0.0.1:{self.tls if transport == 'tls' else self.sip};transport={transport}"
 
     def wait(self) -> None:
-        """Wait until the daemon takes calls."""
+        """Wait until the daemon takes calls and answers from its index."""
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             assert self.process.poll() is None, "the daemon ended by itself; its log is in the test's folder"
             try:
-                if self._get("/readyz")[0] == 200:
+                if self._get("/readyz")[0] == 200 and serves(logged(self.config.with_name("log"))):
                     return
             except OSError:
-                time.sleep(0.05)  # it is starting
+                pass  # it is starting
+            time.sleep(0.05)
         raise TimeoutError("the daemon does not become ready")
 
     def ask(self, path: str) -> bytes:
@@ -89,7 +82,7 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
     config = folder / "recorder.toml"
     made = command("init", "--config", config, "--json")
     assert made.returncode == 0, made.stderr
-    ports = free_ports(3)
+    ports = [free_port() for _ in range(3)]
     first = 20_000 + 2_000 * random.randrange(6)  # another daemon of this machine may hold the usual ones
     changes = (
         (

@@ -112,7 +112,6 @@ def test_forged_packets_do_no_harm_even_in_the_name_of_the_sender(tmp_path: Path
 
 @root
 @pytest.mark.torture
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("concentrated", [False, True], ids=["every port", "one port"])
 def test_torture_of_forged_packets(tmp_path: Path, concentrated: bool) -> None:
     nobody_gets_in(tmp_path, 30.0, "all", inside=True, concentrated=concentrated)

@@ -13,6 +13,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from recorder.demo import free_ports
+
+
+def test_no_two_of_its_ports_are_the_same() -> None:
+    """Of so many that were asked for one after the other some would be."""
+    assert len(set(free_ports(500))) == 500
+
 
 def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
@@ -39,7 +46,7 @@ def test_a_demo_that_is_kept_lets_somebody_in_to_hear_its_calls(tmp_path: Path) 
         lines = iter(demo.stdout.readline, "")  # type: ignore[union-attr]  # a pipe was asked for
         link = next(line.strip() for line in lines if "/invitation?" in line)
         context = ssl.create_default_context(cafile=folder / "admin.crt")
-        with httpx2.Client(verify=context, base_url=link.partition("/invitation")[0]) as browser:
+        with httpx2.Client(verify=context, base_url=link.partition("/invitation")[0], timeout=30) as browser:
             page = browser.get(link)
             assert page.status_code == 200
             key = link.rpartition("=")[2]

@@ -24,7 +24,7 @@ class Sbc:
 
     def __init__(self, port: int) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.settimeout(5)
+        self.socket.settimeout(30)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.connect(("127.0.0.1", port))
         self.tag = ""
@@ -85,10 +85,9 @@ def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_anot
             assert [media.profile for media in answered.media] == ["UDP/TLS/RTP/SAVPF"] * 2
             sbc.ask("ACK", 1)
             peers[1].begin(ports[1])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 for peer in peers:
                     await peer.ready.wait()
-            flights = [peer.flights for peer in peers]
             # the SBC sees the certificate that the answer named
             certificate = peers[0].connection.get_peer_certificate(as_cryptography=True)
             assert certificate is not None
@@ -97,6 +96,7 @@ def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_anot
 
             assert certificate.fingerprint(SHA256()).hex() == shown
             await talk(peers, ports, 60)
+            flights = [peer.flights for peer in peers]  # with whatever a slow machine made somebody repeat
             os.kill(worker_of(it), signal.SIGKILL)
             await talk(peers, ports, 60)
             await kill_main(it)
@@ -112,6 +112,7 @@ def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_anot
             for peer in peers:
                 peer.close()
                 peer.socket.close()
+            await it.until(lambda: {call["state"] for call in it.calls()} - {"recording"})
             (call,) = it.calls()
             assert [stream["srtp"] for stream in call["streams"]] == ["DTLS-SRTP"] * 2
             assert [stream["rejected"] for stream in call["streams"]] == [0, 0]
@@ -120,7 +121,7 @@ def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_anot
             log = one.log.read_text()
             assert "Traceback" not in log and not re.search("PRIVATE", log)
 
-    asyncio.run(asyncio.wait_for(story(), 40))
+    asyncio.run(asyncio.wait_for(story(), 100))
 
 
 def test_a_customer_that_switched_it_off_refuses_with_488(tmp_path: Path) -> None:
@@ -135,4 +136,4 @@ def test_a_customer_that_switched_it_off_refuses_with_488(tmp_path: Path) -> Non
             peer.close()
             peer.socket.close()
 
-    asyncio.run(asyncio.wait_for(story(), 30))
+    asyncio.run(asyncio.wait_for(story(), 100))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tests.journeys.test_forgetting import WAIVER, place, record
-from tests.journeys.test_full_disk import fill, small_disk
+from tests.journeys.test_full_disk import small_disk
+from tests.journeys.test_retention_in_trouble import filled
 
 __all__ = ["small_disk"]
 
@@ -17,13 +17,12 @@ def test_erasing_works_at_no_byte_free(small_disk: Path, tmp_path: Path) -> None
         assert api.one.data == small_disk
         gone, held, kept = (call["id"] for call in record(api, 3))
         api.ask("PUT", "/waiver", json=WAIVER)
-        fill(small_disk)
-        assert os.statvfs(small_disk).f_bavail == 0
+        filled(small_disk)
         receipt = api.erase(calls=[gone])["receipt"]
         assert receipt["calls"] == [gone] and api.gone(gone)
         (small_disk / "filler").unlink()
         assert api.ask("PUT", f"/calls/{held}/hold", "privacy", json={"reason": "court"}).status_code == 200
-        fill(small_disk)
+        filled(small_disk)
         assert api.erase(calls=[kept])["receipt"]["calls"] == [kept]
         (small_disk / "filler").unlink()
         assert api.one.stop() == 0

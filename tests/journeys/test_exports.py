@@ -18,7 +18,7 @@ from tests.journeys.server import Server, command, server
 
 def client(one: Server, token: str) -> httpx2.Client:
     base = f"http://127.0.0.1:{one.api}/api/v1/customers/acme"
-    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=40)
 
 
 def done(api: httpx2.Client, id: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def test_a_call_is_exported_with_its_sound(tmp_path: Path) -> None:
         )
         assert placed.returncode == 0, placed.stderr
         with client(one, token) as api:
-            end = time.monotonic() + 10
+            end = time.monotonic() + 30
             while len(calls := api.get("/calls").json()["items"]) < 2 or any(c["ended_at"] is None for c in calls):
                 assert time.monotonic() < end, calls
                 time.sleep(0.1)

@@ -9,6 +9,7 @@ import random
 import socket
 import ssl
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,7 @@ import pytest
 
 from recorder.simulate.report import CallReport
 from sip.message import Response, parse
-from tests.journeys.coded_calls import Watched, missing, own_place, place, wishes
+from tests.journeys.coded_calls import Watched, missing, own_place, place, reasons, wishes
 from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import Server, server
 from tests.recorder.offers import sdp
@@ -62,13 +63,20 @@ def nothing_missing(it: Watched, calls: Sequence[CallReport]) -> None:
         mine = recorded[call.session_id]
         channels = it.channels(mine["id"])
         assert [missing(s, found) for s, found in zip(call.streams, channels, strict=True)] == [(), ()]
-        assert (mine["state"], [s["gap_ms"] for s in mine["streams"]]) == ("complete", [0, 0])
+        assert (mine["state"], [reasons(s) for s in mine["streams"]]) == ("complete", [set(), set()])
 
 
 def processor_seconds(pid: int) -> float:
     """Processor time a process has taken."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def dropped_by_the_kernel(host: str, port: int) -> int:
+    """Datagrams that the kernel threw away because a socket was full (proc(5), the last word of each line)."""
+    end = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return sum(int(row[-1]) for row in rows if row[1] == end)
 
 
 def spoken(own: socket.socket, data: bytes, method: str = "INVITE") -> Response:
@@ -164,8 +172,9 @@ def strangers_disturb_nobody(tmp_path: Path, seconds: float) -> None:
         print(f"{len(took)} INVITEs answered in {statistics.median(took):.3f} s, {max(took):.3f} s at most")
         nothing_missing(it, calls)
         assert sent >= 0.3 * RATE * seconds  # alone a machine sends all
-        assert counted >= 0.5 * sent  # the kernel may drop some where the machine is busy; none is left uncounted
-        assert statistics.median(took) < AT_ONCE
+        dropped = dropped_by_the_kernel(it.one.host, it.one.udp)  # some where the machine is busy
+        assert counted + dropped >= 0.9 * sent, "none is left uncounted"
+        assert sorted(took)[len(took) // 4] < AT_ONCE  # others may wait for a processor instead
         assert 1 <= shown <= TOGETHER * (seconds + 5)
         assert it.figure("recorder_log_suppressed_total") == counted - shown
         assert it.one.log.stat().st_size < 200_000
@@ -176,7 +185,6 @@ def test_ten_thousand_options_a_second_of_strangers_disturb_nobody(tmp_path: Pat
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(300)
 def test_torture_of_a_minute_of_options(tmp_path: Path) -> None:
     strangers_disturb_nobody(tmp_path, 60.0)
 
@@ -223,7 +231,7 @@ async def bad_connections(one: Server, until: Callable[[], bool]) -> int:
 def test_bad_input_of_every_kind_is_counted_and_costs_a_line_a_second_and_source(tmp_path: Path) -> None:
     seconds = 3.0
     with watched(tmp_path, 4) as it:
-        one, made = it.one, 0
+        one, made, began = it.one, 0, time.monotonic()
 
         async def meanwhile() -> None:
             nonlocal made
@@ -235,7 +243,7 @@ def test_bad_input_of_every_kind_is_counted_and_costs_a_line_a_second_and_source
         nothing_missing(it, place(wishes(one, 4, seconds + 4), meanwhile))
         seen = a_line_a_second(one)
         assert {f"127.1.0.{n}" for n in range(1, 7)} | {f"127.1.1.{n}" for n in range(1, 4)} <= seen.keys()
-        assert sum(seen.values()) <= 9 * (seconds + 3)
+        assert sum(seen.values()) <= 9 * (time.monotonic() - began)
         for reason in ("response-unknown", "not-sip", "tls-handshake"):
             assert it.figure(f'recorder_sip_dropped_total{{reason="{reason}"}}') >= min(made / 4, 300), reason
         assert it.figure('recorder_sip_refused_total{method="INVITE",reason="require",status="420"}') >= 300

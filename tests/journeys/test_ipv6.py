@@ -59,7 +59,7 @@ def test_calls_of_both_ip_versions_are_recorded_frame_by_frame_s32(tmp_path: Pat
 def ask(port: int, host: str, offer: bytes) -> Response:
     """Send an INVITE and return its final answer."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sbc:
-        sbc.settimeout(5)
+        sbc.settimeout(30)
         sbc.bind((host, 0))
         own = sbc.getsockname()[1]
         where = f"[{host}]" if ":" in host else host

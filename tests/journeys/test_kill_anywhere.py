@@ -22,7 +22,7 @@ import pytest
 
 from sip.message import Response
 from sip.sdp import SessionDescription
-from tests.journeys.coded_calls import stored_twice, verified
+from tests.journeys.coded_calls import reasons, stored_twice, verified
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_forgetting import WAIVER, WHY, Api, place
@@ -103,7 +103,7 @@ class Story:
         """Wait until the call is in the index: once, and whole. A try that was never answered may be there, empty."""
         found = until(lambda: [call for call in self.calls() if call["session_id"] == name and over(call)])
         (whole,) = (call for call in found if call["state"] == "complete")
-        assert [(s["packets"], s["lost"], s["gaps"]) for s in whole["streams"]] == [(SPOKEN, 0, [])] * 2
+        assert [(s["packets"], s["lost"], reasons(s)) for s in whole["streams"]] == [(SPOKEN, 0, set())] * 2
         assert all(s["packets"] == 0 for call in found if call is not whole for s in call["streams"])
         self.finished[whole["id"]] = whole
 

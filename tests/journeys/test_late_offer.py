@@ -79,7 +79,7 @@ def test_where_keys_must_not_stand_in_the_clear_the_late_offer_asks_for_a_handsh
             assert (line.profile, line.setup, line.all_attributes("crypto")) == ("UDP/TLS/RTP/SAVP", "actpass", [])
             sbc.ask("ACK", 1, offer(peer).replace(b"SAVPF", b"SAVP").replace(b"a=rtcp-mux\r\n", b""))
             peer.begin(line.port)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await peer.ready.wait()
             await talk([peer], [line.port], 40)
             assert (await asyncio.to_thread(sbc.ask, "BYE", 2)).status == 200

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 
 def client(one: Server, token: str) -> httpx2.Client:
     base = f"http://127.0.0.1:{one.api}/api/v1/customers/acme"
-    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+    return httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=40)
 
 
 def token(one: Server, role: str) -> str:

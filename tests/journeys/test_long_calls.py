@@ -154,7 +154,6 @@ STORIES = (over_both_wraps, many_sources, a_day_of_comfort_noise, hundreds_of_re
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(300)
 def test_torture_of_long_and_odd_calls_at_once(tmp_path: Path) -> None:
     with descriptor_store(tmp_path) as store, server(tmp_path, store=store, srtp="required", **own_place(8)) as one:
         token = one.init()

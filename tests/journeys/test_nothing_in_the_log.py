@@ -33,6 +33,7 @@ from tests.journeys.server import Server, server
 TALKATIVE = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "always"}
 STATEMENTS = "-c log_statement=all -c log_min_messages=debug1 -c log_min_error_statement=debug1 -c log_connections=on"
 MIN_PLACES = 100
+PATIENCE = 40  # seconds that anything may take, on a busy machine too
 GONE = (FileNotFoundError, ProcessLookupError)  # a process, a thread, a file that ended since it was listed
 TYPED = {"CLI customer", "CLI call", "CLI file", "CLI token"}  # a command tells who typed it what it took for what
 ACME = "/api/v1/customers/acme"
@@ -60,7 +61,7 @@ class Scene:
 
     def ask(self, method: str, path: str, body: str | None = None, token: str | None = None) -> tuple[int, bytes]:
         """Ask the API; an answer that refuses is heard."""
-        api = http.client.HTTPConnection("127.0.0.1", self.one.api, timeout=40)
+        api = http.client.HTTPConnection("127.0.0.1", self.one.api, timeout=PATIENCE)
         headers = {"Authorization": f"Bearer {token or self.token}", "User-Agent": self.plants.at("HTTP User-Agent")}
         headers |= {self.plants.at("HTTP header name"): "x", "Cookie": f"s={self.plants.at('HTTP cookie')}"}
         headers |= {"Referer": f"https://{self.plants.at('HTTP Referer')}.example/"}
@@ -98,7 +99,7 @@ class Client:
     def __init__(self, scene: Scene, transport: str) -> None:
         self.plants, self.transport, self.count = scene.plants, transport, 0
         self.socket: socket.socket = socket.socket(type=socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM)
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE)
         self.socket.connect(("127.0.0.1", scene.one.tls if transport == "tls" else scene.one.udp))
         if transport == "tls":
             anybody = ssl.create_default_context()
@@ -230,15 +231,16 @@ def a_worker_dies_in_a_call(scene: Scene) -> None:
         client.count = 90
         to, _ = client.begin()
         for pid in family(scene.one.process.pid)[1:]:
-            if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.5)
+            with suppress(*GONE):
+                if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+        scene.one.until("media.resumed", seconds=PATIENCE)
         client.end(to)
 
 
 def everything_is_asked(scene: Scene) -> str:
     """Ask everything that the API can be asked; return the id of a call."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while [call["state"] for call in scene.calls()] != ENDED:
         assert time.monotonic() < deadline, scene.calls()
         time.sleep(0.2)
@@ -263,7 +265,7 @@ def a_letter_is_answered(scene: Scene, call: str) -> None:
             scene.plants.plant(part.replace("[case]", case).replace("[call]", call)) for part in (path, body or "")
         )
         scene.ask(method, ACME + place, text)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while json.loads(scene.ask("GET", f"{ACME}/requests/{case}/report")[1]).get("state") == "running":
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -136,10 +136,10 @@ def test_a_day_ended_by_retention_is_as_gone_from_an_old_copy(tmp_path: Path) ->
 async def of_long_ago(one: Server) -> tuple[set[str], str]:
     """Put recordings of two long past days beside the others, one of them held; return those that will end."""
     everybody = await open_customers(load(one.config))
-    acme, now = everybody["acme"], datetime.now(UTC)
-    doomed = {(await house.record(acme, ended=now - timedelta(days=400, seconds=n))).id for n in range(3)}
-    doomed.add((await house.record(acme, ended=now - timedelta(days=300))).id)
-    held = (await house.record(acme, ended=now - timedelta(days=300))).id
+    acme, noon = everybody["acme"], datetime.now(UTC).replace(hour=12)  # so that no midnight lies between them
+    doomed = {(await house.record(acme, ended=noon - timedelta(days=400, seconds=n))).id for n in range(3)}
+    doomed.add((await house.record(acme, ended=noon - timedelta(days=300))).id)
+    held = (await house.record(acme, ended=noon - timedelta(days=300))).id
     await acme.holds.put(held, "court", "paula")
     await everybody.close()
     return doomed, held

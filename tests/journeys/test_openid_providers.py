@@ -37,7 +37,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Doorstep]:
 
 def at_the_provider(link: str) -> dict[str, str]:
     """Say yes there; return what the browser takes back."""
-    with httpx2.Client() as browser:
+    with httpx2.Client(timeout=30) as browser:
         answer = browser.get(link)
         if answer.status_code == 200:  # a form that asks who it is
             answer = browser.post(link, data={"sub": "anna"})

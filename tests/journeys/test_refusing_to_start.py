@@ -136,7 +136,7 @@ def test_a_full_disk_is_no_reason(tmp_path: Path, small_disk: Path) -> None:
                 filler.write(bytes(4096))
         one.start()
         ready = f"http://{one.host}:{one.api}/readyz"
-        assert httpx2.get(ready).status_code == 503
+        assert httpx2.get(ready, timeout=30).status_code == 503
         (small_disk / "filler").unlink()
         one.until("storage.well")
         assert one.stop() == 0

@@ -97,7 +97,7 @@ def until(true: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.timeout(240)  # two questions that nobody answers
+@pytest.mark.timeout(400)  # two questions that nobody answers
 def test_silent_calls_end_when_their_client_does_not_know_them_and_no_others(tmp_path: Path) -> None:
     with server(tmp_path, level="info") as one:
         one.config.write_text(one.config.read_text().replace("[sip]\n", f"[sip]\nsilent_seconds = {SILENT}\n"))
@@ -108,7 +108,7 @@ def test_silent_calls_end_when_their_client_does_not_know_them_and_no_others(tmp
         held.hold()
         everybody = (forgotten, vanished, muted, talking, held)
         with beside(everybody, lambda stop: talk(talking.media, stop)):
-            until(lambda: states(it).get(forgotten.name) == ("complete", "dialog-gone"), 30.0)
+            until(lambda: states(it).get(forgotten.name) == ("complete", "dialog-gone"), 60.0)
             until(lambda: states(it).get(vanished.name) == ("complete", "dialog-gone"), 2 * (GIVEN_UP + 30.0))
             living = {states(it)[each.name] for each in (muted, talking, held)}
             assert living == {("recording", None)}

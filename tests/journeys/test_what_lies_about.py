@@ -6,7 +6,7 @@ import base64
 import re
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from recorder.housekeeping import SETTLED_SECONDS
@@ -15,7 +15,7 @@ from sip.sdp import SessionDescription
 from tests.journeys.coded_calls import own_place
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
-from tests.journeys.server import Server, server
+from tests.journeys.server import Server, files, server
 from tests.recorder.offers import KEYS, metadata, sdp
 from tests.recorder.studio import Sender
 
@@ -31,11 +31,12 @@ class Speaker(Sender):
         return super().packet(skip)
 
 
-def files(folder: Path) -> Iterator[bytes]:
-    """What lies in a folder; holes, which nobody wrote, are left out by the system."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            yield path.read_bytes()
+def contents(folder: Path) -> Iterator[bytes]:
+    """What lies in a folder; holes, which nobody wrote, are left out by the system, and what goes meanwhile is gone."""
+    for path in files(folder):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                yield path.read_bytes()
 
 
 def inline(body: bytes) -> list[str]:
@@ -81,7 +82,7 @@ def speak(host: str, ports: list[int]) -> None:
 
 def look(one: Server, secrets: list[bytes]) -> None:
     """Read every file; speech may wait in the runtime directory, which is in memory."""
-    run, data = list(files(one.folder / "run")), list(files(one.data))
+    run, data = list(contents(one.folder / "run")), list(contents(one.data))
     assert run
     assert len(data) > 3
     for secret in secrets:

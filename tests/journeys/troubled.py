@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +15,8 @@ from recorder.simulate.report import CallReport
 from tests.journeys.coded_calls import Watched, own_place, place, verified, wishes
 from tests.journeys.server import server
 from tests.journeys.test_floods import nothing_missing
-from tests.journeys.test_full_disk import AT_ONCE, IN_TIME, Asker, health
+from tests.journeys.test_full_disk import IN_TIME, Asker, health, refused_at_once
 from tests.journeys.trouble import Trouble
-from tests.recorder.offers import sdp
 
 CALLS = 6
 LONG = 3.0
@@ -56,19 +54,13 @@ class Scene:
     def taken(self) -> bool:
         return (self.asker.ask("OPTIONS")[0].status, health(self.it, "/readyz")) == (200, 200)
 
-    def invited(self, status: int) -> None:
-        """Three INVITEs are refused, at least one of them at once; the first may find out what is wrong."""
-        answers = [self.asker.ask("INVITE", sdp("sendonly", "sendonly")) for _ in range(3)]
-        assert [(answer.status, bool(answer.headers.get("Retry-After"))) for answer, _ in answers] == [
-            (status, True)
-        ] * 3
-        assert min(took for _, took in answers) < AT_ONCE
+    def invited(self) -> None:
+        """INVITEs are refused, and at once."""
+        assert all(refused_at_once(self.asker) for _ in range(3))
 
     async def well(self) -> None:
-        """All is well in time."""
-        began = time.monotonic()
-        await self.it.until(self.taken, 4 * IN_TIME)
-        assert time.monotonic() - began < IN_TIME
+        """All is well soon; mostly within a second or two, but a busy machine or one that stands still adds to that."""
+        await self.it.until(self.taken, 3 * IN_TIME)
 
     def place(self, meanwhile: Callable[[], Any], seconds: float = 9.0) -> list[CallReport]:
         async def story() -> None:
