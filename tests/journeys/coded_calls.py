@@ -43,11 +43,18 @@ class Watched:
 
     def calls(self) -> list[dict[str, Any]]:
         """Return every call; none while nobody answers, or the index is not open yet."""
-        try:
-            found = self.ask("/calls?limit=500")
-        except httpx2.TransportError:
-            return []
-        return [] if found.status_code == httpx2.codes.SERVICE_UNAVAILABLE else list(found.json()["items"])
+        found, page = list[dict[str, Any]](), "/calls?limit=500"
+        while True:
+            try:
+                answer = self.ask(page)
+            except httpx2.TransportError:
+                return []
+            if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+                return []
+            found += answer.json()["items"]
+            if (cursor := answer.json()["next_cursor"]) is None:
+                return found
+            page = f"/calls?limit=500&cursor={cursor}"
 
     def figure(self, name: str) -> float:
         """Return one value of the metrics; 0 while nobody answers."""

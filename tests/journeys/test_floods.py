@@ -177,7 +177,7 @@ def strangers_disturb_nobody(tmp_path: Path, seconds: float) -> None:
         assert sorted(took)[len(took) // 4] < AT_ONCE  # others may wait for a processor instead
         assert 1 <= shown <= TOGETHER * (seconds + 5)
         assert it.figure("recorder_log_suppressed_total") == counted - shown
-        assert it.one.log.stat().st_size < 200_000
+        assert it.one.log.stat().st_size < max(200_000, 5_000 * seconds)
 
 
 def test_ten_thousand_options_a_second_of_strangers_disturb_nobody(tmp_path: Path) -> None:
