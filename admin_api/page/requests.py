@@ -95,13 +95,9 @@ async def shown(visit: Visit, problem: Answer | None = None) -> Response:
 
 
 async def record(visit: Visit) -> Response:
-    """Hand out what stays of a closed request as the file that `recorder audit verify --receipt` reads."""
+    """Hand out what stays of a closed request."""
     id = the_id(visit)
-    answer = await visit.api.get(f"/requests/{id}")
-    if not answer.well:
-        return visit.refused(answer)
-    signed = answer.document["record"]
-    return visit.moved(f"/requests/{id}") if signed is None else visit.file(signed, f"record-{id}.json")
+    return await visit.signed(f"/requests/{id}", "record", f"record-{id}.json")
 
 
 def the_id(visit: Visit) -> str:

@@ -90,6 +90,14 @@ class Visit:
         """Answer a form with the page to look at now."""
         return RedirectResponse(to, 303)
 
+    async def signed(self, place: str, member: str, name: str) -> Response:
+        """Hand out what the API shows signed at a place, as the file that `recorder audit verify --receipt` reads."""
+        answer = await self.api.get(place)
+        if not answer.well:
+            return self.refused(answer)
+        signed = answer.document[member]
+        return self.moved(place) if signed is None else self.file(signed, name)
+
     def file(self, document: Any, name: str) -> Response:
         """Answer with a document of the API as a file to keep."""
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
