@@ -374,6 +374,14 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
     signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+    try:
+        _work()
+    except MemoryError:  # anywhere: between two calls as well as in one
+        os._exit(NO_MEMORY)
+    os._exit(0)
+
+
+def _work() -> None:
     control = socket.socket(fileno=CONTROL)
     worker = Worker(control, Region(sys.argv[1]), float(sys.argv[2]))
     if os.getppid() != int(sys.argv[3]):
@@ -381,10 +389,9 @@ def main() -> None:
         # successor's, and two of us would tear them apart.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(sys.argv[1])
-        os._exit(0)
+        return
     worker.run()
     worker.last_round()
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -289,6 +290,26 @@ def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monk
         with pytest.raises(BlockingIOError):
             main.recv(100)  # nothing is told of the call
     assert ended == [NO_MEMORY]
+
+
+def test_a_worker_without_memory_between_two_calls_says_nothing_and_ends_the_same(tmp_path: Path) -> None:
+    story = """
+import os, sys
+from recorder import worker
+
+def grow(self):
+    raise MemoryError
+
+worker.Worker.run = grow
+sys.argv[1:] = [sys.argv[1], "1.0", str(os.getppid())]
+worker.main()
+"""
+    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, main:
+        words = [sys.executable, "-c", story, str(tmp_path / "raw")]
+        here = control.fileno()
+        done = subprocess.run(words, capture_output=True, preexec_fn=lambda: os.dup2(here, 3), pass_fds=(3, here))
+    assert (done.returncode, done.stderr) == (NO_MEMORY, b"")
 
 
 def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path: Path) -> None:
