@@ -28,7 +28,6 @@ from sip import events as s
 from sip.errors import SipError
 from sip.negotiate import Policy
 from sip.responses import Fields
-from sip.uri import Uri
 from sip.values import Flow
 from storage.customers import Customer
 from storage.errors import StorageError
@@ -157,7 +156,7 @@ class Signalling:
 
     def _customer(self, event: s.Invited) -> Customer | None:
         try:
-            host = Uri.parse(event.request.uri).host
+            host = event.request.target.host
         except SipError:
             host = ""
         name = self._node.tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)

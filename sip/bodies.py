@@ -5,11 +5,10 @@ Neither is parsed here: both are handed on as the bytes they came in.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sip.errors import RemoteError
 from sip.headers import Headers
 from sip.multipart import Part, parts_of
+from sip.small_value import small_value
 
 SDP = "application/sdp"
 # Dispositions whose parts other header fields point to or that are for show: nothing is expected of who leaves them
@@ -17,7 +16,7 @@ SDP = "application/sdp"
 FOR_SHOW = frozenset({"by-reference", "icon", "alert", "render"})
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Contents:
     """What was found in a body."""
 
@@ -51,13 +50,15 @@ def contents(headers: Headers, body: bytes) -> Contents:
 
 def refused_body(headers: Headers, found: Contents) -> RemoteError | None:
     """Give the 415 that a body calls for, None if it can be taken."""
-    if any(coding != "identity" for coding in headers.tokens("Content-Encoding")):
+    if "Content-Encoding" in headers and set(headers.tokens("Content-Encoding")) - {"identity"}:
         return RemoteError("content-encoding", 415)
     return RemoteError("body-type", 415) if found.strange else None
 
 
 def takes_sdp(headers: Headers) -> bool:
     """Tell whether an answer in SDP is welcome (406 if not); an absent or empty Accept allows it."""
+    if "Accept" not in headers:
+        return True
     ranges = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
     return not ranges or any(wanted in (SDP, "application/*", "*/*", "*") for wanted in ranges)
 

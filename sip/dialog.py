@@ -49,9 +49,12 @@ class Dialog:
 
     @classmethod
     def accept(cls, request: Request, local: str, tag: str) -> Dialog:
-        """Make the dialog that a 2xx to this INVITE creates; `local` is the To value with our tag."""
+        """Make the dialog that a 2xx to this INVITE creates; `local` is the To value with our tag.
+
+        Raise MalformedValue if From cannot be read, which `sip.message.check` has ruled out.
+        """
         headers = request.headers
-        sender = NameAddr.parse_leniently(headers.get("From") or "")
+        sender = request.sender
         routes = tuple(headers.values("Record-Route"))
         return cls(
             call_id=request.call_id,
@@ -61,7 +64,7 @@ class Dialog:
             remote=headers.get("From") or "",
             target=contact_uri(request) or sender.uri,
             routes=routes,
-            secure=request.uri[:5].lower() == "sips:" or any("<sips:" in route.lower() for route in routes[:1]),
+            secure=request.uri[:5].lower() == "sips:" or bool(routes and "<sips:" in routes[0].lower()),
             remote_cseq=request.cseq.number,
         )
 

@@ -37,6 +37,8 @@ _SHELL = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^>]*(?:>|\Z)', re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _EMPTY = re.compile(r"[;,][ \t]*[;,]")
+_BARE = re.compile(r'[^ \t\r\n";,<>\\]+')
+"""Parameter value that needs no quotes: tokens, hosts and bracketed addresses."""
 _BROKEN_BYTE = re.compile("[\udc80-\udcff]")
 _LF_END = re.compile(rb"\r?\n\r?\n")
 
@@ -68,6 +70,9 @@ def readable(text: str) -> str:
 
 def cut(text: str, separator: str) -> list[str]:
     """Split at a separator outside quoted strings and <>; elements are stripped, empty ones dropped."""
+    if separator not in text:
+        piece = text.strip(BLANKS)
+        return [piece] if piece else []
     if '"' not in text and "<" not in text:
         return [piece for raw in text.split(separator) if (piece := raw.strip(BLANKS))]
     return [piece for raw in _pieces(text, separator) if (piece := raw.strip(BLANKS))]
@@ -87,8 +92,8 @@ def _pieces(text: str, separator: str) -> Iterator[str]:
 
 def params(text: str) -> Params:
     """Read `;name=value;flag` into pairs; names in lower case, quoted values unquoted, order and repeats kept."""
-    found = []
-    for piece in cut(text, ";")[:MAX_PARAMS]:
+    found: list[tuple[str, str | None]] = []
+    for piece in cut(text, ";")[:MAX_PARAMS] if text else ():
         name, equals, value = piece.partition("=")
         found.append((name.rstrip(BLANKS).lower(), unquote(value.lstrip(BLANKS)) if equals else None))
     return tuple(found)
@@ -96,12 +101,13 @@ def params(text: str) -> Params:
 
 def write_params(pairs: Params) -> str:
     """Write pairs as `;name=value;flag`, quoting values that are no token."""
-    return "".join(f";{name}" if value is None else f";{name}={_word(value)}" for name, value in pairs)
-
-
-def _word(value: str) -> str:
-    """Leave tokens, hosts and bracketed addresses alone, quote the rest."""
-    return value if value and not set(value) & set(' \t\r\n";,<>\\') else quote(value)
+    text = ""
+    for name, value in pairs:
+        if value is None:
+            text += f";{name}"
+        else:
+            text += f";{name}={value if _BARE.fullmatch(value) else quote(value)}"
+    return text
 
 
 def unquote(text: str) -> str:

@@ -31,10 +31,13 @@ for _entry in _FULL_NAMES.split("|"):
 _USUAL = frozenset(_KNOWN.values())
 """Names in their usual spelling: what is asked for, nearly always."""
 
+USUAL_NAMES = {**_KNOWN, **{_name: _name for _name in _USUAL}}
+"""Usual spelling of a name by itself, its compact form and its small letters: what peers send, nearly always."""
+
 
 def full_name(name: str) -> str:
     """Give the usual spelling of a header name, compact forms written out; unknown names stay as they are."""
-    return _KNOWN.get(name) or _KNOWN.get(name.lower(), name)
+    return USUAL_NAMES.get(name) or _KNOWN.get(name.lower(), name)
 
 
 class Headers:
@@ -56,17 +59,28 @@ class Headers:
         headers._fields = fields
         return headers
 
-    def _lookup(self, name: str) -> list[str]:
-        if self._index is None:
-            index: dict[str, list[str]] = {}
-            self._index = index
+    def _indexed(self) -> dict[str, list[str]]:
+        """Give the values by name: the usual spelling, in lower case where there is none."""
+        index = self._index
+        if index is None:
+            self._index = index = {}
             for key, value in self._fields:
-                index.setdefault(key if key in _USUAL else key.lower(), []).append(value)
-        found = self._index.get(name)
-        if found is None and name not in _USUAL:
-            name = full_name(name)
-            found = self._index.get(name if name in _USUAL else name.lower())
-        return found or []
+                if key not in _USUAL:
+                    key = key.lower()
+                if key in index:
+                    index[key].append(value)
+                else:
+                    index[key] = [value]
+        return index
+
+    def _lookup(self, name: str) -> list[str]:
+        index = self._index or self._indexed()
+        if name in index:
+            return index[name]
+        if name in _USUAL:
+            return []
+        name = full_name(name)
+        return index.get(name if name in _USUAL else name.lower(), [])
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Give the first raw field value."""
@@ -79,7 +93,21 @@ class Headers:
 
     def values(self, name: str) -> list[str]:
         """Give the elements of all fields of that name as one list, cut at commas outside quotes and <>."""
-        return [element for raw in self._lookup(name) for element in cut(raw, ",")][:MAX_LIST]
+        raw = self._lookup(name)
+        if len(raw) == 1:
+            return cut(raw[0], ",")[:MAX_LIST]
+        return [element for value in raw for element in cut(value, ",")][:MAX_LIST]
+
+    def has_all(self, names: frozenset[str]) -> bool:
+        """Tell whether there is a field of each name; the names in their usual spelling."""
+        return names <= self._indexed().keys()
+
+    def has_twice(self, names: frozenset[str]) -> bool:
+        """Tell whether there are two fields of any of the names; the names in their usual spelling."""
+        index = self._indexed()
+        if len(index) == len(self._fields):
+            return False
+        return any(len(values) > 1 for name, values in index.items() if name in names)
 
     def tokens(self, name: str) -> list[str]:
         """Give the list elements in lower case, for Require, Supported, Allow-Events and their like."""
@@ -87,14 +115,15 @@ class Headers:
 
     def once(self, read: Callable[[Headers], V]) -> V:
         """Give what `read` makes of the fields, read anew only after a change; what it raises is raised each time."""
-        found: V | None = self._once.get(read)
-        if found is None:
-            found = self._once[read] = read(self)
+        if read in self._once:
+            found: V = self._once[read]
+            return found
+        found = self._once[read] = read(self)
         return found
 
     def add(self, name: str, value: str) -> None:
         """Append a field; raise UnsafeOutput if it would break the line."""
-        if any(c in text for text in (name, value) for c in "\r\n"):
+        if "\r" in name or "\n" in name or "\r" in value or "\n" in value:
             raise UnsafeOutput("line end in a header field")
         self._fields.append((full_name(name), value))
         self._changed()

@@ -22,7 +22,7 @@ from sip.grammar import (
     head_end,
     quotes_closed,
 )
-from sip.headers import Headers, full_name
+from sip.headers import USUAL_NAMES, Headers, full_name
 from sip.uri import Uri
 from sip.values import CSeq, NameAddr, Via
 
@@ -33,11 +33,11 @@ _STATUS = re.compile(r"(SIP/\d+\.\d+) (\d{3})(?: (.*))?\Z", re.DOTALL | re.IGNOR
 _SIP_VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE | re.ASCII)
 _FOLD = re.compile(r"\n[ \t]+")
 _DIGITS = re.compile(r"[0-9]+\Z")
-_ONCE = ("Call-ID", "CSeq", "From", "To", "Max-Forwards")
-_NEEDED = ("Via", "From", "To", "Call-ID", "CSeq")
+_ONCE = frozenset({"Call-ID", "CSeq", "From", "To", "Max-Forwards"})
+_NEEDED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it keeps what was read of it
 class Request:
     """A request as received or to be sent."""
 
@@ -51,11 +51,19 @@ class Request:
     """All fields but nothing parsed."""
     body: bytes = field(default=b"", repr=False)
     """Exactly the bytes that Content-Length counts."""
+    _target: Uri | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def target(self) -> Uri:
+        """Request-URI in its pieces; raise MalformedValue."""
+        if self._target is None:
+            self._target = Uri.parse(self.uri)
+        return self._target
 
     @property
     def via(self) -> Via:
         """Top Via; raise MalformedValue."""
-        return self.headers.once(_top_via)
+        return self.headers.once(top_via)
 
     @property
     def cseq(self) -> CSeq:
@@ -99,7 +107,7 @@ class Response:
     @property
     def via(self) -> Via:
         """Top Via; raise MalformedValue."""
-        return self.headers.once(_top_via)
+        return self.headers.once(top_via)
 
     @property
     def cseq(self) -> CSeq:
@@ -115,7 +123,8 @@ class Response:
         return _write(f"{self.version} {self.status} {self.reason}", self.headers, self.body)
 
 
-def _top_via(headers: Headers) -> Via:
+def top_via(headers: Headers) -> Via:
+    """Read the top Via; raise MalformedValue."""
     elements = headers.values("Via")
     if not elements:
         raise MalformedValue("via")
@@ -191,10 +200,13 @@ def cut_head(head: bytes) -> tuple[str, Headers, str | None]:
     fields: list[tuple[str, str]] = []
     for line in lines[1 : MAX_FIELDS + 1]:
         name, colon, value = line.partition(":")
-        name = name.rstrip(" \t")
+        full = USUAL_NAMES.get(name)
+        if full is None:
+            name = name.rstrip(" \t")
+            full = full_name(name) if TOKEN.fullmatch(name) else ""
         # A line that is no field is ignored like any other damaged field that nobody needs.
-        if colon and TOKEN.fullmatch(name):
-            fields.append((full_name(name), value.strip(" \t")))
+        if colon and full:
+            fields.append((full, value.strip(" \t")))
     if len(lines) > MAX_FIELDS + 1:
         return lines[0], Headers.received(fields), "too-many-fields"
     return lines[0], Headers.received(fields), "start-line-size" if len(lines[0]) > MAX_START_LINE else None
@@ -215,7 +227,7 @@ def _request(start: str, headers: Headers, rest: bytes, damage: str | None, *, w
     # Blanks behind the version are let through: devices send them (RFC 4475 section 3.1.2.10).
     words = start.rstrip(" \t").split(" ")
     length, fault = content_length(headers)
-    if len(words) != 3 or not all(words) or not TOKEN.fullmatch(words[0]) or not _SIP_VERSION.match(words[2]):
+    if len(words) != 3 or not TOKEN.fullmatch(words[0]) or not words[1] or not _SIP_VERSION.match(words[2]):
         fault = "start-line"
     elif not whole and length != 0:
         fault = fault or "no-end-of-head"
@@ -240,11 +252,11 @@ def content_length(headers: Headers) -> tuple[int | None, str | None]:
 
     A list, a sign, or two different values are the ways to smuggle one message inside another.
     """
-    found = set(headers.all("Content-Length"))
+    found = headers.all("Content-Length")
     if not found:
         return None, None
-    value = found.pop()
-    if found or not _DIGITS.match(value):
+    value = found[0]
+    if found.count(value) < len(found) or not _DIGITS.match(value):
         return None, "content-length"
     digits = value.lstrip("0") or "0"
     # Eight digits hold MAX_BODY; more would only make int() slow.
@@ -275,13 +287,15 @@ def _unserved(request: Request) -> MalformedMessage | None:
 def _fault(request: Request) -> MalformedMessage | None:
     """Give the first reason for a 400."""
     headers = request.headers
-    if any(name not in headers for name in _NEEDED):
+    if not headers.has_all(_NEEDED):
         return MalformedMessage("field-missing")
-    if any(len(headers.all(name)) > 1 for name in _ONCE):
+    if headers.has_twice(_ONCE):
         return MalformedMessage("field-twice")
     try:
-        _check_uri(request.uri)
-        _check_via(headers)
+        if request.target.headers is not None:
+            # Escaped header fields would have to be added to our own request (RFC 4475 section 3.1.2.11).
+            raise MalformedValue("uri-headers")
+        _check_via(request)
         _check_cseq(request)
         _check_dialog(request)
         _check_contact(headers)
@@ -290,17 +304,10 @@ def _fault(request: Request) -> MalformedMessage | None:
     return None
 
 
-def _check_uri(text: str) -> None:
-    if Uri.parse(text).headers is not None:
-        # Escaped header fields would have to be added to our own request (RFC 4475 section 3.1.2.11).
-        raise MalformedValue("uri-headers")
-
-
-def _check_via(headers: Headers) -> None:
-    if has_empty_element(headers.get("Via") or ""):
+def _check_via(request: Request) -> None:
+    if has_empty_element(request.headers.get("Via") or ""):
         raise MalformedValue("via")
-    via = headers.once(_top_via)
-    if via.protocol != VERSION:
+    if request.via.protocol != VERSION:
         raise MalformedValue("via-version")
 
 
@@ -314,10 +321,11 @@ def _check_cseq(request: Request) -> None:
 
 def _check_dialog(request: Request) -> None:
     """Without From, To and Call-ID there is no key under which a dialog could be found again."""
-    if not request.call_id or any(c in request.call_id for c in " \t"):
+    call_id = request.call_id
+    if not call_id or " " in call_id or "\t" in call_id:
         raise MalformedValue("call-id")
     for value in (request.sender, request.recipient):
-        if sum(name == "tag" for name, _ in value.params) > 1:
+        if len(value.params) > 1 and sum(name == "tag" for name, _ in value.params) > 1:
             raise MalformedValue("tag")
 
 

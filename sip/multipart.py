@@ -11,12 +11,13 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 
 from sip.errors import MalformedValue
 from sip.grammar import MAX_FIELDS, TOKEN, params
-from sip.headers import Headers, full_name
+from sip.headers import USUAL_NAMES, Headers, full_name
+from sip.small_value import small_value
 from sip.values import MediaType
 
 MAX_PARTS = 32
@@ -30,6 +31,7 @@ METADATA = MediaType("application", "rs-metadata+xml")
 """RFC 9806; RFC 7866 said rs-metadata."""
 MULTIPART = MediaType("multipart", "mixed")
 UNKNOWN = MediaType("application", "octet-stream")
+_USUAL_TYPES = {kind.essence: kind for kind in (SDP, METADATA, MediaType("application", "rs-metadata"))}
 _METADATA_TYPES = ("application/rs-metadata+xml", "application/rs-metadata")
 _XML_TYPES = ("application/xml", "text/xml", "text/plain", "application/octet-stream")
 _RECORDING = re.compile(rb"<(?:[\w.-]+:)?recording(?:_metadata)?[\s>]")
@@ -41,7 +43,7 @@ _HEAD_PEEK = 4_096
 """Bytes looked at to recognise a part without a type."""
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Part:
     """One leaf of a body."""
 
@@ -85,12 +87,15 @@ def split(content_type: str, body: bytes, headers: Headers | None = None) -> tup
         return ()
     outer = headers.copy() if headers is not None else Headers()
     outer.set("Content-Type", content_type.replace("\n", " ").replace("\r", " "))
-    return tuple(_leaves(outer, body, 0))[:MAX_PARTS]
+    return tuple(_leaves(outer, body, 0)[:MAX_PARTS])
 
 
 def parts_of(headers: Headers, body: bytes) -> tuple[Part, ...]:
     """Give the leaves of a message's body."""
-    return split(headers.get("Content-Type") or "", body, headers)
+    types = headers.all("Content-Type")
+    if len(types) == 1 and body:
+        return tuple(_leaves(headers, body, 0)[:MAX_PARTS])
+    return split(types[0] if types else "", body, headers)
 
 
 def compose(parts: Sequence[tuple[MediaType, str | None, bytes]], boundary: str) -> tuple[str, bytes]:
@@ -107,24 +112,29 @@ def compose(parts: Sequence[tuple[MediaType, str | None, bytes]], boundary: str)
     return f"multipart/mixed;boundary={boundary}", bytes(out)
 
 
-def _leaves(headers: Headers, body: bytes, depth: int) -> Iterator[Part]:
+def _leaves(headers: Headers, body: bytes, depth: int) -> list[Part]:
+    """Give the leaves in order, of every multipart MAX_PARTS sections at most."""
     media_type = _media_type(headers, body)
     if media_type.kind != "multipart" or depth >= MAX_DEPTH:
         disposition = (headers.get("Content-Disposition") or "").partition(";")[0].strip().lower()
         content = _decoded(headers, body)
-        if media_type == UNKNOWN and content is not body:
+        if content is not body and media_type == UNKNOWN:
             media_type = _guess(content[:_HEAD_PEEK])
-        yield Part(headers, media_type, disposition or None, content)
-        return
-    for index, content in enumerate(_sections(media_type.param("boundary"), body)):
-        if index >= MAX_PARTS:
-            return
-        yield from _leaves(*_open(content), depth + 1)
+        return [Part(headers, media_type, disposition or None, content)]
+    found: list[Part] = []
+    for content in islice(_sections(media_type.param("boundary"), body), MAX_PARTS):
+        found += _leaves(*_open(content), depth + 1)
+        if len(found) >= MAX_PARTS:
+            break
+    return found
 
 
 def _media_type(headers: Headers, body: bytes) -> MediaType:
+    text = headers.get("Content-Type") or ""
+    if text in _USUAL_TYPES:
+        return _USUAL_TYPES[text]
     try:
-        return MediaType.parse(headers.get("Content-Type") or "")
+        return MediaType.parse(text)
     except MalformedValue:
         return _guess(body[:_HEAD_PEEK])
 
@@ -177,7 +187,7 @@ def _open(content: bytes) -> tuple[Headers, bytes]:
             return Headers.received(fields), content[line.end() :]
         if text[0] in " \t" and fields:
             fields[-1] = (fields[-1][0], f"{fields[-1][1]} {text.strip()}")
-        elif colon and TOKEN.fullmatch(name.strip()):
+        elif colon and (name in USUAL_NAMES or TOKEN.fullmatch(name.strip())):
             fields.append((full_name(name.strip()), value.strip()))
         else:
             break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import ip_address
 
 # Seconds for which an answer is used again, and how many are kept; a node talks with some dozens of SBCs.
 NAME_SECONDS = 60.0
@@ -15,9 +14,10 @@ LOOK_UP_TIMEOUT = 3.0
 
 def is_address(host: str) -> bool:
     """Tell a numeric address, with or without a zone, from a name."""
+    bare = host.partition("%")[0]
     try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
+        socket.inet_pton(socket.AF_INET6 if ":" in bare else socket.AF_INET, bare)
+    except (OSError, ValueError):  # ValueError: a NUL, or bytes that were no UTF-8
         return False
     return True
 

@@ -10,18 +10,20 @@ from sip.headers import Headers
 KNOWN_TAGS = frozenset({"siprec", "timer", "100rel", "replaces"})
 # A published trace of a large gateway glues two tags together.
 GLUED_TAGS = frozenset({"100relsiprec", "siprec100rel"})
+_SERVED_TAGS = KNOWN_TAGS | GLUED_TAGS
+_RECORDING_TAGS = GLUED_TAGS | {"siprec"}
 # Feature tag of RFC 7866, its old form, and two misspelt ones; in or behind the angle brackets.
 FEATURE = re.compile(r";\s*(?:\+sip\.src|\+sip-src|\+sip-rec|src)\s*(?=[;,>=]|$)", re.IGNORECASE)
 
 
 def unknown_tags(headers: Headers) -> tuple[str, ...]:
     """Give the tokens of Require that 420 has to list, as sent (RFC 3261 section 8.2.2.3)."""
-    return tuple(tag for tag in headers.values("Require") if tag.lower() not in KNOWN_TAGS | GLUED_TAGS)
+    return tuple([tag for tag in headers.values("Require") if tag.lower() not in _SERVED_TAGS])
 
 
 def has_option_tag(headers: Headers) -> bool:
     """Tell whether Require asks for recording."""
-    return any(tag == "siprec" or tag in GLUED_TAGS for tag in headers.tokens("Require"))
+    return not _RECORDING_TAGS.isdisjoint(headers.tokens("Require"))
 
 
 def has_feature_tag(headers: Headers) -> bool:

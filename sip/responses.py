@@ -69,21 +69,31 @@ class Reply:
     def to_request(cls, request: Request, flow: Flow, tag: str) -> Reply:
         """Copy what has to be copied; a damaged request gives what it has."""
         headers = request.headers
-        to = tagged(headers.get("To") or "", tag)
-        lines = [f"Via: {value}\r\n" for value in _vias(request, flow)]
-        lines += [f"From: {headers.get('From')}\r\n"] if "From" in headers else []
-        lines += [f"To: {to}\r\n"] if to else []
-        lines += [f"{name}: {headers.get(name)}\r\n" for name in ("Call-ID", "CSeq") if name in headers]
-        routes = "".join(f"Record-Route: {value}\r\n" for value in headers.all("Record-Route"))
-        return cls("".join(lines), routes, to)
+        to = _tagged(request, tag)
+        head = "".join([f"Via: {value}\r\n" for value in _vias(request, flow)])
+        for name in ("From", "To", "Call-ID", "CSeq"):
+            value = to if name == "To" else headers.get(name)
+            if value is not None and (value or name != "To"):
+                head += f"{name}: {value}\r\n"
+        routes = "".join([f"Record-Route: {value}\r\n" for value in headers.all("Record-Route")])
+        return cls(head, routes, to)
 
     def compose(self, status: int, extra: Fields = (), body: bytes = b"", kind: str = "application/sdp") -> bytes:
         """Write a response; `kind` is the type of a body, if there is one."""
-        fields = "".join(f"{name}: {value}\r\n" for name, value in extra)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in extra])
         routes = self.routes if 100 < status < 300 else ""
         typed = f"Content-Type: {kind}\r\n" if body else ""
         text = f"SIP/2.0 {status} {REASONS.get(status, 'Error')}\r\n{self.head}{routes}{fields}{typed}"
         return f"{text}Content-Length: {len(body)}\r\n\r\n".encode("utf-8", "surrogateescape") + body
+
+
+def _tagged(request: Request, tag: str) -> str:
+    """Give the To of a response; that of a request which was taken has been read already."""
+    to = request.headers.get("To") or ""
+    try:
+        return to if request.recipient.tag else f"{to};tag={tag}"
+    except MalformedMessage:
+        return tagged(to, tag)
 
 
 def tagged(to: str, tag: str) -> str:

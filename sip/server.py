@@ -102,6 +102,7 @@ class Server:
         self._shaking: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # when it goes off, by our clock
         self._numbers = 0
         self._turning = False
         self._closed = False
@@ -265,15 +266,13 @@ class Server:
     def _arm(self) -> None:
         at = self._endpoint.next_timer()
         if self._timer:
-            if at is not None and self._timer.when() <= self._loop_time(at) + 0.001 and not self._timer.cancelled():
+            if at is not None and self._timer_at <= at + 0.001:
                 return
             self._timer.cancel()
         self._timer = None
         if at is not None:
-            self._timer = asyncio.get_running_loop().call_at(self._loop_time(at), self._on_timer)
-
-    def _loop_time(self, at: float) -> float:
-        return asyncio.get_running_loop().time() + max(0.0, at - self._clock())
+            self._timer_at = at
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

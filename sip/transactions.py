@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sip.message import Request, Response, parse
+from sip.headers import Headers
+from sip.message import Request, Response, parse, top_via
 from sip.responses import Reply
 from sip.timers import GIVE_UP, T1, T2, T4, TRYING_AFTER, Timers
 from sip.transaction import (
@@ -38,14 +39,19 @@ def server_key(request: Request, method: str) -> ServerKey:
 
     Without the cookie the rules of RFC 2543 hold; the To tag does not count for INVITE: its ACK has one.
     """
-    via = request.via
-    branch = via.branch or ""
+    branch, sent_by = request.headers.once(_hop)
     if branch.startswith(MAGIC_COOKIE):
-        return (branch, via.sent_by, method)
+        return (branch, sent_by, method)
     top = request.headers.values("Via")[0]
     tag = "" if method == "INVITE" else request.recipient.tag or ""
     number = str(request.cseq.number)
     return ("2543", request.uri, tag, request.sender.tag or "", request.call_id, number, top, method)
+
+
+def _hop(headers: Headers) -> tuple[str, str]:
+    """Give the branch of the top Via, empty if there is none, and who sent by it; raise MalformedValue."""
+    via = headers.once(top_via)
+    return via.branch or "", via.sent_by
 
 
 class ServerTransaction:
@@ -135,7 +141,7 @@ class ServerTransactions:
         transaction.state, actions = step(transaction.table, transaction.state, happened)
         owner = ("server", transaction.key)
         for action in actions:
-            if action in (Action.SEND, Action.REPEAT) and transaction.response:
+            if (action is Action.SEND or action is Action.REPEAT) and transaction.response:
                 self._send(transaction.flow, transaction.response, transaction.port)
             elif action is Action.REPEAT_FINAL:
                 self._timers.set(owner, "TIMEOUT", now + GIVE_UP)

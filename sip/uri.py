@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote
 
 from sip.errors import MalformedValue
 from sip.grammar import MAX_PARAMS, SCHEME, Params, readable
+from sip.small_value import small_value
 
 SIP_SCHEMES = ("sip", "sips")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%A-Za-z]+\]|[^\s:\[\]<>\"]+)(?::(\d{1,5}))?\Z")
 _FORBIDDEN = re.compile(r'[\x00-\x20<>"\x7f]')
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Uri:
     """A sip, sips or tel URI in its pieces; any other scheme is kept whole in `opaque`. Escapes stay as they came."""
 
@@ -100,19 +101,24 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 def _sip(scheme: str, rest: str) -> Uri:
     # The user part may hold ; ? and , so the last @ decides (RFC 4475 section 3.1.1.2, 3.1.1.9).
     before, at, place = rest.rpartition("@")
-    user, password = _user(before) if at else (None, None)
+    user, colon, password = before.partition(":")
     place, mark, headers = place.partition("?")
     where, _, tail = place.partition(";")
     host, port = split_host_port(where)
-    return Uri(scheme, user, password, host, port, _params(tail), headers if mark else None)
-
-
-def _user(text: str) -> tuple[str, str | None]:
-    user, colon, password = text.partition(":")
-    return user, password if colon else None
+    return Uri(
+        scheme,
+        user if at else None,
+        password if colon else None,
+        host,
+        port,
+        _params(tail),
+        headers if mark else None,
+    )
 
 
 def _params(tail: str) -> Params:
+    if not tail:
+        return ()
     pairs = []
     for piece in tail.split(";")[:MAX_PARAMS]:
         name, equals, value = piece.partition("=")

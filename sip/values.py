@@ -1,16 +1,18 @@
-"""Header values as frozen dataclasses: addresses, Via, CSeq, media types; and the flow a message came by."""
+"""Header values as small values: addresses, Via, CSeq, media types; and the flow a message came by."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sip.errors import MalformedValue
 from sip.grammar import MAX_CSEQ, TOKEN, Params, params, quote, readable, unquote, write_params
+from sip.small_value import small_value
 from sip.uri import Uri, host_port, split_host_port
 
 MAGIC_COOKIE = "z9hG4bK"
 """Start of every RFC 3261 branch (section 8.1.1.7)."""
+_NO_ADDRESS = re.compile(r'[ \t<>"]')
 # What may stand ahead of the first < outside quotes; possessive, so that 64 KiB of quotes cost one pass.
 _NAME = re.compile(r'(?:[^"<]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 # A text up to the first quote that is never closed.
@@ -21,7 +23,7 @@ _VIA = re.compile(
 _CSEQ = re.compile(r"(\d+)\s+(\S+)\Z", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Flow:
     """The way between us and a peer: a UDP address pair or one connection."""
 
@@ -46,7 +48,7 @@ def _find(pairs: Params, name: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class NameAddr:
     """Value of From, To, Contact, Route and their like (RFC 3261 section 20.10)."""
 
@@ -61,7 +63,7 @@ class NameAddr:
     def parse(cls, text: str) -> NameAddr:
         """Read one address; raise MalformedValue for an open quote, no address, or blanks within it."""
         address = cls.parse_leniently(text)
-        if not address.uri or any(c in address.uri for c in ' \t<>"'):
+        if not address.uri or _NO_ADDRESS.search(address.uri):
             raise MalformedValue("addr-spec")
         return address
 
@@ -69,8 +71,8 @@ class NameAddr:
     def parse_leniently(cls, text: str) -> NameAddr:
         """Read one address, whatever blanks or missing > a device put in; raise MalformedValue for an open quote."""
         text = readable(text).strip()
-        start = _end_of(_NAME, text)
-        if start < len(text):
+        start = _end_of(_NAME, text) if '"' in text else text.find("<")
+        if 0 <= start < len(text):
             if text[start] == "<":
                 return cls._bracketed(text, start)
             raise MalformedValue("quote")
@@ -85,7 +87,7 @@ class NameAddr:
         if end < 0:
             return cls(unquote(name), text[start + 1 :].strip())
         tail = text[end + 1 :].strip()
-        if _end_of(_WHOLE_QUOTES, tail) < len(tail):
+        if '"' in tail and _end_of(_WHOLE_QUOTES, tail) < len(tail):
             raise MalformedValue("quote")
         return cls(unquote(name), text[start + 1 : end], params(tail))
 
@@ -112,7 +114,7 @@ def _end_of(pattern: re.Pattern[str], text: str) -> int:
     return found.end() if found else 0
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Via:
     """One hop of the way back (RFC 3261 section 20.42)."""
 
@@ -162,7 +164,7 @@ class Via:
         return f"{self.protocol}/{self.transport} {host_port(self.host, self.port)}{write_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class CSeq:
     """Place of a request in its dialog (RFC 3261 section 20.16)."""
 
@@ -176,17 +178,18 @@ class CSeq:
         """Read a CSeq value; raise MalformedValue if it is not a number in range and a method."""
         found = _CSEQ.match(text.strip())
         # Ten digits hold every number in range; leading zeros are legal (RFC 4475 section 3.1.1.1).
-        if found is None or len(found[1].lstrip("0")) > 10 or int(found[1].lstrip("0") or 0) > MAX_CSEQ:
+        digits = found[1].lstrip("0") if found else ""
+        if found is None or len(digits) > 10 or (number := int(digits or 0)) > MAX_CSEQ:
             raise MalformedValue("cseq")
         if not TOKEN.fullmatch(found[2]):
             raise MalformedValue("cseq-method")
-        return cls(int(found[1].lstrip("0") or 0), found[2])
+        return cls(number, found[2])
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class MediaType:
     """Value of Content-Type and of one Accept range (RFC 3261 section 20.15)."""
 

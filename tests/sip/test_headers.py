@@ -70,3 +70,11 @@ def test_what_was_added_is_found(fields: list[tuple[str, str]]) -> None:
     headers = Headers(fields)
     assert headers.all("to") == [value for name, value in fields if name in ("To", "t")]
     assert headers.all("X-a") == [value for name, value in fields if name.lower() == "x-a"]
+
+
+def test_fields_that_are_there_and_fields_that_are_there_twice() -> None:
+    headers = Headers([("v", "1"), ("t", "2"), ("X-A", "3"), ("x-a", "4")])
+    assert headers.has_all(frozenset({"Via", "To"})) and not headers.has_all(frozenset({"Via", "From"}))
+    assert not headers.has_twice(frozenset({"Via", "To"}))
+    headers.add("T", "5")
+    assert headers.has_twice(frozenset({"Via", "To"})) and not headers.has_twice(frozenset({"Via"}))

@@ -345,3 +345,10 @@ def _right(row: dict[str, str], data: bytes) -> bool:
     if row["validity"].endswith("response"):
         return isinstance(message, Response)
     return row["must_lead_to"] not in ("400", "505", "416") and isinstance(message, Request)
+
+
+def test_the_request_uri_is_read_once_and_is_no_part_of_what_a_request_is() -> None:
+    request = parse(written())
+    assert isinstance(request, Request)
+    assert request.target.host == "192.0.2.9" and request.target is request.target
+    assert request == parse(written()) and "target" not in repr(request)

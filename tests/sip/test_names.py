@@ -14,7 +14,10 @@ def test_an_address_needs_no_look_up():
     assert [is_address(host) for host in ("192.0.2.1", "2001:db8::1", "fe80::1%eth0", "sbc.example", "")] == [
         True, True, True, False, False
     ]  # fmt: skip
-    assert Names().known("192.0.2.1") == "192.0.2.1"
+    assert not any(
+        is_address(host) for host in ("01.2.3.4", "1.2.3", "1.2.3.4 ", "1.2.3.4\0", "\udcff", "[::1]", "::1:")
+    )
+    assert is_address("192.0.2.1%a:b") and Names().known("192.0.2.1") == "192.0.2.1"
 
 
 def test_a_name_is_looked_up_once_and_remembered():

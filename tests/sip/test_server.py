@@ -199,3 +199,30 @@ def test_a_message_that_no_datagram_holds_is_told():
     server = Server(Endpoint(random=os.urandom), told.append, lambda _: True, clock=time.monotonic)
     server.unsent(flow)
     assert told == [Dropped(flow, "too-long-for-udp")]
+
+
+@in_loop
+async def test_an_earlier_deadline_comes_first_and_a_later_one_waits():
+    class Ticking(Endpoint):
+        """An endpoint with one deadline, given from outside."""
+
+        def __init__(self):
+            super().__init__(random=os.urandom)
+            self.at, self.fired = None, asyncio.Event()
+
+        def next_timer(self):
+            return self.at
+
+        def handle_timer(self, now):
+            if now >= self.at:
+                self.at = None
+                self.fired.set()
+
+    endpoint = Ticking()
+    server = Server(endpoint, lambda _: None, lambda _: True, clock=time.monotonic)
+    for wait in (30.0, 0.02, 0.1):
+        endpoint.at = time.monotonic() + wait
+        server.flush()
+    await asyncio.wait_for(endpoint.fired.wait(), 10)
+    assert endpoint.at is None
+    await server.close()
