@@ -31,13 +31,16 @@ def shown(packed: bytes) -> tuple[tuple[str, str], ...]:
 
 def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
     """Add pieces that are not there yet, up to the limits."""
-    kept = dict.fromkeys(pieces(packed))
+    kept: dict[tuple[str, str, str, str], None] = dict.fromkeys(pieces(packed))
+    before = len(kept)
     room = MAX_TEXT - sum(len(value) for *_, value in kept)
     for one in extensions:
         room -= len(one.value)
         if room < 0 or len(kept) >= MAX_PIECES:
             break
-        kept[one.kind, one.parent, one.path, one.value] = None
+        kept[one] = None
+    if len(kept) == before:
+        return packed
     # A small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS)
     return packer.compress(json.dumps(list(kept)).encode()) + packer.flush()

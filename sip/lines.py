@@ -63,7 +63,7 @@ class Addresses:
         return frozenset(map(family_of, filter(None, (self.address, self.other))))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LinePlan:
     """What to do with one m-line: everything the media plane needs."""
 
@@ -116,13 +116,11 @@ class LinePlan:
 
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them
-        object.__setattr__(self, "formats", _shared(self.formats))
-        for name in _WORDS:
-            word: str | None = getattr(self, name)
-            object.__setattr__(self, name, word and intern(word))
-        for name in ("source", "rtcp_source"):
-            place: tuple[str, int] | None = getattr(self, name)
-            object.__setattr__(self, name, place and (intern(place[0]), place[1]))
+        self.formats = _shared(self.formats)
+        self.media, self.profile, self.direction = intern(self.media), intern(self.profile), intern(self.direction)
+        self.label, self.setup = self.label and intern(self.label), self.setup and intern(self.setup)
+        self.source = self.source and (intern(self.source[0]), self.source[1])
+        self.rtcp_source = self.rtcp_source and (intern(self.rtcp_source[0]), self.rtcp_source[1])
 
     @property
     def protection(self) -> str | None:
@@ -160,10 +158,6 @@ class LinePlan:
             crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
             values["crypto"] = CryptoOffer(**crypto)
         return cls(**values)
-
-
-_WORDS = ("media", "label", "profile", "direction", "setup")
-"""Fields of a plan that say the same in most calls."""
 
 
 @lru_cache(MAX_SHARED)

@@ -1,4 +1,4 @@
-"""Recording metadata (RFC 7865 and the forms before it): bytes to one frozen document, never an exception.
+"""Recording metadata (RFC 7865 and the forms before it): bytes to one document, never an exception.
 
 Four generations are read by the same code, in any order of elements and with any prefix:
 
@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sip.rfc3339 import parse_time
 from sip.xmlfront import Damage, Node, read
@@ -40,8 +41,7 @@ _ROOTS = ("recording_metadata", "recording")
 _BREAK = re.compile(r"\s*[\r\n\t]\s*")
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """A time as the client wrote it."""
 
     raw: str
@@ -50,16 +50,14 @@ class Stamp:
     """The same, aware; None if it is no time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """A communication session group (RFC 7865 section 6.2)."""
 
     id: str
     """As sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A communication session (RFC 7865 section 6.3)."""
 
     id: str
@@ -72,8 +70,7 @@ class Session:
     """stop-time, or end-time as Cisco spells it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One address of a participant with its name (RFC 7865 section 6.5)."""
 
     uri: str
@@ -82,8 +79,7 @@ class Identity:
     """Name without quotes and blanks around it, None if empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class Participant:
+class Participant(NamedTuple):
     """A participant element (RFC 7865 section 6.5)."""
 
     id: str
@@ -92,8 +88,7 @@ class Participant:
     """In document order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stream:
+class Stream(NamedTuple):
     """A media stream element (RFC 7865 section 6.8)."""
 
     id: str
@@ -104,8 +99,7 @@ class Stream:
     """The client says that several voices are in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StreamLink:
+class StreamLink(NamedTuple):
     """What a participant sends and receives from now on (RFC 7865 section 6.9)."""
 
     participant: str
@@ -118,8 +112,7 @@ class StreamLink:
     """It stood inside the participant (drafts, BroadWorks)."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLink:
+class SessionLink(NamedTuple):
     """When a participant joined or left a session (RFC 7865 section 6.7)."""
 
     participant: str
@@ -132,8 +125,7 @@ class SessionLink:
     """disassociate-time; present means that the participant has left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(NamedTuple):
     """One text or attribute of an element that is not ours (RFC 7865 section 5)."""
 
     kind: str
@@ -146,7 +138,7 @@ class Extension:
     """Text without blanks around it, never empty."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """One metadata document."""
 
@@ -362,22 +354,21 @@ class _Reader:
 
     def _extend(self, kind: str, parent: str, node: Node, path: str = "", space: str | None = None) -> None:
         """Keep an element that is not ours, with all below it. The element extensiondata itself says nothing."""
-        if not path and node.name.lower() == "extensiondata" and node.space in self._spaces:
+        kept = self._extensions
+        if len(kept) >= MAX_EXTENSIONS:
+            return
+        inner: str | None = node.space
+        if not path and node.name.lower() == "extensiondata" and inner in self._spaces:
             inner, base = None, ""
         else:
-            inner = node.space
-            plain = node.space == space or node.space in self._spaces
-            step = node.name if plain else f"{{{node.space}}}{node.name}"
-            base = f"{path}/{step}" if path else step
-        if len(self._extensions) >= MAX_EXTENSIONS:
-            return
-        if base:
+            base = node.name if inner == space or inner in self._spaces else f"{{{inner}}}{node.name}"
+            if path:
+                base = f"{path}/{base}"
             for name, value in node.attributes.items():
-                if value.strip():
-                    self._extensions.append(Extension(kind, parent, f"{base}@{name}", value.strip()))
-            value = node.text.strip()
-            if value:
-                self._extensions.append(Extension(kind, parent, base, value))
+                if value := value.strip():
+                    kept.append(Extension(kind, parent, f"{base}@{name}", value))
+            if value := node.text.strip():
+                kept.append(Extension(kind, parent, base, value))
         for child in node.children:
             self._extend(kind, parent, child, base, inner)
 

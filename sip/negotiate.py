@@ -19,6 +19,7 @@ __all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan"]
 PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
 DTLS = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
+_PROFILES = PLAIN | SECURE | DTLS
 TLS_ID_BYTES = 16
 """Half the digits of our tls-id: RFC 8842 section 4 asks for 20 characters."""
 _ANSWER_DIRECTION = {"sendonly": "recvonly", "sendrecv": "recvonly", "recvonly": "inactive", "inactive": "inactive"}
@@ -113,7 +114,7 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
         return "too-many-lines"
     if media.kind not in policy.kinds:
         return "kind"
-    if media.profile.upper() not in PLAIN | SECURE | DTLS:
+    if media.profile.upper() not in _PROFILES:
         return "profile"
     return None if formats else "formats"
 

@@ -9,7 +9,8 @@ conclusions and marked as inferred. The order of m= lines alone proves nothing: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sip.tracks import Track
 
@@ -17,7 +18,7 @@ LAST, ONLY, DANGLING, ORDER, HEADER = range(3, 8)
 """Numbers of the rules from the third on; the first two stand in `Track.rule`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Owner:
     """Who is heard in one m= line."""
 
@@ -40,8 +41,7 @@ class Owner:
         return self.parties[0] if self.parties else None
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(NamedTuple):
     """What the rules look at; people are positions."""
 
     tracks: Sequence[Track]
@@ -57,16 +57,16 @@ class Scene:
 def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
     """Find the owner of each m= line; `labels` are those of all lines of the SDP in order, None where one has none."""
     pairs = pair(labels, scene.tracks)
-    concluded = _conclude(scene)
+    # Conclusions are for streams that nobody was ever said to send.
+    concluded = {} if all(track.owners for track in scene.tracks if track.current) else _conclude(scene)
     owners = []
     for line, (tracks, guessed) in enumerate(pairs):
         owner = _of_tracks(tracks, scene, concluded)
         if not owner.parties and line in scene.lines:
             owner = Owner(scene.lines[line], False, HEADER)
-        if guessed and owner.parties and owner.rule != HEADER:
-            owner = replace(owner, inferred=True)
+        inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
         earlier, label = _heard(labels[line], tracks, scene, owner.parties), tracks[0].label if tracks else None
-        owners.append(replace(owner, earlier=earlier, label=label))
+        owners.append(Owner(owner.parties, inferred, owner.rule, earlier, label))
     return tuple(owners)
 
 

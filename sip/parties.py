@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from sip.errors import SipError
@@ -36,8 +36,7 @@ MAX_FACTS = 32
 MIN_SUFFIX = 7
 """Digits from which a number and its national form are taken for one: a subscriber number without area code."""
 
-_SCHEME = re.compile(r"(?:sips?|tel|im|pres|mailto):", re.IGNORECASE)
-_NUMBER = re.compile(r"\+?[0-9]+\Z", re.ASCII)
+_SCHEMES = frozenset(("sip", "sips", "tel", "im", "pres", "mailto"))
 _SEPARATORS = re.compile(r"[-.()]")
 _MACHINES = frozenset(
     "src srs sip siprec sipsrc siprecsrc siprecclient acmesrc asbce recorder recording recordingserver rec sbc vsrp "
@@ -74,8 +73,7 @@ class Role(StrEnum):
     PARTICIPANT = "participant"
 
 
-@dataclass(frozen=True, slots=True)
-class Party:
+class Party(NamedTuple):
     """Somebody who took part in a call."""
 
     role: Role
@@ -100,8 +98,7 @@ class Party:
     """Further addresses and numbers of the same party."""
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """An address with what a message says about it."""
 
     uri: str
@@ -114,8 +111,7 @@ class Person:
     """Indices of the m= lines that hold this person's voice, where a header says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderFacts:
+class HeaderFacts(NamedTuple):
     """What the headers of one request say about the recorded call."""
 
     talkers: tuple[Person, ...] = ()
@@ -133,8 +129,9 @@ class HeaderFacts:
 def user_of(uri: str) -> str:
     """Give the user part of an address: no scheme, host, parameters or password; escapes resolved."""
     text = uri.strip().strip("<>")
-    found = _SCHEME.match(text)
-    rest = text[found.end() :] if found else text
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.lower() not in _SCHEMES:
+        rest = text
     user, at, _ = rest.rpartition("@")
     user = (user if at else rest).partition(";")[0].partition("?")[0]
     if at:
@@ -144,20 +141,28 @@ def user_of(uri: str) -> str:
 
 def number_of(uri: str) -> str | None:
     """Give the telephone number of an address: its user part if that is digits with an optional plus, else None."""
-    user = user_of(uri)
+    return _number(uri, user_of(uri))
+
+
+def _number(uri: str, user: str) -> str | None:
     if uri.lstrip("< ")[:4].lower() == "tel:":
         # In a tel URI these are no part of the number (RFC 3966 section 5.1.1).
         user = _SEPARATORS.sub("", user)
-    return user if _NUMBER.match(user) and len(user) <= 40 else None
+    return user if len(user) <= 40 and _is_digits(user) else None
+
+
+def _is_digits(user: str) -> bool:
+    return user.removeprefix("+").isdecimal() and user.isascii()
 
 
 def canonical(uri: str) -> str:
     """Give the form by which addresses of record are compared: user and host, no scheme, port or parameters."""
     text = uri.strip().strip("<>")
     _, at, place = text.rpartition("@")
-    user = number_of(text) or user_of(text)
+    user = user_of(text)
+    user = _number(text, user) or user
     if not at:
-        return user.lower() if not _NUMBER.match(user) else user
+        return user if _is_digits(user) else user.lower()
     place = place.partition(";")[0].partition("?")[0].lower()
     host = place[: place.find("]") + 1] if place.startswith("[") else place.partition(":")[0]
     return f"{user}@{host}"
@@ -199,14 +204,17 @@ def written_person(text: str, role: Role) -> Person | None:
 
 def read_headers(request: Request) -> HeaderFacts:
     """Collect what the headers say. Never raises: a value that cannot be read says nothing."""
-    talkers = tuple(_cisco(request)) or tuple(_bridge(request))
-    named = _identities(request)
+    # A few of two dozen fields are there: the others are not asked for one by one.
+    there = {name.lower() for name, _ in request.headers.items()}
+    talkers = tuple(_cisco(request)) if "x-cisco-recording-participant" in there else ()
+    talkers = talkers or tuple(_bridge(request))
+    named = _identities(request, there)
     return HeaderFacts(
         talkers,
         () if talkers else tuple(_fallback(request, named)),
         tuple(named),
-        tuple(_redirections(request)),
-        tuple(_correlations(request)),
+        tuple(_redirections(request)) if "diversion" in there or "history-info" in there else (),
+        tuple(_correlations(request, there)),
     )
 
 
@@ -230,6 +238,8 @@ def _cisco(request: Request) -> Iterator[Person]:
 
 def _bridge(request: Request) -> Iterator[Person]:
     """Read CUCM's built-in bridge: From has both ends as parameters and says whose audio this dialog carries."""
+    if "x-refci" not in (request.headers.get("From") or ""):
+        return
     address = _one(request, "From")
     if address is None or "x-refci" not in address.uri:
         return
@@ -254,11 +264,14 @@ def _one(request: Request, name: str) -> NameAddr | None:
         return None
 
 
-def _identities(request: Request) -> list[Person]:
-    found = [who for _, who in _addresses(request, "P-Asserted-Identity", Role.CALLER)]
-    for address, who in _addresses(request, "Remote-Party-ID", Role.CALLER):
-        called = (address.param("party") or "").lower() == "called"
-        found.append(Person(who.uri, who.name, Role.CALLEE if called else Role.CALLER))
+def _identities(request: Request, there: set[str]) -> list[Person]:
+    found: list[Person] = []
+    if "p-asserted-identity" in there:
+        found += [who for _, who in _addresses(request, "P-Asserted-Identity", Role.CALLER)]
+    if "remote-party-id" in there:
+        for address, who in _addresses(request, "Remote-Party-ID", Role.CALLER):
+            called = (address.param("party") or "").lower() == "called"
+            found.append(Person(who.uri, who.name, Role.CALLEE if called else Role.CALLER))
     sender = person(request.headers.get("From") or "", Role.CALLER)
     return [who for who in (*found, sender) if who is not None and user_of(who.uri).lower() not in _MACHINES]
 
@@ -282,9 +295,12 @@ def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
 
 def _looks_human(who: Person) -> bool:
     user = user_of(who.uri).lower()
-    if user in _MACHINES or ("@" not in who.uri and _SCHEME.match(who.uri) and not number_of(who.uri)):
+    if user in _MACHINES:
         return False
-    return who.name is not None or (number_of(who.uri) is not None and len(user) > 2)
+    number, (scheme, colon, _) = number_of(who.uri), who.uri.partition(":")
+    if number is None and "@" not in who.uri and colon and scheme.lower() in _SCHEMES:
+        return False
+    return who.name is not None or (number is not None and len(user) > 2)
 
 
 def _redirections(request: Request) -> Iterator[Person]:
@@ -300,14 +316,15 @@ def _redirections(request: Request) -> Iterator[Person]:
                 yield Person(following.uri.partition("?")[0], following.name, Role.REDIRECTED_TO)
 
 
-def _correlations(request: Request) -> Iterator[tuple[str, str]]:
-    for header, kind in _IDS.items():
+def _correlations(request: Request, there: set[str]) -> Iterator[tuple[str, str]]:
+    for header, kind in () if there.isdisjoint(_IDS) else _IDS.items():
         value = "".join((request.headers.get(header) or "").split())
         if value:
             yield kind, value[:MAX_ADDRESS]
     for raw in request.headers.all("User-to-User")[:MAX_FACTS]:
         yield from ucid(raw)
-    values = _uri_params(request.headers.get("From") or "")
+    sender = request.headers.get("From") or ""
+    values = _uri_params(sender) if "x-" in sender.lower() else {}
     for name in _REFERENCES:
         if values.get(name):
             yield name, values[name].partition(">")[0][:MAX_ADDRESS]

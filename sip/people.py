@@ -90,8 +90,10 @@ class Entry:
 
     def know(self, uri: str) -> None:
         """Add a further address of the same person."""
+        if not uri or uri == self.uri or uri in self.also or canonical(uri) == self.key:
+            return
         own = number_of(self.uri)
-        if uri and canonical(uri) != self.key and uri not in self.also and (own is None or own != number_of(uri)):
+        if own is None or own != number_of(uri):
             self.also = (*self.also, uri)[:MAX_ALSO]
 
     def is_placeholder(self) -> bool:
@@ -157,14 +159,16 @@ class People:
 
     def find(self, uri: str, *, upto: Source = Source.REDIRECTION, exact: bool = False) -> int | None:
         """Find the one entry of that address, else the one of that number."""
-        key = canonical(uri)
+        entries = self._entries
+        key = canonical(uri) if entries else ""
         if not key:
             return None
-        entries = self._entries
-        found = next((i for i, e in enumerate(entries) if e.key == key and e.source <= upto), None)
-        number = None if exact or found is not None else number_of(uri)
+        for i, entry in enumerate(entries):
+            if entry.key == key and entry.source <= upto:
+                return i
+        number = None if exact else number_of(uri)
         if number is None:
-            return found
+            return None
         # Hundreds of people are compared with hundreds: the last digits sort out most of them.
         tail = tail_of(uri)
         near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
@@ -193,6 +197,8 @@ class People:
 
     def talk(self, talkers: Sequence[Person], now: datetime) -> None:
         """Take the participants a header names; those it named before and does not any more have left."""
+        if not talkers:
+            return
         listed = set()
         for who in talkers:
             position = self.find(who.uri, upto=Source.HEADER)

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -99,7 +98,7 @@ class Picture:
             return tuple(sorted(index[who] for who in positions if who in index))
 
         return tuple(
-            replace(owner, parties=shown(owner.parties), earlier=shown(owner.earlier))
+            Owner(shown(owner.parties), owner.inferred, owner.rule, shown(owner.earlier), owner.label)
             for owner in assign(labels, self._scene())
         )
 
@@ -121,7 +120,8 @@ class Picture:
 
     def apply(self, document: Document, now: datetime, *, final: bool = False) -> None:
         """Merge a document that arrived at `now`; `final` is the metadata of a BYE, which never takes anything away."""
-        self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
+        if document.damaged:
+            self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
         if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
             self.wanting = None if final else "damaged"
             return
@@ -153,8 +153,8 @@ class Picture:
         """Merge what the headers of a request of the client say."""
         facts = read_headers(request)
         self._correlate(facts.correlations)
-        named = [(who.uri, who.name) for who in facts.identities if who.name]
-        self._identities = tuple(dict.fromkeys((*named, *self._identities)))[:4]
+        if named := [(who.uri, who.name) for who in facts.identities if who.name]:
+            self._identities = tuple(dict.fromkeys((*named, *self._identities)))[:4]
         self._people.talk(facts.talkers, now)
         self._people.fall_back(facts.fallback, now)
         for who in facts.redirections:
@@ -174,19 +174,20 @@ class Picture:
         fresh = [session for session in ids if session not in known]
         if fresh or (ids and self.session_id not in ids):
             self.session_id = (fresh or ids)[-1]
-        self._correlate(("session", session) for session in ids)
-        self._correlate(("group", group.id) for group in document.groups)
+        self._correlate([("session", session) for session in ids])
+        self._correlate([("group", group.id) for group in document.groups])
         for session in document.sessions:
-            self._correlate(("sip-session-id", value) for value in session.sip_session_ids)
+            self._correlate([("sip-session-id", value) for value in session.sip_session_ids])
             if session.started and self.client_started_at is None:
                 self.client_started_at = session.started.at
             if session.stopped and session.id == self.session_id:
                 self.client_ended_at = session.stopped.at
 
     def _correlate(self, pairs: Iterable[tuple[str, str]]) -> None:
-        merged = tuple(dict.fromkeys((*self.correlations, *pairs)))
-        if len(merged) != len(self.correlations):
-            self.correlations = merged[:MAX_CORRELATIONS]
+        known = self.correlations
+        fresh = [pair for pair in pairs if pair not in known]
+        if fresh:
+            self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
 
     # People
 

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from sip.errors import MalformedBody
 from sip.grammar import readable
@@ -67,8 +68,7 @@ _SPELLING = {name.lower(): name for name in (*(name for name, _, _ in STATIC.val
 """Usual spelling by lower-case name: devices send `pcmu` and `OPUS`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """One RTP payload type of an m-line."""
 
     payload_type: int
@@ -83,8 +83,7 @@ class Format:
     """Parameters as sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(NamedTuple):
     """Where a party wants its media (RFC 8866 section 5.7)."""
 
     kind: str
@@ -135,7 +134,7 @@ def ip_of(text: str) -> str | None:
     return str(mapped or address)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MediaLine:
     """One m-line with everything below it; what the session level lends it is already in."""
 
@@ -164,11 +163,14 @@ class MediaLine:
 
     def attribute(self, name: str) -> str | None:
         """Give the value of the first attribute of that name in this section; None if absent."""
-        return next((value for key, value in self.attributes if key == name), None)
+        for key, value in self.attributes:
+            if key == name:
+                return value
+        return None
 
     def all_attributes(self, name: str) -> list[str]:
         """Give the values of every attribute of that name in this section."""
-        return [value for key, value in self.attributes if key == name]
+        return _values(self.attributes, name)
 
     @property
     def label(self) -> str | None:
@@ -199,7 +201,7 @@ class MediaLine:
         return Format(number, name, clock, channels, fmtp.partition(" ")[2].strip() if fmtp else None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionDescription:
     """A whole offer or answer."""
 
@@ -256,12 +258,22 @@ def _attributes(lines: Pairs) -> Pairs:
     return tuple((name.strip().lower(), value.strip()) for name, _, value in pairs)
 
 
+def _values(attributes: Pairs, name: str) -> list[str]:
+    return [value for key, value in attributes if key == name]
+
+
 def _connection(lines: Pairs) -> Connection | None:
-    return next((found for letter, value in lines if letter == "c" and (found := Connection.parse(value))), None)
+    for letter, value in lines:
+        if letter == "c" and (found := Connection.parse(value)):
+            return found
+    return None
 
 
 def _direction(attributes: Pairs) -> str | None:
-    return next((name for name, _ in attributes if name in DIRECTIONS), None)
+    for name, _ in attributes:
+        if name in DIRECTIONS:
+            return name
+    return None
 
 
 def _media(index: int, lines: Pairs, head: Pairs, session: Pairs) -> MediaLine:
@@ -270,8 +282,7 @@ def _media(index: int, lines: Pairs, head: Pairs, session: Pairs) -> MediaLine:
     own = _attributes(lines)
     number = port.partition("/")[0]
     value = int(number) if _NUMBER.match(number) else 0
-    inherited = dict(reversed(session))
-    prints = [v for k, v in own if k == "fingerprint"] or [v for k, v in session if k == "fingerprint"]
+    prints = _values(own, "fingerprint") or _values(session, "fingerprint")
     return MediaLine(
         index=index,
         kind=kind.lower(),
@@ -282,6 +293,6 @@ def _media(index: int, lines: Pairs, head: Pairs, session: Pairs) -> MediaLine:
         attributes=own,
         connection=_connection(lines) or _connection(head),
         direction=_direction(own) or _direction(session) or "sendrecv",
-        setup=next((v for k, v in own if k == "setup"), inherited.get("setup")),
+        setup=next(iter(_values(own, "setup") or _values(session, "setup")), None),
         fingerprints=tuple(prints),
     )

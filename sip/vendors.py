@@ -63,6 +63,8 @@ _IDS = {
     "recordingid": "recording-id",
 }
 """Words for a name of the call in another system, and what we call it."""
+_WORDS = frozenset(("header", "parameter", "calltype", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
+"""Every word that is looked for in a path: most of what vendors send has none."""
 
 
 @dataclass(slots=True)
@@ -101,7 +103,9 @@ def read_extensions(document: Document) -> Hints:
     hints = Hints()
     label = ""
     for extension in document.extensions:
-        steps = _named(extension.path)
+        steps = _telling(extension.path)
+        if not steps:
+            continue
         if steps[-1].startswith(("header@label", "parameter@name")):
             label = extension.value.lower()
         elif steps[-1] == "parameter@value":
@@ -114,9 +118,10 @@ def read_extensions(document: Document) -> Hints:
 
 
 @lru_cache(MAX_PATHS)
-def _named(path: str) -> tuple[str, ...]:
-    """Give the names along a path, in lower case and without their namespaces."""
-    return tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
+def _telling(path: str) -> tuple[str, ...]:
+    """Give the names along a path, in lower case and without their namespaces; none if no word of ours is in it."""
+    steps = tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
+    return () if _WORDS.isdisjoint(step.partition("@")[0] for step in steps) else steps
 
 
 def _steps(path: str) -> list[str]:

@@ -85,18 +85,17 @@ Repair = Callable[[str], tuple[Node | None, bool]]
 
 def read(raw: bytes, repair: Repair) -> Reading:
     """Read a document; `repair` is asked for a tree of what is not well-formed. Never raises for any input."""
-    data = raw[:MAX_DOCUMENT].lstrip(_BLANK)
-    builder = _Builder()
+    top = Node("", "", {})
     try:
-        builder.feed(data)
+        _grow(top, raw[:MAX_DOCUMENT].lstrip(_BLANK))
     except _Refused:
         return Reading(None, Damage.REFUSED)
     except _TooMuch:
-        return Reading(builder.root, Damage.CUT)
+        return Reading(top.children[0], Damage.CUT)
     except (expat.ExpatError, ValueError, LookupError):
         # ValueError and LookupError: encodings that expat leaves to Python's codecs.
         return _repaired(raw, repair)
-    return Reading(builder.root, Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.NONE)
+    return Reading(top.children[0], Damage.CUT if len(raw) > MAX_DOCUMENT else Damage.NONE)
 
 
 def _repaired(raw: bytes, repair: Repair) -> Reading:
@@ -126,70 +125,58 @@ def decode(data: bytes) -> str:
         return data.decode("utf-8" if fault.start >= len(data) - 3 else "cp1252", "replace")
 
 
-class _Builder:
-    """Takes expat's events and keeps a tree within the limits."""
+def _grow(top: Node, data: bytes) -> None:
+    """Let expat hang the outermost element and all below it, within the limits, on `top`."""
+    # Plain functions around local names: they run for every element, and cost half of what methods do.
+    stack = [top]
+    push, pop, elements = stack.append, stack.pop, 0
 
-    __slots__ = ("_depth", "_elements", "_open", "_parser", "root")
-
-    def __init__(self) -> None:
-        self.root: Node | None = None
-        self._open: list[Node] = []
-        self._depth = 0
-        self._elements = 0
-        self._parser = parser = expat.ParserCreate(namespace_separator="}")
-        parser.buffer_text = True
-        parser.StartElementHandler = self._start
-        parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._text
-        parser.StartDoctypeDeclHandler = self._doctype
-        parser.EntityDeclHandler = self._doctype
-
-    def feed(self, data: bytes) -> None:
-        try:
-            self._parser.Parse(data, True)
-        except expat.ExpatError:
-            # Text behind the root element (a glued boundary line, zero bytes) takes nothing away.
-            if self.root is None or self._depth:
-                raise
-        finally:
-            # The handlers are bound methods: without this the parser and the tree would wait for the garbage collector.
-            parser = self._parser
-            parser.StartElementHandler = parser.EndElementHandler = parser.CharacterDataHandler = None
-            parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = None
-
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        self._elements += 1
-        if self._elements > MAX_ELEMENTS:
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal elements
+        elements += 1
+        if elements > MAX_ELEMENTS:
             raise _TooMuch
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            return
         space, _, local = name.rpartition("}")
-        node = Node(space, local, limited(attributes) if attributes else {})
-        if self._open:
-            self._open[-1].children.append(node)
-        else:
-            self.root = node
-        self._open.append(node)
+        node = Node(space, local, limited(attributes) if attributes else attributes)
+        if len(stack) <= MAX_DEPTH:
+            stack[-1].children.append(node)
+        # Deeper ones hang on nothing, and go when they end.
+        push(node)
 
-    def _end(self, _name: str) -> None:
-        if self._depth <= MAX_DEPTH:
-            self._open.pop()
-        self._depth -= 1
+    def end(_name: str) -> None:
+        pop()
 
-    def _text(self, text: str) -> None:
-        if self._depth <= MAX_DEPTH:
-            node = self._open[-1]
-            if len(node.text) < MAX_TEXT:
-                # Indentation in front of a child is not worth keeping.
-                node.text = (node.text + text if node.text else text.lstrip())[:MAX_TEXT]
+    def text(piece: str) -> None:
+        node = stack[-1]
+        if not node.text:
+            # Indentation in front of a child is not worth keeping.
+            node.text = piece.lstrip()[:MAX_TEXT]
+        elif len(node.text) < MAX_TEXT:
+            node.text = (node.text + piece)[:MAX_TEXT]
 
-    def _doctype(self, *_declaration: object) -> None:
-        raise _Refused
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError:
+        # Text behind the root element (a glued boundary line, zero bytes) takes nothing away.
+        if not top.children or len(stack) > 1:
+            raise
+
+
+def _refuse(*_declaration: object) -> None:
+    raise _Refused
 
 
 def limited(attributes: dict[str, str]) -> dict[str, str]:
     """Give attributes within the limits, names without namespace."""
-    if len(attributes) > MAX_ATTRIBUTES:
-        attributes = dict(list(attributes.items())[:MAX_ATTRIBUTES])
-    return {name.rpartition("}")[2]: value[:MAX_TEXT] for name, value in attributes.items()}
+    if len(attributes) <= MAX_ATTRIBUTES:
+        for name, value in attributes.items():
+            if "}" in name or len(value) > MAX_TEXT:
+                break
+        else:
+            return attributes
+    kept = list(attributes.items())[:MAX_ATTRIBUTES]
+    return {name.rpartition("}")[2]: value[:MAX_TEXT] for name, value in kept}

@@ -30,6 +30,11 @@ def test_each_piece_is_kept_once_in_order_and_shown_with_its_element():
     assert shown(packed) == (("recording/{urn:x}a", "1"), ("session[s1]/{urn:x}a/b@c", "2"))
 
 
+def test_what_is_known_already_is_not_packed_again():
+    packed = with_more(b"", [Extension("recording", "", "{urn:x}a", "1")])
+    assert with_more(packed, [Extension("recording", "", "{urn:x}a", "1")]) is packed
+
+
 def test_what_is_there_stays_where_more_has_no_room():
     packed = with_more(b"", [Extension("recording", "", "a", "x" * (MAX_TEXT - 1))])
     assert with_more(packed, [Extension("recording", "", "b", "yy")]) == packed

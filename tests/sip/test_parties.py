@@ -57,6 +57,8 @@ def test_the_number_is_the_user_part_if_that_is_digits(uri, number):
         ("sip:+493055@a.example", "sip:+493055@b.example", False),
         ("sip:anna@example.org", "sip:Anna@example.org", False),
         ("tel:+49-3055", "tel:+493055", True),
+        ("sip", "SIP:sip", True),
+        ("sip", "sip:", False),
     ],
 )
 def test_addresses_of_record_are_compared_by_user_and_host(one, other, same):
@@ -123,6 +125,22 @@ def test_diversions_name_who_redirected_the_call():
         Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY),
         Person("sip:4300@a.example", None, Role.REDIRECTED_BY),
     )
+
+
+@pytest.mark.parametrize(
+    ("field", "where"),
+    [
+        ("DIVERSION: <sip:4400@a.example>", "redirections"),
+        ("history-info: <sip:4400@a.example?Reason=SIP>, <sip:4300@a.example>", "redirections"),
+        ("p-asserted-identity: <sip:4400@a.example>", "identities"),
+        ("remote-PARTY-id: <sip:4400@a.example>", "identities"),
+        ("x-cisco-recording-participant: <sip:4400@a.example>", "talkers"),
+        ("session-id: 0123456789abcdef", "correlations"),
+        ("X-Cid: 77", "correlations"),
+    ],
+)
+def test_fields_are_found_in_any_spelling_of_their_names(field, where):
+    assert getattr(read_headers(invite(*BASE, field)), where)
 
 
 def test_history_names_who_redirected_the_call_and_where_to():

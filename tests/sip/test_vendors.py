@@ -102,3 +102,8 @@ def test_a_document_that_says_nothing_gives_no_roles(family):
 )
 def test_any_extension_data_is_taken_without_exception(extensions):
     assert isinstance(read_extensions(Document(extensions=tuple(extensions))), Hints)
+
+
+def test_a_word_that_is_only_on_the_way_counts():
+    found = read_extensions(Document(extensions=(Extension("recording", "", "{urn:x/y}a/termCall/other", "1"),)))
+    assert (found.side, found.direction) == (Role.CALLEE, "inbound")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import time
 import tracemalloc
 
@@ -96,6 +97,33 @@ def test_levels_beyond_the_limit_are_passed_over_and_what_follows_is_read():
     assert found.root is not None
     assert found.root.children[-1].name == "after"
     assert len(names(found.root)) == MAX_DEPTH + 1
+
+
+def test_the_text_of_levels_beyond_the_limit_is_nobodys():
+    node = reading(b"<x>" * (MAX_DEPTH + 2) + b"deep" + b"</x>" * 2 + b"kept" + b"</x>" * MAX_DEPTH).root
+    texts = []
+    while node is not None:
+        texts.append(node.text)
+        node = node.children[0] if node.children else None
+    assert texts == [""] * (MAX_DEPTH - 1) + ["kept"]
+
+
+def test_names_of_attributes_come_without_their_namespaces():
+    found = reading(b"<r xmlns:a='urn:x' n='1' a:m='2'/>").root
+    assert found is not None
+    assert found.attributes == {"n": "1", "m": "2"}
+
+
+@pytest.mark.parametrize("document", [b"<r><a>text</a></r>", b"<r><a>", b"<!DOCTYPE r><r/>", b"<a/>" * 9_000])
+def test_nothing_of_a_document_waits_for_the_garbage_collector(document):
+    reading(document)
+    gc.collect()
+    gc.disable()
+    try:
+        reading(document)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_too_many_elements_and_too_many_bytes_are_cut():
