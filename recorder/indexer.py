@@ -203,9 +203,12 @@ class Indexer:
     async def _put(self, name: str, batch: list[_Waiting]) -> None:
         """Write some calls, finished ones with the end of their time as the rules say now."""
         customer = self._customers[name]
-        await customer.correlation.notice()
-        made = [customer.correlation.applied(*w.entry) for w in batch]
-        policy = await customer.rules.policy() if any(row.ended_at for row, _ in made) else None
+        entries = [w.entry for w in batch]
+        async with customer.database.reading() as connection:
+            await customer.correlation.notice_in(connection)
+            made = [customer.correlation.applied(*entry) for entry in entries]  # at once: users may be loaded meanwhile
+            ended = any(row.ended_at for row, _ in made)
+            policy = await customer.rules.policy_in(connection) if ended else None
         rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
         await customer.calls.put(rows, [forms for _, forms in made])
 

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import outstanding, participants
 from storage.callrows import Amended, BadDetails, CallRow, Query
@@ -102,7 +103,12 @@ class Correlation:
         """
         if self._who is not None:
             async with self._database.reading() as connection:
-                self._behind = await outstanding.newest(connection) > self._seen
+                await self.notice_in(connection)
+
+    async def notice_in(self, connection: AsyncConnection) -> None:
+        """Do the same in a transaction."""
+        if self._who is not None:
+            self._behind = await outstanding.newest(connection) > self._seen
 
     def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
         """Return a call and its search forms with the users who took part, if that can be told yet."""

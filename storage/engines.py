@@ -19,6 +19,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from storage.sqlitetrips import Driver
+
 BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
 CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
@@ -41,7 +43,7 @@ def engine_of(place: URL) -> AsyncEngine:
         "pool_timeout": COMMAND_SECONDS,
     }
     if place.get_backend_name() == "sqlite":
-        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, **common)
+        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, module=Driver(), **common)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "invalidate", _roll_back)
@@ -82,5 +84,8 @@ def _roll_back(connection: Any, _record: object, _error: object) -> None:
 
 def _begin(connection: sa.Connection) -> None:
     """Take the write lock at once: a reader that turns writer half-way would be refused instead of waiting."""
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    driver: Any = connection.connection.dbapi_connection
+    if connection.get_execution_options().get("writing", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        driver.begin_later()

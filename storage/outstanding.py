@@ -60,7 +60,7 @@ async def news(connection: AsyncConnection, after: int, most: int) -> tuple[int,
 
 async def newest(connection: AsyncConnection) -> int:
     """Return the number of the newest change, 0 if there was none."""
-    return await connection.scalar(sa.select(sa.func.max(user_changes.c.n))) or 0
+    return await connection.scalar(_NEWEST) or 0
 
 
 async def anything(connection: AsyncConnection, after: int) -> bool:
@@ -137,6 +137,7 @@ async def _prune(connection: AsyncConnection) -> None:
     await connection.execute(user_changes.delete().where(~user_changes.c.open, user_changes.c.n < old))
 
 
+_NEWEST = sa.select(sa.func.max(user_changes.c.n))
 _OPEN = user_changes.c.open.is_(True)
 _AFTER = sa.bindparam("after", type_=sa.BigInteger)
 _ANYTHING = sa.select(

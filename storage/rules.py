@@ -28,6 +28,7 @@ from storage.policy import MAX_DAYS, Policy, Rule, Wins
 from storage.tables import retention, retention_rules
 
 _KIND = "rule"
+_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # of every process that stores rules
 _ROW = 1  # the table has one row
 MAX_RULES = 200  # each is tried on every call of a sweep
 MAX_NAME = 200  # characters of a name, a party or a source
@@ -93,6 +94,7 @@ class Rules(Drawer):
         super().__init__(cabinet)
         self._country = country
         self._default_days = default_days
+        self._known: tuple[Any, Policy] | None = None  # when and by whom it was stored, and what it says
         self.changed: Callable[[], None] = lambda: None  # a sweep is due
 
     async def get(self) -> Stored:
@@ -102,8 +104,19 @@ class Rules(Drawer):
 
     async def policy(self) -> Policy:
         """Return what holds now, ready to decide with."""
-        stored = await self.get()
-        return self._policy(stored.rules, stored.default_days, stored.wins)
+        async with self._database.reading() as connection:
+            return await self.policy_in(connection)
+
+    async def policy_in(self, connection: AsyncConnection) -> Policy:
+        """Return what holds in a transaction; rules that name nobody are remembered until they are changed."""
+        changed = (await connection.execute(_CHANGED)).first()
+        if self._known is not None and self._known[0] == changed:
+            return self._known[1]
+        stored = await self._read(connection)
+        policy = self._policy(stored.rules, stored.default_days, stored.wins)
+        named = any(rule.needles is not None for rule in policy.rules)
+        self._known = None if named else (changed, policy)  # a party's number is not kept in memory
+        return policy
 
     def policy_of(self, rules: Sequence[Wished], default_days: int | None, wins: Wins) -> Policy:
         """Turn rules that are not stored into a policy; their ids are their places, from "1". Raises BadRule."""
@@ -127,6 +140,7 @@ class Rules(Drawer):
             old = await self._write(connection, after)
         if old:
             self._keys.cut(*old)  # names of rules that are no more are in old backups too
+        self._known = None
         self.changed()
         return after
 

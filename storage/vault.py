@@ -69,8 +69,9 @@ class Vault:
         with disk_errors("create a part of a recording"):
             fd = self._make(path)
             try:
-                write_all(fd, header, 0)
-                os.lseek(fd, len(header), os.SEEK_SET)
+                if (begun := os.write(fd, header)) < len(header):
+                    write_all(fd, header[begun:], begun)
+                    os.lseek(fd, len(header), os.SEEK_SET)
             except OSError:
                 os.close(fd)
                 os.unlink(path)

@@ -114,6 +114,8 @@ class WhosWho:
 
     def party(self, party: Mapping[str, Any], at: int) -> Match:
         """Tell who a party of a call was then, microseconds since 1970-01-01 UTC."""
+        if not self._slots:
+            return NO_MATCH  # no directory: its numbers need not be read
         return self.match(of_party(party, self._country), at)
 
     def match(self, groups: Sequence[Group], at: int) -> Match:

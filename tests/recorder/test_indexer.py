@@ -9,14 +9,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from recorder import indexer as module
 from recorder.indexer import Indexer
 from storage.callrows import CallRow, CallState
+from storage.correlation import Correlation
 from storage.errors import DiskFailed
+from storage.people import Person
+from storage.policy import Policy
+from storage.rules import Rules
 from tests.recorder.stage import Stage, stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
 
 
 def row(one: Stage, number: int, state: CallState = CallState.COMPLETE) -> CallRow:
@@ -172,6 +178,37 @@ def test_a_finished_call_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> Non
             await one.node.indexer.drain(30)
             found = await customer.calls.get(call.id)
             assert found and found.erase_after == NOON + timedelta(days=3)
+
+    asyncio.run(story())
+
+
+def test_a_call_that_is_written_while_the_users_are_loaded_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            mine, other = (
+                Correlation(customer.database, customer.keys, customer.calls, customer.users, customer.rules, "DE")
+                for _ in range(2)
+            )
+            policy_in = Rules.policy_in
+
+            async def slow(self: Rules, connection: AsyncConnection) -> Policy:
+                if not mine.ready:
+                    await mine.load()
+                    plan = await customer.users.plan([MIRA], "csv", whole=False)
+                    await customer.users.carry_out(plan)
+                    await other.load()
+                    await other.settle()  # finds no calls
+                return await policy_in(self, connection)
+
+            monkeypatch.setattr(Rules, "policy_in", slow)
+            told: list[object] = []
+            here = Indexer(lambda: 0.0, lambda call, error: told.append(error))
+            here.put(replace(customer, correlation=mine), row(one, 1), ())
+            assert await here._flush("acme") and told == []
+            assert (await mine.outstanding()).calls == 1
 
     asyncio.run(story())
 

@@ -54,6 +54,33 @@ def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_policy_follows_what_another_process_stores(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert (await acme.rules.policy()).default_days == 180
+        other = await house.open()
+        try:
+            for days in (7, 8):
+                house.watch.wait(seconds=1)
+                await other.rules.put([SBC], by="ada", default_days=days)
+                assert (await acme.rules.policy()).default_days == days
+        finally:
+            await other.close()
+        await acme.rules.put([], by="ada", default_days=9)  # the clock stands still
+        assert (await acme.rules.policy()).default_days == 9
+
+    story(tmp_path, tell)
+
+
+def test_a_policy_is_read_once_unless_it_names_somebody(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        for rules, same in (([], True), ([SBC], True), ([SBC, MIRA], False)):
+            await acme.rules.put(rules, by="ada")
+            first = await acme.rules.policy()
+            assert (await acme.rules.policy() is first) is same
+
+    story(tmp_path, tell)
+
+
 @pytest.mark.parametrize(
     "rule",
     [

@@ -273,3 +273,13 @@ def test_a_copied_vault_opens_with_the_same_keys(vault: Vault, tmp_path: Path) -
     shutil.copytree(tmp_path, tmp_path / "copy")
     copy = vault_of(tmp_path / "copy")
     assert [read(copy, part) for part in copy.parts(ref.call, ref.leaf)] == [b"kept"]
+
+
+def test_a_header_that_the_kernel_takes_in_pieces_is_whole(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    new = vault.create(CALL, LEAF, "m1")
+    monkeypatch.undo()
+    os.write(new.fd, Sealer(new.secret).finish(b"sound"))
+    os.close(new.fd)
+    assert b"".join(vault.read(vault.finish(CALL, LEAF, "m1"))) == b"sound"

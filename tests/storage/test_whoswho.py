@@ -73,6 +73,14 @@ def test_names_and_last_digits_prove_nothing(party) -> None:
     assert who(user(1, ANNA)).party(party, at(5)) == NO_MATCH
 
 
+def test_nothing_of_a_party_is_read_where_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_given: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("storage.whoswho.of_party", read)
+    assert who().party({"number": "+4930111111"}, at(5)) is NO_MATCH
+
+
 def test_a_number_that_was_passed_on_was_somebody_elses_then() -> None:
     before = user(
         1,

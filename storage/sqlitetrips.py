@@ -1,0 +1,136 @@
+"""SQLite through aiosqlite with one trip to the connection's thread for a statement, where SQLAlchemy's adapter makes
+four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a short statement does.
+
+The beginning of a reading transaction goes with its first statement, and the end of one in which nothing was said
+costs no trip at all. SQLite itself takes the state that a transaction sees at its first statement, so nobody sees a
+difference.
+"""
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import aiosqlite
+from sqlalchemy.dialects.sqlite.aiosqlite import (
+    AsyncAdapt_aiosqlite_connection,
+    AsyncAdapt_aiosqlite_cursor,
+    AsyncAdapt_aiosqlite_dbapi,
+)
+from sqlalchemy.util.concurrency import await_
+
+
+class Cursor(AsyncAdapt_aiosqlite_cursor):
+    """The rows of one statement, all fetched."""
+
+    __slots__ = ()
+
+    def __init__(self, connection: "Connection") -> None:
+        self._adapt_connection = connection
+        self._connection = connection.driver_connection
+        self._cursor: Any = None  # the closed cursor of the thread, for what it says of itself
+        self._rows = deque()
+
+    @property
+    def description(self) -> Any:
+        """Return the names of the columns, None if the statement gives no rows."""
+        return None if self._cursor is None else self._cursor.description
+
+    def execute(self, operation: Any, parameters: Any = None) -> Any:
+        """Execute a statement and fetch its rows; raises what sqlite3 raises."""
+        return self._done(_execute, operation, parameters or ())
+
+    def executemany(self, operation: Any, seq_of_parameters: Any) -> Any:
+        """Execute a statement once for each of some parameters; raises what sqlite3 raises."""
+        return self._done(_execute_many, operation, seq_of_parameters)
+
+    def _done(self, work: Callable[..., Any], operation: str, parameters: Any) -> None:
+        self._cursor, rows = self._adapt_connection.trip(work, operation, parameters)  # type: ignore[attr-defined]
+        self._rows = deque(rows)
+
+    async def _async_soft_close(self) -> None:
+        """Close nothing: the thread did."""
+
+    def close(self) -> None:
+        """Let the rows go."""
+        self._rows.clear()
+
+
+class Connection(AsyncAdapt_aiosqlite_connection):
+    """A connection that says as little to its thread as it can."""
+
+    __slots__ = ("_first", "_used")
+
+    def __init__(self, dbapi: Any, connection: aiosqlite.Connection) -> None:
+        super().__init__(dbapi, connection)  # type: ignore[arg-type]  # SQLAlchemy's own adapter gives the same
+        self._first = ""
+        self._used = False  # something was said since the last end of a transaction
+
+    def begin_later(self) -> None:
+        """Have the next statement begin a reading transaction."""
+        self._first = "BEGIN"
+
+    def trip(self, work: Callable[..., Any], *given: Any) -> Any:
+        """Have `work` done in the thread with the driver's own connection; raises what sqlite3 raises."""
+        self._used, first, self._first = True, self._first, ""
+        driver: Any = self._connection
+        try:
+            return await_(driver._execute(work, driver._conn, first, *given))
+        except Exception as error:
+            self._handle_exception(error)
+
+    def cursor(self, server_side: bool = False) -> Any:
+        """Give a cursor; raises NotImplementedError for one that fetches row by row."""
+        if server_side:
+            raise NotImplementedError("rows are fetched at once")
+        return Cursor(self)
+
+    def commit(self) -> None:
+        """Commit what was said, if anything was."""
+        self._first = ""
+        if self._used:
+            super().commit()
+            self._used = False
+
+    def rollback(self) -> None:
+        """Take back what was said, if anything was."""
+        self._first = ""
+        if self._used:
+            super().rollback()
+            self._used = False
+
+
+class Driver(AsyncAdapt_aiosqlite_dbapi):
+    """The module of the driver as SQLAlchemy's engine wants it: `create_async_engine(…, module=Driver())`."""
+
+    def __init__(self) -> None:
+        super().__init__(aiosqlite, sqlite3)
+
+    def connect(self, *arg: Any, **kw: Any) -> Connection:
+        """Open a connection; raises what sqlite3 raises."""
+        return Connection(self, super().connect(*arg, **kw).driver_connection)
+
+
+def _execute(
+    connection: sqlite3.Connection, first: str, statement: str, given: Any
+) -> tuple[sqlite3.Cursor, list[Any]]:
+    cursor = connection.cursor()
+    try:
+        if first:
+            cursor.execute(first)
+        cursor.execute(statement, given)
+        return cursor, cursor.fetchall() if cursor.description else []
+    finally:
+        cursor.close()
+
+
+def _execute_many(
+    connection: sqlite3.Connection, first: str, statement: str, given: Any
+) -> tuple[sqlite3.Cursor, list[Any]]:
+    cursor = connection.cursor()
+    try:
+        if first:
+            cursor.execute(first)
+        return cursor.executemany(statement, given), []
+    finally:
+        cursor.close()
