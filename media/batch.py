@@ -42,11 +42,11 @@ LANE = FAR_AT + SLOTS * FAR
 
 Unpack = Callable[..., tuple[Any, ...]]
 
-#: Readers for 0 to SLOTS packets: lengths; seconds and ns in turn; first eight header bytes and SSRC in turn (the
-#: former signed, because what fits into a C long is counted and compared three times as fast).
+#: Readers for 0 to SLOTS packets: lengths; ns of arrival within a second; first eight header bytes (signed, because
+#: what fits into a C long is counted and compared three times as fast).
 LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
-TIMES: list[Unpack] = [struct.Struct("=" + "16xqq" * n).unpack_from for n in range(SLOTS + 1)]
-HEADS: list[Unpack] = [struct.Struct(">" + f"qI{NEAR - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
+NANOS: list[Unpack] = [struct.Struct("=" + "24xq" * n).unpack_from for n in range(SLOTS + 1)]
+HEADS: list[Unpack] = [struct.Struct(">" + f"q{NEAR - 8}x" * n).unpack_from for n in range(SLOTS + 1)]
 #: The same header in five numbers: first byte, second, sequence, timestamp, SSRC; by the stride of the memory.
 WIDE = NEAR + FAR
 FIELDS: dict[int, list[Unpack]] = {
@@ -127,10 +127,12 @@ _WIDE_AT, _NEAR_AT, _FAR_AT = (tuple(range(0, SLOTS * stride, stride)) for strid
 class Lane:
     """One batch in memory, live or left by a dead worker."""
 
-    __slots__ = ("control", "far", "headers", "names", "near", "workbench")
+    __slots__ = ("control", "far", "headers", "lengths", "names", "near", "workbench")
 
     def __init__(self, memory: memoryview, workbench: Workbench) -> None:
         self.headers = memory[HEADERS_AT:NAMES_AT]
+        #: Of each packet, as C ints wide apart.
+        self.lengths = self.headers.cast("I")[LENGTH_AT // 4 :: MMSGHDR // 4]
         self.names = memory[NAMES_AT:CONTROL_AT]
         self.control = memory[CONTROL_AT:NEAR_AT]
         self.near = memory[NEAR_AT:FAR_AT]
@@ -143,9 +145,16 @@ class Lane:
             return self
         rest = Lane.__new__(Lane)
         rest.headers, rest.names = self.headers[slot * MMSGHDR :], self.names[slot * NAME :]
+        rest.lengths = self.lengths[slot:]
         rest.control, rest.near = self.control[slot * CONTROL :], self.near[slot * NEAR :]
         rest.far, rest.workbench = self.far[slot * FAR :], self.workbench
         return rest
+
+    def common_length(self, count: int) -> int:
+        """Give the length that the first `count` packets have in common; 0 if they differ."""
+        first: int = self.lengths[0]
+        # compared as bytes: no number is made of any but the first
+        return first if self.lengths[:count].tobytes() == first.to_bytes(4, "little") * count else 0
 
     def count(self) -> int:
         """Count the slots the kernel has filled; after a crash nothing else says so."""
@@ -188,11 +197,13 @@ def address(name: bytes) -> Address:
     return unwrap(packed), int.from_bytes(name[2:4], "big")
 
 
-def deltas_of(times: tuple[int, ...]) -> list[int] | None:
-    """Give the ns between arrivals, from seconds and ns in turn; None if they go backward or cross two seconds."""
-    nanos = times[1::2]
+def deltas_of(nanos: tuple[int, ...], crossed: int) -> list[int] | None:
+    """Give the ns between arrivals, from those within a second; `crossed`: seconds from the first to the last.
+
+    None if they go backward or cross two seconds.
+    """
     deltas = list(map(sub, nanos[1:], nanos))
-    least, crossed = min(deltas), times[-2] - times[0]
+    least = min(deltas)
     if crossed == 1 and least < 0:
         deltas[deltas.index(least)] += SECOND
         least = min(deltas)

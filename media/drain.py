@@ -13,6 +13,7 @@ and g + 1 here has to replay these packets; otherwise they are committed, or the
 """
 
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -49,6 +50,8 @@ PID = struct.Struct("=I")
 PID_AT = 64
 RTCP = 0x80
 MSG_DONTWAIT = 0x40
+#: As long as the longest part of a lane.
+_NOTHING = memoryview(bytes(SLOTS * FAR))
 
 
 class _Iovec(ctypes.Structure):
@@ -101,7 +104,9 @@ class Region:
         self._memory = memoryview(self._map)
         self.workbench = Workbench()
         self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
-        self._base = base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        #: Slots of each lane that may hold something since `forget`.
+        self._used = [1] * LANES
         self._iovecs: list[ctypes.Array[_Iovec]] = []
         self._headers: list[int] = []
         #: Fresh headers of each lane, without and with room for the sender's name.
@@ -121,15 +126,22 @@ class Region:
     def receive(self, lane: int, descriptor: int) -> int:
         """Take up to SLOTS packets from a socket; 0 if there are none."""
         count: int = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
-        if count < 0:
-            # an ICMP error of something we sent is reported once and cleared by that (ip(7)); EAGAIN stays
+        if count < 0 and ctypes.get_errno() != errno.EAGAIN:
+            # an ICMP error of something we sent is reported once and cleared by that (ip(7))
             count = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
+        if count >= self._used[lane]:
+            # one more: the kernel copies a datagram before it finds its checksum wrong
+            self._used[lane] = min(count + 1, SLOTS)
         return max(count, 0)
 
     def forget(self) -> None:
         """Overwrite what was received: it is committed or given up, and its call may be erased."""
         self._memory[: JOURNAL.size] = bytes(JOURNAL.size)
-        ctypes.memset(self._base + PAGE, 0, SIZE - PAGE)
+        for lane, used in zip(self.lanes, self._used, strict=True):
+            lane.headers[:] = _NOTHING[: len(lane.headers)]
+            for part, stride in ((lane.names, NAME), (lane.control, CONTROL), (lane.near, NEAR), (lane.far, FAR)):
+                part[: used * stride] = _NOTHING[: used * stride]
+        self._used = [1] * LANES
 
 
 class Relic:

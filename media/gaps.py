@@ -104,6 +104,8 @@ class Gaps:
     @property
     def burst(self) -> float:
         """Give how many packets were lost at a time, in the mean of the losses that are kept apart; 0 without any."""
+        if not self.items:
+            return 0.0
         lengths = [last - first + 1 for _, _, reason, _, first, last in self.items if reason in _LOST]
         lengths = [length for length in lengths if length > 0]
         return sum(lengths) / len(lengths) if lengths else 0.0

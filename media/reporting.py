@@ -18,9 +18,15 @@ SECOND = 1_000_000_000
 _SECOND_BYTE = re.compile(b"[%c-%c]" % (rtp.RTCP_SECOND_BYTES[0], rtp.RTCP_SECOND_BYTES[-1]))
 
 
-def among(lane: Lane, count: int) -> list[int]:
-    """Give the slots of the reports among what an RTP socket brought (RFC 5761); mostly there are none."""
-    found = _SECOND_BYTE.finditer(bytes(lane.near[1 : count * NEAR : NEAR]))
+def among(lane: Lane, count: int, usual: int = -1) -> list[int]:
+    """Give the slots of the reports among what an RTP socket brought (RFC 5761); mostly there are none.
+
+    `usual` is the payload type of before, -1 = none: where each packet has it there is nothing to look for.
+    """
+    seconds = bytes(lane.near[1 : count * NEAR : NEAR])
+    if usual >= 0 and seconds.count(usual) == count:
+        return []
+    found = _SECOND_BYTE.finditer(seconds)
     return [each.start() for each in found if rtp.is_rtcp(lane.packet(each.start()) or b"")]
 
 
@@ -34,16 +40,19 @@ def receive(track: Track, lane: Lane, count: int, out: list[bytes], *, own_port:
         elif not rtp.is_rtcp(packet):
             track.stranger(own_port, lane, slot, packet)
         else:
-            sender = track.sender(own_port, lane, slot)
+            sender = None if track.keyring else track.sender(own_port, lane, slot)  # a key says more than an address
             take(track, packet, sender, lane.arrival(slot), out, own_port=own_port)
     if track.foreign + track.rejected != strange:
         track.cold = None  # who was refused is counted; a report that was taken changes nothing a successor must know
 
 
 def take(
-    track: Track, packet: bytes, address: Address, arrival: int, out: list[bytes], *, own_port: bool = False
+    track: Track, packet: bytes, address: Address | None, arrival: int, out: list[bytes], *, own_port: bool = False
 ) -> None:
-    """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port."""
+    """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port.
+
+    `address` is only asked for where there is no key.
+    """
     keyring = (track.control_keys if own_port else None) or track.keyring
     if keyring is not None:
         opened = keyring.open_rtcp(packet)
@@ -51,24 +60,26 @@ def take(
             track.rejected += 1
             return
         packet = opened
-    elif track.spec.dtls or (
-        address[0] not in track.allowed and (track.latched is None or address[0] != track.latched[0])
-    ):
+    elif track.spec.dtls or address is None or not _admitted(track, address):
         track.foreign += 1
         return
     try:
-        report, told = rtcp.sender_report(packet), rtcp.told(packet)
+        sender, sent, middle = rtcp.heard(packet)
     except Malformed:
         track.rejected += 1
         return
-    if told is not None:
-        if told[1] < 0 or told[1] == track.sent:
-            holes.silent(track, told[0], arrival)
-        track.sent = told[1]
-    if report is not None:
-        track.sender_report = (report.ntp >> 16 & 0xFFFFFFFF, arrival)
+    if sender >= 0:
+        if sent < 0 or sent == track.sent:
+            holes.silent(track, sender, arrival)
+        track.sent = sent
+    if middle >= 0:
+        track.sender_report = (middle, arrival)
         if not track.pauses.covers(arrival):
             out.append(records.rtcp(track.spec.stream, arrival, packet))
+
+
+def _admitted(track: Track, address: Address) -> bool:
+    return address[0] in track.allowed or (track.latched is not None and address[0] == track.latched[0])
 
 
 def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
@@ -80,22 +91,16 @@ def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | N
     if source is None:
         return None
     expected, received = source.expected - source.excused, source.received
-    new, got = expected - track.report_base[0], received - track.report_base[1]
+    before, had = track.report_base
+    new, got = expected - before, received - had
     track.report_base = (expected, received)
     middle, arrived = track.sender_report
-    block = rtcp.Report(
-        ssrc=source.ssrc,
-        fraction=min(255, max(0, new - got) * 256 // new) if new > 0 else 0,
-        lost=source.lost,
-        highest=source.highest,
-        jitter=int(track.jitter / track.unit),
-        last_report=middle,
-        delay=max(0, now - arrived) * 65536 // SECOND if middle else 0,  # it may have come after the tick began
-    )
+    fraction = min(255, max(0, new - got) * 256 // new) if new > 0 else 0
+    delay = max(0, now - arrived) * 65536 // SECOND if middle else 0  # it may have come after the tick began
+    jitter = int(track.jitter / track.unit)
+    block = rtcp.block(source.ssrc, fraction, source.lost, source.highest, jitter, middle, delay)
     packet = rtcp.receiver_report(track.own_ssrc, cname, block) + more
-    if track.keyring is None and track.spec.dtls is None:
-        return packet
-    if track.outgoing is None:
-        return None
-    track.reports += 1
-    return track.outgoing.protect(packet)
+    if track.outgoing is not None and (track.keyring is not None or track.spec.dtls is not None):
+        track.reports += 1
+        return track.outgoing.protect(packet)
+    return packet if track.keyring is None and track.spec.dtls is None else None

@@ -14,7 +14,13 @@ MAX_PACKETS = 32
 #: receiver reports.
 INTERVAL = 5.0
 
-_BLOCK = struct.Struct("!IIIIII")
+_HEAD = struct.Struct("!BBH").unpack_from
+#: Of a sender report behind its head: SSRC, middle of the NTP time, packets sent.
+_SENT = struct.Struct("!I2xI6xI").unpack_from
+_SSRC = struct.Struct("!I").unpack_from
+_BLOCK = struct.Struct("!IIIIII").pack
+_FIRST = struct.Struct("!BBHI").pack
+_CHUNK = struct.Struct("!BBHIBB").pack
 
 
 @dataclass(frozen=True)
@@ -27,26 +33,6 @@ class SenderReport:
     ntp: int
     # the same instant as RTP timestamp
     timestamp: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """One reception report block."""
-
-    # the source reported on
-    ssrc: int
-    # lost of 256 since the report before
-    fraction: int
-    # lost since the beginning
-    lost: int
-    # extended highest sequence number, 32 bits
-    highest: int
-    # interarrival jitter in timestamp units
-    jitter: int
-    # middle 32 bits of the last sender report's NTP time, 0 = none
-    last_report: int
-    # 1/65536 s since that report
-    delay: int
 
 
 def split(compound: bytes) -> Iterator[tuple[int, bytes]]:
@@ -74,42 +60,59 @@ def sender_report(compound: bytes) -> SenderReport | None:
     return found
 
 
-def told(compound: bytes) -> tuple[int, int] | None:
-    """Give who sent a compound and how many packets it says it has sent: -1 without saying so, which is a sender that
-    has been silent (RFC 3550 section 6.4) or leaves; None if neither.
+def heard(compound: bytes) -> tuple[int, int, int]:
+    """Give who sent a compound, how many packets it says it has sent, and the middle 32 bits of its NTP time.
+
+    Each is -1 without saying so: a sender that counts none has been silent (RFC 3550 section 6.4) or leaves. Malformed
+    if it is no RTCP.
     """
-    found = None
-    for kind, packet in split(compound):
-        if kind == SENDER_REPORT and len(packet) >= 28:
-            return int.from_bytes(packet[4:8], "big"), int.from_bytes(packet[20:24], "big")
-        if kind in (RECEIVER_REPORT, BYE) and len(packet) >= 8:
-            found = int.from_bytes(packet[4:8], "big"), -1
-    return found
+    sender = sent = middle = -1
+    at, size = 0, len(compound)
+    for _ in range(MAX_PACKETS):
+        if at == size:
+            break
+        if at + 4 > size:
+            raise Malformed("not an RTCP packet")
+        first, kind, words = _HEAD(compound, at)
+        length = 4 + 4 * words
+        if first >> 6 != 2:
+            raise Malformed("not an RTCP packet")
+        if at + length > size:
+            raise Malformed("an RTCP length does not fit")
+        if kind == SENDER_REPORT and length >= 28:
+            ssrc, middle, count = _SENT(compound, at + 4)
+            if sent < 0:  # the first one counts, and the last one's time
+                sender, sent = ssrc, count
+        elif kind in (RECEIVER_REPORT, BYE) and length >= 8 and sent < 0:
+            sender = _SSRC(compound, at + 4)[0]
+        at += length
+    return sender, sent, middle
 
 
-def receiver_report(own_ssrc: int, cname: bytes, report: Report | None) -> bytes:
+def block(ssrc: int, fraction: int, lost: int, highest: int, jitter: int, last_report: int, delay: int) -> bytes:
+    """Build a reception report block on source `ssrc`.
+
+    `fraction` is lost of 256 since the report before, `lost` since the beginning; `highest` the extended sequence
+    number; `jitter` in timestamp units; `last_report` the middle of the last sender report's NTP time, 0 = none;
+    `delay` 1/65536 s since then.
+    """
+    lost = max(-0x800000, min(0x7FFFFF, lost)) & 0xFFFFFF
+    return _BLOCK(
+        ssrc, (fraction & 0xFF) << 24 | lost, highest & 0xFFFFFFFF, min(jitter, 0xFFFFFFFF), last_report,
+        min(delay, 0xFFFFFFFF),
+    )  # fmt: skip
+
+
+def receiver_report(own_ssrc: int, cname: bytes, block: bytes = b"") -> bytes:
     """Build RR and SDES CNAME; an RR without block says only that we are here."""
-    block = b""
-    if report is not None:
-        lost = max(-0x800000, min(0x7FFFFF, report.lost)) & 0xFFFFFF
-        block = _BLOCK.pack(
-            report.ssrc,
-            (report.fraction & 0xFF) << 24 | lost,
-            report.highest & 0xFFFFFFFF,
-            min(report.jitter, 0xFFFFFFFF),
-            report.last_report,
-            min(report.delay, 0xFFFFFFFF),
-        )
-    head = struct.pack("!BBHI", 0x80 | bool(block), RECEIVER_REPORT, 1 + len(block) // 4, own_ssrc)
-    return head + block + _sdes(own_ssrc, cname)
+    rest = -(len(cname) + 2) % 4 or 4  # at least one zero ends the list of items
+    words = 1 + (len(cname) + 2 + rest) // 4
+    return b"".join((
+        _FIRST(0x81 if block else 0x80, RECEIVER_REPORT, 1 + len(block) // 4, own_ssrc), block,
+        _CHUNK(0x81, SDES, words, own_ssrc, CNAME, len(cname)), cname, bytes(rest),
+    ))  # fmt: skip
 
 
 def goodbye(own_ssrc: int) -> bytes:
     """Build the BYE that follows a last report."""
     return struct.pack("!BBHI", 0x81, BYE, 1, own_ssrc)
-
-
-def _sdes(own_ssrc: int, cname: bytes) -> bytes:
-    chunk = struct.pack("!IBB", own_ssrc, CNAME, len(cname)) + cname
-    chunk += bytes(4 - len(chunk) % 4)
-    return struct.pack("!BBH", 0x81, SDES, len(chunk) // 4) + chunk

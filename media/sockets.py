@@ -5,7 +5,6 @@ import ctypes
 import os
 import socket
 import struct
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,8 +36,6 @@ _peer = ctypes.create_string_buffer(128)
 _NAME4, _NAME6 = struct.Struct("=H2s4s8x"), struct.Struct("=H2sI16sI")
 #: As a plain number, which ctypes takes without asking the enumeration.
 _DONTWAIT = int(socket.MSG_DONTWAIT)
-#: The int 1 as setsockopt(2) wants it.
-_ON = (1).to_bytes(4, sys.byteorder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +84,7 @@ class Pair:
             raise SocketRefused(f"not a socket: {os.strerror(problem.errno or 0)}") from None
         for each in sockets:
             each.setblocking(False)
+            stamp_arrivals(each)
         return cls(sockets[0], sockets[1] if len(sockets) > 1 else None, _granted(sockets[0]), _port(sockets[0]))
 
 
@@ -110,11 +108,9 @@ def refused_buffer(host: str, wanted: int = RECEIVE_BUFFER) -> int:
     return granted if granted < wanted else 0
 
 
-def stamp_arrivals(descriptor: int) -> None:
-    """Have the kernel note the arrival of each packet in ns (socket(7), SO_TIMESTAMPNS)."""
-    if _libc.setsockopt(descriptor, socket.SOL_SOCKET, SO_TIMESTAMPNS, _ON, len(_ON)):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+def stamp_arrivals(opened: socket.socket) -> None:
+    """Have the kernel note the arrival of each packet in ns, whoever has the socket (socket(7), SO_TIMESTAMPNS)."""
+    opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
 def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool) -> None:
@@ -175,7 +171,7 @@ def _open(host: str, port: int, buffer: int) -> socket.socket:
         if family == socket.AF_INET6:
             # all addresses means those of IPv4 as well, which then look like ::ffff:192.0.2.1
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
-        opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        stamp_arrivals(opened)
         _enlarge(opened, buffer)
         opened.bind((host, port))
     except OSError as problem:

@@ -42,9 +42,12 @@ class Dtls:
 Former = tuple[str, int, tuple[int, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StreamSpec:
-    """One stream: its key, its codecs, where it comes from."""
+    """One stream: its key, its codecs, where it comes from.
+
+    Nobody changes one; frozen it would take twice as long to make, in main and in the worker of every call.
+    """
 
     # number of the stream in the records, 0 to 254
     stream: int
@@ -97,23 +100,23 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         # thousands of calls offer the same: one copy of it serves all of them
-        object.__setattr__(self, "payloads", _shared(self.payloads))
-        object.__setattr__(self, "networks", _shared(self.networks))
-        for name in ("suite", "rtcp_suite"):
-            object.__setattr__(self, name, _interned(getattr(self, name)))
-        for name in ("source", "rtcp_source"):
-            place: tuple[str, int] | None = getattr(self, name)
-            object.__setattr__(self, name, place and (intern(place[0]), place[1]))
+        self.payloads = _shared(self.payloads)
+        if self.networks:
+            self.networks = _shared(self.networks)
+        if self.suite:
+            self.suite = intern(self.suite)
+        if self.rtcp_suite:
+            self.rtcp_suite = intern(self.rtcp_suite)
+        if self.source:
+            self.source = intern(self.source[0]), self.source[1]
+        if self.rtcp_source:
+            self.rtcp_source = intern(self.rtcp_source[0]), self.rtcp_source[1]
 
 
 @lru_cache(MAX_SHARED)
 def unit_of(clock: int) -> float:
     """Give the ns of one timestamp unit; one number for all streams of a clock."""
     return 1e9 / clock
-
-
-def _interned(text: str | None) -> str | None:
-    return text and intern(text)
 
 
 @lru_cache(MAX_SHARED)

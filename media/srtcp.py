@@ -37,38 +37,49 @@ class Srtcp:
         #: Of the last packet that was protected; none may be used twice, also not after a restart.
         self.index = index
 
-    @property
     def _session(self) -> SessionKeys:
-        if self._keys is None:
-            self._keys = SessionKeys(self._suite, self._key, 3)
+        self._keys = SessionKeys(self._suite, self._key, 3)
         return self._keys
 
     def protect(self, packet: bytes) -> bytes:
         """Protect a compound with the next index."""
-        self.index = (self.index + 1) % ENCRYPTED
-        keys, ssrc = self._session, int.from_bytes(packet[4:CLEAR], "big")
-        word = (ENCRYPTED | self.index).to_bytes(WORD, "big")
+        self.index = index = (self.index + 1) % ENCRYPTED
+        suite, keys, ssrc = self._suite, self._keys or self._session(), int.from_bytes(packet[4:CLEAR], "big")
+        word = (ENCRYPTED | index).to_bytes(WORD, "big")
         head, body = packet[:CLEAR], packet[CLEAR:]
-        if self._suite.aead:
-            return head + AESGCM(keys.key).encrypt(keys.nonce(ssrc, self.index), body, head + word) + word
-        sealed = head + keys.crypt(ssrc, self.index, body) + word
-        return sealed + keys.tag(sealed, self._suite.rtcp_tag)
+        if suite.aead:
+            return head + AESGCM(keys.key).encrypt(keys.nonce(ssrc, index), body, head + word) + word
+        sealed = head + keys.crypt(ssrc, index, body) + word
+        return sealed + keys.tag(sealed, suite.rtcp_tag)
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open a compound; AUTHENTICATION if it is not genuine or not encrypted, REPLAYED if it is not new."""
-        if len(packet) < CLEAR + WORD + self._suite.rtcp_tag:
+        suite = self._suite
+        size = suite.rtcp_tag
+        if len(packet) < CLEAR + WORD + size:
             return AUTHENTICATION
-        opened = self._open_aead(packet) if self._suite.aead else self._open(packet)
-        if opened is None:
+        keys = self._keys or self._session()
+        # GCM has its tag before the word, HMAC behind it
+        end = len(packet) if suite.aead else len(packet) - size
+        index = int.from_bytes(packet[end - WORD : end], "big") ^ ENCRYPTED
+        head, body, ssrc = packet[:CLEAR], packet[CLEAR : end - WORD], int.from_bytes(packet[4:CLEAR], "big")
+        if suite.aead:
+            if index & ENCRYPTED:
+                return AUTHENTICATION
+            try:
+                plain = AESGCM(keys.key).decrypt(keys.nonce(ssrc, index), body, head + packet[end - WORD :])
+            except InvalidTag:
+                return AUTHENTICATION
+        elif not hmac.compare_digest(keys.tag(packet[:end], size), packet[end:]) or index & ENCRYPTED:
             return AUTHENTICATION
-        index, plain = opened
-        ssrc = int.from_bytes(packet[4:CLEAR], "big")
+        else:
+            plain = keys.crypt(ssrc, index, body)
         if ssrc != self._ssrc:
             self._turn_to(ssrc)
         if index <= self._newest:
             return REPLAYED
         self._newest = index
-        return plain
+        return head + plain
 
     def _turn_to(self, ssrc: int) -> None:
         """Remember the source that reported until now, and look up this one."""
@@ -77,23 +88,3 @@ class Srtcp:
                 self._seen = {}
             self._seen[self._ssrc] = self._newest
         self._ssrc, self._newest = ssrc, (self._seen or {}).get(ssrc, -1)
-
-    def _open(self, packet: bytes) -> tuple[int, bytes] | None:
-        size, keys = self._suite.rtcp_tag, self._session
-        sealed, tag = packet[:-size], packet[-size:]
-        word = int.from_bytes(sealed[-WORD:], "big")
-        if not hmac.compare_digest(keys.tag(sealed, size), tag) or not word & ENCRYPTED:
-            return None
-        index = word ^ ENCRYPTED
-        return index, packet[:CLEAR] + keys.crypt(int.from_bytes(packet[4:CLEAR], "big"), index, sealed[CLEAR:-WORD])
-
-    def _open_aead(self, packet: bytes) -> tuple[int, bytes] | None:
-        keys, head, word = self._session, packet[:CLEAR], packet[-WORD:]
-        index = int.from_bytes(word, "big") ^ ENCRYPTED
-        if index & ENCRYPTED:
-            return None
-        nonce = keys.nonce(int.from_bytes(packet[4:CLEAR], "big"), index)
-        try:
-            return index, head + AESGCM(keys.key).decrypt(nonce, packet[CLEAR:-WORD], head + word)
-        except InvalidTag:
-            return None

@@ -26,6 +26,8 @@ _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
 _NOBODY = Source(0, 1)
 _FULL = FULL.to_bytes(WINDOW // 8, "big")
 NO_CHECK = bytes(8)
+#: One for all: `json.dumps` makes one each time it is asked for other separators.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 #: The rare state of nearly every stream: one object for all of them.
 _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
@@ -109,7 +111,7 @@ def _cold(track: Track) -> bytes:
         rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
         rare["offered"] = track.spec.source  # a successor may know another offer only
-    encoded = json.dumps(rare, separators=(",", ":")).encode()
+    encoded = _JSON.encode(rare).encode()
     return _USUAL if encoded == _USUAL else encoded
 
 

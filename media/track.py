@@ -8,7 +8,7 @@ everything else.
 from collections.abc import Callable
 
 from media import holes, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift
-from media.batch import LENGTHS, Lane, address
+from media.batch import Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
 from media.grouping import Item, group
@@ -111,7 +111,7 @@ class Track:
         A report on a shared port lies among packets in unbroken order, which it does not break.
         """
         begin = 0
-        for slot in reporting.among(lane, count) if self.pure else ():
+        for slot in reporting.among(lane, count, self.payload_type) if self.pure else ():
             self._receive(lane.behind(begin), slot - begin, out)
             reporting.receive(self, lane.behind(slot), 1, out, own_port=False)
             begin = slot + 1
@@ -123,9 +123,8 @@ class Track:
             return
         opened: swift.Opened | None = None
         if self.pure and count > 1:
-            lengths = LENGTHS[count](lane.headers, 0)
-            opened = swift.open_all(self, lane, count, lengths)
-            if opened is not None and not self.pauses.items and swift.store(self, lane, opened, lengths, out):
+            opened = swift.open_all(self, lane, count)
+            if opened is not None and not self.pauses.items and swift.store(self, lane, count, opened, out):
                 return
         self._singly(lane, count, opened, out)
 

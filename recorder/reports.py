@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable
 
 from media.feedback import Pictures
@@ -69,10 +68,14 @@ def leave(lanes: Lanes, now: int) -> None:
 
 def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     track = lanes.track
-    descriptor = lanes.rtp if track.spec.rtcp_mux else lanes.rtcp
-    if track.spec.rtcp_source is None or descriptor < 0:
+    spec = track.spec
+    target, mux = spec.rtcp_source, spec.rtcp_mux
+    descriptor = lanes.rtp if mux else lanes.rtcp
+    if target is None or descriptor < 0:
         return
     packet = report(track, now, CNAME, more)
     if packet is not None:
-        with contextlib.suppress(OSError):  # the peer may listen to nothing
-            send(descriptor, packet, track.spec.rtcp_source, track.connected and track.spec.rtcp_mux)
+        try:  # contextlib.suppress costs a microsecond
+            send(descriptor, packet, target, track.connected and mux)
+        except OSError:  # the peer may listen to nothing
+            pass

@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from media import batch, rtp
-from media.batch import FAR, HEADS, LENGTHS, NEAR, SLOTS, TIMES, Lane, Workbench, address, payloads, sizes
+from media.batch import FAR, HEADS, LENGTHS, NANOS, NEAR, SLOTS, Lane, Workbench, address, deltas_of, payloads, sizes
 
 SECOND = 1_000_000_000
 AT = 1_700_000_000 * SECOND + 999_999_999
@@ -72,13 +72,12 @@ def test_whole_batches_are_read_in_one_go(count: int) -> None:
         put(lane, slot, packet, AT + slot * 20_000_000)
     assert LENGTHS[count](lane.headers, 0) == (172,) * count
     heads = HEADS[count](lane.near, 0)
-    assert [head >> 32 & 0xFFFF for head in heads[::2]] == [70 + i for i in range(count)]
-    assert [head & 0xFFFFFFFF for head in heads[::2]] == [160 * i for i in range(count)]
-    assert set(heads[1::2]) == {0xABCD}
-    times = TIMES[count](lane.control, 0)
-    assert [s * SECOND + ns for s, ns in zip(times[::2], times[1::2], strict=True)] == [
-        AT + i * 20_000_000 for i in range(count)
-    ]
+    assert [head >> 32 & 0xFFFF for head in heads] == [70 + i for i in range(count)]
+    assert [head & 0xFFFFFFFF for head in heads] == [160 * i for i in range(count)]
+    nanos = NANOS[count](lane.control, 0)
+    assert nanos == tuple((AT + i * 20_000_000) % SECOND for i in range(count))
+    crossed = lane.arrival(count - 1) // SECOND - lane.arrival(0) // SECOND
+    assert deltas_of(nanos, crossed) == (None if crossed > 1 else [20_000_000] * (count - 1))
     assert payloads(count, 172)(lane.near, 0) == tuple(bytes([i]) * 160 for i in range(count))
 
 
@@ -93,8 +92,18 @@ def test_what_lies_behind_a_slot_reads_as_a_lane(slot: int) -> None:
         assert (rest.packet(n), rest.arrival(n)) == (packet, AT + slot + n)
         assert rest.address(n) == (bytes((192, 0, 2, 1)), 4000 + slot + n)
     assert LENGTHS[2](rest.headers, 0) == (len(packets[slot]), len(packets[slot + 1]))
-    assert TIMES[1](rest.control, 0)[1] == (AT + slot) % SECOND
-    assert HEADS[2](rest.near, 0)[2] >> 32 & 0xFFFF == 71 + slot
+    assert NANOS[1](rest.control, 0)[0] == (AT + slot) % SECOND
+    assert HEADS[2](rest.near, 0)[1] >> 32 & 0xFFFF == 71 + slot
+    assert rest.common_length(1) == len(packets[slot])
+    assert not rest.common_length(2)
+
+
+def test_a_length_is_common_to_the_packets_of_the_batch_alone() -> None:
+    lane = empty()
+    for slot, size in enumerate([172, 172, 172, 173]):
+        put(lane, slot, bytes(size))
+    assert [lane.common_length(count) for count in (1, 2, 3, 4)] == [172, 172, 172, 0]
+    assert lane.behind(2).common_length(1) == 172
 
 
 def test_readers_are_kept_but_not_for_ever() -> None:

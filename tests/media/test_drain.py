@@ -12,7 +12,7 @@ import pytest
 
 from media import drain, sockets
 from media.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
-from media.drain import LANES, RTCP, SIZE, Region, Relic, holder, journal_of
+from media.drain import LANES, PAGE, RTCP, SIZE, Region, Relic, holder, journal_of
 from media.errors import Damaged
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
@@ -22,7 +22,7 @@ CALL = "0a64dd1c-0000-4000-8000-000000000001"
 def ear() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as opened:
         opened.bind(("127.0.0.1", 0))
-        sockets.stamp_arrivals(opened.fileno())
+        sockets.stamp_arrivals(opened)
         yield opened
 
 
@@ -131,6 +131,19 @@ def test_what_was_received_is_forgotten_and_the_next_round_finds_its_place(tmp_p
         assert CALL.encode() not in left and words not in left
         assert journal_of(str(tmp_path / "region")) is None
         assert holder(str(tmp_path / "region")) == os.getpid()
+
+
+def test_all_is_forgotten_that_was_received_since_the_last_time(tmp_path: Path, ear: socket.socket) -> None:
+    """A batch of few packets leaves the rest of the one before."""
+    region = region_in(tmp_path)
+    for turn in range(2):
+        for lane, count in ((0, SLOTS), (LANES - 1, 5), (0, 2), (LANES - 1, 0)):
+            region.begin(CALL.encode(), 1, list(range(LANES)), [True] * LANES)
+            say(ear, *[b"heard %d" % turn + bytes([slot]) * NEAR * 2 for slot in range(1, count + 1)])
+            assert region.receive(lane, ear.fileno()) == count
+        assert b"heard" in (tmp_path / "region").read_bytes()
+        region.forget()
+        assert not any((tmp_path / "region").read_bytes()[PAGE:])
 
 
 def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:

@@ -118,7 +118,10 @@ def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does()
 def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> None:
     marked = rtp.build(127, 1, 0, 7, bytes(160), marker=True)  # its second byte is the highest there is
     lane = lane_of([marked, sender_report(), b"\x80", bytes(1) + sender_report()[1:], sender_report()], [AT] * 5)
-    assert reporting.among(lane, 5) == [1, 4]
+    assert reporting.among(lane, 5) == reporting.among(lane, 5, 127) == [1, 4]
+    usual = [rtp.build(8, n, 0, 7, b"") for n in range(4)]
+    assert reporting.among(lane_of([*usual, sender_report()], [AT] * 5), 5, 8) == [4]
+    assert reporting.among(lane_of(usual, [AT] * 4), 4, 8) == []
     assert reporting.among(lane, 4) == [1]  # what lies behind is of the batch before
     (short,) = LENGTHS[1](lane.behind(2).headers, 0)
     lane.near[2 * NEAR + short] = 200  # so is what lies behind a short packet
@@ -146,8 +149,8 @@ def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
         (1, sent(10), 0),  # what it sent before is unknown
         (2, sent(20), 0),
         (3, sent(20), 3),
-        (4, receiver_report(7, b"x", None), 4),
-        (5, receiver_report(8, b"x", None), 4),  # of somebody else
+        (4, receiver_report(7, b"x"), 4),
+        (5, receiver_report(8, b"x"), 4),  # of somebody else
         (6, goodbye(7), 6),
         (7, sent(30), 6),
     ):

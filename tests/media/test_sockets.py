@@ -128,6 +128,17 @@ def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> N
     os.close(write)
 
 
+def test_every_socket_stamps_arrivals_also_one_that_a_former_process_opened() -> None:
+    pair = opened()
+    for each in (pair.rtp, pair.rtcp):
+        assert each and each.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
+    bare = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken = sockets.Pair.adopt([bare.detach()])
+    assert taken.rtp.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
+    taken.close()
+    pair.close()
+
+
 def test_a_connected_socket_knows_its_peer() -> None:
     pair, friend = opened(), peer()
     assert pair.peer is None

@@ -65,7 +65,7 @@ def test_no_bit_can_be_changed_and_no_byte_cut(name: str) -> None:
 def test_a_genuine_report_that_is_not_encrypted_is_refused(name: str) -> None:
     key = key_of(name)
     ours = Srtcp(name, key)
-    session = ours._session
+    session = ours._session()
     word = (7).to_bytes(4, "big")
     plain = REPORT + word + session.tag(REPORT + word, 10)
     assert ours.unprotect(plain) == AUTHENTICATION

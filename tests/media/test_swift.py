@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
 from media import records, rtp, swift
-from media.batch import LENGTHS, NEAR, SLOTS, WIDE
+from media.batch import NEAR, SLOTS, WIDE
 from media.figures import figures
 from media.pauses import Pauses
 from media.spec import StreamSpec
@@ -153,12 +153,30 @@ def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str,
     if how == "gap" and at in (0, 19):
         batch = batch[:] if at == 0 else [*batch[:-1], packets[5]]
     lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
-    lengths, out = LENGTHS[len(batch)](lane.headers, 0), []
+    out: list[bytes] = []
     before = figures(track)
-    opened = swift.open_all(track, lane, len(batch), lengths)
+    opened = swift.open_all(track, lane, len(batch))
     assert (opened is None) == (how == "short")
-    assert opened is None or not swift.store(track, lane, opened, lengths, out)
+    assert opened is None or not swift.store(track, lane, len(batch), opened, out)
     assert (figures(track), out) == (before, [])
+
+
+@pytest.mark.parametrize("at", range(20))
+@pytest.mark.parametrize("where", [*range(12)])
+def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: int) -> None:
+    """But for a marker or a timestamp, which a MIXED takes."""
+    packets = [rtp.build(8, n, 160 * n, 7, bytes([n]) * 160) for n in range(40)]
+    track, lane = track_of(None), lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)])
+    track.receive(lane, 20, [])
+    packets[20 + at] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[20 + at]))
+    lane = lane_of(packets[20:], [FIRST_ARRIVAL + (20 + n) * PACE for n in range(20)])
+    out: list[bytes] = []
+    opened = swift.open_all(track, lane, 20)
+    assert opened is not None
+    kept = swift.store(track, lane, 20, opened, out)
+    assert kept == (where == 1 or where in range(4, 8))
+    assert all(isinstance(record, records.Mixed) for record in records.read(out))
+    assert not kept or [packet for _, packet in stored(out)] == packets[20:]
 
 
 def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
