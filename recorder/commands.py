@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sip.events import Token
 from sip.negotiate import LinePlan
@@ -40,8 +40,7 @@ class DtlsKeys:
     stale: bool = False  # they are those of an association that a re-offer replaced
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPlan:
+class StreamPlan(NamedTuple):
     """What the media plane has to know of one stream."""
 
     number: int  # 0…254, unique in the recording, the stream number of the records
@@ -67,9 +66,8 @@ class CloseSockets:
     streams: tuple[int, ...]  # stream numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Append a record to the control part."""
+class Keep(NamedTuple):
+    """Append a record to the control part; a tuple, since a call has eight."""
 
     kind: Kept
     body: bytes
@@ -77,7 +75,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class StartMedia:
-    """Hand the streams, their sockets and the media part to a worker."""
+    """Hand the streams, their sockets and the media part to a worker, once the client answered an offer of ours."""
 
     streams: tuple[StreamPlan, ...]
 
@@ -114,7 +112,8 @@ class Accept:
 
     token: Token
     sdp: bytes
-    first: bool = False  # accepted only once the call's document is written, as Index does
+    first: bool = False  # accepted only once the files exist and the call's document is written, as Index does
+    streams: tuple[StreamPlan, ...] = ()  # of a first answer: handed to a worker before it, since they must be kept
 
 
 @dataclass(frozen=True, slots=True)

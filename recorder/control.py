@@ -58,6 +58,10 @@ class ControlPart:
         self._fresh = False
         self._sealed = False
 
+    def through(self, disk: Disk) -> None:
+        """Have `disk` write for the loop from now on."""
+        self._disk = disk
+
     def keep(self, kind: int, body: bytes) -> None:
         """Append a record, to be written by the next flush; NotPossible and not kept if too much waits already."""
         if len(self._backlog) + len(self._handed) > MAX_BACKLOG:

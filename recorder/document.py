@@ -92,6 +92,8 @@ def pauses(intervals: Iterable[tuple[datetime, datetime | None]]) -> list[list[s
 
 def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return the worker's figures of a stream with times as RFC 3339, nothing missing."""
+    if not measured:  # as of every call that has just begun
+        return {**UNMEASURED, "gaps": [], "first_packet_at": None, "last_packet_at": None}
     shown = {**UNMEASURED, **{k: v for k, v in measured.items() if k not in NOT_SHOWN}}
     shown["first_packet_at"] = from_ns(measured.get("first_arrival") or None)
     shown["last_packet_at"] = from_ns(measured.get("last_arrival") or None)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sip.events import Token
 from sip.lines import Addresses
 from sip.message import Request
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
-    """One moment on both clocks."""
+class Now(NamedTuple):
+    """One moment on both clocks; a tuple, since one is made for every event."""
 
     wall: datetime  # aware, UTC: what people are shown
     mono: float  # seconds of the monotonic clock: what durations are made of

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from media import spool
 from media.drain import Relic
 from media.reporting import receive as receive_rtcp
-from media.sockets import connected, stamp_arrivals
+from media.sockets import connected
 from media.spec import StreamSpec
 from media.track import Track
 
@@ -20,8 +20,6 @@ class Lanes:
         self.track = track
         self.rtp = descriptors[0] if descriptors else -1
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
-        for descriptor in descriptors:
-            stamp_arrivals(descriptor)
 
     @property
     def let_go(self) -> bool:

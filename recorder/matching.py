@@ -25,7 +25,10 @@ MAX_STREAMS = 128
 
 def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:
     """Return the live stream of an m= line."""
-    return next((s for s in streams if s.line.index == index and not s.removed), None)
+    for stream in streams:
+        if stream.line.index == index and not stream.removed:
+            return stream
+    return None
 
 
 def within_limit(streams: Sequence[Stream], plans: Sequence[LinePlan]) -> None:

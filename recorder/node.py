@@ -32,6 +32,7 @@ OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
 """Methods that may carry an offer, and what we call one in a dialog."""
 
 _BEGAN = datetime.now(UTC), time.monotonic()  # both clocks when the daemon began
+_IN_TIME = timedelta(0)
 
 
 @dataclass(slots=True)
@@ -77,7 +78,8 @@ class Node:
         """Return this moment on both clocks."""
         wall, mono = datetime.now(UTC), time.monotonic()
         began, then = _BEGAN
-        return Now(wall, mono, max(timedelta(0), began + timedelta(seconds=mono - then) - wall))
+        behind = began + timedelta(seconds=mono - then) - wall
+        return Now(wall, mono, behind if behind > _IN_TIME else _IN_TIME)
 
     def certify(self) -> Certificate:
         """Return the certificate of this process for DTLS-SRTP, made for the first call that wants one."""

@@ -273,12 +273,11 @@ class Recording:
         plans = plans_of(live)
         for stream in self.streams:
             stream.port = 0 if stream.removed else stream.port
-        kept, accept = c.Keep(c.Kept.ANSWER, sdp), c.Accept(token, sdp, first)
-        if self._ours:
-            return [kept, accept]
-        if first:  # what is accepted must be kept
-            return [kept, c.StartMedia(plans), accept]
-        return [kept, accept, c.ChangeMedia(plans, gone), c.Index()]  # what is withdrawn must not change the media
+        kept = c.Keep(c.Kept.ANSWER, sdp)
+        if first:  # media of an offer of ours begin with its answer
+            return [kept, c.Accept(token, sdp, first=True, streams=() if self._ours else plans)]
+        # what is withdrawn must not change the media
+        return [kept, c.Accept(token, sdp), c.ChangeMedia(plans, gone), c.Index()]
 
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""

@@ -124,11 +124,11 @@ class Runner:
     def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
         opened: dict[int, Pair] = {}
         try:
-            if call.control is None:
-                self._create_files(call)
+            if call.control is None and self.node.disk.away:
+                raise DiskAway  # known before anything is opened, or a busy service manager waited for
             for stream in command.streams:
                 opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
-        except (MediaError, StorageError, NotPossible, OSError) as problem:
+        except (MediaError, DiskAway, OSError) as problem:
             for pair in opened.values():
                 self.node.ports.release(pair)
             if isinstance(problem, MediaError):
@@ -154,15 +154,17 @@ class Runner:
         for pair in keeping.retire(self.node.notify, call, command.streams):
             self.node.ports.release(pair)
 
-    def _create_files(self, call: LiveCall) -> None:
-        """Create everything that the answer promises; what fails is taken back by Discard."""
+    def _create_files(self, call: LiveCall, document: Mapping[str, Any]) -> None:
+        """Create all that the answer promises, and write what was kept; what is there is taken back by Discard.
+
+        The disk is asked once: a thread that is woken costs more than what it does.
+        """
         call.epoch = self.node.syncer.epoch
-        control, media = self.node.disk.within(partial(_first_parts, call), lambda parts: _take_back(*parts))
-        call.control = ControlPart("c1", control, self.node.disk)
+        kept = (*call.early, (c.Kept.CALL, encode(document)))
+        control, _, media = self.node.disk.within(partial(_first_parts, call, kept), lambda made: _take_back(*made[1:]))
+        control.through(self.node.disk)
+        call.control, call.early = control, ()
         call.media_part, call.media_fd, call.part = 1, media.fd, part_of("m1", media)
-        for kind, body in call.early:
-            call.control.keep(kind, body)
-        call.early = ()
         call.spool_fd = self.checkpoints.begin(call.id)
 
     def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
@@ -198,13 +200,15 @@ class Runner:
             self.node.storage_trouble(problem)
 
     # ---- media ----
-    def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
-        specs = self.specs(call, command.streams)
+    def _start_media(self, call: LiveCall, command: c.StartMedia) -> None:
+        self._start(call, command.streams)
+
+    def _start(self, call: LiveCall, streams: Sequence[c.StreamPlan]) -> None:
+        specs = self.specs(call, streams)
         part, call.part = call.part or self.next_part(call), None
         self.checkpoints.lend(call.id)
         self.node.workers.add(new_call(call.recording, part, specs), call.pairs, call.media_fd, call.spool_fd)
         call.started = True
-        return None
 
     def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
         """Return the worker's view of a call's streams."""
@@ -237,10 +241,15 @@ class Runner:
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
-        """Let the endpoint answer; what a first 200 promises is written before. For a later one, Index follows."""
+        """Let the endpoint answer; what a first 200 promises is done before. For a later one, Index follows."""
         document = self._promised(call, command.token) if command.first else None
         if command.first and document is None:
             return e.Unwanted()
+        try:
+            if command.streams:
+                self._start(call, command.streams)
+        except Exception as problem:
+            return self._not_begun(call, command.token, problem)
         if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
             return e.Unwanted()
         self.checkpoint(call)
@@ -248,12 +257,20 @@ class Runner:
             self.finishing.index(call, document)
         return None
 
+    def _not_begun(self, call: LiveCall, token: Token, problem: Exception) -> e.Unwanted:
+        """Refuse a first INVITE over a fault of ours, and have its files taken back: they say that the call exists."""
+        self.node.log.fault("call.fault", problem, call=call.id)
+        self.node.workers.drop(call.id)
+        self._tell(call, "INVITE", 500, "internal", first=True)
+        self.node.endpoint.refuse(token, 500, self.node.monotonic())
+        return e.Unwanted()
+
     def _promised(self, call: LiveCall, token: Token) -> Mapping[str, Any] | None:
-        """Write what says that the call exists; where the disk does not take it the INVITE is refused."""
+        """Have the files say that the call exists; where the disk does not take them the INVITE is refused."""
         document = call.recording.call_document(self.node.now())
         try:
-            self._write(call, document)
-        except NotPossible as problem:
+            self._create_files(call, document)
+        except (StorageError, NotPossible, OSError) as problem:
             self.node.storage_trouble(problem)
             self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
             self.node.endpoint.refuse(token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
@@ -304,15 +321,20 @@ class Runner:
         self.finishing.discard(call)
 
 
-def _first_parts(call: LiveCall) -> tuple[NewPart, NewPart]:
-    """Create the first two parts of a recording, or none."""
+def _first_parts(call: LiveCall, kept: Sequence[tuple[int, bytes]]) -> tuple[ControlPart, NewPart, NewPart]:
+    """Create the first two parts of a recording and write the first records, or leave nothing."""
     vault = call.customer.vault
-    control = vault.create(call.id, call.leaf, "c1")
+    made = [vault.create(call.id, call.leaf, "c1")]
     try:
-        return control, vault.create(call.id, call.leaf, "m1")
+        made.append(vault.create(call.id, call.leaf, "m1"))
+        control = ControlPart("c1", made[0])
+        for kind, body in kept:
+            control.keep(kind, body)
+        control.flush()
     except BaseException:
-        _take_back(control)
+        _take_back(*made)
         raise
+    return control, made[0], made[1]
 
 
 def _free_part(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
@@ -325,7 +347,8 @@ def _free_part(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
 
 
 def _take_back(*parts: NewPart) -> None:
-    """Remove parts that nobody waited for; nothing was written to them."""
-    for part in parts:
+    """Remove parts of which nobody was told."""
+    for part in parts:  # all of them first: a disk that became read-only does not let any be removed
         os.close(part.fd)
+    for part in parts:
         os.unlink(part.path)

@@ -102,8 +102,14 @@ class Silence:
 
 def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
     """Tell whether a worker has counted more of a call than was known of it; what strangers sent is nothing."""
-    known = [(figures[s.number], s.figures) for s in call.recording.streams if s.number in figures]
-    return any(now[name] > before.get(name, 0) for now, before in known for name in HEARD)
+    for stream in call.recording.streams:
+        now = figures.get(stream.number)
+        if now is not None:
+            before = stream.figures
+            for name in HEARD:
+                if now[name] > before.get(name, 0):
+                    return True
+    return False
 
 
 def audible(call: LiveCall) -> bool:

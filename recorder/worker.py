@@ -56,6 +56,8 @@ CALLS_PER_STATS = 64
 #: As a plain number: enumerations take longer to combine than a message to read.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY = socket.CMSG_SPACE(4 * wire.MAX_DESCRIPTORS)
+#: What brings a call; as a tuple, because a union is made anew wherever it stands.
+_BRINGING = (wire.Add, wire.Adopt)
 #: Events kept for a main that does not read; figures are left out before that.
 MAX_OUTBOX = 10_000
 
@@ -218,11 +220,11 @@ class Worker:
         taken: list[tuple[Any, list[int]]] = []
         going = self._take(taken)
         # the keys of all re-offers before any of them is followed: packets under each may wait already
-        changes = [message for message, _ in taken if isinstance(message, wire.Change)]
+        changes = [message for message, _ in taken if type(message) is wire.Change]
         self._expect(changes)
         for message, descriptors in taken:
             self._handle(message, descriptors)
-            if changes and isinstance(message, wire.Add | wire.Adopt):
+            if changes and isinstance(message, _BRINGING):
                 self._expect(change for change in changes if change.call == message.new.call)
         return going
 
@@ -249,12 +251,12 @@ class Worker:
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:
-        call = message.new.call if isinstance(message, wire.Add | wire.Adopt) else message.call
-        if not isinstance(message, wire.Add | wire.Adopt) and call not in self._tapes:
+        call = message.new.call if isinstance(message, _BRINGING) else message.call
+        if call not in self._tapes and not isinstance(message, _BRINGING):
             for descriptor in descriptors:
                 os.close(descriptor)
             return
-        self._guard(call, lambda: self._handlers[type(message)](message, descriptors))
+        self._guard(call, partial(self._handlers[type(message)], message, descriptors))
 
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors

@@ -75,6 +75,7 @@ class WorkerEvents:
         metrics = self._node.metrics
         if came(found, figures):
             found.heard = self._node.monotonic()
+        newest: dict[int, Mapping[str, Any]] = {}
         for stream in found.recording.streams:
             fresh = figures.get(stream.number)
             if fresh is None:
@@ -83,9 +84,12 @@ class WorkerEvents:
             for label, name in COUNTED:
                 if (more := fresh[name] - before.get(name, 0)) > 0:
                     metrics.rtp.labels(label).inc(more)
-            metrics.rtp_lost.inc(max(0, fresh["lost"] - before.get("lost", 0)))
-            metrics.gaps.inc(max(0, fresh["gap_ms"] - before.get("gap_ms", 0)) / 1000)
-        self._runner.guarded(found, e.Measured({n: _renewed(_known(found, n), f) for n, f in figures.items()}))
+            if (more := fresh["lost"] - before.get("lost", 0)) > 0:
+                metrics.rtp_lost.inc(more)
+            if (more := fresh["gap_ms"] - before.get("gap_ms", 0)) > 0:
+                metrics.gaps.inc(more / 1000)
+            newest[stream.number] = _renewed(before, fresh)
+        self._runner.guarded(found, e.Measured(newest))
 
     # ---- trouble ----
     def _need_part(self, event: wire.NeedPart) -> None:
@@ -178,7 +182,3 @@ class WorkerEvents:
 def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:
     """Give the newest of everything known; counters alone stay as small as they are."""
     return fresh if isinstance(known, Tally) or not known else {**known, **fresh}
-
-
-def _known(call: LiveCall, number: int) -> Mapping[str, Any]:
-    return next((s.figures for s in call.recording.streams if s.number == number), {})

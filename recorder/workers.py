@@ -67,6 +67,8 @@ class Workers:
         self._relics: dict[str, Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
+        self._inbox = bytearray(wire.MAX_MESSAGE)
 
     # ---- life ----
     async def start(self) -> None:
@@ -227,7 +229,10 @@ class Workers:
     def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
         """Try to send; a full socket is tried again when it has room, a worker that died is the reader's business."""
         try:
-            socket.send_fds(process.control, [data], descriptors)
+            if descriptors:
+                socket.send_fds(process.control, [data], descriptors)
+            else:
+                process.control.send(data)
         except BlockingIOError:
             asyncio.get_running_loop().add_writer(process.control, self._flush, process)
             return False
@@ -253,15 +258,15 @@ class Workers:
     def _readable(self, process: Process) -> None:
         while True:
             try:
-                data = process.control.recv(wire.MAX_MESSAGE)
+                length = process.control.recv_into(self._inbox)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
-            if not data:
+                length = 0
+            if not length:
                 self._died(process)
                 return
-            self._take(process, wire.decode(data))
+            self._take(process, wire.decode(self._inbox[:length]))
 
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, wire.Beat):

@@ -7,7 +7,8 @@ from recorder import commands as c
 
 
 def test_every_command_is_a_frozen_value() -> None:
-    assert all(kind.__dataclass_params__.frozen for kind in c.Command.__args__)
+    kinds = [kind for kind in c.Command.__args__ if not issubclass(kind, tuple)]
+    assert all(kind.__dataclass_params__.frozen for kind in kinds)
 
 
 def test_control_records_are_those_a_media_reader_passes_over() -> None:

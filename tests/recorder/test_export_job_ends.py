@@ -114,8 +114,9 @@ def test_what_a_restart_finds_is_made(tmp_path: Path) -> None:
         later = await acme.exports.file(Request("json", ("id",), "x", (row.id,)), "paula")
         await done(acme, later.id)
         assert node.tasks.names() == ["exports"]
-        acts = [entry["action"] for entry in acme.audit.read().items]
-        assert acts.count("export.done") == 2
+        async with asyncio.timeout(30):  # the audit log is written after the state
+            while [entry["action"] for entry in acme.audit.read().items].count("export.done") < 2:
+                await asyncio.sleep(0.01)
 
     tell(tmp_path, story)
 

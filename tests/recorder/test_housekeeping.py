@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,7 +134,7 @@ def test_what_changed_in_a_settled_call_is_saved_at_the_next_beat(tmp_path: Path
             assert waits  # a call that has just begun
             begun = call.recording.started
             assert begun is not None
-            call.recording.started = replace(begun, mono=begun.mono - SETTLED_SECONDS - 1)
+            call.recording.started = begun._replace(mono=begun.mono - SETTLED_SECONDS - 1)
             beat()
             assert not call.dirty
             assert done == [1, 1]

@@ -8,7 +8,6 @@ import pytest
 
 from media import spool
 from media.pauses import Pauses
-from media.sockets import SO_TIMESTAMPNS
 from media.spec import StreamSpec
 from media.track import Track
 from recorder.lanes import Lanes, close_all, expect, newest_slot
@@ -31,13 +30,10 @@ def is_open(descriptor: int) -> bool:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_every_socket_stamps_arrivals_and_is_closed_once(count: int) -> None:
+def test_every_socket_is_closed_once(count: int) -> None:
     descriptors = opened(count)
     lanes = Lanes(track(), descriptors)
     assert [lanes.rtp, lanes.rtcp] == (descriptors if count == 2 else [descriptors[0], -1])
-    for descriptor in descriptors:
-        with socket.socket(fileno=os.dup(descriptor)) as same:
-            assert same.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS) == 1
     lanes.close()
     assert not any(map(is_open, descriptors))
 
@@ -68,11 +64,6 @@ def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
     expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
     assert mine.keyring
     assert [context.key for context in mine.keyring.contexts] == [bytes(30), b"k" * 30]
-
-
-def test_what_is_no_socket_is_refused(tmp_path: Path) -> None:
-    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError):
-        Lanes(track(), [file.fileno()])
 
 
 def test_closing_passes_over_what_is_gone() -> None:

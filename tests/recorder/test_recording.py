@@ -47,9 +47,10 @@ class TestTheBeginning:
         assert kinds(first)[-1] is c.OpenSockets
         assert c.Accept not in kinds(first)
         second = one.handle(e.Opened({0: 20000, 1: 20002}), now())
-        assert kinds(second) == [c.Keep, c.StartMedia, c.Accept]
+        assert kinds(second) == [c.Keep, c.Accept]
         accept = second[-1]
         assert isinstance(accept, c.Accept) and accept.first
+        assert [plan.number for plan in accept.streams] == [0, 1]  # to be kept before the answer says so
         assert one.state is State.RECORDING
 
     def test_the_answer_takes_both_lines_with_our_ports_and_keys(self) -> None:

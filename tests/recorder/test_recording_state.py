@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 from recorder import events as e
@@ -56,11 +55,11 @@ def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> No
 
 def test_a_clock_that_was_set_back_is_known_after_a_restart_and_not_to_older_checkpoints() -> None:
     week = timedelta(days=7)
-    began, end = (replace(moment, wall=moment.wall - week, behind=week) for moment in (now(), now(9)))
+    began, end = (moment._replace(wall=moment.wall - week, behind=week) for moment in (now(), now(9)))
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.handle(offered(1, sdp("sendonly")), began)
     state = json.loads(json.dumps(to_state(one)))
-    restarted = replace(end, behind=timedelta(0))  # a daemon knows what was set while it ran
+    restarted = end._replace(behind=timedelta(0))  # a daemon knows what was set while it ran
     assert from_state(state, random).call_document(restarted)["kept_from"] == one.call_document(end)["kept_from"]
     del state["started"][2]
     assert "kept_from" not in from_state(state, random).call_document(restarted)

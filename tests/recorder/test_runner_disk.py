@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from media.sockets import Pair
 from recorder import events as e
 from recorder.control import ControlPart
+from recorder.disk import Work
 from recorder.errors import NotPossible
 from recorder.numbering import DAY_SECONDS
 from recorder.recovery import rebuild
@@ -63,7 +67,14 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
                 go.wait(30)
                 return made
 
+            opened, opening = list[bool](), one.node.ports.open
+
+            def count(*, rtcp: bool) -> Pair:
+                opened.append(rtcp)
+                return opening(rtcp=rtcp)
+
             monkeypatch.setattr(type(vault), "create", slow)
+            monkeypatch.setattr(one.node.ports, "open", count)
             one.node.customers["acme"].keys.refill(today(one))
             before = one.descriptors()
             for number in range(3):
@@ -71,6 +82,8 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
             assert one.statuses("INVITE") == [503] * 3
             assert all(b"Retry-After: 30" in answer for answer in one.said if b" 503 " in answer)
             assert (len(one.live), one.node.storage_well) == (0, True)
+            assert len(opened) == 2  # the first one's
+            assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
             await one.until(lambda: len(vault.left_open()) == 1)
             go.set()
             await one.until(lambda: not one.node.disk.away)
@@ -137,6 +150,29 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
     asyncio.run(story())
 
 
+def test_a_disk_that_becomes_read_only_behind_the_new_files_costs_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            vault, refused = one.node.customers["acme"].vault, OSError(errno.EROFS, os.strerror(errno.EROFS))
+            one.node.customers["acme"].keys.refill(today(one))
+            before = one.descriptors()
+
+            def read_only(*_: object) -> None:
+                raise refused
+
+            with monkeypatch.context() as broken:
+                broken.setattr(ControlPart, "_put", read_only)
+                broken.setattr(os, "unlink", read_only)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+            assert (one.statuses("INVITE"), len(one.live)) == ([503], 0)
+            assert [ref.part for ref in vault.left_open()] == ["c1", "m1"]  # the next start sees that they are empty
+            await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
+
+    asyncio.run(story())
+
+
 def test_what_a_live_call_says_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
@@ -175,5 +211,27 @@ def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> Non
             assert one.statuses("BYE") == [200]
             kept = [d for ref in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(ref)]
             assert kept == []
+
+    asyncio.run(story())
+
+
+def test_the_disk_is_asked_once_for_all_that_a_200_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, what came with the INVITE and the call's document: to wake its thread costs more than the work."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            begin, asked = one.node.disk.begin, list[list[str]]()
+            vault = one.node.customers["acme"].vault
+            one.node.customers["acme"].keys.refill(today(one))
+
+            def count(*words: Any) -> Work[Any]:
+                work: Work[Any] = begin(*words)
+                asked.append(sorted(ref.part for ref in vault.left_open()))
+                return work
+
+            monkeypatch.setattr(one.node.disk, "begin", count)
+            call = one.invite()
+            assert asked == [["c1", "m1"]]
+            assert rebuild(call.customer, call.id, call.leaf)
 
     asyncio.run(story())
