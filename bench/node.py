@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +60,16 @@ class Node:
 
 
 @contextmanager
-def running(workers: int = 0, prepare: Callable[[Path], object] | None = None) -> Iterator[Node]:
+def running(
+    workers: int = 0,
+    prepare: Callable[[Path], object] | None = None,
+    under: Sequence[str] = (),
+    ready: float = READY_SECONDS,
+) -> Iterator[Node]:
     """Start a daemon, wait until it is ready, stop it in the end and remove its folders.
 
-    `prepare` gets the configuration file after its keys were made and before the start.
+    `prepare` gets the configuration file after its keys were made and before the start; `under` are the words of a
+    tool that runs the interpreter, `ready` the seconds that the start may take.
     """
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as place,
@@ -75,9 +81,11 @@ def running(workers: int = 0, prepare: Callable[[Path], object] | None = None) -
             prepare(config)
         log = Path(place, "log")
         with log.open("wb") as sink:
-            process = subprocess.Popen([RECORDER, "serve", "--config", config], stdout=sink, stderr=sink)
+            words = [RECORDER, "serve", "--config", config]
+            words = [*under, sys.executable, *words] if under else words
+            process = subprocess.Popen(words, stdout=sink, stderr=sink)
         try:
-            _wait(process, log, ports[2])
+            _wait(process, log, ports[2], ready)
             yield Node(config, process, ports[1], ports[2], ports[0])
         finally:
             process.terminate()
@@ -125,8 +133,8 @@ def _listen(ports: list[int]) -> str:
     return f"listen = {json.dumps(places)}"
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, port: int) -> None:
-    end = time.monotonic() + READY_SECONDS
+def _wait(process: subprocess.Popen[bytes], log: Path, port: int, seconds: float) -> None:
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process.poll() is not None:
             break
