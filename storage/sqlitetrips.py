@@ -8,7 +8,6 @@ difference.
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import aiosqlite
@@ -38,14 +37,14 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
 
     def execute(self, operation: Any, parameters: Any = None) -> Any:
         """Execute a statement and fetch its rows; raises what sqlite3 raises."""
-        return self._done(_execute, operation, parameters or ())
+        return self._done(operation, parameters or (), many=False)
 
     def executemany(self, operation: Any, seq_of_parameters: Any) -> Any:
         """Execute a statement once for each of some parameters; raises what sqlite3 raises."""
-        return self._done(_execute_many, operation, seq_of_parameters)
+        return self._done(operation, seq_of_parameters, many=True)
 
-    def _done(self, work: Callable[..., Any], operation: str, parameters: Any) -> None:
-        self._cursor, rows = self._adapt_connection.trip(work, operation, parameters)  # type: ignore[attr-defined]
+    def _done(self, operation: str, parameters: Any, *, many: bool) -> None:
+        self._cursor, rows = self._adapt_connection.trip(operation, parameters, many)  # type: ignore[attr-defined]
         self._rows = deque(rows)
 
     async def _async_soft_close(self) -> None:
@@ -70,12 +69,12 @@ class Connection(AsyncAdapt_aiosqlite_connection):
         """Have the next statement begin a reading transaction."""
         self._first = "BEGIN"
 
-    def trip(self, work: Callable[..., Any], *given: Any) -> Any:
-        """Have `work` done in the thread with the driver's own connection; raises what sqlite3 raises."""
+    def trip(self, statement: str, given: Any, many: bool) -> Any:
+        """Have a statement executed in the thread, `many`: for each of some parameters; raises what sqlite3 raises."""
         self._used, first, self._first = True, self._first, ""
         driver: Any = self._connection
         try:
-            return await_(driver._execute(work, driver._conn, first, *given))
+            return await_(driver._execute(_execute, driver._conn, first, statement, given, many))
         except Exception as error:
             self._handle_exception(error)
 
@@ -112,25 +111,13 @@ class Driver(AsyncAdapt_aiosqlite_dbapi):
 
 
 def _execute(
-    connection: sqlite3.Connection, first: str, statement: str, given: Any
+    connection: sqlite3.Connection, first: str, statement: str, given: Any, many: bool
 ) -> tuple[sqlite3.Cursor, list[Any]]:
     cursor = connection.cursor()
     try:
         if first:
             cursor.execute(first)
-        cursor.execute(statement, given)
+        (cursor.executemany if many else cursor.execute)(statement, given)
         return cursor, cursor.fetchall() if cursor.description else []
-    finally:
-        cursor.close()
-
-
-def _execute_many(
-    connection: sqlite3.Connection, first: str, statement: str, given: Any
-) -> tuple[sqlite3.Cursor, list[Any]]:
-    cursor = connection.cursor()
-    try:
-        if first:
-            cursor.execute(first)
-        return cursor.executemany(statement, given), []
     finally:
         cursor.close()
