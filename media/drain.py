@@ -17,9 +17,7 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from media.batch import (
     CONTROL,
@@ -39,16 +37,10 @@ from media.batch import (
     Workbench,
 )  # fmt: skip
 from media.errors import Damaged
+from media.region import JOURNAL, LANES, MAGIC, PID, PID_AT, journal_in
 
-MAGIC = b"RAW1"
-#: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
-LANES = 4
-JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
 PAGE = 4096
 SIZE = PAGE + LANES * LANE
-PID = struct.Struct("=I")
-PID_AT = 64
-RTCP = 0x80
 MSG_DONTWAIT = 0x40
 #: As long as the longest part of a lane.
 _NOTHING = memoryview(bytes(SLOTS * FAR))
@@ -75,17 +67,6 @@ class _Message(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
-
-
-@dataclass(frozen=True)
-class Journal:
-    """What a region says about its last batch."""
-
-    call: str
-    # the commit this batch belongs to
-    generation: int
-    # (stream, is RTCP) of each lane in use
-    lanes: tuple[tuple[int, bool], ...]
 
 
 class Region:
@@ -152,36 +133,8 @@ class Relic:
             self._data = file.read(SIZE)
         if len(self._data) != SIZE:
             raise Damaged("a receive region has the wrong size")
-        self.journal = _journal(self._data)
+        self.journal = journal_in(self._data)
         self.lanes = [Lane(_lane(memoryview(self._data), i), workbench) for i in range(LANES)]
-
-
-def holder(path: str) -> int | None:
-    """Give the process id of the worker that may still drain into this region; None if it is gone for certain."""
-    with open(path, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(PID_AT)
-            data = file.read(PID.size)
-            return int(PID.unpack(data)[0]) if len(data) == PID.size else 0
-    return None
-
-
-def journal_of(path: str) -> Journal | None:
-    """Read whose batch a region holds; None if nobody's."""
-    with open(path, "rb") as file:
-        return _journal(file.read(JOURNAL.size))
-
-
-def _journal(data: bytes) -> Journal | None:
-    if len(data) < JOURNAL.size:
-        return None
-    magic, count, generation, call, streams = JOURNAL.unpack_from(data)
-    if magic != MAGIC or count > LANES:
-        return None
-    lanes = tuple((each & ~RTCP, bool(each & RTCP)) for each in streams[:count])
-    return Journal(call.rstrip(b"\0").decode("ascii", "replace"), generation, lanes)
 
 
 def _lane(memory: memoryview, number: int) -> memoryview:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable
 from typing import Any
 
 from media.errors import UnusableKey
+from media.spec import MAX_CONTEXTS
 from media.srtp import AUTHENTICATION, BEHIND, REPLAYED, Context
 
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
@@ -16,8 +17,6 @@ SEARCH_INTERVAL = 1_000_000_000
 LOOK_INTERVAL = 50_000_000
 #: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
 OVERLAP = 10_000_000_000
-#: Contexts kept: as many keys as a client that offers another every other second brings while a worker is waited for.
-MAX_CONTEXTS = 8
 
 
 def _check(key: bytes) -> bytes:

@@ -7,6 +7,8 @@ from sys import intern
 from typing import Any
 
 DEFAULT_CLOCK = 8000
+#: Keys kept of a stream: as many as a client that offers one every other second brings while a worker is waited for.
+MAX_CONTEXTS = 8
 
 #: Packed IP address (4 or 16 bytes, IPv4 in IPv6 unwrapped) and port.
 Address = tuple[bytes, int]

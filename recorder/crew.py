@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from media.drain import holder, journal_of
-from media.keyring import MAX_CONTEXTS
+from media.region import holder, journal_of
 from media.sockets import Pair
-from media.spec import StreamSpec
+from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
 from recorder.ports_file import left_calls
 

@@ -12,17 +12,11 @@ from datetime import UTC, datetime
 
 from media.ports import Ports
 from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
-from recorder.audit_job import AuditJob
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
-from recorder.correlation_job import CorrelationJob
-from recorder.databases import Databases
-from recorder.desk import Desk
-from recorder.directory_job import DirectoryJob
 from recorder.disk import Disk
 from recorder.early_workers import Crew
 from recorder.events import StopAsked
-from recorder.export_job import ExportJob
 from recorder.garbage import Garbage
 from recorder.housekeeping import Housekeeping
 from recorder.incidents import Incidents
@@ -35,20 +29,16 @@ from recorder.metrics import Metrics
 from recorder.node import Node
 from recorder.notify import Notifier
 from recorder.numbering import Numbering
+from recorder.office import Office
 from recorder.opening import open_customers
-from recorder.purge_job import PurgeJob
-from recorder.renewal import Renewal
 from recorder.resume import Resume
-from recorder.retention_job import RetentionJob, stopper
 from recorder.runner import Runner
 from recorder.scratch import in_memory
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Siprec, Transport
 from recorder.signalling import Signalling
-from recorder.startup import Startup
 from recorder.stopping import LOOK_SECONDS, Stopping
-from recorder.surface import Surface
 from recorder.syncing import Syncing
 from recorder.system import System
 from recorder.tasks import Tasks
@@ -146,7 +136,6 @@ class Daemon:
             log=log,
             incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
         )
-        self._databases = Databases(self.node)
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
@@ -169,10 +158,7 @@ class Daemon:
         self._server = self._sip_server(signalling)
         self.node.flush = self._server.flush
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
-        self._startup = Startup(self.node, self._live, self._mending)
-        self._retention = RetentionJob(self.node, stopper(self.node, self._live, self._runner))
-        desk = Desk(self.node, self._live, self._runner, self._retention.now, system)
-        self._surface = Surface(self.node, desk)
+        self._office = Office(self.node, self._live, self._runner, self._mending, system)
 
     def _sip_server(self, signalling: Signalling) -> Server:
         settings = self._settings
@@ -195,32 +181,20 @@ class Daemon:
         if granted := refused_buffer(self._settings.media.bind):
             hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
             self._log.warning("media.buffers_small", bytes=granted, hint=hint)
-        self._databases.start()
         await self._crew.ready()
         for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound)
-        self._tasks.start(self.node.indexer.run(), "indexer")
-        *sip, api = listening
+        *sip, desks = listening
         await self._server.start(self._listeners(sip))
-        await self._databases.settled()
-        await self._surface.start(api.socket)
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
-        self._tasks.start(self._mending.run(), "mending")
         self._tasks.start(Syncing(self.node, self._live, self._runner).run(), "sync")
-        self._tasks.start(self._startup.run(), "startup")
-        self._tasks.start(ExportJob(self.node).run(), "exports")
-        self._tasks.start(self._retention.run(), "retention")
-        self._tasks.start(AuditJob(self.node).run(), "audit")
-        self._tasks.start(DirectoryJob(self.node).run(), "directory")
-        self._tasks.start(CorrelationJob(self.node).run(), "correlation")
-        self._tasks.start(PurgeJob(self.node).run(), "purge")
-        self._tasks.start(Renewal(self.node).run(), "renewal")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
+        self._office.open(desks.socket, self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip
@@ -251,7 +225,7 @@ class Daemon:
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
-        await self._surface.stop()
+        await self._office.close()
         await self._server.close()
         await self._crew.stop()
         await self._tasks.close()

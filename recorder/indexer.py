@@ -9,8 +9,8 @@ from itertools import islice
 
 from storage.callrows import CallRow, CallState
 from storage.customers import Customer
+from storage.due import with_erase_after
 from storage.errors import StorageError
-from storage.retention import with_erase_after
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""

@@ -149,7 +149,7 @@ class Pipeline:
             return  # nobody reads any more: the recording matters, the line does not
 
 
-_ALWAYS = frozenset({"recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting"})
+_ALWAYS = frozenset({"api.ready", "recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting"})
 
 
 _KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # what tells lines apart

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recorder.errors import WrongUse
 from recorder.settings import Settings
 from recorder.settings_customer import Customer as Configured
 from storage import customers
-from storage.accounts import Accounts
-from storage.credentials import Credentials
 from storage.customers import Customer, Customers, CustomerSettings
 from storage.roots import load_root
+
+if TYPE_CHECKING:
+    from storage.accounts import Accounts
+    from storage.credentials import Credentials
 
 DEFAULT_COUNTRY = "DE"
 """How national numbers are read where the configuration does not say."""
@@ -74,11 +77,15 @@ def create_customer(settings: Settings, configured: Configured) -> None:
 
 def open_credentials(settings: Settings, name: str) -> Credentials:
     """Return the API tokens of a customer."""
+    from storage.credentials import Credentials
+
     return Credentials(_folder(settings, name), name)
 
 
 def open_accounts(settings: Settings, name: str) -> Accounts:
     """Return the accounts of a customer."""
+    from storage.accounts import Accounts
+
     folder = _folder(settings, name)
     return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, load_root(settings.keys.root)))
 

@@ -21,8 +21,8 @@ from recorder.control import ControlPart
 from recorder.document import encode, from_ns, rfc3339
 from recorder.rows import forms_of, parse_time, row_of
 from storage.customers import Customer
+from storage.due import with_erase_after
 from storage.errors import Forgotten, StorageError
-from storage.retention import with_erase_after
 
 
 @dataclass(frozen=True, slots=True)

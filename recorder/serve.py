@@ -1,19 +1,19 @@
 """`recorder serve` up to the daemon: configuration, lock, and the ports of live calls.
 
-All that comes before anything heavy is imported.
+All that comes before anything heavy is imported: what a call loses to a kill, where nobody keeps its sockets, is the
+time until its ports are bound again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import resource
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from recorder import logs
+from media.sockets import Pair
 from recorder.early import bind_again, stored_ports
-from recorder.early_workers import Crew
 from recorder.errors import NotPossible
 from recorder.folders import make_folder
 from recorder.locking import node_lock
@@ -27,31 +27,34 @@ def serve(config: Path, *, drain: bool = False) -> int:
 
     `drain`: a stop ends the calls, whoever keeps the sockets.
     """
+    gc.disable()  # looking through half-made modules for garbage takes a tenth of the start; the daemon enables it
     settings = load(config)
-    with logs.install(settings.log.level.value) as pipeline:
-        raise_descriptors()
-        make_folder(settings.node.data_dir, full=True)
-        make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool
-        with node_lock(settings) as held:
-            if not held:
-                raise NotPossible(
-                    f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
-                )
-            _run(settings, pipeline, drain=drain)
+    raise_descriptors()
+    make_folder(settings.node.data_dir, full=True)
+    make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool
+    with node_lock(settings) as held:
+        if not held:
+            raise NotPossible(
+                f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
+            )
+        kept = listen_fds(os.environ, os.getpid())
+        bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept))
+        _run(settings, kept, bound, drain=drain)
     return 0
 
 
-def _run(settings: Settings, pipeline: logs.Pipeline, *, drain: bool) -> None:
-    kept = listen_fds(os.environ, os.getpid())
-    bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept))
-    gc.disable()  # looking through half-made modules for garbage takes a tenth of the start; the daemon enables it
+def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair], *, drain: bool) -> None:
+    import asyncio
+
+    from recorder import logs
+    from recorder.early_workers import Crew
 
     async def run() -> None:
         logs.watch_loop(asyncio.get_running_loop(), pipeline)
         crew = Crew(settings)
         try:
             await crew.begin()
-            from recorder.daemon import Daemon  # half a second of imports; the kernel buffers, the workers start
+            from recorder.daemon import Daemon  # the kernel buffers meanwhile, and the workers start
 
             daemon = Daemon(settings, logs.get(), kept, bound, crew, drain=drain)
             pipeline.on_held = daemon.metrics.log_suppressed.inc
@@ -59,7 +62,8 @@ def _run(settings: Settings, pipeline: logs.Pipeline, *, drain: bool) -> None:
         finally:
             await crew.stop()
 
-    asyncio.run(run())
+    with logs.install(settings.log.level.value) as pipeline:
+        asyncio.run(run())
 
 
 def raise_descriptors() -> None:

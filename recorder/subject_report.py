@@ -26,11 +26,11 @@ from recorder.subject_page import page, words
 from storage import agefile, identity
 from storage.calls import CallRow
 from storage.customers import Customer
+from storage.due import subject
 from storage.exports import Export, Gone, Request
 from storage.people import User
 from storage.policy import Decision, decide
 from storage.requestrows import Case
-from storage.retention import subject
 
 UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
 LOOK = 100  # calls without media between two looks whether the report is still wanted

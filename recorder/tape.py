@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from media import holes, records, spool, state
 from media.batch import SLOTS
-from media.drain import LANES, RTCP, Region, Relic
+from media.drain import Region, Relic
 from media.figures import figures, totals
 from media.holes import NEVER
 from media.pauses import Pauses
+from media.region import LANES, RTCP
 from media.reporting import receive as receive_rtcp
 from media.sockets import connect, disconnect
 from media.spec import StreamSpec

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from typing import TYPE_CHECKING
 
 from recorder.settings_customer import Customer
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 MAX_KNOWN = 1_000
 """Authorities remembered, by file and its age."""
@@ -35,6 +36,8 @@ class Vouching:
         """Return those names of a DER certificate that TLS has verified which may be believed."""
         if not self._apart:
             return names
+        from cryptography import x509  # 15 ms that a start need not take
+
         try:
             leaf = x509.load_der_x509_certificate(certificate)
         except (ValueError, x509.InvalidVersion):
@@ -46,6 +49,8 @@ class Vouching:
 
     def _authorities(self, file: Path) -> tuple[x509.Certificate, ...]:
         """Read a file of authorities; one that cannot be read has none, so nobody is let in by it."""
+        from cryptography import x509
+
         try:
             key = (file, file.stat().st_mtime_ns)
             if key not in self._read:
@@ -58,6 +63,8 @@ class Vouching:
 
 
 def _issued_by(leaf: x509.Certificate, authority: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+
     try:
         leaf.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

@@ -27,6 +27,7 @@ from storage.calls import Calls
 from storage.callseal import open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
+from storage.due import with_erase_after
 from storage.errors import Forgotten, SealBroken
 from storage.identities import of_identity
 from storage.instants import to_micros
@@ -35,7 +36,6 @@ from storage.papers import Keeper
 from storage.participants import Party
 from storage.people import User
 from storage.policy import Policy
-from storage.retention import with_erase_after
 from storage.rules import Rules
 from storage.search import READ_COLUMNS, having
 from storage.tables import calls

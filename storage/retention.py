@@ -14,7 +14,7 @@ erasure in state `approval`, which an approver grants; every sweep decides anew 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,17 +22,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import erasurerows as rows
-from storage.callrows import CallRow, CallState, Direction, from_columns
+from storage.callrows import CallRow, from_columns
 from storage.calls import Calls
 from storage.callseal import open_row
 from storage.database import Database
+from storage.due import subject
 from storage.erasure import RECORDER, Erasures
 from storage.erasurerows import State
 from storage.errors import StorageError
 from storage.instants import day_of, to_micros
 from storage.newid import new_id
 from storage.papers import Keeper
-from storage.policy import Decision, Policy, Subject, Verdict, brake, decide
+from storage.policy import Decision, Policy, Verdict, brake, decide
 from storage.rules import Rules
 from storage.search import NEWEST, READ_COLUMNS
 from storage.tables import calls, erasure_calls, erasures, holds
@@ -220,30 +221,6 @@ class Retention:
         await rows.file(connection, values)
         await rows.add_calls(connection, id, {d.id: d.leaf for d in due})
         return id
-
-
-def subject(row: CallRow, forms: Sequence[str], *, held: bool) -> Subject:
-    """Return what a decision needs to know of a call."""
-    direction = row.details.get("direction")
-    return Subject(
-        row.state,
-        row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
-        held,
-        Direction(direction) if direction in set(Direction) else None,
-        str(row.details.get("source") or ""),
-        forms,
-    )
-
-
-def erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> datetime | None:
-    """Say when a call's time is over, None if never or while it runs: for the row of a call that is written."""
-    running = row.ended_at is None or row.state == CallState.RECORDING
-    return None if running else decide(subject(row, forms, held=False), policy, row.started_at).erase_after
-
-
-def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
-    """Return the row with `erase_after` as the policy says."""
-    return replace(row, erase_after=erase_after(row, forms, policy))
 
 
 def _oldest_first(found: Sequence[Due], but: Collection[str]) -> tuple[Due, ...]:

@@ -206,10 +206,10 @@ def files(folder: Path) -> list[Path]:
 
 
 def serves(lines: Iterable[dict[str, Any]]) -> bool:
-    """Tell by what a daemon has said whether it serves; on a busy machine it opens a database after it is ready."""
+    """Tell by what a daemon has said whether it serves, its API too, and whether its databases are open."""
     said = {line.get("event") for line in lines}
     opening = "database.late" in said and not {"database.back", "database.away"} & said
-    return "recorder.ready" in said and not opening
+    return {"recorder.ready", "api.ready"} <= said and not opening
 
 
 @contextmanager

@@ -75,7 +75,9 @@ def test_where_keys_must_not_stand_in_the_clear_the_late_offer_asks_for_a_handsh
         with server(tmp_path, srtp="required") as one:
             it, sbc = await asyncio.to_thread(begun, one, "handshake")
             peer = Peer(1, server=False)
-            (line,) = SessionDescription.parse(sbc.ask("INVITE", 1).body).media
+            answer = sbc.ask("INVITE", 1)
+            assert answer.status == 200, (answer.reason, one.log.read_text()[-2000:])
+            (line,) = SessionDescription.parse(answer.body).media
             assert (line.profile, line.setup, line.all_attributes("crypto")) == ("UDP/TLS/RTP/SAVP", "actpass", [])
             sbc.ask("ACK", 1, offer(peer).replace(b"SAVPF", b"SAVP").replace(b"a=rtcp-mux\r\n", b""))
             peer.begin(line.port)

@@ -18,15 +18,16 @@ def said(*events: str) -> list[dict[str, Any]]:
     ("events", "there"),
     [
         ((), False),
-        (("recorder.ready",), True),
-        (("database.late", "recorder.ready"), False),
-        (("database.late", "recorder.ready", "database.back"), True),
-        (("database.late", "recorder.ready", "database.away"), True),
+        (("recorder.ready",), False),
+        (("recorder.ready", "api.ready"), True),
+        (("recorder.ready", "database.late", "api.ready"), False),
+        (("recorder.ready", "database.late", "api.ready", "database.back"), True),
+        (("recorder.ready", "database.late", "api.ready", "database.away"), True),
         (("database.away",), False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_it_serves_once_it_is_ready_and_its_index_open_or_away(events: tuple[str, ...], there: bool) -> None:
+def test_it_serves_once_its_api_does_and_its_index_is_open_or_away(events: tuple[str, ...], there: bool) -> None:
     assert serves(said(*events)) is there
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from media import drain, sockets
+from media import sockets
 from media.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
-from media.drain import LANES, PAGE, RTCP, SIZE, Region, Relic, holder, journal_of
+from media.drain import PAGE, SIZE, Region, Relic
 from media.errors import Damaged
+from media.region import JOURNAL, LANES, MAGIC, RTCP, Journal, holder, journal_of
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
 
@@ -101,7 +102,7 @@ def test_a_successor_reads_the_batch_of_a_dead_worker(tmp_path: Path, ear: socke
     say(ear, b"a", b"bb", b"ccc")
     region.receive(1, ear.fileno())
     relic = Relic(str(tmp_path / "region"), Workbench())
-    assert relic.journal == drain.Journal(CALL, 41, ((0, False), (1, True)))
+    assert relic.journal == Journal(CALL, 41, ((0, False), (1, True)))
     assert [lane.count() for lane in relic.lanes[:2]] == [0, 3]
     assert [relic.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
     assert journal_of(str(tmp_path / "region")) == relic.journal
@@ -154,7 +155,7 @@ def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
         Relic(str(path), Workbench())
     path.write_bytes(bytes(SIZE))
     assert journal_of(str(path)) is None and Relic(str(path), Workbench()).journal is None
-    path.write_bytes(drain.JOURNAL.pack(drain.MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
+    path.write_bytes(JOURNAL.pack(MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
     assert journal_of(str(path)) is None
     with pytest.raises(OSError):
         Region(str(path))  # a name is never used twice

@@ -5,7 +5,8 @@ import itertools
 from pylibsrtp import Policy, Session
 
 from media import rtp
-from media.keyring import MAX_CONTEXTS, OVERLAP, SEARCH_INTERVAL, Keyring
+from media.keyring import OVERLAP, SEARCH_INTERVAL, Keyring
+from media.spec import MAX_CONTEXTS
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 OLD, NEW = bytes(range(30)), bytes(range(1, 31))

@@ -12,8 +12,8 @@ from media import records, rtp
 from media.batch import SLOTS
 from media.codecs import Format
 from media.figures import figures, totals
-from media.keyring import MAX_CONTEXTS
 from media.render import RenderStream, measure, render
+from media.spec import MAX_CONTEXTS
 from media.srtp import SUITES, LibEngine
 from media.track import Track
 from tests.media.test_track import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stored, track_of

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from media import sockets
-from media.drain import journal_of
+from media.region import journal_of
 from media.spec import Dtls, StreamSpec
 from recorder import crew, wire
 from recorder.crew import (

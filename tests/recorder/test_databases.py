@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,7 @@ def opens_after(one: Stage, failures: int) -> list[int]:
         if len(tries) <= failures:
             raise DatabaseAway("away")
 
-    acme = one.node.customers["acme"]
-    one.node.customers = {"acme": replace(acme, catch_up=catch_up)}
+    one.node.customers["acme"].catch_up = catch_up
     return tries
 
 
@@ -81,7 +79,7 @@ def test_one_that_opens_late_is_told_with_its_end(tmp_path: Path, monkeypatch: p
             async def open_slowly() -> None:
                 await free.wait()
 
-            one.node.customers = {"acme": replace(one.node.customers["acme"], catch_up=open_slowly)}
+            one.node.customers["acme"].catch_up = open_slowly
             monkeypatch.setattr(one.node, "log", said)
             opening = Databases(one.node)
             opening.start()

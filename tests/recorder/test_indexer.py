@@ -206,7 +206,8 @@ def test_a_call_that_is_written_while_the_users_are_loaded_is_not_forgotten(
             monkeypatch.setattr(Rules, "policy_in", slow)
             told: list[object] = []
             here = Indexer(lambda: 0.0, lambda call, error: told.append(error))
-            here.put(replace(customer, correlation=mine), row(one, 1), ())
+            monkeypatch.setattr(customer, "correlation", mine)
+            here.put(customer, row(one, 1), ())
             assert await here._flush("acme") and told == []
             assert (await mine.outstanding()).calls == 1
 

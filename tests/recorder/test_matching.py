@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from media import records
-from media.drain import RTCP
+from media.region import RTCP
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
 from recorder.matching import MAX_STREAMS, hold, keyed, match, within_limit

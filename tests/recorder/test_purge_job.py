@@ -63,8 +63,7 @@ def test_only_where_the_customer_wants_it(tmp_path: Path, monkeypatch: pytest.Mo
             await acme.correlation.settle()
             await job.run()
             assert "purge" not in one.node.tasks.names()
-            wants = replace(acme, settings=replace(acme.settings, purge_users=True))
-            one.node.customers = {"acme": wants}
+            acme.settings = replace(acme.settings, purge_users=True)
             await job.run()
             async with asyncio.timeout(20):
                 while await acme.users.count():

@@ -15,8 +15,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from media.drain import Region
-from media.keyring import MAX_CONTEXTS
-from media.spec import StreamSpec
+from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
 from recorder.crew import activity
 from recorder.worker import NO_MEMORY, STALE, Worker

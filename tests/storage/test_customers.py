@@ -3,8 +3,8 @@
 import asyncio
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import pytest
 
 from storage.audit_chain import Act
 from storage.callrows import CallRow, CallState, Query
-from storage.customers import Customers, CustomerSettings, audit_key, open_keys
+from storage.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
 from storage.database import DatabaseAway, DatabaseDamaged
-from storage.errors import KeysError, StorageError
+from storage.errors import DiskFailed, KeysError, StorageError
 from storage.roots import RootSecret
 
 ROOT = RootSecret(bytes(range(32)))
@@ -171,8 +171,52 @@ def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> No
                 await asyncio.get_running_loop().create_task(stranger(), context=outside)
 
         outside = copy_context()
-        await replace(acme, catch_up=catch_up).open_database()
+        acme.complete()
+        acme.catch_up = catch_up
+        await acme.open_database()
         await stranger()
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_path: Path) -> None:
+    async def story() -> None:
+        made: list[Customer] = []
+
+        def assemble(customer: Customer) -> None:
+            made.append(customer)
+            customer.calls = sentinel
+
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assemble)
+        sentinel = customers["acme"].calls
+        assert acme.vault and acme.keys and not made
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: acme.calls, range(8))) == {sentinel}
+        assert made == [acme]
+        with pytest.raises(AttributeError):
+            assert acme.never  # type: ignore[attr-defined]
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_put_together_is_tried_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        whole, tries = customers["acme"], []
+
+        def assemble(customer: Customer) -> None:
+            tries.append(1)
+            if len(tries) == 1:
+                raise DiskFailed("away")
+            customer.calls = whole.calls
+
+        acme = Customer(ACME, whole.keys, whole.place, assemble)
+        with pytest.raises(DiskFailed):
+            assert acme.calls
+        assert acme.calls is whole.calls
         await customers.close()
 
     asyncio.run(story())

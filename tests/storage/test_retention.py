@@ -8,9 +8,9 @@ import pytest
 
 from storage.callrows import CallState, Direction
 from storage.customers import Customer, CustomerSettings
+from storage.due import erase_after, with_erase_after
 from storage.erasurerows import State
 from storage.policy import Policy, Wins
-from storage.retention import erase_after, with_erase_after
 from storage.rules import Wished
 from tests.storage.house import NOON, House, record, story
 

@@ -1,0 +1,56 @@
+"""Shell: what the receive region of a worker (media.drain) says of itself, also to who cannot drain: its last batch and
+who holds it.
+"""
+
+import fcntl
+import struct
+from dataclasses import dataclass
+
+MAGIC = b"RAW1"
+#: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
+LANES = 4
+JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
+PID = struct.Struct("=I")
+PID_AT = 64
+#: Bit of a lane's stream: it is that of RTCP.
+RTCP = 0x80
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What a region says about its last batch."""
+
+    call: str
+    # the commit this batch belongs to
+    generation: int
+    # (stream, is RTCP) of each lane in use
+    lanes: tuple[tuple[int, bool], ...]
+
+
+def holder(path: str) -> int | None:
+    """Give the process id of the worker that may still drain into this region; None if it is gone for certain."""
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(PID_AT)
+            data = file.read(PID.size)
+            return int(PID.unpack(data)[0]) if len(data) == PID.size else 0
+    return None
+
+
+def journal_of(path: str) -> Journal | None:
+    """Read whose batch a region holds; None if nobody's."""
+    with open(path, "rb") as file:
+        return journal_in(file.read(JOURNAL.size))
+
+
+def journal_in(data: bytes) -> Journal | None:
+    """Read the journal that a region begins with; None if there is none."""
+    if len(data) < JOURNAL.size:
+        return None
+    magic, count, generation, call, streams = JOURNAL.unpack_from(data)
+    if magic != MAGIC or count > LANES:
+        return None
+    lanes = tuple((each & ~RTCP, bool(each & RTCP)) for each in streams[:count])
+    return Journal(call.rstrip(b"\0").decode("ascii", "replace"), generation, lanes)

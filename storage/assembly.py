@@ -1,0 +1,96 @@
+"""Put together what a customer has besides keys and vault: the index and all that stands on it."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.accounts import Accounts
+from storage.annotations import Annotations
+from storage.attachments import Attachments
+from storage.audit import Audit
+from storage.calls import Calls
+from storage.candidates import Candidates
+from storage.columnsets import ColumnSets
+from storage.correlation import Correlation
+from storage.credentials import Credentials
+from storage.customer import KEYS, Customer, audit_key
+from storage.database import Database
+from storage.directorypages import DirectoryPages
+from storage.erasure import Erasures
+from storage.errors import NoSpace
+from storage.exports import FOLDER as EXPORTS
+from storage.exports import Exports
+from storage.forgetting import Forgetting
+from storage.holds import Holds
+from storage.journal import Cabinet, Journal
+from storage.ledger import Ledger
+from storage.requests import Requests
+from storage.restored import reapply
+from storage.retention import Retention
+from storage.room import Room
+from storage.rules import Rules
+from storage.users import Users
+from storage.vault import Vault
+from storage.waivers import Waivers
+
+
+def assemble(customer: Customer) -> None:
+    """Give a customer its parts, all or none; nothing of the database is touched. Raises StorageError."""
+    name, folder, keys, vault = customer.name, customer.folder, customer.keys, customer.vault
+    settings, place, signer = customer.settings, customer.place, audit_key(customer.keys)
+    index = Database(place.database, name, folder)
+    calls = Calls(index, keys, settings.country)
+    audit = Audit(folder, place.data_dir / KEYS, name, signer, place.now)
+    ledger = Ledger(place.data_dir / KEYS, name)
+    forgetting = Forgetting(keys, vault, index, calls, ledger, Room(place.data_dir))
+    forgetting.keep_room()
+    journal = Journal(folder, keys)
+    cabinet = Cabinet(index, keys, journal, place.now)
+    rules = Rules(cabinet, settings.country, settings.retention_days)
+    erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, journal, signer, place.now)
+    holds = Holds(cabinet)
+    holds.released = erasures.wanted.set
+    users = Users(cabinet, calls)
+    users.unfinished = DirectoryPages(folder, keys, "").leaves
+    correlation = Correlation(index, keys, calls, users, rules, settings.country, settings.extension_digits)
+    exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), place.now)
+    forgetting.derived = exports.unlink
+    customer.database = index
+    customer.calls = calls
+    customer.credentials = Credentials(folder, name)
+    customer.accounts = Accounts(folder, name, keys)
+    customer.audit = audit
+    customer.holds = holds
+    customer.waivers = Waivers(cabinet)
+    customer.rules = rules
+    customer.erasures = erasures
+    customer.retention = Retention(index, keys, calls, rules, erasures, place.now)
+    customer.annotations = Annotations(cabinet)
+    customer.attachments = Attachments(cabinet, vault)
+    customer.exports = exports
+    customer.requests = Requests(cabinet, name, exports, erasures, signer)
+    customer.candidates = Candidates(calls, users, correlation, settings.country)
+    customer.column_sets = ColumnSets(cabinet)
+    customer.users = users
+    customer.correlation = correlation
+    customer.journal = journal
+    customer.catch_up = partial(_catch_up, name, index, ledger, forgetting, journal, signer, place.now)
+
+
+async def _catch_up(
+    name: str,
+    index: Database,
+    ledger: Ledger,
+    forgetting: Forgetting,
+    journal: Journal,
+    signer: Ed25519PrivateKey,
+    now: Callable[[], datetime],
+) -> None:
+    """Give a lost database its papers back, and an old one what was erased and written since."""
+    await reapply(name, index, ledger, forgetting, journal, signer, now)
+    with suppress(NoSpace):
+        await asyncio.to_thread(journal.prepare)

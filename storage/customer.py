@@ -1,0 +1,177 @@
+"""One customer: keys and vault at once, so that calls can be recorded; the index and all that stands on it once asked.
+
+The code of the index takes as long to load as all that a recording needs; a start after a kill has no time for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.keys import CustomerKeys
+from storage.keytree import LAST_LEAF
+from storage.vault import Vault
+
+if TYPE_CHECKING:
+    from storage.accounts import Accounts
+    from storage.annotations import Annotations
+    from storage.attachments import Attachments
+    from storage.audit import Audit
+    from storage.calls import Calls
+    from storage.candidates import Candidates
+    from storage.columnsets import ColumnSets
+    from storage.correlation import Correlation
+    from storage.credentials import Credentials
+    from storage.database import Database
+    from storage.erasure import Erasures
+    from storage.exports import Exports
+    from storage.holds import Holds
+    from storage.journal import Journal
+    from storage.requests import Requests
+    from storage.retention import Retention
+    from storage.rules import Rules
+    from storage.users import Users
+    from storage.waivers import Waivers
+
+CUSTOMERS = "customers"
+KEYS = "keys"
+VAULT = "vault"
+# The audit log is signed with a key of the tree, so that it stays the same when the root secret is rotated. The last
+# leaf belongs to the year 2149: no recording has it and no cut of past days reaches it.
+AUDIT_LEAF = LAST_LEAF
+AUDIT_LABEL = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSettings:
+    """What storage needs to know of a customer."""
+
+    name: str
+    """Name, [a-z0-9-]{1,40}."""
+    country: str = "DE"
+    """How national numbers are read, ISO 3166."""
+    retention_days: int | None = 180
+    """Default rule of retention, None for ever."""
+    approval: bool = False
+    """A second person has to approve every request for erasure."""
+    extension_digits: int = 0
+    """Last digits of the users' numbers that are their extension, 0 where the directory says which it is."""
+    purge_users: bool = False
+    """An inactive user goes with the last recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a customer's things lie, and by which clock."""
+
+    data_dir: Path
+    """Folder of the node."""
+    database: str
+    """"sqlite", or the URL of a database."""
+    now: Callable[[], datetime]
+    """The wall clock."""
+
+
+class Customer:
+    """Everything of one customer."""
+
+    database: Database
+    """Index and everything that exists nowhere else."""
+    calls: Calls
+    """Index of calls."""
+    credentials: Credentials
+    """API tokens."""
+    accounts: Accounts
+    """Who may sign in to the page."""
+    audit: Audit
+    """Audit log."""
+    holds: Holds
+    """Legal holds."""
+    waivers: Waivers
+    """Permissions for immediate erasure."""
+    rules: Rules
+    """Retention rules."""
+    erasures: Erasures
+    """Requests for erasure, and what carries them out."""
+    retention: Retention
+    """What is due by the rules."""
+    annotations: Annotations
+    """Corrections beside calls."""
+    attachments: Attachments
+    """Transcripts and chats of calls."""
+    exports: Exports
+    """Exports that were asked for."""
+    requests: Requests
+    """Requests of people who were recorded."""
+    candidates: Candidates
+    """Finds the calls that may concern somebody who asks."""
+    column_sets: ColumnSets
+    """Columns of exports, under names."""
+    users: Users
+    """Directory users."""
+    correlation: Correlation
+    """Which of them took part in which call."""
+    journal: Journal
+    """What exists only in the database, written beside it."""
+    catch_up: Callable[[], Awaitable[object]]
+    """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
+
+    def __init__(
+        self, settings: CustomerSettings, keys: CustomerKeys, place: Place, assemble: Callable[[Customer], None]
+    ) -> None:
+        """Take the key tree, open nothing; `assemble` gives what is declared above, or raises StorageError."""
+        self.name = settings.name
+        self.settings = settings
+        #: Where everything but the keys lies.
+        self.folder = place.data_dir / CUSTOMERS / settings.name
+        self.keys = keys
+        #: Media and signalling.
+        self.vault = Vault(self.folder / VAULT, self.name, keys)
+        self.place = place
+        self.now = place.now
+        self._assemble = assemble
+        self._lock = RLock()
+        self._complete = False
+
+    if not TYPE_CHECKING:  # a type checker is to know no other attributes than those above
+
+        def __getattr__(self, name: str) -> Any:
+            """Put together what is asked for and not there yet."""
+            if name not in Customer.__annotations__:
+                raise AttributeError(name)
+            self.complete()
+            return object.__getattribute__(self, name)
+
+    def complete(self) -> None:
+        """Put the rest together, which loads its code; nothing of the database is touched. Any thread may ask."""
+        with self._lock:
+            if not self._complete:
+                self._assemble(self)
+                self._complete = True
+
+    async def open_database(self) -> None:
+        """Bring the database up, and up to the ledger of erasures, before anybody is served from it.
+
+        Raises StorageError if it is away or damaged; may be tried again.
+        """
+        await self.database.prepare(self.now())
+        with self.database.opening():
+            await self.catch_up()
+        self.database.serve()
+
+    async def close(self) -> None:
+        """Write what waits and close everything that was opened."""
+        if self._complete:
+            self.audit.close()
+            await self.database.close()
+
+
+def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
+    """Give the key that signs a customer's audit log and receipts."""
+    return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))
