@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from media import refusals
@@ -28,6 +28,8 @@ G723_SILENCE = (4, 28)
 #: ns within which each socket of a call is emptied, twice a tick: so long before the newest packet of any stream
 #: nothing of another one was waiting.
 EMPTIED = 2_000_000_000
+#: ns after which a call in which nobody was ever heard notes again that somebody listens.
+LISTENING = 10_000_000_000
 NEVER = (1 << 63) - 1
 
 
@@ -122,15 +124,30 @@ def resume(track: Track, at: int, kept: bool, heard: int = 0) -> None:
     track.cold = None
     if kept and unheard(track):
         return  # what the outage before has cost, which lost the sockets, is still to be seen
+    if not kept and track.current is None:
+        _silent_until(track, min(at, max(heard, track.listened)) - EMPTIED)  # the clock may have been set back
     track.resumed_at, track.kept = at, kept
-    if kept:
-        return
-    if track.current is not None:  # the time before is the restart's
+    if not kept and track.current is not None:  # the time before is the restart's
         track.since = max(track.since, at)
-    elif 0 < track.since < heard - EMPTIED:  # silent until then
-        watch(track, heard - EMPTIED)
-        track.gaps.settle()
-        track.since, track.unsettled = heard - EMPTIED, False
+
+
+def _silent_until(track: Track, end: int) -> None:
+    """Mark that a stream which was never heard was listened to until then, but for an outage before."""
+    if not 0 < track.since < end:
+        return
+    if track.resumed_at < end:
+        first_heard(track, track.resumed_at)
+    watch(track, end)
+    track.gaps.settle()
+    track.since, track.unsettled = end, False
+
+
+def listened(tracks: Iterable[Track], now: int) -> bool:
+    """Note from time to time that sockets were empty of streams that were never heard; True if it has to be saved."""
+    due = [track for track in tracks if track.since and now - max(track.since, track.listened) >= LISTENING]
+    for track in due:
+        track.listened, track.cold = now, None
+    return bool(due)
 
 
 def unheard(track: Track) -> bool:

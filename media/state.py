@@ -107,6 +107,8 @@ def _cold(track: Track) -> bytes:
         "refused": track.refused,
         "current": track.current is not None,
     }
+    if track.listened and track.current is None:
+        rare["listened"] = track.listened
     if holes.unheard(track):
         rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
@@ -173,6 +175,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
     track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
     track.since = rare["since"]
+    track.listened = rare.get("listened", 0)
     if "outage" in rare:
         track.resumed_at, track.kept = rare["outage"], False
     track.refused = tuple(rare["refused"])

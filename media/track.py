@@ -39,7 +39,7 @@ class Track:
     __slots__ = (
         "allowed", "cold", "coming", "connected", "control_keys", "current", "duplicates", "excused_from",
         "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival",
-        "last_size", "latch_wish", "late", "left", "name", "outgoing", "own_ssrc", "packets", "pauses",
+        "last_size", "latch_wish", "late", "left", "listened", "name", "outgoing", "own_ssrc", "packets", "pauses",
         "payload_type", "pure", "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
         "sender_report", "sent", "since", "size", "sources", "spec", "unit", "unsettled",
     )  # fmt: skip
@@ -96,6 +96,8 @@ class Track:
         #: When a successor took over; whether the sockets were those of before.
         self.resumed_at = 0
         self.kept = True
+        #: When (ns) its socket was last known to be empty, while nobody was ever heard.
+        self.listened = 0
         #: (expected, received) at the last report, and (middle of NTP, arrival) of the last sender report.
         self.report_base = (0, 0)
         self.sender_report = (0, 0)

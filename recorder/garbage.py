@@ -1,10 +1,10 @@
-"""When the interpreter looks for garbage that counting references does not find: often a little, rarely all of it.
+"""When the interpreter looks for garbage that counting references does not find: a little often, all of it rarely.
 
-A call makes some thousand objects that live as long as it does, and no cycles. The collector's own rule looks at all of
-them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at every few
-seconds, when the objects of short calls are gone again, and then set aside; everything is looked at while there are
-hardly any calls, or where much more was set aside than the calls explain: connections that were open at a look leave
-cycles, and a flood has any number.
+A call makes some hundred objects that live as long as it does, and no cycles. The collector's own rule looks at all of
+them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at each time it
+is some thousand objects, and then set aside. Where a second brings more than can be looked at in nobody's way, it is
+set aside unseen: those are calls. Everything is looked at while there are hardly any calls, or where much more was
+set aside than the calls explain: connections leave cycles, and a flood has any number.
 """
 
 from __future__ import annotations
@@ -13,10 +13,16 @@ import gc
 from collections.abc import Callable
 
 LOOK_SECONDS = 10.0
-"""Time between two looks at what is new: some ms; each second it were a tenth of what a call of a second costs."""
+"""Time after which also a few new objects are looked at."""
+
+WORTH = 10_000
+"""New objects that are looked at already at the next beat: 5 to 10 ms."""
+
+UNSEEN = 20_000
+"""New objects at a beat beyond which they are set aside unseen: what 150 calls a second bring; 10 to 20 ms."""
 
 AT_ONCE = 200_000
-"""Objects after which the interpreter looks by itself, as in a burst between two looks: 20 ms."""
+"""Objects after which the interpreter looks by itself, as in a burst between two beats: 0.1 s."""
 
 FEW_CALLS = 20
 """With so few calls a look at everything, 0.1 s, is in nobody's way."""
@@ -24,7 +30,7 @@ FEW_CALLS = 20
 WHOLE_SECONDS = 600.0
 """And so long it is not repeated: what is found then are some KB."""
 
-COUNT_SECONDS = 120.0
+COUNT_SECONDS = 20.0
 """Time between two counts of what was set aside: 20 ms for a million objects."""
 
 OF_A_CALL = 500
@@ -41,6 +47,7 @@ class Garbage:
         self._clock = clock
         self._calls = calls
         self._whole_at = self._counted_at = self._looked_at = 0.0
+        self._wary_until = 0.0  # many cycles were set aside unseen, and more may come
         self._before = (0, 0)  # objects and calls after the last look at everything
 
     def begin(self) -> None:
@@ -52,19 +59,29 @@ class Garbage:
         self._before = gc.get_freeze_count(), self._calls()
 
     def tidy(self) -> None:
-        """Look at what is new, or at everything where that is due; called each second, does it every few."""
+        """Look at what is new, or at everything where that is due; called each second."""
         now = self._clock()
-        if now - self._looked_at < LOOK_SECONDS:
-            return
-        self._looked_at = now
-        if (now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS) or self._lost(now):
-            gc.unfreeze()
-            gc.collect()
-            gc.freeze()
-            self._whole_at, self._before = now, (gc.get_freeze_count(), self._calls())
+        if self._lost(now) or (now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS):
+            self._look_at_everything(now)
         else:
+            self._look_at_new(now)
+
+    def _look_at_new(self, now: float) -> None:
+        new = gc.get_count()[0]
+        if new > UNSEEN and now >= self._wary_until:
+            gc.freeze()
+        elif new > WORTH or now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
             gc.collect(0)
             gc.freeze()
+
+    def _look_at_everything(self, now: float) -> None:
+        gc.unfreeze()
+        if gc.collect() > MOST_LOST // 2:
+            self._wary_until = now + WHOLE_SECONDS
+        gc.freeze()
+        self._whole_at = self._looked_at = now
+        self._before = gc.get_freeze_count(), self._calls()
 
     def _lost(self, now: float) -> bool:
         """Tell whether much more was set aside since the last look at everything than calls have come."""

@@ -209,6 +209,8 @@ class Tape:
                 emptied = False
         if emptied and self._pauses.items and self._pauses.forget(now):
             self._changed = True
+        if emptied and not self.heard and holes.listened([lanes.track for lanes in hearing], now):
+            self._save()
         if due:
             self._reports.send(self.lanes.values(), now)
         if not self._pauses.lasting:
@@ -333,8 +335,7 @@ class Tape:
         looked: dict[int, int] = {}
         if slot is not None:
             head = json.loads(slot.head)
-            before = [(name, length) for name, length in head["parts"]]
-            self._parts = (*before, (f"m{slot.part}", slot.committed))
+            self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
             left = [(begin, end) for begin, end in head["pauses"]]
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
             self._pauses.take_over(left, (expected or at) if self._told else None)
@@ -352,7 +353,6 @@ class Tape:
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
                 holes.resume(lanes.track, at, kept, looked.get(number, 0))
                 lanes.track.latch_wish = (not lanes.track.coming and lanes.track.name) or None
-        self._changed = True
         self._commit(out, at)
         self._catch_up(region, at)
 

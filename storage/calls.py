@@ -68,7 +68,7 @@ class Calls:
             raise ValueError("every call needs its search forms")
         given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
         async with self._database.writing() as connection:
-            before = await _existing(connection, tuple(given))
+            before = await _existing(connection, tuple(given), _ROWS)
             sealed = self._sealed(given, before)
             by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
             await self._write(connection, given, sealed, before)
@@ -152,11 +152,8 @@ class Calls:
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
         """List id and leaf of the calls in state recording."""
-        asked = (
-            sa.select(calls.c.id, calls.c.leaf)
-            .where(calls.c.state == STATE_CODES[CallState.RECORDING])
-            .order_by(*NEWEST)
-        )
+        recording = calls.c.state == STATE_CODES[CallState.RECORDING]
+        asked = sa.select(calls.c.id, calls.c.leaf).where(recording).order_by(*NEWEST)
         async with self._database.reading() as connection:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
 
@@ -165,9 +162,8 @@ class Calls:
         wanted = list(dict.fromkeys(recordings))
         missing: list[tuple[str, int]] = []
         for part in _batches(wanted):
-            asked = sa.select(calls.c.id).where(calls.c.id.in_([id for id, _ in part]))
             async with self._database.reading() as connection:
-                known = set(await connection.scalars(asked))
+                known = set(await connection.scalars(_PLACES, {"ids": [id for id, _ in part]}))
             missing += [each for each in part if each[0] not in known]
         return tuple(missing)
 
@@ -189,9 +185,8 @@ class Calls:
 
     async def remove(self, ids: Iterable[str]) -> int:
         """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""
-        place = calls.c.id, calls.c.leaf, calls.c.day
         async with self._database.writing() as connection:
-            gone = tuple((await _existing(connection, tuple(ids), place)).values())
+            gone = tuple((await _existing(connection, tuple(ids), _PLACES)).values())
             for day in {record.day for record in gone}:
                 leaves = [record.leaf for record in gone if record.day == day]
                 for part in _batches(leaves):
@@ -199,9 +194,7 @@ class Calls:
                         call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(part))
                     )
                     await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
-                await connection.execute(
-                    days.update().where(days.c.day == day).values(calls=days.c.calls - len(leaves))
-                )
+                await connection.execute(_MORE, {"b_day": day, "b_count": -len(leaves)})
             await connection.execute(days.delete().where(days.c.calls <= 0))
         return len(gone)
 
@@ -263,8 +256,7 @@ class Calls:
 
     async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
         """Return the index key of each day, with a fresh leaf where there is none or it was cut."""
-        asked = sa.select(days.c.day, days.c.leaf).where(days.c.day.in_(wanted))
-        leaves = {row.day: row.leaf for row in await connection.execute(asked)}
+        leaves = {row.day: row.leaf for row in await connection.execute(_DAYS, {"days": list(wanted)})}
         keys = {}
         for day in wanted:
             if day not in leaves:
@@ -297,7 +289,7 @@ class Calls:
             if id not in before:
                 fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
         for day, count in fresh.items():
-            await connection.execute(days.update().where(days.c.day == day).values(calls=days.c.calls + count))
+            await connection.execute(_MORE, {"b_day": day, "b_count": count})
 
     async def _write_tokens(
         self,
@@ -354,12 +346,10 @@ class Calls:
         return kept, [{"day": day, "token": token, "leaf": leaf} for token, leaf in sorted(found)]
 
 
-async def _existing(
-    connection: AsyncConnection, ids: Sequence[str], wanted: Sequence[sa.Column[Any]] = READ_COLUMNS
-) -> dict[str, Any]:
+async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any]) -> dict[str, Any]:
     found = {}
     for part in _batches(ids):
-        for record in await connection.execute(sa.select(*wanted).where(calls.c.id.in_(part))):
+        for record in await connection.execute(asked, {"ids": part}):
             found[record.id] = record
     return found
 
@@ -383,6 +373,14 @@ def _upsert(dialect: str) -> Any:
     )
 
 
+def _by_id(*wanted: sa.Column[Any]) -> sa.Select[Any]:
+    return sa.select(*wanted).where(calls.c.id.in_(sa.bindparam("ids", expanding=True)))
+
+
+# Made once: values in a statement refer to themselves, and each batch would leave 25 objects to the collector.
+_ROWS, _PLACES = _by_id(*READ_COLUMNS), _by_id(calls.c.id, calls.c.leaf, calls.c.day)
+_DAYS = sa.select(days.c.day, days.c.leaf).where(days.c.day.in_(sa.bindparam("days", expanding=True)))
+_MORE = days.update().where(days.c.day == sa.bindparam("b_day")).values(calls=days.c.calls + sa.bindparam("b_count"))
 _AMEND = (
     calls.update()
     .where(calls.c.id == sa.bindparam("b_id"))

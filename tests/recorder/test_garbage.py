@@ -9,7 +9,16 @@ from collections.abc import Iterator
 import pytest
 
 from recorder import garbage as module
-from recorder.garbage import AT_ONCE, COUNT_SECONDS, LOOK_SECONDS, OF_A_CALL, WHOLE_SECONDS, Garbage
+from recorder.garbage import (
+    AT_ONCE,
+    COUNT_SECONDS,
+    LOOK_SECONDS,
+    OF_A_CALL,
+    UNSEEN,
+    WHOLE_SECONDS,
+    WORTH,
+    Garbage,
+)
 
 
 class Knot:
@@ -17,6 +26,10 @@ class Knot:
 
     def __init__(self) -> None:
         self.self = self
+
+
+class Leaf:
+    """Refers to nothing."""
 
 
 @pytest.fixture
@@ -28,6 +41,20 @@ def here() -> Iterator[tuple[Garbage, dict[str, float]]]:
     yield made, state
     gc.unfreeze()
     gc.set_threshold(*before)
+
+
+@pytest.fixture
+def looks() -> Iterator[list[int]]:
+    """Give the generation of every look."""
+    seen: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        if phase == "start":
+            seen.append(info["generation"])
+
+    gc.callbacks.append(note)
+    yield seen
+    gc.callbacks.remove(note)
 
 
 def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, float]]) -> None:
@@ -42,6 +69,42 @@ def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, f
     assert lost() is None
     assert gc.get_count()[0] < AT_ONCE
     assert not any(each is kept for each in gc.get_objects(generation=0) + gc.get_objects(generation=1))
+
+
+def test_some_thousand_new_objects_are_looked_at_at_the_next_beat(here: tuple[Garbage, dict[str, float]]) -> None:
+    garbage, state = here
+    lost, kept = weakref.ref(Knot()), [Leaf() for _ in range(WORTH + 1_000)]
+    state["now"] = 1
+    garbage.tidy()
+    assert lost() is None
+    assert gc.get_count()[0] < len(kept) / 10
+
+
+def test_what_is_much_is_set_aside_unseen(here: tuple[Garbage, dict[str, float]], looks: list[int]) -> None:
+    garbage, state = here
+    kept = [Leaf() for _ in range(UNSEEN + 1_000)]
+    state["now"] = 2 * LOOK_SECONDS - 1
+    garbage.tidy()
+    assert looks == []
+    assert gc.get_count()[0] < len(kept) / 10  # so the interpreter does not look by itself either
+
+
+def test_cycles_that_were_set_aside_unseen_are_bounded(
+    here: tuple[Garbage, dict[str, float]], monkeypatch: pytest.MonkeyPatch, looks: list[int]
+) -> None:
+    """A flood of connections: each beat brings more than is looked at, and all of it is garbage."""
+    garbage, state = here
+    monkeypatch.setattr(module, "MOST_LOST", 2 * UNSEEN)
+    begun, most = gc.get_freeze_count(), 0
+    for _ in range(100):
+        knots, live = [Knot() for _ in range(UNSEEN // 4)], [Leaf() for _ in range(UNSEEN)]
+        del knots
+        state["now"] += 1
+        garbage.tidy()
+        del live
+        most = max(most, gc.get_freeze_count() - begun)
+    assert most < COUNT_SECONDS * UNSEEN // 4 + 2 * UNSEEN
+    assert looks.count(2) == 1  # from then on what is new is looked at however much it is
 
 
 def test_what_was_set_aside_goes_when_there_are_few_calls(here: tuple[Garbage, dict[str, float]]) -> None:

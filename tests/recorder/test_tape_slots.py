@@ -189,6 +189,23 @@ def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path:
         assert (silent["gaps"], silent["gap_ms"]) == ([], 0)
 
 
+def test_a_call_in_which_nobody_spoke_lacks_only_what_came_after_somebody_last_listened(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        answer = time.time_ns() - 60_000_000_000
+        one.specs = tuple(replace(spec, since=answer) for spec in one.specs)
+        one.tape.lanes[0].track.since = answer
+        for before in (30, 29, 4, 3):
+            one.tape.drain(one.region, time.time_ns() - before * 1_000_000_000)
+        assert one.tape.generation == 2  # not at each tick
+        one.succeed(kept=False)
+        one.send(5)
+        one.close()
+        (silent, gap) = one.tape.figures()[0]["gaps"]
+        assert (silent[0], silent[2], gap[2]) == (answer, "no media", "restart")
+        assert silent[1] == gap[0]
+        assert 6 <= (gap[1] - gap[0]) / 1_000_000_000 < 7
+
+
 def test_a_restart_before_a_stream_speaks_is_told_by_the_successor_of_its_successor(tmp_path: Path) -> None:
     """Main died, and with it the sockets; then the worker, which left them: both before the first packet."""
     with deck(tmp_path) as one:
