@@ -8,8 +8,9 @@ that may say more in its headers. The picture is the sum over time. It only ever
 * **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
   one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
   An id that gets another address is another person, except where the first was a placeholder: that one goes.
-* **What shrinks nothing.** A document that is damaged (its end may be missing), a document that names nobody, and the
-  metadata of a BYE (`final`: Cisco sends a complete one without streams).
+* **What shrinks nothing.** A document of which an element may be missing (a name with a bare & in it hides none), a
+  document that names nobody, and the metadata of a BYE (`final`: Cisco sends a complete one without streams). Nor does
+  the first of them, where its end is missing, or the last put a stream on hold.
 * **Streams.** A stream has a set of senders now and the last non-empty one before. A participantstreamassoc replaces
   the set of its participant; a snapshot replaces all, if it says anything about associations. A stream whose set became
   empty is on hold and keeps its owner. `sip.tracks` holds them, `sip.owners` finds the owner of an m= line.
@@ -125,12 +126,14 @@ class Picture:
         if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
             self.wanting = None if final else "damaged"
             return
-        snapshot = not document.partial and not final and not document.damaged
+        whole = document.damaged in (Damage.NONE, Damage.UNESCAPED)
+        snapshot = whole and not document.partial and not final
         self.wanting = None if final else self._wanting(document)
         self._based = self._based or not document.partial
         self._apply_sessions(document)
         self._apply_participants(document, now, snapshot)
-        self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, final=final)
+        keeps = final or document.damaged is Damage.CUT
+        self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
         self._apply_hints(read_extensions(document), now)
         if document.extensions:
             self._extensions = keepsakes.with_more(self._extensions, document.extensions)
@@ -375,5 +378,5 @@ class Picture:
         return picture
 
 
-_SEVERITY = (Damage.NONE, Damage.REPAIRED, Damage.CUT, Damage.UNREADABLE, Damage.REFUSED)
+_SEVERITY = (Damage.NONE, Damage.UNESCAPED, Damage.REPAIRED, Damage.CUT, Damage.UNREADABLE, Damage.REFUSED)
 _REDIRECTED = (Role.REDIRECTED_BY, Role.REDIRECTED_TO)

@@ -25,6 +25,7 @@ REASONS = {
     420: "Bad Extension",
     421: "Extension Required",
     422: "Session Interval Too Small",
+    469: "Bad Info Package",
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
@@ -58,12 +59,13 @@ Fields = tuple[tuple[str, str], ...]
 class Reply:
     """What every response to one request has in common."""
 
-    __slots__ = ("head", "routes", "to")
+    __slots__ = ("head", "routes", "stamp", "to")
 
-    def __init__(self, head: str, routes: str, to: str) -> None:
+    def __init__(self, head: str, routes: str, to: str, stamp: str = "") -> None:
         self.head = head  # Via, From, To, Call-ID and CSeq lines, To with its tag
         self.routes = routes  # Record-Route lines, for responses that make a dialog
         self.to = to  # value of To with its tag
+        self.stamp = stamp  # the peer's time in its Timestamp, empty if it has none
 
     @classmethod
     def to_request(cls, request: Request, flow: Flow, tag: str) -> Reply:
@@ -76,7 +78,11 @@ class Reply:
             if value is not None and (value or name != "To"):
                 head += f"{name}: {value}\r\n"
         routes = "".join([f"Record-Route: {value}\r\n" for value in headers.all("Record-Route")])
-        return cls(head, routes, to)
+        return cls(head, routes, to, "".join((headers.get("Timestamp") or "").split()[:1]))
+
+    def trying(self, delay: float) -> bytes:
+        """Write the 100 that goes out `delay` seconds after its request, by whose Timestamp the peer learns that."""
+        return self.compose(100, (("Timestamp", f"{self.stamp} {delay}"),) if self.stamp else ())
 
     def compose(self, status: int, extra: Fields = (), body: bytes = b"", kind: str = "application/sdp") -> bytes:
         """Write a response; `kind` is the type of a body, if there is one."""

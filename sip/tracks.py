@@ -55,12 +55,15 @@ class Tracks:
     def __len__(self) -> int:
         return len(self._tracks)
 
-    def apply(self, document: Document, ids: Mapping[str, int], people: People, *, snapshot: bool, final: bool) -> None:
-        """Merge the streams of a document; `ids` gives the position of each participant among the people."""
+    def apply(self, document: Document, ids: Mapping[str, int], people: People, *, snapshot: bool, keeps: bool) -> None:
+        """Merge the streams of a document; `ids` gives the position of each participant among the people.
+
+        `keeps`: what it does not say may stand in what is missing of it, or nowhere; no stream falls silent by it.
+        """
         if document.streams:
             self._apply_streams(document, snapshot)
-        self._apply_links(document, snapshot, final)
-        self._settle(ids, people)
+        self._apply_links(document, snapshot, keeps)
+        self._settle(ids, people, keeps)
 
     def holding(self, label: str) -> bool:
         """Tell whether somebody sent the stream of this label and nobody does any more."""
@@ -99,9 +102,9 @@ class Tracks:
         past = [track for track in known if not track.current and track.owners]
         self._tracks = [*past, *(track for track in known if track.current), *fresh][-MAX_TRACKS:]
 
-    def _apply_links(self, document: Document, snapshot: bool, final: bool) -> None:
+    def _apply_links(self, document: Document, snapshot: bool, keeps: bool) -> None:
         links = _merged(document.stream_links)
-        if final:
+        if keeps:
             links = {participant: link for participant, link in links.items() if link[0]}
         inside = any(link[1] for link in self._links.values())
         if snapshot and (links or (inside and document.participants)):
@@ -110,7 +113,7 @@ class Tracks:
             if participant in self._links or len(self._links) < MAX_LINKS:
                 self._links[participant] = (send, kind)
 
-    def _settle(self, ids: Mapping[str, int], people: People) -> None:
+    def _settle(self, ids: Mapping[str, int], people: People, keeps: bool) -> None:
         """Work out who sends each stream now, and remember it where it is not nobody."""
         senders: dict[str, dict[int, list[int]]] = {}
         # Each id is kept once in memory.
@@ -131,7 +134,7 @@ class Tracks:
             rule = min(rules, default=0)
             now = rules.get(rule, [])
             staying = [who for who in now if people[who].left is None]
-            track.live = bool(now)
+            track.live = bool(now) or (keeps and track.live)
             if now:
                 track.owners, track.rule = tuple(dict.fromkeys(staying or now)), rule
                 if not set(track.heard).issuperset(now):

@@ -133,7 +133,7 @@ class ServerTransactions:
         """Let a timer happen."""
         transaction = self._all.get(key)
         if transaction and letter == "PROVISIONAL" and transaction.reply:
-            self.respond(transaction, 100, transaction.reply.compose(100), now)
+            self.respond(transaction, 100, transaction.reply.trying(TRYING_AFTER), now)
         elif transaction and letter != "PROVISIONAL":
             self._happen(transaction, Input[letter], now)
 

@@ -19,6 +19,8 @@ from sip.values import Flow
 
 # Longest Retry-After of a request that came while another was unanswered, seconds (RFC 3261 section 14.2).
 BUSY_SECONDS = 10
+# What a 469 has to say of the packages we take (RFC 6086 section 4.2.2).
+NO_PACKAGES = (("Recv-Info", ""),)
 
 
 class Within:
@@ -177,12 +179,16 @@ class Within:
         context.emit(Informed(session.key, way, request, found.metadata, request.method))
 
     def _other(self, session: Session, request: Request, way: Flow, now: float) -> None:
-        """Answer INFO and OPTIONS."""
-        fields = CAPABILITIES if request.method == "OPTIONS" else ()
-        self._answer(session, request, way, now, 200, fields=fields)
-        if request.method == "INFO":
-            metadata = contents(request.headers, request.body).metadata
-            self._context.emit(Informed(session.key, way, request, metadata, "INFO"))
+        """Answer INFO and OPTIONS; of the packages of RFC 6086 none is ours, but INFO is older than they."""
+        if request.method == "OPTIONS":
+            self._answer(session, request, way, now, 200, fields=CAPABILITIES)
+            return
+        metadata = contents(request.headers, request.body).metadata
+        if "Info-Package" in request.headers and metadata is None:
+            self._answer(session, request, way, now, 469, "info-package", NO_PACKAGES)
+            return
+        self._answer(session, request, way, now, 200)
+        self._context.emit(Informed(session.key, way, request, metadata, "INFO"))
 
     def _busy(self, session: Session, request: Request, way: Flow, now: float) -> None:
         seconds = self._context.random(1)[0] % (BUSY_SECONDS + 1)

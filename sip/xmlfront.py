@@ -38,8 +38,10 @@ class Damage(StrEnum):
     """How far a document is from being well-formed; the empty one is false."""
 
     NONE = ""
+    UNESCAPED = "unescaped"
+    """Not well-formed by its texts and attributes alone: every element is there."""
     REPAIRED = "repaired"
-    """Not well-formed; read after repair."""
+    """Not well-formed; read after repair, and an element may have been lost by it."""
     CUT = "cut"
     """Beyond a limit, or its end is missing; its beginning was read."""
     REFUSED = "refused"
@@ -79,8 +81,8 @@ class _TooMuch(Exception):
     pass
 
 
-Repair = Callable[[str], tuple[Node | None, bool]]
-"""Gives a tree, and whether the document has its end."""
+Repair = Callable[[str], tuple[Node | None, Damage]]
+"""Gives a tree, and what was wrong."""
 
 
 def read(raw: bytes, repair: Repair) -> Reading:
@@ -102,10 +104,10 @@ def _repaired(raw: bytes, repair: Repair) -> Reading:
     text = _ILLEGAL.sub("", decode(raw[:MAX_DOCUMENT]))
     if _DOCTYPE.search(text):
         return Reading(None, Damage.REFUSED)
-    root, ended = repair(text)
+    root, damage = repair(text)
     if root is None:
         return Reading(None, Damage.UNREADABLE)
-    return Reading(root, Damage.CUT if len(raw) > MAX_DOCUMENT or not ended else Damage.REPAIRED)
+    return Reading(root, Damage.CUT if len(raw) > MAX_DOCUMENT else damage)
 
 
 def decode(data: bytes) -> str:

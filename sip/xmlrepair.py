@@ -2,7 +2,8 @@
 
 Seen: `<sip:...>` and `&` unescaped in text, attributes without quotes, a misspelt tag, a document that ends in the
 middle, a prefix nobody declared. The reader below takes what looks like a tag as a tag and everything else as text,
-and closes what is open. It does in one pass, within the limits of `sip.xmlfront`, and cannot fail.
+and closes what is open; a text without an end may be half a name and is left out. It does in one pass, within the
+limits of `sip.xmlfront`, and cannot fail.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from difflib import SequenceMatcher
 from html import unescape
 
-from sip.xmlfront import MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, MAX_TEXT, Node
+from sip.xmlfront import MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, MAX_TEXT, Damage, Node
 
 MAX_TYPOS = 8
 """Misspelt tags set right in one document; one was seen, more is noise."""
@@ -32,18 +33,22 @@ _WORDS = frozenset(
 _SECTIONS = (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>"))
 
 
-def repair(text: str) -> tuple[Node | None, bool]:
-    """Give the tree of a document that is not well-formed, None without a tag in it, and whether it has its end."""
+def repair(text: str) -> tuple[Node | None, Damage]:
+    """Give the tree of a document that is not well-formed, None without a tag in it, and what was wrong."""
     reader = _Reader(text)
     reader.run()
-    return reader.root, reader.ended
+    reader.close()
+    if not reader.ended:
+        return reader.root, Damage.CUT
+    return reader.root, Damage.UNESCAPED if reader.sound else Damage.REPAIRED
 
 
 class _Reader:
-    __slots__ = ("_elements", "_last", "_open", "_spaces", "_text", "_typos", "root")
+    __slots__ = ("_elements", "_last", "_open", "_spaces", "_text", "_typos", "root", "sound")
 
     def __init__(self, text: str) -> None:
         self.root: Node | None = None
+        self.sound = True  # every tag is whole and has its counterpart: nothing of the document was passed over
         self._text = text
         self._last = text.rfind(">")
         self._open: list[tuple[Node, str, dict[str, str]]] = []
@@ -66,6 +71,11 @@ class _Reader:
                 return
             at = self._markup(sign)
 
+    def close(self) -> None:
+        """Leave out the text in which the document ends: half a name, label or id is another one."""
+        if self._open:
+            self._open[-1][0].text = ""
+
     def _markup(self, at: int) -> int:
         """Take one tag, comment or section; give the place behind it. A sign that begins none of them is text."""
         if self._text[at + 1 : at + 2] in ("!", "?"):
@@ -75,7 +85,11 @@ class _Reader:
             return self._literal(at)
         attributes, place = self._attributes(found.end())
         end = _CLOSE.match(self._text, place)
-        if end is None or self._is_address(found[2]):
+        if self._is_address(found[2]):
+            return self._literal(at)
+        if end is None:
+            # A number behind a scheme, <sip:4711@…>, is an address as well.
+            self.sound = self.sound and self._text.startswith(":", found.end())
             return self._literal(at)
         if found[1]:
             self._end(found[2])
@@ -142,6 +156,7 @@ class _Reader:
 
     def _end(self, name: str) -> None:
         names = [entry[1] for entry in self._open]
+        self.sound = self.sound and names[-1:] == [name]
         if name in names:
             while self._pop() != name:
                 pass

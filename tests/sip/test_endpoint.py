@@ -82,8 +82,9 @@ def test_record_route_and_all_vias_come_back_in_order():
 def test_a_slow_answer_is_preceded_by_100():
     """Duty S1."""
     story = Story()
-    event = story.invited()
-    assert statuses(story.wait(0.3)) == [100]
+    event = story.invited("Timestamp: 54.21")
+    (trying,) = story.wait(0.3)
+    assert (trying.status, trying.headers.get("Timestamp")) == (100, "54.21 0.2")
     story.endpoint.accept(event.token, ANSWER, story.now)
     assert statuses(story.hear()) == [200]
 

@@ -36,7 +36,7 @@ EXPECTED = {
         [("or-2", "or-t2"), ("or-1", "or-t1")],
     ),
     "oracle unescaped": (
-        "repaired",
+        "unescaped",
         ["ou-s"],
         [("ou-1", "sip:4401@203.0.113.8", "Support & Sales"), ("ou-2", "sip:4402@203.0.113.8", None)],
         [("ou-t1", "11"), ("ou-t2", "12")],

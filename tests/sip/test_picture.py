@@ -86,7 +86,7 @@ def test_owners_of_each_family(family):
 
 def test_the_worst_damage_so_far_is_told():
     picture = seen(documents.ORACLE_UNESCAPED, documents.ORACLE)
-    assert picture.damage is Damage.REPAIRED
+    assert picture.damage is Damage.UNESCAPED
 
 
 def test_headers_give_names_to_participants_but_make_no_second_party():

@@ -137,3 +137,27 @@ def test_documents_that_are_empty_or_damaged_take_nothing_away(harmless):
     assert [party.left_at for party in picture.parties()] == [None, None]
     assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
     assert picture.session_id == "sess=="
+
+
+def test_a_document_that_is_cut_anywhere_changes_nothing_that_was_known():
+    """Duty 8.9. Half a name is not the name, and an association without its end holds no stream."""
+    whole = rfc7865(streams=(("s1==", "10"), ("s2==", "1007")), send={"pA==": ("s1==",), "pB==": ("s1==", "s2==")})
+
+    def shown(picture: Picture) -> object:
+        labels = ("10", "1007")
+        return picture.parties(), picture.owners(labels), [picture.holding(label) for label in labels]
+
+    before = shown(seen(whole))
+    changed = [length for length in range(len(whole)) if shown(seen(whole, whole[:length])) != before]
+    assert changed == []
+
+
+def test_a_name_that_is_not_escaped_hides_no_transfer_and_no_hold():
+    """Duties F3, F4; OpenSIPS copies names into its documents as they are."""
+    firm = ("pA==", ANNA[1], "Smith & Co")
+    after = rfc7865(people=(firm, CLEO), send={"pA==": (), "pC==": ("s2==",)})
+    picture = seen(rfc7865(people=(firm, BEN)), after)
+    assert [party.uri for party in picture.parties()] == [ANNA[1], BEN[1], CLEO[1]]
+    assert [party.left_at for party in picture.parties()] == [None, T1, None]
+    assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
+    assert (picture.holding("1"), picture.holding("2")) == (True, False)

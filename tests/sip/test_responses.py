@@ -17,6 +17,16 @@ def test_the_copied_fields_are_those_of_the_request():
     assert "Subject" not in answer.headers
 
 
+def test_a_100_says_by_the_peers_own_timestamp_how_late_it_is_s1():
+    def stamps(status: int, *lines: str) -> list[str]:
+        reply = Reply.to_request(parse(Story().request("INVITE", *lines)), UDP, "t1")
+        return parse(reply.trying(0.2) if status == 100 else reply.compose(status)).headers.all("Timestamp")
+
+    assert stamps(100, "Timestamp: 54.21") == ["54.21 0.2"]
+    assert stamps(100, "Timestamp:  54.21 0.1") == ["54.21 0.2"]
+    assert stamps(100) == stamps(100, "Timestamp:") == stamps(200, "Timestamp: 54.21") == []
+
+
 def test_a_tag_is_only_added_where_there_is_none():
     assert tagged("<sip:a@b>", "x") == "<sip:a@b>;tag=x"
     assert tagged("sip:a@b", "x") == "sip:a@b;tag=x"

@@ -23,10 +23,10 @@ BOTH = (StreamLink("a", ("s1",), ()), StreamLink("b", ("s2",), ()))
 
 
 def apply(
-    tracks: Tracks, *, snapshot: bool = True, final: bool = False, people: People = PEOPLE, **parts: object
+    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: People = PEOPLE, **parts: object
 ) -> None:
     document = Document(**parts)  # type: ignore[arg-type]  # the parts of a document, by name
-    tracks.apply(document, IDS, people, snapshot=snapshot, final=final)
+    tracks.apply(document, IDS, people, snapshot=snapshot, keeps=keeps)
 
 
 def state(tracks: Tracks) -> list[tuple[str | None, tuple[int, ...], bool, bool]]:
@@ -71,8 +71,14 @@ def test_a_stream_that_nobody_ever_sent_is_not_on_hold():
 
 def test_the_metadata_of_a_bye_takes_nothing_away():
     tracks = recorded()
-    apply(tracks, snapshot=False, final=True, stream_links=(StreamLink("a", (), ()), StreamLink("b", (), ())))
+    apply(tracks, snapshot=False, keeps=True, stream_links=(StreamLink("a", (), ()), StreamLink("b", (), ())))
     assert state(tracks) == [("1", (0,), True, True), ("2", (1,), True, True)]
+
+
+def test_what_is_not_said_where_something_is_missing_silences_no_stream():
+    tracks = recorded()
+    apply(tracks, snapshot=False, keeps=True, stream_links=(StreamLink("a", ("s2",), ()),))
+    assert [tracks.holding("1"), tracks.holding("2")] == [False, False]
 
 
 def test_a_stream_missing_in_a_snapshot_is_past_and_remembered():

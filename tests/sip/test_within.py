@@ -10,6 +10,7 @@ from sip.events import (
     Closed,
     HungUp,
     Informed,
+    Refused,
     Reoffered,
 )
 from sip.values import Flow
@@ -157,6 +158,18 @@ def test_info_options_and_prack_in_the_dialog():
     assert [e.method for e in story.events()] == ["INFO"]
     assert statuses(story.say(story.request("OPTIONS"))) == [200]
     assert statuses(story.say(story.request("PRACK", "RAck: 1 1 INVITE"))) == [481]
+
+
+def test_an_info_of_a_package_is_469_unless_it_holds_metadata():
+    """RFC 6086 section 4.2.2."""
+    story = Story()
+    story.established()
+    (refused,) = story.say(story.request("INFO", "Info-Package: foo", body=b"x", kind="application/x-foo"))
+    assert (refused.status, refused.headers.all("Recv-Info")) == (469, [""])
+    assert [type(event) for event in story.events()] == [Refused]
+    kind = "application/rs-metadata+xml"
+    assert statuses(story.say(story.request("INFO", "Info-Package: foo", body=METADATA, kind=kind))) == [200]
+    assert [event.metadata for event in story.events()] == [METADATA]
 
 
 def test_late_offer_the_answer_comes_in_the_ack():

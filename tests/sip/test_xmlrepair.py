@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from sip.xmlfront import Node
+from sip.xmlfront import Damage, Node
 from sip.xmlrepair import MAX_TYPOS, repair
 
 
@@ -23,7 +23,7 @@ def outline(node: Node | None) -> object:
         ("<r><name>Al</nmae><x/></r>", ("r", "", [("name", "Al", []), ("x", "", [])])),
         ("<r><name>Al</br></name><x/></r>", ("r", "", [("name", "Al", []), ("x", "", [])])),
         ("<r><a><b>open</a><c/></r>", ("r", "", [("a", "", [("b", "open", [])]), ("c", "", [])])),
-        ("<r><a>cut", ("r", "", [("a", "cut", [])])),
+        ("<r><a>half a te", ("r", "", [("a", "", [])])),
         ("<r><a>cut</a><b at", ("r", "", [("a", "cut", [])])),
         ("<r><!-- <no> --><![CDATA[<raw&amp;>]]><?pi <x> ?></r>", ("r", "<raw&amp;>", [])),
         ("nothing", None),
@@ -69,6 +69,21 @@ def test_only_so_many_typos_are_set_right():
 
 def test_whether_the_end_is_there_is_told_r21():
     whole = "<r><a x=1>t</a></r>"
-    assert repair(whole)[1]
-    assert repair("<r><a>t</a></rr>")[1]
-    assert not any(repair(whole[:length])[1] for length in range(len(whole)))
+    assert repair(whole)[1] is not Damage.CUT
+    assert repair("<r><a>t</a></rr>")[1] is not Damage.CUT
+    assert {repair(whole[:length])[1] for length in range(len(whole))} == {Damage.CUT}
+
+
+@pytest.mark.parametrize(
+    ("text", "damage"),
+    [
+        ("<r><n>Cut & Dry</n><a x=1/><u>1 < 2 <sip:al@h;x> <sip:4711@h></u></r>", Damage.UNESCAPED),
+        ("<r><a><b>open</a></r>", Damage.REPAIRED),
+        ("<r><a>t</aa></r>", Damage.REPAIRED),
+        ("<r><a x='1/><b/></r>", Damage.REPAIRED),
+        ("<r><a x='1'>t</r>", Damage.REPAIRED),
+        ("<r>t</a></r>", Damage.REPAIRED),
+    ],
+)
+def test_whether_an_element_may_be_missing_is_told(text, damage):
+    assert repair(text)[1] is damage
