@@ -107,13 +107,14 @@ class CloseMedia:
 class Accept:
     """Answer an offer with 200; answered by events.Unwanted, instead of what follows, if it could not be answered so.
 
-    That is where the client withdrew it, and where what a first 200 promises could not be written.
+    That is where the client withdrew it, where what a first 200 promises could not be written, and where no worker can
+    be told of it.
     """
 
     token: Token
     sdp: bytes
     first: bool = False  # accepted only once the files exist and the call's document is written, as Index does
-    streams: tuple[StreamPlan, ...] = ()  # of a first answer: handed to a worker before it, since they must be kept
+    streams: tuple[StreamPlan, ...] = ()  # those of a first answer go to a worker before it, since they must be kept
 
 
 @dataclass(frozen=True, slots=True)

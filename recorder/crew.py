@@ -28,6 +28,9 @@ STARVED = 1.0
 #: Seconds a worker has to end after its main, and between two looks whether it has.
 PATIENCE = 1.0
 LOOK = 0.005
+#: Seconds between two starts of a worker that keeps dying.
+MAX_BACKOFF = 1.0
+FIRST_BACKOFF = 0.02
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class Process:
     busy: float = 0.0
     calls: set[str] = field(default_factory=set)
     outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
+    # it has said its first word; until then nothing is told to it
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     # silent because the disk or the processor keeps it waiting
     waiting: bool = False
@@ -79,6 +83,32 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     theirs.close()
     now = time.monotonic()
     return Process(number, pid, ours, raw, now, now + patience)
+
+
+def let_go(process: Process) -> None:
+    """Close the control socket: a worker that is well ends by that, after a last round."""
+    if process.dead:
+        return  # and waits for its successor
+    process.dead = True
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(process.control)
+    loop.remove_writer(process.control)
+    process.control.close()
+    for _, descriptors in process.outbox:
+        close_all(descriptors)
+    process.outbox.clear()
+
+
+def leave(process: Process) -> None:
+    """Make sure that a worker ends."""
+    let_go(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def backoff(fails: int) -> float:
+    """Give the seconds to wait before the next start of a worker that died young so many times in a row."""
+    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0**fails)
 
 
 def call_of(raw: Path) -> str | None:

@@ -16,6 +16,7 @@ from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
 from recorder.disk import Disk
 from recorder.early_workers import Crew
+from recorder.errors import OtherVersion
 from recorder.events import StopAsked
 from recorder.garbage import Garbage
 from recorder.housekeeping import Housekeeping
@@ -85,7 +86,7 @@ class Daemon:
         self._stopping = Stopping(drain=drain, patience=settings.sip.drain_seconds)
 
     async def run(self) -> None:
-        """Serve until told to stop."""
+        """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
         self._stopping.listen(asyncio.get_running_loop())
         with ExitStack() as opened:
             sockets = adopt(self._kept)
@@ -101,6 +102,8 @@ class Daemon:
                 await self._stopping.begun.wait()
             finally:
                 await self._shut_down()
+        if self._stopping.outdated:
+            raise OtherVersion
 
     def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
         """Open every listening socket first: a used port is said before anything else is touched."""
@@ -153,6 +156,7 @@ class Daemon:
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
         self.node.not_accepting = self._housekeeping.not_accepting
+        self.node.make_way = self._stopping.make_way
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)

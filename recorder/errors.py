@@ -27,6 +27,13 @@ class NotPossible(RecorderError):
     """It could not be done now (locked, no space, address in use, a service away): exit status 3."""
 
 
+class OtherVersion(NotPossible):
+    """A media worker is of other files than main, which cannot command it; a main of those files goes on."""
+
+    def __init__(self) -> None:
+        super().__init__("The program's files were replaced while it ran.", "It has to be started again.")
+
+
 class Negative(RecorderError):
     """The answer is "no" (not found, verification failed): exit status 1."""
 

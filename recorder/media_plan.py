@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from media.spec import Dtls, StreamSpec
+from recorder import wire
 from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
 from recorder.settings_customer import Customer
@@ -82,6 +83,14 @@ def _payload(entry: Format) -> tuple[int, str, int]:
 def stream_specs(plans: Sequence[StreamPlan], customer: Customer, identity: bytes = b"") -> tuple[StreamSpec, ...]:
     """Return the worker's view of all streams."""
     return tuple(stream_spec(p, customer, identity) for p in plans)
+
+
+def fits(specs: tuple[StreamSpec, ...]) -> bool:
+    """Tell whether a worker can be told of these streams, now and when another has to go on with the call."""
+    try:
+        return len(wire.command(wire.Change("", specs, (), (), 0))) <= wire.MAX_OFFERED
+    except wire.WireError:
+        return False
 
 
 def part_of(name: str, part: NewPart) -> Part:

@@ -56,6 +56,7 @@ class Node:
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
     load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
     not_accepting: Callable[[], str | None] = field(default=lambda: None)  # why no calls are accepted
+    make_way: Callable[[], None] = field(default=lambda: None)  # ends the daemon for a successor of other files
     storage_well: bool = True
     certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
     unwelcome: Unwelcome = field(init=False)

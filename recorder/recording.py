@@ -277,7 +277,7 @@ class Recording:
         if first:  # media of an offer of ours begin with its answer
             return [kept, c.Accept(token, sdp, first=True, streams=() if self._ours else plans)]
         # what is withdrawn must not change the media
-        return [kept, c.Accept(token, sdp), c.ChangeMedia(plans, gone), c.Index()]
+        return [kept, c.Accept(token, sdp, streams=plans), c.ChangeMedia(plans, gone), c.Index()]
 
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""

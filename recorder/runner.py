@@ -26,15 +26,17 @@ from recorder.document import encode
 from recorder.errors import NotPossible
 from recorder.finishing import Finishing
 from recorder.live import Live, LiveCall
-from recorder.media_plan import new_call, part_of, stream_specs
+from recorder.media_plan import fits, new_call, part_of, stream_specs
 from recorder.mending import Mending
 from recorder.node import Node
 from recorder.recording import RETRY_AFTER, State
 from recorder.recording_state import to_state
-from recorder.wire import Part
+from recorder.wire import Part, WireError
 from sip.events import Token
 from storage.errors import PartExists, StorageError
 from storage.vault import NewPart
+
+TOO_LONG = (399, "The session description is too long")
 
 MAX_TAKEN = 16
 """Numbers of parts that are passed over: each is a process that was killed within a moment of creating one."""
@@ -241,15 +243,14 @@ class Runner:
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
-        """Let the endpoint answer; what a first 200 promises is done before. For a later one, Index follows."""
+        """Let the endpoint answer; what a first 200 promises is done before. For a later one, ChangeMedia follows."""
         document = self._promised(call, command.token) if command.first else None
-        if command.first and document is None:
+        if command.first:
+            if document is None or not self._begun(call, command):
+                return e.Unwanted()
+        elif not fits(self.specs(call, command.streams)):
+            self._too_long(call, command)
             return e.Unwanted()
-        try:
-            if command.streams:
-                self._start(call, command.streams)
-        except Exception as problem:
-            return self._not_begun(call, command.token, problem)
         if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
             return e.Unwanted()
         self.checkpoint(call)
@@ -257,13 +258,26 @@ class Runner:
             self.finishing.index(call, document)
         return None
 
-    def _not_begun(self, call: LiveCall, token: Token, problem: Exception) -> e.Unwanted:
-        """Refuse a first INVITE over a fault of ours, and have its files taken back: they say that the call exists."""
-        self.node.log.fault("call.fault", problem, call=call.id)
+    def _begun(self, call: LiveCall, command: c.Accept) -> bool:
+        """Have a worker begin; else refuse the INVITE, and have its files taken back: they say that the call exists."""
+        try:
+            if command.streams:
+                self._start(call, command.streams)
+        except WireError:
+            self._too_long(call, command)
+        except Exception as problem:
+            self.node.log.fault("call.fault", problem, call=call.id)
+            self._tell(call, "INVITE", 500, "internal", first=True)
+            self.node.endpoint.refuse(command.token, 500, self.node.monotonic())
+        else:
+            return True
         self.node.workers.drop(call.id)
-        self._tell(call, "INVITE", 500, "internal", first=True)
-        self.node.endpoint.refuse(token, 500, self.node.monotonic())
-        return e.Unwanted()
+        return False
+
+    def _too_long(self, call: LiveCall, command: c.Accept) -> None:
+        """Refuse an offer of which no worker could be told; a call that runs goes on as it was (RFC 3261 14.1)."""
+        self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
+        self.node.endpoint.refuse(command.token, 488, self.node.monotonic(), warning=TOO_LONG)
 
     def _promised(self, call: LiveCall, token: Token) -> Mapping[str, Any] | None:
         """Have the files say that the call exists; where the disk does not take them the INVITE is refused."""

@@ -5,6 +5,9 @@ calls, since a crash, a restart and an upgrade all look like that. SIGUSR1 befor
 (config/recorder.service sends it where systemd stops the unit for good), as does `serve --drain`. Then nothing new is
 taken and running calls may go on for a while; a second SIGTERM or SIGINT ends the patience. SIGHUP, which asks other
 daemons to read their files anew, ends nothing: certificates are read anew without it, and recording needs no terminal.
+
+A daemon whose files were replaced under it, so that a new media worker is a stranger, stops by itself as if it had
+died: whoever starts it again gets all of it from the new files, and goes on with the calls.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ class Stopping:
     def __init__(self, *, drain: bool, patience: float) -> None:
         """`drain`: no successor is ever expected. `patience`: seconds that calls may then go on."""
         self.begun = asyncio.Event()
+        #: Ended because our files were replaced.
+        self.outdated = False
         self._alone = drain
         self._patience = patience
         self._hurry = asyncio.Event()
@@ -49,9 +54,15 @@ class Stopping:
         """Take note that nobody will go on with the calls."""
         self._alone = True
 
+    def make_way(self) -> None:
+        """Stop for a successor of other files, at once."""
+        self.outdated = True
+        self._hurry.set()
+        self.begun.set()
+
     def handed_over(self, kept: bool) -> bool:
         """Tell whether a successor goes on with the calls; `kept`: somebody keeps the sockets for one."""
-        return kept and not self._alone
+        return self.outdated or (kept and not self._alone)
 
     @property
     def patience(self) -> float:

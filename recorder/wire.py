@@ -17,6 +17,8 @@ from recorder.marshalled import Marshalled
 #: A message with all streams and keys of a call of 64 lines has 40 KiB, with DTLS 160 KiB; a batch of figures is cut
 #: to stay below.
 MAX_MESSAGE = 192 * 1024
+#: Streams of an offer must leave room for what Adopt brings beside them: keys and pauses of before.
+MAX_OFFERED = MAX_MESSAGE - 32 * 1024
 #: Descriptors of one message: the kernel takes 253 (SCM_MAX_FD).
 MAX_DESCRIPTORS = 253
 
@@ -136,13 +138,6 @@ class NextPart:
 
     call: str
     part: Part
-
-
-@dataclass(frozen=True)
-class Ready:
-    """The worker runs."""
-
-    pid: int
 
 
 @dataclass(frozen=True)
@@ -294,10 +289,16 @@ class WorkerDied:
     calls: int
 
 
+@dataclass(frozen=True)
+class OtherVersion:
+    """From recorder.workers: a worker that was started is of other files than main; it is told nothing."""
+
+    worker: int
+
+
 Message = Add | Adopt | Change | Pause | Unpause | Close | Drop | Ask | NextPart
 WorkerEvent = (
-    Ready
-    | Beat
+    Beat
     | Stats
     | Figures
     | Final
@@ -310,27 +311,26 @@ WorkerEvent = (
     | Unkeyed
     | NeedPart
     | WorkerDied
+    | OtherVersion
 )
 
-_CLASSES: dict[str, type] = {
+CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
         StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
-        Ready, Beat, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
+        Beat, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
         Keyed, Unkeyed,
     )
 }  # fmt: skip
+_FIELDS = {each: tuple(item.name for item in fields(each)) for each in CLASSES.values()}
 
 
-_FIELDS = {each: tuple(item.name for item in fields(each)) for each in _CLASSES.values()}
-
-
-_ORDERS = Marshalled(_CLASSES.values())
+_ORDERS = Marshalled(CLASSES.values())
 
 
 def command(message: Message) -> bytes:
     """Serialise what main tells a worker; WireError if it is too long."""
-    return _fitting(_ORDERS.write(message))
+    return _fitting(_ORDERS.write(message), MAX_OFFERED if type(message) is Add else MAX_MESSAGE)
 
 
 def obey(data: bytes | bytearray | memoryview) -> Any:
@@ -341,8 +341,8 @@ def obey(data: bytes | bytearray | memoryview) -> Any:
         raise WireError("not a message of main") from None
 
 
-def _fitting(data: bytes) -> bytes:
-    if len(data) > MAX_MESSAGE:
+def _fitting(data: bytes, limit: int = MAX_MESSAGE) -> bytes:
+    if len(data) > limit:
         raise WireError("a message between main and a worker is too long")
     return data
 
@@ -383,7 +383,7 @@ def _said(raw: dict[str, Any]) -> Any:
     """Give the value of a class that "$t" names; KeyError or TypeError if it is none."""
     if raw["$t"] == "Stats":
         return Stats({call: tuple(Counts(*each) for each in counts) for call, counts in dict(raw["calls"]).items()})
-    kind = _CLASSES[raw.pop("$t")]
+    kind = CLASSES[raw.pop("$t")]
     return kind(**{name: value if type(value) in _PLAIN else _held(value) for name, value in raw.items()})
 
 

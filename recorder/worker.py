@@ -23,7 +23,8 @@ from typing import Any
 from media.drain import Region
 from media.sockets import dropped, widen
 from recorder import wire
-from recorder.lanes import expect
+from recorder.greeting import GREETING
+from recorder.lanes import close_all, expect
 from recorder.overflow import LOOK, Overflow
 from recorder.tape import Tape
 
@@ -71,7 +72,7 @@ class Worker:
         self._region = region
         self._tick = tick
         self._tapes: dict[str, Tape] = {}
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[bytes] = deque([GREETING])
         #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
         self._inbox = bytearray(wire.MAX_MESSAGE)
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
@@ -103,7 +104,7 @@ class Worker:
         """Work until main closes the control socket."""
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        self._tell(wire.Ready(os.getpid()))
+        self._flush()
         now = time.monotonic()
         due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
         while True:
@@ -253,8 +254,7 @@ class Worker:
     def _handle(self, message: Any, descriptors: list[int]) -> None:
         call = message.new.call if isinstance(message, _BRINGING) else message.call
         if call not in self._tapes and not isinstance(message, _BRINGING):
-            for descriptor in descriptors:
-                os.close(descriptor)
+            close_all(descriptors)
             return
         self._guard(call, partial(self._handlers[type(message)], message, descriptors))
 

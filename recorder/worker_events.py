@@ -48,6 +48,7 @@ class WorkerEvents:
             wire.Keyed: self._keyed,
             wire.Unkeyed: self._unkeyed,
             wire.WorkerDied: self._died,
+            wire.OtherVersion: self._other_version,
         }
 
     def on_event(self, event: wire.WorkerEvent) -> None:
@@ -177,6 +178,12 @@ class WorkerEvents:
         self._node.metrics.worker_restarts.inc()
         self._node.incidents.add("worker-died", None, reason=event.why)
         self._node.log.error("media.worker_died", worker=event.worker, reason=event.why, calls=event.calls)
+
+    def _other_version(self, event: wire.OtherVersion) -> None:
+        """End the daemon: its successor and the workers it starts will be of the same files, and have all calls."""
+        hint = "Files were replaced under the running recorder, which ends now to be started again."
+        self._node.log.error("media.other_version", worker=event.worker, hint=hint)
+        self._node.make_way()
 
 
 def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -18,18 +18,23 @@ from recorder.crew import (
     Entry,
     Process,
     activity,
+    backoff,
     call_of,
     close_all,
     excused,
     find_relics,
     fresh_region,
     known_keys,
+    leave,
+    let_go,
     listed,
     reap,
     reap_soon,
     spawn,
     unclean,
 )
+from recorder.errors import OtherVersion
+from recorder.greeting import GREETING
 
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
@@ -42,9 +47,6 @@ START = 10.0
 #: Seconds a worker has to live to be no failed start.
 YOUNG = 1.0
 TICK = 1.0
-#: Seconds between two starts of a worker that keeps dying.
-MAX_BACKOFF = 1.0
-FIRST_BACKOFF = 0.02
 
 
 class Workers:
@@ -72,13 +74,15 @@ class Workers:
 
     # ---- life ----
     async def start(self) -> None:
-        """Start the workers and wait until they run; TimeoutError if one does not."""
+        """Start the workers and wait until they run; TimeoutError if one does not, OtherVersion if it is a stranger."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._relics = find_relics(self._folder)
         for number in range(self._count):
             self._spawn(number)
         for process in list(self._processes.values()):
             await asyncio.wait_for(process.ready.wait(), START)
+            if process.dead:
+                raise OtherVersion
         self._task(self._watch())
 
     async def stop(self) -> None:
@@ -88,7 +92,7 @@ class Workers:
             task.cancel()
         processes = list(self._processes.values())
         for process in processes:
-            self._let_go(process)
+            let_go(process)
         for process in processes:
             await asyncio.to_thread(reap_soon, process.pid)
             if not any(entry.process is process for entry in self._entries.values()):
@@ -223,7 +227,7 @@ class Workers:
             return
         process.calls.add(call)
         data = wire.command(message)
-        if process.outbox or process.dead or not self._sent(process, data, descriptors):
+        if not process.ready.is_set() or process.outbox or process.dead or not self._sent(process, data, descriptors):
             process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
 
     def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
@@ -266,14 +270,25 @@ class Workers:
             if not length:
                 self._died(process)
                 return
-            self._take(process, wire.decode(self._inbox[:length]))
+            if process.ready.is_set():
+                self._take(process, wire.decode(self._inbox[:length]))
+            else:
+                self._meet(process, bytes(self._inbox[:length]))
+
+    def _meet(self, process: Process, first: bytes) -> None:
+        """Hear a worker's first message: only one of our own files is told what waits, and none of others replaced."""
+        process.ready.set()
+        if first == GREETING:
+            self._flush(process)
+            return
+        leave(process)
+        self._orphans(process)
+        self._on_event(wire.OtherVersion(process.number))
 
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, wire.Beat):
             process.last_beat, process.busy = time.monotonic(), event.busy
             process.used, process.waiting = activity(process.pid)[1], False
-        elif isinstance(event, wire.Ready):
-            process.ready.set()
         elif isinstance(event, wire.Figures):
             _, future = self._asked.get(event.token, ("", None))
             if future and not future.done():
@@ -317,30 +332,16 @@ class Workers:
         """A worker is gone: make sure of it, start another, ask for parts for its calls."""
         if process.dead:
             return
-        self._leave(process)
+        leave(process)
         if not self._stopping:
-            orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
-            for _, entry in orphans:
-                entry.process = None  # what is said from now on waits for the successor
-            self._task(self._replace(process, orphans))
+            self._task(self._replace(process, self._orphans(process)))
 
-    def _leave(self, process: Process) -> None:
-        self._let_go(process)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-
-    def _let_go(self, process: Process) -> None:
-        """Close the control socket: a worker that is well ends by that, after a last round."""
-        if process.dead:
-            return  # and waits for its successor
-        process.dead = True
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(process.control)
-        loop.remove_writer(process.control)
-        process.control.close()
-        for _, descriptors in process.outbox:
-            close_all(descriptors)
-        process.outbox.clear()
+    def _orphans(self, process: Process) -> list[tuple[str, Entry]]:
+        """Give the calls of a worker that is gone; what is said of them from now on waits for its successor."""
+        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+        for _, entry in orphans:
+            entry.process = None
+        return orphans
 
     async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
         # two processes must never drain one socket: wait until the old one is certainly gone
@@ -349,7 +350,7 @@ class Workers:
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
-            await asyncio.sleep(min(MAX_BACKOFF, FIRST_BACKOFF * 2 ** self._fails[process.number]))
+            await asyncio.sleep(backoff(self._fails[process.number]))
         self._spawn(process.number)
         self._on_event(wire.WorkerDied(process.number, "hang" if process.hung else "exit", len(orphans)))
         for call, entry in orphans:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from sip.message import Response
 from tests.journeys.coded_calls import Watched, place, verified, wishes
-from tests.journeys.sbc import Link
+from tests.journeys.sbc import OFFER, Link
 from tests.journeys.server import server
 from tests.journeys.test_kill import HOLD, nothing_lost
+from tests.recorder.offers import beyond_a_message
 
 LIMIT = 4
 BEYOND = 40  # calls that are tried while so many run
@@ -49,6 +50,29 @@ def test_calls_beyond_the_limit_get_503_and_the_running_ones_lose_nothing(tmp_pa
         again = place(wishes(one, 2, seconds=2.5, hold=HOLD))
         assert [call.status for call in again] == [200] * 2
         nothing_lost(it, again)
+        assert "Traceback" not in one.log.read_text()
+        assert one.stop() == 0
+        assert verified(one) == []
+
+
+def test_a_reoffer_that_is_too_long_is_refused_and_the_call_goes_on(tmp_path: Path) -> None:
+    with server(tmp_path) as one:
+        one.init()
+        one.start()
+        link = Link("tcp", one.udp)
+        answer = link.invite()
+        assert answer is not None
+        to = answer.headers.get("To") or ""
+        link.again("ACK", to)
+        statuses = [answer.status]
+        for cseq, body in ((2, beyond_a_message()), (3, OFFER)):
+            link.again("INVITE", to, cseq, body=body)
+            statuses.append(_told(link.hear())[0])
+            link.again("ACK", to, cseq)
+        link.again("BYE", to, 4)
+        statuses.append(_told(link.hear())[0])
+        link.close()
+        assert statuses == [200, 488, 200, 200]
         assert "Traceback" not in one.log.read_text()
         assert one.stop() == 0
         assert verified(one) == []

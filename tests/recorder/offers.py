@@ -68,3 +68,11 @@ def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
 def offered(token: int, offer: bytes, body: bytes | None = None, cseq: int = 1) -> e.Offered:
     """The client's offer, over TLS."""
     return e.Offered(Token(token), request("INVITE", cseq), offer, body, True, Addresses("198.51.100.7"))
+
+
+def beyond_a_message() -> bytes:
+    """An offer of which a worker cannot be told."""
+    head, *media = sdp("sendonly").decode().partition("m=")
+    line, types = "".join(media).replace("SAVP 8", "SAVP " + " ".join(map(str, range(96, 128)))), range(96, 128)
+    names = [f"a=rtpmap:{kind} {number}-{kind}{'x' * 450}/8000\r\n" for number in range(15) for kind in types]
+    return (head + "".join(line + "".join(names[n : n + 32]) for n in range(0, len(names), 32))).encode()

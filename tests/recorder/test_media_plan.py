@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from media.spec import StreamSpec
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
-from recorder.media_plan import new_call, stream_specs
+from recorder.media_plan import fits, new_call, stream_specs
 from recorder.recording import Recording
 from recorder.stream import Stream
-from recorder.wire import Part
+from recorder.wire import MAX_MESSAGE, MAX_OFFERED, Part
 from sip.negotiate import Policy
 from tests.recorder.offers import random
 from tests.recorder.stage import configured
@@ -85,3 +86,12 @@ def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
         stream.pause(True, at(3))
     noon = 1_772_366_400_000_000_000
     assert new_call(recording, part, ()).pauses == ((noon + 3_000_000_000, None),)
+
+
+def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later() -> None:
+    def named(length: int) -> StreamSpec:
+        return StreamSpec(0, payloads=((8, "x" * length, 8000),))
+
+    assert fits((named(MAX_OFFERED - 200),))
+    assert not fits((named(MAX_OFFERED),))
+    assert not fits((named(MAX_MESSAGE),))

@@ -22,7 +22,7 @@ from recorder.unwelcome import ANSWER_SECONDS
 from sip import grammar
 from sip.message import Response, parse
 from sip.values import Flow
-from tests.recorder.offers import sdp
+from tests.recorder.offers import beyond_a_message, sdp
 from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
@@ -284,6 +284,7 @@ CASES = (
     Case("glare", 491, running(glare), kind="offer-refused"),
     Case("ended", 481, running(ended), kind="offer-refused"),
     Case("sdp", 488, running(lambda o, n, t: o.hear(sip_request("INVITE", n, 2, b"x", to=t))), kind="offer-refused"),
+    Case("too-long", 488, changed(body=beyond_a_message())),
     Case("too-many-streams", 488, running(many_streams), kind="offer-refused"),
 )
 

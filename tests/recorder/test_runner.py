@@ -16,7 +16,7 @@ from recorder import commands as c
 from recorder import keeping
 from recorder.notify import Notifier
 from recorder.recording import State
-from tests.recorder.offers import sdp
+from tests.recorder.offers import beyond_a_message, sdp
 from tests.recorder.stage import sip_request, stage
 
 
@@ -252,27 +252,44 @@ def test_a_fault_in_one_call_is_answered_and_spares_the_others(tmp_path: Path) -
     asyncio.run(story())
 
 
-def beyond_a_message() -> bytes:
-    """An offer of which a worker cannot be told."""
-    head, *media = sdp("sendonly").decode().partition("m=")
-    line, types = "".join(media).replace("SAVP 8", "SAVP " + " ".join(map(str, range(96, 128)))), range(96, 128)
-    names = [f"a=rtpmap:{kind} {number}-{kind}{'x' * 450}/8000\r\n" for number in range(15) for kind in types]
-    return (head + "".join(line + "".join(names[n : n + 32]) for n in range(0, len(names), 32))).encode()
-
-
 def test_a_call_that_no_worker_could_be_told_of_is_refused_and_no_interrupted_one(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             before = one.descriptors()
             one.hear(sip_request("INVITE", "c1", 1, beyond_a_message()))
-            assert (one.statuses("INVITE"), len(one.live), len(one.mending)) == ([500], 0, 0)
+            assert (one.statuses("INVITE"), len(one.live), len(one.mending)) == ([488], 0, 0)
             vault = one.node.customers["acme"].vault
             await one.until(lambda: not list(vault.walk()))  # with a document in it, it would be indexed
             await one.until(lambda: one.descriptors() <= before)
-            assert [each["reason"] for each in one.node.incidents.of("acme")] == ["internal"]
+            assert [each["reason"] for each in one.node.incidents.of("acme")] == ["too-long"]
             assert not list(one.checkpoints.left())
             assert not any(process.calls for process in one.node.workers._processes.values())
             assert one.invite("c2").recording.alive
+
+    asyncio.run(story())
+
+
+def test_a_reoffer_that_no_worker_could_be_told_of_leaves_the_call_as_it_was(tmp_path: Path) -> None:
+    """RFC 3261 section 14.1: the session goes on as if the re-INVITE had never been."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            before, document = one.descriptors(), call.recording.call_document(one.node.now())["streams"]
+            one.hear(sip_request("INVITE", "c1", 2, beyond_a_message(), to=one.tag()))
+            one.hear(sip_request("ACK", "c1", 2, to=one.tag()))
+            assert one.statuses("INVITE") == [200, 488]
+            assert b"Warning: 399" in one.said[-1]
+            assert call.recording.alive
+            assert call.recording.call_document(one.node.now())["streams"] == document
+            assert sorted(call.pairs) == [0, 1]
+            assert one.descriptors() == before
+            assert [each["reason"] for each in one.node.incidents.of("acme")] == ["too-long"]
+            one.hear(sip_request("INVITE", "c1", 3, sdp("sendonly", "gone", version=2), to=one.tag()))
+            assert one.statuses("INVITE") == [200, 488, 200]
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [200]
 
     asyncio.run(story())
 

@@ -62,6 +62,19 @@ def test_nobody_follows_once_that_was_said() -> None:
     assert not Stopping(drain=True, patience=1).handed_over(kept=True)
 
 
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_successor_of_other_files_gets_the_calls_whoever_keeps_their_sockets(drain: bool) -> None:
+    async def story() -> None:
+        one = Stopping(drain=drain, patience=60)
+        one.make_way()
+        assert one.begun.is_set()
+        assert one.outdated
+        assert one.handed_over(kept=False)
+        await one.wait_for_calls(lambda: 1)  # where it drained already, it ends at once
+
+    asyncio.run(story())
+
+
 def test_calls_are_waited_for_until_they_end_the_patience_does_or_somebody_hurries() -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()

@@ -70,6 +70,17 @@ def test_a_message_that_is_too_long_is_refused() -> None:
         wire.command(wire.Drop("x" * wire.MAX_MESSAGE))
 
 
+def test_a_new_call_leaves_room_for_what_its_next_worker_has_to_be_told_beside_it() -> None:
+    def new(length: int) -> wire.NewCall:
+        return wire.NewCall("id", wire.Part("m1", b"k"), (StreamSpec(0, "x" * length),))
+
+    long = new(wire.MAX_OFFERED)
+    with pytest.raises(wire.WireError):
+        wire.command(wire.Add(long, ()))
+    assert wire.command(wire.Add(new(wire.MAX_OFFERED - 300), ()))
+    assert wire.command(wire.Adopt(long, (), None, 0, True))
+
+
 def test_counters_of_thousands_of_calls_are_short() -> None:
     """Names of fields would triple what main has to read of every call every five seconds."""
     counts = wire.Counts(1, 1_000_000, 1_000, 100, 100, 100, 100, 60_000, 160_000_000, 1_700_000_000_000_000_000)

@@ -183,6 +183,17 @@ def test_trouble_with_the_disk_stops_new_calls(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_worker_of_other_files_has_the_daemon_make_way(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            made: list[None] = []
+            one.node.make_way = lambda: made.append(None)
+            one.workers.on_event(wire.OtherVersion(0))
+            assert made == [None]
+
+    asyncio.run(story())
+
+
 def test_a_bug_ends_one_call_and_no_event_after_it(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

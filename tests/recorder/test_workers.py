@@ -12,7 +12,9 @@ import pytest
 from media import records
 from recorder import wire
 from recorder.crew import activity
+from recorder.errors import OtherVersion
 from recorder.workers import HANG, Workers
+from tests.recorder.other_files import change_messages, same_files
 from tests.recorder.steady import steady
 from tests.recorder.studio import CALL, Sender, Studio, run
 
@@ -86,6 +88,62 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
             assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
         process.last_beat = time.monotonic()
         await workers.stop()
+
+    run(story())
+
+
+def test_a_worker_of_other_files_is_told_nothing_and_a_new_main_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    change_messages(same_files(other))
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(20)
+        await studio.workers.snapshot(CALL)
+        with monkeypatch.context() as patch:
+            patch.chdir(other)  # the files are replaced
+            studio.kill()
+            studio.send(5)
+            await studio.heard(wire.OtherVersion)
+        stranger = studio.workers._processes[0]
+        assert not studio.workers.well
+        assert studio.workers._entries[CALL].process is None
+        studio.workers.pause(CALL)
+        studio.workers.resume_call(CALL)
+        assert not stranger.outbox
+        await studio.workers.stop()
+        assert activity(stranger.pid)[0] == "X"
+        assert [type(event) for event in studio.events if not isinstance(event, wire.Beat)] == [
+            wire.WorkerDied, wire.NeedPart, wire.OtherVersion
+        ]  # fmt: skip  # and it was not replaced
+        studio.send(7)
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(wire.NeedPart(CALL))
+        await studio.resumed()
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_nothing_begins_with_workers_of_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    change_messages(same_files(other))
+
+    async def story() -> None:
+        workers = Workers(1, tmp_path / "run", lambda _: None)
+        monkeypatch.chdir(other)
+        with pytest.raises(OtherVersion):
+            await workers.start()
+        await workers.stop()
+        assert not list((tmp_path / "run").glob("*.raw"))
 
     run(story())
 
