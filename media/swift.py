@@ -6,8 +6,7 @@ not genuine takes the slow road (media.track), which finds the same packets in t
 
 from __future__ import annotations
 
-from itertools import pairwise, repeat
-from operator import floordiv
+from itertools import pairwise, repeat, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
 from media import holes, records, rtp
@@ -81,7 +80,9 @@ def open_all(track: Track, lane: Lane, count: int) -> Opened | None:
         bench.lengths[:] = sizes(size)
     else:
         bench.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
-    statuses = list(map(_unprotect, repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers))
+    # zip fills one tuple again and again, which starmap hands on as it is; map would make one a packet
+    calls = zip(repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers, strict=False)
+    statuses = list(starmap(_unprotect, calls))
     return Opened(bench, statuses, keyring.contexts[0], bench.near, size)
 
 
@@ -129,7 +130,7 @@ def _evenly(
             track.spec.stream, payload_type, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
         )
     )  # fmt: skip
-    out.append(DELTAS[count - 1](*map(floordiv, deltas, repeat(_DELTA))))
+    out.append(DELTAS[count - 1](*[delta // _DELTA for delta in deltas]))
     out.extend(payloads(count, size)(near, 0))
     unit = track.unit
     moved = (timestamp - source.timestamp) & 0xFFFFFFFF
@@ -173,7 +174,7 @@ def _write(
 ) -> None:  # fmt: skip
     """Write records of at most MOST bytes, each of two packets or more (a packet has less than an eighth of MOST)."""
     count = len(pieces)
-    tenths = list(map(floordiv, deltas, repeat(_DELTA)))
+    tenths = [delta // _DELTA for delta in deltas]
     most = MOST // (max(map(len, pieces)) or 1)
     begin = 0
     while begin < count:

@@ -292,6 +292,7 @@ ELSEWHERE = {
     "method": "another method than INVITE",
     "transaction": "a CANCEL of nothing",
     "prack": "a PRACK, which no answer of ours asks for",
+    "info-package": "an INFO, which changes nothing; tests/sip/test_within has it",
     "not-sip": "bytes that are no message: a connection that is closed, counted as dropped",
     "via": "twice in the source",
     "crypto-suite": "gives way to crypto, since another line may have a suite we know",
