@@ -77,6 +77,7 @@ class Indexer:
         self._written_calls = 0
         self._full = False  # a batch was as large as one may be: more may wait
         self._hurried = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None  # rings when a live call has settled
         self._draining = False
 
     def put(
@@ -108,7 +109,7 @@ class Indexer:
             entry.done.append(done)
         queue[call] = entry
         self._idle.clear()
-        self._wake.set()
+        self._look_when(self._due(entry))
 
     def pending(self, customer: str, call: str) -> CallRow | None:
         """Return the newest state of a call that the database does not have yet."""
@@ -144,6 +145,7 @@ class Indexer:
     async def drain(self, timeout: float) -> None:
         """Wait until nothing waits any more, at most `timeout` seconds; from now on nothing rests or settles."""
         self._draining = True
+        self._wake.set()
         self._hurried.set()
         try:
             await asyncio.wait_for(self._idle.wait(), timeout)
@@ -167,15 +169,32 @@ class Indexer:
                 self._wake.set()
                 continue
             self.failing = False
-            if any(self._waiting.values()):
-                self._wake.set()
+            if due := [self._due(w) for q in self._waiting.values() for w in q.values()]:
+                self._look_when(min(due))
             else:
                 self._idle.set()
+
+    def _due(self, entry: _Waiting) -> float:
+        """Tell when a call is to be written, by the clock; 0.0: at once."""
+        return entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
+
+    def _look_when(self, due: float) -> None:
+        """Have `run` look at what waits when some of it is due; whoever looks sees when the next is."""
+        wait = due - self._clock()
+        if wait <= 0:
+            self._wake.set()
+        elif self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake.set()
 
     async def _rest(self, seconds: float) -> None:
         """Let more come together, unless somebody waits for what is there."""
         try:
-            await asyncio.wait_for(self._hurried.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
         except TimeoutError:
             return
         if not self._draining:
@@ -183,11 +202,8 @@ class Indexer:
 
     async def _flush(self, name: str) -> bool:
         """Write what waits for one customer; False if the database does not take it now."""
-        young = self._clock() - SETTLE_SECONDS
-        waiting = self._waiting[name].values()
-        now = self._draining  # then no row settles
-        due = (w for w in waiting if now or w.urgent or not w.live or w.since <= young)
-        batch = list(islice(due, BATCH))
+        now = self._clock()
+        batch = list(islice((w for w in self._waiting[name].values() if self._due(w) <= now), BATCH))
         self._full = self._full or len(batch) == BATCH
         try:
             if batch:
@@ -204,13 +220,13 @@ class Indexer:
         """Write some calls, finished ones with the end of their time as the rules say now."""
         customer = self._customers[name]
         entries = [w.entry for w in batch]
-        async with customer.database.reading() as connection:
+        async with customer.database.writing() as connection:  # one for all: a transaction costs more than a call in it
             await customer.correlation.notice_in(connection)
             made = [customer.correlation.applied(*entry) for entry in entries]  # at once: users may be loaded meanwhile
             ended = any(row.ended_at for row, _ in made)
             policy = await customer.rules.policy_in(connection) if ended else None
-        rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
-        await customer.calls.put(rows, [forms for _, forms in made])
+            rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
+            await customer.calls.put_in(connection, rows, [forms for _, forms in made])
 
     async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
         """Find the call that spoils the batch and give it up: its recording is whole, and a later start indexes it."""

@@ -12,10 +12,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import traits
+from storage import callwrites, traits
 from storage.callrows import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -42,7 +41,9 @@ __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
 BATCH = 500  # values of one IN list; both databases allow 32,000
 PIECE = 2_000  # calls whose tokens are removed at once: some 30,000 rows, 50 ms
-_KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
+_BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
+_READ = sa.select(*READ_COLUMNS).where(_BY_ID)
+_PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
 
 V = TypeVar("V")
 Given = Mapping[str, tuple[CallRow, tuple[str, ...]]]
@@ -56,7 +57,8 @@ class Calls:
         self._keys = keys
         self._country = country
         self._day_keys = DayKeys(keys)
-        self._upsert = _upsert(database.dialect)
+        self._upsert = callwrites.upsert(database.dialect)
+        self._add_tokens = callwrites.add_tokens(database.dialect)
 
     async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
         """Write calls with their search forms in one transaction; return how many were written.
@@ -64,15 +66,19 @@ class Calls:
         Repeating it changes nothing. A finished call is not moved back to recording, a call whose leaf was
         cut is not written, and the hold of a known call stays as it is.
         """
+        async with self._database.writing() as connection:
+            return await self.put_in(connection, rows, forms)
+
+    async def put_in(self, connection: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+        """Do the same in a writing transaction."""
         if len(rows) != len(forms):
             raise ValueError("every call needs its search forms")
         given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
-        async with self._database.writing() as connection:
-            before = await _existing(connection, tuple(given), _ROWS)
-            sealed = self._sealed(given, before)
-            by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
-            await self._write(connection, given, sealed, before)
-            await self._write_tokens(connection, given, sealed, before, by_day)
+        before = await _existing(connection, tuple(given))
+        sealed = self._sealed(given, before)
+        by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
+        await self._write(connection, given, sealed, before)
+        await self._write_tokens(connection, given, sealed, before, by_day)
         return len(sealed)
 
     async def get(self, id: str) -> CallRow | None:
@@ -133,7 +139,7 @@ class Calls:
         anew = [each for each in same if each.sealed is not None]
         if anew:
             values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
-            await connection.execute(_AMEND, values)
+            await connection.execute(callwrites.AMEND, values)
             await self._amend_tokens(connection, anew)
         return len(anew)
 
@@ -145,15 +151,17 @@ class Calls:
             gained += [{"day": day, "token": t, "leaf": each.leaf} for t in tokens(by_day[day], each.gained)]
             lost += [{"b_day": day, "b_token": t, "b_leaf": each.leaf} for t in tokens(by_day[day], each.lost)]
         if lost:
-            await connection.execute(_DELETE_TOKEN, lost)
+            await connection.execute(callwrites.DELETE_TOKEN, lost)
         if gained:
-            insert = _insert(connection.dialect.name)(call_tokens).on_conflict_do_nothing()
-            await connection.execute(insert, sorted(gained, key=lambda t: (t["day"], t["token"])))
+            await connection.execute(self._add_tokens, sorted(gained, key=lambda t: (t["day"], t["token"])))
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
         """List id and leaf of the calls in state recording."""
-        recording = calls.c.state == STATE_CODES[CallState.RECORDING]
-        asked = sa.select(calls.c.id, calls.c.leaf).where(recording).order_by(*NEWEST)
+        asked = (
+            sa.select(calls.c.id, calls.c.leaf)
+            .where(calls.c.state == STATE_CODES[CallState.RECORDING])
+            .order_by(*NEWEST)
+        )
         async with self._database.reading() as connection:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
 
@@ -194,7 +202,7 @@ class Calls:
                         call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(part))
                     )
                     await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
-                await connection.execute(_MORE, {"b_day": day, "b_count": -len(leaves)})
+                await connection.execute(callwrites.COUNT, {"b_day": day, "b_more": -len(leaves)})
             await connection.execute(days.delete().where(days.c.calls <= 0))
         return len(gone)
 
@@ -256,7 +264,8 @@ class Calls:
 
     async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
         """Return the index key of each day, with a fresh leaf where there is none or it was cut."""
-        leaves = {row.day: row.leaf for row in await connection.execute(_DAYS, {"days": list(wanted)})}
+        found = await connection.execute(callwrites.INDEX_LEAVES, {"days": list(wanted)})
+        leaves = {row.day: row.leaf for row in found}
         keys = {}
         for day in wanted:
             if day not in leaves:
@@ -289,7 +298,7 @@ class Calls:
             if id not in before:
                 fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
         for day, count in fresh.items():
-            await connection.execute(_MORE, {"b_day": day, "b_count": count})
+            await connection.execute(callwrites.COUNT, {"b_day": day, "b_more": count})
 
     async def _write_tokens(
         self,
@@ -310,9 +319,9 @@ class Calls:
             fresh += [{"day": row.day, "token": t, "leaf": row.leaf} for t in new - old]
             stale += [{"b_day": row.day, "b_token": t, "b_leaf": row.leaf} for t in old - new]
         if stale:
-            await connection.execute(_DELETE_TOKEN, stale)
+            await connection.execute(callwrites.DELETE_TOKEN, stale)
         if fresh:
-            await connection.execute(call_tokens.insert(), sorted(fresh, key=lambda t: (t["day"], t["token"])))
+            await connection.execute(callwrites.NEW_TOKENS, sorted(fresh, key=lambda t: (t["day"], t["token"])))
 
     async def _reindex(self, connection: AsyncConnection, day: int) -> int:
         """Make the tokens of a day anew, page by page: a day may have 100,000 calls, and the loop serves others."""
@@ -327,7 +336,7 @@ class Calls:
             opened, fresh = await asyncio.to_thread(self._tokens_of, records, day, key)
             kept += opened
             for part in _batches(fresh):
-                await connection.execute(call_tokens.insert(), part)
+                await connection.execute(callwrites.NEW_TOKENS, part)
             if len(records) < BATCH:
                 return kept
             last = records[-1].leaf
@@ -346,7 +355,7 @@ class Calls:
         return kept, [{"day": day, "token": token, "leaf": leaf} for token, leaf in sorted(found)]
 
 
-async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any]) -> dict[str, Any]:
+async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any] = _READ) -> dict[str, Any]:
     found = {}
     for part in _batches(ids):
         for record in await connection.execute(asked, {"ids": part}):
@@ -356,43 +365,3 @@ async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.S
 
 def _batches(values: Sequence[V]) -> Iterator[Sequence[V]]:
     return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
-
-
-def _insert(dialect: str) -> Any:
-    return postgresql.insert if dialect == "postgresql" else sqlite.insert
-
-
-def _upsert(dialect: str) -> Any:
-    insert = _insert(dialect)(calls)
-    changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
-    recording = STATE_CODES[CallState.RECORDING]
-    return insert.on_conflict_do_update(
-        index_elements=[calls.c.id],
-        set_={**changed, "version": calls.c.version + 1},
-        where=sa.or_(calls.c.state == recording, insert.excluded.state != recording),
-    )
-
-
-def _by_id(*wanted: sa.Column[Any]) -> sa.Select[Any]:
-    return sa.select(*wanted).where(calls.c.id.in_(sa.bindparam("ids", expanding=True)))
-
-
-# Made once: values in a statement refer to themselves, and each batch would leave 25 objects to the collector.
-_ROWS, _PLACES = _by_id(*READ_COLUMNS), _by_id(calls.c.id, calls.c.leaf, calls.c.day)
-_DAYS = sa.select(days.c.day, days.c.leaf).where(days.c.day.in_(sa.bindparam("days", expanding=True)))
-_MORE = days.update().where(days.c.day == sa.bindparam("b_day")).values(calls=days.c.calls + sa.bindparam("b_count"))
-_AMEND = (
-    calls.update()
-    .where(calls.c.id == sa.bindparam("b_id"))
-    .values(
-        sealed=sa.bindparam("b_sealed"),
-        erase_after=sa.bindparam("b_erase_after"),
-        matched=True,
-        version=calls.c.version + 1,
-    )
-)
-_DELETE_TOKEN = call_tokens.delete().where(
-    call_tokens.c.day == sa.bindparam("b_day"),
-    call_tokens.c.token == sa.bindparam("b_token"),
-    call_tokens.c.leaf == sa.bindparam("b_leaf"),
-)

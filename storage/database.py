@@ -1,7 +1,7 @@
 """One database of one customer: engine, schema version, transactions, and errors without personal data.
 
 There is one writer at a time, so that what a transaction looked at still holds when it writes: a lock here, and against
-other processes BEGIN IMMEDIATE, or an advisory lock of PostgreSQL.
+other processes BEGIN IMMEDIATE, which goes with the first statement, or an advisory lock of PostgreSQL.
 """
 
 import asyncio

@@ -83,9 +83,6 @@ def _roll_back(connection: Any, _record: object, _error: object) -> None:
 
 
 def _begin(connection: sa.Connection) -> None:
-    """Take the write lock at once: a reader that turns writer half-way would be refused instead of waiting."""
+    """Take the write lock first of all: a reader that turns writer half-way would be refused instead of waiting."""
     driver: Any = connection.connection.dbapi_connection
-    if connection.get_execution_options().get("writing", False):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    else:
-        driver.begin_later()
+    driver.begin_later(writing=connection.get_execution_options().get("writing", False))

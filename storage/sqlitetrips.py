@@ -1,9 +1,9 @@
 """SQLite through aiosqlite with one trip to the connection's thread for a statement, where SQLAlchemy's adapter makes
 four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a short statement does.
 
-The beginning of a reading transaction goes with its first statement, and the end of one in which nothing was said
-costs no trip at all. SQLite itself takes the state that a transaction sees at its first statement, so nobody sees a
-difference.
+The beginning of a transaction goes with its first statement, and the end of one in which nothing was said costs no trip
+at all. SQLite itself takes the state that a reading transaction sees at its first statement, so nobody sees a
+difference; a writing one keeps other processes out from its first statement on.
 """
 
 import sqlite3
@@ -65,9 +65,9 @@ class Connection(AsyncAdapt_aiosqlite_connection):
         self._first = ""
         self._used = False  # something was said since the last end of a transaction
 
-    def begin_later(self) -> None:
-        """Have the next statement begin a reading transaction."""
-        self._first = "BEGIN"
+    def begin_later(self, *, writing: bool) -> None:
+        """Have the next statement begin a transaction; one that is `writing` waits for the write lock."""
+        self._first = "BEGIN IMMEDIATE" if writing else "BEGIN"
 
     def trip(self, statement: str, given: Any, many: bool) -> Any:
         """Have a statement executed in the thread, `many`: for each of some parameters; raises what sqlite3 raises."""

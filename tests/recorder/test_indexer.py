@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from recorder import indexer as module
 from recorder.indexer import Indexer
 from storage.callrows import CallRow, CallState
 from storage.correlation import Correlation
+from storage.database import Database
 from storage.errors import DiskFailed
 from storage.people import Person
 from storage.policy import Policy
@@ -23,6 +25,9 @@ from tests.recorder.stage import Stage, stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
+
+
+Forms = Sequence[Sequence[str]]
 
 
 def row(one: Stage, number: int, state: CallState = CallState.COMPLETE) -> CallRow:
@@ -99,14 +104,16 @@ def test_a_call_that_cannot_be_written_is_told_and_the_others_are_written(
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
             bad, good = row(one, 1), row(one, 2)
-            put, told = type(customer.calls).put, []
+            put, told = type(customer.calls).put_in, []
 
-            async def spoilt(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+            async def spoilt(
+                self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]
+            ) -> int:
                 if any(r.id == bad.id for r in rows):
                     raise ValueError("a bug")
-                return await put(customer.calls, rows, forms)
+                return await put(customer.calls, on, rows, forms)
 
-            monkeypatch.setattr(type(customer.calls), "put", spoilt)
+            monkeypatch.setattr(type(customer.calls), "put_in", spoilt)
             here = Indexer(lambda: 0.0, lambda call, error: told.append((call, type(error))))
             here.put(customer, bad, (), lambda: told.append(("done", str)))
             here.put(customer, good, ())
@@ -122,15 +129,17 @@ def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pyt
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
-            put, tries = type(customer.calls).put, []
+            put, tries = type(customer.calls).put_in, []
 
-            async def away(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+            async def away(
+                self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]
+            ) -> int:
                 tries.append(len(rows))
                 if len(tries) < 3:
                     raise DiskFailed("away")
-                return await put(customer.calls, rows, forms)
+                return await put(customer.calls, on, rows, forms)
 
-            monkeypatch.setattr(type(customer.calls), "put", away)
+            monkeypatch.setattr(type(customer.calls), "put_in", away)
             monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
             call = row(one, 1)
             one.node.indexer.put(customer, call, ())
@@ -192,15 +201,15 @@ def test_a_call_that_is_written_while_the_users_are_loaded_is_not_forgotten(
                 Correlation(customer.database, customer.keys, customer.calls, customer.users, customer.rules, "DE")
                 for _ in range(2)
             )
+            plan = await customer.users.plan([MIRA], "csv", whole=False)
+            await customer.users.carry_out(plan)
+            await other.load()
+            await other.settle()  # finds no calls
             policy_in = Rules.policy_in
 
             async def slow(self: Rules, connection: AsyncConnection) -> Policy:
                 if not mine.ready:
                     await mine.load()
-                    plan = await customer.users.plan([MIRA], "csv", whole=False)
-                    await customer.users.carry_out(plan)
-                    await other.load()
-                    await other.settle()  # finds no calls
                 return await policy_in(self, connection)
 
             monkeypatch.setattr(Rules, "policy_in", slow)
@@ -247,17 +256,19 @@ def test_want_of_memory_or_descriptors_is_no_fault_of_a_call(
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
             calls, told = [row(one, 1), row(one, 2)], []
-            put = type(customer.calls).put
+            put = type(customer.calls).put_in
 
-            async def refuse(self: object, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+            async def refuse(
+                self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]
+            ) -> int:
                 raise problem
 
-            monkeypatch.setattr(type(customer.calls), "put", refuse)
+            monkeypatch.setattr(type(customer.calls), "put_in", refuse)
             here = Indexer(lambda: 0.0, lambda call, error: told.append(call))
             for call in calls:
                 here.put(customer, call, ())
             assert not await here._flush("acme")
-            monkeypatch.setattr(type(customer.calls), "put", put)
+            monkeypatch.setattr(type(customer.calls), "put_in", put)
             assert await here._flush("acme")
             assert [await indexed(one, call) for call in calls] == [CallState.COMPLETE] * 2
             assert told == []
@@ -284,6 +295,53 @@ def test_more_than_a_batch_does_not_rest_for_each_call(tmp_path: Path, monkeypat
             one.node.indexer.put(customer, row(one, 999), ())
             await one.until(one.node.indexer._idle.is_set)
             assert max(rests[:3]) < module.MOST_SECONDS == rests[3]
+
+    asyncio.run(story())
+
+
+def test_what_is_asked_before_calls_are_written_belongs_to_their_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            begun, writing = [], Database.writing
+            customer = one.node.customers["acme"]
+
+            @asynccontextmanager
+            async def noted(self: Database) -> AsyncIterator[AsyncConnection]:
+                async with writing(self) as connection:
+                    begun.append(1)
+                    yield connection
+
+            monkeypatch.setattr(Database, "writing", noted)
+            monkeypatch.setattr(Database, "reading", None)
+            one.node.indexer.put(customer, row(one, 1), ())
+            await one.node.indexer.drain(30)
+            assert one.node.indexer._idle.is_set() and begun == [1]
+
+    asyncio.run(story())
+
+
+def test_nobody_looks_at_calls_that_have_not_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            monkeypatch.setattr(module, "SETTLE_SECONDS", 0.3)
+            monkeypatch.setattr(module, "FLUSH_SECONDS", 0.001)
+            customer, here, looks, flush = one.node.customers["acme"], one.node.indexer, [], Indexer._flush
+
+            async def noted(self: Indexer, name: str) -> bool:
+                looks.append(1)
+                return await flush(self, name)
+
+            monkeypatch.setattr(Indexer, "_flush", noted)
+            live = [replace(row(one, n, CallState.RECORDING), ended_at=None) for n in (1, 2)]
+            here.put(customer, live[0], ())
+            await asyncio.sleep(0.05)
+            here.put(customer, live[1], ())
+            here.put(customer, row(one, 3), ())
+            await one.until(here._idle.is_set)
+            assert [await indexed(one, call) for call in live] == [CallState.RECORDING] * 2
+            assert len(looks) <= 3  # at the one that had ended, and when each of the others had settled
 
     asyncio.run(story())
 

@@ -271,8 +271,8 @@ def test_a_locked_database_is_away_and_then_back(tmp_path: Path, monkeypatch: py
         other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseAway):
-            async with database.writing():
-                pass
+            async with database.writing() as connection:
+                await connection.execute(sa.select(days))
         other.execute("ROLLBACK")
         other.close()
         async with database.writing() as connection:

@@ -66,7 +66,7 @@ def test_what_is_written_is_counted_and_there(tmp_path: Path, trips: list[str]) 
             assert (await connection.execute(days.update().values(calls=4))).rowcount == 2
             told = await connection.execute(days.delete().where(days.c.day == 2).returning(days.c.leaf))
             assert told.all() == [(2,)]
-        assert trips == ["_execute", "_execute", "_execute", "_execute", "commit"]
+        assert trips == ["_execute", "_execute", "_execute", "commit"]
         async with database.reading() as connection:
             found = (await connection.execute(sa.select(days))).one()
             assert found._mapping == {**ROW, "calls": 4}

@@ -1,0 +1,70 @@
+"""What is written of a call is written over only by what is newer; on both databases."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import callwrites
+from storage.callrows import STATE_CODES, CallState
+from storage.database import Database
+from storage.tables import call_tokens, calls, days
+
+ROW: dict[str, Any] = {
+    "id": "1", "leaf": 5, "day": 1, "state": STATE_CODES[CallState.COMPLETE], "started_at": 1, "ended_at": 2,
+    "duration_ms": 1, "size_bytes": 1, "hold": True, "erase_after": None, "matched": False, "kept_from": None,
+    "direction": 0, "source": 0, "version": 1, "sealed": b"",
+}  # fmt: skip
+
+
+def told(empty: Callable[[], Awaitable[Database]], story: Callable[[Database], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        database = await empty()
+        try:
+            await story(database)
+        finally:
+            await database.close()
+
+    asyncio.run(whole())
+
+
+def test_a_known_call_keeps_its_hold_and_does_not_go_back_to_recording(
+    empty: Callable[[], Awaitable[Database]],
+) -> None:
+    async def story(database: Database) -> None:
+        statement = callwrites.upsert(database.dialect)
+        async with database.writing() as connection:
+            await connection.execute(statement, [ROW])
+            await connection.execute(statement, [{**ROW, "hold": False, "size_bytes": 7}])
+            await connection.execute(statement, [{**ROW, "state": STATE_CODES[CallState.RECORDING], "size_bytes": 9}])
+            found = (await connection.execute(sa.select(calls))).one()
+            assert (found.hold, found.size_bytes, found.version) == (True, 7, 2)
+
+    told(empty, story)
+
+
+def test_one_day_is_counted_and_its_leaf_found(empty: Callable[[], Awaitable[Database]]) -> None:
+    async def story(database: Database) -> None:
+        async with database.writing() as connection:
+            await connection.execute(days.insert(), [{"day": day, "leaf": 10 + day, "calls": 1} for day in (1, 2)])
+            await connection.execute(callwrites.COUNT, {"b_day": 2, "b_more": 4})
+            found = await connection.execute(callwrites.INDEX_LEAVES, {"days": [2, 3]})
+            assert [tuple(row) for row in found] == [(2, 12)]
+            assert list(await connection.scalars(sa.select(days.c.calls).order_by(days.c.day))) == [1, 5]
+
+    told(empty, story)
+
+
+def test_a_token_that_is_there_may_be_added_again_and_is_deleted_alone(
+    empty: Callable[[], Awaitable[Database]],
+) -> None:
+    async def story(database: Database) -> None:
+        tokens = [{"day": 1, "token": token, "leaf": 5} for token in (1, 2)]
+        async with database.writing() as connection:
+            await connection.execute(callwrites.NEW_TOKENS, tokens[:1])
+            await connection.execute(callwrites.add_tokens(database.dialect), tokens)
+            await connection.execute(callwrites.DELETE_TOKEN, {"b_day": 1, "b_token": 1, "b_leaf": 5})
+            assert list(await connection.scalars(sa.select(call_tokens.c.token))) == [2]
+
+    told(empty, story)
