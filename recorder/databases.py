@@ -6,7 +6,6 @@ import asyncio
 
 from recorder.node import Node
 from storage.customers import Customer
-from storage.errors import StorageError
 
 AGAIN_SECONDS = 1.0
 """A database that is away is tried again this often, so that the index catches up within seconds of its return."""
@@ -43,7 +42,7 @@ class Databases:
         while True:
             try:
                 await customer.open_database()
-            except StorageError as problem:
+            except Exception as problem:  # memory, descriptors and threads are the calls', and may be free in a moment
                 if not away:
                     self._node.log.fault("database.away", problem, customer=customer.name)
                     self._node.incidents.add("database-away", customer.name)

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from recorder.node import Node
 if TYPE_CHECKING:
     from recorder.live import Live
     from recorder.mending import Mending
+    from recorder.retention_job import RetentionJob
     from recorder.runner import Runner
     from recorder.surface import Surface
     from recorder.system import System
@@ -63,8 +65,8 @@ class Office:
             sys.setswitchinterval(usual)
         self._databases.start()
         await self._databases.settled()
-        self._begin()
-        await self._insist(lambda: self._serve(listening))
+        retention = self._begin()
+        await self._insist(lambda: self._serve(listening, retention.now))
         opened()
         self._node.log.info("api.ready", customers=len(self._node.customers))
 
@@ -88,25 +90,24 @@ class Office:
         for customer in self._node.customers.values():
             customer.complete()
 
-    async def _serve(self, listening: socket.socket) -> None:
+    async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
+        """Open the API; `now` is the time that retention decides by."""
         from recorder.desk import Desk
-        from recorder.retention_job import RetentionJob, stopper
         from recorder.surface import Surface
 
-        retention = RetentionJob(self._node, stopper(self._node, self._live, self._runner))
-        desk = Desk(self._node, self._live, self._runner, retention.now, self._system)
+        desk = Desk(self._node, self._live, self._runner, now, self._system)
         self._surface = Surface(self._node, desk)
         await self._surface.start(listening)
-        self._node.tasks.start(retention.run(), "retention")
 
-    def _begin(self) -> None:
-        """Begin with what nobody waits for."""
+    def _begin(self) -> RetentionJob:
+        """Begin with what nobody waits for, and what must not wait for the API: what is due is erased without it."""
         from recorder.audit_job import AuditJob
         from recorder.correlation_job import CorrelationJob
         from recorder.directory_job import DirectoryJob
         from recorder.export_job import ExportJob
         from recorder.purge_job import PurgeJob
         from recorder.renewal import Renewal
+        from recorder.retention_job import RetentionJob, stopper
         from recorder.startup import Startup
 
         start = self._node.tasks.start
@@ -119,6 +120,9 @@ class Office:
         start(CorrelationJob(self._node).run(), "correlation")
         start(PurgeJob(self._node).run(), "purge")
         start(Renewal(self._node).run(), "renewal")
+        retention = RetentionJob(self._node, stopper(self._node, self._live, self._runner))
+        start(retention.run(), "retention")
+        return retention
 
     async def close(self) -> None:
         """Stop serving; requests under way get a moment."""

@@ -41,7 +41,10 @@ class RetentionJob:
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.tasks."""
-        self._clock.keep()
+        try:
+            self._clock.keep()
+        except OSError as problem:  # it only means that a restart believes the wall clock again
+            self._node.log.fault("retention.failed", problem)
         for customer in self._node.customers.values():
             self._node.tasks.start(self._serve(customer), "retention")
 

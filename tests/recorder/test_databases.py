@@ -26,14 +26,14 @@ class Said:
     info = warning
 
 
-def opens_after(one: Stage, failures: int) -> list[int]:
-    """Let the database of acme be away so many times; gives the tries."""
+def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> list[int]:
+    """Let the database of acme be away so many times, or something else be wrong; gives the tries."""
     tries: list[int] = []
 
     async def catch_up() -> None:
         tries.append(1)
         if len(tries) <= failures:
-            raise DatabaseAway("away")
+            raise problem or DatabaseAway("away")
 
     one.node.customers["acme"].catch_up = catch_up
     return tries
@@ -65,6 +65,25 @@ def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkey
             await opening.settled()
             told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
             assert told == [("database-away", 1)]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "descriptors")])
+def test_what_was_short_at_the_start_leaves_no_database_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """Calls are recorded already, and may have what opening it needs."""
+    monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tries = opens_after(one, 1, problem)
+            opening = Databases(one.node)
+            opening.start()
+            await opening.settled(10)
+            assert len(tries) == 2
+            assert [incident["kind"] for incident in one.node.incidents.of("acme")] == ["database-away"]
 
     asyncio.run(story())
 

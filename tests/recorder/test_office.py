@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from recorder import office
+from recorder.housekeeping import Housekeeping
+from recorder.numbering import Numbering
 from recorder.office import Office
 from recorder.surface import Surface
 from recorder.system import System
+from storage.assembly import assemble
+from storage.customers import Customer
 from tests.recorder.stage import Stage, stage
 
 
@@ -54,6 +58,44 @@ def test_who_asks_before_it_is_open_waits_for_the_answer(tmp_path: Path) -> None
     asyncio.run(story())
 
 
+def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path) -> None:
+    """Whoever asked for it in the loop would hold up every call for as long as its code takes."""
+    asked: list[str] = []
+
+    def assembled(customer: Customer) -> None:
+        asked.append(customer.name)
+        assemble(customer)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one, listening() as door:
+            for task in asyncio.all_tasks():
+                if task.get_name() in ("indexer", "mending"):
+                    task.cancel()
+            whole = one.node.customers["acme"]
+            lean = Customer(whole.settings, whole.keys, whole.place, assembled)
+            one.node.customers._customers["acme"] = lean  # type: ignore[attr-defined]  # as a start of the daemon has it
+            await whole.close()
+            chores = (Numbering(one.node).tend, System(one.node, one.live).sample, one.node.incidents.save)
+            ended = one.invite("c1")
+            Housekeeping(one.node, one.live, one.runner.checkpoint, chores).beat()
+            one.bye("c1")
+            await one.until(lambda: not len(one.live))
+            lost = one.invite("c2")
+            one.runner.finishing.abandon(lost)
+            assert one.node.indexer.pending("acme", ended.id) and len(one.mending) == 1
+            assert asked == []
+            desks, opened = made(one), asyncio.Event()
+            desks.open(door, opened.set)
+            await opened.wait()
+            await one.node.indexer.drain(30)
+            await one.until(lambda: not len(one.mending))
+            assert [await lean.calls.get(each.id) is not None for each in (ended, lost)] == [True, True]
+            assert asked == ["acme"]
+            await desks.close()
+
+    asyncio.run(story())
+
+
 def test_what_fails_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(office, "AGAIN_SECONDS", 0.01)
     tries: list[int] = []
@@ -76,6 +118,22 @@ def test_what_fails_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: py
             assert (await asked(door)).startswith(b"HTTP/1.1 200")
             assert told == ["api.failed"]
             assert len(tries) == 4
+            await desks.close()
+
+    asyncio.run(story())
+
+
+def test_what_is_due_is_erased_while_the_api_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(self: Surface, door: socket.socket) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Surface, "start", fails)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one, listening() as door:
+            desks = made(one)
+            desks.open(door, lambda: pytest.fail("it never was"))
+            await one.until(lambda: "retention" in one.node.tasks.names(), 10)
             await desks.close()
 
     asyncio.run(story())

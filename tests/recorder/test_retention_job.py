@@ -214,6 +214,21 @@ def test_a_clock_set_ten_years_ahead_erases_nothing(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_a_clock_that_cannot_be_written_down_ends_no_erasing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: WallClock) -> None:
+        raise OSError(28, "no room")
+
+    monkeypatch.setattr(WallClock, "keep", full)
+
+    async def story(node: Parts, acme: Customer) -> None:
+        due = await record(acme, ended=LONG_AGO)
+        await RetentionJob(node).run()
+        await until(lambda: gone(acme, due))
+        assert "retention.failed" in node.log.lines
+
+    tell(tmp_path, story)
+
+
 def test_stopping_hangs_up_and_waits_for_the_end() -> None:
     live: dict[str, Any] = {"c": "the call"}
     done: list[Any] = []
