@@ -133,10 +133,10 @@ def resume(track: Track, at: int, kept: bool, heard: int = 0) -> None:
 
 def _silent_until(track: Track, end: int) -> None:
     """Mark that a stream which was never heard was listened to until then, but for an outage before."""
-    if not 0 < track.since < end:
-        return
-    if track.resumed_at < end:
-        first_heard(track, track.resumed_at)
+    outage = 0 if track.kept else track.resumed_at
+    if not track.since or max(track.since, outage) >= end:
+        return  # nothing is known that the outage before has not cost
+    first_heard(track, outage)
     watch(track, end)
     track.gaps.settle()
     track.since, track.unsettled = end, False
@@ -144,10 +144,15 @@ def _silent_until(track: Track, end: int) -> None:
 
 def listened(tracks: Iterable[Track], now: int) -> bool:
     """Note from time to time that sockets were empty of streams that were never heard; True if it has to be saved."""
-    due = [track for track in tracks if track.since and now - max(track.since, track.listened) >= LISTENING]
+    due = [track for track in tracks if track.since and _listens_anew(track, now)]
     for track in due:
         track.listened, track.cold = now, None
     return bool(due)
+
+
+def _listens_anew(track: Track, now: int) -> bool:
+    """Tell whether a note is due: also where the last one is of a clock that was set back since."""
+    return now < track.listened or now - max(track.since, track.listened) >= LISTENING
 
 
 def unheard(track: Track) -> bool:

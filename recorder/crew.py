@@ -62,6 +62,10 @@ class Entry:
 
     streams: int
     process: Process | None
+    # no worker lived when one was to have it: the next one that is started is to
+    homeless: bool = False
+    # its sockets of before were lost, and no worker has noted so yet
+    lost: bool = False
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
     pauses: tuple[tuple[int, int | None], ...] = ()
@@ -117,6 +121,15 @@ def call_of(raw: Path) -> str | None:
     except OSError:
         return None
     return journal.call if journal else None
+
+
+def keep_relic(raw: Path, entries: Mapping[str, Entry]) -> None:
+    """Keep a dead worker's region as long as a call needs its last batch."""
+    entry = entries.get(call_of(raw) or "")
+    if entry is None or entry.relic:
+        raw.unlink(missing_ok=True)
+    else:
+        entry.relic = raw
 
 
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:

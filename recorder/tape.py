@@ -16,7 +16,6 @@ from media import holes, records, spool, state
 from media.batch import SLOTS
 from media.drain import Region, Relic
 from media.figures import figures, totals
-from media.holes import NEVER
 from media.pauses import Pauses
 from media.region import LANES, RTCP
 from media.reporting import receive as receive_rtcp
@@ -80,7 +79,7 @@ class Tape:
         for spec in streams:
             track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
             lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
-            track.since = NEVER if lanes.rtp < 0 or track.excused_until == NEVER else spec.since or at
+            track.since = holes.NEVER if lanes.rtp < 0 or track.excused_until == holes.NEVER else spec.since or at
             if lanes.rtp < 0:
                 continue
             self._reports.watch(spec)
@@ -104,7 +103,7 @@ class Tape:
             lanes = self.lanes.get(number)
             if lanes:
                 out.append(records.mark(number, records.Mark.HOLD, at))
-                holes.forgive(lanes.track, at, NEVER)
+                holes.forgive(lanes.track, at, holes.NEVER)
                 leave(lanes, at)
                 self._silence(lanes)
         known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
@@ -169,7 +168,7 @@ class Tape:
     def pause(self, at: int) -> None:
         """Keep nothing that arrives from `at` on; each packet's arrival decides, whenever it is drained."""
         if self._pauses.begin(at):
-            self._forgive(at, NEVER)
+            self._forgive(at, holes.NEVER)
             self._mark(records.Mark.PAUSE, at)
 
     def unpause(self, at: int) -> None:

@@ -19,11 +19,11 @@ from recorder.crew import (
     Process,
     activity,
     backoff,
-    call_of,
     close_all,
     excused,
     find_relics,
     fresh_region,
+    keep_relic,
     known_keys,
     leave,
     let_go,
@@ -120,6 +120,7 @@ class Workers:
     def add(self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int) -> None:
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
+        entry.homeless = entry.process is None
         entry.keys = known_keys((), new.streams)
         sockets, descriptors = listed(pairs)
         self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
@@ -137,11 +138,15 @@ class Workers:
         elif entry.pauses or new.pauses is None:
             new = replace(new, pauses=entry.pauses)
         entry.keys = known_keys(entry.keys, new.streams)
+        entry.lost = entry.lost or not kept
         entry.process = self._least()
+        entry.homeless = entry.process is None
+        if entry.homeless:
+            return  # what waits goes on waiting
         entry.relic = entry.relic or self._relics.pop(new.call, None)
         sockets, descriptors = listed(pairs)
         relic = str(entry.relic) if entry.relic else None
-        message = wire.Adopt(new, sockets, relic, time.time_ns(), kept, entry.keys)
+        message = wire.Adopt(new, sockets, relic, time.time_ns(), not entry.lost, entry.keys)
         self._send(new.call, entry, message, [part_fd, spool_fd, *descriptors])
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
@@ -304,7 +309,10 @@ class Workers:
 
     def _resumed(self, call: str) -> None:
         entry = self._entries.get(call)
-        if entry and entry.relic:
+        if entry is None:
+            return
+        entry.lost = False
+        if entry.relic:
             entry.relic.unlink(missing_ok=True)
             entry.relic = None
 
@@ -346,25 +354,17 @@ class Workers:
     async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
         # two processes must never drain one socket: wait until the old one is certainly gone
         await asyncio.to_thread(reap, process.pid)
-        self._keep_relic(process.raw)
+        keep_relic(process.raw, self._entries)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
         self._spawn(process.number)
         self._on_event(wire.WorkerDied(process.number, "hang" if process.hung else "exit", len(orphans)))
-        for call, entry in orphans:
+        homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
+        for call, entry in [*orphans, *homeless]:
             if entry.process is None and call in self._entries:
                 self._on_event(wire.NeedPart(call))
-
-    def _keep_relic(self, raw: Path) -> None:
-        """Keep a dead worker's region as long as a call needs its last batch."""
-        journal = call_of(raw)
-        entry = self._entries.get(journal) if journal else None
-        if entry is None or entry.relic:
-            raw.unlink(missing_ok=True)
-        else:
-            entry.relic = raw
 
     async def _watch(self) -> None:
         """Kill workers that do not answer; their end is then noticed like any other."""

@@ -280,7 +280,9 @@ class Gate(asyncio.Protocol):
         except asyncio.CancelledError:
             self.transport.abort()
             return None
-        except OSError:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
+        except OSError as problem:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
+            # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
+            problem.__traceback__ = None
             self._turn_away("tls-handshake")
             return None
         if secured is None:

@@ -70,6 +70,8 @@ class _Reader:
             if sign < 0 or self._elements > MAX_ELEMENTS or len(self._open) > MAX_DEPTH:
                 return
             at = self._markup(sign)
+        # Behind the root's end stands what nobody reads.
+        self.sound = self.sound and _TAG.search(text, at) is None
 
     def close(self) -> None:
         """Leave out the text in which the document ends: half a name, label or id is another one."""
@@ -85,11 +87,14 @@ class _Reader:
             return self._literal(at)
         attributes, place = self._attributes(found.end())
         end = _CLOSE.match(self._text, place)
-        if self._is_address(found[2]):
+        if self._is_address(found[2], attributes):
+            # An address has no attributes and no counterpart: this may be a tag with a prefix nobody declared.
+            self.sound = self.sound and not (found[1] or attributes)
             return self._literal(at)
         if end is None:
             # A number behind a scheme, <sip:4711@…>, is an address as well.
-            self.sound = self.sound and self._text.startswith(":", found.end())
+            number = found[2].lower() in _ADDRESS and self._text.startswith(":", found.end())
+            self.sound = self.sound and number
             return self._literal(at)
         if found[1]:
             self._end(found[2])
@@ -131,9 +136,10 @@ class _Reader:
             place = found.end()
         return values, place
 
-    def _is_address(self, name: str) -> bool:
+    def _is_address(self, name: str, attributes: dict[str, str]) -> bool:
         prefix, colon, _ = name.partition(":")
-        return bool(colon) and prefix.lower() in _ADDRESS and prefix not in self._spaces
+        declared = prefix in self._spaces or f"xmlns:{prefix}" in attributes
+        return bool(colon) and prefix.lower() in _ADDRESS and not declared
 
     def _start(self, name: str, attributes: dict[str, str], *, empty: bool) -> None:
         self._elements += 1

@@ -34,6 +34,26 @@ def test_a_restart_before_the_last_is_missed_too_although_somebody_listened_sinc
     ]  # fmt: skip
 
 
+def test_what_a_restart_has_cost_is_no_silence_although_the_next_one_came_at_once() -> None:
+    one = taken_over(kept=True)
+    assert holes.listened([one.track], BEGIN + 15 * SECOND * MS)
+    holes.resume(one.track, BEGIN + 60 * SECOND * MS, False)
+    assert holes.listened([one.track], BEGIN + 60 * SECOND * MS)
+    holes.resume(one.track, BEGIN + 61 * SECOND * MS, False, BEGIN + 60 * SECOND * MS)
+    one.hear(3_051)
+    assert one.told == [(0, 13 * SECOND, "no media"), (13 * SECOND, 61 * SECOND + 20, "restart")]
+
+
+def test_listening_is_noted_anew_when_the_clock_was_set_back() -> None:
+    one = taken_over(kept=True)
+    assert holes.listened([one.track], BEGIN + 900 * SECOND * MS)
+    assert holes.listened([one.track], BEGIN + 15 * SECOND * MS)
+    assert not holes.listened([one.track], BEGIN + 16 * SECOND * MS)
+    holes.resume(one.track, BEGIN + 60 * SECOND * MS, False)
+    one.hear(3_001)
+    assert one.told == [(0, 13 * SECOND, "no media"), (13 * SECOND, 60 * SECOND + 20, "restart")]
+
+
 def test_nobody_need_listen_to_a_stream_that_is_held_or_has_nothing_to_say() -> None:
     held, quiet = taken_over(held=True), taken_over(since=0)
     held.track.since, quiet.track.since = NEVER, 0

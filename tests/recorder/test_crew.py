@@ -19,11 +19,13 @@ from media.spec import Dtls, StreamSpec
 from recorder import crew, wire
 from recorder.crew import (
     KEYS,
+    Entry,
     Process,
     activity,
     excused,
     find_relics,
     fresh_region,
+    keep_relic,
     known_keys,
     listed,
     reap,
@@ -142,6 +144,19 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
     journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
     assert journal is not None and journal.call == CALL
     assert crew.call_of(tmp_path / "missing") is None
+
+
+def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path: Path) -> None:
+    entries = {CALL: Entry(1, None)}
+    for name, call in (("a", CALL), ("b", CALL), ("c", "gone"), ("d", "")):
+        code = (
+            "import sys; from media.drain import Region; r = Region(sys.argv[1])\n"
+            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+        keep_relic(tmp_path / name, entries)
+    assert entries[CALL].relic == tmp_path / "a"
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
 
 def test_of_each_stream_the_newest_keys_are_known() -> None:

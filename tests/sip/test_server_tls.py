@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import ssl
 
 import pytest
@@ -12,6 +14,14 @@ from sip.server import vouched
 from sip.values import Flow
 from tests.sip.story import Story
 from tests.sip.wired import HOST, call_over, certificate, in_loop, running, serving
+
+
+@pytest.fixture
+def collector_off():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @in_loop
@@ -93,3 +103,19 @@ def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
     assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
     nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
     assert vouched(nameless, wrong)
+
+
+@in_loop
+async def test_what_is_no_tls_leaves_no_buffer_to_the_collector(tmp_path, collector_off):
+    """A quarter of a MiB each: a flood fills the memory before anybody looks for garbage."""
+    ours = certificate(tmp_path, "recorder.example")
+    async with running("tls", context=serving(ours, ours)) as daemon:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*daemon.address)
+            writer.write(b"OPTIONS sip:recorder.example SIP/2.0\r\n\r\n")
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+        await daemon.wait_for(Dropped)
+        left = [each for each in gc.get_objects() if type(each) is asyncio.sslproto.SSLProtocol]
+        assert len(left) <= 1  # the last one may be on its way

@@ -60,6 +60,12 @@ def test_a_declared_prefix_that_is_spelt_like_a_scheme_is_a_prefix():
     assert (root.children[0].space, root.children[0].name) == ("urn:s", "a")
 
 
+def test_a_prefix_like_a_scheme_is_one_from_the_tag_on_that_declares_it():
+    root, _ = repair("<sip:r xmlns:sip='urn:s'><sip:a>Cut & Dry</sip:a></sip:r>")
+    assert root is not None
+    assert [(each.space, each.name) for each in (root, *root.children)] == [("urn:s", "r"), ("urn:s", "a")]
+
+
 def test_only_so_many_typos_are_set_right():
     wrong = "<name>a</naem>" * (MAX_TYPOS + 2)
     root, _ = repair(f"<r>{wrong}</r>")
@@ -83,6 +89,12 @@ def test_whether_the_end_is_there_is_told_r21():
         ("<r><a x='1/><b/></r>", Damage.REPAIRED),
         ("<r><a x='1'>t</r>", Damage.REPAIRED),
         ("<r>t</a></r>", Damage.REPAIRED),
+        ("<r><a/></r><r><b/></r>", Damage.REPAIRED),
+        ("<r>t</r> 1 < 2", Damage.UNESCAPED),
+        ("<r><sip:a x='1'><b/></sip:a></r>", Damage.REPAIRED),
+        ("<r><sip:a></sip:a></r>", Damage.REPAIRED),
+        ("<r><a:1 x='1'></a:1></r>", Damage.REPAIRED),
+        ("<r>Cut & Dry<sip:a xmlns:sip='urn:s'/></r>", Damage.UNESCAPED),
     ],
 )
 def test_whether_an_element_may_be_missing_is_told(text, damage):
