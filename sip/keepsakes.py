@@ -12,6 +12,8 @@ MAX_PIECES = 64
 """Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
 MAX_TEXT = 2_048
 """Characters of their values together, because thousands of pictures are in memory at once."""
+MAX_PATH = 1_024
+"""Characters of the names under which one of them stands; a longer namespace is no vendor's."""
 WINDOW_BITS = 12
 """Window of their compression: 4 KiB, more than they have."""
 
@@ -35,6 +37,8 @@ def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
     before = len(kept)
     room = MAX_TEXT - sum(len(value) for *_, value in kept)
     for one in extensions:
+        if len(one.parent) + len(one.path) > MAX_PATH:
+            continue
         room -= len(one.value)
         if room < 0 or len(kept) >= MAX_PIECES:
             break

@@ -126,13 +126,16 @@ def _telling(path: str) -> tuple[str, ...]:
 
 def _steps(path: str) -> list[str]:
     # A namespace may hold slashes; only the first step carries one unless vendors mix theirs.
-    pieces: list[str] = []
+    steps: list[str] = []
+    step: list[str] = []
+    depth = 0
     for piece in path.split("/"):
-        if pieces and pieces[-1].count("{") > pieces[-1].count("}"):
-            pieces[-1] += "/" + piece
-        else:
-            pieces.append(piece)
-    return pieces
+        step.append(piece)
+        depth += piece.count("{") - piece.count("}")
+        if depth <= 0:
+            steps.append("/".join(step))
+            step, depth = [], 0
+    return [*steps, "/".join(step)] if step else steps
 
 
 def _word(hints: Hints, extension: Extension, steps: tuple[str, ...]) -> None:

@@ -20,6 +20,10 @@ SIMILAR = 0.6
 """Ratio of difflib from which two tag names are one name misspelt; `naSRCme` and `name`, the case seen, have 0.73."""
 
 _TAG = re.compile(r"<(/?)\s*+([A-Za-z_][\w.\-]*+(?::[A-Za-z_][\w.\-]*+)?)")
+_SIGN = re.compile(r"<(?=[!?/\sA-Za-z_])")
+"""What may begin a tag, a comment or a section."""
+_END = re.compile(r"</([A-Za-z_][\w.\-]*+)>")
+"""An end tag as most are."""
 _ATTRIBUTE = re.compile(r"\s*+([A-Za-z_][\w.:\-]*+)\s*+=\s*+(?:\"([^\"<]*+)\"|'([^'<]*+)'|((?:[^\s\"'<>/]|/(?!>))++))")
 _CLOSE = re.compile(r"\s*+(/?)>")
 _PREFIX = re.compile(r"xmlns(?::([\w.\-]+))?\Z")
@@ -65,7 +69,8 @@ class _Reader:
         """Walk over the text once, tag by tag."""
         text, at = self._text, 0
         while self.root is None or self._open:
-            sign = text.find("<", at)
+            found = _SIGN.search(text, at)
+            sign = found.start() if found else -1
             self._append(text[at : sign if sign >= 0 else len(text)])
             if sign < 0 or self._elements > MAX_ELEMENTS or len(self._open) > MAX_DEPTH:
                 return
@@ -80,10 +85,17 @@ class _Reader:
 
     def _markup(self, at: int) -> int:
         """Take one tag, comment or section; give the place behind it. A sign that begins none of them is text."""
-        if self._text[at + 1 : at + 2] in ("!", "?"):
+        if end := _END.match(self._text, at):
+            self._end(end[1])
+            return end.end()
+        if self._text.startswith(("!", "?"), at + 1):
             return self._section(at)
         found = _TAG.match(self._text, at)
         if found is None:
+            return self._literal(at)
+        if self._text.startswith("<", found.end()) and ":" not in found[2]:
+            # The usual case of much junk, which the steps below would find out as well.
+            self.sound = False
             return self._literal(at)
         attributes, place = self._attributes(found.end())
         end = _CLOSE.match(self._text, place)
@@ -125,7 +137,7 @@ class _Reader:
             node = self._open[-1][0]
             if len(node.text) < MAX_TEXT:
                 text = text[:MAX_TEXT]
-                node.text = (node.text + (text if raw else unescape(text)))[:MAX_TEXT]
+                node.text = (node.text + (text if raw or "&" not in text else unescape(text)))[:MAX_TEXT]
 
     def _attributes(self, place: int) -> tuple[dict[str, str], int]:
         values: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip.keepsakes import MAX_PIECES, MAX_TEXT, pieces, shown, with_more
+from sip.keepsakes import MAX_PATH, MAX_PIECES, MAX_TEXT, pieces, shown, with_more
 from sip.metadata import Extension
 from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import rfc7865
@@ -40,3 +40,9 @@ def test_what_is_there_stays_where_more_has_no_room():
     assert with_more(packed, [Extension("recording", "", "b", "yy")]) == packed
     many = with_more(b"", [Extension("recording", "", "a", str(n)) for n in range(2 * MAX_PIECES)])
     assert [value for *_, value in pieces(many)] == [str(n) for n in range(MAX_PIECES)]
+
+
+def test_a_path_longer_than_any_vendors_is_not_kept():
+    fits = Extension("recording", "", "{" + "u" * (MAX_PATH - 3) + "}a", "1")
+    longer = Extension("recording", "", "{" + "u" * (MAX_PATH - 2) + "}a", "1")
+    assert pieces(with_more(b"", [longer, fits])) == [tuple(fits)]
