@@ -6,14 +6,12 @@ import json
 import zlib
 from collections.abc import Iterable
 
-from sip.metadata import Extension
+from sip.metadata import MAX_PATH, Extension
 
 MAX_PIECES = 64
 """Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
 MAX_TEXT = 2_048
 """Characters of their values together, because thousands of pictures are in memory at once."""
-MAX_PATH = 1_024
-"""Characters of the names under which one of them stands; a longer namespace is no vendor's."""
 WINDOW_BITS = 12
 """Window of their compression: 4 KiB, more than they have."""
 

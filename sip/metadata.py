@@ -25,6 +25,8 @@ from sip.xmlrepair import repair
 
 MAX_ITEMS = 512
 """Elements of one kind in one document; a conference of 200 participants needs 400 associations."""
+MAX_PATH = 1_024
+"""Characters of the names under which a piece of extension data stands; a longer namespace is no vendor's."""
 MAX_EXTENSIONS = 256
 """Pieces of extension data of one document; the richest vendor sends 35."""
 MAX_WRAPPERS = 3

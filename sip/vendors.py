@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sip.metadata import Document, Extension
+from sip.metadata import MAX_PATH, Document, Extension
 from sip.parties import Person, Role, ucid, written_person
 
 MAX_PATHS = 1024
@@ -103,7 +103,7 @@ def read_extensions(document: Document) -> Hints:
     hints = Hints()
     label = ""
     for extension in document.extensions:
-        steps = _telling(extension.path)
+        steps = _telling(extension.path) if len(extension.path) <= MAX_PATH else ()
         if not steps:
             continue
         if steps[-1].startswith(("header@label", "parameter@name")):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sip.keepsakes import MAX_PATH, MAX_PIECES, MAX_TEXT, pieces, shown, with_more
-from sip.metadata import Extension
+from sip.keepsakes import MAX_PIECES, MAX_TEXT, pieces, shown, with_more
+from sip.metadata import MAX_PATH, Extension
 from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import rfc7865
 from tests.sip.seen import seen
