@@ -137,7 +137,7 @@ class _Reader:
             node = self._open[-1][0]
             if len(node.text) < MAX_TEXT:
                 text = text[:MAX_TEXT]
-                node.text = (node.text + (text if raw or "&" not in text else unescape(text)))[:MAX_TEXT]
+                node.text = (node.text + (text if raw else unescape(text)))[:MAX_TEXT]
 
     def _attributes(self, place: int) -> tuple[dict[str, str], int]:
         values: dict[str, str] = {}

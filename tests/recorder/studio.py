@@ -104,6 +104,19 @@ class Studio:
                 self.send()
                 await asyncio.sleep(0.2)
 
+    async def talk_to_one_that_dies(self) -> None:
+        """Begin, talk for a moment, and have the worker die while 15 packets of each stream go to nobody."""
+        await self.workers.start()
+        self.begin()
+        for _ in range(10):
+            self.send()
+            await asyncio.sleep(0.02)
+        await self.workers.snapshot(CALL)
+        self.kill()
+        for sender in self.senders:
+            for _ in range(15):
+                sender.packet()
+
     def kill(self) -> None:
         os.kill(self.workers._processes[0].pid, signal.SIGKILL)
 

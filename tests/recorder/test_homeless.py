@@ -51,16 +51,7 @@ def test_a_call_that_is_asked_for_while_no_worker_lives_is_the_next_ones(tmp_pat
 def test_that_sockets_were_lost_is_known_until_a_worker_has_noted_it(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, kept=False)
-        await studio.workers.start()
-        studio.begin()
-        for _ in range(10):
-            studio.send()
-            await asyncio.sleep(0.02)
-        await studio.workers.snapshot(CALL)
-        studio.kill()
-        for sender in studio.senders:
-            for _ in range(15):
-                sender.packet()  # sent while nobody listened
+        await studio.talk_to_one_that_dies()
         await studio.heard(wire.WorkerDied)
         studio.kill()  # the next one, before it has said a word
         studio.kept = True

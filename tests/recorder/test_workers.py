@@ -200,16 +200,7 @@ def test_what_the_kernel_has_is_taken_when_main_ends(tmp_path: Path) -> None:
 def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, kept=False)
-        await studio.workers.start()
-        studio.begin()
-        for _ in range(10):
-            studio.send()
-            await asyncio.sleep(0.02)
-        await studio.workers.snapshot(CALL)
-        studio.kill()
-        for sender in studio.senders:
-            for _ in range(15):
-                sender.packet()  # sent while nobody listened
+        await studio.talk_to_one_that_dies()
         await asyncio.sleep(0.3)
         await studio.heard(wire.Resumed)
         for _ in range(10):
