@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -186,6 +187,7 @@ def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_p
 
         def assemble(customer: Customer) -> None:
             made.append(customer)
+            time.sleep(0.05)  # the others ask meanwhile
             customer.calls = sentinel
 
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
