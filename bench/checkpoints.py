@@ -24,7 +24,7 @@ from pathlib import Path
 
 from bench import processes
 from bench.flows import FLOWS, SSRC
-from bench.media_plane import BASE, Sender, key_of
+from bench.media_load import BASE, Sender, key_of
 from media import sockets
 from media.drain import Region
 from media.rtcp import INTERVAL
