@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 
 from starlette.responses import Response
@@ -121,7 +120,7 @@ def _is_vtt(data: bytes) -> bool:
 
 def _is_json(data: bytes) -> bool:
     try:
-        json.loads(data)
-    except (ValueError, RecursionError):
+        bodies.parsed(data)
+    except ValueError:
         return False
     return True

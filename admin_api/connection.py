@@ -9,8 +9,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from admin_api import answers
-from admin_api.errors import Problem
-from admin_api.guard import HEADERS
+from admin_api.errors import malformed
+from admin_api.guard import HEADERS, full
 
 HEAD_SECONDS = 10.0
 """What a client gets to send the head of a request; a connection that waits costs one of a limited number."""
@@ -18,6 +18,9 @@ HEAD_SECONDS = 10.0
 STALLED_SECONDS = 75.0
 """After which a client that takes nothing of its answer is broken off. A player that was paused may be left earlier
 (admin_api.media), but without TLS a connection that is closed waits for its last bytes for ever."""
+
+MAX_CONNECTIONS = 1000
+"""Connections at once; one beyond that is answered 503 and closed. One with TLS costs 0.1 MB."""
 
 MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
@@ -32,6 +35,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self.app = full  # whoever came before is served on
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,7 +72,7 @@ class Connection(H11Protocol):
         """Answer what is no HTTP with a problem document, or break off if an answer is under way."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             answer = answers.problem(malformed())
-            head = [*answer.raw_headers, *HEADERS, (b"connection", b"close")]
+            head = [*answer.raw_headers, *HEADERS]
             parts = h11.Response(status_code=400, headers=head), h11.Data(data=bytes(answer.body)), h11.EndOfMessage()
             for part in parts:
                 self.transport.write(self.conn.send(part) or b"")
@@ -97,8 +102,3 @@ class Connection(H11Protocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-def malformed() -> Problem:
-    """Return what is answered to what is no HTTP request."""
-    return Problem(400, "malformed", "This is no HTTP request", "Send HTTP/1.1.")

@@ -43,6 +43,12 @@ class Problem(Exception):
         return shown
 
 
+def malformed() -> Problem:
+    """It is no HTTP request, or one whose end others see elsewhere."""
+    close = {"Connection": "close"}
+    return Problem(400, "malformed", "This is no HTTP request", "Send HTTP/1.1.", headers=close)
+
+
 def unauthorized() -> Problem:
     """No token, or one that is unknown, revoked or expired: they are not told apart."""
     return Problem(
@@ -134,6 +140,12 @@ def damaged() -> Problem:
 def missing_yet() -> Problem:
     """Part of the interface that this version does not have yet."""
     return Problem(501, "not-implemented", "Not in this version", "This version of the recorder cannot do that yet.")
+
+
+def crowded() -> Problem:
+    """There are as many connections as there may be."""
+    headers = {"Retry-After": "1", "Connection": "close"}
+    return Problem(503, "unavailable", "Not possible now", "Too many connections are open.", headers=headers)
 
 
 def unavailable(detail: str) -> Problem:

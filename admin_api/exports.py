@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from typing import Any
@@ -114,9 +113,9 @@ async def file(asked: Asked) -> Response:
 def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
     """Read the body of POST /exports; raises Problem 422."""
     try:
-        given = json.loads(data)
-    except (ValueError, RecursionError):
-        given = None
+        given = bodies.parsed(data)
+    except ValueError:
+        raise invalid([_wrong("", bodies.NO_JSON)]) from None
     if not isinstance(given, dict):
         raise invalid([_wrong("", "must be a JSON object")])
     errors: list[dict[str, str]] = []

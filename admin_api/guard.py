@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_api import answers
 from admin_api.auth import Report
-from admin_api.errors import Problem, bug, damaged, not_found, unavailable, wrong_method
+from admin_api.errors import Problem, bug, crowded, damaged, malformed, not_found, unavailable, wrong_method
 from storage.callrows import BadDetails
 from storage.database import DatabaseDamaged, DatabaseFault
 from storage.errors import DamagedPart, KeysError, SealBroken, StorageError
@@ -43,11 +43,19 @@ class Guard:
             await send(message)
 
         try:
+            if _has_two_ends(scope):
+                raise malformed()
             await self._app(scope, receive, sending)
         except Exception as error:  # a bug in one request ends that request
             answer = answers.problem(problem(error, self._report))
             if not started:
                 await answer(scope, receive, sending)
+
+
+def _has_two_ends(scope: Scope) -> bool:
+    """Say whether a request tells the length of its body twice, as an attacker behind a proxy does (RFC 9112 6.1)."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return {b"content-length", b"transfer-encoding"} <= names
 
 
 def problem(error: Exception, report: Report) -> Problem:
@@ -60,6 +68,13 @@ def problem(error: Exception, report: Report) -> Problem:
     if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
         return unavailable("Disk or database do not answer as they should; the log says why.")
     return bug()
+
+
+async def full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer the request of a connection that is one too many, as an ASGI application."""
+    answer = answers.problem(crowded())
+    answer.raw_headers.extend(HEADERS)
+    await answer(scope, receive, send)
 
 
 async def unrouted(request: Request, error: Exception) -> Response:

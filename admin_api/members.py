@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
@@ -79,9 +78,9 @@ def parse(data: bytes, known: Collection[str], *, blank: bool = False) -> Member
     if blank and not data.strip():
         return Members({}, known)
     try:
-        given = json.loads(data)
-    except (ValueError, RecursionError):
-        raise invalid([{"in": "body", "reason": "must be JSON"}]) from None
+        given = bodies.parsed(data)
+    except ValueError:
+        raise invalid([{"in": "body", "reason": bodies.NO_JSON}]) from None
     members = Members(given, known)
     members.done()
     return members

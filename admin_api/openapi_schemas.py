@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from admin_api import columns, forgetting_schemas, request_schemas, spreadsheet, system_schemas, user_schemas
-from storage.callrows import CallState
+from storage.callrows import CallState, Direction
 
 DESCRIPTION = """\
 Calls of one customer lie below `/api/v1/customers/{customer}`. Every request there needs `Authorization: Bearer TOKEN`
@@ -75,6 +75,8 @@ _CALL = _object(
         "ended_at": _MAYBE_TIME,
         "duration_ms": _COUNT,
         "kept_from": _TIME,
+        "source": _MAYBE_TEXT,
+        "direction": {"enum": [*(direction.value for direction in Direction), None]},
         "session_id": _MAYBE_TEXT,
         "parties": {"type": "array", "items": {"$ref": "#/components/schemas/Party"}},
         "streams": {"type": "array", "items": {"$ref": "#/components/schemas/Stream"}},

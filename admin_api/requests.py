@@ -13,6 +13,7 @@ from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
+from admin_api.schemas import AHEAD
 from storage.callrows import BadCursor, Position
 from storage.candidates import Candidate, TooManyCalls
 from storage.erasure import Held, NoWaiver
@@ -31,7 +32,6 @@ LISTED = (STATE, schemas.LIMIT, schemas.CURSOR)
 CANDIDATES = (schemas.LIMIT, schemas.CURSOR)
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
-AHEAD = timedelta(days=1)  # a letter that came later than now is a slip of the pen; zones and clocks differ by less
 ZONES = timedelta(hours=14)  # no zone is further from UTC: so long before and after midnight its day is another one
 _CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
 _FIRST = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from admin_api.errors import invalid
@@ -19,6 +19,7 @@ from storage.holds import Hold
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_SOURCE = 253  # characters; the longest name of a host
 MAX_CURSOR = 256  # characters; ours have up to 80
+AHEAD = timedelta(days=1)  # what came or was signed later than now is a slip; zones and clocks differ by less
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 

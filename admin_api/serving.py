@@ -27,9 +27,6 @@ DATE_SECONDS = 1.0
 STOP_SECONDS = 3.0
 """What requests under way get at the end; a play that takes longer is cut off."""
 
-MAX_CONNECTIONS = 1000
-"""Connections and requests at once; beyond that uvicorn answers 503. One connection with TLS costs 0.1 MB."""
-
 StartTask = Callable[[Coroutine[Any, Any, None]], Any]
 
 
@@ -89,7 +86,6 @@ class ApiServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,  # the address in the audit log is the one that was seen
-            limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=int(STOP_SECONDS),
             ssl_context_factory=(lambda *_: context) if context else None,
         )

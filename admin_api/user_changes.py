@@ -28,13 +28,14 @@ async def create(asked: Asked) -> Response:
     """Answer POST /users: a new user; 409 if there is one already who is told apart by the same."""
     person = await members.given(asked, user_members.one)
     users = asked.customer.users
-    known = await users.known(SOURCE, person)
-    if known is not None:
-        await asked.note(FAILED, "known already", known.id)
-        raise conflict(f"There is such a user already. PUT …/users/{known.id} changes it.")
-    await asked.note(DONE)
-    await users.carry_out(await users.one(person, SOURCE))
-    user = await users.known(SOURCE, person)
+    async with users.changing:  # of several who name the same person at once, one makes it
+        known = await users.known(SOURCE, person)
+        if known is not None:
+            await asked.note(FAILED, "known already", known.id)
+            raise conflict(f"There is such a user already. PUT …/users/{known.id} changes it.")
+        await asked.note(DONE)
+        await users.carry_out(await users.one(person, SOURCE))
+        user = await users.known(SOURCE, person)
     if user is None:
         raise conflict("The user was deleted in the same moment.")
     return answers.document(shown(user), 201)
@@ -43,15 +44,16 @@ async def create(asked: Asked) -> Response:
 async def change(asked: Asked) -> Response:
     """Answer PUT /users/{id}: what the user is now; 409 for one who comes from a directory."""
     person = await members.given(asked, user_members.one)
-    user = await named(asked)
-    await _ours(asked, user)
     users = asked.customer.users
-    other = await users.known(SOURCE, person)
-    if other is not None and other.id != user.id:
-        await asked.note(FAILED, "another one is known by it")
-        raise conflict(f"Another user is told apart by the same: {other.id}.")
-    await asked.note(DONE)
-    await users.carry_out(await users.one(person, SOURCE, user))
+    async with users.changing:
+        user = await named(asked)
+        await _ours(asked, user)
+        other = await users.known(SOURCE, person)
+        if other is not None and other.id != user.id:
+            await asked.note(FAILED, "another one is known by it")
+            raise conflict(f"Another user is told apart by the same: {other.id}.")
+        await asked.note(DONE)
+        await users.carry_out(await users.one(person, SOURCE, user))
     return answers.document(shown(await named(asked)))
 
 
@@ -59,17 +61,18 @@ async def replace(asked: Asked) -> Response:
     """Answer PUT /users: everybody there is; 409 if so many would leave that the list looks broken."""
     wanted = await _whole(asked)
     users = asked.customer.users
-    plan = await users.plan(wanted.people, SOURCE, whole=True)
-    if plan.asks(BRAKE_PERCENT) and not wanted.accept:
-        await asked.note(FAILED, "the brake holds")
-        raise conflict(
-            f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "
-            'Look at the list; "accept": true does it.'
-        )
-    await asked.note(DONE, _counted(plan))
-    for piece in plan.pieces(PIECE):
-        await users.carry_out(piece)
-    await users.completed(plan)
+    async with users.changing:
+        plan = await users.plan(wanted.people, SOURCE, whole=True)
+        if plan.asks(BRAKE_PERCENT) and not wanted.accept:
+            await asked.note(FAILED, "the brake holds")
+            raise conflict(
+                f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "
+                'Look at the list; "accept": true does it.'
+            )
+        await asked.note(DONE, _counted(plan))
+        for piece in plan.pieces(PIECE):
+            await users.carry_out(piece)
+        await users.completed(plan)
     return answers.document(plan.counts)
 
 

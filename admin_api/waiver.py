@@ -29,14 +29,15 @@ async def view(asked: Asked) -> Response:
 
 async def put(asked: Asked) -> Response:
     """Answer PUT /waiver: it replaces the one before, also if it permits less; one that has expired permits nothing."""
-    wanted = await members.given(asked, read)
+    now = asked.customer.now()
+    wanted = await members.given(asked, lambda data: read(data, now))
     await asked.note(DONE)
     waiver = await asked.customer.waivers.put(**wanted, by=asked.principal.name)
     return answers.document(shown(waiver, datetime.now(UTC)))
 
 
-def read(data: bytes) -> Mapping[str, Any]:
-    """Read the body of PUT /waiver; raises Problem 422."""
+def read(data: bytes, now: datetime) -> Mapping[str, Any]:
+    """Read the body of PUT /waiver; raises Problem 422. What nobody has signed yet permits nothing."""
     body = members.parse(data, MEMBERS)
     digest = body.raw("document_sha256")
     if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
@@ -52,6 +53,8 @@ def read(data: bytes) -> Mapping[str, Any]:
         "scope": body.text("scope", MAX_TEXT),
         "expires_at": expires_at,
     }
+    if signed_at and signed_at > now + schemas.AHEAD:
+        body.wrong("signed_at", "must not be later than now")
     if signed_at and expires_at and expires_at <= signed_at:
         body.wrong("expires_at", "must be after signed_at")
     body.done()

@@ -124,10 +124,7 @@ class Exports:
     async def get(self, id: str) -> Export | None:
         """Return an export; None if it is unknown, has expired, or holds an erased call."""
         async with self._database.reading() as connection:
-            record = await _row(connection, id)
-        if record is None or record.expires_at <= to_micros(self.believed()):
-            return None
-        return shown(self._keys, record)
+            return await self._get(connection, id)
 
     async def listed(self, limit: int, cursor: str | None = None) -> tuple[tuple[Export, ...], str | None]:
         """Return exports that can still be asked about, newest first, and the cursor of the next page.
@@ -171,22 +168,24 @@ class Exports:
 
     async def begin(self, id: str) -> Export:
         """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone."""
-        export = await self._running(id)
+        async with self._database.reading() as connection:
+            export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
         if export.tries >= MAX_TRIES:
             await self.fail(id, "The recorder ended while this was worked on, several times.")
             raise Gone("the export was tried too often")
         sealed = seal(self._keys, export.leaf, id, export.request, export.tries + 1, None)
         async with self._database.writing() as connection:
+            await self._running(connection, id)  # one that was cancelled meanwhile is sealed under another leaf
             await connection.execute(export_calls.delete().where(export_calls.c.export == id))
             await connection.execute(exports.update().where(exports.c.id == id).values(sealed=sealed))
         return export
 
     async def admit(self, id: str, calls: Sequence[str]) -> frozenset[str]:
         """Write down that the export holds these calls; return those that it may hold. Raises Gone."""
-        await self._running(id)
         going: set[str] = set()
         async with self._database.writing() as connection:
+            await self._running(connection, id)
             known: set[str] = set()
             for part in _batches(list(dict.fromkeys(calls))):
                 erasing = erasure_calls.c.leaf.is_not(None) & (erasure_calls.c.step > 0)
@@ -226,8 +225,15 @@ class Exports:
         if found is not None and found.state is ExportState.RUNNING:
             await self._end(found, ExportState.FAILED, problem)
 
-    async def _running(self, id: str) -> Export:
-        export = await self.get(id)
+    async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
+        record = await _row(connection, id)
+        if record is None or record.expires_at <= to_micros(self.believed()):
+            return None
+        return shown(self._keys, record)
+
+    async def _running(self, connection: AsyncConnection, id: str) -> Export:
+        """Return an export that is to be made, as this transaction sees it; raises Gone."""
+        export = await self._get(connection, id)
         if export is None or export.state is not ExportState.RUNNING:
             raise Gone("the export is gone")
         return export

@@ -20,7 +20,8 @@ def from_micros(micros: int) -> datetime:
 
 def to_text(moment: datetime) -> str:
     """Write a time as RFC 3339 in UTC with microseconds, always 27 characters, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='microseconds')}Z"  # strftime writes the year 1 as "1" (glibc)
 
 
 def from_text(text: str) -> datetime:

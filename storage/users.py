@@ -7,6 +7,7 @@
     gone = await customer.users.delete(id)                        False if there is none; raises Mapped, Referred
     plan = await customer.users.plan(people, source, whole)       what an import would change
     plan = await customer.users.one(person, source, user)         the same of a single person
+    async with customer.users.changing:                           round both: a plan holds for what was there
     await customer.users.carry_out(plan)
     await customer.users.completed(plan)                          the directory has told everything now
 
@@ -60,6 +61,7 @@ class Users(Drawer):
         super().__init__(cabinet)
         self._calls = calls
         self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
+        self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
 
     async def get(self, id: str) -> User | None:
         """Return a user, None if there is none."""

@@ -73,9 +73,10 @@ class Draft:
     def moved(self, act: str) -> Draft:
         """Move or remove a column: "up 3", "down 3", "out 3"; what is none of these changes nothing."""
         what, _, number = act.partition(" ")
-        if not number.isdecimal() or int(number) >= len(self.columns):
+        places = [str(place) for place in range(len(self.columns))]
+        if number not in places:
             return self
-        at, names = int(number), list(self.columns)
+        at, names = places.index(number), list(self.columns)
         name = names.pop(at)
         if what in ("up", "down"):
             names.insert(max(at - 1, 0) if what == "up" else at + 1, name)

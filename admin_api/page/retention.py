@@ -50,7 +50,7 @@ async def change(visit: Visit) -> Response:
     act, _, number = visit.one("act").partition("-")
     if act == "add":
         rules.append(dict.fromkeys(FIELDS, ""))
-    elif act == "remove" and number.isdecimal() and int(number) < len(rules):
+    elif act == "remove" and number in map(str, range(len(rules))):
         del rules[int(number)]
     days, wins = visit.one("default_days"), visit.one("wins")
     if act not in ("try", "save"):

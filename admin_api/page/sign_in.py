@@ -71,7 +71,7 @@ class SignIn:
         """Check name and password."""
         customer = self._customer(guest)
         name, place = guest.one("name"), neighbourhood(guest.source)
-        key = hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
+        key = _key(customer, name)
         if (key, place) in self._usual:
             key = f"{key} {place}"
         now = self._monotonic()
@@ -89,7 +89,6 @@ class SignIn:
             return self._again(guest, WRONG, 403)
         self._addresses.forgive(place)
         self._accounts.passed(key)
-        self._remember(key.partition(" ")[0], place)
         return await self.beyond(guest, person, onward(guest.one("next")))
 
     def _remember(self, key: str, place: str) -> None:
@@ -101,6 +100,7 @@ class SignIn:
 
     async def beyond(self, guest: Guest, person: Person, to: str) -> Response:
         """Go on with somebody whose password is right: ask for the second factor, have one set up, or let them in."""
+        self._remember(_key(person.customer.name, person.name), neighbourhood(guest.source))
         factors = self._household.factors(person)
         if factors.any:
             return self._ask(guest, person, to)
@@ -188,6 +188,11 @@ class SignIn:
         """Return the customer that was typed, or the only one there is."""
         names = list(self._household.customers)
         return names[0] if len(names) == 1 else guest.one("customer").strip().lower()
+
+
+def _key(customer: str, name: str) -> str:
+    """Return what tries of a name are counted under; nothing typed is kept."""
+    return hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
 
 
 def patiently(answer: Response, wait: int) -> Response:

@@ -41,6 +41,7 @@ def test_privacy_may_attach_but_reads_none(service):
     [
         (b"hello", "text/vtt", ""),
         (b"{", "application/json", ""),
+        (b"[NaN]", "application/json", ""),
         (b"[" * 100_000, "application/json", ""),
         (b"\xff", "application/json", ""),
         (VTT, "text/plain", ""),

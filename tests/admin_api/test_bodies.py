@@ -38,6 +38,19 @@ def test_anything_else_is_refused_without_repeating_it(data):
     assert '"a"' not in str(raised.value.document())
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b'{"calls":["a"],"calls":["b"]}', b'[{"a":{"b":1,"\\u0062":2}}]', b"NaN", b'{"a":-Infinity}', b"[" * 100_000],
+)
+def test_what_others_read_otherwise_is_no_json(data):
+    with pytest.raises(ValueError):
+        bodies.parsed(data)
+
+
+def test_the_same_name_in_two_objects_is_json():
+    assert bodies.parsed(b'[{"a":1},{"a":{"a":1e3}}]') == [{"a": 1}, {"a": {"a": 1000.0}}]
+
+
 @given(st.binary(min_size=1))
 def test_any_body_is_nothing_or_refused(data):
     try:

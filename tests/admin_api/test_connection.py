@@ -156,6 +156,20 @@ def test_a_connection_serves_many_requests(service):
             alive(client)
 
 
+def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, monkeypatch):
+    with connect(service) as first:
+        first.sendall(ALIVE)
+        alive(first)
+        monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)  # there is this one at least
+        with connect(service) as client:
+            client.sendall(ALIVE)
+            answer = everything(client)
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer and b"no-store" in answer
+        assert b"application/problem+json" in answer and b"Too many connections" in answer
+        first.sendall(ALIVE)
+        alive(first)
+
+
 def test_requests_sent_at_once_are_all_answered(service):
     with connect(service) as client:
         client.sendall(
@@ -163,6 +177,14 @@ def test_requests_sent_at_once_are_all_answered(service):
             + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
         assert everything(client).count(b"HTTP/1.1 200") == 3
+
+
+def test_a_request_that_ends_in_two_places_is_not_served_and_the_next_one_is_not_looked_for(service):
+    with connect(service) as client:
+        ends = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ends + ALIVE)
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"alive" not in answer
 
 
 def test_websockets_are_not_spoken(service):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from admin_api.errors import not_found
-from admin_api.guard import Guard
+from admin_api.guard import Guard, full
 from storage.callrows import BadDetails
 from storage.database import DatabaseAway, DatabaseDamaged, DatabaseFault
 from storage.errors import DiskFailed, SealBroken
@@ -70,3 +70,23 @@ def test_after_the_first_byte_the_answer_just_ends():
 def test_being_cancelled_is_no_failure():
     with pytest.raises(asyncio.CancelledError):
         answered(failing(asyncio.CancelledError()))
+
+
+def test_a_body_that_ends_in_two_places_reaches_no_application():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")]
+    scope = {"type": "http", "method": "POST", "headers": headers}
+    asyncio.run(Guard(failing(RuntimeError("it was asked")), [].append)(scope, None, send))
+    assert sent[0]["status"] == 400 and dict(sent[0]["headers"])[b"connection"] == b"close"
+
+
+def test_a_connection_too_many_is_told_when_to_come_back():
+    sent, _ = answered(full)
+    headers = dict(sent[0]["headers"])
+    assert sent[0]["status"] == 503 and headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"retry-after"] == b"1" and headers[b"connection"] == b"close"
+    assert headers[b"cache-control"] == b"no-store"

@@ -2,7 +2,9 @@
 
 from admin_api.openapi_schemas import EXAMPLES, SCHEMAS
 
-CALL = "id state started_at ended_at duration_ms session_id parties streams size_bytes hold erase_after"
+CALL = (
+    "id state started_at ended_at duration_ms session_id source direction parties streams size_bytes hold erase_after"
+)
 PARTY = "role name number uri user_id joined_at left_at"
 STREAM = "label party media codec decodable srtp packets lost duplicates rejected gap_ms gaps pauses jitter_ms mos"
 AUDIT = "time actor role action object outcome reason"

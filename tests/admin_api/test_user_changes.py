@@ -1,5 +1,7 @@
 """Users of a customer without a directory: made, changed and listed whole through the API; others change elsewhere."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from storage.people import Person
@@ -57,6 +59,21 @@ def test_nobody_takes_what_tells_another_one_apart(clean):
     renamed = clean.ask(f"/users/{bob['id']}", "privacy", method="PUT", json={"upn": "rob@acme.example"})
     assert renamed.json()["id"] == bob["id"]
     assert clean.ask("/users", "privacy", method="POST", json={"upn": "bob@acme.example"}).status_code == 201
+
+
+def test_of_several_who_make_the_same_user_at_once_one_does_and_the_others_are_told(clean):
+    acme = clean.customers["acme"]
+    with ThreadPoolExecutor(8) as crowd:
+        made = list(crowd.map(lambda _: clean.ask("/users", "privacy", method="POST", json=ADA), range(8)))
+    assert sorted(answer.status_code for answer in made) == [201, *[409] * 7]
+    (user,) = clean.run(acme.users.listed(1000))[0]
+    assert [act["outcome"] for act in clean.acts()[-8:]].count("done") == 1
+    wanted = [{**ADA, "numbers": [f"+4930123{number}"]} for number in range(4000, 4008)]
+    with ThreadPoolExecutor(8) as crowd:
+        list(crowd.map(lambda each: clean.ask(f"/users/{user.id}", "privacy", method="PUT", json=each), wanted))
+    changed = clean.run(acme.users.get(user.id))
+    known = {*changed.person.numbers, *(former.value for former in changed.former)}
+    assert known == {number for each in wanted for number in each["numbers"]}  # nothing that it was known by is lost
 
 
 def test_whoever_comes_from_elsewhere_changes_there(clean):

@@ -44,6 +44,7 @@ def test_every_member_must_be_given(service, name):
         {"document_sha256": "5a"},
         {"document_sha256": 5},
         {"signed_at": "yesterday"},
+        {"signed_at": "2098-01-01T00:00:00Z"},
         {"signed_by": ""},
         {"scope": None},
         {"expires_at": "never"},

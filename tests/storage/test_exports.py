@@ -141,6 +141,29 @@ def test_cancelling_forgets_request_and_file(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as_it_is(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        id = (await acme.exports.file(asked(), "paula")).id
+        with acme.exports.sink(await acme.exports.begin(id)) as sink:
+            sink.write(TEXT)
+            await asyncio.to_thread(sink.finish)  # the process ends here
+        jobs = []
+
+        async def while_it_is_cancelled(connection: AsyncConnection, *_: object) -> None:
+            jobs.append(asyncio.create_task(acme.exports.begin(id)))
+            while any(path.is_file() for path in (acme.folder / "exports").rglob("*")):
+                await asyncio.sleep(0)  # until the job has found the export running, and taken the old file away
+
+        acme.exports.ended = while_it_is_cancelled
+        cancelled = await acme.exports.cancel(id)
+        with pytest.raises(Gone):
+            await jobs[0]
+        assert cancelled and (cancelled.state, cancelled.request) == (ExportState.CANCELLED, None)
+        assert await acme.exports.listed(10) == ((cancelled,), None)
+
+    story(tmp_path, tell)
+
+
 def test_a_failure_says_why_and_keeps_nothing_else(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         filed = await acme.exports.file(asked(), "paula")

@@ -16,6 +16,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
         None,
         Query(party="Mira Okafor"),
         Query(since=NOON),
+        Query(since=datetime(1, 1, 1, tzinfo=UTC), until=datetime(9999, 12, 31, tzinfo=UTC)),
         Query(hold=False, direction=Direction.OUTBOUND, source="192.0.2.7"),
         Query(party="+4930123456", since=NOON, until=NOON, state=CallState.INTERRUPTED),
     ],

@@ -46,6 +46,8 @@ def test_rules_are_added_and_removed_in_the_form_before_they_count(browse, servi
     assert two.count("<fieldset") == 2 and "Rule 2" in two
     one = admin.post("/retention/edit", form("remove-0", RULE, {**RULE, "name": "Second"})).text
     assert "Second" in one and "Trading" not in one
+    for number in ("1", "x", "9" * 5000):  # Python reads 4,300 digits at most
+        assert admin.post("/retention/edit", form(f"remove-{number}", RULE)).text.count("<fieldset") == 1
     assert service.ask("/retention").json()["rules"] == []
 
 
