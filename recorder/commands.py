@@ -129,6 +129,14 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """List something about the call among the incidents of its customer."""
+
+    kind: str
+    reason: str  # code word, nothing personal
+
+
+@dataclass(frozen=True, slots=True)
 class Reoffer:
     """Send a re-INVITE with an offer of ours; answered by events.Agreed."""
 
@@ -172,6 +180,7 @@ Command = (
     | CloseMedia
     | Accept
     | Refuse
+    | Report
     | Reoffer
     | HangUp
     | Index

@@ -3,12 +3,13 @@
 A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream. Port 0 is a
 hold in another spelling: when the same medium comes back it goes on in its stream, unless its label is another or a
 payload type means another codec now. A line that is missing from a shorter offer, which no client may send and some
-do, is taken for one with port 0.
+do, is taken for one with port 0. A line that comes back without its label keeps the one it had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +18,14 @@ from recorder.events import Keyed
 from recorder.stream import Stream, own_key
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan
-from sip.owners import Owner
 
 MAX_STREAMS = 128
 """Streams of a call in its whole life: the journal of what a worker received last has seven bits for a number."""
+
+CONVERSATION = frozenset({"audio", "video", "text"})
+"""Media in which people say something; the pictures of a fax, MSRP and data channels are refused everywhere."""
+INTENDED = frozenset({None, "removed", "port-zero", "kind"})
+"""Reasons for which somebody wants a line not to be kept."""
 
 
 def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:
@@ -38,11 +43,17 @@ def within_limit(streams: Sequence[Stream], plans: Sequence[LinePlan]) -> None:
         raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
 
 
+def unkept(plans: Sequence[LinePlan]) -> str | None:
+    """Return why a line of a conversation is not kept, of the first of them; None if all are that can be."""
+    mute = (plan.reason for plan in plans if plan.media in CONVERSATION and not plan.accepted)
+    return next((reason for reason in mute if reason not in INTENDED), None)
+
+
 def match(
     streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime
 ) -> tuple[list[Stream], bool]:
     """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing."""
-    fresh = []
+    fresh, labels = [], {plan.label for plan in plans}
     for plan in plans:
         old, known = stream_of(streams, plan.index), _goes_on(streams, plan)
         if old and plan.removed:
@@ -50,7 +61,7 @@ def match(
         elif old and not known:
             old.remove(at)
         if known:
-            known.renew(plan, random)
+            known.renew(_labelled(plan, known, labels), random)
         elif plan.accepted:
             fresh.append(Stream(len(streams), plan, own_key(plan, random), at))
             streams.append(fresh[-1])
@@ -74,11 +85,6 @@ def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]
             stream.figures = figures[stream.number]
 
 
-def owned(streams: Sequence[Stream], of_line: Sequence[Owner]) -> list[Owner]:
-    """Return the owner of each stream; the lines may be more: some clients count refused ones too."""
-    return [of_line[s.line.index] if s.line.index < len(of_line) else Owner() for s in streams]
-
-
 def keyed(streams: Sequence[Stream], event: Keyed) -> None:
     """Give a stream the keys of its handshake, which a successor of this process cannot make again."""
     stream = next((s for s in streams if s.number == event.stream), None)
@@ -93,3 +99,9 @@ def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
     if known.away and (plan.label not in (None, known.label) or known.redefines(plan)):
         return None
     return known
+
+
+def _labelled(plan: LinePlan, known: Stream, labels: Set[str | None]) -> LinePlan:
+    """Give a line that came back without its label the one it had, unless another line of the offer has that now."""
+    keeps = plan.label is None and known.label not in labels
+    return replace(plan, label=known.label) if keeps else plan

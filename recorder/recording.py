@@ -28,8 +28,8 @@ from enum import Enum
 from sys import intern
 from typing import Any
 
+from recorder import attribution, document, matching, pausing, telling
 from recorder import commands as c
-from recorder import document, matching, pausing, telling
 from recorder import events as e
 from recorder.agreement import Agreement, Before
 from recorder.stream import Stream, plans_of
@@ -198,8 +198,10 @@ class Recording:
         """Let lines become streams, and have sockets opened for the new ones."""
         self._first = self.state is State.NEW
         self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before)
+        known = attribution.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
+        attribution.remember(known)
         self._answer_token, self._pending = (event.token, event.ours), plans
         if self.state is State.NEW:
             self.started = now
@@ -273,11 +275,13 @@ class Recording:
         plans = plans_of(live)
         for stream in self.streams:
             stream.port = 0 if stream.removed else stream.port
-        kept = c.Keep(c.Kept.ANSWER, sdp)
+        kept, reason = c.Keep(c.Kept.ANSWER, sdp), matching.unkept(self._pending)
+        told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
+        reports = [c.Report("line-refused", reason)] if told and reason else []
         if first:  # media of an offer of ours begin with its answer
-            return [kept, c.Accept(token, sdp, first=True, streams=() if self._ours else plans)]
+            return [kept, c.Accept(token, sdp, first=True, streams=() if self._ours else plans), *reports]
         # what is withdrawn must not change the media
-        return [kept, c.Accept(token, sdp, streams=plans), c.ChangeMedia(plans, gone), c.Index()]
+        return [kept, c.Accept(token, sdp, streams=plans), *reports, c.ChangeMedia(plans, gone), c.Index()]
 
     def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
@@ -290,7 +294,9 @@ class Recording:
             plans = offers.agreed(SessionDescription.parse(sdp or b""), self.policy, self.agreement.lines)
         except SipError:
             return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
+        known = attribution.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now)
+        attribution.remember(known)
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
@@ -328,10 +334,12 @@ class Recording:
         self.note("sync-failed", now)
         return [self._event("sync-failed", now), c.Index()]
 
-    def note(self, kind: str, now: e.Now, **more: Any) -> None:
-        """Remember something odd about the call, shown with it; nothing personal."""
-        if all(n["kind"] != kind for n in self.notes):
+    def note(self, kind: str, now: e.Now, **more: Any) -> bool:
+        """Remember something odd about the call, shown with it, once; nothing personal. False if it was known."""
+        known = any(n["kind"] == kind for n in self.notes)
+        if not known:
             self.notes = (*self.notes, {"kind": kind, "at": document.rfc3339(now.wall), **more})
+        return not known
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -383,6 +391,6 @@ class Recording:
 
     def call_document(self, now: e.Now) -> dict[str, Any]:
         """Return everything known of the call, as the API shows it, without what the database adds."""
-        owners = matching.owned(self.streams, self.picture.owners([line.label for line in self.agreement.lines]))
+        owners = self.picture.shown(attribution.owners(self.streams, self.agreement.lines, self.picture))
         self.inferred = sum(owner.inferred for owner in owners)
         return telling.call_document(self, owners, now)

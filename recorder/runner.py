@@ -61,6 +61,7 @@ class Runner:
             c.CloseMedia: self._close_media,
             c.Accept: self._accept,
             c.Refuse: self._refuse,
+            c.Report: self._report,
             c.Reoffer: self._reoffer,
             c.HangUp: self._hang_up,
             c.Index: self._index,
@@ -312,6 +313,9 @@ class Runner:
         """Have a refusal listed; one of the first INVITE is of a call that never was."""
         source, known = call.recording.source, None if first else call.id
         self.node.refused(method, status, reason, call.customer.name, source, known)
+
+    def _report(self, call: LiveCall, command: c.Report) -> None:
+        self.node.incidents.add(command.kind, call.customer.name, call=call.id, reason=command.reason)
 
     def _reoffer(self, call: LiveCall, command: c.Reoffer) -> None:
         self.node.endpoint.reoffer(call.session, command.sdp, self.node.monotonic(), quiet=command.paused)

@@ -29,8 +29,8 @@ class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
-        "away", "began", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "paused", "pauses",
-        "port", "removed",
+        "away", "before", "began", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "owner",
+        "paused", "pauses", "port", "removed",
     )  # fmt: skip
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
@@ -47,6 +47,8 @@ class Stream:
         self.moved = False  # by the newest re-offer, its source
         self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
         self.removed = False
+        self.owner: Owner | None = None  # once removed: who was heard in it; positions among the people
+        self.before: tuple[int, ...] = ()  # positions of those who were heard in it under earlier labels
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 
@@ -121,7 +123,7 @@ class Stream:
         other = Stream(self.number, self.line, self.own_key, self.began)
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
-        other.away = self.away
+        other.away, other.owner, other.before = self.away, self.owner, self.before
         other.figures = self.figures
         return other
 
@@ -170,6 +172,8 @@ class Stream:
             "paused": self.paused,
             "away": self.away,
             "removed": self.removed,
+            "owner": self.owner and _owner_to_state(self.owner),
+            "before": list(self.before),
             "pauses": document.pauses(self.pauses),
             "figures": dict(self.figures),
         }
@@ -194,6 +198,9 @@ class Stream:
             state["removed"],
         )
         self.away = state.get("away", False)  # a version before this one did not know it
+        owner = state.get("owner")  # a version before this one did not know it, nor who was heard before
+        self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
+        self.before = tuple(state.get("before", ()))
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
@@ -249,6 +256,10 @@ def _keys_from_state(state: Mapping[str, Any]) -> DtlsKeys:
         for port in (state["rtp"], state["rtcp"])
     )
     return DtlsKeys(rtp, rtcp, state["stale"])
+
+
+def _owner_to_state(owner: Owner) -> list[Any]:
+    return [list(owner.parties), owner.inferred, owner.rule, list(owner.earlier), owner.label]
 
 
 def _time(text: str) -> datetime:

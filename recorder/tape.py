@@ -240,7 +240,7 @@ class Tape:
     def _settle(self, lanes: Lanes, count: int) -> None:
         """Connect a socket to the source that was chosen; it is pure once it was emptied after that."""
         track = lanes.track
-        if track.latch_wish is not None:
+        if track.latch_wish is not None and not track.coming:  # the next source may speak already
             track.connected = connect(lanes.rtp, track.latch_wish)
             track.latch_wish = None
         elif track.connected and count < SLOTS:

@@ -126,7 +126,15 @@ def _leaves(headers: Headers, body: bytes, depth: int) -> list[Part]:
         found += _leaves(*_open(content), depth + 1)
         if len(found) >= MAX_PARTS:
             break
-    return found
+    return _chosen(found) if media_type.subtype == "alternative" else found
+
+
+def _chosen(alternatives: list[Part]) -> list[Part]:
+    """Give those of alternatives that are known, the last and so richest first (RFC 2046 section 5.1.4); else all.
+
+    Nobody has to understand the others.
+    """
+    return [part for part in reversed(alternatives) if part.is_sdp or part.is_metadata] or alternatives
 
 
 def _media_type(headers: Headers, body: bytes) -> MediaType:
@@ -196,12 +204,13 @@ def _open(content: bytes) -> tuple[Headers, bytes]:
 
 
 def _decoded(headers: Headers, body: bytes) -> bytes:
-    encoding = (headers.get("Content-Transfer-Encoding") or "").strip().lower()
+    encoding = (headers.get("Content-Transfer-Encoding") or "").strip(' \t"').lower()
     if encoding == "quoted-printable":
         return quopri.decodestring(body)
     if encoding != "base64":
         return body
     try:
-        return base64.b64decode(b"".join(body.split()), validate=True)
+        content = b"".join(body.split())
+        return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
     except binascii.Error:
         return body

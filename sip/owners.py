@@ -51,7 +51,7 @@ class Scene(NamedTuple):
     dangling: frozenset[int]
     """Those whose send set names only unknown streams."""
     lines: Mapping[int, tuple[int, ...]]
-    """Index of an m= line to the participants a header names for it."""
+    """Index of an m= line to the participants a header names or named for it."""
 
 
 def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
@@ -62,11 +62,13 @@ def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
     owners = []
     for line, (tracks, guessed) in enumerate(pairs):
         owner = _of_tracks(tracks, scene, concluded)
-        if not owner.parties and line in scene.lines:
-            owner = Owner(scene.lines[line], False, HEADER)
+        named = scene.lines.get(line, ())
+        if not owner.parties and (now := tuple(who for who in named if who in scene.present)):
+            owner = Owner(now, False, HEADER, tuple(who for who in named if who not in now))
         inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
-        earlier, label = _heard(labels[line], tracks, scene, owner.parties), tracks[0].label if tracks else None
-        owners.append(Owner(owner.parties, inferred, owner.rule, earlier, label))
+        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, scene, owner.parties)))
+        label = tracks[0].label if tracks else None
+        owners.append(Owner(owner.parties, inferred, owner.rule, tuple(earlier), label))
     return tuple(owners)
 
 

@@ -26,7 +26,7 @@ from urllib.parse import unquote
 
 from sip.errors import SipError
 from sip.message import Request
-from sip.metadata import clean_name
+from sip.metadata import Identity, clean_name
 from sip.values import NameAddr
 
 MAX_ADDRESS = 1_024
@@ -200,6 +200,12 @@ def written_person(text: str, role: Role) -> Person | None:
         return person(text, role)
     uri = text.strip()[:MAX_ADDRESS]
     return Person(uri, None, role) if user_of(uri) else None
+
+
+def plain(identity: Identity) -> Identity:
+    """Give an address of record without the name and the brackets that some write around it, as in a header."""
+    found = person(identity.uri, Role.PARTICIPANT) if "<" in identity.uri else None
+    return identity if found is None else Identity(found.uri, identity.name or found.name)
 
 
 def read_headers(request: Request) -> HeaderFacts:

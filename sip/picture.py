@@ -31,7 +31,7 @@ from sip import keepsakes
 from sip.message import Request
 from sip.metadata import Document, Identity, Participant, SessionLink
 from sip.owners import Owner, Scene, assign
-from sip.parties import Party, Person, Role, read_headers
+from sip.parties import Party, Person, Role, plain, read_headers
 from sip.people import HEADERS, VENDOR, Entry, People, Source
 from sip.rfc3339 import restore_time, store_time
 from sip.tracks import Tracks
@@ -93,14 +93,22 @@ class Picture:
 
     def owners(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
         """Find the owner of each m= line as indices into `parties`; `labels` are those of all lines in order."""
+        return self.shown(self.speakers(labels))
+
+    def speakers(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
+        """Find the owner of each m= line as positions among the people, which never change; `shown` takes them."""
+        return assign(labels, self._scene())
+
+    def shown(self, owners: Iterable[Owner]) -> tuple[Owner, ...]:
+        """Give owners as indices into the `parties` of this moment."""
         index = {position: i for i, position in enumerate(self._people.visible())}
 
-        def shown(positions: Sequence[int]) -> tuple[int, ...]:
+        def indices(positions: Sequence[int]) -> tuple[int, ...]:
             return tuple(sorted(index[who] for who in positions if who in index))
 
         return tuple(
-            Owner(shown(owner.parties), owner.inferred, owner.rule, shown(owner.earlier), owner.label)
-            for owner in assign(labels, self._scene())
+            Owner(indices(owner.parties), owner.inferred, owner.rule, indices(owner.earlier), owner.label)
+            for owner in owners
         )
 
     def holding(self, label: str | None) -> bool:
@@ -206,8 +214,8 @@ class Picture:
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
         """Find or make the entry of a participant element; give its position."""
-        main = next((one for one in participant.identities if one.uri), None)
-        main = main or (participant.identities[0] if participant.identities else None)
+        identities = tuple(map(plain, participant.identities))
+        main = next((one for one in identities if one.uri), identities[0] if identities else None)
         old = self._ids.get(participant.id)
         if main is None or not main.uri:
             # A participant without address is still somebody, known by the id alone.
@@ -222,10 +230,10 @@ class Picture:
         if old is not None and old != found:
             self._people[old].leave(now, inferred=True)
         if found is None:
-            return self._enter(participant.id, main, now, participant.identities)
+            return self._enter(participant.id, main, now, identities)
         if old is not None or len(self._ids) < MAX_IDS:
             self._ids[participant.id] = found
-        for other in participant.identities:
+        for other in identities:
             self._people[found].know(other.uri)
         return self._update(found, main)
 
@@ -285,7 +293,7 @@ class Picture:
     def _scene(self) -> Scene:
         lines: dict[int, tuple[int, ...]] = {}
         for position, entry in enumerate(self._people):
-            for line in entry.lines if entry.left is None else ():
+            for line in entry.lines:
                 lines[line] = (*lines.get(line, ()), position)
         return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
 

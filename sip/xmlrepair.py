@@ -24,7 +24,11 @@ _SIGN = re.compile(r"<(?=[!?/\sA-Za-z_])")
 """What may begin a tag, a comment or a section."""
 _END = re.compile(r"</([A-Za-z_][\w.\-]*+)>")
 """An end tag as most are."""
-_ATTRIBUTE = re.compile(r"\s*+([A-Za-z_][\w.:\-]*+)\s*+=\s*+(?:\"([^\"<]*+)\"|'([^'<]*+)'|((?:[^\s\"'<>/]|/(?!>))++))")
+_ATTRIBUTE = re.compile(
+    r"\s*+([A-Za-z_][\w.:\-]*+)\s*+=\s*+"
+    r"(?:\"((?:[^\"<]|<(?=(?:sips?|tel):))*+)\"|'((?:[^'<]|<(?=(?:sips?|tel):))*+)'|((?:[^\s\"'<>/]|/(?!>))++))"
+)
+"""A < in a value is the address that nobody escaped, or a tag behind a quote that nobody closed."""
 _CLOSE = re.compile(r"\s*+(/?)>")
 _PREFIX = re.compile(r"xmlns(?::([\w.\-]+))?\Z")
 _ADDRESS = frozenset(("sip", "sips", "tel", "urn", "mailto", "im", "pres"))

@@ -191,6 +191,7 @@ REASONS: Mapping[str, str] = {
 INCIDENTS: Mapping[str, str] = {
     "call-refused": "A call was refused",
     "offer-refused": "A change of a call was refused",
+    "line-refused": "A part of a call is not recorded",
     "call-interrupted": "A recording is incomplete",
     "media-strangers": "Packets came from an address that is not the call's",
     "dtls-failed": "The keys of a call could not be agreed on",

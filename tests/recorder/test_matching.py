@@ -11,7 +11,7 @@ from media import records
 from media.region import RTCP
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
-from recorder.matching import MAX_STREAMS, hold, keyed, match, within_limit
+from recorder.matching import MAX_STREAMS, hold, keyed, match, unkept, within_limit
 from recorder.stream import Stream
 from sip.errors import NotAcceptable
 from sip.negotiate import LinePlan, Policy, plan
@@ -99,6 +99,15 @@ def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refus
     within_limit(streams, lines("sendonly"))
     with pytest.raises(NotAcceptable):
         within_limit(streams[:], lines("sendonly", "sendonly"))
+
+
+def test_only_a_line_that_should_have_been_kept_is_missed_r14() -> None:
+    """A fax, a message session and what the client or the configuration does not want are not."""
+    one = lines("sendonly")[0]
+    refused = replace(one, accepted=False, reason="crypto")
+    assert unkept([one, refused, replace(refused, reason="address")]) == "crypto"
+    fine = [replace(refused, reason=reason) for reason in ("removed", "port-zero", "kind")]
+    assert unkept([one, *fine, replace(refused, media="image"), replace(refused, media="message")]) is None
 
 
 def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:

@@ -255,6 +255,19 @@ class TestReoffers:
         assert one.state is State.RECORDING
         assert one.call_document(now(1))["streams"] == before["streams"]
 
+    @pytest.mark.parametrize("first", [True, False])
+    def test_a_line_that_cannot_be_kept_is_told_once(self, first: bool) -> None:
+        one = recording() if first else begun()
+        bad = sdp("sendonly", "sendonly", version=3, suite="F8_128_HMAC_SHA1_80").replace(b"F8_128", b"AES_CM_128", 1)
+        done = one.handle(offered(2, bad, cseq=2), now(1))
+        done += one.handle(e.Opened({0: 20000}), now(1)) if first else []
+        assert kinds(done)[kinds(done).index(c.Accept) + 1] is c.Report  # of what is withdrawn nothing is told
+        assert only(done, c.Report) == c.Report("line-refused", "crypto")
+        again = one.handle(offered(3, bad, cseq=3), now(2))
+        assert c.Report not in kinds(again)
+        (note,) = one.call_document(now(3))["notes"]
+        assert note == {"kind": "line-refused", "at": "2026-03-01T12:00:01.000Z", "reason": "crypto"}
+
 
 class TestTheEnd:
     def test_the_bye_is_answered_only_by_the_finish(self) -> None:

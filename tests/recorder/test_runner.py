@@ -321,8 +321,21 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
     asyncio.run(story())
 
 
+def test_a_call_of_which_a_line_is_not_kept_is_an_incident_of_its_customer(tmp_path: Path) -> None:
+    """Half a conversation looks like all of it: `complete`, no gap."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite(offer=sdp("sendonly", "sendonly").replace(b"inline:QkJC", b"inline:"))
+            one.hear(sip_request("INVITE", "c1", 2, sdp("sendonly", "gone", version=2), to=one.tag()))
+            found = [(i["kind"], i["call"], i["reason"]) for i in one.node.incidents.of("acme")]
+            assert found == [("line-refused", call.id, "crypto-key-length")]
+
+    asyncio.run(story())
+
+
 def test_every_command_has_hands() -> None:
     assert {kind.__name__ for kind in c.Command.__args__} == {
         "Accept", "ChangeMedia", "CloseMedia", "CloseSockets", "Discard", "Finish", "HangUp", "Index", "Keep",
-        "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "ResumeMedia", "StartMedia",
+        "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "Report", "ResumeMedia", "StartMedia",
     }  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from media import rtp
 from media.pauses import GRACE
 from media.sockets import connect, connected, disconnect
+from recorder import tape
 from tests.recorder.deck import Deck, deck
 
 STRANGER = "127.0.0.3"
@@ -81,6 +82,30 @@ def test_what_comes_from_the_new_source_before_the_word_of_it_is_kept(
         assert connected(one.tape.lanes[0].rtp)
         found = one.close()
         assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first packets wait still when the re-offer is followed: the client may have heard our answer by then."""
+    with deck(tmp_path, 1, srtp=False) as one:
+        first = one.senders[0].socket.getsockname()
+        one.specs = (replace(one.specs[0], source=first, learn=False),)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        move(one)
+
+        def choose(descriptor: int, name: bytes) -> bool:
+            chosen = connect(descriptor, name)
+            one.send(1)
+            return chosen
+
+        monkeypatch.setattr(tape, "connect", choose)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(2)
+        one.tick()
+        one.tick()
+        assert one.frames(one.close()) == list(range(one.senders[0].sent))
 
 
 @pytest.mark.parametrize("srtp", [True, False])

@@ -67,6 +67,14 @@ def test_what_must_be_understood():
     assert refused_body(Headers([("e", "gzip")]), NOTHING) is not None
 
 
+def test_of_alternatives_one_has_to_be_understood_s16_s33():
+    known, unknown = b"Content-Type: application/sdp\r\n\r\n" + OFFER, b"Content-Type: text/plain\r\n\r\nhello"
+    body = b"--x\r\n" + unknown + b"\r\n--x\r\n" + known + b"\r\n--x--\r\n"
+    both = found("multipart/alternative;boundary=x", body)
+    assert (both.offer, both.strange) == (OFFER, False)
+    assert found("multipart/alternative;boundary=x", b"--x\r\n" + unknown + b"\r\n--x--\r\n").strange
+
+
 @pytest.mark.parametrize(
     ("accept", "welcome"),
     [(None, True), ("", True), ("application/sdp;q=0.5", True), ("text/x, */*", True), ("text/x", False)],

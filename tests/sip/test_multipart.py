@@ -140,6 +140,22 @@ def test_nested_parts_come_in_order() -> None:
     ]
 
 
+def alternatives(*parts: tuple[str, bytes]) -> bytes:
+    """Metadata behind several forms of one thing."""
+    forms = b"".join(f"--alt\r\nContent-Type: {kind}\r\n\r\n".encode() + form + b"\r\n" for kind, form in parts)
+    head = b"--out\r\nContent-Type: multipart/alternative;boundary=alt\r\n\r\n" + forms + b"--alt--\r\n"
+    return head + b"--out\r\nContent-Type: application/rs-metadata+xml\r\n\r\n" + XML + b"\r\n--out--\r\n"
+
+
+def test_of_alternatives_the_last_that_is_known_comes_first_and_the_unknown_are_nobodys_s33() -> None:
+    """RFC 2046 section 5.1.4: whoever sends them does not expect that all are understood."""
+    older = OFFER.replace(b"- 1 1", b"- 0 0")
+    body = alternatives(("text/plain", b"hello"), ("application/sdp", older), ("application/sdp", OFFER), ("x/y", b"z"))
+    assert [part.body for part in split("multipart/mixed;boundary=out", body)] == [OFFER, older, XML]
+    body = alternatives(("text/plain", b"hello"), ("x/y", b"z"))
+    assert [part.body for part in split("multipart/mixed;boundary=out", body)] == [b"hello", b"z", XML]
+
+
 def test_transfer_encodings_are_undone_and_broken_ones_left() -> None:
     """Duty S33."""
 
@@ -147,7 +163,9 @@ def test_transfer_encodings_are_undone_and_broken_ones_left() -> None:
         return split("x/y", content, Headers([("Content-Transfer-Encoding", encoding)]))[0].body
 
     assert one("BASE64", b"djA9\r\nMA==") == b"v0=0"
+    assert one("base64", b"djA9MA") == b"v0=0"
     assert one("base64", b"!!") == b"!!"
+    assert one('"Quoted-Printable"', b"v=3D0") == b"v=0"
     assert one("quoted-printable", b"v=3D0=\r\n") == b"v=0"
     assert one("8bit", b"=3D") == b"=3D"
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sip.metadata import Identity
 from sip.parties import (
     HeaderFacts,
     Person,
@@ -11,6 +12,7 @@ from sip.parties import (
     canonical,
     number_of,
     person,
+    plain,
     read_headers,
     same_number,
     ucid,
@@ -225,6 +227,21 @@ def test_an_address_in_xml_keeps_its_parameters():
     )
     assert written_person('"Al" <sip:al@a.example>;tag=1', Role.CALLER) == Person("sip:al@a.example", "Al", Role.CALLER)
     assert written_person(" ", Role.CALLER) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "name"),
+    [
+        ('"Anna W" <sip:anna@x.example;user=phone>;tag=1', "sip:anna@x.example;user=phone", "Anna W"),
+        ("Anna W <sip:anna@x.example>", "sip:anna@x.example", "Anna W"),
+        ("<tel:+4930555>", "tel:+4930555", None),
+        ("sip:anna@x.example", "sip:anna@x.example", None),
+        ('"Anna <sip:anna@x.example>', '"Anna <sip:anna@x.example>', None),
+    ],
+)
+def test_an_address_of_record_is_taken_out_of_what_stands_around_it_x6(written, address, name):
+    assert plain(Identity(written, None)) == Identity(address, name)
+    assert plain(Identity(written, "Known")) == Identity(address, "Known")
 
 
 def test_a_thousand_redirections_are_cut_short():

@@ -143,7 +143,7 @@ def test_network_recording_without_metadata():
         ("4402", T1),
         ("4403", None),
     ]
-    assert picture.owners([None, None])[0] == Owner((2,), False, 7)
+    assert picture.owners([None, None])[0] == Owner((2,), False, 7, (1,))
 
 
 def test_names_of_the_call_in_other_systems_are_gathered_once():

@@ -10,7 +10,7 @@ import pytest
 from sip.metadata import parse
 from sip.picture import Picture
 from tests.sip import metadata_documents as documents
-from tests.sip.metadata_documents import T1, T2, rfc7865
+from tests.sip.metadata_documents import T1, T2, invite, rfc7865
 from tests.sip.seen import ANNA, BEN, CLEO, heard, seen
 
 
@@ -79,6 +79,17 @@ def test_an_id_that_gets_another_address_is_another_person():
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
 
 
+def test_somebody_who_is_written_as_in_a_header_is_the_same_party_x6():
+    """Found by number and address, and once only."""
+    anna = ("pA==", "&quot;Anna W&quot; &lt;sip:anna@example.org;transport=tcp&gt;;tag=3", "")
+    picture = seen(rfc7865(people=(anna, BEN)), rfc7865())
+    assert [(party.uri, party.name) for party in picture.parties()] == [
+        ("sip:anna@example.org", "Anna"),
+        ("sip:+4930555@example.org", "Ben"),
+    ]
+    assert [party.name for party in seen(rfc7865(people=(anna, BEN))).parties()] == ["Anna W", "Ben"]
+
+
 def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
     """Duty R19."""
     update = rfc7865(mode="partial", people=(("pB==", CLEO[1], "Cleo"),), streams=(), send={}, session="")
@@ -119,6 +130,20 @@ def test_the_end_of_the_call_keeps_what_was_concluded():
     picture.end(T2)
     assert picture.owners(["1", "2"]) == before
     assert [party.left_at for party in picture.parties()] == [T2, T2]
+
+
+def test_the_end_of_the_call_keeps_whom_a_header_named_for_a_line():
+    """Cisco's network based recording and built-in bridge: nothing else says whose audio it is."""
+    first, second, third = (
+        f'X-Cisco-Recording-Participant: sip:{user}@a.example;media-index="{line}"'
+        for user, line in ((1, 0), (2, 1), (3, 1))
+    )
+    picture = seen(invite(first, second), invite(first, third))
+    before = heard(picture, None, None)
+    assert before == [["sip:1@a.example"], ["sip:3@a.example"]]
+    picture.end(T2)
+    assert heard(picture, None, None) == before
+    assert [owner.earlier for owner in picture.owners([None, None])] == [(), (1,)]
 
 
 @pytest.mark.parametrize(

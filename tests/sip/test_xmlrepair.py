@@ -43,6 +43,15 @@ def test_attributes_without_quotes_or_blanks_are_read_and_the_first_of_a_name_co
     assert root.attributes == {"a": "one", "b": "two", "c": "t&h", "d": "/x/"}
 
 
+def test_an_address_in_brackets_may_stand_in_an_attribute_and_a_lost_quote_swallows_no_tag():
+    root, damage = repair("""<r a="Al <sip:al@x>" b='<tel:1>'><n/></r>""")
+    assert root is not None and damage is Damage.UNESCAPED
+    assert root.attributes == {"a": "Al <sip:al@x>", "b": "<tel:1>"}
+    root, damage = repair("""<r><n a="sip:al@x><o>Al</o><p b="c"/></r>""")
+    assert outline(root) == ("r", '<n a="sip:al@x>', [("o", "Al", []), ("p", "", [])])
+    assert damage is Damage.REPAIRED
+
+
 def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere():
     root, _ = repair('<r xmlns="urn:d" xmlns:p="urn:p"><p:a/><q:b/><c xmlns="urn:c"/><d/></r>')
     assert root is not None

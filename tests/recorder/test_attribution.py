@@ -1,0 +1,149 @@
+"""Whose voice is in each stream, over all re-offers: what was known of a stream outlives its line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recorder import commands as c
+from recorder import events as e
+from recorder.recording import Recording
+from recorder.recording_state import from_state, to_state
+from sip.events import Token
+from sip.negotiate import Policy
+from tests.recorder.offers import metadata, now, offered, random, request
+
+
+def offer(version: int, *lines: str) -> bytes:
+    """Write one line a word: its label (none if empty), "gone" for port 0 without one, "image" for what we refuse.
+
+    A codec other than PCMA may stand behind the label.
+    """
+    out = ["v=0", f"o=- 7 {version} IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
+    for index, line in enumerate(lines):
+        label, _, codec = line.partition(" ")
+        kind = "image 9 udptl t38" if line == "image" else f"audio {30000 + 2 * index} RTP/AVP 8"
+        out.append("m=audio 0 RTP/AVP 8" if line == "gone" else f"m={kind}")
+        if line not in ("gone", "image"):
+            out += [f"a=rtpmap:8 {codec or 'PCMA'}/8000", *([f"a=label:{label}"] if label else [])]
+    return ("\r\n".join(out) + "\r\n").encode()
+
+
+def begun(*names: str, first: bytes = offer(1, "1", "2")) -> Recording:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    again(one, 1, first, metadata(*names) if names else None)
+    return one
+
+
+def again(one: Recording, cseq: int, sdp: bytes, document: bytes | None = None) -> None:
+    for command in one.handle(offered(cseq, sdp, document, cseq), now(cseq)):
+        if isinstance(command, c.OpenSockets):
+            one.handle(e.Opened({plan.number: 20000 + 2 * plan.number for plan in command.streams}), now(cseq))
+
+
+def heard(one: Recording) -> list[tuple[str | None, ...]]:
+    """Tell of each stream its label, who is heard in it, and who was before."""
+    told = one.call_document(now(9))
+    names = [party["name"] for party in told["parties"]]
+    owners = [(s["label"], s["party"], s["earlier"]) for s in told["streams"]]
+    return [(label, None if who is None else names[who], *(names[x] for x in past)) for label, who, past in owners]
+
+
+def carol_for_bob(label: str) -> bytes:
+    """Alice goes on; Carol is heard in a new stream of that label."""
+    text = metadata("Alice", "Carol").decode().replace("+49302", "+49303").replace("<label>2", f"<label>{label}")
+    return text.replace("p2", "p3").replace("s2", "s3").encode()
+
+
+@pytest.mark.parametrize("label", ["3", "2"])
+def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15(label: str) -> None:
+    """The slot is used again by another medium: in a report for Carol that must not be Bob's voice."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
+    again(one, 3, offer(3, "1", f"{label} PCMU"), carol_for_bob(label))
+    assert [entry[:2] for entry in heard(one)] == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
+    assert heard(one)[1] == ("2", "Bob")
+
+
+def test_a_stream_whose_owner_was_never_told_gets_nobody_elses_r15() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "image"))
+    again(one, 3, offer(3, "1", "2"), metadata("Alice", "Carol"))
+    assert heard(one) == [("1", "Alice"), ("2", None), ("2", "Carol")]
+
+
+def test_lines_that_change_places_tell_who_was_heard_in_each_before_r9() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "2", "1"))
+    assert heard(one) == [("2", "Bob", "Alice"), ("1", "Alice", "Bob")]
+    again(one, 3, offer(3, "1", "2"))
+    assert heard(one) == [("1", "Alice", "Bob"), ("2", "Bob", "Alice")]
+
+
+def test_everybody_is_said_once_to_have_been_heard_before() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "2"), carol_for_bob("2"))
+    again(one, 3, offer(3, "1", "3"))
+    again(one, 4, offer(4, "1", "2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Carol", "Bob")]
+
+
+def test_what_was_inferred_of_lines_without_labels_is_not_said_to_have_been_heard_r10() -> None:
+    one = begun("Alice", "Bob", first=offer(1, "", ""))
+    again(one, 2, offer(2, "2", "1"))
+    assert heard(one) == [("2", "Bob"), ("1", "Alice")]
+
+
+@pytest.mark.parametrize("labels", [("", ""), ("2", "")])
+def test_lines_that_come_back_without_their_labels_keep_them_r9(labels: tuple[str, str]) -> None:
+    one = begun("Alice", "Bob", first=offer(1, "2", "1"))
+    again(one, 2, offer(2, *labels))
+    assert heard(one) == [("2", "Bob"), ("1", "Alice")]
+    assert one.agreement.answer_sdp.count(b"a=label") == len("".join(labels))  # only what this offer has (R16)
+
+
+def test_a_line_without_label_takes_none_that_another_line_has_now() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "", "1"))
+    assert heard(one)[1] == ("1", "Alice", "Bob")
+
+
+@pytest.mark.parametrize("document", [None, metadata("Alice")])
+@pytest.mark.parametrize("lines", [("gone",), ()])
+def test_a_line_that_is_taken_out_without_its_label_or_left_out_keeps_its_owner_o3(
+    lines: tuple[str, ...], document: bytes | None
+) -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", *lines), document)
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+def test_all_of_it_outlives_the_process_and_older_checkpoints_do_not_know_it() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "image", "2"))
+    again(one, 3, offer(3, "image", "3"), carol_for_bob("3"))
+    told = one.call_document(now(9))
+    assert (told["streams"][0]["party"], told["streams"][1]["earlier"]) == (0, [1])
+    state = json.loads(json.dumps(to_state(one)))
+    assert from_state(state, random).call_document(now(9)) == told
+    for stream in state["streams"]:
+        del stream["owner"], stream["before"]
+    older = from_state(state, random).call_document(now(9))["streams"]
+    assert (older[0]["party"], older[1]["earlier"]) == (None, [])
+
+
+def test_an_offer_that_comes_to_nothing_leaves_every_stream_as_it_was() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "2", "1"))
+    before = heard(one)
+    one.handle(offered(3, offer(3, "1", "2", "3"), None, 3), now(3))
+    one.handle(e.OpenFailed("no-port"), now(3))
+    assert heard(one) == before
+
+
+def test_the_metadata_of_the_end_change_nothing_of_it() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "image"))
+    one.handle(e.HungUp(Token(4), request("BYE", 3), metadata("Alice", "Bob")), now(7))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
