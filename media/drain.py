@@ -70,7 +70,7 @@ _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 
 class Region:
-    """The receive region of one worker."""
+    """The receive region of one worker; MemoryError where its file system, a tmpfs, has no room for it."""
 
     def __init__(self, path: str) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -78,7 +78,11 @@ class Region:
         # sockets
         fcntl.flock(fd, fcntl.LOCK_EX)
         self._fd = fd
-        os.ftruncate(fd, SIZE)
+        try:  # now, not later: to populate fails in silence, and recvmmsg drops what it has no page for (EFAULT)
+            os.posix_fallocate(fd, 0, SIZE)
+        except OSError as problem:
+            os.close(fd)
+            raise MemoryError(f"no room for a receive region (errno {problem.errno})") from None
         # populated: a page fault inside recvmmsg is the one place where a kill could lose a packet
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         PID.pack_into(self._map, PID_AT, os.getpid())

@@ -29,8 +29,9 @@ CLOSED = 1
 #: In the middle of a page, so that the end of a slot and a base, which are short, take one together.
 _MIDDLE = FIRST + SLOT // 2 + 2048
 _MOST = SLOT // 2 - 4096
-#: (offset, length) of what a call takes as soon as something is committed: two pages a place.
-ROOM = tuple((_MIDDLE + place * SLOT - 2048 - 4096, 8192) for place in (0, 1))
+#: (offset, length) of what a call takes as soon as something is committed, three pages a place: of a remainder of G.711
+#: up to 4 KB are the record that the committed bytes cut (0.5 s) and up to 4 KB wait behind it for a whole segment.
+ROOM = tuple((_MIDDLE + place * SLOT - 2048 - 8192, 12_288) for place in (0, 1))
 _MAGIC, _BASE_MAGIC = 0x53504F32, 0x42415331
 _END = struct.Struct("!QQIIIIII")
 _CHECK = struct.Struct("!I")

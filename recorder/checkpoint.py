@@ -53,7 +53,7 @@ class Checkpoints:
         self._slots = Slots(folder)
         self._of: dict[str, Slot] = {}
         for stray in folder.iterdir():  # from before there were numbers; their recordings are mended
-            if not stray.name.isdecimal():
+            if not stray.name.isdecimal() and (stray.is_symlink() or stray.is_file()):
                 stray.unlink()
         shutil.rmtree(folder.with_name(OLD_SPOOLS), ignore_errors=True)
 

@@ -75,6 +75,15 @@ class Entry:
     waiting: tuple[tuple[Any, list[int]], ...] = ()
     closing: asyncio.Future[wire.Final] | None = None
 
+    def release(self, call: str) -> None:
+        """Let go of everything that is kept for a call that is over."""
+        if self.process:
+            self.process.calls.discard(call)
+        if self.relic:
+            self.relic.unlink(missing_ok=True)
+        for _, held in self.waiting:
+            close_all(held)
+
 
 def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     """Start a worker that has so many seconds until its first heartbeat."""

@@ -160,7 +160,9 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Distrusted:
-    """A sync of the disk failed: what was recorded so far may not outlive a power cut."""
+    """What was recorded so far may lack something."""
+
+    why: str = "sync-failed"  # so that it may not outlive a power cut; "spool-lost": with what was known of it
 
 
 Event = (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from media import records
 from media.sockets import Pair
 from media.spec import Former
+from media.summary import Summary
 from recorder import commands as c
 from recorder import events as e
 from recorder import keeping
@@ -125,10 +128,19 @@ class Finishing:
         vault.recover(ref, committed)
         vault.finish(call.id, call.leaf, part)
 
-    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int]]) -> None:
-        """End the media parts below number `before` where their dead worker had committed them."""
-        whole = dict(parts)
-        await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
+    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int]] | None) -> None:
+        """End the media parts below number `before` where their dead worker had committed them.
+
+        None: its spool was lost, so all that is genuine is kept; what the streams knew of it went with the spool.
+        """
+        names = [f"m{n}" for n in range(1, before)]
+        if parts is not None:
+            await self._end_parts(call, {name: dict(parts).get(name, 0) for name in names})
+            return
+        await self._end_parts(call, dict.fromkeys(names))
+        if await asyncio.to_thread(_spoken, call, names):
+            self.node.log.error("media.spool_lost", call=call.id)
+            self._feed(call, e.Distrusted("spool-lost"))
 
     async def end_controls(self, call: LiveCall, before: int) -> None:
         """End the control parts below number `before`, which a former life of this process wrote."""
@@ -221,3 +233,14 @@ def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
     streams = call.recording.streams or ()  # a fault of ours may have spoilt the recording: its ports go all the same
     figures = next((s.figures for s in streams if s.number == number), {})
     return (*peer, tuple(source[0] for source in figures.get("sources", ()))) if peer else None
+
+
+def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:
+    """Tell whether parts of a call hold anything that somebody said."""
+    summary = Summary()
+    for part in parts:
+        ref = call.customer.vault.find(call.id, call.leaf, part)
+        with suppress(StorageError, ValueError):  # `verify` names the defect
+            for record in records.read(call.customer.vault.read(ref, live=True)) if ref else ():
+                summary.add(record)
+    return summary.last_ns() is not None

@@ -57,11 +57,14 @@ def newest_slot(descriptor: int) -> spool.Slot | None:
     return spool.newest(lambda at, length: os.pread(descriptor, length, at))
 
 
-def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> None:
-    """Take what a dead worker had received of a call and not committed: its batch of this generation, if any."""
+def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> bool:
+    """Take what a dead worker had received of a call and not committed: its batch of this generation, if any.
+
+    Tell whether there was one.
+    """
     journal = relic.journal
     if journal is None or journal.call != call or journal.generation != generation:
-        return
+        return False
     for lane, (stream, rtcp) in zip(relic.lanes, journal.lanes, strict=False):
         own, count = lanes.get(stream), lane.count()
         if own is None or not count:
@@ -72,3 +75,4 @@ def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes],
             own.track.pure = not lane.named  # as it was for whoever received them; our socket is yet to be connected
             own.track.receive(lane, count, out)
             own.track.pure = False
+    return True

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any
 
 from media.spec import Dtls, StreamSpec
 from recorder import wire
 from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
 from recorder.settings_customer import Customer
-from recorder.wire import NewCall, Part
+from recorder.wire import Key, NewCall, Part
 from sip.sdp import Format
 from storage.vault import NewPart
 
@@ -109,3 +110,22 @@ def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
         return ()
     began = [s.pauses[-1][0] for s in recording.streams if s.paused and s.pauses and s.pauses[-1][1] is None]
     return ((_ns(max(began, default=None)), None),)
+
+
+def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
+    """Return those of the known keys that stand in no line of the newest offer, so that nothing else tells of them.
+
+    Until a worker has followed a re-offer, packets under the keys of before wait in the sockets, which outlive us.
+    """
+    newest = {(s.number, s.line.suite, s.line.crypto.key) for s in recording.streams if s.line.crypto}
+    return tuple(key for key in known if key[:3] not in newest)
+
+
+def keys_to_state(keys: Iterable[Key]) -> list[list[Any]]:
+    """Return keys for a checkpoint."""
+    return [[stream, suite, key.hex(), mki] for stream, suite, key, mki in keys]
+
+
+def keys_from_state(state: Iterable[Sequence[Any]]) -> tuple[Key, ...]:
+    """Read the keys of a checkpoint back."""
+    return tuple((int(stream), str(suite), bytes.fromhex(key), int(mki)) for stream, suite, key, mki in state)

@@ -141,8 +141,8 @@ class Recording:
                 return [c.Index()] if self.alive else []
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
-            case e.Distrusted():
-                return self._distrusted(now)
+            case e.Distrusted(why):
+                return self._distrusted(why, now)
             case e.Resumed(part):
                 writable = self.alive or self.state is State.CLOSING
                 return [self._event("resumed", now, part=part), c.Index()] if writable else []
@@ -327,12 +327,12 @@ class Recording:
         self.picture.apply_request(request, now.wall)
         return done
 
-    def _distrusted(self, now: e.Now) -> list[c.Command]:
+    def _distrusted(self, why: str, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
         self.interrupted = True
-        self.note("sync-failed", now)
-        return [self._event("sync-failed", now), c.Index()]
+        self.note(why, now)
+        return [self._event(why, now), c.Index()]
 
     def note(self, kind: str, now: e.Now, **more: Any) -> bool:
         """Remember something odd about the call, shown with it, once; nothing personal. False if it was known."""

@@ -12,6 +12,7 @@ from media.sockets import Pair
 from recorder import keeping
 from recorder.checkpoint import Checkpoints, Outer
 from recorder.live import Live, LiveCall
+from recorder.media_plan import keys_from_state
 from recorder.mending import Left, Mending
 from recorder.node import Node
 from recorder.recording_state import from_state
@@ -84,7 +85,8 @@ class Resume:
             kept = self._sockets(call, unused.pop(call.fd_name, []), bound)
             self._with_room(lambda: self._runner.new_control(call, int(state["control"][1:]) + 1))
             call.spool_fd = self._checkpoints.begin(call.id)
-            self._with_room(lambda: self._workers.go_on(call, kept=kept))
+            earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
+            self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
         except BaseException:
             self._node.endpoint.hang_up(session, "internal", now)
             self._runner.finishing.abandon(call)

@@ -26,7 +26,7 @@ from recorder.document import encode
 from recorder.errors import NotPossible
 from recorder.finishing import Finishing
 from recorder.live import Live, LiveCall
-from recorder.media_plan import fits, new_call, part_of, stream_specs
+from recorder.media_plan import fits, former_keys, keys_to_state, new_call, part_of, stream_specs
 from recorder.mending import Mending
 from recorder.node import Node
 from recorder.recording import RETRY_AFTER, State
@@ -114,6 +114,7 @@ class Runner:
             "media_part": call.media_part,
             "control": call.control.name if call.control else None,
             "fd_name": call.fd_name,
+            "keys": keys_to_state(former_keys(call.recording, self.node.workers.keys_of(call.id))),
             "over": False,
         }
         ports = tuple((s.port, not s.line.rtcp_mux) for s in call.recording.streams if s.port)

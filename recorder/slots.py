@@ -129,7 +129,7 @@ class Slots:
 
     def left(self) -> Iterator[tuple[Slot, State]]:
         """Yield what a former life of the daemon left, open; files of no call are kept for the next ones."""
-        for name in sorted(filter(_ours, os.listdir(self._folder)), key=int):
+        for name in sorted(_names(self._folder), key=int):
             slot = self._known.get(int(name)) or self._open(name)
             state = read(slot.fd)
             if state is not None:
@@ -162,9 +162,7 @@ def read(fd: int) -> State | None:
 def states(runtime_dir: Path) -> Iterator[State]:
     """Yield the state of every file that is of a call, without holding any open."""
     folder = runtime_dir / FOLDER
-    for name in os.listdir(folder) if folder.is_dir() else ():
-        if not _ours(name):
-            continue
+    for name in _names(folder) if folder.is_dir() else ():
         try:
             fd = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -175,6 +173,12 @@ def states(runtime_dir: Path) -> Iterator[State]:
             os.close(fd)
         if state is not None:
             yield state
+
+
+def _names(folder: Path) -> list[str]:
+    """Name the files that may be ours; a folder, link or pipe of that name is none, and opening it may never end."""
+    with os.scandir(folder) as found:
+        return [entry.name for entry in found if _ours(entry.name) and entry.is_file(follow_symlinks=False)]
 
 
 def _ours(name: str) -> bool:

@@ -327,25 +327,24 @@ class Tape:
         os.close(self._spool_fd)
 
     # ---- resume ----
-    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
-        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed."""
+    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> bool:
+        """Go on from a dead worker's spool, then from its last batch; False if neither tells of the parts before."""
         slot = newest_slot(self._spool_fd)
         out: list[bytes] = []
         looked: dict[int, int] = {}
         if slot is not None:
             head = json.loads(slot.head)
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
-            left = [(begin, end) for begin, end in head["pauses"]]
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
-            self._pauses.take_over(left, (expected or at) if self._told else None)
+            self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
             knew = state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
             looked = dict.fromkeys(knew, self.heard)
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.now = at
-        if raw:
-            replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        relic = Relic(raw, region.workbench) if raw else None
+        replayed = relic is not None and replay(relic, self.id, self.generation + 1, self.lanes, out)
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
         out.append(records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
@@ -354,6 +353,7 @@ class Tape:
                 lanes.track.latch_wish = (not lanes.track.coming and lanes.track.name) or None
         self._commit(out, at)
         self._catch_up(region, at)
+        return slot is not None or replayed
 
     def _catch_up(self, region: Region, at: int) -> None:
         """Follow the re-offers that the dead worker never heard of, after what came before them."""

@@ -207,11 +207,14 @@ class Final:
 
 @dataclass(frozen=True)
 class Resumed:
-    """An adopted call goes on; each part named is whole up to its length, parts in between hold nothing that counts."""
+    """An adopted call goes on; each part named is whole up to its length, parts in between hold nothing that counts.
+
+    `parts` is None where the spool tells nothing of the call: then all counts that is genuine in any of them.
+    """
 
     call: str
     part: str
-    parts: tuple[tuple[str, int], ...]
+    parts: tuple[tuple[str, int], ...] | None
 
 
 @dataclass(frozen=True)

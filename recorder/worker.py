@@ -84,7 +84,7 @@ class Worker:
         self._shaking: set[str] = set()
         self._adopted = False
         self._next_shake = 0.0
-        #: When the control socket was last looked at.
+        #: When the control socket was last looked at; a poll that a signal ended has not looked, whatever it says.
         self._looked = 0.0
         self._overflow = Overflow(dropped, widen)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
@@ -116,8 +116,6 @@ class Worker:
                 if not self._listen():
                     return
                 self._busy += time.monotonic() - began
-            else:
-                self._looked = time.monotonic()
             now = time.monotonic()
             if now >= due:
                 self._since = now
@@ -241,6 +239,8 @@ class Worker:
                 length, ancillary, flags, _ = self._control.recvmsg_into([self._inbox], _ANCILLARY)
             except BlockingIOError:
                 return True
+            except ConnectionResetError:
+                continue  # main died with a word of ours unread: what it said before that waits behind this error
             except OSError:
                 return False
             if not length:
@@ -273,8 +273,8 @@ class Worker:
                 lanes.track.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
-        tape.resume(self._region, message.raw, message.kept, message.at)
-        self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
+        told = tape.resume(self._region, message.raw, message.kept, message.at)
+        self._tell(wire.Resumed(tape.id, tape.part, tape.parts if told else None))
         self._adopted = True
         self._await_keys(tape)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from recorder import events as e
@@ -113,14 +113,17 @@ class WorkerEvents:
             if call.stranded:
                 self.on_event(wire.NeedPart(call.id))
 
-    def go_on(self, call: LiveCall, *, kept: bool) -> None:
-        """Have a worker go on with a call in a new part; `kept`: the sockets are those of before."""
+    def go_on(self, call: LiveCall, *, kept: bool, earlier: Iterable[wire.Key] = ()) -> None:
+        """Have a worker go on with a call in a new part.
+
+        `kept`: the sockets are those of before; `earlier`: keys of former offers that a former main knew.
+        """
         part = self._runner.next_part(call)
         self._runner.checkpoint(call)
         self._runner.checkpoints.lend(call.id)
         streams = call.recording.streams
         new = new_call(call.recording, part, self._runner.specs(call, [s.plan() for s in streams]))
-        self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept)
+        self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
         if gone := [s.number for s in streams if s.removed]:  # the worker that died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
         call.started = True

@@ -125,19 +125,24 @@ class Workers:
         sockets, descriptors = listed(pairs)
         self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
 
+    def keys_of(self, call: str) -> tuple[wire.Key, ...]:
+        """Give the keys of the newest offers of a call: a successor of main needs them, packets may wait."""
+        return self._entries[call].keys if call in self._entries else ()
+
     def resume(
-        self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, *, kept: bool = True
-    ) -> None:
+        self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, *, kept: bool = True,
+        earlier: Iterable[wire.Key] = (),
+    ) -> None:  # fmt: skip
         """Let a worker go on with a call from its spool; answers NeedPart, and serves a restart of main.
 
-        `kept`: the sockets are those of before. Resumed tells which parts are whole up to where.
+        `kept`: the sockets are those of before; `earlier`: `keys_of` a former main. Resumed tells what parts are whole.
         """
         entry = self._entries.get(new.call)
         if entry is None:
             entry = self._entries[new.call] = Entry(len(new.streams), None, pauses=new.pauses or ())
         elif entry.pauses or new.pauses is None:
             new = replace(new, pauses=entry.pauses)
-        entry.keys = known_keys(entry.keys, new.streams)
+        entry.keys = known_keys((*earlier, *entry.keys), new.streams)
         entry.lost = entry.lost or not kept
         entry.process = self._least()
         entry.homeless = entry.process is None
@@ -324,12 +329,7 @@ class Workers:
     def _remove(self, call: str) -> Entry | None:
         entry = self._entries.pop(call, None)
         if entry:
-            if entry.process:
-                entry.process.calls.discard(call)
-            if entry.relic:
-                entry.relic.unlink(missing_ok=True)
-            for _, held in entry.waiting:
-                close_all(held)
+            entry.release(call)
             for asked, future in self._asked.values():
                 if asked == call and not future.done():
                     future.set_result(wire.Figures(call, 0, ()))

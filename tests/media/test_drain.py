@@ -1,5 +1,6 @@
 """Sockets emptied into memory that a successor can read; real sockets, real files."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -159,6 +160,19 @@ def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
     assert journal_of(str(path)) is None
     with pytest.raises(OSError):
         Region(str(path))  # a name is never used twice
+
+
+def test_without_room_for_all_of_it_there_is_no_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later the kernel would drop what it has no page for, and nobody would be told."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(MemoryError):
+        Region(str(tmp_path / "region"))
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_living_worker_holds_its_region_and_a_dead_one_does_not(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.spool import ROOM
+from media.spool import ROOM, middle
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.slots import Slots
+from storage.container import MEDIA_SEGMENT
 from storage.keys import CustomerKeys
 from storage.roots import RootSecret
 
@@ -48,6 +49,9 @@ def test_a_call_that_begins_has_room_for_what_its_successor_wants_first(small_di
                 filler.write(bytes(4096))
         for at, length in ROOM:
             assert os.pwrite(descriptor, bytes(length), at) == length
+        for generation in (1, 2):  # a record of half a second that is cut, nearly a segment behind it, and the end
+            slot = bytes(25 * 160 + MEDIA_SEGMENT + 300)
+            assert os.pwrite(descriptor, slot, middle(generation) - len(slot)) == len(slot)
         with pytest.raises(OSError, match="No space"):
             here.begin(OTHER)
         here.remove(OTHER)
@@ -92,6 +96,12 @@ def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
     Checkpoints(tmp_path / "live")
     assert [path.name for path in tmp_path.iterdir()] == ["live"]
     assert not list((tmp_path / "live").iterdir())
+
+
+def test_a_folder_that_somebody_made_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "live/mine").mkdir(parents=True)
+    assert list(Checkpoints(tmp_path / "live").left()) == []
+    assert (tmp_path / "live/mine").is_dir()
 
 
 def test_text_with_broken_characters_comes_back_as_it_was(tmp_path: Path, keys: CustomerKeys) -> None:

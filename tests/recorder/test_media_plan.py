@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 from media.spec import StreamSpec
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
-from recorder.media_plan import fits, new_call, stream_specs
+from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.recording import Recording
 from recorder.stream import Stream
 from recorder.wire import MAX_MESSAGE, MAX_OFFERED, Part
@@ -95,3 +96,13 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     assert fits((named(MAX_OFFERED - 200),))
     assert not fits((named(MAX_OFFERED),))
     assert not fits((named(MAX_MESSAGE),))
+
+
+def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() -> None:
+    recording = Recording("x", Policy(), random)
+    recording.streams = [Stream(0, line(), b""), Stream(1, dtls_plan(DtlsKeys()).line, b"")]
+    newest = (0, "AES_CM_128_HMAC_SHA1_80", b"A" * 30, 0)
+    before = ((0, "AEAD_AES_128_GCM", b"A" * 28, 4), (1, *newest[1:]))
+    known = former_keys(recording, (before[0], newest, before[1]))
+    assert known == before
+    assert keys_from_state(json.loads(json.dumps(keys_to_state(known)))) == before

@@ -6,18 +6,23 @@ import asyncio
 import os
 import signal
 import socket
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
+from media import records
 from recorder import events as e
 from recorder.checkpoint import Mark
 from recorder.live import LiveCall
+from recorder.media_plan import former_keys
+from recorder.recovery import rebuild
 from recorder.resume import Resume
+from recorder.slots import SPOOL
 from storage.errors import NoSpace
 from storage.room import Room
 from storage.vault import NewPart
-from tests.recorder.offers import KEYS
+from tests.recorder.offers import KEYS, sdp
 from tests.recorder.stage import Stage, sip_request, stage
 from tests.recorder.studio import Sender
 
@@ -108,6 +113,60 @@ def test_a_pause_outlives_a_restart_and_ends_when_it_is_asked_to(tmp_path: Path)
             assert await stored(one, again, sender) == 0
             one.runner.guarded(again, e.ResumeAsked())
             assert await stored(one, again, sender) == 5
+            sender.socket.close()
+
+    asyncio.run(story())
+
+
+def test_the_keys_of_before_a_re_offer_outlive_a_restart(tmp_path: Path) -> None:
+    """Main and worker may die before the worker has followed it: packets under either key wait in the sockets."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, tag, old = one.invite(), one.tag(), Sender(KEYS[0], 7)
+            for number, key in enumerate((KEYS[2], KEYS[3]), 2):
+                offer = sdp("sendonly", "sendonly", version=number).replace(b64encode(KEYS[0]), b64encode(key))
+                one.hear(sip_request("INVITE", "c1", number, offer, to=tag))
+                one.hear(sip_request("ACK", "c1", number, to=tag))
+            leave(one, call)
+            resume(one)
+            (again,) = one.live
+            await one.until(lambda: one.node.workers._entries[again.id].process)
+            assert await stored(one, again, old) == 5
+            between, new = Sender(KEYS[2], 8), Sender(KEYS[3], 9)
+            for count, sender in enumerate((between, new), 2):
+                sender.socket.close()
+                sender.socket = old.socket  # one source, as it was chosen
+                assert await stored(one, again, sender) == 5 * count
+            old.socket.close()
+            assert len(former_keys(again.recording, one.node.workers.keys_of(again.id))) == 2  # for the next one
+
+    asyncio.run(story())
+
+
+def test_where_the_spool_is_lost_all_that_lies_in_the_vault_is_kept_and_the_call_is_interrupted(tmp_path: Path) -> None:
+    """Nobody can tell what was committed: what is genuine was said, and it may be all there is of an hour."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, tag, sender = one.invite(), one.tag(), Sender(KEYS[0], 7)
+            for _ in range(10):
+                await stored(one, call, sender)
+            leave(one, call)
+            (left,) = one.checkpoints.left()
+            os.truncate(left.path, SPOOL)
+            resume(one)
+            (again,) = one.live
+            await one.until(lambda: again.recording.notes)
+            one.hear(sip_request("BYE", "c1", 9, to=tag))
+            await one.until(lambda: not len(one.live))
+            document = rebuild(call.customer, call.id, call.leaf)
+            assert document
+            assert (document["state"], [note["kind"] for note in document["notes"]]) == ("interrupted", ["spool-lost"])
+            (first,) = (ref for ref in call.customer.vault.parts(call.id, call.leaf) if ref.part == "m1")
+            kept = records.read(call.customer.vault.read(first))
+            said = [record for record in kept if isinstance(record, records.Run | records.Mixed)]
+            assert sum(len(record.payloads) for record in said) >= 20  # of 50; the rest waited for a full segment
             sender.socket.close()
 
     asyncio.run(story())

@@ -133,6 +133,22 @@ def test_a_successor_finds_what_is_of_a_call_and_uses_the_rest(tmp_path: Path) -
     assert read(live.fd).sealed == b"z"  # type: ignore[union-attr]  # it was written
 
 
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    """Somebody's folder, pipe or link must not keep the daemon from its start; reading a pipe would never end."""
+    folder = tmp_path / "live"
+    former = Slots(folder)
+    former.take().write(OUTER, b"sealed")
+    (folder / "7").mkdir()
+    os.mkfifo(folder / "8")
+    (folder / "9").symlink_to("nowhere")
+    successor = Slots(folder)
+    assert [state.sealed for _, state in successor.left()] == [b"sealed"]
+    assert [state.sealed for state in states(tmp_path)] == [b"sealed"]
+    assert successor.take().number == 10
+    former.close()
+    successor.close()
+
+
 def test_at_the_end_only_files_of_calls_stay(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     here = Slots(tmp_path / "live")

@@ -149,6 +149,19 @@ def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(
             assert figures["gaps"] == []
 
 
+def test_a_successor_tells_whether_anything_is_known_of_the_parts_before(tmp_path: Path) -> None:
+    """If not, nobody can say which of their bytes count: all that are genuine are kept."""
+    with deck(tmp_path, streams=1) as one:
+        assert not one.succeed(kept=True)  # nothing came yet
+        one.send(5)
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [True])
+        assert one.region.receive(0, one.tape.lanes[0].rtp) == 5
+        assert one.succeed(kept=True)  # from the very first batch
+        assert one.succeed(kept=True)
+        os.truncate(one.folder / "spool", 0)
+        assert not one.succeed(kept=True)
+
+
 def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(30)

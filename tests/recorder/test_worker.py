@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from media.drain import Region
 from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
 from recorder.crew import activity
-from recorder.worker import NO_MEMORY, STALE, Worker
+from recorder.worker import LOOK, NO_MEMORY, STALE, Worker
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
 
 
@@ -137,6 +138,61 @@ def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened
         await complete(studio)
 
     run(story())
+
+
+def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first(tmp_path: Path) -> None:
+    """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, first=100)
+        await studio.workers.start()
+        studio.begin()
+        pid = await stopped(studio)
+        await asyncio.sleep(2 * LOOK)  # or however long: its poll is to be over
+        studio.workers.pause(CALL)
+        spoken = studio.senders[0].sent
+        studio.send(5)
+        os.kill(pid, signal.SIGUSR1)
+        os.kill(pid, signal.SIGCONT)
+        await studio.heard(wire.Resumed)  # by a successor: who hears that signal ends soon
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        assert [studio.frames(found, stream) for stream in (0, 1)] == [list(range(spoken))] * 2
+        await studio.end()
+
+    run(story())
+
+
+def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
+    """The kernel tells that those are lost before it gives what else there is (ECONNRESET)."""
+    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control:
+        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
+        worker._tapes = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
+        heard: list[object] = []
+        worker._handlers[wire.Pause] = lambda message, _: heard.append(message)
+        worker._tell(wire.Beat(0.0))
+        main.send(wire.command(wire.Pause(CALL, 7)))
+        main.close()
+        assert not worker._listen()
+    assert heard == [wire.Pause(CALL, 7)]
+
+
+def test_a_worker_without_room_for_what_it_receives_ends_before_it_takes_a_call(small_disk: Path) -> None:
+    """What comes waits in the sockets for one that has room; else the kernel would drop it, and nobody would know."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, (small_disk / "full").open("wb", 0) as rest:
+        with suppress(OSError):
+            while rest.write(bytes(1 << 12)):
+                pass
+        here = theirs.fileno()
+        done = subprocess.run(
+            [sys.executable, "-m", "recorder.worker", str(small_disk / "raw"), "1.0", str(os.getpid())],
+            capture_output=True, preexec_fn=lambda: os.dup2(here, 3), pass_fds=(3, here),
+        )  # fmt: skip
+        theirs.close()
+        assert (done.returncode, done.stderr) == (NO_MEMORY, b"")
+        assert ours.recv(100) == b""  # it never said that it was ready
 
 
 def test_a_worker_whose_main_died_before_it_was_there_touches_nothing(tmp_path: Path) -> None:
