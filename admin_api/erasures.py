@@ -145,7 +145,7 @@ async def settle(asked: Asked) -> None:
     """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
     if not await asked.desk.settle_all(asked.customer.name):
         await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Calls that just began are not in the index yet. Ask again.")
+        raise unavailable("Some calls are not in the index yet. Ask again.")
 
 
 def read(data: bytes) -> Wanted:

@@ -40,6 +40,8 @@ async def create(asked: Asked) -> Response:
     except Problem:
         await asked.note(REFUSED, "not as described")
         raise
+    if wanted.calls is None:
+        await erasures.settle(asked)  # it is to hold all that an erasure by the same words would reach
     try:
         export = await asked.customer.exports.file(wanted, asked.principal.name)
     except TooMany as problem:

@@ -99,7 +99,7 @@ async def delete(asked: Asked) -> Response:
     await named(asked)
     if not await asked.desk.settle_all(asked.customer.name):  # a call that runs now is a recording of theirs too
         await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Calls that just began are not in the index yet. Ask again.")
+        raise unavailable("Some calls are not in the index yet. Ask again.")
     try:
         gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
     except Mapped:

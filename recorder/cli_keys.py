@@ -119,7 +119,8 @@ def restore(
         return 0
     print(f"Brought back: {', '.join(done) or 'nothing'}. Opened already: {', '.join(kept) or 'none'}.")
     if done:
-        print("Next: recorder verify, then start the daemon; it repeats the erasures of the ledger in keys/.")
+        print("What was erased since, as far as the ledger in keys/ tells, is erased again.")
+        print("Next: recorder verify, then start the daemon.")
     return 0
 
 

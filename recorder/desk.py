@@ -81,8 +81,10 @@ class Desk:
         return self._ask(customer, call, e.ResumeAsked())
 
     async def settle(self, customer: str, call: str) -> bool:
-        """Have a live call written to the index now; False if the database does not take it."""
-        return await self._node.indexer.hurry(customer, call, SETTLE_SECONDS)
+        """Have a call written to the index now, a live one or one that it lacks; False if that takes too long."""
+        indexer = self._node.indexer
+        written = await indexer.hurry(customer, call, SETTLE_SECONDS)
+        return written and await indexer.whole(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
         """Have all that the index lacks of a customer written now; False if the database does not take it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 
@@ -74,6 +74,7 @@ class Indexer:
         self._idle = asyncio.Event()
         self._idle.set()
         self.failing = False
+        self.whole: Callable[[str, float], Awaitable[bool]] = _whole  # waits for what is mended and indexed elsewhere
         self._written_calls = 0
         self._full = False  # a batch was as large as one may be: more may wait
         self._hurried = asyncio.Event()
@@ -133,13 +134,13 @@ class Indexer:
         return True
 
     async def hurry_all(self, customer: str, seconds: float) -> bool:
-        """Have everything that waits of a customer written now; False if the database does not take it in time."""
-        waiting = list(self._waiting.get(customer, {}))
-        return all(await asyncio.gather(*(self.hurry(customer, call, seconds) for call in waiting)))
+        """Have everything that the index lacks of a customer written now; False if it does not come in time."""
+        waiting = [self.hurry(customer, call, seconds) for call in self._waiting.get(customer, {})]
+        return all(await asyncio.gather(self.whole(customer, seconds), *waiting))
 
     def oldest(self) -> float:
-        """Return the age in seconds of the oldest change that is not indexed."""
-        since = [w.since for q in self._waiting.values() for w in q.values()]
+        """Return the age in seconds of the oldest change that is not indexed; any thread may ask."""
+        since = [w.since for q in list(self._waiting.values()) for w in list(q.values())]
         return max(0.0, self._clock() - min(since)) if since else 0.0
 
     async def drain(self, timeout: float) -> None:
@@ -253,3 +254,8 @@ class Indexer:
             del queue[entry.call]
             for tell in entry.done:
                 tell()
+
+
+async def _whole(_customer: str, _seconds: float) -> bool:
+    """Stand for those who have nothing to mend."""
+    return True

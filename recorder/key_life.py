@@ -22,6 +22,7 @@ from storage.durable import Disk, disk_errors
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong, StorageError
 from storage.exports import FOLDER as EXPORTS
 from storage.journal import Journal
+from storage.ledger import Ledger
 from storage.roots import RootSecret, load_root
 from storage.vault import Vault
 
@@ -147,7 +148,10 @@ def _opens(settings: Settings, name: str, root: RootSecret) -> bool:
 
 
 def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root: RootSecret, *, older: bool) -> None:
-    """Try the keys aside, then put them in place."""
+    """Try the keys aside and bring them up to what was recorded and erased since, then put them in place.
+
+    Whoever is stopped before has changed nothing, and begins again.
+    """
     data = settings.node.data_dir
     folder, copy = data / customers.KEYS, customers.customer_folder(data, name) / "tree.state"
     Disk().make_folder(folder)
@@ -157,10 +161,13 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
     with disk_errors("restore the keys"):
         stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))  # no backup of the data directory takes it along
     try:
-        _try(stage, name, files, root, None if older else copy)
+        staged = {**files, **_own_counter(folder, name, files)}
+        keys = _try(stage, name, staged, root, None if older else copy)
+        _skip_numbers(data, name, keys)
+        _cut_again(keys, Ledger(folder if (folder / f"{name}.erasures").exists() else stage / customers.KEYS, name))
         if older:
             Disk().remove(copy)  # of a cut that these keys do not know; `settle` makes it anew
-        _place(folder, name, files)
+        _place(folder, name, {file: (stage / customers.KEYS / file).read_bytes() for file in files})
     finally:
         _clear(stage)
 
@@ -174,22 +181,40 @@ def _clear(stage: Path) -> None:
     shutil.rmtree(stage, ignore_errors=True)
 
 
-def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:
-    """See that no recording number is given twice, and that the configured root secret is the one that counts."""
-    data = settings.node.data_dir
-    keys = customers.open_keys(data, name, root)
-    keys.settle()
+def _own_counter(folder: Path, name: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the counter of recordings that is there if it can go on: it is newer than that of any backup."""
+    file = f"{name}.{COUNTER}"
+    there, other = Disk().read(folder / file), files.get(file, b"")
+    fits = there is not None and len(there) == len(other) and there[:8] == other[:8]
+    return {file: there} if there is not None and fits else {}
+
+
+def _skip_numbers(data: Path, name: str, keys: CustomerKeys) -> None:
+    """See that no recording number is given twice."""
+    folder = customers.customer_folder(data, name)
     for each in (customers.VAULT, EXPORTS):
-        vault = Vault(customers.customer_folder(data, name) / each, name, keys)
-        keys.skip((ref.leaf for ref in vault.walk()), SPARE_BLOCKS)
-    keys.skip(Journal(customers.customer_folder(data, name), keys).leaves(), SPARE_BLOCKS)
-    keys.skip(Accounts(customers.customer_folder(data, name), name, keys).leaves(), SPARE_BLOCKS)
+        keys.skip((ref.leaf for ref in Vault(folder / each, name, keys).walk()), SPARE_BLOCKS)
+    keys.skip(Journal(folder, keys).leaves(), SPARE_BLOCKS)
+    keys.skip(Accounts(folder, name, keys).leaves(), SPARE_BLOCKS)
+
+
+def _cut_again(keys: CustomerKeys, ledger: Ledger) -> None:
+    """Forget what was erased since the backup, by the ledger: a database of today would not ask for it."""
+    entries = list(ledger.entries())
+    keys.cut_days(*{day for entry in entries for day in entry.days})
+    keys.cut(*{leaf for entry in entries for leaf in entry.leaves})
+
+
+def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:
+    """See that the configured root secret is the one that counts, and write down what was done."""
+    keys = customers.open_keys(settings.node.data_dir, name, root)
+    keys.settle()
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)
 
 
-def _try(stage: Path, name: str, files: Mapping[str, bytes], root: RootSecret, copy: Path | None) -> None:
+def _try(stage: Path, name: str, files: Mapping[str, bytes], root: RootSecret, copy: Path | None) -> CustomerKeys:
     """Open the keys of a backup in a folder of their own; raises KeysError if they do not fit the data."""
     (stage / customers.KEYS).mkdir(mode=0o700)
     beside = customers.customer_folder(stage, name)
@@ -198,7 +223,7 @@ def _try(stage: Path, name: str, files: Mapping[str, bytes], root: RootSecret, c
         making.write_new(stage / customers.KEYS / file, content)
     if copy is not None and copy.exists():
         making.write_new(beside / copy.name, copy.read_bytes())
-    customers.open_keys(stage, name, root)
+    return customers.open_keys(stage, name, root)
 
 
 def _place(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
@@ -208,16 +233,5 @@ def _place(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
         path, kind = folder / file, file.removeprefix(f"{name}.")
         if kind in PROOFS and path.exists():
             continue
-        if kind == COUNTER and _counts(path, files[file]):
-            continue
         disk.replace(path, files[file])
         os.chmod(path, 0o600)
-
-
-def _counts(path: Path, other: bytes) -> bool:
-    """Say whether the counter of recordings that is there can go on: it is newer than that of any backup."""
-    try:
-        there = path.read_bytes()
-    except FileNotFoundError:
-        return False
-    return len(there) == len(other) and there[:8] == other[:8]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ class Left:
     call: str
     leaf: int
     document: Mapping[str, Any] | None = None  # its last document, where this process still knew it
+    lacking: bool = False  # the index has no row of it, so nobody finds it by a party
 
 
 class Mending:
@@ -42,12 +44,41 @@ class Mending:
         self._known: set[str] = set()
         self._wake = asyncio.Event()
         self._told: set[str] = set()
+        self._looking: set[str] = set()  # customers of whose index it is not known yet what it lacks
+        self._lacking: dict[str, set[str]] = {}  # by customer, recordings that it lacks
+        self._closing: dict[str, Customer] = {}  # whose gap ends with the last of them
+        self._news = asyncio.Event()  # one of these changed
 
     def __len__(self) -> int:
         return len(self._known)
 
+    def looking(self, customer: str) -> None:
+        """Note that a customer's index is going to be looked through for what it lacks."""
+        self._looking.add(customer)
+
+    def looked(self, customer: Customer) -> None:
+        """Note that all it lacks is queued; its gap is closed when that is mended."""
+        self._looking.discard(customer.name)
+        self._closing[customer.name] = customer
+        self._news.set()
+        self._wake.set()
+
+    async def whole(self, customer: str, seconds: float) -> bool:
+        """Wait until the index has all finished recordings of a customer; False if it takes longer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._is_whole(customer):
+                    self._news.clear()
+                    await self._news.wait()
+        return self._is_whole(customer)
+
+    def _is_whole(self, customer: str) -> bool:
+        return customer not in self._looking and not self._lacking.get(customer)
+
     def put(self, left: Left) -> None:
         """Queue a recording that nobody writes any more; one that is queued already stays as it is."""
+        if left.lacking:
+            self._lacking.setdefault(left.customer.name, set()).add(left.call)
         if left.call not in self._known:
             self._known.add(left.call)
             self._queue.append(left)
@@ -69,9 +100,24 @@ class Mending:
             if await self._mend(left):
                 self._known.discard(left.call)
                 self._told.discard(left.call)
+                self._lacking.get(left.customer.name, set()).discard(left.call)
+                self._news.set()
             else:
                 self._queue.append(left)
-        return not self._queue
+        return await self._close_gaps() and not self._queue
+
+    async def _close_gaps(self) -> bool:
+        """Note durably whose index lacks nothing any more; False if the disk does not take it now."""
+        for name, customer in list(self._closing.items()):
+            if not self._is_whole(name):
+                continue
+            try:
+                await asyncio.to_thread(customer.gap.close)
+            except StorageError as problem:
+                self._node.log.fault("recovery.failed", problem, customer=name)
+                return False
+            del self._closing[name]
+        return True
 
     async def _mend(self, left: Left) -> bool:
         try:

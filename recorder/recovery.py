@@ -167,6 +167,7 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
             await index(customer, leaf, found.document)
         count += 1
         tell(found)
+    customer.gap.close()
     return count
 
 

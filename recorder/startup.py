@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 from recorder.live import Live
@@ -13,10 +14,8 @@ from recorder.recovery import left_behind
 from storage.calls import Query
 from storage.customers import Customer
 from storage.errors import StorageError
+from storage.gap import ALL, LOOK_BACK_DAYS
 from storage.instants import day_of
-
-LOOK_BACK_DAYS = 3
-"""Days before the last one whose recordings are looked for in the index: a call of a day, a database away for two."""
 
 
 class Startup:
@@ -26,6 +25,16 @@ class Startup:
         self._node = node
         self._live = live
         self._mending = mending
+        self._told: set[str] = set()
+        for customer in node.customers.values():
+            mending.looking(customer.name)
+            customer.erasures.gap = partial(self._gap, customer)
+
+    def _gap(self, customer: Customer) -> int | None:
+        """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
+        waits = timedelta(seconds=self._node.indexer.oldest())
+        waiting = [day_of(customer.now() - waits) - 1] if waits else []
+        return min([*waiting, *([] if (first := customer.gap.first()) is None else [first])], default=None)
 
     async def run(self) -> None:
         """Look through every customer; a database that is away delays none but its own."""
@@ -53,23 +62,38 @@ class Startup:
         A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
         come between. An index without any call was lost, or there is nothing to be found, and one that was older than
         its journal came from a backup: then every recording is looked at, else those of the last days, by the index or
-        by the clock, whichever is earlier.
+        by the clock, whichever is earlier. What a start before this one did not come to the end of is gone on with.
         """
         try:
-            found = dict.fromkeys(await customer.calls.unfinished())
-            if await customer.calls.count():
-                first = await _last_day(customer) - LOOK_BACK_DAYS
-                look = partial(_all, customer) if customer.journal.replayed else partial(_since, customer, first)
-                there = await asyncio.to_thread(look)
-                found.update(dict.fromkeys(await customer.calls.unknown(filter(self._is_over(customer), there))))
-            else:
-                found.update(await asyncio.to_thread(_all, customer))
+            unfinished, empty = await customer.calls.unfinished(), not await customer.calls.count()
+            first = ALL if empty else await self._first(customer)
+            there = await asyncio.to_thread(_since, customer, first)
+            lacking = there if empty else await customer.calls.unknown(filter(self._is_over(customer), there))
         except (StorageError, OSError):
             return False
-        for call, leaf in found:
-            if self._live.by_id(call) is None:
-                self._mending.put(Left(customer, call, leaf))
+        except Exception as problem:  # without it nobody would be answered by a party any more
+            if customer.name not in self._told:
+                self._told.add(customer.name)
+                self._node.log.fault("recovery.failed", problem, customer=customer.name)
+            return False
+        for call, leaf in unfinished:
+            self._put(Left(customer, call, leaf))
+        for call, leaf in lacking:
+            self._put(Left(customer, call, leaf, lacking=True))
+        self._mending.looked(customer)
         return True
+
+    def _put(self, left: Left) -> None:
+        if self._live.by_id(left.call) is None:
+            self._mending.put(left)
+
+    async def _first(self, customer: Customer) -> int:
+        """Return the day from which on recordings are looked for."""
+        if customer.journal.replayed:
+            return ALL
+        gap = await asyncio.to_thread(customer.gap.first)
+        usual = await _last_day(customer) - LOOK_BACK_DAYS
+        return usual if gap is None else min(usual, gap)
 
     def _is_over(self, customer: Customer) -> Callable[[tuple[str, int]], bool]:
         """Return what tells whether nobody has a recording in hand, to be asked before the index is."""
@@ -85,9 +109,4 @@ async def _last_day(customer: Customer) -> int:
 
 def _since(customer: Customer, first: int) -> dict[tuple[str, int], None]:
     """List the recordings of all days from `first` on; a clock that was set may have made them of any later one."""
-    days = [day for day in customer.vault.days() if day >= first]
-    return dict.fromkeys((ref.call, ref.leaf) for day in days for ref in customer.vault.of_day(day))
-
-
-def _all(customer: Customer) -> dict[tuple[str, int], None]:
-    return dict.fromkeys((ref.call, ref.leaf) for ref in customer.vault.walk())
+    return dict.fromkeys((ref.call, ref.leaf) for ref in customer.vault.since(first))

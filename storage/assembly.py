@@ -1,7 +1,7 @@
 """Put together what a customer has besides keys and vault: the index and all that stands on it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -25,6 +25,7 @@ from storage.errors import NoSpace
 from storage.exports import FOLDER as EXPORTS
 from storage.exports import Exports
 from storage.forgetting import Forgetting
+from storage.gap import Gap, measure
 from storage.holds import Holds
 from storage.journal import Cabinet, Journal
 from storage.ledger import Ledger
@@ -59,6 +60,8 @@ def assemble(customer: Customer) -> None:
     correlation = Correlation(index, keys, calls, users, rules, settings.country, settings.extension_digits)
     exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), place.now)
     forgetting.derived = exports.unlink
+    gap = Gap(folder)
+    erasures.gap = gap.first
     customer.database = index
     customer.calls = calls
     customer.credentials = Credentials(folder, name)
@@ -77,11 +80,14 @@ def assemble(customer: Customer) -> None:
     customer.column_sets = ColumnSets(cabinet)
     customer.users = users
     customer.correlation = correlation
+    customer.gap = gap
     customer.journal = journal
-    customer.catch_up = partial(_catch_up, name, index, ledger, forgetting, journal, signer, place.now)
+    look = partial(measure, gap, journal, index, vault)
+    customer.catch_up = partial(_catch_up, look, name, index, ledger, forgetting, journal, signer, place.now)
 
 
 async def _catch_up(
+    look: Callable[[datetime], Awaitable[None]],
     name: str,
     index: Database,
     ledger: Ledger,
@@ -91,6 +97,7 @@ async def _catch_up(
     now: Callable[[], datetime],
 ) -> None:
     """Give a lost database its papers back, and an old one what was erased and written since."""
+    await look(now())
     await reapply(name, index, ledger, forgetting, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

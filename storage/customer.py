@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from storage.database import Database
     from storage.erasure import Erasures
     from storage.exports import Exports
+    from storage.gap import Gap
     from storage.holds import Holds
     from storage.journal import Journal
     from storage.requests import Requests
@@ -117,6 +118,8 @@ class Customer:
     """Directory users."""
     correlation: Correlation
     """Which of them took part in which call."""
+    gap: Gap
+    """From which day on the index may lack recordings."""
     journal: Journal
     """What exists only in the database, written beside it."""
     catch_up: Callable[[], Awaitable[object]]

@@ -99,6 +99,7 @@ class Erasures:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.wanted = asyncio.Event()
+        self.gap: Callable[[], int | None] = lambda: None  # from which day on the index may lack recordings
         self._customer = customer
         self._keys = keys
         self._vault = vault
@@ -230,16 +231,18 @@ class Erasures:
         return sorted({row.id async for row in self._calls.every(query)})
 
     async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
-        """Find recordings of the last days that the index does not know yet, by their files."""
+        """Find recordings that the index does not know yet, by their files: of the last days, or all it lacks."""
         async with self._database.reading() as connection:
             unknown = set(ids) - set(await rows.leaves_of(connection, ids))
         if not unknown:
             return {}
-        today = day_of(self._now())
+        yesterday = day_of(self._now()) - 1
 
         def look() -> dict[str, int]:
-            found = {ref.call: ref.leaf for day in (today - 1, today) for ref in self._vault.of_day(day)}
-            return {id: found[id] for id in unknown & set(found) if self._keys.keeps(found[id])}
+            first = self.gap()
+            since = self._vault.since(yesterday if first is None else min(yesterday, first))
+            found = {ref.call: ref.leaf for ref in since if ref.call in unknown}
+            return {id: leaf for id, leaf in found.items() if self._keys.keeps(leaf)}
 
         return await asyncio.to_thread(look)
 

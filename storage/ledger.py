@@ -1,8 +1,8 @@
 """The ledger of erasures: what was cut, kept beside the keys, so that a backup that is brought back learns of it.
 
 `keys/NAME.erasures` has one line of JSON for every cut: time, leaves and whole days, and the erasures it was for with
-all that a receipt says of them. A line is durable before its cut. When the database does not know the erasures
-of the last line it is older than the keys: then `storage.restored` does them all again before anything is served.
+all that a receipt says of them. A line is durable before its cut. When the database does not know of the newest cuts
+it is older than the keys: then `storage.restored` does them all again before anything is served.
 Space for the next lines is owned ahead, because they must be written on a full disk.
 """
 
@@ -84,6 +84,10 @@ class Ledger:
         """Return the newest entry, None if there is none."""
         line = self._file.last()
         return None if line is None else _parse(line, self._customer)
+
+    def newest_first(self) -> Iterator[Entry]:
+        """Give all entries, newest first."""
+        return (_parse(line, self._customer) for line in self._file.newest_first())
 
     def entries(self) -> Iterator[Entry]:
         """Give all entries, oldest first."""

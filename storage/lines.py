@@ -105,6 +105,14 @@ class LineFile:
                 if line.endswith(b"\n"):
                     yield line
 
+    def newest_first(self) -> Iterator[bytes]:
+        """Give all lines, newest first."""
+        if not self._path.exists():
+            return
+        with disk_errors(f"read {self._what}"), opened(self._path, os.O_RDONLY) as fd:
+            end = whole_size(fd, os.fstat(fd).st_size)
+            yield from (line for _, line in backwards(fd, end))
+
     def _keep_room(self, fd: int, size: int) -> None:
         if size + self._reserve // 2 > self._reserved:
             owned = keep_room(fd, size, self._reserve)

@@ -1,7 +1,8 @@
 """Decide what retention does with a call: a pure function of rules, call, hold and a clock.
 
 Theory of operation. Of the rules that match a call the longest or the shortest wins, as the customer chose; where
-none matches, the default holds. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
+none matches, the default holds. A rule of which it is not known any more whom it is about keeps calls but ends none
+before its time. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
 zones nor daylight saving nor leap days move a date, and the date does not depend on the clock: the clock only says
 whether it has come. Where the clock was set back before a call ended, the days count from when it really ended. A hold
 wins over everything; a call that runs is never due. `TrustedClock` lets time pass no faster than the monotonic clock
@@ -10,7 +11,7 @@ does since the boot, so setting the clock erases nothing, whether at once or by 
 
 import enum
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -51,6 +52,8 @@ class Rule:
     """Only calls with this party (storage.identity.asked)."""
     source: str | None = None
     """Only calls from this address or network."""
+    doubtful: bool = False
+    """Whom it is about is forgotten, so it may mean any of these calls or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +148,18 @@ class TrustedClock:
 
 
 def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
-    found: Iterable[Rule] = [rule for rule in policy.rules if matches(rule, subject)]
-    if not found:
-        return None, policy.default_days
+    """Return the rule that counts and its days; where that cannot be told, what keeps the call longer."""
+    found = [rule for rule in policy.rules if matches(rule, subject)]
+    sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min
-    rule = choose(found, key=lambda r: MAX_DAYS + 1 if r.days is None else r.days)
-    return rule.id, rule.days
+    best = choose(sure, key=_span) if sure else Rule("", policy.default_days)
+    if not sure or policy.wins == Wins.LONGEST:
+        best = max([best, *(rule for rule in found if rule.doubtful)], key=_span)
+    return best.id or None, best.days
+
+
+def _span(rule: Rule) -> int:
+    return MAX_DAYS + 1 if rule.days is None else rule.days
 
 
 def _end(ended_at: datetime, days: int) -> datetime | None:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity, papers
 from storage.callrows import Direction
-from storage.errors import StorageError
+from storage.errors import Forgotten, StorageError
 from storage.instants import from_micros, to_micros
 from storage.journal import Cabinet, Drawer, dropped, taken
 from storage.newid import new_id
@@ -32,6 +32,8 @@ _CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # of every
 _ROW = 1  # the table has one row
 MAX_RULES = 200  # each is tried on every call of a sweep
 MAX_NAME = 200  # characters of a name, a party or a source
+FORGOTTEN = "Forgotten: it was replaced after this backup was made"
+"""What a rule is called whose own name and party are not known any more."""
 
 
 class Unchanged(Enum):
@@ -68,6 +70,8 @@ class StoredRule:
     """Random id; receipts and previews name it."""
     wished: Wished
     """What it says."""
+    forgotten: bool = False
+    """It came back with a backup after it was replaced, so party and name are not known any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class Rules(Drawer):
         return after
 
     def _name(self, rules: Sequence[Wished], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:
-        known = {rule.wished: rule.id for rule in before}
+        known = {rule.wished: rule.id for rule in before if not rule.forgotten}
         return tuple(StoredRule(known.pop(rule, "") or new_id(self._random), rule) for rule in rules)
 
     async def _read(self, connection: AsyncConnection) -> Stored:
@@ -158,8 +162,12 @@ class Rules(Drawer):
         return Stored(record.default_days, Wins(record.wins), found, changed, record.changed_by)
 
     def _open(self, record: Any) -> StoredRule:
-        told = papers.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
         direction = None if record.direction is None else Direction(record.direction)
+        try:
+            told = papers.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
+        except Forgotten:
+            wished = Wished(record.days, direction, record.source, None, FORGOTTEN)
+            return StoredRule(record.id, wished, forgotten=True)
         return StoredRule(record.id, Wished(record.days, direction, record.source, told["party"], told["name"]))
 
     async def _write(self, connection: AsyncConnection, stored: Stored) -> list[int]:
@@ -195,7 +203,7 @@ class Rules(Drawer):
         for rule in rules:
             w = rule.wished
             needles = None if w.party is None else identity.asked(w.party, self._country, exact=True)
-            made.append(Rule(rule.id, w.days, w.direction, needles, w.source))
+            made.append(Rule(rule.id, w.days, w.direction, needles, w.source, rule.forgotten))
         return Policy(default_days, tuple(made), wins)
 
 

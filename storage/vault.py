@@ -171,6 +171,13 @@ class Vault:
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
         yield from refs(self._folder / str(day))
 
+    def since(self, day: int) -> Iterator[PartRef]:
+        """Yield the parts of a day and of all later ones, those being written first, in no order."""
+        yield from (ref for ref in refs(self._open) if day_of(ref.leaf) >= day)
+        for each in self.days():
+            if each >= day:
+                yield from refs(self._folder / str(each))
+
     def strays(self) -> Iterator[Path]:
         """Yield what lies in the vault and is no part."""
         folders = self._folders()

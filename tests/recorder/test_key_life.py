@@ -17,10 +17,13 @@ from storage.audit_files import AuditFiles
 from storage.customers import audit_key, customer_folder
 from storage.errors import KeysOutdated, KeysWrong
 from storage.keytree import leaf_of
+from storage.ledger import Entry, Ledger
 from storage.roots import RootSecret
+from storage.vault import Vault
 from tests.recorder.shell_place import Place
 
 DAY = 20_000
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
 LEAF = leaf_of(DAY, 7)
 
 
@@ -127,9 +130,44 @@ def test_a_backup_older_than_the_data_is_taken_only_when_asked_for(place: Place)
     assert place.acts()[-1]["reason"] == "older than the data"
 
 
-def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
-    from storage.vault import Vault
+def test_what_was_erased_since_is_erased_of_older_keys_too(place: Place) -> None:
+    data = archive(place)
+    keys, other = place.open(), leaf_of(DAY - 9, 3)
+    ledger = Ledger(place.keys, "acme")
+    for entry in (Entry((), NOW, (LEAF,), ()), Entry((), NOW, (), (DAY - 9,))):
+        ledger.append(entry)
+    keys.cut(LEAF)
+    keys.cut_days(DAY - 9)
+    for path in place.keys.glob("acme.[ft]*"):  # the ledger is still there
+        path.unlink()
+    restore(place.settings(), data, older=True)
+    back = place.open()
+    assert not back.keeps(LEAF) and not back.keeps(other) and back.keeps(LEAF + 1)
 
+
+def test_a_restore_that_was_killed_before_its_end_has_changed_no_key(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(place)
+    used = place.open().allocate(DAY)
+    files = Path(customer_folder(place.data, "acme") / "vault")
+    Vault(files, "acme", place.open()).create("01234567-89ab-4cde-8f01-23456789abcd", used, "c1")
+    shutil.rmtree(place.keys)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("_skip_numbers", "_cut_again", "_place"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"recorder.key_life.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                restore(place.settings(), data, older=False)
+        assert not list(place.keys.glob("acme.*"))
+    assert restore(place.settings(), data, older=False)[0] == ["acme", "beta"]
+    assert place.open().allocate(DAY) > used
+
+
+def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
     data = archive(place)
     keys = place.open()
     used = [keys.allocate(DAY) for _ in range(3)]
@@ -142,8 +180,6 @@ def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
 
 
 def test_a_number_that_left_no_file_is_given_to_no_recording_either(place: Place) -> None:
-    from storage.vault import Vault
-
     data = archive(place)
     keys = place.open()
     vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)

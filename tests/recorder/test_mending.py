@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from recorder import mending
 from recorder.mending import Left
 from recorder.recovery import Found
-from storage.errors import Forgotten, NoSpace
+from storage.errors import DiskFailed, Forgotten, NoSpace
 from tests.recorder.stage import Stage, stage
 
 
@@ -62,6 +63,59 @@ def test_what_cannot_be_mended_does_not_hold_up_the_others(
             assert len(tried) == 2
 
     asyncio.run(story())
+
+
+def test_an_index_is_whole_once_all_that_it_lacks_is_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            answers(monkeypatch, NoSpace("full"), None, None)
+            here, acme = mending.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            assert await here.whole("acme", 0.0)
+            here.looking("acme")
+            lacking, known = left(one), left(one, "21111111-2222-4333-8444-555555555555")
+            here.put(replace(lacking, lacking=True))
+            acme.gap.widen(20_000)
+            here.looked(acme)
+            assert not await here.round() and not await here.whole("acme", 0.0)
+            assert acme.gap.first() == 20_000
+            waiting = asyncio.ensure_future(here.whole("acme", 60.0))
+            here.put(known)
+            assert await here.round() and await waiting
+            assert acme.gap.first() is None
+
+    asyncio.run(story())
+
+
+def test_one_that_has_a_row_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here = mending.Mending(one.node, one.checkpoints.remove)
+            here.put(left(one))
+            assert await here.whole("acme", 0.0)
+            here.put(replace(left(one), lacking=True))  # it was found to have none
+            assert not await here.whole("acme", 0.0) and len(here) == 1
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_does_not_let_a_gap_be_closed_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            here, acme = mending.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            acme.gap.widen(20_000)
+            here.looked(acme)
+            with monkeypatch.context() as patch:
+                patch.setattr(acme.gap, "close", ill)
+                assert not await here.round()
+            assert await here.round() and acme.gap.first() is None
+
+    asyncio.run(story())
+
+
+def ill() -> None:
+    raise DiskFailed("the disk is ill")
 
 
 def test_the_same_call_is_queued_once(tmp_path: Path) -> None:

@@ -159,7 +159,9 @@ def test_by_hand_even_what_only_the_index_lacks_is_found(tmp_path: Path) -> None
             await one.node.indexer.drain(30)
             await customer.calls.remove([call.id])
             told: list[Found] = []
+            customer.gap.widen(0)
             assert await recover(customer, (), told.append) == 2
+            assert customer.gap.first() is None
             assert {found.call for found in told} == {found.call for found in told if found.document}
             row = await customer.calls.get(call.id)
             assert row

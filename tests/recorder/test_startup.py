@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from recorder import startup
+from recorder.desk import Desk
 from recorder.indexer import Indexer
 from recorder.startup import Startup
 from storage.callrows import Query
 from storage.errors import DiskFailed
+from storage.instants import day_of
 from tests.recorder.stage import stage
 from tests.storage.house import record
 
@@ -121,7 +123,10 @@ def test_a_call_that_waits_for_its_row_is_nothing_to_be_mended(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
+def test_a_database_that_is_away_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             calls = type(one.node.customers["acme"].calls)
@@ -129,13 +134,70 @@ def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pyt
 
             async def away(self: object) -> tuple[tuple[str, int], ...]:
                 tries.append(1)
-                if len(tries) == 1:
-                    raise DiskFailed("away")
+                if len(tries) < 3:
+                    raise problem
                 return await unfinished(one.node.customers["acme"].calls)
 
             monkeypatch.setattr(calls, "unfinished", away)
             monkeypatch.setattr(startup, "AGAIN_SECONDS", 0.01)
             await Startup(one.node, one.live, one.mending).run()
-            assert len(tries) == 2
+            assert len(tries) == 3
+            assert await one.mending.whole("acme", 60.0)
+
+    asyncio.run(story())
+
+
+def test_an_index_that_was_lost_is_built_to_its_end_though_a_start_in_between_was_killed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            old = [await record(acme, ended=acme.now() - timedelta(days=days)) for days in (40, 30)]
+            await acme.calls.remove([row.id for row in old])
+            await acme.open_database()
+            await record(acme, ended=acme.now())  # a call that ended before the first of them was indexed
+            await acme.open_database()  # the daemon was killed, and starts again
+            await Startup(one.node, one.live, one.mending).run()
+            assert len(one.mending) == 2
+            await one.until(lambda: acme.gap.first() is None)
+            await Startup(one.node, one.live, one.mending).run()
+            assert not len(one.mending), "once it is whole again nobody looks through it"
+
+    asyncio.run(story())
+
+
+def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            one.node.indexer.whole = one.mending.whole
+            old = one.invite("c1")
+            one.forget(old)
+            start = Startup(one.node, one.live, one.mending)
+            assert not await one.node.indexer.hurry_all("acme", 0.0), "nobody has looked yet what it lacks"
+            with monkeypatch.context() as patch:
+                patch.setattr("recorder.desk.SETTLE_SECONDS", 0.0)
+                assert not await Desk(one.node, one.live, one.runner).settle("acme", "one that it lacks")
+            await start.run()
+            assert await one.node.indexer.hurry_all("acme", 60.0)
+            assert await acme.calls.get(old.id)
+
+    asyncio.run(story())
+
+
+def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, now = one.node.customers["acme"], [one.node.monotonic()]
+            one.node.indexer = Indexer(lambda: now[0], lambda *_: None)  # its database is away
+            Startup(one.node, one.live, one.mending)
+            assert acme.erasures.gap() is None
+            acme.gap.widen(day_of(acme.now()) - 1)
+            one.node.indexer.put_later(acme, "a call", lambda: (_ for _ in ()).throw(AssertionError), live=False)
+            now[0] += 4 * 86_400
+            assert acme.erasures.gap() == day_of(acme.now()) - 5
+            acme.gap.widen(0)
+            assert acme.erasures.gap() == 0
 
     asyncio.run(story())

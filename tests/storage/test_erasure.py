@@ -257,3 +257,19 @@ def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_pat
         assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
 
     story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("after", [timedelta(0), timedelta(days=-2)])
+def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path, after: timedelta) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        old, new = await record(acme, ended=NOON - timedelta(days=90)), await record(acme)
+        await acme.calls.remove([old.id, new.id])
+        await acme.open_database()
+        house.watch.at += after  # the clock was set back: it is of a day to come
+        await permit(acme)
+        for row in (old, new):
+            await finish(acme, calls=[row.id])
+            assert not acme.keys.keeps(row.leaf)
+        assert list(acme.vault.walk()) == []
+
+    story(tmp_path, tell)

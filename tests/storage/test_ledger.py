@@ -24,6 +24,7 @@ def test_entries_come_back_in_order(tmp_path: Path) -> None:
     ledger.append(TWO)
     again = Ledger(tmp_path, "acme")
     assert list(again.entries()) == [ONE, TWO] and again.last() == TWO
+    assert list(again.newest_first()) == [TWO, ONE]
     assert b"000000000007-000000000009" in (tmp_path / "acme.erasures").read_bytes()
 
 

@@ -20,10 +20,12 @@ def log(folder: Path) -> LineFile:
 
 
 def test_lines_come_back_in_order_and_the_last_alone(tmp_path: Path) -> None:
-    assert log(tmp_path).last() is None and list(log(tmp_path).lines()) == [] and not log(tmp_path).exists
+    assert log(tmp_path).last() is None and list(log(tmp_path).newest_first()) == []
+    assert list(log(tmp_path).lines()) == [] and not log(tmp_path).exists
     for line in (b"one\n", b"two\n"):
         log(tmp_path).append(line)
     assert list(log(tmp_path).lines()) == [b"one\n", b"two\n"] and log(tmp_path).last() == b"two\n"
+    assert list(log(tmp_path).newest_first()) == [b"two\n", b"one\n"]
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
     log(tmp_path).append(b"x" * 200_000 + b"\n")
     assert log(tmp_path).last(5) == b"xxxxx" and len(log(tmp_path).last() or b"") == 200_001
@@ -34,6 +36,7 @@ def test_a_line_without_its_end_does_not_count_and_is_cut_off(tmp_path: Path) ->
     log(tmp_path).append(b"one\n")
     (tmp_path / "log").write_bytes(b"one\ntw")
     assert log(tmp_path).last() == b"one\n" and list(log(tmp_path).lines()) == [b"one\n"]
+    assert list(log(tmp_path).newest_first()) == [b"one\n"]
     log(tmp_path).append(b"two\n")
     assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
     (tmp_path / "log").write_bytes(b"one\n" + b"torn, and longer than what comes next")

@@ -65,6 +65,29 @@ def test_the_longest_or_the_shortest_wins(wins: Wins, rule: str, days: int | Non
     assert decision.erase_after == (None if days is None else ENDED + days * DAY)
 
 
+@pytest.mark.parametrize(
+    ("wins", "known", "doubtful", "days"),
+    [
+        (Wins.LONGEST, (), 300, 300),
+        (Wins.LONGEST, (), 5, 180),
+        (Wins.LONGEST, (10,), 300, 300),
+        (Wins.LONGEST, (10,), 5, 10),
+        (Wins.SHORTEST, (), 300, 300),
+        (Wins.SHORTEST, (), 5, 180),
+        (Wins.SHORTEST, (10,), 300, 10),
+        (Wins.SHORTEST, (10,), 5, 10),
+        (Wins.LONGEST, (10,), None, None),
+    ],
+)
+def test_a_rule_that_may_mean_a_call_or_not_keeps_it_and_ends_it_not_earlier(
+    wins: Wins, known: tuple[int, ...], doubtful: int | None, days: int | None
+) -> None:
+    rules = (Rule("who", doubtful, doubtful=True), *(Rule(str(n), n) for n in known))
+    decision = decide(call(), Policy(180, rules, wins), ENDED)
+    assert decision.erase_after == (None if days is None else ENDED + days * DAY)
+    assert decision.rule == {180: None, doubtful: "who"}.get(days, str(days))
+
+
 def test_a_rule_about_a_party_matches_any_spelling() -> None:
     rule = Rule("anna", 5, needles=asked("030 901820101", "DE"))
     assert matches(rule, call(forms=ANNA))

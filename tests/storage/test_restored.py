@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import receipts
+from storage import erasurerows, receipts
 from storage.customers import Customer
 from storage.erasurerows import RESTORED, State
 from storage.ledger import Ledger
@@ -115,6 +115,80 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
         shutil.copytree(keys, house.data / "keys")
         acme = await house.open()
         assert not acme.keys.keeps(gone.leaf) and list(acme.vault.walk()) == []
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
+
+
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
+def test_an_erasure_that_the_backup_knows_from_before_its_cut_does_not_hide_the_others(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        asked, later, stays = [await record(acme, name=name) for name in ("Mira Okafor", "Tove Lind", "Kim Stay")]
+        held = await record(acme, name="Ada Court", number="+4940111222")
+        await permit(acme)
+        approval = (await acme.erasures.file(calls=[asked.id], reason="x", by="paula", approval=True)).id
+        await acme.holds.put(held.id, "court", "paula")
+        waiting = (await acme.erasures.file(party="Ada Court", reason="x", by="paula")).id
+        await acme.erasures.work()
+        await acme.close()
+        house.backup(tmp_path / "backup")
+        acme = await house.open()
+        whole = await erase(acme, later.id)
+        await acme.holds.remove(held.id)
+        await acme.erasures.approve(approval, by="anton")
+        await acme.erasures.work()
+        await acme.close()
+        known.append((house, {approval: asked.id, waiting: held.id, whole: later.id}, stays, approval))
+
+    async def again() -> None:
+        house, wanted, stays, approval = known[0]
+        restore(house, tmp_path / "backup")
+        acme = await house.open()
+        assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
+        assert await acme.calls.count() == 1
+        assert await acme.erasures.work()
+        for id, call in wanted.items():
+            found = await acme.erasures.get(id)
+            assert found and found.state == State.DONE
+            assert receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)["calls"] == [call]
+        granted = await acme.erasures.get(approval)
+        assert granted and granted.approved_by == "anton"
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
+
+
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
+def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(erasurerows.begin, "__defaults__", (1,))  # each day has a cut of its own
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        due = [await record(acme, ended=NOON - timedelta(days=days)) for days in (202, 201, 200)]
+        asked = (await acme.retention.sweep(house.watch(), 5)).asked
+        assert asked
+        await acme.close()
+        house.backup(tmp_path / "backup")
+        acme = await house.open()
+        await acme.holds.put(due[2].id, "court", "paula")
+        assert (await acme.retention.sweep(house.watch(), 5)).asked == asked
+        await acme.erasures.approve(asked, by="anton")
+        await acme.erasures.work()
+        await acme.close()
+        known.append((house, due, asked))
+
+    async def again() -> None:
+        house, (*gone, spared), asked = known[0]
+        restore(house, tmp_path / "backup")
+        acme = await house.open()
+        await acme.erasures.work()
+        assert await acme.calls.count() == 1 and opens(acme, spared)
+        found = await acme.erasures.get(asked)
+        assert found and found.receipt and found.receipt["calls"] == sorted(row.id for row in gone)
         await acme.close()
 
     story(tmp_path, tell)

@@ -1,5 +1,8 @@
 """Rules are stored sealed, keep their ids while they say the same, and become a policy."""
 
+import asyncio
+import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -7,9 +10,9 @@ import pytest
 from storage.callrows import Direction
 from storage.customers import Customer
 from storage.policy import Wins
-from storage.rules import MAX_RULES, BadRule, Wished, check
+from storage.rules import FORGOTTEN, MAX_RULES, BadRule, Wished, check
 from storage.tables import retention_rules
-from tests.storage.house import House, story
+from tests.storage.house import NOON, House, record, story
 
 MIRA = Wished(30, party="030 123456", name="Mira's calls")
 SBC = Wished(None, Direction.INBOUND, "192.0.2.0/24")
@@ -39,6 +42,38 @@ def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_co
         assert not any(acme.keys.keeps(leaf) for leaf in leaves)
 
     story(tmp_path, tell)
+
+
+@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
+def test_rules_of_a_backup_that_were_replaced_since_keep_what_they_may_have_meant(tmp_path: Path) -> None:
+    known = []
+
+    async def tell(house: House, acme: Customer) -> None:
+        long, short = await record(acme), await record(acme, ended=NOON - timedelta(days=200), number="+4940777888")
+        await acme.rules.put([Wished(3650, party="030 123456"), Wished(30, party="040 777888")], by="ada")
+        await acme.close()
+        house.backup(tmp_path / "backup")
+        acme = await house.open()
+        await acme.rules.put([SBC], by="ada")
+        await acme.close()
+        known.append((house, long, short))
+
+    async def again() -> None:
+        house, long, short = known[0]
+        shutil.rmtree(house.data / "customers")
+        shutil.copytree(tmp_path / "backup" / "customers", house.data / "customers")
+        acme = await house.open()
+        assert [rule.wished.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
+        house.watch.wait(days=300)
+        assert (await acme.retention.preview(house.watch(), 100)).due == (), "both may be the person of ten years"
+        after = await acme.rules.put([MIRA, Wished(3650, party="030 123456")], by="ada")
+        assert len({rule.id for rule in after.rules}) == 2 and not any(rule.forgotten for rule in after.rules)
+        assert {due.id for due in (await acme.retention.preview(house.watch(), 100)).due} == {short.id}
+        assert await acme.calls.get(long.id)
+        await acme.close()
+
+    story(tmp_path, tell)
+    asyncio.run(again())
 
 
 def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:

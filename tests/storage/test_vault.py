@@ -9,7 +9,7 @@ import pytest
 from storage.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
 from storage.errors import DamagedPart, Forged, Forgotten, PartExists, PartMissing, Torn
 from storage.keys import CustomerKeys, RootSecret
-from storage.keytree import leaf_of
+from storage.keytree import day_of, leaf_of
 from storage.recovery import Outcome
 from storage.vault import PartRef, Vault
 
@@ -252,6 +252,18 @@ def test_erased_recordings_open_nothing_more_and_are_removed(vault: Vault, tmp_p
     assert vault.remove(CALL, LEAF) == 0
     assert list(vault.walk()) == [kept]
     assert read(vault, kept) == b"kept"
+
+
+def test_parts_from_a_day_on_are_found_those_being_written_too(vault: Vault) -> None:
+    for number in range(4):
+        store(vault, b"", "m1", CALL, leaf_of(DAY + number, 1))
+        begin(vault, b"", "m2", CALL, leaf_of(DAY + number, 1))
+    assert sorted((day_of(ref.leaf) - DAY, ref.part) for ref in vault.since(DAY + 2)) == [
+        (2, "m1"),
+        (2, "m2"),
+        (3, "m1"),
+        (3, "m2"),
+    ]
 
 
 def test_many_recordings_are_removed_with_one_listing_a_day(vault: Vault) -> None:
