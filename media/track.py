@@ -168,6 +168,7 @@ class Track:
             plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
             if isinstance(plain, int):
                 status = opened.statuses[slot] if opened else plain
+                status = status if status in REPLAYED else plain  # of any key: it may be an older one's
                 found = overtaken.find(self, packet, status) or outage.find(self, packet, arrival)
                 found = found or rekeyed.find(self, packet, arrival)
                 if found is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from recorder.simulate.plan import Plan
 from sip.message import Response, parse
 from sip.sdp import SessionDescription
+from sip.values import CSeq
 from tests.journeys.coded_calls import Watched, missing, place
 from tests.journeys.server import server
 from tests.journeys.test_kill import kill_main, worker_of
@@ -30,13 +31,13 @@ class Sbc:
         self.tag = ""
 
     def ask(self, method: str, cseq: int, body: bytes = b"") -> Response:
-        """Send a request and return its final answer."""
+        """Send a request and return its final answer; what is still said of one before, again, is passed over."""
         own = str(self.socket.getsockname()[1]).encode()
         request = sip_request(method, "dtls-call", cseq, body, self.tag).replace(b":5070", b":" + own)
         self.socket.send(request)
         while method != "ACK":
             answer = parse(self.socket.recv(65536))
-            if isinstance(answer, Response) and answer.status >= 200 and answer.cseq.method == method:
+            if isinstance(answer, Response) and answer.status >= 200 and answer.cseq == CSeq(cseq, method):
                 self.tag = ";" + (answer.headers.get("To") or "").partition(";")[2]
                 return answer
         return Response(200, "OK")

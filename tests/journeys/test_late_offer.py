@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from media import rtp
-from sip.sdp import SessionDescription
+from sip.sdp import MediaLine, SessionDescription
 from tests.journeys.coded_calls import Watched
 from tests.journeys.server import Server, server
 from tests.journeys.test_dtls import Sbc, talk
@@ -34,6 +34,14 @@ def answer(port: int, direction: str, version: int) -> bytes:
     ).encode()
 
 
+def ours(one: Server, sbc: Sbc, cseq: int) -> MediaLine:
+    """Ask for an offer and give its only line; a refusal is shown with what the daemon says of it."""
+    said = sbc.ask("INVITE", cseq)
+    assert said.status == 200, (said.status, said.reason, one.log.read_text()[-2000:])
+    (line,) = SessionDescription.parse(said.body).media
+    return line
+
+
 async def only_call(it: Watched) -> dict[str, Any]:
     await it.until(lambda: [call["state"] for call in it.calls()] == ["complete"])
     (call,) = it.calls()
@@ -50,13 +58,13 @@ def test_a_late_offer_is_recorded_and_held_and_resumed_by_further_ones_o6_s34(tm
             for n in range(first, first + count):
                 phone.sendto(rtp.build(8, n, n * 160, 7, bytes([n]) * 160), ("127.0.0.1", port))
 
-        (line,) = SessionDescription.parse(sbc.ask("INVITE", 1).body).media
+        line = ours(one, sbc, 1)
         assert (line.kind, line.profile, line.direction) == ("audio", "RTP/AVP", "recvonly")
         sbc.ask("ACK", 1, answer(own, "sendonly", 1))
         say(line.port, 1, 20)
         directions = []
         for cseq, direction in ((2, "inactive"), (3, "sendonly")):
-            (line,) = SessionDescription.parse(sbc.ask("INVITE", cseq).body).media
+            line = ours(one, sbc, cseq)
             directions.append(line.direction)
             sbc.ask("ACK", cseq, answer(own, direction, cseq))
         assert directions == ["recvonly", "recvonly"]
@@ -75,9 +83,7 @@ def test_where_keys_must_not_stand_in_the_clear_the_late_offer_asks_for_a_handsh
         with server(tmp_path, srtp="required") as one:
             it, sbc = await asyncio.to_thread(begun, one, "handshake")
             peer = Peer(1, server=False)
-            answer = sbc.ask("INVITE", 1)
-            assert answer.status == 200, (answer.reason, one.log.read_text()[-2000:])
-            (line,) = SessionDescription.parse(answer.body).media
+            line = ours(one, sbc, 1)
             assert (line.profile, line.setup, line.all_attributes("crypto")) == ("UDP/TLS/RTP/SAVP", "actpass", [])
             sbc.ask("ACK", 1, offer(peer).replace(b"SAVPF", b"SAVP").replace(b"a=rtcp-mux\r\n", b""))
             peer.begin(line.port)

@@ -115,6 +115,34 @@ def test_readers_are_kept_but_not_for_ever() -> None:
         assert len(batch._readers) <= batch.MAX_READERS
 
 
+def test_readers_of_short_and_long_packets_are_not_confused() -> None:
+    lane = empty()
+    for count, size in ((count, size) for count in (1, 2, 3, 4) for size in (44, 172, 300, NEAR)):
+        assert list(map(len, payloads(count, size)(lane.near, 0))) == [size - 12] * count
+
+
+@pytest.mark.parametrize(
+    ("nanos", "crossed"),
+    [
+        ((200, 100), 0),
+        ((200, 100, 50), 1),
+        ((100, 200, 900), 1),
+        ((900, 100, 200), 2),
+        ((900, 100, 900, 100), 2),
+    ],
+    ids=["backward", "backward behind a second", "more than a second of silence", "two", "two, one after the other"],
+)
+def test_arrivals_that_cannot_be_told_from_their_nanoseconds_are_not_guessed(
+    nanos: tuple[int, ...], crossed: int
+) -> None:
+    assert deltas_of(nanos, crossed) is None
+
+
+def test_arrivals_at_one_moment_and_over_a_second_are_told() -> None:
+    assert deltas_of((100, 100, 100), 0) == [0, 0]
+    assert deltas_of((SECOND - 10, SECOND - 10, 5), 1) == [0, 15]
+
+
 def test_lengths_for_libsrtp_are_c_ints_of_every_slot() -> None:
     bench = Workbench()
     bench.lengths[:] = sizes(182)

@@ -17,8 +17,9 @@ LATE = [3, 4, 9]  # of these nothing is heard at first
 def overtaken(suite: str, by: int) -> tuple[Track, list[bytes]]:
     """Have a track hear `by` packets behind some that are under way still; give it and all as they were sent."""
     track, wire = track_of(suite), Sender(suite, key_of(suite, 1)).protect(FIRST, LATE[-1] + 1 + by)
+    hear(track, wire[: LATE[0]], 0)  # its socket is connected to the source once that was heard
     track.pure = True
-    hear(track, [packet for number, packet in enumerate(wire) if number not in LATE], 0)
+    hear(track, [packet for number, packet in enumerate(wire) if number not in LATE][LATE[0] :], LATE[0])
     return track, wire
 
 
@@ -63,6 +64,39 @@ def test_those_under_the_key_before_are_stored_too() -> None:
     after = Sender(suite, key_of(suite, 2), FIRST).protect(FIRST + len(before), 2 * REPLAYS)
     hear(track, after, len(before))
     assert hear(track, late_of(before), len(before) + len(after)) == EXPECTED
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_those_under_the_key_before_are_stored_where_the_new_one_counts_from_zero(suite: str) -> None:
+    """They were overtaken under their own key already, and the numbers wrapped on the way."""
+    by = 2 * REPLAYS
+    track, wire = overtaken(suite, by)
+    rekey(track, key_of(suite, 2))
+    at = FIRST + len(wire) - 65_536
+    hear(track, Sender(suite, key_of(suite, 2)).protect(at, 20), len(wire))
+    assert hear(track, late_of(wire), len(wire) + 20) == EXPECTED
+    assert (track.rejected, track.gaps.listed()) == (0, [])
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_those_of_a_key_that_counts_from_zero_are_stored_too(suite: str) -> None:
+    track = track_of(suite)
+    hear(track, Sender(suite, key_of(suite, 1)).protect(FIRST, 60), 0)
+    rekey(track, key_of(suite, 2))
+    at = FIRST + 60 - 65_536
+    wire = Sender(suite, key_of(suite, 2)).protect(at, LATE[-1] + 1 + 2 * REPLAYS)
+    hear(track, [packet for number, packet in enumerate(wire) if number not in LATE], 60)
+    found = hear(track, late_of(wire), 60 + len(wire))
+    assert [number for number, _ in found] == [FIRST + 60 + number for number in LATE]
+
+
+def test_a_forged_one_is_rejected_while_a_key_is_announced_that_nothing_came_under() -> None:
+    suite = SUITES[0]
+    track, wire = overtaken(suite, 2 * REPLAYS)
+    rekey(track, key_of(suite, 2))
+    assert hear(track, [packet[:-1] + bytes([packet[-1] ^ 1]) for packet in late_of(wire)], len(wire)) == []
+    assert track.rejected == len(LATE)
+    assert hear(track, late_of(wire), len(wire)) == EXPECTED
 
 
 @pytest.mark.parametrize("suite", SUITES)

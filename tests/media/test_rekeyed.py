@@ -70,6 +70,21 @@ def test_the_wrap_may_lie_between_the_two_keys_c7():
     assert (track.packets, track.rejected, totals(track)) == (120, 0, (0, 120))
 
 
+def test_a_third_key_goes_on_with_the_counter_of_the_second_that_began_from_zero_c7():
+    """Its client has wrapped once less than the stream has."""
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track, first = track_of(suite), ROUND - 20
+    hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
+    rekey(track, key_of(suite, 2))
+    second = Sender(suite, key_of(suite, 2))
+    for at in (40, 20_000, 45_000, ROUND - 10, ROUND + 20):
+        assert len(hear(track, second.protect(at, 20), 60)) == 20
+    rekey(track, key_of(suite, 3))
+    third = hear(track, Sender(suite, key_of(suite, 3), ROUND).protect(ROUND + 40, 20), 60)
+    assert [number for number, _ in third] == list(range(2 * ROUND + 40, 2 * ROUND + 60))
+    assert (track.rejected, track.sources[0].shift) == (0, -1)
+
+
 def test_stragglers_of_the_old_key_leave_the_counter_of_either_as_it_is():
     """A successor has to walk on to the right index (media.state)."""
     suite = "AEAD_AES_128_GCM"

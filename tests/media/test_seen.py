@@ -18,6 +18,8 @@ def test_a_repeat_is_not_fresh() -> None:
     seen = Seen()
     seen.fresh(5, 10)
     assert list(seen.fresh(7, 3)) == []
+    assert list(seen.fresh(5, 10)) == []
+    assert list(seen.fresh(10, 5)) == []
 
 
 def test_a_late_batch_fills_only_the_holes() -> None:
@@ -26,6 +28,22 @@ def test_a_late_batch_fills_only_the_holes() -> None:
         seen.fresh(first, 2)
     assert list(seen.fresh(1, 8)) == [(2, 2), (6, 2)]
     assert list(seen.fresh(0, 11)) == [(10, 1)]
+
+
+def test_a_hole_filled_in_part_leaves_the_rest_free() -> None:
+    seen = Seen()
+    for first in (0, 10, 20):
+        seen.fresh(first, 2)
+    assert list(seen.fresh(14, 2)) == [(14, 2)]
+    assert list(seen.fresh(12, 8)) == [(12, 2), (16, 4)]
+
+
+def test_what_follows_without_a_gap_takes_no_memory() -> None:
+    """A stream of hours is one run, in order or out of it."""
+    seen = Seen()
+    for first in (0, 2, 6, 4, 10, 8):
+        seen.fresh(first, 2)
+    assert (seen._starts, seen._ends) == ([0], [12])
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=30))

@@ -2,13 +2,15 @@
 
 import random
 import struct
+from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media import records, rtp, swift
+from media import holes, records, rtp, swift
 from media.batch import NEAR, SLOTS, WIDE
 from media.figures import figures
 from media.pauses import Pauses
@@ -16,9 +18,10 @@ from media.spec import StreamSpec
 from media.track import Track
 from tests.media.test_track import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored
 
-PAYLOADS = ((96, "H264", 90_000), (111, "opus", 48_000), (8, "PCMA", 8000))
+PAYLOADS = ((96, "H264", 90_000), (111, "opus", 48_000), (8, "PCMA", 8000), (0, "PCMU", 8000))
 GCM = "AEAD_AES_128_GCM"
 PACE = 20_000_000
+UNEVEN = (0, 3_000_000, 1_000_000, 7_000_000)  # ns that packets come late, in turn
 
 
 def track_of(suite: str | None, pure: bool = True) -> Track:
@@ -43,6 +46,10 @@ def opus(count: int, first: int = 10, chance: random.Random | None = None) -> li
     return [rtp.build(111, first + n, 960 * n, 7, chance.randbytes(chance.randint(1, 90))) for n in range(count)]
 
 
+def g711(count: int, first: int = 10, kind: int = 8) -> list[bytes]:
+    return [rtp.build(kind, (first + n) & 0xFFFF, 160 * n, 7, bytes([n]) * 160) for n in range(count)]
+
+
 def film(count: int, first: int = 10) -> list[bytes]:
     """Frames of four packets, the last one marked, the one after the next shown before it."""
     sizes = (1250, 1250, 1250, 333)
@@ -58,9 +65,11 @@ def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], objec
     out: list[bytes] = []
     for start in range(0, len(wire), cuts):
         batch = wire[start : start + cuts]
-        arrivals = [FIRST_ARRIVAL + (start + n) * PACE for n in range(len(batch))]
+        arrivals = [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(start, start + len(batch))]
         track.receive(lane_of(batch, arrivals), len(batch), out)
-    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), "step": track.sources[0].step}
+    source = track.sources[0]
+    clocks = {"step": source.step, "timestamp": source.timestamp, "arrival": source.arrival, "size": track.last_size}
+    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), **clocks}
 
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
@@ -87,6 +96,73 @@ def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataO
     assert one == two
 
 
+@pytest.mark.parametrize("suite", [None, SUITE, GCM])
+@pytest.mark.parametrize("first", [10, 65_500])
+def test_even_batches_tell_the_same_figures_and_stay_runs_behind_a_wrap(first: int, suite: str | None) -> None:
+    packets = g711(120, first)
+    wire = protected(packets, suite)
+    swiftly, one = told(track_of(suite), wire, 40)
+    singly, other = told(track_of(suite, pure=False), wire, 40)
+    assert [packet for _, packet in stored(swiftly)] == packets == [packet for _, packet in stored(singly)]
+    assert one == other
+    runs = [record for record in records.read([b"".join(swiftly)]) if isinstance(record, records.Run)]
+    assert [len(run.payloads) for run in runs][-2:] == [40, 40]
+
+
+def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
+    """libsrtp is not told of them, so it cannot have the packets as they came."""
+    packets = g711(60)
+    wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
+    track = Track(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
+    track.pure = True
+    out, _ = told(track, wire, 20)
+    assert [packet for _, packet in stored(out)] == packets
+    assert track.rejected == 0
+
+
+STEPS = {
+    "a frame that fills a batch": [960] * 20 + [0] * 40,
+    "longer packets behind shorter ones": [960] * 20 + [2880] * 40,
+    "leaps that are no packet's length": [2 * 48_000] * 60,
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_both_roads_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
+    sizes = random.Random(1)
+    stamps = [0, *accumulate(steps)]
+    packets = [rtp.build(111, n, stamp, 7, bytes(sizes.randint(1, 90))) for n, stamp in enumerate(stamps)]
+    (swiftly, one), (_, other) = (told(track_of(None, pure), packets, 20) for pure in (True, False))
+    assert one == other
+    assert any(isinstance(record, records.Mixed) for record in records.read([b"".join(swiftly)]))
+
+
+def test_of_a_batch_of_which_every_other_packet_is_lost_each_keeps_its_place() -> None:
+    packets = g711(60)
+    out, said = told(track_of(None), [*packets[:20], *packets[20::2]], 20)
+    assert stored(out) == [(10 + n, packet) for n, packet in enumerate(packets) if n < 20 or n % 2 == 0]
+    assert said["lost"] == 19  # type: ignore[index]  # figures of a track
+
+
+@pytest.mark.parametrize("kind", [0, 8])
+def test_a_marker_in_a_batch_is_kept_whatever_the_payload_type(kind: int) -> None:
+    packets = g711(40, kind=kind)
+    packets[30] = packets[30][:1] + bytes([kind | 0x80]) + packets[30][2:]
+    out, _ = told(track_of(None), packets, 20)
+    assert [packet for _, packet in stored(out)] == packets
+
+
+def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
+    track, packets = track_of(None), g711(40)
+    arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
+    track.since = FIRST_ARRIVAL
+    track.receive(lane_of(packets[:20], arrivals[:20]), 20, [])
+    holes.watch(track, arrivals[19] + 2 * holes.QUIET)
+    assert track.gaps.listed()
+    track.receive(lane_of(packets[20:], arrivals[20:]), 20, [])
+    assert track.gaps.listed() == []
+
+
 def test_a_batch_of_different_sizes_is_one_record_with_its_arrivals() -> None:
     packets, out = opus(51), []
     track = track_of(None)
@@ -104,6 +180,8 @@ def test_records_of_film_are_short_so_that_little_is_left_to_a_successor() -> No
     out, _ = told(track_of(SUITE), protected(film(128), SUITE), SLOTS)
     mixed = [record for record in records.read([b"".join(out)]) if isinstance(record, records.Mixed)]
     assert sum(len(record.payloads) for record in mixed) == SLOTS
+    arrivals = [arrival for record in mixed for arrival in record.arrivals]
+    assert arrivals == [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(SLOTS, 2 * SLOTS)]
     assert all(sum(map(len, record.payloads)) <= swift.MOST for record in mixed)
 
 

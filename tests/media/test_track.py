@@ -134,6 +134,36 @@ def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
     assert (totals(track)[0], track.gaps.missing_ns, track.reordered) == (2, 40_000_000, 1)
 
 
+@pytest.mark.parametrize(("ssrc", "offered", "kept"), [(7, 5000, 0), (8, 5000, 5), (7, 4000, 5)])
+def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and_ssrc(
+    ssrc: int, offered: int, kept: int
+) -> None:
+    """Not by the address alone: a client may use its port for the next call too, whatever its offer says."""
+    spec = StreamSpec(0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=("192.0.2.1", 4000, (7,)))
+    track, out = Track(spec, Pauses(), 1), []
+    arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(10)]
+    track.receive(lane_of(stream_of(5, 10, ssrc), arrivals[:5]), 5, out)
+    assert (len(stored(out)), track.foreign) == (kept, 5 - kept)
+    if kept:  # whoever was chosen may take any SSRC
+        track.receive(lane_of(stream_of(5, 10, 15 - ssrc), arrivals[5:]), 5, out)
+        assert (len(stored(out)), track.foreign) == (10, 0)
+
+
+@pytest.mark.parametrize("name", ["telephone-event", "TELEPHONE-EVENT"])
+@pytest.mark.parametrize(("lasted", "kept"), [(50, 1), (400, 0)])
+def test_a_digit_that_was_keyed_in_a_pause_is_not_kept_however_late_it_is_told(
+    name: str, lasted: int, kept: int
+) -> None:
+    """RFC 4733 section 2.3: each packet says how long the digit lasts by then; the name has no case (RFC 4855)."""
+    track, out, ended = track_of(srtp=False, pure=False), [], FIRST_ARRIVAL + 1_000_000_000
+    track.spec = replace(track.spec, payloads=(*PAYLOADS, (101, name, 8000)))
+    track.pauses.begin(FIRST_ARRIVAL)
+    track.pauses.end(ended)
+    said = bytes([5, 0x8A]) + (lasted * 8).to_bytes(2, "big")
+    track.receive(lane_of([rtp.build(101, 1, 800, 7, said)], [ended + 100_000_000]), 1, out)
+    assert len(stored(out)) == kept
+
+
 def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
     """Duty O15."""
     track, out = track_of(srtp=False, pure=False), []

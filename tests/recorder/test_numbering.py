@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from recorder.events import Now
+from recorder.node import Node
 from recorder.numbering import DAY_SECONDS, Numbering
 from storage.errors import NoSpace
 from tests.recorder.stage import Stage, stage
@@ -29,9 +33,34 @@ def test_they_are_fetched_once_while_there_are_few(tmp_path: Path, monkeypatch: 
             numbering.tend()
             await one.until(lambda: fetched and not one.node.tasks.names().count("numbers"))
             numbering.tend()
+            assert not one.node.tasks.names().count("numbers")
             assert fetched.count(day) == 1
             assert set(fetched) <= {day, day + 1}  # tomorrow's too, in the last minute of a day and if it ends just now
             assert not keys.low(day)
+
+    asyncio.run(story())
+
+
+def test_those_of_tomorrow_are_there_a_minute_before_midnight_and_those_of_today_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            keys, numbering, day = one.node.customers["acme"].keys, Numbering(one.node), 20_000
+            keys.refill(day)
+            for seconds, fetched in ((DAY_SECONDS - 61, []), (DAY_SECONDS - 60, [day + 1]), (DAY_SECONDS, [day + 1])):
+                moment = datetime.fromtimestamp(day * DAY_SECONDS + seconds, UTC)
+                monkeypatch.setattr(Node, "now", staticmethod(partial(Now, moment, 0.0)))
+                numbering.tend()
+                await one.until(lambda: not one.node.tasks.names().count("numbers"))
+                assert [each for each in (day + 1, day + 2) if not keys.low(each)] == fetched
+            late = datetime.fromtimestamp((day + 5) * DAY_SECONDS - 1, UTC)
+            monkeypatch.setattr(Node, "now", staticmethod(partial(Now, late, 0.0)))
+            for _ in range(2):  # one customer's at a time
+                numbering.tend()
+                await one.until(lambda: not one.node.tasks.names().count("numbers"))
+            assert not keys.low(day + 4)
+            assert not keys.low(day + 5)
 
     asyncio.run(story())
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from media import records
+from recorder import reel
 from recorder.reel import MAX_BACKLOG, NOTHING, Reel
 from recorder.wire import Part
 from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
@@ -58,6 +59,22 @@ def test_a_stall_loses_nothing(stalled: int) -> None:
     os.close(disk.end)
 
 
+def test_half_a_segment_is_not_committed_for_it_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, write = Disk(), os.write
+    with monkeypatch.context() as short:
+        short.setattr(reel.os, "write", lambda fd, data: write(fd, data[:1000]))
+        for number in range(3):
+            disk.reel.write(records.packet(0, number, NOW, bytes(3000)), NOW)
+    assert disk.reel.trouble
+    assert disk.reel.committed % MEDIA_SEGMENT == 0
+    disk.reel.write(b"".join(records.packet(0, number, NOW, bytes(3000)) for number in range(3, 10)), NOW)
+    assert disk.reel.finish(b"", NOW)
+    disk.take()
+    assert disk.found() == list(range(10))
+    disk.reel.close()
+    os.close(disk.end)
+
+
 def test_beyond_the_limit_records_are_dropped_and_it_is_said_since_when() -> None:
     disk = Disk()
     record = records.packet(0, 1, NOW, bytes(1000))
@@ -99,7 +116,7 @@ def test_a_slow_codec_is_padded_within_its_budget() -> None:
     disk.reel.finish(b"", NOW)
     disk.take()
     assert disk.found() == list(range(200))
-    assert payload < len(disk.data) < 1.25 * payload
+    assert 1.08 * payload < len(disk.data) < 1.25 * payload  # a twentieth is heads of records
     disk.reel.close()
     os.close(disk.end)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder import slots
-from recorder.slots import SPOOL, STATE, Slot, Slots, read, states
+from recorder.slots import _HEAD, SPOOL, STATE, Slot, Slots, read, states
 
 OUTER = b'{"v":2,"call":"c"}'
 
@@ -70,8 +70,22 @@ def test_a_short_write_goes_on_where_it_stopped(slot: Slot, monkeypatch: pytest.
 
 
 def test_a_state_that_is_too_long_is_refused(slot: Slot) -> None:
-    with pytest.raises(OSError, match="too long"):
-        slot.write(OUTER, bytes(STATE))
+    slot.write(OUTER, b"before")
+    longest = STATE - _HEAD.size - len(OUTER)
+    for more in (1, 9, len(OUTER) + _HEAD.size):
+        with pytest.raises(OSError, match="too long"):
+            slot.write(OUTER, bytes(longest + more))
+    for sealed in (b"the other", bytes(longest), b"the last"):
+        slot.write(OUTER, sealed)
+        state = read(slot.fd)
+        assert state and state.sealed == sealed
+
+
+def test_memory_that_is_had_in_part_is_none(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: whole(fd, data[:-1], at))
+    with pytest.raises(OSError, match="no room"):
+        slot.reserve()
 
 
 def test_the_end_is_noted_and_the_spool_is_gone(slot: Slot) -> None:
@@ -108,6 +122,20 @@ def test_a_file_that_a_worker_may_still_write_to_is_removed(tmp_path: Path) -> N
     assert here.take() is not slot
 
 
+def test_a_file_that_cannot_be_emptied_is_given_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Slots(tmp_path / "live")
+    slot = here.take()
+    slot.write(OUTER, b"of the call before")
+
+    def failing(*given: object) -> None:
+        raise OSError(errno.EIO, "cannot")
+
+    monkeypatch.setattr(slots.os, "ftruncate", failing)  # type: ignore[attr-defined]  # the module's own import
+    here.give_back(slot)
+    assert not slot.path.exists()
+    assert here.take() is not slot
+
+
 def test_only_so_many_empty_files_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "MAX_FREE", 1)
     here = Slots(tmp_path / "live")
@@ -124,8 +152,9 @@ def test_a_successor_finds_what_is_of_a_call_and_uses_the_rest(tmp_path: Path) -
     live.write(OUTER, b"y")
     os.pwrite(spoilt.fd, b"nonsense", 0)
     here = Slots(tmp_path / "live")
-    ((slot, state),) = here.left()
-    assert (slot.path, state.sealed, slot.generation) == (live.path, b"y", 2)
+    for _ in range(2):  # whoever looks again finds the same
+        ((slot, state),) = here.left()
+        assert (slot.path, state.sealed, slot.generation) == (live.path, b"y", 2)
     assert {here.take().path, here.take().path} == {empty.path, spoilt.path}
     assert here.take().path.name == "4"
     assert spoilt.path.stat().st_size == 0
@@ -164,7 +193,10 @@ def test_all_states_are_read_without_a_daemon(tmp_path: Path) -> None:
     assert list(states(tmp_path)) == []
     slot = Slots(tmp_path / "live").take()
     slot.write(OUTER, b"x")
-    (tmp_path / "live" / "stray").write_bytes(slot.path.read_bytes())
+    for stray in ("stray", "٣", "1 "):
+        (tmp_path / "live" / stray).write_bytes(slot.path.read_bytes())
+    for gone in range(20, 40):
+        (tmp_path / "live" / str(gone)).symlink_to("nowhere")
     before = len(os.listdir("/proc/self/fd"))
     assert [state.sealed for state in states(tmp_path)] == [b"x"]
     assert len(os.listdir("/proc/self/fd")) <= before

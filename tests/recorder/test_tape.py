@@ -13,6 +13,7 @@ from media import holes, records
 from media.batch import SLOTS
 from recorder import reel
 from recorder.tape import MAX_ROUNDS
+from storage.container import MEDIA_SEGMENT
 from tests.recorder.deck import TICK, deck
 
 
@@ -119,6 +120,33 @@ def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
         assert kept == sorted(set(kept)) and len(kept) < 850 and kept[-50:] == list(range(800, 850))
         mark = next(r for r in found if isinstance(r, records.Marked) and r.kind == records.Mark.DISK)
         assert mark.value > 0
+
+
+def test_what_waits_for_the_disk_is_written_though_nobody_speaks_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Full(monkeypatch)
+    with deck(tmp_path, streams=1) as one:
+        disk.broken = True
+        one.send(100)
+        one.tick()
+        assert one.tape.trouble
+        disk.broken = False
+        one.tick()
+        assert not one.tape.trouble
+        assert one.frames(one.close()) == list(range(100))
+
+
+def test_an_open_segment_is_filled_up_though_nobody_speaks_any_more(tmp_path: Path) -> None:
+    """Else what was said last is lost to a power cut, however long ago it was."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(300)
+        one.tick()
+        written = (tmp_path / "m1").stat().st_size
+        for _ in range(3):
+            one.tick()
+        assert (tmp_path / "m1").stat().st_size == written + MEDIA_SEGMENT
+        assert one.frames(one.close()) == list(range(300))
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["never", "just then"])
@@ -254,12 +282,28 @@ def test_a_next_part_goes_on_with_what_the_one_before_did_not_hold(tmp_path: Pat
     with deck(tmp_path) as one:
         one.send(30)
         one.tick()
+        before = len(os.listdir("/proc/self/fd"))
         part, descriptor = one.part("m2")
         one.tape.next_part(one.region, part, descriptor, one.now)
+        assert len(os.listdir("/proc/self/fd")) <= before
         one.send(30)
         found = one.close()
         assert [name for name, _ in one.tape.parts] == ["m1"] and one.tape.part == "m2"
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(60))] * 2
+
+
+def test_a_successor_knows_of_a_next_part_in_which_nothing_was_said_yet(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        for _ in range(4):  # long enough in order that a commit writes only what has moved
+            one.send(30)
+            one.tick()
+        part, descriptor = one.part("m2")
+        one.tape.next_part(one.region, part, descriptor, one.now)
+        one.succeed(kept=True)
+        one.send(30)
+        found = one.close()
+        assert [name for name, _ in one.tape.parts] == ["m1", "m2"]
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(150))] * 2
 
 
 def test_what_is_lost_after_a_pause_is_lost(tmp_path: Path) -> None:
@@ -300,6 +344,18 @@ def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Pa
         assert one.tape.figures()[0]["gaps"] == [[again, again + 9_000_000_000, "no media"]]
 
 
+def test_a_stream_that_comes_back_in_a_pause_is_not_missed_while_it_lasts(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        one.tape.change(one.region, [], {}, [0], time.time_ns())
+        one.tape.pause(time.time_ns())
+        again = time.time_ns()
+        one.tape.change(one.region, one.specs, one.descriptors(), [], again)
+        one.tape.close(one.region, again + 9_000_000_000)
+        assert one.tape.figures()[0]["gaps"] == []
+
+
 def test_a_pause_of_the_call_makes_nobody_miss_a_stream_that_was_removed(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(5)
@@ -309,6 +365,20 @@ def test_a_pause_of_the_call_makes_nobody_miss_a_stream_that_was_removed(tmp_pat
         one.tape.unpause(time.time_ns())
         one.tape.close(one.region, time.time_ns() + 9_000_000_000)
         assert one.tape.figures()[0]["gaps"] == []
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_restart_before_anybody_spoke_or_under_a_clock_that_was_set_back_takes_no_time(
+    tmp_path: Path, heard: bool
+) -> None:
+    with deck(tmp_path, streams=1) as one:
+        at = time.time_ns() - TICK
+        if heard:
+            one.send(5)
+        one.tick()
+        one.succeed(kept=False, at=at)
+        marks = [record for record in one.close() if isinstance(record, records.Marked)]
+        assert [mark.value for mark in marks if mark.kind == records.Mark.RESTART] == [0]
 
 
 def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:

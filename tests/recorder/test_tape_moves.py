@@ -1,5 +1,6 @@
 """A source that moves by a re-offer before the worker has heard of it: nothing of it is lost, nothing else is taken."""
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -160,3 +161,22 @@ def test_a_source_behind_nat_is_still_the_chosen_one_for_the_next_worker(tmp_pat
         one.tick()
         found = one.close()
         assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
+    """It was taken out before the worker died."""
+    with deck(tmp_path, streams=1) as one:
+        at = time.time_ns()
+        one.tape.add_streams([replace(one.specs[0], stream=5)], {}, at)
+        one.tape.close(one.region, at + 9_000_000_000)
+        assert [figures["gaps"] for figures in one.tape.figures() if figures["stream"] == 5] == [[]]
+
+
+def test_the_descriptors_of_streams_that_go_on_are_given_back(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(5)
+        one.tick()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            one.tape.change(one.region, one.specs, one.descriptors(), [], time.time_ns())
+        assert len(os.listdir("/proc/self/fd")) <= before

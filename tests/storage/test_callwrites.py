@@ -44,6 +44,32 @@ def test_a_known_call_keeps_its_hold_and_does_not_go_back_to_recording(
     told(empty, story)
 
 
+def test_a_call_that_goes_on_is_written_over_while_it_does(empty: Callable[[], Awaitable[Database]]) -> None:
+    async def story(database: Database) -> None:
+        statement = callwrites.upsert(database.dialect)
+        live = {**ROW, "state": STATE_CODES[CallState.RECORDING], "ended_at": None}
+        async with database.writing() as connection:
+            for row in (live, {**live, "size_bytes": 7}, {**ROW, "size_bytes": 9}):
+                await connection.execute(statement, [row])
+                found = (await connection.execute(sa.select(calls))).one()
+                assert (found.state, found.size_bytes) == (row["state"], row["size_bytes"])
+
+    told(empty, story)
+
+
+def test_a_call_whose_people_became_known_is_amended_alone(empty: Callable[[], Awaitable[Database]]) -> None:
+    async def story(database: Database) -> None:
+        rows = [{**ROW, "id": id, "leaf": int(id)} for id in "123"]
+        async with database.writing() as connection:
+            await connection.execute(callwrites.upsert(database.dialect), rows)
+            await connection.execute(callwrites.AMEND, [{"b_id": "2", "b_sealed": b"new", "b_erase_after": 9}])
+            found = await connection.execute(sa.select(calls).order_by(calls.c.id))
+            told = [(row.matched, row.version, row.sealed, row.erase_after) for row in found]
+            assert told == [(False, 1, b"", None), (True, 2, b"new", 9), (False, 1, b"", None)]
+
+    told(empty, story)
+
+
 def test_one_day_is_counted_and_its_leaf_found(empty: Callable[[], Awaitable[Database]]) -> None:
     async def story(database: Database) -> None:
         async with database.writing() as connection:
@@ -60,11 +86,13 @@ def test_a_token_that_is_there_may_be_added_again_and_is_deleted_alone(
     empty: Callable[[], Awaitable[Database]],
 ) -> None:
     async def story(database: Database) -> None:
-        tokens = [{"day": 1, "token": token, "leaf": 5} for token in (1, 2)]
+        keys = [(day, token, leaf) for day in (1, 2, 3) for token in (1, 2, 3) for leaf in (4, 5, 6)]
+        tokens = [{"day": day, "token": token, "leaf": leaf} for day, token, leaf in keys]
         async with database.writing() as connection:
-            await connection.execute(callwrites.NEW_TOKENS, tokens[:1])
+            await connection.execute(callwrites.NEW_TOKENS, tokens[:5])
             await connection.execute(callwrites.add_tokens(database.dialect), tokens)
-            await connection.execute(callwrites.DELETE_TOKEN, {"b_day": 1, "b_token": 1, "b_leaf": 5})
-            assert list(await connection.scalars(sa.select(call_tokens.c.token))) == [2]
+            await connection.execute(callwrites.DELETE_TOKEN, {"b_day": 2, "b_token": 2, "b_leaf": 5})
+            found = await connection.execute(sa.select(call_tokens.c.day, call_tokens.c.token, call_tokens.c.leaf))
+            assert sorted(tuple(row) for row in found) == [key for key in keys if key != (2, 2, 5)]
 
     told(empty, story)

@@ -118,6 +118,16 @@ def test_pieces_of_any_size_make_the_same_part(pieces: list[bytes], segment: int
     assert data == header + Sealer(secret).finish(b"".join(pieces))
 
 
+@given(st.integers(0, SMALL), st.integers(0, 5 * SMALL))
+def test_the_room_after_so_many_bytes_is_known_before(begun: int, size: int) -> None:
+    _, secret = new_part(KEY, AAD, SMALL, os.urandom)
+    sealer = Sealer(secret)
+    sealer.add(bytes(begun))
+    foreseen = sealer.room_after(size)
+    sealer.add(bytes(size))
+    assert foreseen == sealer.room
+
+
 def test_a_full_segment_waits_until_more_follows() -> None:
     _, secret = new_part(KEY, AAD, SMALL, os.urandom)
     sealer = Sealer(secret)
@@ -243,6 +253,27 @@ def test_verification_says_that_the_end_is_missing() -> None:
     assert list(reader(data[: 3 * SMALL + 5]).defects()) == [Defect("torn", 3 * SMALL, 5)]
 
 
+def test_a_whole_last_segment_that_was_altered_is_forged_for_nobody_cut_it() -> None:
+    data = bytearray(sealed(os.urandom(3 * SMALL - TAG * 3 - HEADER)))
+    data[-1] ^= 1
+    assert len(data) == 3 * SMALL
+    assert list(reader(bytes(data)).defects()) == [Defect("forged", 2 * SMALL, SMALL)]
+    for live in (False, True):
+        with pytest.raises(Forged) as caught:
+            opened(bytes(data), live=live)
+        assert not isinstance(caught.value, BadEnd)
+        assert caught.value.offset == 2 * SMALL
+
+
+def test_the_end_of_an_empty_part_may_be_cut_or_altered() -> None:
+    data = sealed(b"")
+    bad = data[:-1] + bytes([data[-1] ^ 1])
+    assert list(reader(bad).defects()) == [Defect("end", HEADER, TAG)]
+    with pytest.raises(BadEnd):
+        opened(bad)
+    assert list(reader(bad[:-1]).defects()) == [Defect("torn", HEADER, TAG - 1)]
+
+
 def test_a_file_shorter_than_it_was_said_to_be_is_torn() -> None:
     data = sealed(os.urandom(200))
     secret = open_part(KEY, AAD, data[:HEADER], SMALL)
@@ -280,5 +311,6 @@ def test_secrets_do_not_print() -> None:
 
 
 def test_a_key_of_another_length_is_refused() -> None:
-    with pytest.raises(ValueError):
-        new_part(b"short", AAD, SMALL, os.urandom)
+    for other in (KEY[:-1], KEY + b"x"):
+        with pytest.raises(ValueError):
+            new_part(other, AAD, SMALL, os.urandom)

@@ -181,6 +181,50 @@ def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+def test_asking_and_approving_are_told_before_they_count_and_wake_who_carries_them_out(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row, heard = await record(acme), list[str]()
+
+        async def told(id: str) -> None:
+            heard.append(id)
+            if len(heard) == 2:
+                raise RuntimeError("the audit log is full")
+
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True, told=told)
+        assert acme.erasures.wanted.is_set()
+        await acme.erasures.work()
+        assert not acme.erasures.wanted.is_set()
+        with pytest.raises(RuntimeError):
+            await acme.erasures.approve(filed.id, by="anton", told=told)
+        found = await acme.erasures.get(filed.id)
+        assert found and found.state == State.APPROVAL
+        await acme.erasures.approve(filed.id, by="anton", told=told)
+        assert heard == [filed.id] * 3
+        assert acme.erasures.wanted.is_set()
+
+    story(tmp_path, tell)
+
+
+def test_nothing_is_approved_once_the_waiver_has_ended(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        paper = {"document_sha256": "0" * 64, "signed_by": "Dr. Vera Stamm", "scope": "all", "by": "admin"}
+        await acme.waivers.put(signed_at=NOON, expires_at=NOON + timedelta(hours=1), **paper)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
+        house.watch.wait(hours=2)
+        with pytest.raises(NoWaiver):
+            await acme.erasures.approve(filed.id, by="anton")
+        await acme.erasures.work()
+        assert opens(acme, row)
+        await permit(acme)
+        await acme.erasures.approve(filed.id, by="anton")
+        await acme.erasures.work()
+        assert not opens(acme, row)
+
+    story(tmp_path, tell)
+
+
 def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
@@ -248,9 +292,10 @@ def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) 
     story(tmp_path, tell)
 
 
-def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("days", [0, 1], ids=["today", "yesterday"])
+def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_path: Path, days: int) -> None:
     async def tell(house: House, acme: Customer) -> None:
-        row = await record(acme, state=CallState.RECORDING)
+        row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
         await acme.calls.remove([row.id])
         await permit(acme)
         assert (await finish(acme, calls=[row.id]))["calls"] == [row.id]
@@ -271,5 +316,23 @@ def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path
             await finish(acme, calls=[row.id])
             assert not acme.keys.keeps(row.leaf)
         assert list(acme.vault.walk()) == []
+
+    story(tmp_path, tell)
+
+
+def test_a_live_call_that_the_index_does_not_know_is_stopped_too(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme, state=CallState.RECORDING)
+        await acme.calls.remove([row.id])
+        await permit(acme)
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+        stopped: list[str] = []
+
+        async def stop(call: str) -> None:
+            assert acme.keys.keeps(row.leaf)
+            stopped.append(call)
+
+        assert await acme.erasures.work(stop)
+        assert stopped == [row.id]
 
     story(tmp_path, tell)

@@ -1,5 +1,6 @@
 """Each step does its part, may be done twice, and says so if something is left."""
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -8,15 +9,26 @@ import pytest
 import sqlalchemy as sa
 
 from storage import tables
+from storage.callrows import Query
 from storage.customers import Customer
-from storage.erasurerows import Doomed
+from storage.database import DatabaseAway
+from storage.erasurerows import Doomed, Step, mark
+from storage.errors import NoSpace, StorageError
 from storage.forgetting import Forgetting, NotErased
 from storage.instants import to_micros
-from storage.ledger import Ledger
+from storage.ledger import Entry, Ledger
 from storage.room import Room
 from tests.storage.house import NOON, House, opens, record, story
 
 EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
+EXPORTS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
+PAPERS: dict[str, tuple[sa.Table, dict[str, object]]] = {
+    "export": (tables.exports, EXPORT),
+    "waiver": (tables.waivers, {"document_sha256": "0", "signed_at": 0, "put_at": 0, "put_by": "a", "sealed": b""}),
+    "rule": (tables.retention_rules, {"position": 1, "sealed": b""}),
+    "user": (tables.users, {"state": "active", "source": "csv", "updated_at": 0, "sealed": b""}),
+    "erasure": (tables.erasures, {"state": "waiting", "cause": "request", "requested_at": 0, "requested_by": "a"}),
+}  # what may lie under a leaf of a day besides its calls
 LATER = NOON + timedelta(days=30)
 
 
@@ -41,17 +53,47 @@ def test_a_past_day_of_which_everything_goes_is_one_cut(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-@pytest.mark.parametrize("survivor", ["call", "files", "export", "today"])
+def test_a_day_is_cut_whole_only_once_no_call_that_began_on_it_can_go_on(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        work, ledger = steps(house, acme)
+        for ago in (1, 2):
+            row = await record(acme, ended=NOON + timedelta(days=ago))
+            await work.cut([Doomed(row.id, row.leaf)], NOON + timedelta(days=2 * ago))
+            last = ledger.last()
+            assert last and last.days == (() if ago == 1 else (row.day,))
+
+    story(tmp_path, tell)
+
+
+def test_what_hangs_on_a_call_goes_with_it(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        work, _ = steps(house, acme)
+        gone, stays = await record(acme), await record(acme)
+        for row in (gone, stays):
+            await acme.annotations.add(row.id, "her name is Mirah", "paula")
+            await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
+            await acme.holds.put(row.id, "court", "paula")
+        await work.remove([Doomed(gone.id, gone.leaf)])
+        async with acme.database.reading() as connection:
+            for table in (tables.annotations, tables.attachments, tables.holds):
+                assert list(await connection.scalars(sa.select(table.c.call))) == [stays.id]
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("survivor", ["call", "row", "files", "today", *PAPERS])
 def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Path, survivor: str) -> None:
     async def tell(house: House, acme: Customer) -> None:
         work, ledger = steps(house, acme)
         gone, stays = await record(acme), await record(acme)
-        if survivor in ("files", "export"):
+        if survivor in ("files", *PAPERS):
             await acme.calls.remove([stays.id])
-        if survivor == "export":
+        if survivor in ("row", *PAPERS):
             acme.vault.remove(stays.id, stays.leaf)
+        if survivor in PAPERS:
+            table, values = PAPERS[survivor]
             async with acme.database.writing() as connection:
-                await connection.execute(tables.exports.insert(), {**EXPORT, "id": "x", "leaf": stays.leaf})
+                await connection.execute(table.insert(), {**values, "id": "x", "leaf": stays.leaf})
         if survivor == "today":
             await acme.calls.remove([stays.id])
             acme.vault.remove(stays.id, stays.leaf)
@@ -69,7 +111,8 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
         gone, stays = await record(acme), await record(acme)
         leaf = acme.keys.allocate(gone.day)
         async with acme.database.writing() as connection:
-            for id, its, call in ("e1", leaf, gone.id), ("e2", acme.keys.allocate(gone.day), stays.id):
+            for id, its, call in (EXPORTS[0], leaf, gone.id), (EXPORTS[1], acme.keys.allocate(gone.day), stays.id):
+                os.close(acme.vault.create(id, its, "a1").fd)
                 await connection.execute(tables.exports.insert(), {**EXPORT, "id": id, "leaf": its})
                 await connection.execute(tables.export_calls.insert(), {"export": id, "call": call})
         derived: list[str] = []
@@ -83,9 +126,10 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
         await work.remove([Doomed(gone.id, gone.leaf)])
         assert derived == [gone.id]
         assert not acme.keys.keeps(leaf)
+        assert {ref.call for ref in acme.vault.of_day(gone.day)} == {stays.id, EXPORTS[1]}
         async with acme.database.reading() as connection:
-            assert list(await connection.scalars(sa.select(tables.exports.c.id))) == ["e2"]
-            assert list(await connection.scalars(sa.select(tables.export_calls.c.export))) == ["e2"]
+            assert list(await connection.scalars(sa.select(tables.exports.c.id))) == [EXPORTS[1]]
+            assert list(await connection.scalars(sa.select(tables.export_calls.c.export))) == [EXPORTS[1]]
 
     story(tmp_path, tell)
 
@@ -113,15 +157,82 @@ def test_verification_finds_a_key_a_file_a_row(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_cut_that_older_keys_have_not_is_done_again_and_told_once(tmp_path: Path, whole: bool) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        work, ledger = steps(house, acme)
+        gone, other = await record(acme), await record(acme, ended=NOON + timedelta(days=1))
+        entry = Entry((), NOON, () if whole else (gone.leaf,), (gone.day,) if whole else ())
+        for _ in range(2):
+            await work.recut(entry)
+            assert not acme.keys.keeps(gone.leaf)
+        assert acme.keys.keeps(other.leaf)
+        assert ledger.last() is None
+
+    story(tmp_path, tell)
+
+
+def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(tmp_path: Path) -> None:
+    """Else a copy of the keys from before would bring the call back, and nobody would cut it again."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        work, ledger = steps(house, acme)
+        row = await record(acme)
+
+        def full(entry: Entry) -> None:
+            assert acme.keys.keeps(row.leaf)
+            raise NoSpace("full")
+
+        ledger.append = full  # type: ignore[method-assign]  # a disk without space
+        with pytest.raises(NoSpace):
+            await work.cut([Doomed(row.id, row.leaf)], NOON)
+        assert acme.keys.keeps(row.leaf)
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("problem", [NoSpace("full"), DatabaseAway("full")])
+def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owned(
+    tmp_path: Path, problem: StorageError
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        work, _ = steps(house, acme)
+        tried: list[bool] = []
+
+        async def once() -> str:
+            tried.append(True)
+            if len(tried) == 1:
+                raise problem
+            return "done"
+
+        work.keep_room()
+        assert await work.pressed(once) == "done"
+        tried.clear()
+        with pytest.raises(type(problem)):  # nothing is owned any more
+            await work.pressed(once)
+        assert tried == [True]
+
+    story(tmp_path, tell)
+
+
 def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         work, _ = steps(house, acme)
-        gone, stays = await record(acme), await record(acme, name="Tove Lind")
-        acme.keys.cut(gone.leaf)
-        assert [d.call for d in await work.clear([gone.day])] == [gone.id]
-        assert list(acme.vault.parts(gone.id, gone.leaf)) == [] and opens(acme, stays)
+        gone, files, stays = await record(acme), await record(acme), await record(acme, name="Tove Lind")
+        await acme.calls.remove([files.id])
+        index = await acme.calls.index_leaf(gone.day)
+        assert index is not None
+        acme.keys.cut(gone.leaf, files.leaf, index)
+        assert [d.call for d in await work.clear([gone.day])] == [gone.id, files.id]
+        assert {ref.call for ref in acme.vault.of_day(gone.day)} == {stays.id} and opens(acme, stays)
         async with acme.database.reading() as connection:
             assert list(await connection.scalars(sa.select(tables.calls.c.id))) == [stays.id]
+        for _ in range(2):  # the second time nothing but the key of the index is gone
+            assert [row.id async for row in acme.calls.every(Query(party="Tove Lind"))] == [stays.id]
+            index = await acme.calls.index_leaf(gone.day)
+            assert index is not None and acme.keys.keeps(index)
+            acme.keys.cut(index)
+            assert await work.clear([gone.day]) == []
 
     story(tmp_path, tell)
 
@@ -129,16 +240,22 @@ def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) 
 def test_the_request_of_an_erasure_is_forgotten_with_its_last_call(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         work, ledger = steps(house, acme)
-        row, leaf = await record(acme), acme.keys.allocate(65534)
-        asked = {"requested_at": to_micros(NOON), "requested_by": "paula"}
+        row, held, leaf = await record(acme), await record(acme), acme.keys.allocate(65534)
+        asked, its = {"requested_at": to_micros(NOON), "requested_by": "paula"}, tables.erasure_calls.c
         values = {"id": "e", "state": "running", "cause": "request", **asked}
-        call = {"erasure": "e", "call": row.id, "leaf": row.leaf, "step": 1}
         async with acme.database.writing() as connection:
             await connection.execute(tables.erasures.insert(), {**values, "leaf": leaf, "sealed": b"x"})
-            await connection.execute(tables.erasure_calls.insert(), call)
+            for step, each in enumerate((held, row)):
+                call = {"erasure": "e", "call": each.id, "leaf": each.leaf, "step": step}
+                await connection.execute(tables.erasure_calls.insert(), call)
         await work.cut([Doomed(row.id, row.leaf)], NOON)
         last = ledger.last()
         assert last and (last.ids, last.erasures[0].calls) == (("e",), (row.id,))
+        assert acme.keys.keeps(leaf)  # the party may have to be looked for again when the hold goes
+        async with acme.database.writing() as connection:
+            await mark(connection, [row.id], Step.UNLINKED)
+            await connection.execute(tables.erasure_calls.update().where(its.call == held.id).values(step=Step.BEGUN))
+        await work.cut([Doomed(held.id, held.leaf)], NOON)
         assert not acme.keys.keeps(leaf)
 
     story(tmp_path, tell)

@@ -7,6 +7,7 @@ import pytest
 
 from storage.customers import Customer
 from storage.holds import NoCall
+from storage.papers import MAX_TEXT
 from tests.storage.house import House, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -51,6 +52,44 @@ def test_an_unknown_or_erased_call_cannot_be_held(tmp_path: Path) -> None:
                 await acme.holds.put(call, "x", "paula")
             with pytest.raises(NoCall):
                 await acme.holds.remove(call)
+
+    story(tmp_path, tell)
+
+
+def test_a_reason_is_kept_as_far_as_it_is_shown(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        said = await acme.holds.put(row.id, "x" * (MAX_TEXT + 1), "paula")
+        found = await acme.holds.get(row.id)
+        assert found == said
+        assert len(said.reason) == MAX_TEXT
+
+    story(tmp_path, tell)
+
+
+def test_of_a_call_whose_key_is_forgotten_no_row_tells_and_no_hold_helps(tmp_path: Path) -> None:
+    """An old database may bring rows back; the key does not come back with them."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await acme.holds.put(row.id, "court", "paula")
+        acme.keys.cut(row.leaf)
+        assert await acme.holds.get(row.id) is None
+        with pytest.raises(NoCall):
+            await acme.holds.put(row.id, "court", "paula")
+
+    story(tmp_path, tell)
+
+
+def test_a_call_whose_erasure_waits_for_approval_can_still_be_held(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
+        await acme.holds.put(row.id, "court", "otto")
+        await acme.erasures.approve(filed.id, by="anna")
+        await acme.erasures.work()
+        assert acme.keys.keeps(row.leaf)
 
     story(tmp_path, tell)
 

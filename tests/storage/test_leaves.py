@@ -134,11 +134,23 @@ def test_a_day_ends_when_its_numbers_do(path: Path) -> None:
     assert source.take(DAY + 1)
 
 
+def test_a_day_whose_last_number_is_skipped_is_over(path: Path) -> None:
+    """Keys that are restored late on a busy day must come back all the same."""
+    source = leaves(path)
+    source.skip([leaf_of(DAY, (1 << COUNTER_BITS) - 1)], spare=4)
+    with pytest.raises(KeysError):
+        source.take(DAY)
+
+
 def test_a_clock_running_wild_costs_no_memory(path: Path) -> None:
     source = leaves(path)
     for day in range(50):
         source.take(day)
     assert len(source._left) <= MAX_DAYS
+    for day in (50 - MAX_DAYS, 49):  # the newest days are those that are kept
+        source.refill(day)
+        assert len(source._left) == MAX_DAYS
+        assert source.take(day) == leaf_of(day, 1)
     for day in (-1, 1 << 16):
         with pytest.raises(ValueError):
             source.take(day)

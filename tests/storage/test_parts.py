@@ -27,7 +27,15 @@ def test_nothing_else_is_a_part(name: str) -> None:
     assert not is_part(name)
 
 
-@pytest.mark.parametrize("part", ["m01", "M1", "m1 ", "m1\n", "m٣", "b1", "m-1"])
+@pytest.mark.parametrize("name", ["{}.sealed", "{}~", "{}\n", " {}", "x{}", "{}234567890"])
+def test_what_has_more_in_its_name_is_none_and_is_not_read_as_one(name: str, tmp_path: Path) -> None:
+    stray = name.format(file_name(CALL, 7, "m1"))
+    (tmp_path / stray).touch()
+    assert not is_part(stray)
+    assert list(refs(tmp_path)) == []
+
+
+@pytest.mark.parametrize("part", ["m0", "m01", "m1234567890", "M1", "m1 ", "m1\n", "m٣", "b1", "m-1"])
 def test_a_part_has_one_spelling(part: str) -> None:
     with pytest.raises(ValueError):
         file_name(CALL, 7, part)
@@ -60,6 +68,18 @@ def test_a_missing_folder_is_empty_and_a_file_is_none(tmp_path: Path) -> None:
 def test_only_what_lies_in_open_is_unfinished() -> None:
     assert not PartRef(CALL, 7, "m1", Path("vault/open/x")).finished
     assert PartRef(CALL, 7, "m1", Path("vault/20000/x")).finished
+
+
+def test_a_disk_that_gives_little_at_a_time_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "part").write_bytes(bytes(range(100)))
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: whole(fd, min(length, 7), offset))
+    fd = os.open(tmp_path / "part", os.O_RDONLY)
+    try:
+        assert read_at(fd, 10, 50) == bytes(range(10, 60))
+        assert read_at(fd, 90, 50) == bytes(range(90, 100))
+    finally:
+        os.close(fd)
 
 
 def test_an_open_part_reads_what_was_there_when_it_was_opened(tmp_path: Path) -> None:

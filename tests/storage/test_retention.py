@@ -12,6 +12,7 @@ from storage.due import erase_after, with_erase_after
 from storage.erasurerows import State
 from storage.policy import Policy, Wins
 from storage.rules import Wished
+from storage.tables import calls
 from tests.storage.house import NOON, House, record, story
 
 LONG_AGO = NOON - timedelta(days=200)
@@ -83,6 +84,37 @@ def test_rules_by_party_direction_and_source_decide(tmp_path: Path) -> None:
         await acme.erasures.work()
         rules = {e.receipt["rule"] for e in [await acme.erasures.get(id) for id in swept.filed] if e and e.receipt}
         assert rules == {r.id for r in stored.rules} and await left(acme, plain) == [True]
+
+    story(tmp_path, tell)
+
+
+def test_each_kind_of_rule_decides_alone(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        ago = NOON - timedelta(days=40)
+        mira = await record(acme, ended=ago)
+        inbound = await record(acme, ended=ago, direction="inbound", name="T", number="+4940777888")
+        sbc = await record(acme, ended=ago, source="192.0.2.9", name="T", number="+4940777888")
+        for row, wished in (
+            (mira, Wished(30, party="030/123456")),
+            (inbound, Wished(30, direction=Direction.INBOUND)),
+            (sbc, Wished(30, source="192.0.2.0/24")),
+        ):
+            await acme.rules.put([wished], by="ada")
+            assert [due.id for due in (await acme.retention.preview(NOON, 100)).due] == [row.id]
+
+    story(tmp_path, tell)
+
+
+def test_a_row_that_cannot_be_opened_hides_no_other(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        ago = NOON - timedelta(days=40)
+        rows = [await record(acme, ended=ago + timedelta(seconds=n)) for n in range(5)]
+        acme.keys.cut(rows[3].leaf)  # of a row that an old database brought back
+        async with acme.database.writing() as connection:
+            await connection.execute(calls.update().where(calls.c.id == rows[1].id).values(sealed=b"damaged"))
+        await acme.rules.put([Wished(30, party="030/123456")], by="ada")
+        due = {each.id for each in (await acme.retention.preview(NOON, 100)).due}
+        assert due == {rows[n].id for n in (0, 2, 4)}
 
     story(tmp_path, tell)
 
