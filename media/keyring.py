@@ -3,7 +3,7 @@ still to be found.
 """
 
 import hashlib
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 from media.errors import UnusableKey
@@ -27,6 +27,7 @@ class Keyring:
     """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
 
     __slots__ = (
+        "_lines",
         "_newer",
         "_next_look",
         "_next_search",
@@ -39,9 +40,11 @@ class Keyring:
         "tag",
     )
 
-    def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
+    def __init__(self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = ()) -> None:
         #: The one in use, then the others in the order of their offers; the last `_newer` are still to come in use.
-        self.contexts: tuple[Context, ...] = (Context(suite, key, mki),)
+        self.contexts = tuple([Context(suite, each, mki) for each in dict.fromkeys((key, *others))])
+        #: Keys that were offered together, where there were several.
+        self._lines: tuple[frozenset[bytes], ...] = _lines((), key, others)
         self._newer = 0
         self._next_search = self._next_look = 0
         self._old_until = 0
@@ -58,10 +61,15 @@ class Keyring:
         #: Tells the key in use from others without telling it: the state of a successor begins with this.
         self.check = _check(front.key)
 
-    def add(self, suite: str, key: bytes, mki: int = 0) -> bool:
-        """Take the key of a re-offer; the same key keeps its context (False), another waits for its first packet
+    def add(self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = ()) -> bool:
+        """Take the keys of a re-offer; the same key keeps its context (False), another waits for its first packet
         (True).
         """
+        self._lines = _lines(self._lines, key, others)
+        fresh = [self._await(suite, each, mki) for each in dict.fromkeys((key, *others))]
+        return any(fresh)
+
+    def _await(self, suite: str, key: bytes, mki: int) -> bool:
         known = next((each for each in self.contexts if (each.name, each.key) == (suite, key)), None)
         front, *others = self.contexts
         if known is front or known in self._awaited:
@@ -73,15 +81,21 @@ class Keyring:
 
     def precede(self, keys: Iterable[tuple[str, bytes, int]]) -> None:
         """Know the keys of the offers before too, oldest first, as a successor of who has not come to all of them."""
-        own = self.contexts[0]
-        before = tuple(Context(*key) for key in keys if key[:2] != (own.name, own.key))
-        self.contexts = (*before, own)[-MAX_CONTEXTS:]
+        own = {(each.name, each.key) for each in self.contexts}
+        before = tuple(Context(*key) for key in keys if key[:2] not in own)
+        self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
         self._newer = len(self.contexts) - 1
         self._front()
 
     @property
     def _awaited(self) -> tuple[Context, ...]:
         return self.contexts[len(self.contexts) - self._newer :]
+
+    @property
+    def _line(self) -> frozenset[bytes]:
+        """The key in use and those that were offered together with it."""
+        front = self.contexts[0].key
+        return frozenset((front,)).union(*(each for each in self._lines if front in each))
 
     def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
         """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
@@ -109,10 +123,10 @@ class Keyring:
         return AUTHENTICATION
 
     def expire(self, now: int) -> None:
-        """Forget keys whose overlap is over."""
+        """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
         if now > self._old_until and len(self.contexts) > 1 + self._newer:
-            front, awaited = self.contexts[0], self._awaited
-            self.contexts = tuple(each for each in self.contexts if each.key == front.key or each in awaited)
+            line, awaited = self._line, self._awaited
+            self.contexts = tuple(each for each in self.contexts if each.key in line or each in awaited)
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
@@ -162,8 +176,8 @@ class Keyring:
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         if context is not self.contexts[0]:
+            self._old_until = self._old_until if context.key in self._line else arrival + OVERLAP
             self._lead(context)
-            self._old_until = arrival + OVERLAP
         self.rollover, self.switched = rollover, True
         self._front()
         return opened
@@ -199,9 +213,21 @@ def _brought(context: Context, packet: bytes, index: int) -> bytes | int:
     return context.unprotect(packet)
 
 
-def renewed(keyring: Keyring | None, suite: str | None, key: bytes, mki: int) -> Keyring | None:
-    """Add a key to those known, or begin or end a ring."""
+def _lines(known: tuple[frozenset[bytes], ...], key: bytes, others: Sequence[bytes]) -> tuple[frozenset[bytes], ...]:
+    """Add the keys of one a=crypto line to those of lines before: a sender may use them in turn, telling which by MKI.
+
+    Each packet is tried with all of them, the one in use first, so that nothing hangs on what the MKI says: it is not
+    authenticated. RFC 3711 sections 3.2.1 and 8.1, RFC 4568 section 6.1.
+    """
+    line = frozenset((key, *others))
+    return (*(each for each in known if each != line), line)[-MAX_CONTEXTS:] if others else known
+
+
+def renewed(
+    keyring: Keyring | None, suite: str | None, key: bytes, mki: int, others: Sequence[bytes] = ()
+) -> Keyring | None:
+    """Add the keys of an offer to those known, or begin or end a ring."""
     if suite is None or keyring is None:
-        return Keyring(suite, key, mki) if suite else None
-    keyring.add(suite, key, mki)
+        return Keyring(suite, key, mki, others) if suite else None
+    keyring.add(suite, key, mki, others)
     return keyring

@@ -1,4 +1,4 @@
-"""A source that goes on under the key of a re-offer with the rollover counter it had.
+"""A source that goes on under the key of a re-offer, or another of its line, with the rollover counter it had.
 
 RFC 3711 section 3.3.1 wants it kept over a new master key; many senders begin at zero with the new key of a re-offer,
 which is what a fresh context takes for granted. Both are heard: what a key does not open at zero is looked at once more

@@ -58,6 +58,8 @@ class StreamSpec:
     key: bytes = field(default=b"", repr=False)
     # length of the MKI in the peer's packets, 0 = none
     mki: int = 0
+    # further keys of the same line, which the peer may use in turn
+    others: tuple[bytes, ...] = field(default=(), repr=False)
     # our own key‖salt, protects what we send; empty for plain RTP
     own_key: bytes = field(default=b"", repr=False)
     # (payload type, encoding name, clock rate) of the offer

@@ -149,7 +149,12 @@ def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
 
 def known_keys(before: Iterable[wire.Key], streams: Iterable[StreamSpec]) -> tuple[wire.Key, ...]:
     """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
-    fresh = [(spec.stream, spec.suite, spec.key, spec.mki) for spec in streams if spec.suite and spec.dtls is None]
+    fresh = [
+        (spec.stream, spec.suite, key, spec.mki)
+        for spec in streams
+        if spec.suite and spec.dtls is None
+        for key in (spec.key, *spec.others)
+    ]
     out: list[wire.Key] = []
     for key in reversed([*(key for key in before if key not in fresh), *fresh]):
         if sum(each[0] == key[0] for each in out) < KEYS:

@@ -107,6 +107,13 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """The recording took the place of another, which has been told to end."""
+
+    call: str  # id of the other
+
+
+@dataclass(frozen=True, slots=True)
 class PauseAsked:
     """An administrator stops the keeping of what is said."""
 
@@ -176,6 +183,7 @@ Event = (
     | HungUp
     | Lost
     | StopAsked
+    | Replaced
     | PauseAsked
     | ResumeAsked
     | Measured

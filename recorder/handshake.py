@@ -127,7 +127,7 @@ class Handshake:
         rtp, rtcp = self.keys.get(False), self.keys.get(True)
         if rtp is not None:
             own = spec.own_key if self.dtls.rtcp or spec.rtcp_suite else rtp.ours
-            spec = replace(spec, suite=rtp.suite, key=rtp.theirs, mki=0, own_key=own)
+            spec = replace(spec, suite=rtp.suite, key=rtp.theirs, mki=0, others=(), own_key=own)
         if rtcp is not None:
             spec = replace(spec, rtcp_suite=rtcp.suite, rtcp_key=rtcp.theirs, own_key=rtcp.ours)
         return spec

@@ -42,6 +42,7 @@ class LiveCall:
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO
+    replaces: str | None = None  # the call that ends when the client has our answer to this one
     dirty: bool = False  # the checkpoint is older than the recording
     heard: float = field(default_factory=time.monotonic)  # when media (as a worker said) or a request last came
     probed: float = 0.0  # when the client was last asked whether the call exists

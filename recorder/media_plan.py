@@ -15,6 +15,7 @@ from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
 from recorder.settings_customer import Customer
 from recorder.wire import Key, NewCall, Part
+from sip.crypto import CryptoOffer
 from sip.sdp import Format
 from storage.vault import NewPart
 
@@ -30,6 +31,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         suite=line.suite,
         key=crypto.key if crypto else b"",
         mki=len(crypto.mki) if crypto and crypto.mki else 0,
+        others=_others(crypto) if crypto else (),
         own_key=plan.own_key,
         payloads=tuple([_payload(f) for f in line.formats]),
         source=line.source,
@@ -43,6 +45,11 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         since=_ns(plan.expected),
     )
     return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity)
+
+
+def _others(crypto: CryptoOffer) -> tuple[bytes, ...]:
+    """Return the further keys of a line."""
+    return tuple([other.key for other in crypto.others])
 
 
 def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: bytes) -> StreamSpec:
@@ -117,7 +124,8 @@ def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
 
     Until a worker has followed a re-offer, packets under the keys of before wait in the sockets, which outlive us.
     """
-    newest = {(s.number, s.line.suite, s.line.crypto.key) for s in recording.streams if s.line.crypto}
+    lines = [(s.number, s.line.suite, s.line.crypto) for s in recording.streams if s.line.crypto]
+    newest = {(number, suite, key) for number, suite, crypto in lines for key in (crypto.key, *_others(crypto))}
     return tuple(key for key in known if key[:3] not in newest)
 
 

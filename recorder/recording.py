@@ -126,6 +126,9 @@ class Recording:
             case e.StopAsked(reason, interrupted):
                 ending = self._end(reason, now, interrupted=interrupted)
                 return [c.HangUp(reason), *ending] if self.state is State.CLOSING and ending else ending
+            case e.Replaced(call):
+                self.note("replaces", now, call=call)
+                return [c.Index()] if self.alive else []
             case e.PauseAsked():
                 return pausing.turn(self, now, paused=True)
             case e.ResumeAsked():

@@ -70,14 +70,16 @@ class Resume:
     ) -> None:
         if outer.over or state["over"]:
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
-            self._await_bye(state["dialog"])
+            self._await_bye(state["dialog"], customer)
             return
         recording = from_state(state["recording"], os.urandom)
         recording.agreement.certify = self._node.certify
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
+        self._node.endpoint.own(session, customer.name)
         call = LiveCall(recording, customer, outer.leaf, session)
         call.media_part, call.fd_name = state["media_part"], state["fd_name"]
+        call.replaces = state.get("replaces")  # a version before this one did not replace calls
         call.epoch = self._node.syncer.epoch
         self._live.add(call)
         try:
@@ -91,11 +93,22 @@ class Resume:
             self._node.endpoint.hang_up(session, "internal", now)
             self._runner.finishing.abandon(call)
             raise
+        if call.replaces:
+            self._ask(call)
 
-    def _await_bye(self, dialog: Mapping[str, Any]) -> None:
+    def _ask(self, call: LiveCall) -> None:
+        """Ask whether the client has our 200, where its ACK cannot be waited for: a connection went with the process.
+
+        What the call replaces goes on until then (recorder.replacing).
+        """
+        call.probed = self._node.monotonic()
+        self._node.endpoint.probe(call.session, call.probed)
+
+    def _await_bye(self, dialog: Mapping[str, Any], customer: Customer) -> None:
         """Let a BYE whose answer was lost be answered when it comes again: all that it ends is durable."""
         with suppress(ValueError):  # a damaged dialog costs the repetition a 481
-            self._node.endpoint.restore({**dialog, "phase": Phase.LEAVING.value}, self._node.monotonic())
+            gone = {**dialog, "phase": Phase.LEAVING.value}
+            self._node.endpoint.own(self._node.endpoint.restore(gone, self._node.monotonic()), customer.name)
 
     def _sockets(self, call: LiveCall, stored: Sequence[socket.socket], bound: dict[int, Pair]) -> bool:
         """Take the sockets of before, or bind the same ports again; tell whether all are those of before."""

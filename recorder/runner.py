@@ -115,6 +115,7 @@ class Runner:
             "control": call.control.name if call.control else None,
             "fd_name": call.fd_name,
             "keys": keys_to_state(former_keys(call.recording, self.node.workers.keys_of(call.id))),
+            "replaces": call.replaces,
             "over": False,
         }
         ports = tuple((s.port, not s.line.rtcp_mux) for s in call.recording.streams if s.port)

@@ -17,6 +17,7 @@ from recorder.live import NOBODY, Live, LiveCall
 from recorder.node import Node
 from recorder.reachable import Reachable
 from recorder.recording import Recording
+from recorder.replacing import Replacing
 from recorder.runner import Runner
 from recorder.settings_customer import Customer as Configured
 from recorder.settings_values import Siprec, Srtp
@@ -25,7 +26,7 @@ from recorder.tenancy import normal_address
 from recorder.unwelcome import Challenges
 from sip import digest
 from sip import events as s
-from sip.errors import SipError
+from sip.errors import RemoteError, SipError
 from sip.negotiate import Policy
 from sip.responses import Fields
 from sip.values import Flow
@@ -59,6 +60,7 @@ class Signalling:
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
         self.silence = Silence(node, live, runner)
+        self._replacing = Replacing(node, live, runner)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -67,7 +69,7 @@ class Signalling:
             s.Numbered: self._numbered,
             s.Reanswered: lambda x: self._tell(x.session, e.Agreed(x.sdp)),
             s.HungUp: self._hung_up,
-            s.Probed: self.silence.answered,
+            s.Probed: self._probed,
             s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
             s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
@@ -104,10 +106,16 @@ class Signalling:
         if customer is None:
             self._refuse(event, 403, "no-customer", None)
             return
+        self._node.endpoint.own(event.session, customer.name)
         configured = self._node.settings.customer(customer.name)
         if configured is None or not self._in_bounds(event, customer, configured):
             return
         if not self._welcome(event, customer, configured):
+            return
+        try:
+            old = self._replacing.find(event, customer)
+        except RemoteError as problem:
+            self._refuse(event, problem.status, problem.code, customer)
             return
         if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
             self._refuse(event, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
@@ -127,7 +135,7 @@ class Signalling:
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
         recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
         recording.agreement.certify = self._certify
-        call = LiveCall(recording, customer, leaf, event.session)
+        call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)
         self._node.load_changed()
@@ -242,6 +250,7 @@ class Signalling:
         self.silence.noticed(call)
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
+        self._replacing.settle(call)
         self._mend(call)
         self._see(call)
         self._touch(event.session)
@@ -251,6 +260,7 @@ class Signalling:
         call = self._live.by_session(event.session)
         if call:
             self.silence.noticed(call)
+            self._replacing.settle(call)
             self._mend(call)
 
     def _mend(self, call: LiveCall) -> None:
@@ -275,6 +285,7 @@ class Signalling:
             self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
             return
         self.silence.noticed(call)
+        self._replacing.settle(call)
         self._feed(call, self._offered(event, event.offer))
 
     def _hung_up(self, event: s.HungUp) -> None:
@@ -282,7 +293,12 @@ class Signalling:
         if call is None:
             self._node.endpoint.confirm(event.token, self._node.monotonic())
             return
+        self._replacing.settle(call)
         self._feed(call, e.HungUp(event.token, event.request, event.metadata))
+
+    def _probed(self, event: s.Probed) -> None:
+        self._replacing.answered(event)
+        self.silence.answered(event)
 
     def _tell(self, session: s.SessionKey, event: e.Event) -> None:
         call = self._live.by_session(session)
@@ -325,7 +341,9 @@ def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
 @lru_cache(MAX_POLICIES)
 def _policy_of(srtp: Srtp, secure: bool, sdes_without_tls: bool, dtls: bool, reoffers: bool) -> Policy:
     """Return one policy for all calls that have the same."""
-    return Policy(srtp=srtp.value, secure=secure, sdes_without_tls=sdes_without_tls, dtls=dtls, reoffers=reoffers)
+    return Policy(
+        srtp.value, secure=secure, sdes_without_tls=sdes_without_tls, several_keys=True, dtls=dtls, reoffers=reoffers
+    )
 
 
 def _source(flow: Flow | None) -> str | None:

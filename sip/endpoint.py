@@ -15,6 +15,7 @@ from sip.context import Context
 from sip.errors import MalformedMessage
 from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
 from sip.message import Request, parse, salvage
+from sip.replaces import Replaces
 from sip.responses import Fields
 from sip.session import Phase, Session, Turn
 from sip.settings import Settings
@@ -112,6 +113,20 @@ class Endpoint:
     def confirm(self, token: Token, now: float) -> bool:
         """Answer 200 to a BYE: everything of the recording is durable."""
         return self._verdicts.confirm(token, now)
+
+    def own(self, session: SessionKey, owner: str) -> None:
+        """Say whose a session is, also after `restore`: only INVITEs of the same owner can replace it."""
+        found = self._context.sessions.get(session)
+        if found:
+            found.owner = owner
+
+    def replaced(self, named: Replaces, owner: str) -> SessionKey:
+        """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.
+
+        It goes on until the user hangs it up, which is due once the new session is acknowledged (RFC 3891 section 3):
+        where the 200 never arrives the peer still has the old one only.
+        """
+        return self._context.sessions.replaced(named, owner).key
 
     def hang_up(self, session: SessionKey, reason: str, now: float) -> None:
         """End a session by BYE, after the ACK if that is still awaited; `reason` goes to the peer."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NewType
 
 from sip.message import Request
+from sip.replaces import Replaces
 from sip.values import Flow
 
 SessionKey = NewType("SessionKey", str)
@@ -36,6 +37,7 @@ class Invited:
     offer: bytes | None  # the SDP, None if the peer waits for ours
     metadata: bytes | None  # the rs-metadata as sent
     marks: str = "both"  # which signs of a recording session it carries (sip.recognise.marks)
+    replaces: Replaces | None = None  # a dialog it takes the place of: ask `Endpoint.replaced` which
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from sip.grammar import (
     quotes_closed,
 )
 from sip.headers import USUAL_NAMES, Headers, full_name
+from sip.replaces import Replaces, replaces
 from sip.uri import Uri
 from sip.values import CSeq, NameAddr, Via
 
@@ -84,6 +85,11 @@ class Request:
     def recipient(self) -> NameAddr:
         """To; raise MalformedValue."""
         return self.headers.once(_recipient)
+
+    @property
+    def replaces(self) -> Replaces | None:
+        """The dialog that an INVITE takes the place of, None if there is none; raise MalformedValue."""
+        return self.headers.once(replaces)
 
     def __bytes__(self) -> bytes:
         return _write(f"{self.method} {self.uri} {self.version}", self.headers, self.body)
@@ -299,6 +305,7 @@ def _fault(request: Request) -> MalformedMessage | None:
         _check_cseq(request)
         _check_dialog(request)
         _check_contact(headers)
+        _check_replaces(request)
     except MalformedMessage as error:
         return error
     return None
@@ -338,3 +345,11 @@ def _check_contact(headers: Headers) -> None:
         if "?" in value and "<" not in value:
             # Without <> nobody can tell whose the question mark is (RFC 3261 section 20).
             raise MalformedValue("contact")
+
+
+def _check_replaces(request: Request) -> None:
+    """Only an INVITE that begins a dialog can take the place of another (RFC 3891 section 3); an ACK is not refused."""
+    if "Replaces" not in request.headers or request.method == "ACK":
+        return
+    if request.method != "INVITE" or request.recipient.tag is not None or request.replaces is None:
+        raise MalformedValue("replaces")

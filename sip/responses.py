@@ -29,6 +29,7 @@ REASONS = {
     480: "Temporarily Unavailable",
     481: "Call/Transaction Does Not Exist",
     482: "Loop Detected",
+    486: "Busy Here",
     487: "Request Terminated",
     488: "Not Acceptable Here",
     491: "Request Pending",
@@ -37,11 +38,12 @@ REASONS = {
     503: "Service Unavailable",
     505: "Version Not Supported",
     513: "Message Too Large",
+    603: "Decline",
 }
 # Methods that are served; PRACK is not listed because no 1xx of ours is ever reliable.
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
 ACCEPT = "multipart/mixed, application/sdp, application/rs-metadata+xml, application/rs-metadata"
-SUPPORTED = "siprec, timer"
+SUPPORTED = "siprec, timer, replaces"
 CAPABILITIES = (
     ("Allow", ALLOW),
     ("Accept", ACCEPT),

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sip.dialog import Dialog
+from sip.errors import RemoteError
 from sip.events import SessionKey, Token
 from sip.headers import Headers
 from sip.message import Request
+from sip.replaces import Replaces
 from sip.session_timer import SessionTimer
 from sip.timers import T1
 from sip.values import Flow, NameAddr
 
 SNAPSHOT_REQUEST = "application/rs-metadata-request"
 """Body in which a recorder asks for a snapshot of the metadata."""
+MAX_ENDED = 1_000
+"""Ended dialogs that are remembered: who names one of them has lost a race of seconds."""
 
 
 class Phase(Enum):
@@ -110,6 +114,8 @@ class Session:
     offered: bytes = b""
     # Reason of a BYE that has to wait for the ACK.
     parting: str | None = None
+    # Whose it is, as the user said; nobody else can replace it.
+    owner: str = ""
 
     def turn(self, turn: Turn) -> bool:
         """Move on; False if the table does not allow it, and nothing has changed."""
@@ -127,6 +133,11 @@ class Session:
             kinds = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
             self.takes_snapshot = SNAPSHOT_REQUEST in kinds
 
+    @property
+    def over(self) -> bool:
+        """Whether a BYE of either side was sent, or waits for an ACK to be sent."""
+        return self.phase in (Phase.LEAVING, Phase.HANGING_UP, Phase.CLOSED) or self.parting is not None
+
     def settle(self, sdp: bytes) -> None:
         """Note that an offer of either side has been answered; `sdp` is the last text of ours."""
         self.offering = Offering.NONE
@@ -139,6 +150,7 @@ class Sessions:
     def __init__(self) -> None:
         self._all: dict[SessionKey, Session] = {}
         self._origins: dict[tuple[str, str], SessionKey] = {}
+        self._ended: dict[str, tuple[str, str, str]] = {}  # our tag -> Call-ID, the peer's tag, owner; oldest first
 
     def __len__(self) -> int:
         return len(self._all)
@@ -161,6 +173,10 @@ class Sessions:
         origin = (session.dialog.call_id, session.dialog.remote_tag)
         if self._origins.get(origin) == session.key:
             del self._origins[origin]
+        if session.local_sdp:  # it was answered: there was a dialog
+            self._ended[session.key] = (*origin, session.owner)
+            if len(self._ended) > MAX_ENDED:
+                del self._ended[next(iter(self._ended))]
 
     def of_dialog(self, call_id: str, local_tag: str, remote_tag: str) -> Session | None:
         """Return the session of a dialog (RFC 3261 section 12)."""
@@ -174,3 +190,21 @@ class Sessions:
         key = self._origins.get((request.call_id, sender.tag or ""))
         session = self._all.get(key) if key else None
         return session if session and request.cseq.number <= session.first_cseq else None
+
+    def replaced(self, named: Replaces, owner: str) -> Session:
+        """Return the session that an INVITE of `owner` may replace (RFC 3891 section 3); raise RemoteError.
+
+        One of somebody else is as unknown as one that never was, and so is one that was not answered yet: the early
+        dialogs of that section are those which its server began.
+        """
+        session = self._all.get(SessionKey(named.to_tag))
+        known = (session.dialog.call_id, session.dialog.remote_tag, session.owner) if session else None
+        known = known or self._ended.get(named.to_tag)
+        wanted = [(named.call_id, tag, owner) for tag in named.remote_tags]
+        if known not in wanted or (session and session.phase is Phase.INVITED):
+            raise RemoteError("replaces-unknown", 481)
+        if session is None or session.over:
+            raise RemoteError("replaces-ended", 603)
+        if named.early_only:
+            raise RemoteError("replaces-early-only", 486)
+        return session

@@ -192,7 +192,8 @@ class Answering:
         context.sessions.add(session)
         token = context.ask(session, key, found.offer is not None, dialog.remote_cseq)
         signs = marks(request.headers, found.metadata)
-        context.emit(Invited(session.key, token, flow, request, found.offer, found.metadata, signs))
+        offer, named = found.offer, request.replaces
+        context.emit(Invited(session.key, token, flow, request, offer, found.metadata, signs, named))
         return session
 
     def _session_of(self, request: Request) -> Session | None:

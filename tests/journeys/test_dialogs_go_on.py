@@ -54,13 +54,13 @@ def damaged(one: Sbc) -> Request:
     return one.asked("UPDATE")
 
 
-def over(it: Watched) -> dict[str, Any]:
-    """The only call, once it has ended."""
+def over(it: Watched, calls: int = 1) -> list[dict[str, Any]]:
+    """So many calls, once they have ended, the newest first."""
     end = time.monotonic() + 30
     while True:
         ended = [call for call in it.calls() if call["state"] != "recording"]
-        if ended:
-            return ended[0]
+        if len(ended) == calls:
+            return ended
         assert time.monotonic() < end
         time.sleep(0.1)
 
@@ -100,8 +100,35 @@ def test_the_dialog_goes_on(tmp_path: Path, transport: str) -> None:
         assert one.ask("UPDATE").status == 200
         assert one.ask("BYE").status == 200
         assert one.ask("BYE").status == 481
-        call = over(it)
+        (call,) = over(it)
         assert (call["state"], call["end_reason"], call["session_id"]) == ("complete", "bye", "long")
+        assert it.one.stop() == 0
+        assert verified(it.one) == []
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+def test_a_dialog_of_before_a_restart_is_replaced_by_that_of_a_standby(tmp_path: Path, transport: str) -> None:
+    """RFC 3891: the standby comes over a way of its own and names what the one before it told it of the dialog."""
+    offer = sdp("sendonly", "sendonly")
+    with served(tmp_path) as it, sbc(it.one, transport, "old") as one, sbc(it.one, transport, "new") as standby:
+        assert one.ask("INVITE", offer).status == 200
+        kill_and_start(it.one)
+        one.connect()
+        names = f"Require: replaces\r\nReplaces: old;to-tag={tag(one.tag)};from-tag="
+        assert one.ask("UPDATE").status == 200  # so that our BYE finds the new connection
+        standby.connect()
+        assert standby.ask("INVITE", offer, f"{ABLE}{names}stranger\r\n").status == 481
+        standby.tag = ""
+        assert standby.ask("INVITE", offer, f"{ABLE}{names}told\r\n").status == 200
+        assert 'text="replaced"' in (one.asked("BYE").headers.get("Reason") or "")
+        (old,) = over(it)
+        assert (old["state"], old["end_reason"], old["session_id"]) == ("complete", "replaced", "old")
+        assert standby.ask("BYE").status == 200
+        new, _ = over(it, 2)
+        assert (new["state"], new["end_reason"], new["session_id"]) == ("complete", "bye", "new")
+        shown = {call["id"]: it.ask(f"/calls/{call['id']}").json()["notes"] for call in (old, new)}
+        assert [(note["kind"], note["call"]) for note in shown[old["id"]]] == [("replaced-by", new["id"])]
+        assert [(note["kind"], note["call"]) for note in shown[new["id"]]] == [("replaces", old["id"])]
         assert it.one.stop() == 0
         assert verified(it.one) == []
 
@@ -123,5 +150,5 @@ def test_torture_of_a_session_timer_that_keeps_its_deadline_over_kills(tmp_path:
             kill_and_start(it.one)
         one.asked("BYE", 90)
         assert abs(time.monotonic() - due) < 2
-        call = over(it)
+        (call,) = over(it)
         assert call["end_reason"] == "timer"

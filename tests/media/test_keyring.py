@@ -201,3 +201,47 @@ def test_as_many_keys_as_a_stalled_worker_may_be_offered_are_all_tried() -> None
         ring.add(SUITE, key)
     for number, key in enumerate(keys):
         assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+
+
+def test_keys_that_one_line_offers_are_used_in_turn_for_as_long_as_it_holds() -> None:
+    """RFC 4568 section 6.1; a key of a line before is forgotten as ever, with all that were offered beside it."""
+    first, second = [bytes([n]) * 30 for n in (1, 2)], [bytes([n]) * 30 for n in (3, 4, 5)]
+    ring, senders = Keyring(SUITE, first[0], 0, first[1:]), {key: sender(key) for key in (*first, *second)}
+    number = 0
+    for key in (first[0], first[1], first[1], first[0], first[1], first[0]):
+        number += 1
+        assert ring.open(senders[key].protect(packet(number)), number * 2 * OVERLAP, (7,)) == packet(number)
+        ring.shift(number)
+        ring.expire(number * 2 * OVERLAP + OVERLAP + 1)
+    assert ring.add(SUITE, second[0], 0, second[1:])
+    assert not ring.add(SUITE, second[0], 0, second[1:])
+    began = 2 * number * OVERLAP
+    for key in (second[1], second[2], second[0], second[2]):
+        number += 1
+        assert ring.open(senders[key].protect(packet(number)), began, (7,)) == packet(number)
+        began += OVERLAP // 3  # however often they change, those of before are not kept for it
+    ring.expire(began)
+    assert {each.key for each in ring.contexts} == set(second)
+
+
+def test_the_other_keys_of_a_line_wait_however_often_it_is_offered_again() -> None:
+    ring = Keyring(SUITE, OLD, 0, (NEW,))
+    for again in range(3):
+        ring.add(SUITE, OLD, 0, (NEW,))
+        assert ring.open(sender(OLD).protect(packet(again)), again, (7,)) == packet(again)
+        ring.expire(again + OVERLAP)
+        assert [each.key for each in ring.contexts] == [OLD, NEW]
+
+
+def test_a_successor_of_a_line_with_two_keys_has_both_whichever_was_in_use() -> None:
+    for used in (OLD, NEW):
+        ring, client = Keyring(SUITE, OLD, 0, (NEW,)), {key: sender(key) for key in (OLD, NEW)}
+        assert ring.open(client[used].protect(packet(1)), 1, ()) == packet(1)
+        after = Keyring(SUITE, OLD, 0, (NEW,))
+        after.precede([(SUITE, bytes(30), 0), (SUITE, OLD, 0), (SUITE, NEW, 0)])
+        assert after.walk(ring.check, [(7, 1)])
+        after.contexts[0].shift = 0
+        after.expire(1)
+        assert {each.key for each in after.contexts} == {OLD, NEW}
+        for number, key in enumerate((NEW, OLD), 2):
+            assert after.open(client[key].protect(packet(number)), number, (7,)) == packet(number)

@@ -134,3 +134,47 @@ def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_
     after = hear(successor, sender.protect(at + heard, 60 - heard), 60 + heard)
     assert [number for number, _ in after] == list(range(first + 60 + heard, first + 120))
     assert (successor.packets, successor.rejected, successor.sources[0].shift) == (120, 0, 0 if kept else -1)
+
+
+def tagged(suite, packets, name):
+    """Put an identifier of two bytes where it belongs: before the tag, with AEAD behind everything."""
+    tag = 0 if SUITES[suite].aead else SUITES[suite].tag
+    return [packet[: len(packet) - tag] + name + packet[len(packet) - tag :] for packet in packets]
+
+
+@pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_32", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
+def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite):
+    """RFC 3711 section 3.3.1; each is come back to after more than half a round under the other, over a restart too."""
+    keys = [key_of(suite, 1), key_of(suite, 2)]
+    spec = StreamSpec(0, suite, keys[0], mki=2, others=(keys[1],), payloads=PAYLOADS, source=("192.0.2.1", 4000))
+    track, begin, heard, at = Track(spec, Pauses(), 1), ROUND - 20_000, 0, ROUND - 20_000
+    for turn, count in enumerate((100, 40_000, 40_000, 100, 33_000, 100)):
+        sender = Sender(suite, keys[turn % 2], at)
+        packets = tagged(suite, sender.protect(at, count), bytes([0, 1 + turn % 2]))
+        assert [number for number, _ in hear(track, packets, heard)] == list(range(at, at + count))
+        at, heard = at + count, heard + count
+        track.keyring.expire(FIRST_ARRIVAL + heard * 20_000_000 + 60_000_000_000)
+        if turn in (1, 4):
+            successor = Track(spec, Pauses(), 1)
+            state.restore(state.pack([track]), state.moving([track]), {0: successor})
+            track = successor
+    assert (track.packets, track.rejected, totals(track)) == (at - begin, 0, (0, at - begin))
+    assert track.gaps.missing_ns == 0
+
+
+def test_packets_under_any_key_of_a_line_that_is_still_to_be_followed_are_opened_c5():
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track = track_of(suite)
+    hear(track, Sender(suite, key_of(suite, 1)).protect(1, 5), 0)
+    track.expect(replace(track.spec, key=key_of(suite, 2), others=(key_of(suite, 3),)))
+    for turn in (3, 2, 3):
+        assert len(hear(track, Sender(suite, key_of(suite, turn)).protect(track.sources[0].highest + 1, 5), 5)) == 5
+
+
+def test_a_stream_that_was_plain_takes_up_a_line_of_several_keys_c5():
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    plain = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000))
+    track = Track(plain, Pauses(), 1)
+    track.change(replace(plain, suite=suite, key=key_of(suite, 1), others=(key_of(suite, 2),)), FIRST_ARRIVAL, [])
+    for turn in (2, 1):
+        assert len(hear(track, Sender(suite, key_of(suite, turn)).protect(10 - 5 * turn, 5), 0)) == 5

@@ -172,6 +172,11 @@ def test_of_each_stream_the_newest_keys_are_known() -> None:
     assert {stream for stream, *_ in known} == {0, 1}
 
 
+def test_all_keys_of_a_line_are_remembered() -> None:
+    known = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
+    assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
+
+
 def test_a_call_nobody_has_is_not_clean() -> None:
     final = crew.unclean(CALL)
     assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())

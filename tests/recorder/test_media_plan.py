@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_stat
 from recorder.recording import Recording
 from recorder.stream import Stream
 from recorder.wire import MAX_MESSAGE, MAX_OFFERED, Part
+from sip.crypto import CryptoOffer, MasterKey
 from sip.negotiate import Policy
 from tests.recorder.offers import random
 from tests.recorder.stage import configured
@@ -24,11 +26,19 @@ def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
     assert (spec.stream, spec.suite, spec.held) == (3, "AES_CM_128_HMAC_SHA1_80", True)
     assert spec.key == b"A" * 30
     assert spec.own_key == b"o" * 30
+    assert (spec.mki, spec.others) == (0, ())
     assert spec.payloads == ((8, "PCMA", 8000),)
     assert spec.networks == ("127.0.0.0/8",)
     assert spec.continuous
     for media in ("video", "text", "application"):  # these send when there is something to show
         assert not stream_specs([StreamPlan(3, replace(line(), media=media), b"", False)], customer)[0].continuous
+
+
+def test_all_keys_of_a_line_go_to_the_worker_with_the_length_of_their_identifiers(tmp_path: Path) -> None:
+    customer, (a, b) = configured(tmp_path).customers[0], [base64.b64encode(bytes([n]) * 30).decode() for n in (1, 2)]
+    crypto = CryptoOffer.parse(f"1 AES_CM_128_HMAC_SHA1_80 inline:{a}|1:4;inline:{b}|2:4")
+    (spec,) = stream_specs([StreamPlan(3, replace(line(), crypto=crypto), b"o" * 30, True)], customer)
+    assert (spec.key, spec.mki, spec.others) == (b"\1" * 30, 4, (b"\2" * 30,))
 
 
 def dtls_plan(keys: DtlsKeys, *, mux: bool = True, answer: str = "active") -> StreamPlan:
@@ -106,3 +116,6 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() 
     known = former_keys(recording, (before[0], newest, before[1]))
     assert known == before
     assert keys_from_state(json.loads(json.dumps(keys_to_state(known)))) == before
+    two = CryptoOffer(1, newest[1], newest[2], b"1", 1, others=(MasterKey(b"B" * 30, b"2"),))
+    recording.streams[0].line = replace(recording.streams[0].line, crypto=two)
+    assert former_keys(recording, (before[0], newest, (0, newest[1], b"B" * 30, 1), before[1])) == before

@@ -62,6 +62,11 @@ def line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     return b"Max-Forwards:", name + b": " + value + b"\r\nMax-Forwards:"
 
 
+def insisting(value: bytes) -> tuple[bytes, bytes]:
+    """Have an INVITE replace a dialog or be refused."""
+    return b"Require: siprec", b"Require: siprec, replaces\r\nReplaces: " + value
+
+
 def without(name: bytes) -> Story:
     """Send an INVITE that lacks a header field."""
 
@@ -168,6 +173,17 @@ def ended(one: Stage, name: str, tag: str) -> None:
     one.hear(sip_request("BYE", name, 5, to=tag), sip_request("INVITE", name, 6, OFFER, to=tag))
 
 
+def replace_early(one: Stage, name: str, tag: str, more: str = ";early-only") -> None:
+    """Name a call in a new INVITE, which may replace it only before it is answered."""
+    names = f"{name};to-{tag[1:]};from-tag=t{name}{more}"
+    one.hear(invite_of(b"new" + name.encode()).replace(*insisting(names.encode())))
+
+
+def replace_late(one: Stage, name: str, tag: str) -> None:
+    one.hear(sip_request("BYE", name, 5, to=tag))
+    replace_early(one, name, tag, "")
+
+
 def challenged(one: Stage, name: bytes) -> None:
     one.hear(invite_of(name))
     with standing(one, time.monotonic() + ANSWER_SECONDS + 1):
@@ -232,6 +248,7 @@ CASES = (
     Case("quote", 400, changed((b"Contact: <", b'Contact: "unclosed <'))),
     Case("contact", 400, changed((b"Contact: <sip:sbc@127.0.0.1:5070>;", b"Contact: sip:sbc@127.0.0.1?a=b;"))),
     Case("addr-spec", 400, changed((b"To: <sip:rec@", b"To: <sip:rec @"))),
+    Case("replaces", 400, changed(line(b"Replaces", b"c1"))),
     Case("content-length-missing", 400, stream(lambda name: invite_of(name).replace(b"Content-Length", b"X-Length"))),
     # what is not served
     Case("require", 420, changed((b"Require: siprec", b"Require: siprec, 100rel, nonsense"))),
@@ -243,6 +260,9 @@ CASES = (
     Case("session-interval", 422, changed(line(b"Supported", b"timer"), line(b"Session-Expires", b"30"))),
     Case("dialog", 481, lambda one, name: one.hear(sip_request("INVITE", name.decode(), 1, OFFER, to=";tag=x"))),
     Case("merged", 482, twice),
+    Case("replaces-unknown", 481, changed(insisting(b"c1;to-tag=1;from-tag=2"))),
+    Case("replaces-early-only", 486, running(replace_early)),
+    Case("replaces-ended", 603, running(replace_late)),
     Case("unavailable", 503, refuse_all),
     # who may not
     Case("no-customer", 403, changed(), change=("127.0.0.0/8", "192.0.2.0/24")),

@@ -169,6 +169,7 @@ def invitation() -> bytes:
         'Diversion: "Anna" <sip:+4930100@pbx.example>;reason=unconditional', "P-Asserted-Identity: <tel:+4930100>",
         "History-Info: <sip:a@pbx.example>;index=1", "User-to-User: 00FA080012345612345678;encoding=hex",
         "Cisco-Guid: 1-2-3-4", "Session-ID: aa;remote=bb", "v: SIP/2.0/TCP b.example;branch=z9hG4bKb",
+        "Replaces: call-0@client.example;to-tag=a5;from-tag=0;early-only",
     )  # fmt: skip
     return Story().invite(*lines, body=parts, kind=kind)
 

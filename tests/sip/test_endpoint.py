@@ -36,7 +36,7 @@ def test_a_call_from_invite_to_bye():
     (answer,) = story.hear()
     assert (answer.status, answer.body, answer.headers.get("Content-Type")) == (200, ANSWER, "application/sdp")
     assert answer.headers.get("Contact") == "<sip:192.0.2.10:5060;transport=udp>;+sip.srs"
-    assert answer.headers.tokens("Supported") == ["siprec", "timer"]
+    assert answer.headers.tokens("Supported") == ["siprec", "timer", "replaces"]
     story.learn(answer)
     assert story.say(story.request("ACK")) == []
     assert story.events() == [Acknowledged(event.session, None)]
