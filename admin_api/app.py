@@ -115,7 +115,7 @@ def create_app(
     report = report or _log
     handlers = {**HANDLERS, Action.PLAY: media.Player().play}  # the rest of the table in `roles` is answered 501
     gate = Gate(customers, desk, handlers, clock=clock, monotonic=monotonic, report=report)
-    health = Health(desk)
+    health = Health(desk, customers)
 
     async def described(request: Request) -> Response:
         return Response(openapi.text(frozenset(handlers)), media_type="application/json")

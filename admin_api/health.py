@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from admin_api import answers
 from admin_api.errors import unavailable
 from admin_api.ports import Desk
+from storage.customers import Customer
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -15,19 +18,24 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """The answers of /healthz, /readyz and /metrics."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, customers: Mapping[str, Customer]) -> None:
         self._desk = desk
+        self._customers = customers
 
     async def alive(self, request: Request) -> Response:
         """Answer GET /healthz: the process lives and its loop turns."""
         return answers.document({"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
-        """Answer GET /readyz: 200 while calls are accepted, else 503 with why."""
+        """Answer GET /readyz: 200 while calls are accepted, else 503 with why; of how many customers nothing is served.
+
+        Their calls are recorded all the same. They are counted and not named: nobody has shown a token.
+        """
         why = self._desk.not_ready()
         if why is not None:
             raise unavailable(why)
-        return answers.document({"status": "ready"})
+        away = sum(not customer.served for customer in self._customers.values())
+        return answers.document({"status": "ready", **({"customers_away": away} if away else {})})
 
     async def metrics(self, request: Request) -> Response:
         """Answer GET /metrics."""

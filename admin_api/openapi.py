@@ -324,15 +324,17 @@ def _problem(why: str) -> dict[str, Any]:
 def _node() -> dict[str, Any]:
     """Describe what lies outside customers and needs no token."""
     status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
+    away = {"type": "integer", "description": "Customers of whom nothing is served now; their calls are recorded"}
+    ready = {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "customers_away": away}}}
     metrics = {"text/plain": {"schema": {"type": "string"}}}
 
     def get(id: str, summary: str, content: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         answers = {"200": {"description": "Done", "content": content}, **more}
         return {"get": {"operationId": id, "summary": summary, "security": [], "responses": answers}}
 
-    away = {"503": _problem("No calls are accepted, and why")}
+    refused = {"503": _problem("No calls are accepted, and why")}
     return {
         "/healthz": get("alive", "The process lives", {"application/json": status}),
-        "/readyz": get("ready", "Calls are accepted", {"application/json": status}, **away),
+        "/readyz": get("ready", "Calls are accepted", {"application/json": ready}, **refused),
         "/metrics": get("metrics", "Figures for Prometheus", metrics),
     }

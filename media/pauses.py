@@ -1,10 +1,10 @@
 """When nothing may be kept (the customer's pause), decided by the kernel's time of arrival."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: ns since the epoch: from, to (None while it lasts)
 Interval = tuple[int, int | None]
-#: Pauses that may still have packets in the sockets; more cannot be, because each command drains.
+#: Pauses that are known one by one; there are more only where nobody has emptied the sockets for a while.
 MAX_INTERVALS = 64
 #: ns after a pause in which a digit that was keyed in it may still be held, or its end be repeated (RFC 4733 section
 #: 2.5.1.4); longer while it is.
@@ -14,6 +14,16 @@ GRACE = 2_000_000_000
 FIRST_UPDATE = 50_000_000
 #: Digits of pauses that are remembered: of a second or two.
 MAX_DIGITS = 64
+
+
+def bounded(items: Sequence[Interval]) -> list[Interval]:
+    """Keep the newest pauses, the older ones as one: rather what came between two of those is not kept than what was
+    said in one.
+    """
+    if len(items) <= MAX_INTERVALS:
+        return list(items)
+    old, new = items[: 1 - MAX_INTERVALS], items[1 - MAX_INTERVALS :]
+    return [(min(begin for begin, _ in old), max(end or begin for begin, end in old)), *new]
 
 
 class Pauses:
@@ -35,8 +45,7 @@ class Pauses:
         """Begin a pause; False if one lasts already."""
         if self.lasting:
             return False
-        self.items.append((at, None))
-        del self.items[:-MAX_INTERVALS]
+        self.items = bounded([*self.items, (at, None)])
         return True
 
     def end(self, at: int) -> bool:
@@ -56,7 +65,7 @@ class Pauses:
             for begin, end in left
             if end is not None or not self.items
         ]
-        self.items = [*(item for item in before if item not in self.items), *self.items][-MAX_INTERVALS:]
+        self.items = bounded([*(item for item in before if item not in self.items), *self.items])
 
     def covers(self, arrival: int) -> bool:
         """Tell whether a packet that arrived then must not be kept."""

@@ -42,6 +42,8 @@ class AuditJob:
         failures: list[Failure] = []
         thinning, self._rounds = self._rounds % THIN_ROUNDS == 0, self._rounds + 1
         for customer in self._node.customers.values():
+            if not customer.whole:
+                continue  # which was told
             try:
                 mark = customer.audit.checkpoint()
                 if thinning:

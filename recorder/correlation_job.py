@@ -45,7 +45,7 @@ class CorrelationJob:
             self._node.tasks.start(self._serve(customer), "correlation")
 
     async def _serve(self, customer: Customer) -> None:
-        while not customer.database.served:  # noqa: ASYNC110 - databases open behind the running service
+        while not customer.served:  # noqa: ASYNC110 - databases open behind the running service
             await asyncio.sleep(OPEN_SECONDS)
         while True:
             well = await self.turn(customer, _rest)

@@ -8,8 +8,9 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
 TICKS = os.sysconf("SC_CLK_TCK")
+#: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
+HANG = 4.5
+#: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
+MAX_WAIT = 15.0
 #: Seconds of processor time below which a silent worker that could run has not been let run.
 STARVED = 1.0
 #: Seconds a worker has to end after its main, and between two looks whether it has.
@@ -54,6 +59,8 @@ class Process:
     waiting: bool = False
     hung: bool = False
     dead: bool = False
+    # its first word was not ours: it is of other files
+    stranger: bool = False
 
 
 @dataclass(slots=True)
@@ -68,6 +75,7 @@ class Entry:
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
+    # for a successor: when nothing may be kept of what waits in the sockets
     pauses: tuple[tuple[int, int | None], ...] = ()
     # of each stream, the newest last: packets under the ones before may wait for a successor
     keys: tuple[wire.Key, ...] = field(default=(), repr=False)
@@ -86,14 +94,19 @@ class Entry:
 
 
 def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
-    """Start a worker that has so many seconds until its first heartbeat."""
+    """Start a worker that has so many seconds until its first heartbeat; raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
     line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
-    pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
-    theirs.close()
+    try:
+        pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
     now = time.monotonic()
     return Process(number, pid, ours, raw, now, now + patience)
 
@@ -121,7 +134,16 @@ def leave(process: Process) -> None:
 
 def backoff(fails: int) -> float:
     """Give the seconds to wait before the next start of a worker that died young so many times in a row."""
-    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0**fails)
+    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
+
+
+async def insist(step: Callable[[], Awaitable[None]]) -> None:
+    """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
+    for fails in count():
+        try:
+            return await step()
+        except (OSError, RuntimeError, MemoryError):
+            await asyncio.sleep(backoff(fails))
 
 
 def call_of(raw: Path) -> str | None:
@@ -182,6 +204,18 @@ def excused(process: Process) -> bool:
     """
     state, used = activity(process.pid)
     return state == "D" or (state == "R" and used - process.used < STARVED)
+
+
+def look_at(process: Process) -> None:
+    """Kill a worker that has not been heard of for too long; its end is then noticed like any other."""
+    silent = time.monotonic() - process.last_beat
+    if silent <= HANG:
+        return
+    process.waiting = silent <= MAX_WAIT and excused(process)
+    if not process.waiting:
+        process.hung = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def wait_for_end(raw: str) -> None:

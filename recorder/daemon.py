@@ -146,7 +146,7 @@ class Daemon:
         self.node.indexer.whole = self._mending.whole
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
-        self._crew.listener = self._worker_events.on_event
+        self._crew.listen(self._worker_events.on_event)
         signalling = Signalling(self.node, self._runner, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
         system = System(self.node, self._live)

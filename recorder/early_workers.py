@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from recorder.errors import NotPossible
 from recorder.settings import Settings
-from recorder.wire import WorkerEvent
+from recorder.wire import WorkerDied, WorkerEvent
 from recorder.workers import Workers
 
 
@@ -20,12 +20,22 @@ class Crew:
         self.workers = Workers(
             worker_count(media.workers), settings.node.runtime_dir, self._hear, tick=media.tick_ms / 1000
         )
-        self.listener: Callable[[WorkerEvent], None] | None = None
+        self._listener: Callable[[WorkerEvent], None] | None = None
+        self._missed: list[WorkerEvent] = []
         self._starting: asyncio.Future[None] | None = None
 
     def _hear(self, event: WorkerEvent) -> None:
-        if self.listener:
-            self.listener(event)
+        if self._listener:
+            self._listener(event)
+        elif isinstance(event, WorkerDied):
+            self._missed.append(event)
+
+    def listen(self, listener: Callable[[WorkerEvent], None]) -> None:
+        """Have everything told that the workers report, and which of them died before anybody could listen."""
+        self._listener = listener
+        for event in self._missed:
+            listener(event)
+        self._missed.clear()
 
     async def begin(self) -> None:
         """Start the processes and do not wait for them."""

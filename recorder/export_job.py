@@ -18,6 +18,7 @@ from typing import IO, Any
 from admin_api import columns, spreadsheet
 from admin_api.schemas import call as shown
 from admin_api.subject import Subject
+from recorder.databases import put_together
 from recorder.errors import RecorderError
 from recorder.export_media import Archive, add_media, add_table
 from recorder.node import Node
@@ -54,7 +55,6 @@ class ExportJob:
         """Start the work for every customer; owned by recorder.tasks."""
         self._scratch.sweep()
         for customer in self._node.customers.values():
-            customer.exports.believed = self._now  # a clock that is set ahead ends none
             self._node.tasks.start(self._serve(customer), "exports")
 
     def _now(self) -> datetime:
@@ -62,6 +62,8 @@ class ExportJob:
 
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: tidy, make what is asked for, wait."""
+        await put_together(customer)
+        customer.exports.believed = self._now  # a clock that is set ahead ends none
         wanted = customer.exports.wanted
         while True:
             wanted.clear()

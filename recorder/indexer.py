@@ -35,12 +35,19 @@ BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
 
 
-NOT_NOW = (StorageError, MemoryError, OSError)
-"""What is no fault of a call: the database, the memory, the descriptors are not to be had at the moment."""
+NO_THREAD = "can't start new thread"
+"""What threading says, in a RuntimeError like many others, and so do sqlite's driver and the loop."""
 
 
 Entry = tuple[CallRow, tuple[str, ...]]
 """A row and the forms that the call is found by."""
+
+
+def passes(problem: Exception) -> bool:
+    """Tell what is no fault of a call: database, memory, descriptors or threads are not to be had at the moment."""
+    return isinstance(problem, StorageError | MemoryError | OSError) or (
+        isinstance(problem, RuntimeError) and str(problem) == NO_THREAD
+    )
 
 
 @dataclass(slots=True)
@@ -209,10 +216,8 @@ class Indexer:
         try:
             if batch:
                 await self._put(name, batch)
-        except NOT_NOW:
-            return False
         except Exception as problem:
-            return await self._one_by_one(name, batch, problem)
+            return not passes(problem) and await self._one_by_one(name, batch, problem)
         for entry in batch:
             self._written(name, entry)
         return True
@@ -238,9 +243,9 @@ class Indexer:
         for entry in batch:
             try:
                 await self._put(name, [entry])
-            except NOT_NOW:
-                return False
             except Exception as own:
+                if passes(own):
+                    return False
                 await self._one_by_one(name, [entry], own)
             else:
                 self._written(name, entry)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from recorder.errors import NotPossible
+from recorder.indexer import passes
 from recorder.node import Node
 from recorder.recovery import Found, index, repair
 from storage.customers import Customer
@@ -129,12 +130,12 @@ class Mending:
             pass  # erased meanwhile: nothing of it is to be kept
         except DamagedPart as problem:
             self._node.log.fault("recovery.damaged", problem, call=left.call)
-        except (StorageError, NotPossible, OSError) as problem:
-            if left.call not in self._told:
-                self._told.add(left.call)
-                self._node.log.fault("recovery.failed", problem, call=left.call)
-            return False
         except Exception as problem:
+            if isinstance(problem, NotPossible) or passes(problem):
+                if left.call not in self._told:
+                    self._told.add(left.call)
+                    self._node.log.fault("recovery.failed", problem, call=left.call)
+                return False
             self._node.log.fault("recovery.fault", problem, call=left.call)
         else:
             self._tell(left, found)

@@ -10,6 +10,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from recorder.system import System
 
 MODULES = (
+    "sqlalchemy.ext.asyncio", "storage.assembly", "fastapi",
     "recorder.surface", "recorder.desk", "recorder.startup", "recorder.export_job", "recorder.retention_job",
     "recorder.audit_job", "recorder.directory_job", "recorder.correlation_job", "recorder.purge_job",
     "recorder.renewal", "cryptography.x509", "phonenumbers",
 )  # fmt: skip
-"""Loaded in a thread of their own, in which nothing of a call has to wait for them."""
+"""Loaded in a thread of their own, in which nothing of a call has to wait for them; the large ones before those that
+bring them along, for between two of them it can be stopped: the process ends no sooner than its threads."""
 
 AGAIN_SECONDS = 2.0
 """What could not be opened is tried again this often."""
@@ -51,6 +54,7 @@ class Office:
         self._databases = Databases(node)
         self._surface: Surface | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._closed = False
 
     def open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
         """Begin to open everything, and call `opened` once that is done."""
@@ -86,9 +90,12 @@ class Office:
 
     def _load(self) -> None:
         for module in MODULES:
+            if self._closed:
+                return
             import_module(module)
         for customer in self._node.customers.values():
-            customer.complete()
+            with suppress(Exception):  # of this one; it is told, and tried again, by who opens the databases
+                customer.complete()
 
     async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
         """Open the API; `now` is the time that retention decides by."""
@@ -126,6 +133,7 @@ class Office:
 
     async def close(self) -> None:
         """Stop serving; requests under way get a moment."""
+        self._closed = True
         if self._opening:
             self._opening.cancel()
         if self._surface:

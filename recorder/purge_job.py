@@ -43,7 +43,7 @@ class PurgeJob:
 
     async def turn(self, customer: Customer) -> int:
         """Delete who may go, if anything happened since the last time; return how many went."""
-        if not customer.database.served:
+        if not customer.served:
             return 0
         try:
             reason = await userpurge.reason(customer.database)

@@ -33,7 +33,7 @@ class Replacing:
         """Return the id of the call that an INVITE takes the place of; raise RemoteError to refuse it with.
 
         Where that call is not to be had, RFC 3891 section 3 asks for a refusal. Who did not insist (`Require`) is
-        recorded without it: the SBC takes over a call whose recording died, and a refusal would end all recording of it.
+        recorded without it: where an SBC takes over a call whose recording died, a refusal would end all recording.
         """
         if event.replaces is None:
             return None

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from recorder.databases import put_together
 from recorder.events import StopAsked
 from recorder.live import Live
 from recorder.node import Node
@@ -50,6 +51,7 @@ class RetentionJob:
 
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: work, sweep when it is time, refresh after a change of rules, then wait."""
+        await put_together(customer)
         stale = True
         loop = asyncio.get_running_loop()
         next_sweep = loop.time()

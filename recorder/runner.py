@@ -205,8 +205,11 @@ class Runner:
             self.node.storage_trouble(problem)
 
     # ---- media ----
-    def _start_media(self, call: LiveCall, command: c.StartMedia) -> None:
+    def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
+        if not fits(self.specs(call, command.streams)):
+            return self._unfit(call)
         self._start(call, command.streams)
+        return None
 
     def _start(self, call: LiveCall, streams: Sequence[c.StreamPlan]) -> None:
         specs = self.specs(call, streams)
@@ -225,8 +228,10 @@ class Runner:
         former = {n: self.node.ports.former(pair.port) for n, pair in call.pairs.items()}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
-    def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> None:
+    def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
+        if not fits(specs):
+            return self._unfit(call)
         for plan in command.streams:
             if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
                 disconnect(call.pairs[plan.number].rtp.fileno())
@@ -235,6 +240,12 @@ class Runner:
         )
         if command.removed:
             self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.removed)), "close-sockets")
+        return None
+
+    def _unfit(self, call: LiveCall) -> e.Event:
+        """End a call over an answer of which no worker could be told: only BYE answers an ACK (RFC 3261 13.2.2.4)."""
+        self.node.log.warning("call.answer_too_long", call=call.id)
+        return e.StopAsked("too-long", interrupted=True)
 
     async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
         """Let go of streams that were taken out once a worker has what came before: one may die over it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 
+from recorder.indexer import passes
 from recorder.live import Live
 from recorder.mending import AGAIN_SECONDS, Left, Mending
 from recorder.node import Node
@@ -28,7 +29,8 @@ class Startup:
         self._told: set[str] = set()
         for customer in node.customers.values():
             mending.looking(customer.name)
-            customer.erasures.gap = partial(self._gap, customer)
+            if customer.whole:  # else once it is
+                customer.erasures.gap = partial(self._gap, customer)
 
     def _gap(self, customer: Customer) -> int | None:
         """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
@@ -50,7 +52,9 @@ class Startup:
         """Find recordings with parts that nobody writes."""
         try:
             found = left_behind(customer, {call.id for call in self._live})
-        except (StorageError, OSError) as problem:
+        except Exception as problem:
+            if not passes(problem):
+                raise
             self._node.log.fault("recovery.failed", problem, customer=customer.name)
             return
         for call, leaf in found:
@@ -65,6 +69,7 @@ class Startup:
         by the clock, whichever is earlier. What a start before this one did not come to the end of is gone on with.
         """
         try:
+            customer.erasures.gap = partial(self._gap, customer)
             unfinished, empty = await customer.calls.unfinished(), not await customer.calls.count()
             first = ALL if empty else await self._first(customer)
             there = await asyncio.to_thread(_since, customer, first)

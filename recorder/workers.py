@@ -1,9 +1,7 @@
 """Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,23 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from media.pauses import bounded
 from media.sockets import Pair
 from media.spec import StreamSpec
 from recorder import wire
 from recorder.crew import (
+    HANG,
     Entry,
     Process,
     activity,
     backoff,
     close_all,
-    excused,
     find_relics,
     fresh_region,
+    insist,
     keep_relic,
     known_keys,
     leave,
     let_go,
     listed,
+    look_at,
     reap,
     reap_soon,
     spawn,
@@ -36,10 +37,6 @@ from recorder.crew import (
 from recorder.errors import OtherVersion
 from recorder.greeting import GREETING
 
-#: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
-HANG = 4.5
-#: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
-MAX_WAIT = 15.0
 WATCH = 0.25
 #: Seconds by which the watch itself may be late before it looks again: then main was away, not the workers.
 LATE = 1.0
@@ -74,14 +71,14 @@ class Workers:
 
     # ---- life ----
     async def start(self) -> None:
-        """Start the workers and wait until they run; TimeoutError if one does not, OtherVersion if it is a stranger."""
+        """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is a stranger."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._relics = find_relics(self._folder)
         for number in range(self._count):
             self._spawn(number)
         for process in list(self._processes.values()):
             await asyncio.wait_for(process.ready.wait(), START)
-            if process.dead:
+            if self._processes[process.number].stranger:
                 raise OtherVersion
         self._task(self._watch())
 
@@ -176,7 +173,7 @@ class Workers:
         """Keep nothing that arrives from now on."""
         now, entry = time.time_ns(), self._entries.get(call)
         if entry and not (entry.pauses and entry.pauses[-1][1] is None):
-            entry.pauses = (*entry.pauses, (now, None))
+            entry.pauses = tuple(bounded([*entry.pauses, (now, None)]))
             self._ask(call, wire.Pause(call, now))
 
     def resume_call(self, call: str) -> None:
@@ -291,6 +288,7 @@ class Workers:
         if first == GREETING:
             self._flush(process)
             return
+        process.stranger = True
         leave(process)
         self._orphans(process)
         self._on_event(wire.OtherVersion(process.number))
@@ -352,19 +350,24 @@ class Workers:
         return orphans
 
     async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
-        # two processes must never drain one socket: wait until the old one is certainly gone
-        await asyncio.to_thread(reap, process.pid)
+        await insist(lambda: asyncio.to_thread(reap, process.pid))
         keep_relic(process.raw, self._entries)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
-        self._spawn(process.number)
+        await insist(lambda: self._succeed(process))
         self._on_event(wire.WorkerDied(process.number, "hang" if process.hung else "exit", len(orphans)))
         homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
         for call, entry in [*orphans, *homeless]:
             if entry.process is None and call in self._entries:
                 self._on_event(wire.NeedPart(call))
+
+    async def _succeed(self, process: Process) -> None:
+        """Start another worker in the place of one that is certainly gone: two must never drain one socket."""
+        successor = self._spawn(process.number)
+        if not process.ready.is_set():
+            successor.ready = process.ready  # who waits for the first word of the one hears that of the other
 
     async def _watch(self) -> None:
         """Kill workers that do not answer; their end is then noticed like any other."""
@@ -375,24 +378,15 @@ class Workers:
                 continue  # it was us who were away; their beats wait to be read
             for process in list(self._processes.values()):
                 if not process.dead:
-                    self._look_at(process)
-
-    def _look_at(self, process: Process) -> None:
-        silent = time.monotonic() - process.last_beat
-        if silent <= HANG:
-            return
-        process.waiting = silent <= MAX_WAIT and excused(process)
-        if not process.waiting:
-            process.hung = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
+                    look_at(process)
 
     # ---- processes ----
-    def _spawn(self, number: int) -> None:
+    def _spawn(self, number: int) -> Process:
         raw = fresh_region(self._folder, number, self._serial)
         self._serial += 1
         process = self._processes[number] = spawn(number, raw, self._tick, START)
         asyncio.get_running_loop().add_reader(process.control, self._readable, process)
+        return process
 
     def _task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

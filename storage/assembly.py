@@ -40,8 +40,13 @@ from storage.waivers import Waivers
 
 
 def assemble(customer: Customer) -> None:
-    """Give a customer its parts, all or none; nothing of the database is touched. Raises StorageError."""
+    """Give a customer its parts; nothing of the database is touched. Raises StorageError.
+
+    Tokens and accounts are there then too: whoever has one is told that it cannot be done now, not that he is unknown.
+    """
     name, folder, keys, vault = customer.name, customer.folder, customer.keys, customer.vault
+    customer.credentials = Credentials(folder, name)
+    customer.accounts = Accounts(folder, name, keys)
     settings, place, signer = customer.settings, customer.place, audit_key(customer.keys)
     index = Database(place.database, name, folder)
     calls = Calls(index, keys, settings.country)
@@ -64,8 +69,6 @@ def assemble(customer: Customer) -> None:
     erasures.gap = gap.first
     customer.database = index
     customer.calls = calls
-    customer.credentials = Credentials(folder, name)
-    customer.accounts = Accounts(folder, name, keys)
     customer.audit = audit
     customer.holds = holds
     customer.waivers = Waivers(cabinet)

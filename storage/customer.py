@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage.errors import Incomplete
 from storage.keys import CustomerKeys
 from storage.keytree import LAST_LEAF
 from storage.vault import Vault
@@ -141,6 +142,7 @@ class Customer:
         self._assemble = assemble
         self._lock = RLock()
         self._complete = False
+        self._failed = False
 
     if not TYPE_CHECKING:  # a type checker is to know no other attributes than those above
 
@@ -148,15 +150,34 @@ class Customer:
             """Put together what is asked for and not there yet."""
             if name not in Customer.__annotations__:
                 raise AttributeError(name)
+            if self._failed:  # those who ask cannot wait for a disk that is ill
+                raise Incomplete(f"customer {self.name} is not put together yet", "it is tried again")
             self.complete()
             return object.__getattribute__(self, name)
 
     def complete(self) -> None:
-        """Put the rest together, which loads its code; nothing of the database is touched. Any thread may ask."""
+        """Put the rest together, which loads its code; nothing of the database is touched. Any thread may ask.
+
+        Raises StorageError. Until it is called again and succeeds, what is not there raises Incomplete.
+        """
         with self._lock:
             if not self._complete:
-                self._assemble(self)
-                self._complete = True
+                try:
+                    self._assemble(self)
+                except BaseException:
+                    self._failed = True
+                    raise
+                self._complete, self._failed = True, False
+
+    @property
+    def whole(self) -> bool:
+        """Say whether everything is there."""
+        return self._complete
+
+    @property
+    def served(self) -> bool:
+        """Say whether everything is there and the database was opened; it may be away again nevertheless."""
+        return self._complete and self.database.served
 
     async def open_database(self) -> None:
         """Bring the database up, and up to the ledger of erasures, before anybody is served from it.

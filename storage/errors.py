@@ -44,6 +44,13 @@ class PartMissing(StorageError):
     """No such part."""
 
 
+# --- customers ------------------------------------------------------------------------------------------------------
+
+
+class Incomplete(StorageError):
+    """What stands on a customer's keys and vault could not be put together, and whoever sees to it tries again."""
+
+
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 

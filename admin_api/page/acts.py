@@ -197,6 +197,7 @@ INCIDENTS: Mapping[str, str] = {
     "dtls-failed": "The keys of a call could not be agreed on",
     "worker-died": "A media worker died and was replaced",
     "database-away": "The database was away",
+    "customer-away": "What is kept beside the recordings could not be opened",
     "sync-failed": "The disk did not take what was written",
     "retention-brake": "A sweep would take many calls and asks first",
     "audit-witness": "A copy of the audit log does not fit the log",

@@ -9,6 +9,12 @@ def test_alive_ready_and_figures(service):
     assert figures.text == "recorder_calls_active 0\n"
 
 
+def test_customers_who_are_not_served_are_counted_and_not_named(service, monkeypatch):
+    monkeypatch.setattr(type(service.customers["acme"]), "served", property(lambda one: one.name != "acme"))
+    answer = service.client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ready", "customers_away": 1})
+
+
 def test_not_ready_says_why_while_alive(service):
     service.desk.why = "The disk is full."
     answer = service.client.get("/readyz")

@@ -58,9 +58,17 @@ def test_the_digits_of_a_pause_are_bounded() -> None:
     assert len(pauses._digits) == MAX_DIGITS
 
 
-def test_the_list_is_bounded() -> None:
-    pauses = Pauses()
-    for at in range(0, 4 * MAX_INTERVALS, 2):
+def test_the_list_is_bounded_and_nothing_that_was_said_in_a_pause_is_kept() -> None:
+    pauses, last = Pauses(), 4 * MAX_INTERVALS
+    for at in range(0, last, 2):
         pauses.begin(at)
         pauses.end(at + 1)
     assert len(pauses.items) == MAX_INTERVALS
+    assert all(pauses.covers(at) for at in range(0, last, 2))
+    newest = range(last - 2 * MAX_INTERVALS + 3, last, 2)
+    assert not any(pauses.covers(at) for at in newest), "between the newest it is kept"
+    other = Pauses([(last, None)])
+    other.take_over(pauses.items, None)
+    assert len(other.items) == MAX_INTERVALS
+    assert all(other.covers(at) for at in range(0, last + 1, 2))
+    assert other.lasting

@@ -1,5 +1,6 @@
 """Workers and calls as main sees them: what the kernel says of a process, and what a dead one left."""
 
+import asyncio
 import fcntl
 import json
 import os
@@ -19,12 +20,15 @@ from media.spec import Dtls, StreamSpec
 from recorder import crew, wire
 from recorder.crew import (
     KEYS,
+    MAX_BACKOFF,
     Entry,
     Process,
     activity,
+    backoff,
     excused,
     find_relics,
     fresh_region,
+    insist,
     keep_relic,
     known_keys,
     listed,
@@ -180,3 +184,19 @@ def test_all_keys_of_a_line_are_remembered() -> None:
 def test_a_call_nobody_has_is_not_clean() -> None:
     final = crew.unclean(CALL)
     assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())
+
+
+def test_a_worker_that_dies_for_hours_is_started_once_a_second() -> None:
+    assert [backoff(fails) for fails in (1, 2, 1024, 100_000)] == [0.04, 0.08, MAX_BACKOFF, MAX_BACKOFF]
+
+
+def test_what_a_machine_short_of_threads_does_not_do_is_insisted_on() -> None:
+    tries: list[int] = []
+
+    async def step() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise RuntimeError("can't start new thread")
+
+    asyncio.run(insist(step))
+    assert len(tries) == 3

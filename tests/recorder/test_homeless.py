@@ -48,6 +48,30 @@ def test_a_call_that_is_asked_for_while_no_worker_lives_is_the_next_ones(tmp_pat
     run(story())
 
 
+def test_a_call_that_was_paused_thousands_of_times_goes_on_with_a_successor(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(10)
+        await studio.workers.snapshot(CALL)
+        for _ in range(7_000):
+            studio.workers.pause(CALL)
+            studio.workers.resume_call(CALL)
+        studio.workers.pause(CALL)
+        studio.send(6)
+        studio.kill()
+        await studio.heard(wire.Resumed)
+        studio.workers.resume_call(CALL)
+        await studio.workers.snapshot(CALL)  # it was heard
+        studio.send(8)
+        final = await studio.workers.close(CALL)
+        assert studio.frames(studio.read(final), 0) == [*range(10), *range(16, 24)]
+        await studio.end()
+
+    run(story())
+
+
 def test_that_sockets_were_lost_is_known_until_a_worker_has_noted_it(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, kept=False)

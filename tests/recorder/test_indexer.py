@@ -248,7 +248,9 @@ def test_all_that_waits_of_a_customer_can_be_hurried(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("problem", [MemoryError(), OSError(24, "too many open files")])
+@pytest.mark.parametrize(
+    "problem", [MemoryError(), OSError(24, "too many open files"), RuntimeError("can't start new thread")]
+)
 def test_want_of_memory_or_descriptors_is_no_fault_of_a_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:

@@ -36,10 +36,13 @@ def answers(patch: pytest.MonkeyPatch, *outcomes: Exception | None) -> list[str]
     return tried
 
 
-def test_a_full_disk_is_tried_again_until_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [NoSpace("full"), MemoryError(), RuntimeError("can't start new thread")])
+def test_what_a_machine_is_short_of_is_tried_again_until_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            tried = answers(monkeypatch, NoSpace("full"), NoSpace("full"), None)
+            tried = answers(monkeypatch, problem, problem, None)
             here = mending.Mending(one.node, one.checkpoints.remove)
             here.put(left(one))
             assert [await here.round() for _ in range(3)] == [False, False, True]

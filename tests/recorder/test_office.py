@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -137,6 +138,29 @@ def test_what_is_due_is_erased_while_the_api_cannot_be_opened(tmp_path: Path, mo
             await desks.close()
 
     asyncio.run(story())
+
+
+def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    begun, free = threading.Event(), threading.Event()
+
+    def slow(module: str) -> None:
+        loaded.append(module)
+        begun.set()
+        free.wait(30)
+
+    monkeypatch.setattr(office, "import_module", slow)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one, listening() as door:
+            desks = made(one)
+            desks.open(door, lambda: pytest.fail("it never was"))
+            await one.until(begun.is_set)
+            await desks.close()
+            free.set()
+
+    asyncio.run(story())  # it ends no sooner than its threads
+    assert len(loaded) == 1
 
 
 def test_a_stop_does_not_wait_until_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

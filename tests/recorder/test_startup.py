@@ -201,3 +201,26 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
             assert acme.erasures.gap() == 0
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
+def test_parts_that_cannot_be_looked_for_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """A recording whose row says that it lives is found by that."""
+
+    def fails(*_: object) -> None:
+        raise problem
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            left = one.invite("c1")
+            await one.node.indexer.hurry("acme", left.id, 30)
+            one.forget(left)
+            monkeypatch.setattr(startup, "left_behind", fails)
+            await Startup(one.node, one.live, one.mending).run()
+            await one.until(lambda: not len(one.mending))
+            row = await one.node.customers["acme"].calls.get(left.id)
+            assert row and row.state.value == "interrupted"
+
+    asyncio.run(story())

@@ -11,9 +11,9 @@ import pytest
 
 from media import records
 from recorder import wire
-from recorder.crew import activity
+from recorder.crew import HANG, activity, look_at
 from recorder.errors import OtherVersion
-from recorder.workers import HANG, Workers
+from recorder.workers import Workers
 from tests.recorder.other_files import change_messages, same_files
 from tests.recorder.steady import steady
 from tests.recorder.studio import CALL, Sender, Studio, run
@@ -83,8 +83,8 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
             process.last_beat, process.hung, process.waiting = time.monotonic() - HANG - 1, False, False
             with monkeypatch.context() as patch:
                 patch.setattr("recorder.crew.activity", lambda _, said=(state, used): said)
-                patch.setattr("recorder.workers.os.kill", lambda pid, _, killed=killed: killed.append(pid))
-                workers._look_at(process)
+                patch.setattr("recorder.crew.os.kill", lambda pid, _, killed=killed: killed.append(pid))
+                look_at(process)
             assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
         process.last_beat = time.monotonic()
         await workers.stop()

@@ -15,7 +15,7 @@ from storage.audit_chain import Act
 from storage.callrows import CallRow, CallState, Query
 from storage.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
 from storage.database import DatabaseAway, DatabaseDamaged
-from storage.errors import DiskFailed, KeysError, StorageError
+from storage.errors import DiskFailed, Incomplete, KeysError, StorageError
 from storage.roots import RootSecret
 
 ROOT = RootSecret(bytes(range(32)))
@@ -211,14 +211,23 @@ def test_what_could_not_be_put_together_is_tried_again(tmp_path: Path) -> None:
 
         def assemble(customer: Customer) -> None:
             tries.append(1)
+            customer.credentials = whole.credentials
             if len(tries) == 1:
                 raise DiskFailed("away")
             customer.calls = whole.calls
+            customer.database, customer.catch_up = whole.database, whole.catch_up
 
         acme = Customer(ACME, whole.keys, whole.place, assemble)
         with pytest.raises(DiskFailed):
             assert acme.calls
-        assert acme.calls is whole.calls
+        with pytest.raises(Incomplete):
+            assert acme.calls
+        assert tries == [1], "whoever asks does not wait for the disk"
+        assert (acme.credentials, acme.whole, acme.served) == (whole.credentials, False, False)
+        acme.complete()
+        assert (acme.calls, acme.whole, acme.served) == (whole.calls, True, False)
+        await acme.open_database()
+        assert acme.served
         await customers.close()
 
     asyncio.run(story())
