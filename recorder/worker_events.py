@@ -124,6 +124,8 @@ class WorkerEvents:
         streams = call.recording.streams
         new = new_call(call.recording, part, self._runner.specs(call, [s.plan() for s in streams]))
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
+        if earlier:  # whoever comes after us needs them too, until what is under them has been taken
+            self._runner.checkpoint(call)
         if gone := [s.number for s in streams if s.removed]:  # the worker that died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
         call.started = True
