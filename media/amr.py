@@ -1,5 +1,8 @@
 """RTP payloads of AMR and AMR-WB (RFC 4867), both forms, to the single frames a decoder takes."""
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 from media.errors import MediaError
 
 # Speech bits of each frame type (3GPP TS 26.101 table 1a, TS 26.201 table 1a); the entry after the speech modes is SID.
@@ -14,19 +17,37 @@ class MalformedAmr(MediaError):
     """The payload does not follow RFC 4867 section 4.3 or 4.4."""
 
 
-def octet_aligned(fmtp: str | None) -> bool:
-    """Tell whether the format parameters ask for the octet-aligned form (RFC 4867 section 8.1)."""
-    parameters = (p.strip().lower().partition("=") for p in (fmtp or "").split(";"))
-    return any(name.strip() == "octet-align" and value.strip() == "1" for name, _, value in parameters)
+@dataclass(frozen=True)
+class Packing:
+    """How frames lie in a payload."""
+
+    aligned: bool = False
+    # to whole bytes (section 4.4), else bit by bit (section 4.3)
+    checked: bool = False
+    # a byte of CRC for each frame with bits stands behind the table of contents (section 4.4.2.1)
 
 
-def frames(payload: bytes, *, wide: bool, aligned: bool) -> list[bytes | None]:
+@lru_cache(64)
+def packing(fmtp: str | None) -> Packing | None:
+    """Read it from the format parameters (RFC 4867 section 8.1); None for an order of frames that nobody here knows.
+
+    Each of crc, robust-sorting and interleaving implies whole bytes; the last two put the bytes in another order.
+    """
+    pairs = (each.strip().lower().partition("=") for each in (fmtp or "").split(";"))
+    told = {name.strip(): value.strip() for name, _, value in pairs}
+    if told.get("robust-sorting") == "1" or "interleaving" in told:
+        return None
+    checked = told.get("crc") == "1"
+    return Packing(checked or told.get("octet-align") == "1", checked)
+
+
+def frames(payload: bytes, *, wide: bool, aligned: bool, checked: bool = False) -> list[bytes | None]:
     """Split a payload into frames of the storage format (section 5.3), 20 ms each.
 
     None stands for a frame that holds no speech (SID, NO_DATA, lost, marked bad). Raises MalformedAmr.
     """
     bits = WIDE_BITS if wide else NARROW_BITS
-    return _aligned(payload, bits) if aligned else _packed(payload, bits)
+    return _aligned(payload, bits, checked) if aligned else _packed(payload, bits)
 
 
 def _width(frame_type: int, bits: tuple[int, ...]) -> int:
@@ -45,7 +66,7 @@ def _frame(frame_type: int, quality: int, speech: bytes, bits: tuple[int, ...]) 
     return bytes([frame_type << 3 | 4]) + speech
 
 
-def _aligned(payload: bytes, bits: tuple[int, ...]) -> list[bytes | None]:
+def _aligned(payload: bytes, bits: tuple[int, ...], checked: bool) -> list[bytes | None]:
     """Read the octet-aligned form: one byte of mode request, one byte a table entry, then whole bytes (section 4.4)."""
     entries: list[tuple[int, int]] = []
     at = 1
@@ -57,6 +78,7 @@ def _aligned(payload: bytes, bits: tuple[int, ...]) -> list[bytes | None]:
         at += 1
         if not entry & 0x80:
             break
+    at += sum(frame_type not in (LOST, NO_DATA) for frame_type, _ in entries) if checked else 0
     found: list[bytes | None] = []
     for frame_type, quality in entries:
         size = (_width(frame_type, bits) + 7) // 8

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from media import amr, g711
+from media import amr, g711, speex
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler
@@ -175,14 +175,15 @@ def _amr(*, wide: bool) -> Callable[[bytes, Format], list[Piece]]:
     samples = 320 if wide else 160
 
     def split(payload: bytes, form: Format) -> list[Piece]:
-        found = amr.frames(payload, wide=wide, aligned=amr.octet_aligned(form.fmtp))
+        packing = amr.packing(form.fmtp) or amr.Packing()
+        found = amr.frames(payload, wide=wide, aligned=packing.aligned, checked=packing.checked)
         return [(frame, samples) for frame in found]
 
     return split
 
 
 def _speex(payload: bytes, form: Format) -> list[Piece]:
-    return [(payload, form.clock // 50)]
+    return [(frame, form.clock // 50) for frame in speex.frames(payload)]
 
 
 CODINGS = {
@@ -217,6 +218,8 @@ def coding(form: Format) -> Coding | None:
     if found and found.clock is None and form.clock not in allowed:
         return None
     if name == "L16" and form.channels not in L16_CHANNELS:
+        return None
+    if name in ("AMR", "AMR-WB") and (form.channels > 1 or amr.packing(form.fmtp) is None):
         return None
     return found
 
@@ -330,6 +333,8 @@ class FrameDecoder:
         self.rate, self.errors = Known(form).rate, 0
         self._how, self._form = how, form
         self._context: AudioCodecContext | None = None
+        self._opened_for = 0
+        # bytes of the frames of the mode that the context was opened for, where a mode has its own (iLBC)
         self._converter: AudioResampler | None = None
 
     def decode(self, payload: bytes) -> bytes:
@@ -339,16 +344,16 @@ class FrameDecoder:
         except (ValueError, amr.MalformedAmr):
             self.errors += 1
             return b""
-        return b"".join([self._piece(piece, samples, payload) for piece, samples in pieces])
+        return b"".join([self._piece(piece, samples) for piece, samples in pieces])
 
-    def _piece(self, piece: bytes | None, samples: int, payload: bytes) -> bytes:
+    def _piece(self, piece: bytes | None, samples: int) -> bytes:
         from av import FFmpegError, Packet
 
         if not piece:  # FFmpeg takes an empty packet for the end of everything
             return bytes(2 * samples)
         try:
-            if self._context is None:
-                self._context = self._open(payload)
+            if self._context is None or self._opened_for not in (0, len(piece)):
+                self._context = self._open(piece)
             pcm = b"".join([self._linear(frame) for frame in self._context.decode(Packet(piece))])
         except (FFmpegError, ValueError):
             pcm = b""
@@ -356,7 +361,7 @@ class FrameDecoder:
             self.errors += 1
         return pcm[: 2 * samples].ljust(2 * samples, b"\0")
 
-    def _open(self, payload: bytes) -> AudioCodecContext:
+    def _open(self, piece: bytes) -> AudioCodecContext:
         import av
 
         context = av.CodecContext.create(self._how.decoder or "", "r")
@@ -367,7 +372,8 @@ class FrameDecoder:
         if self._how.bits:
             context.options = {"bits_per_coded_sample": str(self._how.bits)}
         if self._how.decoder == "ilbc":  # FFmpeg tells 20 from 30 ms frames by the bit rate
-            context.bit_rate = 15_200 if ilbc_frame(payload)[0] == 38 else 13_333
+            self._opened_for = len(piece)
+            context.bit_rate = 15_200 if len(piece) == 38 else 13_333
         return context
 
     def _linear(self, frame: AudioFrame) -> bytes:

@@ -143,8 +143,12 @@ class Voice:
     form: Format
     rate: int
     # of the output
+    begin: int = 0
+    # sample at which the stretch being spoken begins
+    taken: int = 0
+    # samples of it so far, as they were decoded
     end: int = -1
-    # sample at which the stretch being spoken ends
+    # sample at which it ends
     written: int = 0
     # samples of it that are on the canvas; less than `end` by what the resampler holds
     resampler: Resampler | None = None
@@ -160,20 +164,28 @@ class Voice:
         if self.decoder.joins:
             pcm: bytes | bytearray = self.decoder.decode(b"".join(placed.payloads))
         else:
-            pcm = b"".join([self.decoder.decode(payload) for payload in placed.payloads])
+            pcm = self._in_turn(placed.payloads, self.decoder)
         if self.decoder.rate == self.rate:
             canvas.write(self.channel, placed.position, pcm, self.owner)
         else:
             self._stretch(placed.position, pcm, self.decoder.rate, canvas)
+
+    @staticmethod
+    def _in_turn(payloads: Sequence[bytes], speaker: Decoder) -> bytes:
+        """Decode payloads that last as long as the first; one that cannot be decoded moves none behind it."""
+        made = [speaker.decode(payload) for payload in payloads]
+        size = len(made[0])
+        return b"".join([pcm[:size].ljust(size, b"\0") for pcm in made]) if size else b"".join(made)
 
     def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, canvas: Canvas) -> None:
         """Resample without a seam while payloads follow each other (1 sample of rounding is no gap)."""
         if self.resampler is None or abs(position - self.end) > 1:
             self.settle(canvas)
             self.resampler = Resampler(rate, self.rate)
-            self.end = self.written = position
+            self.begin, self.taken, self.written = position, 0, position
         self._lay(self.resampler.feed(pcm), canvas)
-        self.end += len(pcm) // 2 * self.rate // rate
+        self.taken += len(pcm) // 2
+        self.end = self.begin + self.taken * self.rate // rate  # of all at once: what is rounded off would add up
 
     def settle(self, canvas: Canvas) -> None:
         """End the stretch: put down what the resampler holds."""

@@ -117,6 +117,10 @@ class Survey:
         if batch.stream not in self._formats:
             return
         self._turn()
+        for part in self._formats.plain(batch):
+            self._add(part)
+
+    def _add(self, batch: Batch) -> None:
         source = self._sources.setdefault((batch.stream, batch.ssrc), Source())
         known = self._formats.of(batch)
         for first, count in source.seen.fresh(batch.ext_seq, batch.packets):

@@ -133,7 +133,7 @@ def _evenly(
     out.append(DELTAS[count - 1](*[delta // _DELTA for delta in deltas]))
     out.extend(payloads(count, size)(near, 0))
     unit = track.unit
-    moved = (timestamp - source.timestamp) & 0xFFFFFFFF
+    moved = _signed((timestamp - source.timestamp) & 0xFFFFFFFF)
     jitter = jitter_of(track.jitter, arrival - source.arrival - moved * unit)
     track.jitter = jitter_of_batch(jitter, deltas, int(step * unit))
     source.step, source.timestamp = step, timestamp + (count - 1) * step

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
 
+from media import red
 from media.codecs import STATIC, Format, Known
-from media.errors import MediaError
+from media.errors import Malformed, MediaError
 from media.seen import Seen
 from media.stored import Batch
 
@@ -135,6 +136,22 @@ class Formats:
         """Look up the format of a batch."""
         return self._known[batch.stream].get(batch.payload_type)
 
+    def plain(self, batch: Batch) -> Sequence[Batch]:
+        """Give what is new in packets of redundant audio (RFC 2198) one by one; anything else as it is."""
+        known = self.of(batch)
+        if known is None or known.form.name.lower() != red.NAME:
+            return (batch,)
+        return [_newest(batch.part(batch.ext_seq + i, 1)) for i in range(batch.packets)]
+
+
+def _newest(batch: Batch) -> Batch:
+    """Give the newest block of one packet as if it had come alone; what is no redundant audio as it is."""
+    try:
+        block = red.blocks(batch.first)[-1]
+    except Malformed:
+        return batch
+    return batch._replace(payload_type=block.payload_type, payloads=(block.payload,))
+
 
 def pieces(batch: Batch, known: Known) -> Sequence[Batch]:
     """Keep a batch whole if its payloads follow each other, else give its packets one by one."""
@@ -195,7 +212,8 @@ class Timeline:
                 yield self._sorted(placed), self._floor(count // BLOCK)
                 placed = []
             count += 1
-            self._place(batch, placed)
+            for part in self._formats.plain(batch):
+                self._place(part, placed)
         yield self._sorted(placed), self.samples
 
     def _floor(self, block: int) -> int:

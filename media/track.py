@@ -7,7 +7,7 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift
+from media import holes, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift, withheld
 from media.batch import Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -29,8 +29,6 @@ MAX_SOURCES = 16
 MAX_STEP_SECONDS = 1
 #: ns after a re-offer in which packets from where the source was before may still be on their way.
 STRAGGLE = 2_000_000_000
-#: Encoding name of digits (RFC 4733).
-DIGITS = "telephone-event"
 
 
 class Track:
@@ -275,22 +273,13 @@ class Track:
         else:
             self._time(source, payload_type, timestamp, arrival, followed)
             self.last_size = end - begin
-        if self.pauses.items and self._unwanted(header, packet, arrival):
+        if self.pauses.items and withheld.unwanted(self.spec, self.pauses, header, packet, arrival):
             return None
         self.packets += 1
         self.size += end - begin
         self.first_arrival = self.first_arrival or arrival
         self.last_arrival = max(self.last_arrival, arrival)
         return extended, arrival, header, packet
-
-    def _unwanted(self, header: rtp.Parsed, packet: bytes, arrival: int) -> bool:
-        """Tell whether a packet came in a pause, or tells of a digit that was keyed in one (RFC 4733 section 2.3)."""
-        _, payload_type, _, timestamp, ssrc, begin, end = header
-        name, clock = self.spec.codec(payload_type)
-        if name.lower() != DIGITS or end - begin < 4:
-            return self.pauses.covers(arrival)
-        lasted = int(int.from_bytes(packet[begin + 2 : begin + 4]) * unit_of(clock))
-        return self.pauses.keyed((ssrc, timestamp), arrival - lasted, arrival)
 
     def _begins_anew(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
         """Tell a sender that starts anew from packets that are missing and from a late one."""

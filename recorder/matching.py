@@ -1,9 +1,10 @@
 """Which stream an offered line goes on with; pure.
 
-A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream. Port 0 is a
-hold in another spelling: when the same medium comes back it goes on in its stream, unless its label is another or a
-payload type means another codec now. A line that is missing from a shorter offer, which no client may send and some
-do, is taken for one with port 0. A line that comes back without its label keeps the one it had.
+A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream, and so does
+a payload type that means another codec now, which no client may send and some do: what came before would be decoded as
+what it is not. Port 0 is a hold in another spelling: when the same medium comes back it goes on in its stream, unless
+its label is another. A line that is missing from a shorter offer, which no client may send and some do, is taken for
+one with port 0. A line that comes back without its label keeps the one it had.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
     known = stream_of(streams, plan.index)
     if known is None or not plan.accepted or plan.media != known.line.media:
         return None
-    if known.away and (plan.label not in (None, known.label) or known.redefines(plan)):
+    if known.redefines(plan) or (known.away and plan.label not in (None, known.label)):
         return None
     return known
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from media import amr
 from recorder import document
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from sip import negotiate
@@ -206,8 +207,11 @@ class Stream:
         return self
 
 
-def _codec(entry: Format) -> tuple[str, int]:
-    return entry.encoding.lower(), entry.clock
+def _codec(entry: Format) -> tuple[str, int, object]:
+    """Return what a payload is decoded by; digits are not, and of AMR the parameters tell how its bits lie."""
+    name = entry.encoding.lower()
+    clock = 0 if name == "telephone-event" else entry.clock
+    return name, clock, amr.packing(entry.fmtp) if name in ("amr", "amr-wb") else None
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:

@@ -80,14 +80,23 @@ def test_any_bytes_give_frames_or_the_documented_error(payload: bytes, wide: boo
 
 
 @pytest.mark.parametrize(
-    ("fmtp", "aligned"),
+    ("fmtp", "packing"),
     [
-        (None, False),
-        ("octet-align=1", True),
-        ("mode-set=7; octet-align=1", True),
-        ("Octet-Align = 1", True),
-        ("octet-align=0", False),
+        (None, amr.Packing()),
+        ("octet-align=1", amr.Packing(aligned=True)),
+        ("mode-set=7; octet-align=1", amr.Packing(aligned=True)),
+        ("Octet-Align = 1", amr.Packing(aligned=True)),
+        ("octet-align=0;crc=0;robust-sorting=0", amr.Packing()),
+        ("crc=1", amr.Packing(aligned=True, checked=True)),
+        ("octet-align=1; robust-sorting=1", None),
+        ("interleaving=30", None),
     ],
 )
-def test_the_form_stands_in_the_format_parameters(fmtp: str | None, aligned: bool) -> None:
-    assert amr.octet_aligned(fmtp) is aligned
+def test_the_form_stands_in_the_format_parameters(fmtp: str | None, packing: amr.Packing | None) -> None:
+    assert amr.packing(fmtp) == packing
+
+
+def test_a_byte_of_crc_for_each_frame_with_bits_stands_behind_the_table() -> None:
+    payload = b"\xf0" + b"\x84\xfc\x0c" + b"\xaa\xbb" + bytes(12) + bytes([1]) * 13
+    found = amr.frames(payload, wide=False, aligned=True, checked=True)
+    assert found == [b"\x04" + bytes(12), None, b"\x0c" + bytes([1]) * 13]

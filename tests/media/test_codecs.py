@@ -17,6 +17,7 @@ from media import codecs
 from media.amr import NARROW_BITS
 from media.codecs import Format, Known, decoder
 from tests.media.calls import encode, expand, noise, snr, voice
+from tests.media.test_speex import NARROW_ALONE, NARROW_TOGETHER, WIDE_ALONE, WIDE_TOGETHER
 
 # 0.6 s of `voice`, encoded by an encoder of ITU-T G.729 (FFmpeg has none): 60 frames of 10 bytes.
 G729_VOICE = bytes.fromhex(
@@ -223,6 +224,8 @@ def test_amr_sounds_the_same_in_both_forms_and_like_what_was_said() -> None:
     bits = [bandwidth_efficient(frame) for frame in frames]
     assert errors == 0
     assert sound_of(Format("AMR", 8000), bits) == (aligned, 0)
+    checked = [b"\xf0" + frame[:1] + b"\x5a" + frame[1:] for frame in frames]
+    assert sound_of(Format("AMR", 8000, 1, "octet-align=1; crc=1"), checked) == (aligned, 0)
     assert aligned == ffmpeg("amrnb", 8000, frames)
     assert likeness(loudness(voice(1, 8000), 8000), loudness(aligned, 8000)) > 0.8
 
@@ -249,8 +252,6 @@ def test_a_sid_of_g729_annex_b_is_10_ms_of_silence_and_no_error() -> None:
         (Format("iLBC", 8000), 100, 8000, 480),
         (Format("GSM", 8000), 33, 8000, 160),
         (Format("GSM", 8000), 66, 8000, 320),
-        (Format("speex", 8000), 38, 8000, 160),
-        (Format("speex", 16_000), 42, 16_000, 320),
     ],
 )
 def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate: int, samples: int) -> None:
@@ -262,6 +263,28 @@ def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate
     )
     heard, _ = sound_of(form, [payload] * 5)
     assert (len(heard), Known(form).rate, Known(form).samples_in(payload)) == (5 * samples, rate, samples)
+
+
+@pytest.mark.parametrize(
+    ("rate", "alone", "together"),
+    [(8000, NARROW_ALONE, NARROW_TOGETHER), (16_000, WIDE_ALONE, WIDE_TOGETHER)],
+)
+def test_speex_sounds_the_same_however_many_frames_a_payload_has(
+    rate: int, alone: tuple[bytes, ...], together: tuple[bytes, ...]
+) -> None:
+    heard, errors = sound_of(Format("speex", rate), alone)
+    assert (len(heard), errors) == (len(alone) * rate // 50, 0)
+    assert max(map(abs, heard)) > 3000
+    assert sound_of(Format("speex", rate), together) == (heard, 0)
+    assert Known(Format("speex", rate)).samples_in(together[0]) == len(heard) // len(together)
+
+
+def test_ilbc_goes_on_when_its_sender_changes_the_length_of_frames() -> None:
+    """FFmpeg's decoder knows one length from its beginning."""
+    short, long = (bytes((i * k + 7) & 255 for i in range(size)) for size, k in ((38, 5), (50, 3)))
+    heard, errors = sound_of(Format("iLBC", 8000), [short, short, long, long, long])
+    assert (heard[:320], errors) == (sound_of(Format("iLBC", 8000), [short, short])[0], 0)
+    assert heard[320:] == sound_of(Format("iLBC", 8000), [long, long, long])[0]
 
 
 def test_gsm_is_what_ffmpeg_makes_of_the_same_frames() -> None:
@@ -311,6 +334,12 @@ def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
 )  # fmt: skip
 def test_what_can_be_decoded_is_told_of_sound_and_pictures(kind: str, name: str | None, told: bool | None) -> None:
     assert codecs.decodable(kind, name) is told
+
+
+def test_amr_whose_frames_are_not_in_order_is_silence_and_no_noise() -> None:
+    assert decoder(Format("AMR", 8000, 1, "robust-sorting=1")) is None
+    assert decoder(Format("AMR-WB", 16_000, 1, "octet-align=1; interleaving=30")) is None
+    assert decoder(Format("AMR", 8000, 2)) is None
 
 
 def test_a_clock_that_cannot_be_is_unknown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+import av
 import pytest
 
 from media import records
@@ -11,6 +12,7 @@ from media.codecs import Format
 from media.records import Mark
 from media.render import NothingToRender, measure, render
 from tests.media.calls import MS, PCMA, PCMU, START, encode, expand, listen, noise, run, single, snr, stream, voice
+from tests.media.test_red import redundant
 
 SILENCE = array("h", [0])
 
@@ -83,6 +85,25 @@ def test_an_unknown_codec_is_a_silent_channel_with_a_note() -> None:
     channels, report, _ = listen(stored, stream(0), stream(1, (96, Format("EVS", 16_000))))
     assert channels == [expand(b"".join(noise(1, 5))), SILENCE * 800]
     assert report.streams[1].unknown == ("EVS",)
+
+
+def test_of_redundant_audio_the_new_block_is_heard_once_and_in_its_place() -> None:
+    form = stream(0, (0, PCMU), (96, Format("red", 8000)), (101, Format("telephone-event", 8000)))
+    said = noise(1, 4)
+    stored = single(redundant(newest=(0, said[0])), pt=96)
+    for i in (1, 2):
+        payload = redundant((0, 160, said[i - 1]), newest=(0, said[i]))
+        stored += single(payload, seq=1000 + i, ts=5000 + 160 * i, at=20 * i, pt=96)
+    stored += single(redundant(newest=(101, b"\x05\x0a\0\xa0")), seq=1003, ts=5480, at=60, pt=96)
+    stored += single(said[3], seq=1004, ts=5640, at=80)
+    channels, report, _ = listen(stored, form)
+    assert channels[0] == expand(b"".join(said[:3])) + SILENCE * 160 + expand(said[3])
+    assert (report.streams[0].errors, report.streams[0].unknown) == (0, ())
+
+
+def test_redundant_audio_that_cannot_be_read_is_silence_with_a_note() -> None:
+    _, report, _ = listen(run([b"\x80\0\0"] * 3, pt=96), stream(0, (96, Format("red", 8000))))
+    assert report.streams[0].unknown == ("red",)
 
 
 def test_payloads_that_cannot_be_decoded_are_counted() -> None:
@@ -159,6 +180,36 @@ def test_resampled_sound_has_no_seam_and_its_gaps_their_length() -> None:
     assert ratio > 25
     assert delay == 0
     assert not any(channels[0][16_010:95_990])
+
+
+def test_resampled_sound_has_no_seam_where_packets_end_amid_a_sample() -> None:
+    """20 ms are 220.5 samples at 11,025 Hz."""
+    spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
+    wide = run([bytes(440)], stream=1, ssrc=8, pt=97), stream(1, (97, Format("L16", 11_025)))
+    alone = b"".join(single(payload, seq=1000 + i, ts=160 * i, at=20 * i) for i, payload in enumerate(spoken))
+    one, _, _ = listen(alone + wide[0], stream(0), wide[1])
+    together, _, _ = listen(run(spoken, ts=0) + wide[0], stream(0), wide[1])
+    assert max(abs(a - b) for a, b in zip(one[0][:10_900], together[0][:10_900], strict=True)) <= 1
+
+
+def test_a_payload_that_cannot_be_decoded_moves_none_of_those_stored_with_it() -> None:
+    context = av.CodecContext.create("libopus", "w")
+    context.options = {"vbr": "off"}  # of one size, so they lie in one record
+    context.sample_rate, context.layout, context.format, context.bit_rate = 48_000, "mono", "s16", 24_000
+    sent, packets = voice(0.4, 48_000), []
+    for at in range(0, len(sent), 960):
+        frame = av.AudioFrame(format="s16", layout="mono", samples=960)
+        frame.sample_rate, frame.pts = 48_000, at
+        frame.planes[0].update(sent[at : at + 960].tobytes())
+        packets += [bytes(packet) for packet in context.encode(frame)]
+    form = stream(0, (96, Format("opus", 48_000, 2)))
+    whole, _, _ = listen(run(packets, pt=96, step=960), form)
+    packets[5] = bytes([packets[5][0] | 3, 0]) + packets[5][2:]  # no frame at all
+    channels, report, _ = listen(run(packets, pt=96, step=960), form)
+    assert (report.streams[0].errors, len(channels[0])) == (1, len(whole[0]))
+    assert not any(channels[0][4800:5760])
+    quiet = sum((a - b) ** 2 for a, b in zip(channels[0][9600:], whole[0][9600:], strict=True))
+    assert quiet < sum(a * a for a in whole[0][9600:]) / 100
 
 
 def test_a_long_stretch_loses_nothing_where_it_is_given_out() -> None:

@@ -84,6 +84,12 @@ def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], suit
     assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
 
 
+def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roads() -> None:
+    packets = [rtp.build(8, 10 + n, 100_000 * (n < 80) + 160 * n, 7, bytes(160)) for n in range(120)]
+    swiftly, singly = told(track_of(None), packets, 40), told(track_of(None, pure=False), packets, 40)
+    assert swiftly[1] == singly[1]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.integers(2, 40))
 def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:

@@ -93,6 +93,28 @@ def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15
     assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "goes_on"),
+    [
+        (Format(96, "opus", 48_000, 2), Format(96, "opus", 48_000, 2, "stereo=1"), True),
+        (Format(96, "opus", 48_000, 2), Format(96, "AMR", 8000), False),
+        (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000, 1, "octet-align=1; mode-set=7"), True),
+        (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000), False),
+        (Format(96, "telephone-event", 8000), Format(96, "telephone-event", 48_000), True),
+        (Format(96, "opus", 48_000, 2), Format(97, "AMR", 8000), True),
+    ],
+)
+def test_a_number_that_means_another_codec_amid_a_call_begins_another_stream_r15(
+    before: Format, after: Format, goes_on: bool
+) -> None:
+    streams: list[Stream] = []
+    first, second = (replace(lines("sendonly")[0], formats=(each,)) for each in (before, after))
+    match(streams, (first,), random, NOON)
+    fresh, _ = match(streams, (second,), random, NOON + timedelta(seconds=1))
+    assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
+    assert goes_on or streams[0].formats == (before,)
+
+
 def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refused() -> None:
     assert MAX_STREAMS <= RTCP < records.ALL_STREAMS
     streams = [Stream(n, lines("sendonly")[0], b"") for n in range(MAX_STREAMS)]
