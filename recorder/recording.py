@@ -51,7 +51,6 @@ UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
 """Warnings of RFC 3261 section 20.43."""
 
-
 _NOTHING: tuple[Sequence[Stream], Before] = ((), Before())
 """What was before the first offer; one for all recordings."""
 
@@ -315,7 +314,9 @@ class Recording:
         offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
         if offerless and self.agreement.answer_sdp:  # a 2xx to an INVITE of ours comes with SDP
             self.agreement.offered_again(paused=self.paused and self.policy.reoffers)
+        known = attribution.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(request, body, now)
+        attribution.remember(known)
         matching.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
 

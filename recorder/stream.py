@@ -48,8 +48,8 @@ class Stream:
         self.moved = False  # by the newest re-offer, its source
         self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
         self.removed = False
-        self.owner: Owner | None = None  # once removed: who was heard in it; positions among the people
-        self.before: tuple[int, ...] = ()  # positions of those who were heard in it under earlier labels
+        self.owner: Owner | None = None  # once removed or away: who was heard in it; positions among the people
+        self.before: tuple[int, ...] = ()  # positions of all who were said to be heard in it up to the last message
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 

@@ -50,8 +50,8 @@ class Scene(NamedTuple):
     """Participants who have not left, in document order."""
     dangling: frozenset[int]
     """Those whose send set names only unknown streams."""
-    lines: Mapping[int, tuple[int, ...]]
-    """Index of an m= line to the participants a header names or named for it."""
+    lines: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
+    """Index of an m= line to the participants a header names for it, or named last, and to all it ever named."""
 
 
 def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
@@ -62,8 +62,8 @@ def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
     owners = []
     for line, (tracks, guessed) in enumerate(pairs):
         owner = _of_tracks(tracks, scene, concluded)
-        named = scene.lines.get(line, ())
-        if not owner.parties and (now := tuple(who for who in named if who in scene.present)):
+        now, named = scene.lines.get(line, ((), ()))
+        if now and not owner.parties:
             owner = Owner(now, False, HEADER, tuple(who for who in named if who not in now))
         inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
         earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, scene, owner.parties)))

@@ -203,9 +203,18 @@ def written_person(text: str, role: Role) -> Person | None:
 
 
 def plain(identity: Identity) -> Identity:
-    """Give an address of record without the name and the brackets that some write around it, as in a header."""
+    """Give an address of record without the name and the brackets that some write around it, as in a header.
+
+    What is an address already stays so whatever stands behind it.
+    """
     found = person(identity.uri, Role.PARTICIPANT) if "<" in identity.uri else None
-    return identity if found is None else Identity(found.uri, identity.name or found.name)
+    if found is None or "<" in found.uri or (_schemed(identity.uri) and not _schemed(found.uri)):
+        return identity
+    return Identity(found.uri, identity.name or found.name)
+
+
+def _schemed(uri: str) -> bool:
+    return uri.partition(":")[0].strip().lower() in _SCHEMES
 
 
 def read_headers(request: Request) -> HeaderFacts:

@@ -144,11 +144,15 @@ class People:
     def present(self) -> list[int]:
         """Give the positions of participants who have not left; once all have, of those who stayed to the end."""
         talkers = [i for i, e in enumerate(self._entries) if e.source <= Source.HEADER and not e.replaced]
-        staying = [i for i in talkers if self._entries[i].left is None]
-        if staying or not talkers:
+        return self.staying(talkers)
+
+    def staying(self, positions: Sequence[int]) -> list[int]:
+        """Give those of them who have not left; once all have, those who left last."""
+        staying = [i for i in positions if self._entries[i].left is None]
+        if staying or not positions:
             return staying
-        last = max(left for i in talkers if (left := self._entries[i].left) is not None)
-        return [i for i in talkers if self._entries[i].left == last]
+        last = max(left for i in positions if (left := self._entries[i].left) is not None)
+        return [i for i in positions if self._entries[i].left == last]
 
     def add(self, entry: Entry) -> int | None:
         """Append an entry; give its position, None if there are too many."""

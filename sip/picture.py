@@ -116,6 +116,11 @@ class Picture:
         return label is not None and self._tracks.holding(label)
 
     @property
+    def labels(self) -> frozenset[str]:
+        """Labels of the streams in the newest metadata."""
+        return self._tracks.labels()
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Ids of all communication session groups named so far, in order."""
         return tuple(value for kind, value in self.correlations if kind == "group")
@@ -291,10 +296,11 @@ class Picture:
                 entry.come()
 
     def _scene(self) -> Scene:
-        lines: dict[int, tuple[int, ...]] = {}
+        named: dict[int, list[int]] = {}
         for position, entry in enumerate(self._people):
             for line in entry.lines:
-                lines[line] = (*lines.get(line, ()), position)
+                named.setdefault(line, []).append(position)
+        lines = {line: (tuple(self._people.staying(who)), tuple(who)) for line, who in named.items()}
         return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
 
     # Roles and names

@@ -70,6 +70,10 @@ class Tracks:
         known = [track for track in self._tracks if track.current and track.label == label and track.owners]
         return bool(known) and not any(track.live for track in known)
 
+    def labels(self) -> frozenset[str]:
+        """Give the labels of the newest snapshot and its updates."""
+        return frozenset(track.label for track in self._tracks if track.current and track.label is not None)
+
     def knows(self, person: int) -> bool:
         """Tell whether somebody is or was the owner of a stream."""
         return any(person in track.owners for track in self._tracks)

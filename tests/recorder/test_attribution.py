@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,7 @@ from recorder.recording_state import from_state, to_state
 from sip.events import Token
 from sip.negotiate import Policy
 from tests.recorder.offers import metadata, now, offered, random, request
+from tests.sip.metadata_documents import invite
 
 
 def offer(version: int, *lines: str) -> bytes:
@@ -36,8 +38,9 @@ def begun(*names: str, first: bytes = offer(1, "1", "2")) -> Recording:
     return one
 
 
-def again(one: Recording, cseq: int, sdp: bytes, document: bytes | None = None) -> None:
-    for command in one.handle(offered(cseq, sdp, document, cseq), now(cseq)):
+def again(one: Recording, cseq: int, sdp: bytes, document: bytes | None = None, *headers: str) -> None:
+    event = offered(cseq, sdp, document, cseq)
+    for command in one.handle(replace(event, request=invite(*headers)) if headers else event, now(cseq)):
         if isinstance(command, c.OpenSockets):
             one.handle(e.Opened({plan.number: 20000 + 2 * plan.number for plan in command.streams}), now(cseq))
 
@@ -109,6 +112,39 @@ def test_a_line_without_label_takes_none_that_another_line_has_now() -> None:
     assert heard(one)[1] == ("1", "Alice", "Bob")
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_lines_keep_no_label_that_the_metadata_gave_up_for_others_r10(at_once: bool) -> None:
+    """Who is heard in them now is a guess, and not said to be who was before."""
+    three, four = metadata("", "", "Carol", "Dave").split(b"<participant ")[3:]
+    others = b"<participant ".join((metadata(), three, four)).replace(b"</recording>", b"", 1)
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "", ""), others if at_once else None)
+    if not at_once:
+        one.handle(e.Informed(request("UPDATE", 3), others), now(3))
+    assert [entry[1:] for entry in heard(one)] == [("Carol", "Alice"), ("Dave", "Bob")]
+    assert all(stream["inferred"] for stream in one.call_document(now(9))["streams"])
+
+
+def test_streams_that_change_their_labels_in_the_metadata_alone_tell_who_was_heard_in_each_before() -> None:
+    one = begun("Alice", "Bob")
+    first, second, third = metadata("Alice", "Bob").split(b"<label>")
+    swapped = b"<label>".join((first, second.replace(b"1<", b"2<"), third.replace(b"2<", b"1<")))
+    one.handle(e.Informed(request("UPDATE", 2), swapped), now(2))
+    assert heard(one) == [("1", "Bob", "Alice"), ("2", "Alice", "Bob")]
+
+
+def test_people_whom_headers_give_each_others_lines_are_heard_in_both() -> None:
+    """Cisco's network based recording has no labels and no metadata."""
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    for cseq, lines in ((1, (0, 1)), (2, (1, 0))):
+        headers = (
+            f'X-Cisco-Recording-Participant: "{name}" <sip:{name}@a.example>;media-index="{line}"'
+            for name, line in zip(("Alice", "Bob"), lines, strict=True)
+        )
+        again(one, cseq, offer(cseq, "", ""), None, *headers)
+    assert heard(one) == [(None, "Bob", "Alice"), (None, "Alice", "Bob")]
+
+
 @pytest.mark.parametrize("document", [None, metadata("Alice")])
 @pytest.mark.parametrize("lines", [("gone",), ()])
 def test_a_line_that_is_taken_out_without_its_label_or_left_out_keeps_its_owner_o3(
@@ -116,6 +152,24 @@ def test_a_line_that_is_taken_out_without_its_label_or_left_out_keeps_its_owner_
 ) -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", *lines), document)
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+@pytest.mark.parametrize("document", [None, metadata("Alice", "Bob"), carol_for_bob("2")])
+def test_a_line_that_was_taken_out_keeps_its_owner_where_another_line_gets_its_label(document: bytes | None) -> None:
+    """Nothing forbids to begin anew at the end of the list; who comes back in the old place is nobody we know."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone"))
+    again(one, 3, offer(3, "1", "gone", "2"), document)
+    assert heard(one)[:2] == [("1", "Alice"), ("2", "Bob")]
+    again(one, 4, offer(4, "1", "", "2"))
+    assert heard(one)[1] == (None, None, "Bob")
+
+
+def test_what_is_told_of_a_line_only_after_it_was_taken_out_counts() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "gone"))
+    again(one, 3, offer(3, "1", "gone"), metadata("Alice", "Bob"))
     assert heard(one) == [("1", "Alice"), ("2", "Bob")]
 
 

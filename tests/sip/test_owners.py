@@ -73,11 +73,14 @@ def test_a_single_mixed_stream_without_senders_is_everybodys():
 
 
 def test_rule_7_what_a_header_says_of_the_line():
-    assert assign([None, None], scene(lines={0: (1,), 1: (0,)})) == (Owner((1,), False, 7), Owner((0,), False, 7))
+    assert assign([None, None], scene(lines={0: ((1,), (1,)), 1: ((0,), (0,))})) == (
+        Owner((1,), False, 7),
+        Owner((0,), False, 7),
+    )
 
 
 def test_rule_7_names_whom_a_header_named_for_the_line_before_as_heard_earlier():
-    found = assign([None, None], scene(present=(0, 2), lines={0: (0, 1, 2), 1: (1,)}))
+    found = assign([None, None], scene(present=(0, 2), lines={0: ((0, 2), (0, 1, 2))}))
     assert found == (Owner((0, 2), False, 7, (1,)), Owner())
 
 

@@ -237,6 +237,10 @@ def test_an_address_in_xml_keeps_its_parameters():
         ("<tel:+4930555>", "tel:+4930555", None),
         ("sip:anna@x.example", "sip:anna@x.example", None),
         ('"Anna <sip:anna@x.example>', '"Anna <sip:anna@x.example>', None),
+        ("+4930555 <+4930555>", "+4930555", "+4930555"),
+        ("sip:anna@x.example <sip:+4930555@x.example>", "sip:+4930555@x.example", "sip:anna@x.example"),
+        ("sip:anna@x.example<br>", "sip:anna@x.example<br>", None),
+        ("Anna <3 <sip:anna@x.example>", "Anna <3 <sip:anna@x.example>", None),
     ],
 )
 def test_an_address_of_record_is_taken_out_of_what_stands_around_it_x6(written, address, name):

@@ -99,6 +99,7 @@ def test_once_all_have_left_those_who_stayed_longest_are_the_present_ones():
     people[0].leave(T2, inferred=True)
     people[2].leave(T2, inferred=True)
     assert people.present() == [0, 2]
+    assert (people.staying([0, 1]), people.staying([1]), people.staying([])) == ([0], [1], [])
 
 
 def test_there_is_a_limit():

@@ -146,6 +146,15 @@ def test_the_end_of_the_call_keeps_whom_a_header_named_for_a_line():
     assert [owner.earlier for owner in picture.owners([None, None])] == [(), (1,)]
 
 
+def test_whom_a_header_named_for_a_line_is_heard_in_it_until_it_names_somebody_else():
+    """Rule 3: who hangs up first has spoken all the same."""
+    first, second = (f'X-Cisco-Recording-Participant: sip:{n}@a.example;media-index="{n}"' for n in (0, 1))
+    picture = seen(invite(first, second), invite(first))
+    picture.end(T2)
+    assert [party.left_at for party in picture.parties()] == [T2, T1]
+    assert heard(picture, None, None) == [["sip:0@a.example"], ["sip:1@a.example"]]
+
+
 @pytest.mark.parametrize(
     "harmless",
     [

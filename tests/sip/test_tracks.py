@@ -44,6 +44,13 @@ def test_senders_become_owners():
     assert state(recorded()) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
+def test_labels_are_those_of_the_newest_snapshot_and_its_updates():
+    tracks = recorded()
+    apply(tracks, streams=(Stream("s1", "1"), Stream("s4", None)), stream_links=BOTH)
+    apply(tracks, snapshot=False, streams=(Stream("s3", "3"),))
+    assert tracks.labels() == {"1", "3"}
+
+
 def test_an_update_replaces_the_set_of_its_participant_and_the_owner_stays():
     tracks = recorded()
     apply(tracks, snapshot=False, stream_links=(StreamLink("a", (), ("s2",)),))
