@@ -22,6 +22,9 @@ from storage.errors import DamagedPart, Forgotten, StorageError
 AGAIN_SECONDS = 2.0
 """A disk or database that is away is tried again this often."""
 
+ROUND = 100
+"""Recordings after which what failed is tried again: a lost index may have 100,000 others."""
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
@@ -41,7 +44,7 @@ class Mending:
         """`forget` takes a call's checkpoint away: it is called once the recording is in order and indexed."""
         self._node = node
         self._forget = forget
-        self._queue: deque[Left] = deque()
+        self._queues: dict[str, deque[Left]] = {}  # by customer, whose turn it is first
         self._known: set[str] = set()
         self._wake = asyncio.Event()
         self._told: set[str] = set()
@@ -82,30 +85,51 @@ class Mending:
             self._lacking.setdefault(left.customer.name, set()).add(left.call)
         if left.call not in self._known:
             self._known.add(left.call)
-            self._queue.append(left)
+            self._queue(left)
             self._wake.set()
+
+    def _queue(self, left: Left) -> None:
+        self._queues.setdefault(left.customer.name, deque()).append(left)
+
+    def _next(self) -> Left | None:
+        """Take one of each customer in turn: one whose index was lost keeps no other waiting for hours."""
+        if not self._queues:
+            return None
+        name = next(iter(self._queues))
+        queue = self._queues.pop(name)
+        left = queue.popleft()
+        if queue:
+            self._queues[name] = queue
+        return left
 
     async def run(self) -> None:
         """Mend for ever; owned by recorder.tasks."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if not await self.round():
+            well = await self.round()
+            if not well:
                 await asyncio.sleep(AGAIN_SECONDS)
+            if self._queues or not well:
                 self._wake.set()
 
     async def round(self) -> bool:
-        """Try everything that waits once; False if something has to be tried again."""
-        for _ in range(len(self._queue)):
-            left = self._queue.popleft()
+        """Try what waits once, or the first of it; False if something has to be tried again after a while."""
+        again: list[Left] = []
+        for _ in range(ROUND):
+            left = self._next()
+            if left is None:
+                break
             if await self._mend(left):
                 self._known.discard(left.call)
                 self._told.discard(left.call)
                 self._lacking.get(left.customer.name, set()).discard(left.call)
                 self._news.set()
             else:
-                self._queue.append(left)
-        return await self._close_gaps() and not self._queue
+                again.append(left)
+        for left in again:
+            self._queue(left)
+        return await self._close_gaps() and not again
 
     async def _close_gaps(self) -> bool:
         """Note durably whose index lacks nothing any more; False if the disk does not take it now."""
@@ -115,8 +139,11 @@ class Mending:
             try:
                 await asyncio.to_thread(customer.gap.close)
             except StorageError as problem:
-                self._node.log.fault("recovery.failed", problem, customer=name)
+                if name not in self._told:
+                    self._told.add(name)
+                    self._node.log.fault("recovery.failed", problem, customer=name)
                 return False
+            self._told.discard(name)
             del self._closing[name]
         return True
 

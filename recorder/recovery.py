@@ -22,7 +22,7 @@ from recorder.document import encode, from_ns, rfc3339
 from recorder.rows import forms_of, parse_time, row_of
 from storage.customers import Customer
 from storage.due import with_erase_after
-from storage.errors import Forgotten, StorageError
+from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,13 @@ class _Content:
 
 
 def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
-    """Return the document of a recording from its parts alone; None if there is none in them."""
+    """Return the document of a recording from its parts alone; None if there is none in them. Raises DiskFailed."""
     return _content(customer, call, leaf).document
 
 
 def _content(customer: Customer, call: str, leaf: int) -> _Content:
     document: dict[str, Any] | None = None
+    failed: DiskFailed | None = None
     summary, whole = Summary(), True
     for ref in customer.vault.parts(call, leaf):
         try:
@@ -106,8 +107,11 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
                     document = json.loads(record.body)
                 else:
                     summary.add(record)
-        except (StorageError, ValueError):
+        except (StorageError, ValueError) as problem:
             whole = False  # what can be read is what is kept; verify names the defect
+            failed = problem if isinstance(problem, DiskFailed) else failed
+    if document is None and failed is not None:
+        raise failed  # it may be readable in a moment: a recording that is given up is found by nobody any more
     if document is None:
         return _Content(None, whole and summary.last_ns() is None)
     if document["state"] == "recording":
@@ -147,7 +151,8 @@ def _end_stream(stream: dict[str, Any], counted: Mapping[str, Any], end: str) ->
 async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Found], None]) -> int:
     """Repair and index everything that was left behind for one customer; returns how many recordings that were.
 
-    Unlike a start, it also looks for finished recordings that the index lacks.
+    Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; of a recording that
+    cannot be read when all others are done.
     """
     alive = set(living)
     left = dict.fromkeys(left_behind(customer, alive))
@@ -156,6 +161,7 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
         if (ref.call, ref.leaf) not in left and await customer.calls.get(ref.call) is None:
             left[(ref.call, ref.leaf)] = None
     count = 0
+    failed: StorageError | None = None
     for call, leaf in left:
         if call in alive:
             continue
@@ -163,10 +169,15 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
             found = repair(customer, call, leaf)
         except Forgotten:
             continue  # erased: nothing of it is to be kept
+        except (DamagedPart, DiskFailed) as problem:
+            failed = problem
+            continue
         if found.document is not None:
             await index(customer, leaf, found.document)
         count += 1
         tell(found)
+    if failed is not None:
+        raise failed
     customer.gap.close()
     return count
 

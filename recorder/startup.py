@@ -12,9 +12,10 @@ from recorder.live import Live
 from recorder.mending import AGAIN_SECONDS, Left, Mending
 from recorder.node import Node
 from recorder.recovery import left_behind
+from storage.callrows import DAY_SHIFT
 from storage.calls import Query
 from storage.customers import Customer
-from storage.errors import StorageError
+from storage.database import DatabaseAway
 from storage.gap import ALL, LOOK_BACK_DAYS
 from storage.instants import day_of
 
@@ -27,6 +28,7 @@ class Startup:
         self._live = live
         self._mending = mending
         self._told: set[str] = set()
+        self._looked: set[str] = set()
         for customer in node.customers.values():
             mending.looking(customer.name)
             if customer.whole:  # else once it is
@@ -34,9 +36,11 @@ class Startup:
 
     def _gap(self, customer: Customer) -> int | None:
         """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
-        waits = timedelta(seconds=self._node.indexer.oldest())
-        waiting = [day_of(customer.now() - waits) - 1] if waits else []
-        return min([*waiting, *([] if (first := customer.gap.first()) is None else [first])], default=None)
+        waits, found = timedelta(seconds=self._node.indexer.oldest()), customer.gap.first()
+        days = [day_of(customer.now() - waits) - 1] if waits else []
+        if customer.name not in self._looked:  # the newest call may be three days old, and it looks three further back
+            days.append(day_of(customer.now()) - 2 * LOOK_BACK_DAYS)
+        return min([*days, *([] if found is None else [found])], default=None)
 
     async def run(self) -> None:
         """Look through every customer; a database that is away delays none but its own."""
@@ -74,8 +78,10 @@ class Startup:
             first = ALL if empty else await self._first(customer)
             there = await asyncio.to_thread(_since, customer, first)
             lacking = there if empty else await customer.calls.unknown(filter(self._is_over(customer), there))
-        except (StorageError, OSError):
-            return False
+            if lacking:  # one that cannot be read now is looked for after any number of days and starts
+                await asyncio.to_thread(customer.gap.widen, min(leaf for _, leaf in lacking) >> DAY_SHIFT)
+        except DatabaseAway:
+            return False  # told where it is opened
         except Exception as problem:  # without it nobody would be answered by a party any more
             if customer.name not in self._told:
                 self._told.add(customer.name)
@@ -85,6 +91,7 @@ class Startup:
             self._put(Left(customer, call, leaf))
         for call, leaf in lacking:
             self._put(Left(customer, call, leaf, lacking=True))
+        self._looked.add(customer.name)
         self._mending.looked(customer)
         return True
 

@@ -55,7 +55,8 @@ class Gap:
     def close(self) -> None:
         """Note that the index has them all; raises DiskFailed."""
         self._first = None
-        Disk().remove(self._path)
+        if self._path.exists():  # a disk that is read-only refuses even to remove what is not there
+            Disk().remove(self._path)
 
 
 async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime) -> None:

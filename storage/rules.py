@@ -218,6 +218,8 @@ def check(rules: Sequence[Wished], default_days: int | None) -> None:
             raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever")
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
             raise BadRule(f"rule {number}: at most {MAX_NAME} characters in each field")
+        if rule.name == FORGOTTEN:  # whoever sends back what was shown would mean everybody by it
+            raise BadRule(f"rule {number}: whom it was about is forgotten; leave it out or write it anew")
         if rule.party is not None and not rule.party.strip():
             raise BadRule(f"rule {number}: the party is empty")
         if rule.source is not None and not _is_source(rule.source):

@@ -12,7 +12,7 @@ from recorder import mending
 from recorder.mending import Left
 from recorder.recovery import Found
 from storage.errors import DiskFailed, Forgotten, NoSpace
-from tests.recorder.stage import Stage, stage
+from tests.recorder.stage import CONFIG, Stage, stage
 
 
 def left(one: Stage, call: str = "11111111-2222-4333-8444-555555555555") -> Left:
@@ -128,5 +128,66 @@ def test_the_same_call_is_queued_once(tmp_path: Path) -> None:
             here.put(left(one))
             here.put(left(one))
             assert len(here) == 1
+
+    asyncio.run(story())
+
+
+TWO = (
+    CONFIG
+    + """
+[[customer]]
+name = "beta"
+sources = ["192.0.2.0/24"]
+"""
+)
+
+
+def test_one_customer_whose_index_was_lost_keeps_no_other_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TWO) as one:
+            tried = answers(monkeypatch, *[None] * 4)
+            here, beta = mending.Mending(one.node, one.checkpoints.remove), one.node.customers["beta"]
+            for number in range(3):
+                here.put(left(one, f"{number}1111111-2222-4333-8444-555555555555"))
+            theirs = "91111111-2222-4333-8444-555555555555"
+            here.put(Left(beta, theirs, beta.keys.allocate(20_000)))
+            assert await here.round() and len(tried) == 4
+            assert tried[1] == theirs
+
+    asyncio.run(story())
+
+
+def test_what_failed_is_tried_again_before_a_lost_index_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TWO) as one:
+            tried = answers(monkeypatch, NoSpace("full"), *[None] * 5)
+            monkeypatch.setattr(mending, "ROUND", 2)
+            monkeypatch.setattr(mending, "AGAIN_SECONDS", 0.0)
+            here, beta = mending.Mending(one.node, one.checkpoints.remove), one.node.customers["beta"]
+            theirs = "91111111-2222-4333-8444-555555555555"
+            here.put(Left(beta, theirs, beta.keys.allocate(20_000)))
+            for number in range(4):
+                here.put(left(one, f"{number}1111111-2222-4333-8444-555555555555"))
+            one.node.tasks.start(here.run(), "mending")
+            await one.until(lambda: not len(here))
+            assert len(tried) == 6 and theirs in tried[2:4]
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_does_not_let_a_gap_be_closed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            told: list[object] = []
+            monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
+            here, acme = mending.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            monkeypatch.setattr(acme.gap, "close", ill)
+            here.looked(acme)
+            assert [await here.round() for _ in range(3)] == [False] * 3
+            assert len(told) == 1
 
     asyncio.run(story())

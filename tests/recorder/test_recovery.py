@@ -8,8 +8,12 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from recorder import recovery
 from recorder.recovery import Found, left_behind, rebuild, recover, repair
+from storage import parts, vault
+from storage.errors import DiskFailed
 from tests.recorder.stage import Stage, stage
 
 
@@ -180,5 +184,38 @@ def test_what_was_recovered_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> 
             await recover(customer, (), lambda found: None)
             row = await customer.calls.get(call)
             assert row and row.erase_after is None
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_is_ill_makes_no_recording_one_in_which_nothing_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would look at it again, and its party would be told that all of theirs is erased."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            (call, leaf), (other, _) = crashed(one, "c1"), crashed(one, "c2")
+            repair(customer, call, leaf)
+            customer.gap.widen(0)
+            read_at, bad = parts.read_at, customer.vault.find(call, leaf, "c1")
+            assert bad
+
+            def ill(fd: int, offset: int, length: int) -> bytes:
+                if os.path.samestat(os.fstat(fd), bad.path.stat()):
+                    raise DiskFailed("a bad sector")
+                return read_at(fd, offset, length)
+
+            for module in (parts, vault):
+                monkeypatch.setattr(module, "read_at", ill)
+            with pytest.raises(DiskFailed):
+                repair(customer, call, leaf)
+            with pytest.raises(DiskFailed):
+                await recover(customer, (), lambda found: None)
+            assert await customer.calls.get(other) and customer.gap.first() == 0
+            monkeypatch.undo()
+            assert await recover(customer, (), lambda found: None) == 1
+            assert await customer.calls.get(call) and customer.gap.first() is None
 
     asyncio.run(story())

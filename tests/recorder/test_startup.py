@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,14 @@ import pytest
 from recorder import startup
 from recorder.desk import Desk
 from recorder.indexer import Indexer
+from recorder.mending import Mending
 from recorder.startup import Startup
-from storage.callrows import Query
+from storage.callrows import DAY_SHIFT, Query
 from storage.errors import DiskFailed
+from storage.gap import LOOK_BACK_DAYS
 from storage.instants import day_of
+from storage.parts import PartRef
+from storage.vault import Vault
 from tests.recorder.stage import stage
 from tests.storage.house import record
 
@@ -191,7 +197,9 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
         async with stage(tmp_path) as one:
             acme, now = one.node.customers["acme"], [one.node.monotonic()]
             one.node.indexer = Indexer(lambda: now[0], lambda *_: None)  # its database is away
-            Startup(one.node, one.live, one.mending)
+            start = Startup(one.node, one.live, one.mending)
+            assert acme.erasures.gap() == day_of(acme.now()) - 2 * LOOK_BACK_DAYS, "nobody has looked yet"
+            await start.run()
             assert acme.erasures.gap() is None
             acme.gap.widen(day_of(acme.now()) - 1)
             one.node.indexer.put_later(acme, "a call", lambda: (_ for _ in ()).throw(AssertionError), live=False)
@@ -222,5 +230,55 @@ def test_parts_that_cannot_be_looked_for_end_nothing(
             await one.until(lambda: not len(one.mending))
             row = await one.node.customers["acme"].calls.get(left.id)
             assert row and row.state.value == "interrupted"
+
+
+def test_a_recording_that_cannot_be_mended_is_looked_for_after_any_number_of_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ill(*_: object) -> None:
+        raise DiskFailed("a bad sector")
+
+    def later(now: datetime) -> datetime:
+        return now
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            lost = await record(acme, ended=acme.now() - timedelta(days=2))
+            await acme.calls.remove([lost.id])
+            monkeypatch.setattr("recorder.mending.repair", ill)
+            await record(acme, ended=acme.now())
+            for days in (0, 30):
+                now = acme.now() + timedelta(days=days)
+                object.__setattr__(acme, "now", partial(later, now))
+                await record(acme, ended=now)
+                one.mending = Mending(one.node, one.checkpoints.remove)
+                await acme.open_database()
+                await Startup(one.node, one.live, one.mending).run()
+                assert not await one.mending.round() and not await one.mending.whole("acme", 0.0)
+                assert acme.erasures.gap() == lost.leaf >> DAY_SHIFT, "by its id it is found meanwhile"
+
+    asyncio.run(story())
+
+
+def test_a_vault_that_cannot_be_listed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tries: list[int] = []
+            told: list[tuple[object, ...]] = []
+            since = Vault.since
+
+            def ill(self: Vault, day: int) -> Iterator[PartRef]:
+                tries.append(day)
+                if len(tries) < 3:
+                    raise DiskFailed("a bad sector")
+                return since(self, day)
+
+            monkeypatch.setattr(Vault, "since", ill)
+            monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
+            monkeypatch.setattr(startup, "AGAIN_SECONDS", 0.01)
+            await Startup(one.node, one.live, one.mending).run()
+            assert len(tries) == 3
+            assert [what for what, *_ in told] == ["recovery.failed"]
 
     asyncio.run(story())

@@ -1,6 +1,7 @@
 """What an index lacks is remembered from before the first new call is written to it until all of it is there again."""
 
 import asyncio
+import errno
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from storage.customers import Customer
 from storage.durable import Disk
-from storage.errors import NoSpace
+from storage.errors import DiskFailed, NoSpace
 from storage.gap import FILE_NAME, LOOK_BACK_DAYS, Gap
 from storage.instants import day_of
 from storage.journal import set_mark
@@ -29,6 +30,19 @@ def test_a_gap_only_widens_until_it_is_closed(tmp_path: Path) -> None:
     gap.close()
     gap.close()
     assert gap.first() is None and os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_is_read_only_has_nothing_against_closing_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only")  # what Linux says before it looks whether there is such a file
+
+    monkeypatch.setattr(Disk, "unlink", read_only)
+    Gap(tmp_path).close()
+    Gap(tmp_path).widen(20)
+    with pytest.raises(DiskFailed):
+        Gap(tmp_path).close()
 
 
 def test_what_cannot_be_read_means_all_days(tmp_path: Path) -> None:

@@ -66,6 +66,8 @@ def test_rules_of_a_backup_that_were_replaced_since_keep_what_they_may_have_mean
         assert [rule.wished.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
         house.watch.wait(days=300)
         assert (await acme.retention.preview(house.watch(), 100)).due == (), "both may be the person of ten years"
+        with pytest.raises(BadRule, match="rule 1"):
+            check([rule.wished for rule in (await acme.rules.get()).rules], None)  # 30 days would be everybody's
         after = await acme.rules.put([MIRA, Wished(3650, party="030 123456")], by="ada")
         assert len({rule.id for rule in after.rules}) == 2 and not any(rule.forgotten for rule in after.rules)
         assert {due.id for due in (await acme.retention.preview(house.watch(), 100)).due} == {short.id}
