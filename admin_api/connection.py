@@ -8,8 +8,8 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from admin_api import answers
-from admin_api.errors import malformed
+from admin_api import answers, crowd
+from admin_api.errors import Problem, crowded, malformed
 from admin_api.guard import HEADERS, full
 
 HEAD_SECONDS = 10.0
@@ -19,9 +19,6 @@ STALLED_SECONDS = 75.0
 """After which a client that takes nothing of its answer is broken off. A player that was paused may be left earlier
 (admin_api.media), but without TLS a connection that is closed waits for its last bytes for ever."""
 
-MAX_CONNECTIONS = 1000
-"""Connections at once; one beyond that is answered 503 and closed. One with TLS costs 0.1 MB."""
-
 MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
 
@@ -29,14 +26,19 @@ MAX_HEAD = 32 << 10
 class Connection(H11Protocol):
     """HTTP/1.1 over one TLS or TCP connection."""
 
+    place = ""  # where it comes from: what counts as one address
     _head_timer: asyncio.TimerHandle | None = None
     _stalled_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        self.place = crowd.neighbourhood(self.client[0] if self.client else "")
+        if len(self.connections) > crowd.MAX_CONNECTIONS and not self._is_served():
             self.app = full  # whoever came before is served on
+            if len(self.connections) > crowd.MAX_CONNECTIONS + crowd.SPARE + crowd.MAX_TURNED_AWAY:
+                self._tell(crowded())
+                transport.abort()
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -71,12 +73,20 @@ class Connection(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP with a problem document, or break off if an answer is under way."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            answer = answers.problem(malformed())
-            head = [*answer.raw_headers, *HEADERS]
-            parts = h11.Response(status_code=400, headers=head), h11.Data(data=bytes(answer.body)), h11.EndOfMessage()
-            for part in parts:
-                self.transport.write(self.conn.send(part) or b"")
+            self._tell(malformed())
         self.transport.close()
+
+    def _is_served(self) -> bool:
+        served = [one.place for one in self.connections if isinstance(one, Connection) and one.app is not full]
+        return crowd.has_room(served, self.place)
+
+    def _tell(self, problem: Problem) -> None:
+        """Send an answer of which no application knows."""
+        answer = answers.problem(problem)
+        head = [*answer.raw_headers, *HEADERS]
+        body = h11.Data(data=bytes(answer.body))
+        for part in (h11.Response(status_code=answer.status_code, headers=head), body, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(part) or b"")
 
     def _look_again(self, left: int) -> None:
         self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self._look, left)

@@ -29,7 +29,7 @@ enum { TIME_AT = 16, EVP_CTRL_AEAD_GET_TAG = 0x10 };  /* of the struct timespec 
 
 struct counters {            /* in memory that the bench reads */
     uint64_t packets, failed;  /* genuine and in a RUN; segments and writes that did not go through */
-    uint32_t resting, stop;  /* until the next tick; at the next tick */
+    uint32_t ticks, resting, stop;  /* whole ones so far; until the next tick; at the next tick */
 };
 
 struct lane {                /* one batch, as the worker's */
@@ -245,5 +245,6 @@ void limit_run(void)
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
         counters->resting = 0;
         limit_tick(beat);
+        counters->ticks++;
     }
 }

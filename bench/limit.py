@@ -60,7 +60,7 @@ class Counters(ctypes.Structure):
 
     _fields_ = (
         ("packets", ctypes.c_uint64), ("failed", ctypes.c_uint64),
-        ("resting", ctypes.c_uint32), ("stop", ctypes.c_uint32),
+        ("ticks", ctypes.c_uint32), ("resting", ctypes.c_uint32), ("stop", ctypes.c_uint32),
     )  # fmt: skip
 
     @classmethod
@@ -126,8 +126,9 @@ async def measure(plan: Plan, folder: Path, library: Path) -> Row:
     words = [library, folder, plan.flow.name, plan.suite, str(plan.calls), str(plan.base)]
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.limit", "loop", *words)
 
-    async def stored() -> int:
-        while not counters.resting:
+    async def stored(ticks: int = 0) -> int:
+        enough = counters.ticks + ticks
+        while not counters.resting or counters.ticks < enough:
             if process.returncode is not None:
                 raise SystemExit("VOID: the loop in C ended")
             await asyncio.sleep(_LOOK)
@@ -136,7 +137,7 @@ async def measure(plan: Plan, folder: Path, library: Path) -> Row:
     try:
         await stored()
         spent = await plan.load.spend(process.pid, plan.tick, stored)
-        kept = await stored()
+        kept = await stored(2)  # one may be under way; a busy machine may keep both waiting
     finally:
         counters.stop = 1
         await process.wait()

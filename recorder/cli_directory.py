@@ -59,7 +59,7 @@ def import_file(
     semicolons). Example: recorder directory import people.csv --customer acme
     """
     from recorder.directory_file import read
-    from recorder.directory_matching import matching
+    from recorder.directory_matching import importing, matching
     from recorder.directory_sync import Report
     from storage.journal import BATCH
 
@@ -71,7 +71,7 @@ def import_file(
         raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
     people = read(data)
 
-    async def work(one: Any) -> Report:
+    async def take_over(one: Any) -> Report:
         plan = await one.users.plan(people, "csv", whole=not partial)
         if plan.asks(BRAKE_PERCENT) and not (yes or dry_run):
             raise Negative(
@@ -90,6 +90,12 @@ def import_file(
             if not partial:
                 await one.users.completed(plan)
             return Report(plan.counts, not partial, await _looked(one, ours=ours))
+
+    async def work(one: Any) -> Report:
+        with importing(one) as alone:
+            if not alone:
+                raise NotPossible("Users are being imported already.", "Try again in a minute.")
+            return await take_over(one)
 
     report: Report = with_customers(load(config), customer, work)[0]
     _tell(customer, report, done=not dry_run, json=json)

@@ -83,11 +83,12 @@ class Desk:
     async def settle(self, customer: str, call: str) -> bool:
         """Have a call written to the index now, a live one or one that it lacks; False if that takes too long."""
         indexer = self._node.indexer
-        written = await indexer.hurry(customer, call, SETTLE_SECONDS)
-        return written and await indexer.whole(customer, SETTLE_SECONDS)
+        if indexer.pending(customer, call) is not None:  # so others that are missing keep nobody waiting
+            return await indexer.hurry(customer, call, SETTLE_SECONDS)
+        return await indexer.whole(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
-        """Have all that the index lacks of a customer written now; False if the database does not take it."""
+        """Have all that the index lacks of a customer written now; False if that takes too long."""
         return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
 
     def sweep_terms(self) -> tuple[datetime, float]:

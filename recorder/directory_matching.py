@@ -13,6 +13,8 @@ from storage.directorylink import alone
 
 LOCK = ".correlation.lock"
 """Held by whoever looks at calls: the daemon, or a command."""
+IMPORT_LOCK = ".directory.csv.lock"
+"""Held by the import that runs: two at once would each add whoever is new."""
 FEW_USERS = 5_000
 """So many are in memory within a second; more only where the work is worth it."""
 MUCH_USERS, MUCH_CALLS = 500, 20_000
@@ -22,6 +24,11 @@ MUCH_USERS, MUCH_CALLS = 500, 20_000
 def matching(customer: Customer) -> AbstractContextManager[bool]:
     """Hold the right to look at calls; gives False if the daemon or another command has it. Raises DiskFailed."""
     return alone(customer.folder / LOCK)
+
+
+def importing(customer: Customer) -> AbstractContextManager[bool]:
+    """Hold the right to import users; gives False if another command has it. Raises DiskFailed."""
+    return alone(customer.folder / IMPORT_LOCK)
 
 
 async def look(customer: Customer, shown: Callable[[int, int], None]) -> int | None:

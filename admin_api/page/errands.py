@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
+from admin_api.crowd import neighbourhood
 from admin_api.errors import too_many
 from admin_api.household import Errand, NotVouched, ProviderAway
 from admin_api.page.entering import Entering, onward, origin
 from admin_api.page.guest import Guest
-from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
+from admin_api.page.patience import PER_ADDRESS, Patience
 from admin_api.page.pending import SECONDS, Pending
 
 COOKIE = "__Host-recorder-errand"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from admin_api.crowd import neighbourhood
 from admin_api.household import Busy, Declined, silent
 from admin_api.page.entering import PASSWORD, Entering, telling
 from admin_api.page.guest import Guest
-from admin_api.page.patience import PER_ADDRESS, Patience, neighbourhood
+from admin_api.page.patience import PER_ADDRESS, Patience
 from admin_api.page.sign_in import BUSY, BUSY_SECONDS, SignIn, patiently
 
 VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."

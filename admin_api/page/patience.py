@@ -5,7 +5,6 @@ A try is counted before it is judged, so that a hundred at once are a hundred tr
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -67,12 +66,3 @@ class Patience:
         failures, at, _ = self._kept.pop(key, (0.0, 0.0, 0.0))
         if failures > 1:  # what is forgotten takes no place from what is not
             self._kept[key] = (failures - 1, at, at)
-
-
-def neighbourhood(source: str) -> str:
-    """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
-    try:
-        address = ipaddress.ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else source

@@ -15,11 +15,12 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
+from admin_api.crowd import neighbourhood
 from admin_api.household import Busy, Declined, Person
 from admin_api.page import qr
 from admin_api.page.entering import APP, Entering, onward, origin, telling
 from admin_api.page.guest import Guest
-from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, neighbourhood
+from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience
 from admin_api.page.pending import Pending
 from storage.account import canonical
 

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from admin_api import connection
+from admin_api import connection, crowd
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -19,10 +19,10 @@ def config(app):
     return made
 
 
-def connect(service):
+def connect(service, source="127.0.0.1"):
     context = ssl.create_default_context(cafile=service.certificate)
     context.check_hostname = False
-    raw = socket.create_connection(("127.0.0.1", service.port), timeout=30)
+    raw = socket.create_connection(("127.0.0.1", service.port), timeout=30, source_address=(source, 0))
     return context.wrap_socket(raw)
 
 
@@ -30,7 +30,9 @@ def alive(client):
     """Read one answer of /healthz."""
     data = b""
     while not data.endswith(b'"alive"}'):
-        data += client.recv(65536)
+        chunk = client.recv(65536)
+        assert chunk, data
+        data += chunk
     assert data.startswith(b"HTTP/1.1 200")
 
 
@@ -113,6 +115,16 @@ class Line:
         return self.broken
 
 
+class Caller(Line):
+    """The transport of somebody from elsewhere."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def get_extra_info(self, name):
+        return (self._source, 5000) if name == "peername" else None
+
+
 def test_who_takes_some_of_an_answer_is_waited_for():
     line = Line()
     one = connection.Connection(config(None), ServerState(), {}, _loop=line)
@@ -156,11 +168,17 @@ def test_a_connection_serves_many_requests(service):
             alive(client)
 
 
-def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, monkeypatch):
+@pytest.fixture
+def crowded(monkeypatch):
+    """Let a connection be one too many as soon as there is another one of the same address."""
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(crowd, "FEW", 1)
+
+
+def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, crowded):
     with connect(service) as first:
         first.sendall(ALIVE)
         alive(first)
-        monkeypatch.setattr(connection, "MAX_CONNECTIONS", 1)  # there is this one at least
         with connect(service) as client:
             client.sendall(ALIVE)
             answer = everything(client)
@@ -168,6 +186,38 @@ def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, mon
         assert b"application/problem+json" in answer and b"Too many connections" in answer
         first.sendall(ALIVE)
         alive(first)
+
+
+def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(service, crowded):
+    slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
+        first.sendall(slow)
+        second.sendall(slow)
+        assert everything(second).startswith(b"HTTP/1.1 503 ")
+        with connect(service, "127.0.0.3") as other:
+            other.sendall(ALIVE)
+            alive(other)
+
+
+def test_those_that_are_too_many_take_no_place_of_others(crowded, monkeypatch):
+    monkeypatch.setattr(crowd, "SPARE", 1)
+    server = ServerState()
+
+    def served(source):
+        one = connection.Connection(config(None), server, {}, _loop=Line())
+        one.connection_made(Caller(source))
+        return one.app is not connection.full
+
+    assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
+    assert served("192.0.2.1") and not served("192.0.2.2")
+
+
+def test_where_too_many_wait_to_be_told_the_next_one_is_told_unasked(service, crowded, monkeypatch):
+    monkeypatch.setattr(crowd, "SPARE", 0)
+    monkeypatch.setattr(crowd, "MAX_TURNED_AWAY", 0)
+    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
+        answer = everything(second)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer
 
 
 def test_requests_sent_at_once_are_all_answered(service):

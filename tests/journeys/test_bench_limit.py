@@ -8,13 +8,15 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import limit, media_plane
 from bench.flows import FLOWS, SSRC
-from bench.media_load import Spent, key_of
+from bench.media_load import Load, Spent, key_of
 from bench.media_plane import Plan, Row
 from media import records, rtp, sockets
 from media.srtp import SUITES, LibEngine
@@ -42,10 +44,10 @@ def packets(stream: int, first: int, count: int = SECOND) -> list[bytes]:
 class Client:
     """Two streams to the ports of one call."""
 
-    def __init__(self, pairs: list[sockets.Pair]) -> None:
-        self._ports = [pair.port for pair in pairs]
-        self._sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in pairs]
-        self._engines = [LibEngine(SUITES[SUITE], key_of(SUITE), inbound=False) for _ in pairs]
+    def __init__(self, base: int) -> None:
+        self._ports = (base, base + 2)
+        self._sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in self._ports]
+        self._engines = [LibEngine(SUITES[SUITE], key_of(SUITE), inbound=False) for _ in self._ports]
 
     def send(self, stream: int, plain: list[bytes], flipped: int = 0) -> None:
         for packet in plain:
@@ -67,7 +69,7 @@ def read(part: Path, secret: PartSecret) -> list[records.Record]:
 def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_path: Path) -> None:
     counters, base = counters_in(tmp_path), free_span()
     pairs = [sockets.open_pair("127.0.0.1", base + 2 * stream) for stream in range(2)]
-    loop, client = limit.Loop(limit.build(tmp_path), counters), Client(pairs)
+    loop, client = limit.Loop(limit.build(tmp_path), counters), Client(base)
     part, secret = media_plane.open_part(tmp_path, 7)
     loop.add(part, secret, pairs, SUITE)
     begun = time.time_ns()
@@ -101,6 +103,25 @@ def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_p
     client.close()
     for pair in pairs:
         pair.close()
+
+
+def test_a_loop_that_the_machine_keeps_waiting_at_the_end_has_lost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = replace(PLAN, calls=1, base=free_span())
+    client = Client(plan.base)
+
+    async def spend(_load: Load, pid: int, _tick: float, stored: Callable[[], Awaitable[int]]) -> Spent:
+        os.kill(pid, signal.SIGSTOP)
+        for stream in range(2):
+            client.send(stream, packets(stream, 0))
+        asyncio.get_running_loop().call_later(0.1, os.kill, pid, signal.SIGCONT)
+        return Spent(0.0, 1.0, 0)
+
+    monkeypatch.setattr(Load, "spend", spend)
+    row = asyncio.run(limit.measure(plan, tmp_path, limit.build(tmp_path)))
+    assert row.stored == 2 * SECOND
+    client.close()
 
 
 def test_worker_and_loop_take_turns_and_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:

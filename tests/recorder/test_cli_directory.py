@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from recorder import cli_directory
 from recorder.cli import run
 from recorder.opening import open_customer
 from recorder.settings_files import load
@@ -97,6 +98,37 @@ def test_a_broken_filter_is_stopped(place: Place, capsys: Any) -> None:
     assert kept(place)["m@x"] == "active"
     assert imported(place, "t@x,Tove,\n", "--yes") == 0
     assert kept(place) == {"m@x": "inactive", "t@x": "active", "u@x": "inactive"}
+
+
+def test_of_two_at_once_one_is_done_and_the_other_is_told_and_changes_nothing(
+    place: Place, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted, second = cli_directory._noted, []
+
+    async def meanwhile(*about: Any) -> None:
+        with monkeypatch.context() as alone:
+            alone.setattr(cli_directory, "_noted", noted)
+            second.append(await asyncio.to_thread(imported, place, "m@x,Mira,\nt@x,Tove,\n"))
+        await noted(*about)
+
+    monkeypatch.setattr(cli_directory, "_noted", meanwhile)
+    assert (imported(place, "m@x,Mira,\n"), second) == (0, [3])
+    assert "imported already" in capsys.readouterr().err
+    assert kept(place) == {"m@x": "active"}
+    assert acts(place) == ["1 added, 0 changed, 0 unmapped, 0 unchanged"]
+
+
+def acts(place: Place) -> list[str]:
+    """Return what the audit log says of imports."""
+
+    async def look() -> list[str]:
+        settings = load(place.config)
+        acme = await open_customer(settings, settings.customers[0])
+        told = [act["reason"] for act in acme.audit.read().items if act["action"] == "users.import"]
+        await acme.close()
+        return told
+
+    return asyncio.run(look())
 
 
 def test_a_single_one_may_leave(place: Place) -> None:

@@ -149,6 +149,22 @@ def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> 
     asyncio.run(story())
 
 
+def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+
+            async def rebuilding(_customer: str, _seconds: float) -> bool:
+                return False
+
+            one.node.indexer.whole = rebuilding
+            assert await desk.settle("acme", call.id)
+            assert await call.customer.calls.get(call.id) is not None
+            assert not await desk.settle_all("acme")
+
+    asyncio.run(story())
+
+
 def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.directory_matching import look, matching
+from recorder.directory_matching import importing, look, matching
 from storage.customers import Customer
 from storage.people import Person
 from tests.storage.house import House, record, story
@@ -53,5 +53,13 @@ def test_one_looks_at_a_time(tmp_path: Path) -> None:
             assert ours and not also
         with matching(acme) as ours:
             assert ours
+
+    story(tmp_path, tell)
+
+
+def test_one_imports_at_a_time_beside_whoever_looks(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        with matching(acme), importing(acme) as ours, importing(acme) as also:
+            assert ours and not also
 
     story(tmp_path, tell)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from admin_api.page import patience
-from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, Terms, neighbourhood
+from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, Terms
 
 FEW = Terms(3, 60.0, 100.0)
 STRICT = Terms(3, 60.0, 1e9)
@@ -78,19 +78,6 @@ def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.Monkey
     for key in "bc":
         each.take(key, 0.0)
     assert each.take("a", 0.0) == 0
-
-
-@pytest.mark.parametrize(
-    ("source", "one"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-    ],
-)
-def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
-    assert neighbourhood(source) == one
 
 
 def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,32 @@
+"""Who is served when connections are short: an address that holds many takes nothing from those that hold few."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+MAX_CONNECTIONS = 1000
+"""Connections at once, all of one address too: a house may come through one proxy. One with TLS costs 0.1 MB."""
+
+SPARE = 200
+"""Connections beyond those, for whoever holds few."""
+
+FEW = 20
+"""Connections of one address that are few; a browser opens six."""
+
+MAX_TURNED_AWAY = 1000
+"""Connections at once that wait to be told that they are too many; one beyond that is told unasked."""
+
+
+def has_room(places: Sequence[str], own: str) -> bool:
+    """Say whether all these connections, each told by where it comes from, may be served, the last one from `own`."""
+    return len(places) <= MAX_CONNECTIONS or (len(places) <= MAX_CONNECTIONS + SPARE and places.count(own) <= FEW)
+
+
+def neighbourhood(source: str) -> str:
+    """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+    except ValueError:
+        return source
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else source

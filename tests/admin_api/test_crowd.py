@@ -1,0 +1,37 @@
+"""When connections are short: one address may have all, and the others still get some."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.crowd import FEW, MAX_CONNECTIONS, SPARE, has_room, neighbourhood
+
+
+def test_a_lone_address_has_all_that_there_are_and_no_more() -> None:
+    assert has_room(["proxy"] * MAX_CONNECTIONS, "proxy")
+    assert not has_room(["proxy"] * (MAX_CONNECTIONS + 1), "proxy")
+
+
+def test_whoever_holds_few_is_served_beside_it() -> None:
+    crowded = ["proxy"] * MAX_CONNECTIONS
+    assert has_room([*crowded, *["other"] * FEW], "other")
+    assert not has_room([*crowded, *["other"] * (FEW + 1)], "other")
+
+
+def test_the_spare_ones_end_too() -> None:
+    many = [f"192.0.2.{n}" for n in range(MAX_CONNECTIONS + SPARE)]
+    assert has_room(many, many[-1])
+    assert not has_room([*many, "last"], "last")
+
+
+@pytest.mark.parametrize(
+    ("source", "one"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+    ],
+)
+def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
+    assert neighbourhood(source) == one
