@@ -12,6 +12,7 @@ spool
 and g + 1 here has to replay these packets; otherwise they are committed, or there are none.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -37,7 +38,7 @@ from media.batch import (
     Workbench,
 )  # fmt: skip
 from media.errors import Damaged
-from media.region import JOURNAL, LANES, MAGIC, PID, PID_AT, journal_in
+from media.region import JOURNAL, LANES, MAGIC, PID, PID_AT, SPARE_AT, journal_in
 
 PAGE = 4096
 SIZE = PAGE + LANES * LANE
@@ -83,6 +84,8 @@ class Region:
         except OSError as problem:
             os.close(fd)
             raise MemoryError(f"no room for a receive region (errno {problem.errno})") from None
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(fd, SPARE_AT, SIZE)
         # populated: a page fault inside recvmmsg is the one place where a kill could lose a packet
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         PID.pack_into(self._map, PID_AT, os.getpid())

@@ -70,7 +70,7 @@ class Keyring:
         return any(fresh)
 
     def _await(self, suite: str, key: bytes, mki: int) -> bool:
-        known = next((each for each in self.contexts if (each.name, each.key) == (suite, key)), None)
+        known = next((each for each in self.contexts if each.offered == (suite, key, mki)), None)
         front, *others = self.contexts
         if known is front or known in self._awaited:
             return False
@@ -81,8 +81,8 @@ class Keyring:
 
     def precede(self, keys: Iterable[tuple[str, bytes, int]]) -> None:
         """Know the keys of the offers before too, oldest first, as a successor of who has not come to all of them."""
-        own = {(each.name, each.key) for each in self.contexts}
-        before = tuple(Context(*key) for key in keys if key[:2] not in own)
+        own = {each.offered for each in self.contexts}
+        before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
         self._newer = len(self.contexts) - 1
         self._front()
@@ -125,8 +125,10 @@ class Keyring:
     def expire(self, now: int) -> None:
         """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
         if now > self._old_until and len(self.contexts) > 1 + self._newer:
-            line, awaited = self._line, self._awaited
-            self.contexts = tuple(each for each in self.contexts if each.key in line or each in awaited)
+            line, awaited, mki = self._line, self._awaited, self.contexts[0].mki
+            self.contexts = tuple(
+                each for each in self.contexts if (each.key in line and each.mki == mki) or each in awaited
+            )
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
@@ -184,7 +186,7 @@ class Keyring:
 
     def _lead(self, context: Context) -> None:
         """Use a context from now on, one of ours or another of the same key; offers before its own are over."""
-        at = next(i for i, each in enumerate(self.contexts) if (each.name, each.key) == (context.name, context.key))
+        at = next(i for i, each in enumerate(self.contexts) if each.offered == context.offered)
         self._newer = min(self._newer, len(self.contexts) - 1 - at)
         if context is not self.contexts[0]:
             others = [each for each in self.contexts[1:] if each is not context]

@@ -12,6 +12,9 @@ LANES = 4
 JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
 PID = struct.Struct("=I")
 PID_AT = 64
+#: Where the room begins that a worker holds for its successor's region, which has to lie beside this one where nothing
+#: is free: whoever finds the worker dead cuts it off.
+SPARE_AT = 1 << 20
 #: Bit of a lane's stream: it is that of RTCP.
 RTCP = 0x80
 

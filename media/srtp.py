@@ -214,6 +214,11 @@ class Context:
         #: The libsrtp session where whole batches may go to it unread, else None.
         self.session: Any = self.engine.session if not self.mki else None
 
+    @property
+    def offered(self) -> tuple[str, bytes, int]:
+        """Suite, key and length of the MKI: a key that is offered again with an MKI is another context."""
+        return self.name, self.key, self.mki
+
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open an RTP packet; a libsrtp status if it is not genuine."""
         return self.engine.unprotect(self._without_mki(packet, self.suite.tag))

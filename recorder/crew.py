@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from media.region import holder, journal_of
+from media.region import SPARE_AT, holder, journal_of
 from media.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
@@ -82,6 +82,13 @@ class Entry:
     # what was asked while no worker had the call
     waiting: tuple[tuple[Any, list[int]], ...] = ()
     closing: asyncio.Future[wire.Final] | None = None
+
+    def resumed(self) -> None:
+        """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
+        self.lost = False
+        if self.relic:
+            self.relic.unlink(missing_ok=True)
+            self.relic = None
 
     def release(self, call: str) -> None:
         """Let go of everything that is kept for a call that is over."""
@@ -160,7 +167,13 @@ def keep_relic(raw: Path, entries: Mapping[str, Entry]) -> None:
     if entry is None or entry.relic:
         raw.unlink(missing_ok=True)
     else:
-        entry.relic = raw
+        entry.relic = _cut(raw)
+
+
+def _cut(raw: Path) -> Path:
+    """Let go of the room that a dead worker held for its successor."""
+    os.truncate(raw, SPARE_AT)
+    return raw
 
 
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
@@ -246,7 +259,7 @@ def find_relics(folder: Path) -> dict[str, Path]:
             wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
         call = call_of(raw) or ""
         if call in known:
-            relics[call] = raw
+            relics[call] = _cut(raw)
         else:
             raw.unlink(missing_ok=True)
     return relics

@@ -11,7 +11,6 @@ from typing import Any
 from media import records
 from media.sockets import Pair
 from media.spec import Former
-from media.summary import Summary
 from recorder import commands as c
 from recorder import events as e
 from recorder import keeping
@@ -128,17 +127,17 @@ class Finishing:
         vault.recover(ref, committed)
         vault.finish(call.id, call.leaf, part)
 
-    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int]] | None) -> None:
+    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
         """End the media parts below number `before` where their dead worker had committed them.
 
         None: its spool was lost, so all that is genuine is kept; what the streams knew of it went with the spool.
         """
-        names = [f"m{n}" for n in range(1, before)]
-        if parts is not None:
-            await self._end_parts(call, {name: dict(parts).get(name, 0) for name in names})
+        whole = dict(parts)
+        await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
+        lost = [name for name, length in parts if length is None]
+        if not lost:
             return
-        await self._end_parts(call, dict.fromkeys(names))
-        if await asyncio.to_thread(_spoken, call, names):
+        if await asyncio.to_thread(_spoken, call, lost):
             self.node.log.error("media.spool_lost", call=call.id)
             self._feed(call, e.Distrusted("spool-lost"))
 
@@ -237,10 +236,10 @@ def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
 
 def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:
     """Tell whether parts of a call hold anything that somebody said."""
-    summary = Summary()
     for part in parts:
         ref = call.customer.vault.find(call.id, call.leaf, part)
         with suppress(StorageError, ValueError):  # `verify` names the defect
             for record in records.read(call.customer.vault.read(ref, live=True)) if ref else ():
-                summary.add(record)
-    return summary.last_ns() is not None
+                if isinstance(record, records.Run | records.Mixed | records.Packet):
+                    return True
+    return False

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable
 
 from media import region
-from recorder import wire
+from recorder import wire, wire_form
 
 _OPENING = b"recorder worker, messages "
 
@@ -26,9 +26,9 @@ def greeting(classes: Iterable[type], *formats: object) -> bytes:
 #: The first message of a worker of these files: both ends know the same messages, in the same form of the interpreter,
 #: and main can look into a worker's region.
 GREETING = greeting(
-    (*wire.CLASSES.values(), wire.Counts),
+    (*wire_form.CLASSES.values(), wire.Counts),
     marshal.version,
-    wire.MAX_MESSAGE,
+    wire_form.MAX_MESSAGE,
     region.MAGIC,
     region.JOURNAL.format,
     region.PID_AT,

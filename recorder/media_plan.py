@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from media.spec import Dtls, StreamSpec
-from recorder import wire
+from recorder import wire, wire_form
 from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
 from recorder.settings_customer import Customer
@@ -96,8 +96,8 @@ def stream_specs(plans: Sequence[StreamPlan], customer: Customer, identity: byte
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
     """Tell whether a worker can be told of these streams, now and when another has to go on with the call."""
     try:
-        return len(wire.command(wire.Change("", specs, (), (), 0))) <= wire.MAX_OFFERED
-    except wire.WireError:
+        return len(wire_form.command(wire.Change("", specs, (), (), 0))) <= wire_form.MAX_OFFERED
+    except wire_form.WireError:
         return False
 
 
@@ -125,8 +125,8 @@ def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
     Until a worker has followed a re-offer, packets under the keys of before wait in the sockets, which outlive us.
     """
     lines = [(s.number, s.line.suite, s.line.crypto) for s in recording.streams if s.line.crypto]
-    newest = {(number, suite, key) for number, suite, crypto in lines for key in (crypto.key, *_others(crypto))}
-    return tuple(key for key in known if key[:3] not in newest)
+    newest = {(n, suite, key, own.mki_length) for n, suite, own in lines for key in (own.key, *_others(own))}
+    return tuple(key for key in known if key not in newest)
 
 
 def keys_to_state(keys: Iterable[Key]) -> list[list[Any]]:

@@ -15,6 +15,7 @@ from recorder.recording import State
 from recorder.runner import Runner
 from sip.errors import RemoteError
 from sip.events import Invited, Probed
+from sip.replaces import insisted
 from storage.customers import Customer
 
 REASON = "replaced"
@@ -42,7 +43,7 @@ class Replacing:
             if call is None or not call.recording.alive:
                 raise RemoteError("replaces-ended", 603)
         except RemoteError:
-            if "replaces" in map(str.lower, event.request.headers.values("Require")):
+            if insisted(event.request.headers):
                 raise
             return None
         return call.id

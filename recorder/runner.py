@@ -31,7 +31,8 @@ from recorder.mending import Mending
 from recorder.node import Node
 from recorder.recording import RETRY_AFTER, State
 from recorder.recording_state import to_state
-from recorder.wire import Part, WireError
+from recorder.wire import Part
+from recorder.wire_form import WireError
 from sip.events import Token
 from storage.errors import PartExists, StorageError
 from storage.vault import NewPart

@@ -61,7 +61,7 @@ class Tape:
         self.generation = 0
         #: errno of the last save, 0 = it went well.
         self._unsaved = 0
-        self._parts: tuple[tuple[str, int], ...] = ()
+        self._parts: tuple[tuple[str, int | None], ...] = ()
         self._reel = Reel(new.part, part_fd)
         #: Number of the base that the last slot names; whether the next one wants another.
         self._base = 0
@@ -327,8 +327,8 @@ class Tape:
         os.close(self._spool_fd)
 
     # ---- resume ----
-    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> bool:
-        """Go on from a dead worker's spool, then from its last batch; False if neither tells of the parts before."""
+    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
+        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed."""
         slot = newest_slot(self._spool_fd)
         out: list[bytes] = []
         looked: dict[int, int] = {}
@@ -343,8 +343,9 @@ class Tape:
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.now = at
-        relic = Relic(raw, region.workbench) if raw else None
-        replayed = relic is not None and replay(relic, self.id, self.generation + 1, self.lanes, out)
+        replayed = raw and replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
+            self._parts = tuple((f"m{number}", None) for number in range(1, self._reel.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
         out.append(records.mark(records.ALL_STREAMS, records.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
@@ -353,7 +354,6 @@ class Tape:
                 lanes.track.latch_wish = (not lanes.track.coming and lanes.track.name) or None
         self._commit(out, at)
         self._catch_up(region, at)
-        return slot is not None or replayed
 
     def _catch_up(self, region: Region, at: int) -> None:
         """Follow the re-offers that the dead worker never heard of, after what came before them."""
@@ -381,8 +381,8 @@ class Tape:
         return self._reel.trouble or self._unsaved
 
     @property
-    def parts(self) -> tuple[tuple[str, int], ...]:
-        """Give the parts before with their committed lengths."""
+    def parts(self) -> tuple[tuple[str, int | None], ...]:
+        """Give the parts before with their committed lengths, None where nothing tells."""
         return self._parts
 
     def figures(self) -> tuple[dict[str, Any], ...]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from media.drain import Region
 from media.sockets import dropped, widen
-from recorder import wire
+from recorder import wire, wire_form
 from recorder.greeting import GREETING
 from recorder.lanes import close_all, expect
 from recorder.overflow import LOOK, Overflow
@@ -52,11 +52,11 @@ NO_MEMORY = 71
 SHAKE = 0.02
 SHAKE_SHARE = 4
 STATS = 5.0
-#: Calls in one Stats message, so that it stays below wire.MAX_MESSAGE even with eight streams each.
+#: Calls in one Stats message, so that it stays below wire_form.MAX_MESSAGE even with eight streams each.
 CALLS_PER_STATS = 64
 #: As a plain number: enumerations take longer to combine than a message to read.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
-_ANCILLARY = socket.CMSG_SPACE(4 * wire.MAX_DESCRIPTORS)
+_ANCILLARY = socket.CMSG_SPACE(4 * wire_form.MAX_DESCRIPTORS)
 #: What brings a call; as a tuple, because a union is made anew wherever it stands.
 _BRINGING = (wire.Add, wire.Adopt)
 #: Events kept for a main that does not read; figures are left out before that.
@@ -74,7 +74,7 @@ class Worker:
         self._tapes: dict[str, Tape] = {}
         self._outbox: deque[bytes] = deque([GREETING])
         #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
-        self._inbox = bytearray(wire.MAX_MESSAGE)
+        self._inbox = bytearray(wire_form.MAX_MESSAGE)
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._busy = 0.0
         #: Since when a round lasts whose time is not in `_busy` yet.
@@ -111,19 +111,16 @@ class Worker:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
             wake = min(due, self._next_shake) if self._shaking or self._overflow.hot else due
             wake = min(wake, time.monotonic() + LOOK) if self._tapes else wake
-            if poll.poll(max(0.0, wake - time.monotonic()) * 1000):
-                began = time.monotonic()
-                if not self._listen():
-                    return
-                self._busy += time.monotonic() - began
-            now = time.monotonic()
-            if now >= due:
-                self._since = now
+            said = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
+            self._since = time.monotonic()
+            if said and not self._listen():
+                return
+            if time.monotonic() >= due:
                 if not self._work():
                     return
                 due = max(due + self._tick, time.monotonic())
-                self._account()
-                self._since = None
+            self._account()
+            self._since = None
             self._chores()
 
     def last_round(self) -> None:
@@ -141,9 +138,7 @@ class Worker:
             self._overflow.look(self._ears, time.monotonic)
         if (self._shaking or self._overflow.hot) and now >= self._next_shake:
             self._shake()
-        if now >= self._next_beat:
-            self._beat(now - self._next_beat + BEAT)
-            self._next_beat = now + BEAT
+        self._beat()
         if now >= self._next_stats:
             self._next_stats = now + STATS
             self._report()
@@ -223,6 +218,7 @@ class Worker:
         self._expect(changes)
         for message, descriptors in taken:
             self._handle(message, descriptors)
+            self._beat()  # hundreds of them take a worker that is hardly let run longer than a hang
             if changes and isinstance(message, _BRINGING):
                 self._expect(change for change in changes if change.call == message.new.call)
         return going
@@ -246,9 +242,9 @@ class Worker:
             if not length:
                 return False
             if flags & _CUT:
-                raise wire.WireError("a message of main was cut: too many descriptors for this process?")
+                raise wire_form.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
-            taken.append((wire.obey(memoryview(self._inbox)[:length]), descriptors))
+            taken.append((wire_form.obey(memoryview(self._inbox)[:length]), descriptors))
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:
@@ -273,8 +269,8 @@ class Worker:
                 lanes.track.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
-        told = tape.resume(self._region, message.raw, message.kept, message.at)
-        self._tell(wire.Resumed(tape.id, tape.part, tape.parts if told else None))
+        tape.resume(self._region, message.raw, message.kept, message.at)
+        self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True
         self._await_keys(tape)
 
@@ -324,11 +320,14 @@ class Worker:
             self._busy += now - self._since
             self._since = now
 
-    def _beat(self, elapsed: float) -> None:
-        """Say that we live, and who was refused."""
+    def _beat(self) -> None:
+        """Say each second that we live, and who was refused."""
+        late = time.monotonic() - self._next_beat
+        if late < 0:
+            return
         self._account()
-        self._tell(wire.Beat(round(min(1.0, self._busy / elapsed), 4)))
-        self._busy = 0.0
+        self._tell(wire.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
+        self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
         for tape in self._tapes.values():
             for number, lanes in tape.lanes.items():
                 now = (lanes.track.rejected, lanes.track.foreign)
@@ -348,7 +347,7 @@ class Worker:
 
     def _tell(self, event: Any) -> None:
         if len(self._outbox) < MAX_OUTBOX:
-            self._outbox.append(wire.encode(event))
+            self._outbox.append(wire_form.encode(event))
         self._flush()
 
     def _flush(self) -> None:

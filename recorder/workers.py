@@ -12,7 +12,7 @@ from typing import Any
 from media.pauses import bounded
 from media.sockets import Pair
 from media.spec import StreamSpec
-from recorder import wire
+from recorder import wire, wire_form
 from recorder.crew import (
     HANG,
     Entry,
@@ -67,7 +67,7 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
-        self._inbox = bytearray(wire.MAX_MESSAGE)
+        self._inbox = bytearray(wire_form.MAX_MESSAGE)
 
     # ---- life ----
     async def start(self) -> None:
@@ -233,7 +233,7 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        data = wire.command(message)
+        data = wire_form.command(message)
         if not process.ready.is_set() or process.outbox or process.dead or not self._sent(process, data, descriptors):
             process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
 
@@ -272,13 +272,15 @@ class Workers:
                 length = process.control.recv_into(self._inbox)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # it died with words of ours unread: what it said before that waits behind this error
             except OSError:
                 length = 0
             if not length:
                 self._died(process)
                 return
             if process.ready.is_set():
-                self._take(process, wire.decode(self._inbox[:length]))
+                self._take(process, wire_form.decode(self._inbox[:length]))
             else:
                 self._meet(process, bytes(self._inbox[:length]))
 
@@ -304,20 +306,11 @@ class Workers:
             return
         elif isinstance(event, wire.Final):
             self._finish(event.call, event)
-        elif isinstance(event, wire.Resumed):
-            self._resumed(event.call)
+        elif isinstance(event, wire.Resumed) and event.call in self._entries:
+            self._entries[event.call].resumed()
         elif isinstance(event, wire.CallFault):
             self._finish(event.call, unclean(event.call))
         self._on_event(event)
-
-    def _resumed(self, call: str) -> None:
-        entry = self._entries.get(call)
-        if entry is None:
-            return
-        entry.lost = False
-        if entry.relic:
-            entry.relic.unlink(missing_ok=True)
-            entry.relic = None
 
     def _finish(self, call: str, final: wire.Final) -> None:
         entry = self._remove(call)

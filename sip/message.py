@@ -23,7 +23,7 @@ from sip.grammar import (
     quotes_closed,
 )
 from sip.headers import USUAL_NAMES, Headers, full_name
-from sip.replaces import Replaces, replaces
+from sip.replaces import Replaces, insisted, replaces
 from sip.uri import Uri
 from sip.values import CSeq, NameAddr, Via
 
@@ -348,8 +348,14 @@ def _check_contact(headers: Headers) -> None:
 
 
 def _check_replaces(request: Request) -> None:
-    """Only an INVITE that begins a dialog can take the place of another (RFC 3891 section 3); an ACK is not refused."""
+    """Only an INVITE can take the place of another (RFC 3891 section 3); an ACK is not refused.
+
+    A re-INVITE cannot either, but it is refused only to who insists: some repeat the headers of the first one, and
+    without what a re-INVITE refreshes their recording would end.
+    """
     if "Replaces" not in request.headers or request.method == "ACK":
         return
-    if request.method != "INVITE" or request.recipient.tag is not None or request.replaces is None:
+    again = request.recipient.tag is not None and insisted(request.headers)
+    if request.method != "INVITE" or again:
         raise MalformedValue("replaces")
+    request.headers.once(replaces)

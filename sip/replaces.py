@@ -45,14 +45,25 @@ class Replaces:
         return (NO_TAG, "") if self.from_tag == NO_TAG else (self.from_tag,)
 
 
+def insisted(headers: Headers) -> bool:
+    """Tell whether the client wants a refusal where it cannot have the place of the other dialog."""
+    return "replaces" in headers.tokens("Require")
+
+
 def replaces(headers: Headers) -> Replaces | None:
     """Read the header of an INVITE, None if it has none; raise MalformedValue, also for two (section 3).
 
-    Join (RFC 3911) wants the named dialog to go on, so both together contradict each other.
+    Join (RFC 3911) wants the named dialog to go on, so both together contradict each other. One that cannot be read is
+    passed over, as RFC 3261 section 8.2 wants of what need not be understood, unless the client insists.
     """
     values = headers.all("Replaces")
     if not values:
         return None
     if len(values) > 1 or "Join" in headers:
         raise MalformedValue("replaces")
-    return Replaces.parse(values[0])
+    try:
+        return Replaces.parse(values[0])
+    except MalformedValue:
+        if insisted(headers):
+            raise
+        return None

@@ -15,7 +15,7 @@ from media import sockets
 from media.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
 from media.drain import PAGE, SIZE, Region, Relic
 from media.errors import Damaged
-from media.region import JOURNAL, LANES, MAGIC, RTCP, Journal, holder, journal_of
+from media.region import JOURNAL, LANES, MAGIC, RTCP, SPARE_AT, Journal, holder, journal_of
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
 
@@ -192,4 +192,26 @@ def test_unused_slots_say_so(tmp_path: Path) -> None:
     region = region_in(tmp_path)
     region.begin(CALL.encode(), 1, [0], [False])
     assert region.lanes[0].headers[56:60] == UNUSED.to_bytes(4, "little")
-    assert os.path.getsize(tmp_path / "region") == SIZE
+
+
+def test_a_region_holds_room_for_that_of_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both lie there together until the successor has the last batch; where there is none it works all the same."""
+    with (tmp_path / "whole").open("wb") as one:
+        os.posix_fallocate(one.fileno(), 0, SIZE)
+    alone = (tmp_path / "whole").stat().st_blocks
+    region_in(tmp_path)
+    assert (tmp_path / "region").stat().st_blocks >= 2 * alone
+    os.truncate(tmp_path / "region", SPARE_AT)
+    assert alone <= (tmp_path / "region").stat().st_blocks < 2 * alone
+    assert SIZE <= SPARE_AT
+
+    allocate = os.posix_fallocate
+
+    def once(fd: int, at: int, length: int) -> None:
+        if at:
+            raise OSError(errno.ENOSPC, "full")
+        allocate(fd, at, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", once)
+    Region(str(tmp_path / "second"))
+    assert (tmp_path / "second").stat().st_size == SIZE

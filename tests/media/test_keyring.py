@@ -245,3 +245,30 @@ def test_a_successor_of_a_line_with_two_keys_has_both_whichever_was_in_use() -> 
         assert {each.key for each in after.contexts} == {OLD, NEW}
         for number, key in enumerate((NEW, OLD), 2):
             assert after.open(client[key].protect(packet(number)), number, (7,)) == packet(number)
+
+
+def identified(protected: bytes, mki: bytes) -> bytes:
+    """The packet with an identifier before its tag."""
+    return protected[:-10] + mki + protected[-10:]
+
+
+def test_a_key_that_is_offered_again_with_an_identifier_is_heard_with_it_and_for_a_while_without() -> None:
+    """As who adds a second key does; they carry no identifier before, and all of them do after."""
+    ring, client = Keyring(SUITE, OLD), {key: sender(key) for key in (OLD, NEW)}
+    assert ring.open(client[OLD].protect(packet(1)), 1, ()) == packet(1)
+    assert ring.add(SUITE, OLD, 4, (NEW,))
+    late = client[OLD].protect(packet(2))
+    for number, key in enumerate((OLD, NEW, OLD), 3):
+        plain = ring.open(identified(client[key].protect(packet(number)), bytes(4)), number, (7,))
+        assert plain == packet(number)
+    assert ring.open(late, 6, (7,)) == packet(2)
+    assert ring.open(identified(client[OLD].protect(packet(7)), bytes(4)), 7, (7,)) == packet(7)
+    ring.expire(8 + OVERLAP)
+    assert {(each.key, each.mki) for each in ring.contexts} == {(OLD, 4), (NEW, 4)}
+
+
+def test_a_successor_hears_what_waits_without_an_identifier_and_what_comes_with_one() -> None:
+    client, after = sender(OLD), Keyring(SUITE, OLD, 4)
+    after.precede([(SUITE, OLD, 0), (SUITE, OLD, 4)])
+    assert after.open(client.protect(packet(1)), 1, ()) == packet(1)
+    assert after.open(identified(client.protect(packet(2)), bytes(4)), 2, (7,)) == packet(2)

@@ -75,17 +75,14 @@ class Deck:
         self.now += TICK
         self.tape.drain(self.region, self.now)
 
-    def succeed(self, *, kept: bool, raw: bool = True, at: int = 0) -> bool:
-        """Let a successor take over from the spool and, with `raw`, from the region of the dead worker; `at`: else now.
-
-        Tells whether either knew anything of the parts before.
-        """
+    def succeed(self, *, kept: bool, raw: bool = True, at: int = 0) -> None:
+        """Let a successor take over at `at` (else now) from the spool and, with `raw`, the dead worker's region."""
         dead = str(self.folder / f"region{self.regions}")
         self.tape.release()
         self.region = self.fresh_region()
         self.tape = self._tape(self.pauses)
         self.tape.add_streams(self.specs, self.descriptors(), time.time_ns())
-        return self.tape.resume(self.region, dead if raw else None, kept, at or time.time_ns())
+        self.tape.resume(self.region, dead if raw else None, kept, at or time.time_ns())
 
     def close(self) -> list[records.Record]:
         """Close the tape and read all parts as a player would."""

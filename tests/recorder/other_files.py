@@ -18,9 +18,9 @@ def same_files(folder: Path) -> Path:
 
 def change_messages(folder: Path) -> None:
     """Put another version in place, which takes an Adopt of ours for an Add."""
-    wire = folder / "recorder" / "wire.py"
-    before = wire.read_text()
+    table = folder / "recorder" / "wire_form.py"
+    before = table.read_text()
     after = before.replace("NewCall, Add, Adopt,", "NewCall, Adopt, Add,")
     if after == before:
         raise LookupError("the table of messages looks otherwise now")
-    wire.write_text(after)
+    table.write_text(after)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from media import sockets
-from media.region import journal_of
+from media.region import SPARE_AT, journal_of
 from media.spec import Dtls, StreamSpec
 from recorder import crew, wire
 from recorder.crew import (
@@ -145,6 +145,7 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
     assert find_relics(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
     assert [path.name for path in tmp_path.glob("*.raw")] == ["worker-0.1.0.raw"]
+    assert (tmp_path / "worker-0.1.0.raw").stat().st_size == SPARE_AT
     journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
     assert journal is not None and journal.call == CALL
     assert crew.call_of(tmp_path / "missing") is None
@@ -160,7 +161,17 @@ def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
         keep_relic(tmp_path / name, entries)
     assert entries[CALL].relic == tmp_path / "a"
+    assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def test_the_region_of_a_dead_worker_goes_once_another_goes_on(tmp_path: Path) -> None:
+    relic = tmp_path / "a"
+    relic.touch()
+    entry = Entry(1, None, lost=True, relic=relic)
+    for _ in range(2):
+        entry.resumed()
+        assert (entry.lost, entry.relic, relic.exists()) == (False, None, False)
 
 
 def test_of_each_stream_the_newest_keys_are_known() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from recorder import wire
+from recorder import wire, wire_form
 from recorder.greeting import GREETING, greeting
 
 
@@ -56,4 +56,4 @@ def test_the_order_of_messages_and_the_formats_count() -> None:
 def test_every_message_is_greeted_with() -> None:
     """What a worker is told or tells, and what is in it; what recorder.workers says of itself is never sent."""
     sent = {*wire.Message.__args__, *wire.WorkerEvent.__args__} - {wire.NeedPart, wire.WorkerDied, wire.OtherVersion}
-    assert sent < set(wire.CLASSES.values())
+    assert sent < set(wire_form.CLASSES.values())

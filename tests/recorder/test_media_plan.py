@@ -12,7 +12,8 @@ from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.recording import Recording
 from recorder.stream import Stream
-from recorder.wire import MAX_MESSAGE, MAX_OFFERED, Part
+from recorder.wire import Part
+from recorder.wire_form import MAX_MESSAGE, MAX_OFFERED
 from sip.crypto import CryptoOffer, MasterKey
 from sip.negotiate import Policy
 from tests.recorder.offers import random
@@ -118,4 +119,6 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() 
     assert keys_from_state(json.loads(json.dumps(keys_to_state(known)))) == before
     two = CryptoOffer(1, newest[1], newest[2], b"1", 1, others=(MasterKey(b"B" * 30, b"2"),))
     recording.streams[0].line = replace(recording.streams[0].line, crypto=two)
-    assert former_keys(recording, (before[0], newest, (0, newest[1], b"B" * 30, 1), before[1])) == before
+    told = (0, newest[1], newest[2], 1), (0, newest[1], b"B" * 30, 1)
+    # packets of before bring no identifier
+    assert former_keys(recording, (before[0], newest, *told, before[1])) == (before[0], newest, before[1])

@@ -187,6 +187,22 @@ def test_who_hangs_up_the_new_one_at_once_had_our_answer_though_its_ack_was_lost
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER)])
+def test_whatever_the_client_asks_in_the_new_one_says_that_it_had_our_answer(
+    tmp_path: Path, method: str, body: bytes
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            old = one.invite("c1")
+            one.hear(replacing(old))
+            one.hear(sip_request(method, "c2", 2, body, to=one.tag()))
+            assert byes(one) == ["c1"]
+            assert (await ended(one, old))["end_reason"] == "replaced"
+            assert of(one, "c2").recording.alive
+
+    asyncio.run(story())
+
+
 def test_whose_200_is_never_acknowledged_has_the_old_one_still(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

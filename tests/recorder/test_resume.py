@@ -147,6 +147,18 @@ def test_the_keys_of_before_a_re_offer_outlive_restarts(tmp_path: Path, monkeypa
     asyncio.run(story())
 
 
+def test_a_lost_spool_of_a_call_in_which_nothing_was_said_costs_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            leave(one, one.invite())
+            resume(one)
+            (again,) = one.live
+            await one.runner.finishing.cut(again, 2, (("m1", None),))
+            assert not again.recording.notes and not again.recording.interrupted
+
+    asyncio.run(story())
+
+
 def test_where_the_spool_is_lost_all_that_lies_in_the_vault_is_kept_and_the_call_is_interrupted(tmp_path: Path) -> None:
     """Nobody can tell what was committed: what is genuine was said, and it may be all there is of an hour."""
 

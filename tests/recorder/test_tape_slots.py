@@ -149,17 +149,29 @@ def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(
             assert figures["gaps"] == []
 
 
-def test_a_successor_tells_whether_anything_is_known_of_the_parts_before(tmp_path: Path) -> None:
-    """If not, nobody can say which of their bytes count: all that are genuine are kept."""
+def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) -> None:
+    """Nobody can say which bytes of those count: all that are genuine are kept, whoever dies next."""
     with deck(tmp_path, streams=1) as one:
-        assert not one.succeed(kept=True)  # nothing came yet
+        one.send(300)
+        one.tick()
+        os.truncate(one.folder / "spool", 0)
+        for _ in range(2):
+            one.succeed(kept=True, raw=False)
+            one.send(5)
+            one.tick()
+        assert [name for name, length in one.tape.parts if length is None] == ["m1"]
+        kept = one.frames(one.close())
+        assert kept[:100] == list(range(100)) and kept[-10:] == list(range(300, 310))
+
+
+def test_the_very_first_batch_tells_that_nothing_before_it_counts(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
         one.send(5)
         one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [True])
         assert one.region.receive(0, one.tape.lanes[0].rtp) == 5
-        assert one.succeed(kept=True)  # from the very first batch
-        assert one.succeed(kept=True)
-        os.truncate(one.folder / "spool", 0)
-        assert not one.succeed(kept=True)
+        one.succeed(kept=True)
+        assert one.tape.parts == ()
+        assert one.frames(one.close()) == list(range(5))
 
 
 def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pylibsrtp import Policy, Session
 
 from media.drain import Region
 from media.spec import MAX_CONTEXTS, StreamSpec
-from recorder import wire
+from recorder import wire, wire_form
 from recorder.crew import activity
 from recorder.worker import LOOK, NO_MEMORY, STALE, Worker
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
@@ -169,10 +170,11 @@ def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path
     with control:
         worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
         worker._tapes = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
+        worker._next_beat = time.monotonic() + 100.0
         heard: list[object] = []
         worker._handlers[wire.Pause] = lambda message, _: heard.append(message)
         worker._tell(wire.Beat(0.0))
-        main.send(wire.command(wire.Pause(CALL, 7)))
+        main.send(wire_form.command(wire.Pause(CALL, 7)))
         main.close()
         assert not worker._listen()
     assert heard == [wire.Pause(CALL, 7)]
@@ -447,3 +449,27 @@ def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkey
         worker._work()
         monkeypatch.undo()
     assert [event.busy for event in told if isinstance(event, wire.Beat)] == [1.0] * 4
+
+
+def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of a dead one takes a starved machine half a second to adopt, and hundreds may come in a row."""
+    clock = [100.0]
+    order: list[object] = []
+
+    def take(message: wire.Pause, _: object) -> None:
+        order.append(message.at)
+        clock[0] += 0.5
+
+    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, main:
+        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
+        worker._handlers[wire.Pause] = take
+        worker._tapes = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
+        for number in range(6):
+            main.send(wire_form.command(wire.Pause(CALL, number)))
+        monkeypatch.setattr(worker, "_tell", order.append)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._since, worker._next_beat = 100.0, 101.0
+        assert worker._listen()
+        monkeypatch.undo()
+    assert order == [0, 1, wire.Beat(1.0), 2, 3, wire.Beat(1.0), 4, 5, wire.Beat(1.0)]

@@ -74,7 +74,7 @@ def test_anything_else_is_no_name(text: str):
 @pytest.mark.parametrize(
     "lines",
     [
-        ("Replaces: a@b;to-tag=1",),
+        ("Require: replaces", "Replaces: a@b;to-tag=1"),
         ("Replaces: a@b;to-tag=1;from-tag=2", "Replaces: a@b;to-tag=1;from-tag=2"),
         ("Replaces: a@b;to-tag=1;from-tag=2", "Join: a@b;to-tag=1;from-tag=2"),
         ("Require: replaces, foo", "Replaces: a@b"),
@@ -88,12 +88,27 @@ def test_a_header_that_cannot_be_read_or_contradicts_another_is_400(lines: tuple
     assert refused.reason == "replaces"
 
 
+@pytest.mark.parametrize("value", ["", "a@b", "a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2", "a@b;to-tag=@;from-tag=2"])
+def test_one_that_cannot_be_read_is_passed_over_where_the_client_does_not_insist(value: str):
+    """As one from a Refer-To whose escapes were left."""
+    assert Story().invited("Supported: replaces", f"Replaces: {value}").replaces is None
+
+
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "BYE", "OPTIONS"])
 def test_within_a_dialog_it_is_400_and_the_dialog_goes_on(method: str):
     story = Story()
     event = story.established()
-    assert statuses(story.say(story.request(method, named(event.session)))) == [400]
+    assert statuses(story.say(story.request(method, "Require: replaces", named(event.session)))) == [400]
     assert statuses(story.say(story.request("UPDATE"))) == [200]
+
+
+def test_a_re_invite_that_repeats_the_header_of_the_first_one_is_taken():
+    story = Story()
+    old = story.established()
+    another(story)
+    event = story.established(named(old.session))
+    assert statuses(story.say(story.request("INVITE", named(old.session)))) == [200]
+    assert {old.session, event.session} <= set(story.endpoint.sessions())
 
 
 def test_outside_of_one_any_other_method_than_invite_is_400():
