@@ -34,7 +34,10 @@ class AuditJob:
     async def run(self) -> None:
         """Go round for ever; owned by recorder.tasks."""
         while True:
-            self.report(await asyncio.to_thread(self.round))
+            try:
+                self.report(await asyncio.to_thread(self.round))
+            except Exception as problem:  # without this task no witness would be told anything any more
+                self._node.log.fault("audit.checkpoint_failed", problem)
             await asyncio.sleep(EVERY_SECONDS)
 
     def round(self) -> list[Failure]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from recorder import directory_client
 from recorder.errors import RecorderError
+from recorder.indexer import passes
 from recorder.node import Node
 from recorder.settings_directory import Directory
 
@@ -57,11 +58,15 @@ class DirectoryJob:
         """Synchronise once; False if it failed and should be tried again soon."""
         name = directory.customer
         source = self._node.settings.source
-        if source is None or not await asyncio.to_thread(self._credential_well, directory):
+        if source is None:
             return False
         try:
+            if not await asyncio.to_thread(self._credential_well, directory):
+                return False
             status, told = await _synchronised(source, name)
-        except OSError:  # no process more, no memory
+        except Exception as problem:
+            if not passes(problem):
+                raise
             status, told = NOT_STARTED, {}
         if status == 0:
             self._node.log.info(

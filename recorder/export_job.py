@@ -80,7 +80,7 @@ class ExportJob:
             await customer.requests.tidy()
             for id in await customer.exports.unfinished():
                 await self.make(customer, id)
-        except StorageError as problem:
+        except Exception as problem:  # without this task no export of the customer would be made any more
             self._node.log.fault("export.storage", problem, customer=customer.name)
             return False
         return True

@@ -52,6 +52,8 @@ class Mending:
         self._lacking: dict[str, set[str]] = {}  # by customer, recordings that it lacks
         self._closing: dict[str, Customer] = {}  # whose gap ends with the last of them
         self._news = asyncio.Event()  # one of these changed
+        self._repaired: set[str] = set()  # recordings that only the index did not take
+        self._away: set[str] = set()  # customers whose index took nothing in this round
 
     def __len__(self) -> int:
         return len(self._known)
@@ -114,20 +116,28 @@ class Mending:
                 self._wake.set()
 
     async def round(self) -> bool:
-        """Try what waits once, or the first of it; False if something has to be tried again after a while."""
+        """Try what waits once, or the first of it; False if something has to be tried again after a while.
+
+        Where an index takes nothing, one recording asks it for all that are repaired: each would be read as a whole.
+        """
         again: list[Left] = []
+        spared: list[Left] = []
+        self._away.clear()
         for _ in range(ROUND):
             left = self._next()
             if left is None:
                 break
-            if await self._mend(left):
+            if left.customer.name in self._away and left.call in self._repaired:
+                spared.append(left)
+            elif await self._mend(left):
                 self._known.discard(left.call)
                 self._told.discard(left.call)
+                self._repaired.discard(left.call)
                 self._lacking.get(left.customer.name, set()).discard(left.call)
                 self._news.set()
             else:
                 again.append(left)
-        for left in again:
+        for left in (*spared, *again):  # another one asks the next time
             self._queue(left)
         return await self._close_gaps() and not again
 
@@ -152,7 +162,7 @@ class Mending:
             found = await asyncio.to_thread(repair, left.customer, left.call, left.leaf, left.document)
             if found.document is not None:
                 await asyncio.wrap_future(self._node.syncer.wait())
-                await index(left.customer, left.leaf, found.document)
+                await self._index(left, found.document)
         except Forgotten:
             pass  # erased meanwhile: nothing of it is to be kept
         except DamagedPart as problem:
@@ -168,6 +178,15 @@ class Mending:
             self._tell(left, found)
         self._forget(left.call)
         return True
+
+    async def _index(self, left: Left, document: Mapping[str, Any]) -> None:
+        try:
+            await index(left.customer, left.leaf, document)
+        except Exception as problem:
+            if passes(problem):
+                self._repaired.add(left.call)
+                self._away.add(left.customer.name)
+            raise
 
     def _tell(self, left: Left, found: Found) -> None:
         self._node.log.info("recovery.done", call=found.call, parts=found.repaired)

@@ -12,7 +12,6 @@ from storage import userpurge
 from storage.audit_chain import Act
 from storage.customers import Customer
 from storage.erasure import RECORDER
-from storage.errors import StorageError
 from storage.userpurge import Reason
 
 LOOK_SECONDS = 10.0
@@ -55,7 +54,7 @@ class PurgeJob:
                 return 0  # it is not known yet of every call who took part
             gone = await userpurge.purge(customer.users, lambda id: _noted(customer, id), _rest)
             self._seen[customer.name] = await userpurge.reason(customer.database) if gone else reason
-        except StorageError as problem:
+        except Exception as problem:  # without this task no user of the customer would be purged any more
             self._node.log.fault("users.purge_failed", problem, customer=customer.name)
             return 0
         if gone:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol
 from storage import papers
 from storage.account import MAX_NAME, Account, Invitation, canonical, proper
 from storage.credentials import ROLES
-from storage.durable import Disk, alone
+from storage.durable import Disk, alone, disk_errors
 from storage.errors import Forgotten, SealBroken, StorageError
 
 FILE_NAME = "accounts.json"
@@ -179,10 +179,11 @@ class Accounts:
         return known
 
     def _signature(self) -> tuple[int, ...] | None:
-        try:
-            status = os.stat(self._path)
-        except FileNotFoundError:
-            return None
+        with disk_errors("look at the accounts"):
+            try:
+                status = os.stat(self._path)
+            except FileNotFoundError:
+                return None
         return status.st_ino, status.st_mtime_ns, status.st_size, self._keys.generation
 
     def _items(self) -> list[Any]:

@@ -71,16 +71,14 @@ class Audit:
 
     def checkpoint(self) -> Checkpoint | None:
         """Write a signed checkpoint beside the log if it has grown; once a minute is enough, `keys/` has each."""
-        mark = self._files.newest_mark(self.public_key)
-        if mark is None or mark.head.n <= self._marked:
-            return None
-        with (
-            disk_errors("write a checkpoint of the audit log"),
-            opened(self._files.marks, os.O_WRONLY | os.O_CREAT) as fd,
-        ):
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            write_all(fd, bytes(mark), os.fstat(fd).st_size)
-            os.fdatasync(fd)
+        with disk_errors("write a checkpoint of the audit log"):
+            mark = self._files.newest_mark(self.public_key)
+            if mark is None or mark.head.n <= self._marked:
+                return None
+            with opened(self._files.marks, os.O_WRONLY | os.O_CREAT) as fd:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                write_all(fd, bytes(mark), os.fstat(fd).st_size)
+                os.fdatasync(fd)
         self._marked = mark.head.n
         return mark
 

@@ -90,8 +90,9 @@ class AuditFiles:
         """Return a page of entries, newest first; none is missed because the clock was set back meanwhile."""
         items: list[dict[str, Any]] = []
         oldest: int | None = None
-        if not self.log.exists():
-            return AuditPage((), None)
+        with disk_errors("read the audit log"):
+            if not self.log.exists():
+                return AuditPage((), None)
         with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
             end = whole_size(fd, os.fstat(fd).st_size)
             for start, line in backwards(fd, end if cursor is None else _offset(fd, cursor, end)):

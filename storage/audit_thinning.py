@@ -26,8 +26,9 @@ def thin(files: AuditFiles, key: Ed25519PublicKey, customer: str, now: datetime)
 
     Where any is not as it should be all of them stay, for `recorder audit verify` to tell.
     """
-    if not files.marks.exists() or files.marks.stat().st_size < LEAST:
-        return 0
+    with disk_errors("thin the checkpoints of the audit log"):
+        if not files.marks.exists() or files.marks.stat().st_size < LEAST:
+            return 0
     with disk_errors("thin the checkpoints of the audit log"), opened(files.marks, os.O_RDONLY) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
         try:

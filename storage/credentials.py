@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from storage.durable import Disk, alone
+from storage.durable import Disk, alone, disk_errors
 from storage.errors import StorageError
 from storage.instants import from_text, to_text
 
@@ -120,10 +120,11 @@ class Credentials:
         return self._known
 
     def _signature(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self._path)
-        except FileNotFoundError:
-            return None
+        with disk_errors("look at the tokens"):
+            try:
+                status = os.stat(self._path)
+            except FileNotFoundError:
+                return None
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def _read(self) -> Entries:

@@ -9,9 +9,11 @@ import pytest
 
 from recorder import audit_job
 from recorder.audit_job import AuditJob
+from recorder.indexer import NO_THREAD
 from recorder.proving import witnessed
 from storage.audit import Audit
 from storage.audit_chain import Act
+from storage.customers import KEYS
 from tests.recorder.stage import CONFIG, stage
 
 
@@ -69,6 +71,42 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
             beside.rmdir()
             assert job.round() == []
             assert len(beside.read_bytes().splitlines()) == 1
+
+    asyncio.run(story())
+
+
+def test_what_cannot_be_read_of_one_customer_is_no_reason_to_tell_nothing_of_another(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG + '[[customer]]\nname = "globex"\ndomains = ["globex.example"]\n') as one:
+            job = AuditJob(one.node)
+            for customer in one.node.customers.values():
+                customer.audit.append(Act("ada", "admin", "call.view")).result()
+            mark = tmp_path / "data" / KEYS / "acme.audit"
+            mark.unlink()
+            mark.mkdir()  # as after a restore with a wrong owner: there, and not to be read
+            assert [customer for customer, _, _ in job.round()] == ["acme"]
+            assert _count(one.node.customers["globex"].folder / "audit.checkpoints") == 1
+
+    asyncio.run(story())
+
+
+def test_a_thread_that_cannot_be_had_ends_it_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_job, "EVERY_SECONDS", 0.01)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, job, tried = one.node.customers["acme"], AuditJob(one.node), list[int]()
+            acme.audit.append(Act("ada", "admin", "call.view")).result()
+
+            def refused() -> list[audit_job.Failure]:
+                tried.append(1)
+                if len(tried) < 3:
+                    raise RuntimeError(NO_THREAD)
+                return AuditJob.round(job)
+
+            monkeypatch.setattr(job, "round", refused)
+            one.node.tasks.start(job.run(), "audit")
+            await one.until(lambda: _count(acme.folder / "audit.checkpoints") == 1)
 
     asyncio.run(story())
 

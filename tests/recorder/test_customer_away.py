@@ -13,7 +13,7 @@ import pytest
 
 from recorder import databases
 from storage.assembly import assemble
-from storage.customers import KEYS, Customer
+from storage.customers import CUSTOMERS, KEYS, Customer
 from tests.recorder.stage import CONFIG, Stage, stage
 from tests.recorder.test_office import listening, made
 
@@ -79,6 +79,28 @@ def test_the_others_are_served_and_it_heals_by_itself(tmp_path: Path, monkeypatc
             ]  # fmt: skip
             assert [each["kind"] for each in one.node.incidents.of("acme")] == ["customer-away"]
             assert not one.faults, "no task of it ended meanwhile"
+            await desks.close()
+
+    asyncio.run(story())
+
+
+def test_a_folder_that_goes_away_later_locks_nobody_else_out(tmp_path: Path) -> None:
+    """Every token is looked for with every customer."""
+    folder = tmp_path / "data" / CUSTOMERS / "acme"
+
+    async def story() -> None:
+        async with stage(tmp_path, TWO) as one, listening() as door:
+            tokens = await unopened(one)
+            desks, opened = made(one), asyncio.Event()
+            desks.open(door, opened.set)
+            await asyncio.wait_for(opened.wait(), 30)
+            folder.rename(folder.with_name("aside"))
+            folder.symlink_to(folder.name)  # as a mount that is gone: nothing in it can even be looked at
+            assert (await get(door, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
+            assert (await get(door, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 401
+            folder.unlink()
+            folder.with_name("aside").rename(folder)
+            assert (await get(door, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 200
             await desks.close()
 
     asyncio.run(story())

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from recorder.directory_job import DirectoryJob
+from recorder.indexer import NO_THREAD
 from recorder.node import Node
 from recorder.settings_files import load
 from storage.people import UserState
@@ -106,14 +107,18 @@ def test_a_credential_that_ends_is_an_incident(tmp_path: Path, entra: Entra) -> 
     story(tmp_path, entra, tell, expires=datetime.now(UTC).date().isoformat())
 
 
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [("create_subprocess_exec", BlockingIOError("no process more")), ("to_thread", RuntimeError(NO_THREAD))],
+)
 def test_a_process_that_cannot_be_started_is_tried_again(
-    tmp_path: Path, entra: Entra, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, entra: Entra, monkeypatch: pytest.MonkeyPatch, step: str, problem: Exception
 ) -> None:
     async def refused(*_: object, **__: object) -> None:
-        raise BlockingIOError("no process more")
+        raise problem
 
     async def tell(node: Node, job: DirectoryJob) -> None:
-        monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+        monkeypatch.setattr(asyncio, step, refused)
         assert not await job.turn(node.settings.directories[0])
         assert kinds(node) == [("directory-failed", "sync")]
         monkeypatch.undo()

@@ -14,6 +14,7 @@ import pytest
 from media.encode import Container
 from recorder import export_job
 from recorder.export_job import ExportJob
+from recorder.indexer import NO_THREAD
 from recorder.wallclock import WallClock, readings
 from storage.customers import Customer
 from storage.database import DatabaseAway
@@ -190,5 +191,26 @@ def test_a_clock_that_is_set_ahead_ends_no_export(tmp_path: Path) -> None:
         assert await acme.exports.tidy() == 0
         found = await acme.exports.get(filed.id)
         assert found and data(acme, found) and len((await acme.exports.listed(9))[0]) == 1
+
+    tell(tmp_path, story)
+
+
+def test_a_thread_that_cannot_be_had_ends_no_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_job, "AGAIN_SECONDS", 0.01)
+
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        tidy, tried = acme.exports.tidy, list[int]()
+
+        async def short() -> int:
+            tried.append(1)
+            if len(tried) < 3:
+                raise RuntimeError(NO_THREAD)
+            return await tidy()
+
+        monkeypatch.setattr(acme.exports, "tidy", short)
+        row = await called(acme)
+        filed = await acme.exports.file(Request("csv", ("id",), "x", (row.id,)), "paula")
+        await job.run()
+        await done(acme, filed.id)
 
     tell(tmp_path, story)

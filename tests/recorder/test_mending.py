@@ -11,6 +11,7 @@ import pytest
 from recorder import mending
 from recorder.mending import Left
 from recorder.recovery import Found
+from storage.customers import Customer
 from storage.errors import DiskFailed, Forgotten, NoSpace
 from tests.recorder.stage import CONFIG, Stage, stage
 
@@ -119,6 +120,45 @@ def test_a_disk_that_does_not_let_a_gap_be_closed_is_asked_again(
 
 def ill() -> None:
     raise DiskFailed("the disk is ill")
+
+
+def test_an_index_that_is_away_is_asked_by_one_recording_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would be read as a whole every two seconds, and the recordings of other customers would wait meanwhile."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            tried: list[str] = []
+            away = {"acme"}
+
+            def repaired(customer: object, call: str, leaf: int, document: object) -> Found:
+                tried.append(call[0])
+                return Found(call, leaf, {"state": "complete"}, 0)
+
+            async def index(customer: Customer, leaf: int, document: object) -> None:
+                if customer.name in away:
+                    raise DiskFailed("away")
+
+            monkeypatch.setattr(mending, "repair", repaired)
+            monkeypatch.setattr(mending, "index", index)
+            here = mending.Mending(one.node, one.checkpoints.remove)
+            for first in "123":
+                here.put(left(one, f"{first}1111111-2222-4333-8444-555555555555"))
+            for seen in ("123", "1", "2", "3"):
+                tried.clear()
+                assert not await here.round()
+                assert "".join(tried) == seen, "at first each is repaired; then each asks in its turn"
+            here.put(left(one, "41111111-2222-4333-8444-555555555555"))
+            tried.clear()
+            assert not await here.round()
+            assert "".join(tried) == "14", "a new one is repaired though nobody can find it yet"
+            away.clear()
+            tried.clear()
+            assert await here.round() and len(here) == 0
+            assert sorted(tried) == ["1", "2", "3", "4"]
+
+    asyncio.run(story())
 
 
 def test_the_same_call_is_queued_once(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.indexer import NO_THREAD
 from recorder.purge_job import PurgeJob
 from storage.database import DatabaseAway
 from storage.people import Person
@@ -29,12 +30,14 @@ def test_whoever_left_goes_when_all_calls_were_looked_at(tmp_path: Path, monkeyp
             await acme.correlation.load()
             await acme.correlation.settle()
 
-            async def away(*_: object) -> None:
-                raise DatabaseAway("the database is away")
+            for problem in (DatabaseAway("the database is away"), RuntimeError(NO_THREAD)):
 
-            with monkeypatch.context() as patch:
-                patch.setattr(acme.users, "listed", away)
-                assert await job.turn(acme) == 0
+                async def away(*_: object, problem: Exception = problem) -> None:
+                    raise problem
+
+                with monkeypatch.context() as patch:
+                    patch.setattr(acme.users, "listed", away)
+                    assert await job.turn(acme) == 0
 
             async def not_yet(customer: str, seconds: float) -> bool:
                 return False  # a call that runs is not in the index, and may be hers

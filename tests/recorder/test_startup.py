@@ -211,7 +211,7 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
+@pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError(), RuntimeError("a bug")])
 def test_parts_that_cannot_be_looked_for_end_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
@@ -230,6 +230,8 @@ def test_parts_that_cannot_be_looked_for_end_nothing(
             await one.until(lambda: not len(one.mending))
             row = await one.node.customers["acme"].calls.get(left.id)
             assert row and row.state.value == "interrupted"
+
+    asyncio.run(story())
 
 
 def test_a_recording_that_cannot_be_mended_is_looked_for_after_any_number_of_starts(

@@ -11,6 +11,7 @@ import pytest
 
 from storage.account import Account
 from storage.accounts import FILE_NAME, INVITATION, Accounts, AccountsError
+from storage.errors import DiskFailed
 from storage.keys import CustomerKeys
 from tests.storage.house import ROOT
 
@@ -164,6 +165,12 @@ def test_a_limit_of_accounts(accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 def test_a_damaged_file_says_so(accounts: Accounts, folder: Path, data: bytes) -> None:
     (folder / FILE_NAME).write_bytes(data)
     with pytest.raises(AccountsError, match="cannot be read"):
+        accounts.all()
+
+
+def test_a_folder_that_is_away_is_no_fault_of_ours(accounts: Accounts, folder: Path) -> None:
+    (folder / FILE_NAME).symlink_to(FILE_NAME)
+    with pytest.raises(DiskFailed, match="could not look at the accounts: ELOOP"):
         accounts.all()
 
 

@@ -210,6 +210,13 @@ def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> No
     assert audit.verify().good
 
 
+def test_a_checkpoint_that_cannot_be_read_is_the_disks_fault(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    (tmp_path / "acme.audit").mkdir()
+    with pytest.raises(DiskFailed, match="could not write a checkpoint of the audit log: EISDIR"):
+        audit.checkpoint()
+
+
 def test_space_is_owned_again_after_an_entry_that_could_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from storage.audit import Audit
 from storage.audit_chain import Act, AuditError, entry, origin
 from storage.audit_files import SLOT, AuditFiles
+from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -178,3 +179,8 @@ def test_what_is_about_some_objects_is_found_whatever_stands_around_it(tmp_path:
     assert audit.about(set()) == [] and audit.about({"c"}) == []
     audit.close()
     assert list(AuditFiles(tmp_path / "none", tmp_path, "acme").about({"a"})) == []
+
+
+def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match="could not read the audit log: ENAMETOOLONG"):
+        AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme").read(None, None, 1)

@@ -13,6 +13,7 @@ from storage import audit_thinning
 from storage.audit_chain import Act, Checkpoint, entry, origin
 from storage.audit_files import AuditFiles, marks_of
 from storage.audit_thinning import thin
+from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -114,3 +115,8 @@ def test_a_small_file_and_none_are_left_alone(files: AuditFiles, monkeypatch: py
     assert thinned(files) == 0
     files.marks.unlink()
     assert thinned(files) == 0
+
+
+def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match="could not thin the checkpoints of the audit log: ENAMETOOLONG"):
+        thinned(AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme"))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from storage.credentials import FILE_NAME, Credentials, CredentialsError, digest
+from storage.errors import DiskFailed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -98,6 +99,14 @@ def test_a_damaged_file_lets_nobody_in_and_is_not_overwritten(tokens: Credential
     with pytest.raises(CredentialsError):
         tokens.create("a", ["admin"], NOW)
     assert (tmp_path / FILE_NAME).read_bytes() == data
+
+
+def test_a_folder_that_is_away_is_no_fault_of_ours(tokens: Credentials, tmp_path: Path) -> None:
+    token, _ = tokens.create("a", ["admin"], NOW)
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / FILE_NAME).symlink_to(FILE_NAME)
+    with pytest.raises(DiskFailed, match="could not look at the tokens: ELOOP"):
+        tokens.check(token, NOW)
 
 
 def test_a_file_moved_to_another_customer_lets_nobody_in(tokens: Credentials, tmp_path: Path) -> None:
