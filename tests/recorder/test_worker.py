@@ -11,16 +11,15 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from pylibsrtp import Policy, Session
 
 from media.drain import Region
 from media.spec import MAX_CONTEXTS, StreamSpec
-from recorder import wire, wire_form
+from recorder import wire
 from recorder.crew import activity
-from recorder.worker import LOOK, NO_MEMORY, STALE, Worker
+from recorder.worker import NO_MEMORY, STALE, Worker
 from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
 
 
@@ -139,45 +138,6 @@ def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened
         await complete(studio)
 
     run(story())
-
-
-def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first(tmp_path: Path) -> None:
-    """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
-
-    async def story() -> None:
-        studio = Studio(tmp_path, first=100)
-        await studio.workers.start()
-        studio.begin()
-        pid = await stopped(studio)
-        await asyncio.sleep(2 * LOOK)  # or however long: its poll is to be over
-        studio.workers.pause(CALL)
-        spoken = studio.senders[0].sent
-        studio.send(5)
-        os.kill(pid, signal.SIGUSR1)
-        os.kill(pid, signal.SIGCONT)
-        await studio.heard(wire.Resumed)  # by a successor: who hears that signal ends soon
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
-        assert [studio.frames(found, stream) for stream in (0, 1)] == [list(range(spoken))] * 2
-        await studio.end()
-
-    run(story())
-
-
-def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
-    """The kernel tells that those are lost before it gives what else there is (ECONNRESET)."""
-    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control:
-        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
-        worker._tapes = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
-        worker._next_beat = time.monotonic() + 100.0
-        heard: list[object] = []
-        worker._handlers[wire.Pause] = lambda message, _: heard.append(message)
-        worker._tell(wire.Beat(0.0))
-        main.send(wire_form.command(wire.Pause(CALL, 7)))
-        main.close()
-        assert not worker._listen()
-    assert heard == [wire.Pause(CALL, 7)]
 
 
 def test_a_worker_without_room_for_what_it_receives_ends_before_it_takes_a_call(small_disk: Path) -> None:
@@ -367,109 +327,3 @@ worker.main()
         here = control.fileno()
         done = subprocess.run(words, capture_output=True, preexec_fn=lambda: os.dup2(here, 3), pass_fds=(3, here))
     assert (done.returncode, done.stderr) == (NO_MEMORY, b"")
-
-
-def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path: Path) -> None:
-    class Call:
-        paused, trouble = False, 0
-
-        def __init__(self, number: int) -> None:
-            self.id, self.heard = str(number), number
-
-        def drain(self, *_: object) -> None:
-            drained.append(self.heard)
-
-    drained: list[int] = []
-    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control, other:
-        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
-        worker._tapes = {str(n): Call(n) for n in (3, 0, 2, 1)}  # type: ignore[misc]  # all that a round needs of a tape
-        worker._adopted = True
-        worker._work()
-        worker._work()
-    assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
-
-
-def test_whoever_was_not_let_run_listens_before_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packets under a new key, or of a pause, may have come meanwhile, and the word of it before them."""
-    clock = [100.0]
-
-    class Call:
-        paused = trouble = 0
-
-        def __init__(self, number: int) -> None:
-            self.id = str(number)
-
-        def drain(self, *_: object) -> None:
-            done.append(self.id)
-            clock[0] += STALE / 4 if self.id != "1" else 3.0  # stopped while at the second
-
-    def take(_: object) -> bool:
-        done.append("listened")
-        return True
-
-    done: list[str] = []
-    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control, other:
-        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
-        worker._tapes = {str(n): Call(n) for n in range(4)}  # type: ignore[misc]  # all that a round needs of a tape
-        monkeypatch.setattr(worker, "_take", take)
-        monkeypatch.setattr(worker, "_chores", lambda: None)
-        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        worker._looked = clock[0]
-        worker._work()
-        monkeypatch.undo()
-    assert done == ["0", "1", "listened", "2", "3"]
-
-
-def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a worker that cannot keep up would look idle every other second, and never be spared."""
-    clock = [100.0]
-
-    class Call:
-        paused = trouble = 0
-        lanes: dict[int, object] = {}
-
-        def __init__(self, number: int) -> None:
-            self.id = str(number)
-
-        def drain(self, *_: object) -> None:
-            clock[0] += 0.05
-
-    control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control, other:
-        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
-        worker._tapes = {str(n): Call(n) for n in range(100)}  # type: ignore[misc]  # all that a round needs of a tape
-        told: list[object] = []
-        monkeypatch.setattr(worker, "_tell", told.append)
-        monkeypatch.setattr(worker, "_report", lambda: None)
-        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        worker._next_beat = worker._since = clock[0]
-        worker._next_beat += 1.0
-        worker._work()
-        monkeypatch.undo()
-    assert [event.busy for event in told if isinstance(event, wire.Beat)] == [1.0] * 4
-
-
-def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call of a dead one takes a starved machine half a second to adopt, and hundreds may come in a row."""
-    clock = [100.0]
-    order: list[object] = []
-
-    def take(message: wire.Pause, _: object) -> None:
-        order.append(message.at)
-        clock[0] += 0.5
-
-    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control, main:
-        worker = Worker(control, Region(str(tmp_path / "raw")), 1.0)
-        worker._handlers[wire.Pause] = take
-        worker._tapes = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
-        for number in range(6):
-            main.send(wire_form.command(wire.Pause(CALL, number)))
-        monkeypatch.setattr(worker, "_tell", order.append)
-        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-        worker._since, worker._next_beat = 100.0, 101.0
-        assert worker._listen()
-        monkeypatch.undo()
-    assert order == [0, 1, wire.Beat(1.0), 2, 3, wire.Beat(1.0), 4, 5, wire.Beat(1.0)]

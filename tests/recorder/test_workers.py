@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from media import records
-from recorder import wire, wire_form
+from recorder import wire
 from recorder.crew import HANG, activity, look_at
 from recorder.errors import OtherVersion
 from recorder.workers import Workers
@@ -235,40 +234,6 @@ def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: 
         assert await again == final
         assert CALL not in studio.workers
         all_of(studio, final)
-        await studio.end()
-
-    run(story())
-
-
-def end_by(number: signal.Signals, pid: int, state: str) -> None:
-    """Send a signal and wait until it has done its work, without letting the loop run."""
-    os.kill(pid, number)
-    while activity(pid)[0] != state:
-        time.sleep(0.001)
-
-
-def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
-    """The kernel tells first that those are lost (ECONNRESET); keys of a handshake would never be told again."""
-
-    async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
-        await studio.workers.snapshot(CALL)
-        process = studio.workers._processes[0]
-        closing = asyncio.create_task(studio.workers.close(CALL))
-        await asyncio.sleep(0)  # it is told, and main reads nothing from here on
-        process.control.setblocking(True)
-        while isinstance(wire_form.decode(process.control.recv(wire_form.MAX_MESSAGE, socket.MSG_PEEK)), wire.Beat):
-            process.control.recv(wire_form.MAX_MESSAGE)
-        process.control.setblocking(False)
-        end_by(signal.SIGSTOP, process.pid, "T")
-        process.control.send(wire_form.command(wire.Drop(CALL)))
-        end_by(signal.SIGKILL, process.pid, "Z")
-        final = await closing
-        all_of(studio, final)
-        assert final.part == "m1"  # nobody had to go on with it
         await studio.end()
 
     run(story())

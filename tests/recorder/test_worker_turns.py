@@ -1,0 +1,110 @@
+"""What a worker does when: whose turn it is, when it listens, when it beats."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from recorder import wire, wire_form
+from recorder.worker import STALE
+from tests.recorder.alone import alone
+from tests.recorder.studio import CALL
+
+
+def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path: Path) -> None:
+    class Call:
+        paused, trouble = False, 0
+
+        def __init__(self, number: int) -> None:
+            self.id, self.heard = str(number), number
+
+        def drain(self, *_: object) -> None:
+            drained.append(self.heard)
+
+    drained: list[int] = []
+    with alone(tmp_path) as (worker, _):
+        worker._tapes = {str(n): Call(n) for n in (3, 0, 2, 1)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._adopted = True
+        worker._work()
+        worker._work()
+    assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
+
+
+def test_whoever_was_not_let_run_listens_before_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets under a new key, or of a pause, may have come meanwhile, and the word of it before them."""
+    clock = [100.0]
+
+    class Call:
+        paused = trouble = 0
+
+        def __init__(self, number: int) -> None:
+            self.id = str(number)
+
+        def drain(self, *_: object) -> None:
+            done.append(self.id)
+            clock[0] += STALE / 4 if self.id != "1" else 3.0  # stopped while at the second
+
+    def take(_: object) -> bool:
+        done.append("listened")
+        return True
+
+    done: list[str] = []
+    with alone(tmp_path) as (worker, _):
+        worker._tapes = {str(n): Call(n) for n in range(4)}  # type: ignore[misc]  # all that a round needs of a tape
+        monkeypatch.setattr(worker, "_take", take)
+        monkeypatch.setattr(worker, "_chores", lambda: None)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._looked = clock[0]
+        worker._work()
+        monkeypatch.undo()
+    assert done == ["0", "1", "listened", "2", "3"]
+
+
+def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a worker that cannot keep up would look idle every other second, and never be spared."""
+    clock = [100.0]
+
+    class Call:
+        paused = trouble = 0
+        lanes: dict[int, object] = {}
+
+        def __init__(self, number: int) -> None:
+            self.id = str(number)
+
+        def drain(self, *_: object) -> None:
+            clock[0] += 0.05
+
+    with alone(tmp_path) as (worker, _):
+        worker._tapes = {str(n): Call(n) for n in range(100)}  # type: ignore[misc]  # all that a round needs of a tape
+        told: list[object] = []
+        monkeypatch.setattr(worker, "_tell", told.append)
+        monkeypatch.setattr(worker, "_report", lambda: None)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._next_beat = worker._since = clock[0]
+        worker._next_beat += 1.0
+        worker._work()
+        monkeypatch.undo()
+    assert [event.busy for event in told if isinstance(event, wire.Beat)] == [1.0] * 4
+
+
+def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call of a dead one takes a starved machine half a second to adopt, and hundreds may come in a row."""
+    clock = [100.0]
+    order: list[object] = []
+
+    def take(message: wire.Pause, _: object) -> None:
+        order.append(message.at)
+        clock[0] += 0.5
+
+    with alone(tmp_path) as (worker, main):
+        worker._handlers[wire.Pause] = take
+        worker._tapes = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
+        for number in range(6):
+            main.send(wire_form.command(wire.Pause(CALL, number)))
+        monkeypatch.setattr(worker, "_tell", order.append)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._since, worker._next_beat = 100.0, 101.0
+        assert worker._listen()
+        monkeypatch.undo()
+    assert order == [0, 1, wire.Beat(1.0), 2, 3, wire.Beat(1.0), 4, 5, wire.Beat(1.0)]
