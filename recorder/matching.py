@@ -51,12 +51,16 @@ def unkept(plans: Sequence[LinePlan]) -> str | None:
 
 
 def match(
-    streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime
-) -> tuple[list[Stream], bool]:
-    """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing."""
+    streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime, *,
+    answered: bool = False,
+) -> tuple[list[Stream], bool]:  # fmt: skip
+    """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing.
+
+    `answered`: the offer was ours, with the ports of its streams; whatever the answer says, they are what is sent to.
+    """
     fresh, labels = [], {plan.label for plan in plans}
     for plan in plans:
-        old, known = stream_of(streams, plan.index), _goes_on(streams, plan)
+        old, known = stream_of(streams, plan.index), _goes_on(streams, plan, answered=answered)
         if old and plan.removed:
             old.leave(at)
         elif old and not known:
@@ -93,10 +97,12 @@ def keyed(streams: Sequence[Stream], event: Keyed) -> None:
         stream.keyed(event.rtcp, PortKeys(event.suite, event.theirs, event.ours), event.fingerprints)
 
 
-def _goes_on(streams: Sequence[Stream], plan: LinePlan) -> Stream | None:
+def _goes_on(streams: Sequence[Stream], plan: LinePlan, *, answered: bool = False) -> Stream | None:
     known = stream_of(streams, plan.index)
     if known is None or not plan.accepted or plan.media != known.line.media:
         return None
+    if answered:
+        return known
     if known.redefines(plan) or (known.away and plan.label not in (None, known.label)):
         return None
     return known

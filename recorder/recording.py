@@ -221,9 +221,9 @@ class Recording:
             return [refusal, c.Discard()]
         return [refusal]
 
-    def _match(self, plans: tuple[LinePlan, ...], now: e.Now) -> list[Stream]:
+    def _match(self, plans: tuple[LinePlan, ...], now: e.Now, *, answered: bool = False) -> list[Stream]:
         """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
-        fresh, fewer = matching.match(self.streams, plans, self._random, now.wall)
+        fresh, fewer = matching.match(self.streams, plans, self._random, now.wall, answered=answered)
         if fewer:
             self.note("fewer-lines", now)
         matching.hold(self.streams, self.picture.holding, now.wall)
@@ -297,7 +297,7 @@ class Recording:
         except SipError:
             return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
-        self._match(plans, now)
+        self._match(plans, now, answered=True)
         attribution.remember(known)
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)

@@ -88,7 +88,7 @@ def ended(it: Watched, sbc: Sbc, sent: int) -> dict[str, Any]:
     """End the call; everything that was sent is stored, once."""
     time.sleep(1.5)  # what was sent last is taken by then
     assert sbc.ask("BYE").status == 200
-    call = over(it)
+    (call,) = over(it)
     assert [stream["packets"] for stream in call["streams"]] == [sent, sent]
     assert it.one.stop() == 0
     assert verified(it.one) == []

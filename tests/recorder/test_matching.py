@@ -115,6 +115,17 @@ def test_a_number_that_means_another_codec_amid_a_call_begins_another_stream_r15
     assert goes_on or streams[0].formats == (before,)
 
 
+def test_in_an_answer_to_an_offer_of_ours_it_does_not_because_the_client_sends_to_the_port_we_told() -> None:
+    streams: list[Stream] = []
+    ours, theirs = (
+        replace(lines("sendonly")[0], formats=(Format(96, name, 8000),)) for name in ("telephone-event", "AMR")
+    )
+    match(streams, (ours,), random, NOON)
+    fresh, _ = match(streams, (theirs,), random, NOON, answered=True)
+    assert (fresh, len(streams), streams[0].removed) == ([], 1, False)
+    assert streams[0].formats == theirs.formats
+
+
 def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refused() -> None:
     assert MAX_STREAMS <= RTCP < records.ALL_STREAMS
     streams = [Stream(n, lines("sendonly")[0], b"") for n in range(MAX_STREAMS)]

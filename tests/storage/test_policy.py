@@ -186,7 +186,7 @@ def oracle(subject: Subject, policy: Policy, now: datetime) -> Verdict:
         if rule.needles is not None:
             applies = applies and "w:anna" in subject.forms and rule.needles[0].probe == "w:anna"
         if rule.source == "sbc":
-            applies = applies and subject.source == "SBC"
+            applies = False  # a name is no address, and means nobody
         if rule.source == "10.0.0.0/8":
             applies = applies and subject.source.startswith("10.")
         if applies:
