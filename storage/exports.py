@@ -167,7 +167,7 @@ class Exports:
             return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
 
     async def begin(self, id: str) -> Export:
-        """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone."""
+        """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone or Forgotten."""
         async with self._database.reading() as connection:
             export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
