@@ -7,6 +7,8 @@ END = 15  # in place of a mode: nothing follows
 REQUEST, USER = 14, 13  # in place of a mode: a message to the decoder, of the codec or of the application
 REQUEST_BITS = (1, 1, 4, 4, 4, 4, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)  # of its content, by its kind (table 5.1)
 MAX_FRAMES = 12  # 240 ms
+MAX_BYTES = 2048  # of a payload that are read: so many frames have 1.8 KB at most, and the time grows with the square
+MAX_LAYERS = 2  # to 16 and to 32 kHz
 
 
 class _Bits:
@@ -39,7 +41,7 @@ class _Bits:
 def frames(payload: bytes) -> list[bytes]:
     """Cut a payload into frames of 20 ms, each in bytes of its own. Raises ValueError."""
     found: list[bytes] = []
-    bits = _Bits(payload)
+    bits = _Bits(payload[:MAX_BYTES])
     while bits.left >= NARROW_BITS[0] and len(found) < MAX_FRAMES:
         mode, begin = bits.peek(5), bits.at
         if mode == END:
@@ -59,7 +61,9 @@ def frames(payload: bytes) -> list[bytes]:
 
 def _layers(bits: _Bits) -> None:
     """Go past what makes a frame wider: a one, its mode, and its bits; twice for 32 kHz."""
-    while bits.left >= LAYER_BITS[0] and bits.peek(4) >> 3:
+    for _ in range(MAX_LAYERS):
+        if bits.left < LAYER_BITS[0] or not bits.peek(4) >> 3:
+            return
         mode = bits.peek(4) & 7
         if mode >= len(LAYER_BITS):
             raise ValueError("a layer of a Speex frame is of a mode that does not exist")

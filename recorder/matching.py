@@ -16,7 +16,7 @@ from typing import Any
 
 from recorder.commands import PortKeys
 from recorder.events import Keyed
-from recorder.stream import Stream, own_key
+from recorder.stream import Stream, own_key, paused_since
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan
 
@@ -56,9 +56,10 @@ def match(
 ) -> tuple[list[Stream], bool]:  # fmt: skip
     """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing.
 
+    A pause that lasts holds for new ones too, from where it was asked for: they may be all that goes on.
     `answered`: the offer was ours, with the ports of its streams; whatever the answer says, they are what is sent to.
     """
-    fresh, labels = [], {plan.label for plan in plans}
+    fresh, labels, pause = [], {plan.label for plan in plans}, paused_since(streams)
     for plan in plans:
         old, known = stream_of(streams, plan.index), _goes_on(streams, plan, answered=answered)
         if old and plan.removed:
@@ -70,6 +71,10 @@ def match(
         elif plan.accepted:
             fresh.append(Stream(len(streams), plan, own_key(plan, random), at))
             streams.append(fresh[-1])
+            if old and plan.same_association(old.line):
+                fresh[-1].follow(old)
+            if pause is not None:
+                fresh[-1].pause(True, pause)
     missing = [s for s in streams if not s.removed and s.line.index >= len(plans)]
     for stream in missing:
         stream.leave(at)

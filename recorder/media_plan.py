@@ -14,6 +14,7 @@ from recorder import wire, wire_form
 from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
 from recorder.settings_customer import Customer
+from recorder.stream import paused_since
 from recorder.wire import Key, NewCall, Part
 from sip.crypto import CryptoOffer
 from sip.sdp import Format
@@ -115,8 +116,7 @@ def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
     """Return the pause that lasts, from where it was asked for; it may be that no worker has heard of it yet."""
     if not recording.paused:
         return ()
-    began = [s.pauses[-1][0] for s in recording.streams if s.paused and s.pauses and s.pauses[-1][1] is None]
-    return ((_ns(max(began, default=None)), None),)
+    return ((_ns(paused_since(recording.streams)), None),)
 
 
 def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:

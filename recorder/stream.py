@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from media import amr
+from media.codecs import CODINGS
 from recorder import document
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from sip import negotiate
@@ -69,6 +70,7 @@ class Stream:
 
     def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
         """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
+        line = self._named(line)
         if line.suite != self.line.suite:
             self.own_key = own_key(line, random)
         self._remember(line)
@@ -81,6 +83,14 @@ class Stream:
         elif not line.same_association(self.line):
             self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
         self.line = line
+
+    def follow(self, before: Stream) -> None:
+        """Know the keys of the stream that had the line before, for a client that shakes hands no more.
+
+        The offer names the same association, so that it may go on with that and only send to another port of ours.
+        """
+        if before.keys:
+            self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
 
     def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
         """Take the keys of a handshake, unless a re-offer has asked for another certificate meanwhile."""
@@ -97,6 +107,14 @@ class Stream:
         known = {entry.payload_type: _codec(entry) for entry in self.formats if entry.encoding}
         named = (entry for entry in line.formats if entry.encoding)
         return any(known.get(entry.payload_type, _codec(entry)) != _codec(entry) for entry in named)
+
+    def _named(self, line: LinePlan) -> LinePlan:
+        """Give payload types whose a=rtpmap a re-offer leaves out the meaning they had: else nobody hears them."""
+        if all(entry.encoding for entry in line.formats):
+            return line
+        known = {entry.payload_type: entry for entry in self.formats}
+        formats = tuple([each if each.encoding else known.get(each.payload_type, each) for each in line.formats])
+        return replace(line, formats=formats)
 
     def _remember(self, line: LinePlan) -> None:
         known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
@@ -208,10 +226,15 @@ class Stream:
 
 
 def _codec(entry: Format) -> tuple[str, int, object]:
-    """Return what a payload is decoded by; digits are not, and of AMR the parameters tell how its bits lie."""
+    """Return what a payload is decoded by; digits are not, and many a codec has one clock whatever the SDP says.
+
+    Of AMR the parameters tell how its bits lie, of L16 the channels how its samples do.
+    """
     name = entry.encoding.lower()
-    clock = 0 if name == "telephone-event" else entry.clock
-    return name, clock, amr.packing(entry.fmtp) if name in ("amr", "amr-wb") else None
+    coding = CODINGS.get(name.upper())
+    fixed = name == "telephone-event" or (coding and coding.clock)
+    lies = amr.packing(entry.fmtp) if name in ("amr", "amr-wb") else entry.channels if name == "l16" else None
+    return name, 0 if fixed else entry.clock, lies
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
@@ -222,6 +245,12 @@ def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
 def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
     """Return what the media plane has to know of all streams that go on."""
     return tuple(s.plan() for s in streams if not s.removed)
+
+
+def paused_since(streams: Iterable[Stream]) -> datetime | None:
+    """Return when the administrator's pause that lasts was asked for, None if none does."""
+    began = [s.pauses[-1][0] for s in streams if s.paused and s.pauses and s.pauses[-1][1] is None]
+    return max(began, default=None)  # a stream that was held already has been silent for longer
 
 
 def answer(

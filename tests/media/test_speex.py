@@ -93,6 +93,8 @@ def test_messages_to_the_decoder_are_no_frames() -> None:
         bits("00000 1101"),
         bits("01101 00"),
         bits("01110 111"),
+        bits("00000 1000 1000 1000 01111"),
+        bits("01110 0000 0" * 1640 + "00000 01111"),
     ],
 )
 def test_what_is_no_whole_frame_is_refused(payload: bytes) -> None:

@@ -102,6 +102,10 @@ def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15
         (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000), False),
         (Format(96, "telephone-event", 8000), Format(96, "telephone-event", 48_000), True),
         (Format(96, "opus", 48_000, 2), Format(97, "AMR", 8000), True),
+        (Format(9, "G722", 8000), Format(9, "G722", 16_000), True),  # what it samples, as some write, is no other codec
+        (Format(96, "speex", 8000), Format(96, "speex", 16_000), False),
+        (Format(96, "L16", 16_000, 2), Format(96, "L16", 16_000), False),
+        (Format(96, "opus", 48_000, 2), Format(96, "", 8000), True),
     ],
 )
 def test_a_number_that_means_another_codec_amid_a_call_begins_another_stream_r15(
@@ -150,3 +154,16 @@ def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:
         keyed(streams, Keyed(number, False, "AEAD_AES_128_GCM", b"t", b"o", ("sha-256 AA",)))
     assert streams[0].keys is None
     assert streams[1].keys == DtlsKeys(PortKeys("AEAD_AES_128_GCM", b"t", b"o"))
+
+
+@pytest.mark.parametrize("fingerprint", ["sha-256 AA", "sha-256 BB"])
+def test_a_client_need_not_shake_hands_again_because_its_line_begins_another_stream_d6(fingerprint: str) -> None:
+    """It has the keys of an association that the offer names again; another handshake would be taken, too."""
+    line = replace(lines("sendonly")[0], suite=None, crypto=None, answer_setup="active", fingerprints=("sha-256 AA",))
+    first, second = (replace(line, formats=(Format(96, name, 8000),)) for name in ("speex", "AMR"))
+    streams: list[Stream] = []
+    match(streams, (first,), random, NOON)
+    keys = PortKeys("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28)
+    keyed(streams, Keyed(0, False, keys.suite, keys.theirs, keys.ours, ("sha-256 AA",)))
+    (fresh,), _ = match(streams, (replace(second, fingerprints=(fingerprint,)),), random, NOON)
+    assert fresh.keys == (DtlsKeys(keys, stale=True) if fingerprint == "sha-256 AA" else DtlsKeys())

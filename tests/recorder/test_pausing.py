@@ -6,12 +6,15 @@ import json
 
 from recorder import commands as c
 from recorder import events as e
+from recorder.media_plan import new_call
 from recorder.pausing import turn
 from recorder.recording import Recording
+from recorder.wire import Part
 from sip.negotiate import Policy
 from tests.recorder.offers import now, offered, random, sdp
 
 ID = "11111111-2222-4333-8444-555555555555"
+PART = Part("m1", b"")
 
 
 def begun(*, reoffers: bool = False) -> Recording:
@@ -35,6 +38,21 @@ def test_media_stop_first_and_the_recording_says_when() -> None:
     assert one.call_document(now(5))["streams"][0]["pauses"] == [
         ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]
     ]
+
+
+def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked_for() -> None:
+    """It may be the only one: a payload type that changes its codec ends the stream before."""
+    one, again = begun(), sdp("sendonly", version=2).replace(b"SAVP 8", b"SAVP 8\r\na=rtpmap:8 opus/48000")
+    turn(one, now(2), paused=True)
+    one.handle(offered(2, again, cseq=2), now(3))
+    one.handle(e.Opened({1: 20002}), now(3))
+    assert [s.removed for s in one.streams] == [True, False]
+    assert new_call(one, PART, ()).pauses == ((int(now(2).wall.timestamp()) * 1_000_000_000, None),)
+    turn(one, now(4), paused=False)
+    assert one.call_document(now(5))["streams"][1]["pauses"] == [
+        ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]
+    ]
+    assert one.streams[1].expected == now(4).wall
 
 
 def test_what_is_so_already_changes_nothing() -> None:

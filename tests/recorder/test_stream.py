@@ -74,6 +74,15 @@ def test_a_payload_type_of_another_codec_is_seen_one_more_is_not_one() -> None:
     assert one.redefines(replace(line(), formats=(*known, Format(97, "AMR", 8000))))
 
 
+def test_a_payload_type_whose_rtpmap_is_left_out_later_keeps_its_meaning() -> None:
+    opus, more = Format(97, "opus", 48_000, 2, "stereo=1"), Format(98, "", 8000)
+    one = Stream(0, replace(line(), formats=(opus,)), b"")
+    one.renew(replace(line(), formats=(Format(97, "", 8000), more)), random)
+    assert one.formats == one.line.formats == (opus, more)
+    assert one.document(Owner())["codec"] == "opus"
+    assert one.redefines(replace(line(), formats=(Format(97, "AMR", 8000),)))
+
+
 def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> None:
     told = Owner((0,), label="7")
     assert stream().document(told)["label"] == stream().label != "7"
