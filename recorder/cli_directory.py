@@ -63,13 +63,7 @@ def import_file(
     from recorder.directory_sync import Report
     from storage.journal import BATCH
 
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise WrongUse(f"There is no file {file}.") from None
-    except OSError as problem:
-        raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
-    people = read(data)
+    people = read(_contents(file))
 
     async def take_over(one: Any) -> Report:
         plan = await one.users.plan(people, "csv", whole=not partial)
@@ -100,6 +94,15 @@ def import_file(
     report: Report = with_customers(load(config), customer, work)[0]
     _tell(customer, report, done=not dry_run, json=json)
     return 0
+
+
+def _contents(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise WrongUse(f"There is no file {file}.") from None
+    except OSError as problem:
+        raise NotPossible(f"{file} cannot be read: {problem.strerror}.") from None
 
 
 def sync(

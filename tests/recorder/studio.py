@@ -85,6 +85,13 @@ class Studio:
         self.workers.add(new, self.pairs, fd, self.spool)
         os.close(fd)
 
+    async def recording(self, count: int) -> None:
+        """Start the workers and the call, and say so many packets, which are taken when this returns."""
+        await self.workers.start()
+        self.begin()
+        self.send(count)
+        await self.workers.snapshot(CALL)
+
     def _heard(self, event: object) -> None:
         self.events.append(event)
         if isinstance(event, wire.NeedPart):

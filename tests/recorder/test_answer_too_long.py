@@ -66,7 +66,7 @@ def test_a_later_one_ends_it_with_all_that_was_recorded(tmp_path: Path, letters:
             one.hear(sip_request("INVITE", "c1", 2, to=one.tag()))
             one.hear(sip_request("ACK", "c1", 2, answer(letters=letters), to=one.tag()))
             document = await ended(one, call)
-            (stream,) = document["streams"]  # type: ignore[misc,attr-defined]
+            (stream,) = document["streams"]  # type: ignore[misc,attr-defined]  # JSON
             assert (document["state"], stream["packets"], stream["lost"]) == ("interrupted", 20, 0)
 
     asyncio.run(story())

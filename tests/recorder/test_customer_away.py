@@ -39,7 +39,7 @@ async def unopened(one: Stage) -> dict[str, str]:
     for name, whole in list(one.node.customers.items()):
         tokens[name] = whole.credentials.create("paula", ["admin"], datetime.now(UTC)).token
         lean = Customer(whole.settings, whole.keys, whole.place, assemble)
-        one.node.customers._customers[name] = lean  # type: ignore[attr-defined]
+        one.node.customers._customers[name] = lean  # type: ignore[attr-defined]  # a node knows them as a Mapping
         await whole.close()
     return tokens
 

@@ -72,7 +72,7 @@ def test_a_successor_that_cannot_be_started_is_tried_again(tmp_path: Path, monke
         tries.append(1)
         if len(tries) < 3:
             raise BlockingIOError("no process more")
-        return crew.spawn(*words)  # type: ignore[arg-type]
+        return crew.spawn(*words)  # type: ignore[arg-type]  # those of spawn
 
     async def story() -> None:
         studio = Studio(tmp_path)

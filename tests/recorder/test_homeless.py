@@ -51,10 +51,7 @@ def test_a_call_that_is_asked_for_while_no_worker_lives_is_the_next_ones(tmp_pat
 def test_a_call_that_was_paused_thousands_of_times_goes_on_with_a_successor(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(10)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(10)
         for _ in range(7_000):
             studio.workers.pause(CALL)
             studio.workers.resume_call(CALL)

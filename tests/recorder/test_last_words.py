@@ -65,10 +65,7 @@ def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(tmp_path: Pa
 
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(20)
         process = studio.workers._processes[0]
         closing = asyncio.create_task(studio.workers.close(CALL))
         await asyncio.sleep(0)  # it is told, and main reads nothing from here on

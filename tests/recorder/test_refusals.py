@@ -63,8 +63,7 @@ def line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 
 
 def insisting(value: bytes) -> tuple[bytes, bytes]:
-    """Have an INVITE replace a dialog or be refused."""
-    return b"Require: siprec", b"Require: siprec, replaces\r\nReplaces: " + value
+    return b"Require: siprec", b"Require: siprec, replaces\r\nReplaces: " + value  # a dialog, or be refused
 
 
 def without(name: bytes) -> Story:
@@ -175,8 +174,8 @@ def ended(one: Stage, name: str, tag: str) -> None:
 
 def replace_early(one: Stage, name: str, tag: str, more: str = ";early-only") -> None:
     """Name a call in a new INVITE, which may replace it only before it is answered."""
-    names = f"{name};to-{tag[1:]};from-tag=t{name}{more}"
-    one.hear(invite_of(b"new" + name.encode()).replace(*insisting(names.encode())))
+    named = insisting(f"{name};to-{tag[1:]};from-tag=t{name}{more}".encode())
+    one.hear(invite_of(b"new" + name.encode()).replace(*named))
 
 
 def replace_late(one: Stage, name: str, tag: str) -> None:

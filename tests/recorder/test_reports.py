@@ -46,10 +46,7 @@ def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: 
         studio.specs = tuple(
             replace(spec, rtcp_source=each.getsockname()) for spec, each in zip(studio.specs, sbc, strict=True)
         )
-        await studio.workers.start()
-        studio.begin()
-        studio.send(5)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(5)
         studio.workers.change(CALL, studio.specs[1:], {1: studio.pairs[1]}, (0,))
         openers = [Session(Policy(key=spec.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND)) for spec in studio.specs]
         assert await told(sbc[0], openers[0]) == [201, 202, 203]

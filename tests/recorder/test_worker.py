@@ -246,10 +246,7 @@ def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> N
 
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(20)
         key = os.urandom(30)
         studio.specs = tuple(StreamSpec(n, SUITE, key, payloads=((8, "PCMA", 8000),)) for n in (0, 1))
         studio.workers.change(CALL, studio.specs, studio.pairs)

@@ -52,10 +52,7 @@ def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None:
 def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, tick=0.05)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(3)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(3)
         genuine, stranger = studio.senders[0], Sender(os.urandom(30), 0x1000, 65503)
         recorded, began = genuine.packet(), time.monotonic()
         for _ in range(40):

@@ -46,10 +46,7 @@ def test_the_least_loaded_worker_gets_a_call(tmp_path: Path) -> None:
 def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
         studio = Studio(folder)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(20)
         await studio.heard(wire.Beat)
         os.kill(studio.workers._processes[0].pid, signal.SIGSTOP)
         began = time.monotonic()
@@ -101,10 +98,7 @@ def test_a_worker_of_other_files_is_told_nothing_and_a_new_main_goes_on(
 
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(20)
         with monkeypatch.context() as patch:
             patch.chdir(other)  # the files are replaced
             studio.kill()
@@ -222,10 +216,7 @@ def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: P
 def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(30)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(30)
         studio.kill()
         studio.send(4)
         closing = asyncio.create_task(studio.workers.close(CALL))
@@ -262,10 +253,7 @@ def test_a_call_may_begin_in_a_pause_that_ends_when_it_is_asked_to(tmp_path: Pat
 def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, tick=0.05)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(10)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(10)
         process = studio.workers._processes[0]
         studio.kill()
         while not process.dead:
@@ -287,10 +275,7 @@ def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path)
 def test_a_dropped_call_is_forgotten_and_its_sockets_are_ours_again(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(3)
-        await studio.workers.snapshot(CALL)
+        await studio.recording(3)
         studio.workers.drop(CALL)
         assert CALL not in studio.workers
         assert await studio.workers.snapshot(CALL) == wire.Figures(CALL, 0, ())
