@@ -29,6 +29,8 @@ lib: Any = binding.lib
 
 #: Longest datagram that is opened: an Ethernet jumbo frame would be split by the drain before.
 MAX_PACKET = 2048
+#: SRTP_MAX_KEY_LEN of srtp.h: bytes of the longest key with its salt, and more than libsrtp reads of any.
+MAX_KEY = 64
 #: Room libsrtp wants behind a packet it protects (tag and MKI).
 TRAILER = 160
 #: A step in the walk to a rollover counter; below 2^15, or the index estimate goes backwards.
@@ -99,7 +101,8 @@ class LibEngine:
 
     def __init__(self, suite: Suite, key: bytes, inbound: bool) -> None:
         policy = _policy(suite, inbound)._policy
-        secret = ffi.new("unsigned char[]", key)  # libsrtp copies it; Policy.key would want a profile's length
+        # libsrtp copies it, of an AEAD suite two bytes more than there are; Policy.key would want a profile's length
+        secret = ffi.new("unsigned char[]", key.ljust(MAX_KEY, b"\0"))
         policy.key = secret
         owner = ffi.new("srtp_t *")
         refused = lib.srtp_create(owner, policy)

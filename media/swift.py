@@ -118,11 +118,14 @@ def _evenly(
     each = firsts[1] - first
     if each >> 32 != 1 or first >> 32 != -0x80000000 | payload_type << 16 | (source.highest + 1) & 0xFFFF:
         return False
+    step, timestamp = each & 0xFFFFFFFF, first & 0xFFFFFFFF
+    # a timestamp that wraps would look like the number behind the next one, and a number that wraps like the next type
+    if timestamp + (count - 1) * step >> 32 or (firsts[-1] ^ first) >> 48:
+        return False
     if firsts != tuple(range(first, first + count * each, each)):
         return False
     if near.cast("I")[_SSRC_AT : count * _STRIDE : _STRIDE].tobytes() != ssrc.to_bytes(4, "big") * count:
         return False
-    step, timestamp = each & 0xFFFFFFFF, first & 0xFFFFFFFF
     length = size - rtp.HEADER
     out.append(
         _pack_run(

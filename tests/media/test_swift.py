@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media import holes, records, rtp, swift
+from media import holes, records, rtp, state, swift
 from media.batch import NEAR, SLOTS, WIDE
 from media.figures import figures
 from media.pauses import Pauses
@@ -158,6 +158,16 @@ def test_a_marker_in_a_batch_is_kept_whatever_the_payload_type(kind: int) -> Non
     assert [packet for _, packet in stored(out)] == packets
 
 
+def test_a_type_that_changes_where_the_number_wraps_is_kept() -> None:
+    """As one number of 32 bits the second half of a header counts on over both."""
+    packets = [*g711(6, first=65_530), *g711(20, first=65_530, kind=9)[6:]]
+    track, out = track_of(None), []
+    for begin, end in ((0, 2), (2, 20)):
+        arrivals = [FIRST_ARRIVAL + n * PACE for n in range(begin, end)]
+        track.receive(lane_of(packets[begin:end], arrivals), end - begin, out)
+    assert [packet for _, packet in stored(out)] == packets
+
+
 def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
     track, packets = track_of(None), g711(40)
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
@@ -261,6 +271,18 @@ def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: i
     assert kept == (where == 1 or where in range(4, 8))
     assert all(isinstance(record, records.Mixed) for record in records.read(out))
     assert not kept or [packet for _, packet in stored(out)] == packets[20:]
+
+
+@pytest.mark.parametrize("pure", [True, False])
+def test_a_packet_lost_where_the_timestamp_falls_is_not_taken_for_the_next_of_a_pair(pure: bool) -> None:
+    """The number behind the next one less a timestamp looks like the next one."""
+    packets = [rtp.build(8, 10 + n, 100_000 * (n < 2) + 160 * n, 7, bytes([n]) * 160) for n in range(6)]
+    track, out = track_of(None, pure), []
+    for batch in ([0], [1, 3], [4, 5]):
+        lane = lane_of([packets[n] for n in batch], [FIRST_ARRIVAL + n * PACE for n in batch])
+        track.receive(lane, len(batch), out)
+    assert stored(out) == [(10 + n, packets[n]) for n in (0, 1, 3, 4, 5)]
+    assert state.pack([track])  # a timestamp of more than 32 bits ended the call
 
 
 def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
