@@ -31,10 +31,11 @@ help:
 .venv/bin/python:
 	@python=$$(sh .ci/python) && echo "creating .venv with $$python" && $$python -m venv .venv
 
-.venv/run-time: .venv/bin/python requirements.lock pyproject.toml
+.venv/run-time: .venv/bin/python requirements.lock pyproject.toml hatch_build.py media/swift.c
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@test -e media/_swift.so || echo 'no C compiler (Debian: apt-get install gcc libc6-dev): each packet will cost a third more'
 	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
@@ -86,5 +87,5 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist media/_swift.so media/_swift.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -100,6 +100,8 @@ class Workbench:
         self.packet_pointers = [ffi.cast("void *", self._memory + i * stride) for i in range(SLOTS)]
         self.length_pointers = [self._lengths + i for i in range(SLOTS)]
         self._wide: Workbench | None = None
+        #: What media.native keeps for it.
+        self.road: Any = None
 
     @property
     def wide(self) -> "Workbench":
@@ -127,7 +129,7 @@ _WIDE_AT, _NEAR_AT, _FAR_AT = (tuple(range(0, SLOTS * stride, stride)) for strid
 class Lane:
     """One batch in memory, live or left by a dead worker."""
 
-    __slots__ = ("control", "far", "headers", "lengths", "names", "near", "workbench")
+    __slots__ = ("control", "far", "first", "headers", "lengths", "names", "near", "place", "workbench")
 
     def __init__(self, memory: memoryview, workbench: Workbench) -> None:
         self.headers = memory[HEADERS_AT:NAMES_AT]
@@ -138,6 +140,8 @@ class Lane:
         self.near = memory[NEAR_AT:FAR_AT]
         self.far = memory[FAR_AT:LANE]
         self.workbench = workbench
+        #: All of it as C sees it, and the slot in it that is our first.
+        self.place, self.first = ffi.from_buffer(memory), 0
 
     def behind(self, slot: int) -> "Lane":
         """Give the slots from this one on, as a lane over the same memory."""
@@ -148,6 +152,7 @@ class Lane:
         rest.lengths = self.lengths[slot:]
         rest.control, rest.near = self.control[slot * CONTROL :], self.near[slot * NEAR :]
         rest.far, rest.workbench = self.far[slot * FAR :], self.workbench
+        rest.place, rest.first = self.place, self.first + slot
         return rest
 
     def common_length(self, count: int) -> int:

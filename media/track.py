@@ -123,8 +123,8 @@ class Track:
             return
         opened: swift.Opened | None = None
         if self.pure and count > 1:
-            opened = swift.open_all(self, lane, count)
-            if opened is not None and not self.pauses.items and swift.store(self, lane, count, opened, out):
+            stored, opened = swift.take(self, lane, count, out)
+            if stored:
                 return
         self._singly(lane, count, opened, out)
 

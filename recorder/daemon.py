@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
+from media.compiled import library
 from media.ports import Ports
 from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from recorder.certificates import Certificates, client_context
@@ -186,6 +187,9 @@ class Daemon:
         if granted := refused_buffer(self._settings.media.bind):
             hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
             self._log.warning("media.buffers_small", bytes=granted, hint=hint)
+        if library() is None:
+            hint = "Install a C compiler and the recorder again: until then a packet takes a third more CPU."
+            self._log.warning("media.not_compiled", hint=hint)
         await self._crew.ready()
         for each in listening:
             if not each.adopted:

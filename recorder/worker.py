@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from media.compiled import library
 from media.drain import Region
 from media.sockets import dropped, widen
 from recorder import wire, wire_form
@@ -383,8 +384,8 @@ def main() -> None:
 
 
 def _work() -> None:
-    control = socket.socket(fileno=CONTROL)
-    worker = Worker(control, Region(sys.argv[1]), float(sys.argv[2]))
+    library()  # now, with the files that we are of: until the first packet comes they may be replaced by others
+    worker = Worker(socket.socket(fileno=CONTROL), Region(sys.argv[1]), float(sys.argv[2]))
     if os.getppid() != int(sys.argv[3]):
         # Main died before our region was there for its successor to wait for, and left us calls to drain: they are the
         # successor's, and two of us would tear them apart.

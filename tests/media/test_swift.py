@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media import holes, records, rtp, state, swift
+from media import holes, native, records, rtp, state, swift
 from media.batch import NEAR, SLOTS, WIDE
 from media.figures import figures
 from media.pauses import Pauses
@@ -22,6 +22,13 @@ PAYLOADS = ((96, "H264", 90_000), (111, "opus", 48_000), (8, "PCMA", 8000), (0, 
 GCM = "AEAD_AES_128_GCM"
 PACE = 20_000_000
 UNEVEN = (0, 3_000_000, 1_000_000, 7_000_000)  # ns that packets come late, in turn
+
+
+@pytest.fixture(autouse=True, params=["C", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go the fast road in C where it was compiled, then without it."""
+    if request.param == "Python":
+        monkeypatch.setattr(native, "road_of", lambda _: None)
 
 
 def track_of(suite: str | None, pure: bool = True) -> Track:

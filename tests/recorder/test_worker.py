@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from pylibsrtp import Policy, Session
 
+from media import compiled
 from media.drain import Region
 from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
@@ -50,6 +51,20 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) 
                 == 0
             )
         assert final.clean
+        await studio.end()
+
+    run(story())
+
+
+def test_a_worker_begins_with_the_compiled_road_of_its_own_files(tmp_path: Path) -> None:
+    """Before any packet comes: until then its files may have been replaced by those of another version."""
+    if (road := compiled.library()) is None:
+        pytest.skip("no C compiler")
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        assert road._name in Path(f"/proc/{studio.workers._processes[0].pid}/maps").read_text()
         await studio.end()
 
     run(story())

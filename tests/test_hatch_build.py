@@ -1,0 +1,61 @@
+"""The build hook: a wheel with the compiled road where there is a compiler, one in Python alone where there is none."""
+
+import shutil
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+from hatch_build import compile_road
+
+ROOT = Path(__file__).parents[1]
+
+needed = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Give a project of one package with the source of the road."""
+    (tmp_path / "media").mkdir()
+    for name in ("media/swift.c", "media/__init__.py", "hatch_build.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".gitignore").write_text("/media/_swift.so\n")
+    hook = "[tool.hatch.build.targets.wheel]\npackages = ['media']\n[tool.hatch.build.targets.wheel.hooks.custom]\n"
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'trial'\nversion = '1'\n{hook}")
+    return tmp_path
+
+
+def wheel_of(tree: Path) -> tuple[str, set[str]]:
+    """Build one; give its name and the files of it that belong to media."""
+    (built,) = WheelBuilder(str(tree)).build(directory=str(tree / "dist"), versions=["standard"])
+    shutil.unpack_archive(built, tree / "unpacked", "zip")
+    return Path(built).name, {path.name for path in (tree / "unpacked/media").iterdir()}
+
+
+@needed
+def test_a_wheel_has_the_library_and_says_for_which_machines_it_is(tree: Path) -> None:
+    name, files = wheel_of(tree)
+    assert files == {"__init__.py", "swift.c", "_swift.so"}
+    assert name.startswith("trial-1-py3-none-linux_")
+    source = zlib.crc32((tree / "media/swift.c").read_bytes())
+    assert source.to_bytes(4, sys.byteorder) in (tree / "unpacked/media/_swift.so").read_bytes()
+
+
+@pytest.mark.parametrize("compiler", ["false", "/nowhere/cc"])
+def test_without_a_compiler_the_wheel_is_python_alone_and_an_old_library_goes(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    (tree / "media/_swift.so").write_bytes(b"of another source")
+    monkeypatch.setenv("CC", compiler)
+    name, files = wheel_of(tree)
+    assert name.endswith("-none-any.whl") and files == {"__init__.py", "swift.c"}
+
+
+@needed
+def test_a_source_that_does_not_compile_leaves_nothing_behind(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tree / "media/swift.c").write_text("int swift_take(void) { return }")
+    assert compile_road(tree) is None
+    assert "error" in capfd.readouterr().err
+    assert sorted(path.name for path in (tree / "media").iterdir()) == ["__init__.py", "swift.c"]
