@@ -124,13 +124,6 @@ class ResumeAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Figures of the streams from the media worker; cumulative."""
-
-    streams: Mapping[int, Mapping[str, Any]]  # stream number -> figures
-
-
-@dataclass(frozen=True, slots=True)
 class Keyed:
     """A DTLS handshake of the media worker gave keys."""
 
@@ -186,7 +179,6 @@ Event = (
     | Replaced
     | PauseAsked
     | ResumeAsked
-    | Measured
     | Keyed
     | Unkeyed
     | MediaClosed

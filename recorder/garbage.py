@@ -31,7 +31,7 @@ WHOLE_SECONDS = 600.0
 """And so long it is not repeated: what is found then are some KB."""
 
 COUNT_SECONDS = 20.0
-"""Time between two counts of what was set aside: 20 ms for a million objects."""
+"""Time between two looks at how much was set aside; counted, 20 ms for a million objects, only where it may be much."""
 
 OF_A_CALL = 500
 """Objects that a call may have."""
@@ -49,6 +49,7 @@ class Garbage:
         self._whole_at = self._counted_at = self._looked_at = 0.0
         self._wary_until = 0.0  # many cycles were set aside unseen, and more may come
         self._before = (0, 0)  # objects and calls after the last look at everything
+        self._most = 0  # objects that were set aside, at most
 
     def begin(self) -> None:
         """Set aside what the start has made: looking through it would take 50 ms each time."""
@@ -56,7 +57,7 @@ class Garbage:
         gc.set_threshold(AT_ONCE, 1_000, 1_000)
         gc.enable()
         self._whole_at = self._counted_at = self._looked_at = self._clock()
-        self._before = gc.get_freeze_count(), self._calls()
+        self._remember()
 
     def tidy(self) -> None:
         """Look at what is new, or at everything where that is due; called each second."""
@@ -69,11 +70,21 @@ class Garbage:
     def _look_at_new(self, now: float) -> None:
         new = gc.get_count()[0]
         if new > UNSEEN and now >= self._wary_until:
-            gc.freeze()
+            self._set_aside()
         elif new > WORTH or now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
+            self._set_aside(seen=True)
+
+    def _set_aside(self, *, seen: bool = False) -> None:
+        """Set aside what is new, without the cycles in it if it is to be `seen`.
+
+        The interpreter's own count is of what was made less what has gone, old or new: so at least what there is more.
+        """
+        new, looks, _ = gc.get_count()
+        self._most += new + looks * AT_ONCE
+        if seen:
             gc.collect(0)
-            gc.freeze()
+        gc.freeze()
 
     def _look_at_everything(self, now: float) -> None:
         gc.unfreeze()
@@ -81,7 +92,11 @@ class Garbage:
             self._wary_until = now + WHOLE_SECONDS
         gc.freeze()
         self._whole_at = self._looked_at = now
-        self._before = gc.get_freeze_count(), self._calls()
+        self._remember()
+
+    def _remember(self) -> None:
+        self._most = gc.get_freeze_count()
+        self._before = self._most, self._calls()
 
     def _lost(self, now: float) -> bool:
         """Tell whether much more was set aside since the last look at everything than calls have come."""
@@ -89,4 +104,7 @@ class Garbage:
             return False
         self._counted_at = now
         objects, calls = self._before
-        return gc.get_freeze_count() - objects > MOST_LOST + OF_A_CALL * max(0, self._calls() - calls)
+        allowed = objects + MOST_LOST + OF_A_CALL * max(0, self._calls() - calls)
+        if self._most > allowed:
+            self._most = gc.get_freeze_count()
+        return self._most > allowed

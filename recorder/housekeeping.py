@@ -113,7 +113,7 @@ class Housekeeping:
             self._node.notify.watchdog()
 
     def _checkpoints(self) -> None:
-        """Save what only an ACK or figures have changed: not at once, since a short call is over before it matters."""
+        """Save what only an ACK has changed: not at once, since a short call is over before it matters."""
         settled = self._node.monotonic() - SETTLED_SECONDS
         for call in self._live:
             started = call.recording.started

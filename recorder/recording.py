@@ -132,9 +132,6 @@ class Recording:
                 return pausing.turn(self, now, paused=True)
             case e.ResumeAsked():
                 return pausing.turn(self, now, paused=False)
-            case e.Measured(figures):
-                matching.measured(self.streams, figures)
-                return []
             case e.Keyed():
                 matching.keyed(self.streams, event)
                 return []

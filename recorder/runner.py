@@ -73,7 +73,7 @@ class Runner:
     # ---- the crank of one recording ----
     def feed(self, call: LiveCall, event: e.Event) -> None:
         """Give a recording an event and carry out everything that follows from it, in order."""
-        call.dirty = call.dirty or not isinstance(event, e.Measured)  # a successor counts anew from the spool
+        call.dirty = True
         todo: deque[e.Event] = deque([event])
         while todo:
             for command in call.recording.handle(todo.popleft(), self.node.now()):

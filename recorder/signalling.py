@@ -253,7 +253,7 @@ class Signalling:
         self._replacing.settle(call)
         self._mend(call)
         self._see(call)
-        self._touch(event.session)
+        call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
 
     def _informed(self, event: s.Informed) -> None:
         self._tell(event.session, e.Informed(event.request, event.metadata))
@@ -310,12 +310,6 @@ class Signalling:
         call = self._live.by_session(event.session)
         if call and call.recording.alive:
             self._runner.checkpoint(call)
-
-    def _touch(self, session: s.SessionKey) -> None:
-        """Have the checkpoint renewed within a second; until then a successor repeats the 200, which is harmless."""
-        call = self._live.by_session(session)
-        if call:
-            call.dirty = True
 
     def _feed(self, call: LiveCall, event: e.Event) -> None:
         self._runner.guarded(call, event)

@@ -27,6 +27,7 @@ from recorder.live import Live, LiveCall
 from recorder.node import Node
 from recorder.recording import State
 from recorder.runner import Runner
+from recorder.tally import Growth, growth
 from sip.events import Probed
 
 UNKNOWN = 481
@@ -47,10 +48,6 @@ SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
 
 
-HEARD = ("packets", "late", "duplicates", "rejected", "gap_ms")
-"""Counters that grow with packets of the client: also with such as cannot be decrypted or find no room on the disk."""
-
-
 class Silence:
     """A chore of every second, and what the answers mean."""
 
@@ -62,9 +59,9 @@ class Silence:
     def look(self) -> None:
         """Ask about calls that have been silent for long."""
         sip, now = self._node.settings.sip, self._node.monotonic()
-        least = min(sip.silent_seconds or NEVER, sip.held_seconds or NEVER)  # most calls need no closer look
-        still = ((call, now - max(call.heard, call.probed)) for call in self._live)
-        silent = (call for call, seconds in still if seconds >= least and seconds >= self._limit(call))
+        since = now - min(sip.silent_seconds or NEVER, sip.held_seconds or NEVER)  # most calls need no closer look
+        still = (call for call in self._live if call.heard <= since and call.probed <= since)
+        silent = (call for call in still if now - max(call.heard, call.probed) >= self._limit(call))
         for call in islice(silent, MOST_AT_ONCE):
             call.probed = now
             self._node.endpoint.probe(call.session, now)
@@ -102,14 +99,13 @@ class Silence:
 
 def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
     """Tell whether a worker has counted more of a call than was known of it; what strangers sent is nothing."""
-    for stream in call.recording.streams:
-        now = figures.get(stream.number)
-        if now is not None:
-            before = stream.figures
-            for name in HEARD:
-                if now[name] > before.get(name, 0):
-                    return True
-    return False
+    told = ((stream.figures, figures.get(stream.number)) for stream in call.recording.streams)
+    return any(heard(growth(before, now)) for before, now in told if now is not None)
+
+
+def heard(more: Growth) -> bool:
+    """Tell whether packets of the client came: also such as cannot be decrypted or find no room on the disk."""
+    return more.packets > 0 or more.late > 0 or more.duplicates > 0 or more.rejected > 0 or more.gap_ms > 0
 
 
 def audible(call: LiveCall) -> bool:

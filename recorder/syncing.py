@@ -48,7 +48,7 @@ class Syncing:
             self._node.incidents.add("sync-failed", None)
             self._node.log.error("storage.sync_failed", calls=len(self._live))
         for call in self._live:
-            if call.started and call.recording.alive and call.epoch != self._node.syncer.epoch:
+            if call.epoch != self._node.syncer.epoch and call.started and call.recording.alive:
                 self._renew(call)
 
     def _renew(self, call: LiveCall) -> None:

@@ -120,7 +120,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None)})
 def _said(raw: dict[str, Any]) -> Any:
     """Give the value of a class that "$t" names; KeyError or TypeError if it is none."""
     if raw["$t"] == "Stats":
-        return Stats({call: tuple(Counts(*each) for each in counts) for call, counts in dict(raw["calls"]).items()})
+        return Stats({call: tuple(map(Counts._make, counts)) for call, counts in dict(raw["calls"]).items()})
     kind = CLASSES[raw.pop("$t")]
     return kind(**{name: value if type(value) in _PLAIN else _held(value) for name, value in raw.items()})
 

@@ -12,8 +12,8 @@ from recorder.live import Live, LiveCall
 from recorder.media_plan import new_call
 from recorder.node import Node
 from recorder.runner import Runner
-from recorder.silence import came
-from recorder.tally import Tally
+from recorder.silence import heard
+from recorder.tally import Growth, Tally, growth
 from storage.errors import StorageError
 
 COUNTED = (
@@ -39,7 +39,7 @@ class WorkerEvents:
         self._runner = runner
         self._take: Mapping[type, Callable[[Any], None]] = {
             wire.Stats: self._stats,
-            wire.Final: lambda x: self._count(x.call, x.streams),
+            wire.Final: self._final,
             wire.NeedPart: self._need_part,
             wire.Resumed: self._resumed,
             wire.DiskTrouble: self._disk_trouble,
@@ -65,32 +65,50 @@ class WorkerEvents:
 
     # ---- figures ----
     def _stats(self, event: wire.Stats) -> None:
-        for call, counts in event.calls.items():
-            self._count(call, {c.stream: Tally(c) for c in counts})
+        """Take figures of many calls; a bug in those of one costs no other its own."""
+        sums = [0] * len(Growth._fields)
+        for name, counts in event.calls.items():
+            call = self._live.by_id(name)
+            if call is None:
+                continue
+            try:
+                self._count(call, {each.stream: Tally(each) for each in counts}, sums)
+            except Exception as problem:
+                self._runner.give_up(call, problem)
+        self._add(sums)
 
-    def _count(self, call: str, figures: Mapping[int, Mapping[str, Any]]) -> None:
-        """Add what is new since the last report to the metrics, then give the figures to the recording."""
-        found = self._live.by_id(call)
-        if found is None:
-            return
-        metrics = self._node.metrics
-        if came(found, figures):
-            found.heard = self._node.monotonic()
-        newest: dict[int, Mapping[str, Any]] = {}
-        for stream in found.recording.streams:
+    def _final(self, event: wire.Final) -> None:
+        sums, call = [0] * len(Growth._fields), self._live.by_id(event.call)
+        if call is not None:
+            self._count(call, event.streams, sums)
+            self._add(sums)
+
+    def _count(self, call: LiveCall, figures: Mapping[int, Mapping[str, Any]], sums: list[int]) -> None:
+        """Add what is new since the last report to `sums`, and give the figures to the streams."""
+        spoke = False
+        for stream in call.recording.streams:
             fresh = figures.get(stream.number)
             if fresh is None:
                 continue
-            before = stream.figures
-            for label, name in COUNTED:
-                if (more := fresh[name] - before.get(name, 0)) > 0:
-                    metrics.rtp.labels(label).inc(more)
-            if (more := fresh["lost"] - before.get("lost", 0)) > 0:
-                metrics.rtp_lost.inc(more)
-            if (more := fresh["gap_ms"] - before.get("gap_ms", 0)) > 0:
-                metrics.gaps.inc(more / 1000)
-            newest[stream.number] = _renewed(before, fresh)
-        self._runner.guarded(found, e.Measured(newest))
+            more = growth(stream.figures, fresh)
+            spoke = spoke or heard(more)
+            for at, count in enumerate(more):
+                if count > 0:
+                    sums[at] += count
+            stream.figures = _renewed(stream.figures, fresh)  # no event: nothing ever follows from it
+        if spoke:
+            call.heard = self._node.monotonic()
+
+    def _add(self, sums: Iterable[int]) -> None:
+        """Add to the metrics: once for the calls of a message, a counter costs more than the figures of a call."""
+        more, metrics = Growth._make(sums), self._node.metrics
+        for label, name in COUNTED:
+            if count := getattr(more, name):
+                metrics.rtp.labels(label).inc(count)
+        if more.lost:
+            metrics.rtp_lost.inc(more.lost)
+        if more.gap_ms:
+            metrics.gaps.inc(more.gap_ms / 1000)
 
     # ---- trouble ----
     def _need_part(self, event: wire.NeedPart) -> None:

@@ -77,6 +77,7 @@ class Acknowledged:
 
     session: SessionKey  # the session
     answer: bytes | None  # the SDP answer in the ACK, if the offer was ours
+    news: bool = True  # whether a session that is restored from a state of before the ACK would be another
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class Within:
         """Take the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
         if not session.unacked or request.cseq.number != session.unacked_cseq:
             return
+        # Where a successor could not repeat the 200 (sip.snapshot) it need not know that there is nothing to repeat.
+        news = way.transport == "udp" or way != session.flow or session.offering is Offering.OURS
         session.flow = way
         self._context.disarm(session, "repeat", "no-ack")
         self._context.servers.settle(session.unacked_key)
@@ -71,7 +73,7 @@ class Within:
         if session.offering is Offering.OURS:
             session.settle(b"")
             answer = contents(request.headers, request.body).offer
-        self._context.emit(Acknowledged(session.key, answer))
+        self._context.emit(Acknowledged(session.key, answer, news))
         self._calling.catch_up(session, now)
 
     def await_ack(self, session: Session, data: bytes, key: ServerKey, cseq: int, now: float) -> None:

@@ -159,3 +159,41 @@ def test_what_calls_do_not_explain_is_looked_at_however_many_there_are(
     state["now"] += LOOK_SECONDS
     garbage.tidy()
     assert lost() is None
+
+
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give the result of every count of what was set aside."""
+    seen: list[int] = []
+    count = gc.get_freeze_count
+
+    def noted() -> int:
+        seen.append(count())
+        return seen[-1]
+
+    monkeypatch.setattr(gc, "get_freeze_count", noted)
+    return seen
+
+
+def test_while_calls_only_go_on_nothing_is_counted(counts: list[int], here: tuple[Garbage, dict[str, float]]) -> None:
+    """A count goes through all objects of the process."""
+    garbage, state = here
+    at_the_start = len(counts)
+    for _ in range(10):
+        state["now"] += COUNT_SECONDS
+        garbage.tidy()
+    assert len(counts) == at_the_start
+
+
+def test_never_more_is_set_aside_than_is_reckoned(here: tuple[Garbage, dict[str, float]]) -> None:
+    """Old objects go while new ones come, and the interpreter looks by itself in a burst."""
+    garbage, state = here
+    kept: list[Knot | Leaf] = [Leaf() for _ in range(UNSEEN)]
+    for many in (10, WORTH + 1_000, UNSEEN + 1_000, AT_ONCE + 1_000, 10):
+        fresh = [Leaf() for _ in range(many // 2)] + [Knot() for _ in range(many - many // 2)]
+        del kept[::2]
+        kept += fresh
+        del fresh
+        state["now"] += LOOK_SECONDS
+        garbage.tidy()
+        assert gc.get_freeze_count() <= garbage._most

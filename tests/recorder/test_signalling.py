@@ -340,3 +340,23 @@ def test_video_whose_offer_names_no_rtcp_feedback_is_asked_for_a_picture_by_info
                 assert asked == ([1, 0, 1] if profile == "RTP/AVP" else [0, 0, 0])
 
     asyncio.run(story())
+
+
+def test_an_ack_on_a_connection_needs_no_other_checkpoint(tmp_path: Path) -> None:
+    """Nobody can repeat a 200 where the connection went with the process; over UDP a successor would."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            assert one.invite("c1").dirty
+            flow = replace(FLOW, transport="tcp", connection=1)
+            one.node.endpoint.connection_made(flow, time.monotonic())
+            for method, body in (("INVITE", OFFER), ("ACK", b"")):
+                sent = sip_request(method, "c2", 1, body, to=one.tag() if method == "ACK" else "")
+                one.node.endpoint.receive_stream(sent.replace(b"/UDP", b"/TCP"), flow, time.monotonic())
+                one.flush()
+            (call,) = [each for each in one.live if each.recording.call_id == "c2"]
+            assert call.started
+            assert not call.dirty
+            assert not one.node.endpoint.export(call.session)["unacked"]
+
+    asyncio.run(story())

@@ -270,11 +270,11 @@ def test_what_the_workers_count_is_heard_unless_it_came_from_somebody_else(tmp_p
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
-            zero = dict.fromkeys("packets lost late duplicates rejected foreign gap_ms".split(), 0)
+            zero = wire.Counts(*[0] * len(wire.Counts._fields))
             for name, heard in (("foreign", False), *((each, True) for each in "packets rejected late gap_ms".split())):
                 silent(call)
                 before = call.heard
-                one.workers._count(call.id, {0: {**zero, name: 7}})
+                one.workers.on_event(wire.Stats({call.id: (zero._replace(**{name: 7}),)}))
                 assert (call.heard > before) is heard
                 call.recording.streams[0].figures = {}
 

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from cProfile import Profile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from tests.recorder.dtls_peer import Peer, offer
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.stage import Stage, sip_request, stage
 from tests.recorder.studio import Sender
+
+MOST_STEPS = 45
+"""Calls of functions, C ones too, for a call with two streams."""
 
 
 def counts(packets: int, stream: int = 0) -> wire.Counts:
@@ -39,6 +43,70 @@ def test_figures_are_counted_once_however_often_they_are_reported(tmp_path: Path
             assert 'recorder_rtp_packets_total{result="stored"} 25.0' in page
             assert "recorder_gap_seconds_total 0.04" in page
             assert call.recording.call_document(one.node.now())["streams"][0]["packets"] == 25
+
+    asyncio.run(story())
+
+
+def test_the_figures_of_many_calls_are_added_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            calls = [one.invite(name) for name in ("c1", "c2")]
+            for some in ((10, 10), (4, 20), (25, 25)):  # the worker of the first began anew from an older slot
+                told = zip(calls, some, strict=True)
+                one.workers.on_event(wire.Stats({c.id: (counts(n), counts(1, stream=1)) for c, n in told}))
+            page = one.node.metrics.page().decode()
+            assert 'recorder_rtp_packets_total{result="stored"} 58.0' in page  # 10 + 21 + 1 and 10 + 10 + 5 + 1
+            assert "recorder_rtp_lost_total 8.0" in page
+            assert "recorder_gap_seconds_total 0.16" in page
+
+    asyncio.run(story())
+
+
+def test_the_end_of_a_call_adds_what_came_since_its_last_figures(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            one.workers.on_event(wire.Stats({call.id: (counts(10),)}))
+            last = {"stream": 0, "packets": 12, "lost": 2, "duplicates": 0, "rejected": 1, "foreign": 0, "late": 0}
+            one.workers.on_event(wire.Final(call.id, "m1", 0, (), ({**last, "gap_ms": 60, "mos": 4.4},), True))
+            page = one.node.metrics.page().decode()
+            assert 'recorder_rtp_packets_total{result="stored"} 12.0' in page
+            assert "recorder_gap_seconds_total 0.06" in page
+            assert call.recording.streams[0].figures["mos"] == 4.4
+
+    asyncio.run(story())
+
+
+def test_a_bug_in_the_figures_of_one_call_costs_no_other_its_own(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            spoilt, other = one.invite("c1"), one.invite("c2")
+            spoilt.recording.streams[0].figures = {"packets": "many"}  # as a bug would leave it
+            one.workers.on_event(wire.Stats({spoilt.id: (counts(1),), other.id: (counts(3),)}))
+            assert [x.id for x in one.live] == [other.id]
+            assert other.recording.streams[0].figures["packets"] == 3
+
+    asyncio.run(story())
+
+
+def test_figures_of_a_call_that_speaks_take_few_steps(tmp_path: Path) -> None:
+    """They come for all calls every five seconds: a node with thousands does nothing else as often."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            calls = [one.invite(f"c{n}") for n in range(4)]
+            packets = 0
+
+            def steps(some: list[LiveCall]) -> int:
+                nonlocal packets
+                packets += 250
+                told = wire.Stats({c.id: (counts(packets), counts(packets, stream=1)) for c in some})
+                profile = Profile()
+                profile.runcall(one.workers.on_event, told)
+                return sum(entry.callcount for entry in profile.getstats())
+
+            steps(calls)  # the first have lost packets
+            assert (steps(calls) - steps(calls[:2])) / 2 <= MOST_STEPS
 
     asyncio.run(story())
 

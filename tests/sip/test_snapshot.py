@@ -14,7 +14,7 @@ from sip.events import (
     Reoffered,
 )
 from sip.values import Flow
-from tests.sip.story import ANSWER, OFFER, Story, methods, statuses
+from tests.sip.story import ANSWER, OFFER, UDP, Story, methods, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)
@@ -103,6 +103,47 @@ def test_after_a_restart_a_retransmitted_invite_gets_the_same_200():
     after.say(after.request("ACK"))
     assert after.events() == [Acknowledged(event.session, None)]
     assert statuses(after.say(after.invite(cseq=1, to="<sip:rec@192.0.2.10>"))) == [482]
+
+
+def acknowledged(flow, *, late=False):
+    """Export a session before its ACK and after; return both, the story, and what was told of the ACK."""
+    story = Story(flow)
+    event = story.invited(**({"body": b"", "kind": ""} if late else {}))
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    before = story.endpoint.export(event.session)
+    story.say(story.request("ACK", **({"body": OFFER, "kind": "application/sdp"} if late else {})))
+    (told,) = story.events()
+    return before, story.endpoint.export(event.session), story, told
+
+
+def taken_up(story, state):
+    """Export a session again that a successor took up."""
+    return revived(story, state).endpoint.export(state["key"])
+
+
+def test_an_ack_on_the_connection_of_its_invite_makes_no_other_session_after_a_restart():
+    before, after, story, told = acknowledged(TCP)
+    assert before != after
+    assert taken_up(story, before) == taken_up(story, after)
+    assert told.news is False
+
+
+def test_an_ack_is_news_where_a_200_could_be_repeated_or_an_offer_was_ours():
+    for flow, late in ((UDP, False), (UDP, True), (TCP, True)):
+        before, after, story, told = acknowledged(flow, late=late)
+        assert taken_up(story, before) != taken_up(story, after)
+        assert told.news is True
+
+
+def test_an_ack_on_another_connection_is_news():
+    story = Story(TCP)
+    event = story.invited()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    story.endpoint.connection_made(TCP2, story.now)
+    story.say(story.request("ACK"), TCP2)
+    assert story.events() == [Acknowledged(event.session, None, news=True)]
 
 
 def test_after_a_restart_the_session_timer_goes_on():
