@@ -69,6 +69,8 @@ class Pauses:
 
     def covers(self, arrival: int) -> bool:
         """Tell whether a packet that arrived then must not be kept."""
+        if not self.items:  # mostly there are none, and a generator costs more than all else here
+            return False
         return any(begin <= arrival and (end is None or arrival < end) for begin, end in self.items)
 
     def keyed(self, digit: tuple[int, int], began: int, arrival: int) -> bool:

@@ -51,6 +51,10 @@ class Kind(IntEnum):
     CALL = 20
 
 
+#: Of an RTCP compound without its bytes; enumerations take long to combine.
+_RTCP_HEAD = Kind.RTCP << 24 | _RTCP.size - HEAD
+
+
 class Mark(IntEnum):
     """What a MARK says."""
 
@@ -228,7 +232,7 @@ def mark(stream: int, kind: Mark, at: int, value: int = 0) -> bytes:
 
 def rtcp(stream: int, arrival: int, data: bytes) -> bytes:
     """Serialise an RTCP compound."""
-    return _RTCP.pack(Kind.RTCP << 24 | _RTCP.size - HEAD + len(data), stream, 0, arrival) + data
+    return _RTCP.pack(_RTCP_HEAD + len(data), stream, 0, arrival) + data
 
 
 def other(kind: int, body: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from media.errors import Malformed
 
@@ -18,9 +19,12 @@ _HEAD = struct.Struct("!BBH").unpack_from
 #: Of a sender report behind its head: SSRC, middle of the NTP time, packets sent.
 _SENT = struct.Struct("!I2xI6xI").unpack_from
 _SSRC = struct.Struct("!I").unpack_from
-_BLOCK = struct.Struct("!IIIIII").pack
-_FIRST = struct.Struct("!BBHI").pack
-_CHUNK = struct.Struct("!BBHIBB").pack
+#: RR and the beginning of SDES, without and with a block.
+_WITHOUT = struct.Struct("!BBHIBBHI").pack
+_WITH_BLOCK = struct.Struct("!BBHI6IBBHI").pack
+
+#: Words of a reception report block.
+Block = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -89,28 +93,33 @@ def heard(compound: bytes) -> tuple[int, int, int]:
     return sender, sent, middle
 
 
-def block(ssrc: int, fraction: int, lost: int, highest: int, jitter: int, last_report: int, delay: int) -> bytes:
-    """Build a reception report block on source `ssrc`.
+def block(ssrc: int, fraction: int, lost: int, highest: int, jitter: int, last_report: int, delay: int) -> Block:
+    """Give the words of a reception report block on source `ssrc`.
 
     `fraction` is lost of 256 since the report before, `lost` since the beginning; `highest` the extended sequence
     number; `jitter` in timestamp units; `last_report` the middle of the last sender report's NTP time, 0 = none;
     `delay` 1/65536 s since then.
     """
     lost = max(-0x800000, min(0x7FFFFF, lost)) & 0xFFFFFF
-    return _BLOCK(
+    return (
         ssrc, (fraction & 0xFF) << 24 | lost, highest & 0xFFFFFFFF, min(jitter, 0xFFFFFFFF), last_report,
         min(delay, 0xFFFFFFFF),
     )  # fmt: skip
 
 
-def receiver_report(own_ssrc: int, cname: bytes, block: bytes = b"") -> bytes:
+def receiver_report(own_ssrc: int, cname: bytes, block: Block | tuple[()] = ()) -> bytes:
     """Build RR and SDES CNAME; an RR without block says only that we are here."""
-    rest = -(len(cname) + 2) % 4 or 4  # at least one zero ends the list of items
-    words = 1 + (len(cname) + 2 + rest) // 4
-    return b"".join((
-        _FIRST(0x81 if block else 0x80, RECEIVER_REPORT, 1 + len(block) // 4, own_ssrc), block,
-        _CHUNK(0x81, SDES, words, own_ssrc, CNAME, len(cname)), cname, bytes(rest),
-    ))  # fmt: skip
+    items = _items(cname)
+    pack, words = (_WITH_BLOCK, 7) if block else (_WITHOUT, 1)
+    return pack(
+        0x81 if block else 0x80, RECEIVER_REPORT, words, own_ssrc, *block, 0x81, SDES, 1 + len(items) // 4, own_ssrc,
+    ) + items  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _items(cname: bytes) -> bytes:
+    """Build the items of an SDES chunk, which end in at least one zero."""
+    return bytes((CNAME, len(cname))) + cname + bytes(-(len(cname) + 2) % 4 or 4)
 
 
 def goodbye(own_ssrc: int) -> bytes:

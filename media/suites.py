@@ -14,6 +14,7 @@ SALT = 14
 #: Bytes that SHA-1 takes at a time, to which HMAC fills up its key, and what HMAC mixes into each (RFC 2104 section 2).
 _BLOCK = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+_INNER_REST, _OUTER_REST = (table[:1] * (_BLOCK - AUTHENTICATION_KEY) for table in (_INNER, _OUTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,16 @@ class SessionKeys:
 
     def tag(self, data: bytes, size: int) -> bytes:
         """Authenticate with HMAC-SHA1 (RFC 2104), cut to `size` bytes."""
-        # by its two hashes: OpenSSL's HMAC looks up and sets up as much again, a sixth of what reports cost
-        key = self._keys[self._cut : self._cut + AUTHENTICATION_KEY].ljust(_BLOCK, b"\0")
-        inner = sha1(key.translate(_INNER) + data, usedforsecurity=False).digest()
-        return sha1(key.translate(_OUTER) + inner, usedforsecurity=False).digest()[:size]
+        # by its two hashes: OpenSSL's HMAC looks up and sets up as much again
+        key = self._keys[self._cut : self._cut + AUTHENTICATION_KEY]
+        inner = sha1(key.translate(_INNER) + _INNER_REST + data, usedforsecurity=False).digest()
+        return sha1(key.translate(_OUTER) + _OUTER_REST + inner, usedforsecurity=False).digest()[:size]
 
     def crypt(self, ssrc: int, index: int, data: bytes) -> bytes:
         """Encrypt or decrypt in counter mode (RFC 3711 section 4.1.1)."""
-        return _counter(self.key, (self._salt ^ ssrc << 48 ^ index) << 16, data)
+        keys, cut = self._keys, self._cut
+        salt = int.from_bytes(keys[cut + AUTHENTICATION_KEY :], "big")
+        return _counter(keys[:cut], (salt ^ ssrc << 48 ^ index) << 16, data)
 
     def nonce(self, ssrc: int, index: int) -> bytes:
         """Give the nonce of an SRTCP packet in GCM (RFC 7714 section 9.1)."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 LOOK = 0.1
-"""Seconds between two looks at the common count: 25 µs each."""
+"""Seconds between two looks at the common count: 20 µs each."""
 
 HOT = 5.0
 """Seconds that a flooded call is emptied more often than others after the last sign of a flood."""
@@ -81,17 +81,14 @@ class Overflow:
 
     def _read(self) -> int:
         """Return the common count; 0 where the system has none."""
-        return sum(_count(os.pread(file, 8192, 0).splitlines()) for file in self._files)
+        return sum(_count(os.pread(file, 8192, 0)) for file in self._files)
 
 
-def _count(lines: Iterable[bytes]) -> int:
-    """Read the count of IPv4, which is a table with one line of names and one of numbers, or of IPv6, a line each."""
-    names: list[bytes] = []
-    for line in lines:
-        if line.startswith(b"Udp6" + _COUNTER):
-            return int(line.split()[1])
-        if line.startswith(b"Udp:") and not names:
-            names = line.split()
-        elif line.startswith(b"Udp:"):
-            return int(line.split()[names.index(_COUNTER)]) if _COUNTER in names else 0
-    return 0
+def _count(data: bytes) -> int:
+    """Read the count of IPv6, which has a line each, or of IPv4, a table with a line of names and one of numbers."""
+    at = data.find(b"Udp6" + _COUNTER)
+    if at >= 0:
+        return int(data[at:].split(None, 2)[1])
+    _, *table = data.split(b"Udp: ", 2)
+    names, numbers = (line.partition(b"\n")[0].split() for line in table) if len(table) == 2 else ([], [])
+    return int(numbers[names.index(_COUNTER)]) if _COUNTER in names else 0
