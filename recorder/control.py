@@ -8,8 +8,7 @@ from functools import partial
 
 from recorder.disk import Disk, DiskAway
 from recorder.errors import NotPossible
-from storage.container import HEADER, Sealer
-from storage.vault import NewPart
+from storage.container import HEADER, PartSecret, Sealer
 
 RECORD_HEAD = 4
 """Bytes of a record's type and length (docs/formats/records.md)."""
@@ -45,18 +44,23 @@ class ControlPart:
 
     __slots__ = ("_backlog", "_disk", "_fd", "_fresh", "_handed", "_held", "_sealed", "_sealer", "name", "size")
 
-    def __init__(self, name: str, part: NewPart, disk: Disk | None = None) -> None:
-        """`disk` writes for the loop; without one, whoever calls waits for the disk."""
+    def __init__(self, name: str, secret: PartSecret, fd: int = -1, disk: Disk | None = None) -> None:
+        """`disk` writes for the loop; without one, whoever calls waits for the disk. No `fd`: `begin` gives it one."""
         self.name = name
-        self._fd = part.fd
+        self._fd = fd
         self._disk = disk
-        self._sealer = Sealer(part.secret)
+        self._sealer = Sealer(secret)
         self.size = HEADER  # bytes in the file
         self._backlog = bytearray()  # sealed, not handed to the disk yet
         self._handed = bytearray()  # handed to the disk: its thread may be at it
         self._held = b""  # records that are not sealed yet
         self._fresh = False
         self._sealed = False
+
+    def begin(self, fd: int) -> None:
+        """Take the file, its header written, and write what was sealed before there was one; raises NotPossible."""
+        self._fd = fd
+        self._put(self._hand_over())
 
     def through(self, disk: Disk) -> None:
         """Have `disk` write for the loop from now on."""
@@ -103,7 +107,7 @@ class ControlPart:
 
     def abandon(self) -> None:
         """Close the file as it is, once the disk has what it was given."""
-        if self._disk is not None and self._disk.away:
+        if self._fd >= 0 and self._disk is not None and self._disk.away:
             self._disk.begin(self._close)
         else:
             self._close()
@@ -119,7 +123,7 @@ class ControlPart:
 
     def _write(self, data: bytes) -> None:
         self._backlog += data
-        if not (self._backlog or self._handed):
+        if self._fd < 0 or not (self._backlog or self._handed):
             return
         if self._disk is None:
             ready = self._hand_over()

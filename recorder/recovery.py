@@ -75,7 +75,8 @@ def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any])
     number = sum(1 for ref in customer.vault.parts(call, leaf) if ref.part.startswith("c")) + 1
     while customer.vault.find(call, leaf, f"c{number}"):
         number += 1
-    part = ControlPart(f"c{number}", customer.vault.create(call, leaf, f"c{number}"))
+    new = customer.vault.create(call, leaf, f"c{number}")
+    part = ControlPart(f"c{number}", new.secret, new.fd)
     try:
         part.keep(Kept.CALL, encode(document))
         part.finish()

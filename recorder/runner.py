@@ -35,7 +35,7 @@ from recorder.wire import Part
 from recorder.wire_form import WireError
 from sip.events import Token
 from storage.errors import PartExists, StorageError
-from storage.vault import NewPart
+from storage.vault import Draft, NewPart, Vault
 
 TOO_LONG = (399, "The session description is too long")
 
@@ -163,11 +163,17 @@ class Runner:
     def _create_files(self, call: LiveCall, document: Mapping[str, Any]) -> None:
         """Create all that the answer promises, and write what was kept; what is there is taken back by Discard.
 
-        The disk is asked once: a thread that is woken costs more than what it does.
+        The disk is asked once: a thread that is woken costs more than what it does. The loop waits for it, so keys,
+        names and ciphers are made before: its thread runs on another processor, whose caches have nothing of them.
         """
         call.epoch = self.node.syncer.epoch
-        kept = (*call.early, (c.Kept.CALL, encode(document)))
-        control, _, media = self.node.disk.within(partial(_first_parts, call, kept), lambda made: _take_back(*made[1:]))
+        vault = call.customer.vault
+        drafts = [vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
+        control = ControlPart("c1", drafts[0].secret)
+        for kind, body in (*call.early, (c.Kept.CALL, encode(document))):
+            control.keep(kind, body)
+        control.flush()
+        _, media = self.node.disk.within(partial(_first_parts, vault, drafts, control), lambda made: _take_back(*made))
         control.through(self.node.disk)
         call.control, call.early = control, ()
         call.media_part, call.media_fd, call.part = 1, media.fd, part_of("m1", media)
@@ -181,7 +187,7 @@ class Runner:
         """Begin the next control part, number `least` or above, and have the ones before ended."""
         before = call.control
         number, part = self.new_part(call, "c", least or (int(before.name[1:]) + 1 if before else 1))
-        call.control = ControlPart(f"c{number}", part, self.node.disk)
+        call.control = ControlPart(f"c{number}", part.secret, part.fd, self.node.disk)
         if before:
             with suppress(NotPossible):  # what it did not take is in the checkpoint too
                 before.flush()
@@ -353,20 +359,16 @@ class Runner:
         self.finishing.discard(call)
 
 
-def _first_parts(call: LiveCall, kept: Sequence[tuple[int, bytes]]) -> tuple[ControlPart, NewPart, NewPart]:
+def _first_parts(vault: Vault, drafts: Sequence[Draft], control: ControlPart) -> tuple[NewPart, NewPart]:
     """Create the first two parts of a recording and write the first records, or leave nothing."""
-    vault = call.customer.vault
-    made = [vault.create(call.id, call.leaf, "c1")]
+    made = [vault.make(drafts[0])]
     try:
-        made.append(vault.create(call.id, call.leaf, "m1"))
-        control = ControlPart("c1", made[0])
-        for kind, body in kept:
-            control.keep(kind, body)
-        control.flush()
+        made.append(vault.make(drafts[1]))
+        control.begin(made[0].fd)
     except BaseException:
         _take_back(*made)
         raise
-    return control, made[0], made[1]
+    return made[0], made[1]
 
 
 def _free_part(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:

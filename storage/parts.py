@@ -37,6 +37,20 @@ class PartRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A part that is to be made: all of it that needs no disk."""
+
+    place: str
+    # in open/
+    final: str
+    # where it will lie once it is finished
+    header: bytes
+    # what its file begins with
+    secret: PartSecret
+    # for a Sealer
+
+
+@dataclass(frozen=True, slots=True)
 class NewPart:
     """A part just created, its header written."""
 

@@ -6,20 +6,27 @@ tree, so cutting it blinds the tokens in every copy. 64 bits are enough although
 every hit is checked against the sealed forms of the call.
 """
 
-import hmac
 from collections.abc import Iterable
 from struct import Struct
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 _TOKEN = Struct(">q")  # see above; the largest integer that SQLite and PostgreSQL index natively
 
 
 def token(key: bytes, form: str) -> int:
     """Compute the token of one form under the index key of a day."""
-    data = form.encode("utf-8", "surrogatepass")  # names and numbers from outside may hold halves of surrogate pairs
-    found: int = _TOKEN.unpack_from(hmac.digest(key, data, "sha256"))[0]
-    return found
+    return _of(HMAC(key, SHA256()), form)
 
 
 def tokens(key: bytes, forms: Iterable[str]) -> tuple[int, ...]:
     """Compute the tokens of many forms, each once, in ascending order so that the order tells nothing."""
-    return tuple(sorted({token(key, form) for form in forms}))
+    keyed = HMAC(key, SHA256())  # to begin with the key anew for each takes longer than all the rest
+    return tuple(sorted({_of(keyed.copy(), form) for form in forms}))
+
+
+def _of(keyed: HMAC, form: str) -> int:
+    keyed.update(form.encode("utf-8", "surrogatepass"))  # what comes from outside may hold halves of surrogate pairs
+    found: int = _TOKEN.unpack_from(keyed.finalize())[0]
+    return found

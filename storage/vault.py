@@ -23,6 +23,7 @@ from storage.parts import (
     LABEL,
     OPEN,
     SEGMENT,
+    Draft,
     NewPart,
     OpenPart,
     PartRef,
@@ -36,7 +37,7 @@ from storage.parts import (
 )
 from storage.recovery import Outcome, Recovery
 
-__all__ = ["NewPart", "OpenPart", "PartRef", "Vault"]
+__all__ = ["Draft", "NewPart", "OpenPart", "PartRef", "Vault"]
 
 # Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
 MAX_HOLE = 2
@@ -61,22 +62,29 @@ class Vault:
 
     def create(self, call: str, leaf: int, part: str) -> NewPart:
         """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
+        return self.make(self.draft(call, leaf, part))
+
+    def draft(self, call: str, leaf: int, part: str) -> Draft:
+        """Name a part and derive its key, for `make`; raise Forgotten or KeysError."""
         name = file_name(call, leaf, part)
-        header, secret = self._new(call, leaf, part)
-        if os.path.lexists(f"{self._folder}/{day_of(leaf)}/{name}"):
+        return Draft(f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}", *self._new(call, leaf, part))
+
+    def make(self, draft: Draft) -> NewPart:
+        """Make the file of a part and write its header; raise PartExists or NoSpace."""
+        if os.path.lexists(draft.final):
             raise PartExists("this part is finished already", "take the next number")
-        path = f"{self._open}/{name}"
+        header = draft.header
         with disk_errors("create a part of a recording"):
-            fd = self._make(path)
+            fd = self._make(draft.place)
             try:
                 if (begun := os.write(fd, header)) < len(header):
                     write_all(fd, header[begun:], begun)
                     os.lseek(fd, len(header), os.SEEK_SET)
             except OSError:
                 os.close(fd)
-                os.unlink(path)
+                os.unlink(draft.place)
                 raise
-        return NewPart(path, fd, secret)
+        return NewPart(draft.place, fd, draft.secret)
 
     def finish(self, call: str, leaf: int, part: str) -> PartRef:
         """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""

@@ -17,7 +17,6 @@ from recorder.control import ControlPart, padding, record
 from recorder.disk import Disk, DiskAway
 from recorder.errors import NotPossible
 from storage.container import CONTROL_SEGMENT, HEADER, PartSecret, Reader, new_part
-from storage.vault import NewPart
 
 
 class Tape:
@@ -28,7 +27,7 @@ class Tape:
         self.fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
         header, self.secret = new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)
         os.write(self.fd, header)
-        self.part = ControlPart("c1", NewPart(self.path, self.fd, self.secret), disk)
+        self.part = ControlPart("c1", self.secret, self.fd, disk)
 
     def kept(self, *, live: bool = False) -> list[tuple[int, bytes]]:
         data = self.path.read_bytes()
@@ -143,6 +142,28 @@ def test_a_part_is_not_closed_under_the_hands_of_the_disk(tmp_path: Path) -> Non
     disk.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(tape.fd)
+
+
+def test_what_was_sealed_before_there_was_a_file_is_written_when_there_is_one(tape: Tape) -> None:
+    early = ControlPart("c1", tape.secret)
+    early.keep(16, b"first")
+    early.keep(20, bytes(2 * control.MAX_HELD))
+    early.flush()
+    assert tape.path.stat().st_size == HEADER
+    early.begin(tape.fd)
+    early.keep(17, b"second")
+    early.flush()
+    assert tape.kept(live=True) == [(16, b"first"), (20, bytes(2 * control.MAX_HELD)), (17, b"second")]
+
+
+def test_a_file_that_takes_nothing_is_no_beginning() -> None:
+    early = ControlPart("c1", new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)[1])
+    early.keep(16, b"first")
+    early.flush()
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(NotPossible, match="cannot be written"):
+        early.begin(full)
+    early.abandon()
 
 
 def test_closing_twice_closes_once(tape: Tape) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -78,6 +79,36 @@ def test_many_calls_at_once_let_the_next_ones_gather(tmp_path: Path, monkeypatch
             one.node.indexer.put(customer, row(one, 100), ())
             await one.until(one.node.indexer._idle.is_set)
             assert rests[:3] == [module.FLUSH_SECONDS, pytest.approx(60 * module.REST_PER_CALL), module.FLUSH_SECONDS]
+
+    asyncio.run(story())
+
+
+def test_the_loop_sees_to_others_while_a_batch_is_made(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            turn, made = [0], list[int]()
+
+            async def others() -> None:
+                while True:
+                    turn[0] += 1
+                    await asyncio.sleep(0)
+
+            def make(call: CallRow) -> tuple[CallRow, tuple[str, ...]]:
+                made.append(turn[0])
+                return call, ()
+
+            ticking = asyncio.create_task(others())
+            for call in [row(one, number) for number in range(25)]:
+                one.node.indexer.put_later(
+                    one.node.customers["acme"],
+                    call.id,
+                    lambda call=call: make(call),
+                    live=False,  # type: ignore[misc]
+                )
+            await one.node.indexer.drain(30)
+            ticking.cancel()
+            assert len(made) == 25
+            assert max(Counter(made).values()) <= module.FEW
 
     asyncio.run(story())
 

@@ -20,6 +20,8 @@ from recorder.numbering import DAY_SECONDS
 from recorder.recovery import rebuild
 from sip.events import Token
 from storage.errors import NoSpace
+from storage.keys import CustomerKeys
+from storage.vault import Draft
 from tests.recorder.offers import sdp
 from tests.recorder.stage import Stage, sip_request, stage
 
@@ -32,14 +34,14 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     async def story() -> None:
         async with stage(tmp_path) as one:
             vault = one.node.customers["acme"].vault
-            create = type(vault).create
+            make = type(vault).make
 
-            def full(self: object, call: str, leaf: int, part: str) -> object:
-                if part == "m1":
+            def full(self: object, draft: Draft) -> object:
+                if draft.place.endswith(".m1"):
                     raise NoSpace("no space left")
-                return create(vault, call, leaf, part)
+                return make(vault, draft)
 
-            monkeypatch.setattr(type(vault), "create", full)
+            monkeypatch.setattr(type(vault), "make", full)
             before = one.descriptors()
             one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
             assert one.statuses("INVITE") == [503]
@@ -59,11 +61,11 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
     async def story() -> None:
         async with stage(tmp_path, patience=0.05) as one:
             vault, go = one.node.customers["acme"].vault, threading.Event()
-            create, asked = type(vault).create, list[str]()
+            make, asked = type(vault).make, list[str]()
 
-            def slow(self: object, call: str, leaf: int, part: str) -> object:
-                asked.append(part)
-                made = create(vault, call, leaf, part)
+            def slow(self: object, draft: Draft) -> object:
+                asked.append(draft.place[-2:])
+                made = make(vault, draft)
                 go.wait(30)
                 return made
 
@@ -73,7 +75,7 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
                 opened.append(rtcp)
                 return opening(rtcp=rtcp)
 
-            monkeypatch.setattr(type(vault), "create", slow)
+            monkeypatch.setattr(type(vault), "make", slow)
             monkeypatch.setattr(one.node.ports, "open", count)
             one.node.customers["acme"].keys.refill(today(one))
             before = one.descriptors()
@@ -232,6 +234,25 @@ def test_the_disk_is_asked_once_for_all_that_a_200_promises(tmp_path: Path, monk
             monkeypatch.setattr(one.node.disk, "begin", count)
             call = one.invite()
             assert asked == [["c1", "m1"]]
+            assert rebuild(call.customer, call.id, call.leaf)
+
+    asyncio.run(story())
+
+
+def test_the_disk_is_not_kept_with_what_needs_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop waits for its thread, which has everything to fetch that the loop has at hand: keys, names, ciphers."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            secret, threads = CustomerKeys.secret, set[str]()
+
+            def derive(self: CustomerKeys, leaf: int, name: str) -> bytes:
+                threads.add(threading.current_thread().name)
+                return secret(self, leaf, name)
+
+            monkeypatch.setattr(CustomerKeys, "secret", derive)
+            call = one.invite()
+            assert threads == {threading.main_thread().name}
             assert rebuild(call.customer, call.id, call.leaf)
 
     asyncio.run(story())

@@ -82,6 +82,17 @@ def test_one_day_is_counted_and_its_leaf_found(empty: Callable[[], Awaitable[Dat
     told(empty, story)
 
 
+def test_new_tokens_are_written_as_they_are(empty: Callable[[], Awaitable[Database]]) -> None:
+    async def story(database: Database) -> None:
+        tokens = [(20_000, -(2**63), 7), (20_000, 5, 2**47), (20_001, 2**63 - 1, 1)]
+        async with database.writing() as connection:
+            await callwrites.new_tokens(connection, tokens)
+            found = await connection.execute(sa.select(call_tokens.c.day, call_tokens.c.token, call_tokens.c.leaf))
+            assert sorted(tuple(row) for row in found) == tokens
+
+    told(empty, story)
+
+
 def test_a_token_that_is_there_may_be_added_again_and_is_deleted_alone(
     empty: Callable[[], Awaitable[Database]],
 ) -> None:
@@ -89,7 +100,7 @@ def test_a_token_that_is_there_may_be_added_again_and_is_deleted_alone(
         keys = [(day, token, leaf) for day in (1, 2, 3) for token in (1, 2, 3) for leaf in (4, 5, 6)]
         tokens = [{"day": day, "token": token, "leaf": leaf} for day, token, leaf in keys]
         async with database.writing() as connection:
-            await connection.execute(callwrites.NEW_TOKENS, tokens[:5])
+            await callwrites.new_tokens(connection, keys[:5])
             await connection.execute(callwrites.add_tokens(database.dialect), tokens)
             await connection.execute(callwrites.DELETE_TOKEN, {"b_day": 2, "b_token": 2, "b_leaf": 5})
             found = await connection.execute(sa.select(call_tokens.c.day, call_tokens.c.token, call_tokens.c.leaf))

@@ -28,5 +28,6 @@ def test_half_of_a_surrogate_pair_has_a_token_too() -> None:
 def test_tokens_are_sorted_and_fit_into_eight_bytes(forms: list[str]) -> None:
     made = tokens(KEY, forms)
     assert list(made) == sorted(set(made))
+    assert set(made) == {token(KEY, form) for form in forms}
     assert len(made) == len(set(forms))
     assert all(-(2**63) <= t < 2**63 for t in made)

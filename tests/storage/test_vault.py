@@ -69,6 +69,21 @@ def test_a_part_is_written_moved_to_its_day_and_read(vault: Vault, tmp_path: Pat
         assert (part.size, part.finished, part.ref) == (ref.path.stat().st_size, True, ref)
 
 
+def test_a_draft_is_nothing_on_disk_until_it_is_made(vault: Vault, tmp_path: Path) -> None:
+    draft = vault.draft(CALL, LEAF, "c1")
+    assert vault.left_open() == []
+    new = vault.make(draft)
+    assert (new.place, new.secret) == (draft.place, draft.secret)
+    assert new.path.read_bytes() == draft.header
+    os.write(new.fd, Sealer(draft.secret).finish(b"kept"))
+    os.close(new.fd)
+    ref = vault.finish(CALL, LEAF, "c1")
+    assert str(ref.path) == draft.final
+    with pytest.raises(PartExists):
+        vault.make(draft)
+    assert read(vault, ref) == b"kept"
+
+
 def test_a_name_is_used_once(vault: Vault) -> None:
     begin(vault, b"")
     with pytest.raises(PartExists):
