@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+from media.compiled import library
 from recorder.housekeeping import SETTLED_SECONDS
 from recorder.scratch import in_memory
 from sip.sdp import SessionDescription
@@ -68,6 +69,7 @@ def test_nothing_personal_lies_about(tmp_path: Path) -> None:
             one.process.wait()
             look(one, secrets)
             assert ("runtime.on_disk" in one.events()) != in_memory(one.folder)
+            assert ("media.not_compiled" in one.events()) != (library() is not None)
 
 
 def speak(host: str, ports: list[int]) -> None:
