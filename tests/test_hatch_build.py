@@ -51,11 +51,21 @@ def test_without_a_compiler_the_wheel_is_python_alone_and_an_old_library_goes(
     monkeypatch.setenv("CC", compiler)
     name, files = wheel_of(tree)
     assert name.endswith("-none-any.whl") and files == {"__init__.py", "swift.c"}
+    assert not (tree / "media/_swift.so").exists()  # where an editable installation would find it
 
 
 @needed
-def test_a_source_that_does_not_compile_leaves_nothing_behind(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_source_that_does_not_compile_is_told_by_the_compiler(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tree / "media/swift.c").write_text("int swift_take(void) { return }")
     assert compile_road(tree) is None
     assert "error" in capfd.readouterr().err
+
+
+def test_a_compiler_that_fails_halfway_leaves_nothing_behind(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = tree / "cc"
+    compiler.write_text("#!/bin/sh\n: > media/_swift.new\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.chdir(tree)
+    monkeypatch.setenv("CC", str(compiler))
+    assert compile_road(tree) is None
     assert sorted(path.name for path in (tree / "media").iterdir()) == ["__init__.py", "swift.c"]
