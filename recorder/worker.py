@@ -28,6 +28,7 @@ from recorder.greeting import GREETING
 from recorder.lanes import close_all, expect
 from recorder.overflow import LOOK, Overflow
 from recorder.tape import Tape
+from recorder.urgent import Urgent
 
 CONTROL = 3
 #: prctl(2): have the kernel tell us when main's thread that started us ends.
@@ -48,10 +49,6 @@ BEAT = 1.0
 FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
-#: Seconds between two looks at the sockets of a call whose DTLS handshake is under way, which is some four flights
-#: long; and how many times as long as such a look took at least, so that audio is not made to wait.
-SHAKE = 0.02
-SHAKE_SHARE = 4
 STATS = 5.0
 #: Calls in one Stats message, so that it stays below wire_form.MAX_MESSAGE even with eight streams each.
 CALLS_PER_STATS = 64
@@ -82,12 +79,11 @@ class Worker:
         self._since: float | None = None
         self._next_beat = self._next_stats = 0.0
         self._troubled: set[str] = set()
-        self._shaking: set[str] = set()
         self._adopted = False
-        self._next_shake = 0.0
         #: When the control socket was last looked at; a poll that a signal ended has not looked, whatever it says.
         self._looked = 0.0
         self._overflow = Overflow(dropped, widen)
+        self._urgent = Urgent(self._overflow)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
             wire.Add: self._add,
             wire.Adopt: self._adopt,
@@ -110,7 +106,7 @@ class Worker:
         due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
         while True:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
-            wake = min(due, self._next_shake) if self._shaking or self._overflow.hot else due
+            wake = min(due, self._urgent.due)
             wake = min(wake, time.monotonic() + LOOK) if self._tapes else wake
             said = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
             self._since = time.monotonic()
@@ -137,8 +133,9 @@ class Worker:
         now = time.monotonic()
         if self._tapes:
             self._overflow.look(self._ears, time.monotonic)
-        if (self._shaking or self._overflow.hot) and now >= self._next_shake:
-            self._shake()
+        if now >= self._urgent.due:
+            took = self._urgent.spell(self._shake, time.monotonic)
+            self._busy += took if self._since is None else 0.0  # a round is counted as a whole
         self._beat()
         if now >= self._next_stats:
             self._next_stats = now + STATS
@@ -149,19 +146,11 @@ class Worker:
         for tape in self._tapes.values():
             yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
 
-    def _shake(self) -> None:
-        """Go on with the handshakes under way, and empty the sockets that somebody floods."""
-        began = time.monotonic()
-        flooded = self._overflow.hot
-        for call in {*self._shaking, *flooded}:
-            tape = self._tapes.get(call)
-            if tape is not None:
-                self._guard(call, partial(tape.shake, self._region, time.time_ns()))
-            if tape is None or call not in self._tapes or not tape.shaking:
-                self._shaking.discard(call)
-        took = time.monotonic() - began
-        self._busy += took
-        self._next_shake = began + took + (SHAKE if flooded else max(SHAKE, SHAKE_SHARE * took))
+    def _shake(self, call: str) -> bool:
+        """Empty the sockets of a call between two rounds; True if a handshake of it is under way."""
+        if call in self._tapes:
+            self._guard(call, partial(self._tapes[call].shake, self._region, time.time_ns()))
+        return call in self._tapes and self._tapes[call].shaking
 
     def _work(self) -> bool:
         """Drain every call once; False if main is gone."""
@@ -283,7 +272,7 @@ class Worker:
 
     def _await_keys(self, tape: Tape) -> None:
         if tape.shaking:
-            self._shaking.add(tape.id)
+            self._urgent.shaking.add(tape.id)
 
     def _close(self, message: wire.Close, _: list[int]) -> None:
         tape = self._tapes[message.call]

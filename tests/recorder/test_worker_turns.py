@@ -1,13 +1,17 @@
 """What a worker does when: whose turn it is, when it listens, when it beats."""
 
 import time
+from itertools import pairwise
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from recorder import wire, wire_form
-from recorder.worker import STALE
+from recorder.overflow import HOT, Overflow
+from recorder.urgent import PAUSE, SHARE, SPELL, Urgent
+from recorder.worker import BEAT, STALE
 from tests.recorder.alone import alone
 from tests.recorder.studio import CALL
 
@@ -108,3 +112,69 @@ def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monk
         assert worker._listen()
         monkeypatch.undo()
     assert order == [0, 1, wire.Beat(1.0), 2, 3, wire.Beat(1.0), 4, 5, wire.Beat(1.0)]
+
+
+def test_a_worker_that_cannot_keep_up_with_anybody_beats_and_gives_each_a_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its calls are flooded then, and to empty them all at once takes longer than a hang."""
+    clock = [100.0]
+    order: list[str] = []
+
+    class Call:
+        paused = trouble = 0
+        shaking = False
+        lanes: dict[int, object] = {}
+
+        def __init__(self, number: int) -> None:
+            self.id = str(number)
+
+        def drain(self, *_: object) -> None:
+            clock[0] += 0.01
+            order.append(self.id)
+
+        shake = drain
+
+    with alone(tmp_path) as (worker, _):
+        worker._tapes = {str(n): Call(n) for n in range(1_000)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._overflow._hot = dict.fromkeys(worker._tapes, clock[0] + HOT)
+        told: list[float] = []
+        monkeypatch.setattr(worker, "_tell", lambda event: told.append(clock[0]))
+        monkeypatch.setattr(worker, "_report", lambda: None)
+        monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+        worker._next_beat = worker._since = clock[0]
+        worker._work()
+        monkeypatch.undo()
+    assert max(later - earlier for earlier, later in pairwise([100.0, *told])) < BEAT + 0.2
+    assert set(order) == set(worker._tapes)
+    assert len(order) < 1.5 * len(worker._tapes)
+
+
+def test_the_flooded_and_those_that_shake_hands_are_looked_after_in_turn() -> None:
+    clock, order = [100.0], []
+
+    def look(call: str) -> bool:
+        clock[0] += SPELL / 2
+        order.append(call)
+        return call != "over"
+
+    overflow = Overflow(lambda _: 0, lambda _: None)
+    urgent = Urgent(overflow)
+
+    def now() -> float:
+        return clock[0]
+
+    assert urgent.due == inf
+    urgent.shaking.update(("over", "a", "b"))
+    overflow._hot = {"flooded": clock[0] + HOT}
+    for _ in range(2):
+        assert urgent.due <= clock[0]
+        assert urgent.spell(look, now) == pytest.approx(SPELL)
+        assert urgent.due == pytest.approx(clock[0] + PAUSE)
+        clock[0] = urgent.due
+    assert sorted(order) == ["a", "b", "flooded", "over"]
+    assert urgent.shaking == {"a", "b"}
+    overflow._hot = {}
+    urgent.spell(look, now)
+    assert sorted(order[4:]) == ["a", "b"]
+    assert urgent.due == pytest.approx(clock[0] + SHARE * SPELL)
