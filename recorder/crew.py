@@ -10,9 +10,8 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from media.region import SPARE_AT, holder, journal_of
 from media.sockets import Pair
@@ -20,6 +19,7 @@ from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
 from recorder.ports_file import left_calls
 
+T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
@@ -33,6 +33,12 @@ STARVED = 1.0
 #: Seconds a worker has to end after its main, and between two looks whether it has.
 PATIENCE = 1.0
 LOOK = 0.005
+#: Signals by which a worker ends that stumbled over what it was at.
+CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
+#: Crashes over one call after which what had been received of it is not taken again, and after which it ends: what one
+#: of them sends must not cost the others of its worker anything.
+MAX_REPLAYS = 2
+MAX_CRASHES = 5
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -58,6 +64,8 @@ class Process:
     # silent because the disk or the processor keeps it waiting
     waiting: bool = False
     hung: bool = False
+    # it stumbled over what it was at
+    crashed: bool = False
     dead: bool = False
     # its first word was not ours: it is of other files
     stranger: bool = False
@@ -75,6 +83,8 @@ class Entry:
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
+    # how many workers crashed while they had to do with it
+    crashes: int = 0
     # for a successor: when nothing may be kept of what waits in the sockets
     pauses: tuple[tuple[int, int | None], ...] = ()
     # of each stream, the newest last: packets under the ones before may wait for a successor
@@ -87,6 +97,13 @@ class Entry:
         """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
         self.lost = False
         if self.relic:
+            self.relic.unlink(missing_ok=True)
+            self.relic = None
+
+    def avoid(self) -> None:
+        """Give up the batch over which one worker after the other crashed: it is lost."""
+        if self.relic and self.crashes >= MAX_REPLAYS:
+            self.lost = True
             self.relic.unlink(missing_ok=True)
             self.relic = None
 
@@ -144,13 +161,15 @@ def backoff(fails: int) -> float:
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
 
 
-async def insist(step: Callable[[], Awaitable[None]]) -> None:
+async def insist(step: Callable[[], Awaitable[T]]) -> T:
     """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
-    for fails in count():
+    fails = 0
+    while True:
         try:
             return await step()
         except (OSError, RuntimeError, MemoryError):
             await asyncio.sleep(backoff(fails))
+            fails += 1
 
 
 def call_of(raw: Path) -> str | None:
@@ -161,9 +180,11 @@ def call_of(raw: Path) -> str | None:
     return journal.call if journal else None
 
 
-def keep_relic(raw: Path, entries: Mapping[str, Entry]) -> None:
-    """Keep a dead worker's region as long as a call needs its last batch."""
+def keep_relic(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
+    """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
     entry = entries.get(call_of(raw) or "")
+    if entry is not None:
+        entry.crashes += crashed
     if entry is None or entry.relic:
         raw.unlink(missing_ok=True)
     else:
@@ -226,6 +247,7 @@ def look_at(process: Process) -> None:
         return
     process.waiting = silent <= MAX_WAIT and excused(process)
     if not process.waiting:
+        process.crashed = activity(process.pid)[0] == "R"  # it loops
         process.hung = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
@@ -279,9 +301,12 @@ def reap_soon(pid: int) -> None:
     reap(pid)
 
 
-def reap(pid: int) -> None:
+def reap(pid: int) -> bool:
+    """Wait for the end of a worker; tell whether it crashed."""
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
+        status = os.waitpid(pid, 0)[1]
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES
+    return False
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -269,7 +269,7 @@ class WorkerDied:
     """From recorder.workers: a worker ended and is being replaced."""
 
     worker: int
-    # "exit", "hang"
+    # "exit", "hang", "crash"
     why: str
     calls: int
 

@@ -259,6 +259,7 @@ class Worker:
                 lanes.track.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
+        self._region.begin(tape.id.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True

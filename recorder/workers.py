@@ -15,6 +15,7 @@ from media.spec import StreamSpec
 from recorder import wire, wire_form
 from recorder.crew import (
     HANG,
+    MAX_CRASHES,
     Entry,
     Process,
     activity,
@@ -146,6 +147,7 @@ class Workers:
         if entry.homeless:
             return  # what waits goes on waiting
         entry.relic = entry.relic or self._relics.pop(new.call, None)
+        entry.avoid()
         sockets, descriptors = listed(pairs)
         relic = str(entry.relic) if entry.relic else None
         message = wire.Adopt(new, sockets, relic, time.time_ns(), not entry.lost, entry.keys)
@@ -343,17 +345,22 @@ class Workers:
         return orphans
 
     async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
-        await insist(lambda: asyncio.to_thread(reap, process.pid))
-        keep_relic(process.raw, self._entries)
+        process.crashed |= await insist(lambda: asyncio.to_thread(reap, process.pid))
+        keep_relic(process.raw, self._entries, crashed=process.crashed)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
         await insist(lambda: self._succeed(process))
-        self._on_event(wire.WorkerDied(process.number, "hang" if process.hung else "exit", len(orphans)))
+        why = "hang" if process.hung else "crash" if process.crashed else "exit"
+        self._on_event(wire.WorkerDied(process.number, why, len(orphans)))
         homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
         for call, entry in [*orphans, *homeless]:
-            if entry.process is None and call in self._entries:
+            if entry.process is not None or call not in self._entries:
+                continue
+            if entry.crashes >= MAX_CRASHES:
+                self._take(process, wire.CallFault(call, "workers crash over it"))
+            else:
                 self._on_event(wire.NeedPart(call))
 
     async def _succeed(self, process: Process) -> None:

@@ -46,9 +46,10 @@ class Studio:
     """A folder, workers, and one call whose parts can be read back."""
 
     def __init__(
-        self, folder: Path, streams: int = 2, tick: float = 0.01, first: int = 65500, kept: bool = True
-    ) -> None:
-        self.folder, self.kept = folder, kept
+        self, folder: Path, streams: int = 2, tick: float = 0.01, first: int = 65500, kept: bool = True,
+        call: str = CALL,
+    ) -> None:  # fmt: skip
+        self.folder, self.kept, self.call = folder, kept, call
         self.events: list[object] = []
         self.key = os.urandom(30)
         self.workers = Workers(1, folder / "run", self._heard, tick)
@@ -60,7 +61,7 @@ class Studio:
         )
         self.parts: list[tuple[str, PartSecret]] = []
         (folder / "run/spool").mkdir(parents=True)
-        self.spool = os.open(folder / "run/spool" / CALL, os.O_CREAT | os.O_RDWR)
+        self.spool = os.open(folder / "run/spool" / call, os.O_CREAT | os.O_RDWR)
 
     @staticmethod
     def _pair() -> sockets.Pair:
@@ -78,7 +79,7 @@ class Studio:
         os.write(fd, header)
         self.parts.append((name, secret))
         part = wire.Part(name, secret.key, secret.prefix, secret.segment)
-        return wire.NewCall(CALL, part, self.specs, **more), fd  # type: ignore[arg-type]  # test shorthand
+        return wire.NewCall(self.call, part, self.specs, **more), fd  # type: ignore[arg-type]  # test shorthand
 
     def begin(self) -> None:
         new, fd = self.new()
@@ -90,11 +91,11 @@ class Studio:
         await self.workers.start()
         self.begin()
         self.send(count)
-        await self.workers.snapshot(CALL)
+        await self.workers.snapshot(self.call)
 
     def _heard(self, event: object) -> None:
         self.events.append(event)
-        if isinstance(event, wire.NeedPart):
+        if isinstance(event, wire.NeedPart) and event.call == self.call:
             new, fd = self.new()
             self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
             os.close(fd)

@@ -159,8 +159,9 @@ def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path
             "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
         )
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
-        keep_relic(tmp_path / name, entries)
+        keep_relic(tmp_path / name, entries, crashed=name != "a")
     assert entries[CALL].relic == tmp_path / "a"
+    assert entries[CALL].crashes == 1
     assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
 
