@@ -11,9 +11,10 @@ from starlette.responses import Response
 from admin_api.errors import MEDIA_TYPE, Problem
 
 
-def page(items: Iterable[Mapping[str, Any]], next_cursor: str | None) -> Response:
-    """Answer with one page of a list."""
-    return document({"items": list(items), "next_cursor": next_cursor})
+def page(items: Iterable[Mapping[str, Any]], next_cursor: str | None, *, incomplete: bool = False) -> Response:
+    """Answer with one page of a list; `incomplete`: there is more, and nobody can be told now what."""
+    shown = {"items": list(items), "next_cursor": next_cursor}
+    return document({**shown, "incomplete": True} if incomplete else shown)
 
 
 def document(shown: Mapping[str, Any], status: int = 200) -> Response:

@@ -29,13 +29,14 @@ SEARCH = (*CONDITIONS, schemas.LIMIT, schemas.CURSOR)
 async def search(asked: Asked) -> Response:
     """Answer GET /calls: a page, newest first; nothing of the question goes into the audit log."""
     query = Query(**schemas.read(SEARCH, asked.http.query_params.multi_items()))
+    lacking = asked.desk.lacking(asked.customer.name)  # asked before: what is mended meanwhile may have been passed
     try:
         found = await asked.customer.calls.find(query)
     except BadCursor:
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
     items = [schemas.call(*await _newest(asked, row.id, row)) for row in found.items]
     await asked.note(DONE)
-    return answers.page(items, found.next_cursor)
+    return answers.page(items, found.next_cursor, incomplete=lacking)
 
 
 async def view(asked: Asked) -> Response:

@@ -23,6 +23,16 @@ def has_room(places: Sequence[str], own: str) -> bool:
     return len(places) <= MAX_CONNECTIONS or (len(places) <= MAX_CONNECTIONS + SPARE and places.count(own) <= FEW)
 
 
+def has_place(total: int, own: int) -> bool:
+    """Say whether one more handshake may begin beside all connections and handshakes, `own` of them of its address."""
+    return total < MAX_CONNECTIONS or (total < MAX_CONNECTIONS + SPARE and own < FEW)
+
+
+def may_be_told(total: int, own: int) -> bool:
+    """Say whether one too many may shake hands, to be told so, with `own` handshakes of its address under way."""
+    return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY and own < FEW
+
+
 def neighbourhood(source: str) -> str:
     """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
     try:

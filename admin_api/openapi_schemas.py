@@ -33,6 +33,14 @@ def _page(name: str) -> dict[str, Any]:
     return _object({"items": items, "next_cursor": _MAYBE_TEXT}, ("items", "next_cursor"))
 
 
+_INCOMPLETE = {
+    "const": True,
+    "description": "There only while the index is being filled up (a database that was lost, or is an older one): "
+    "calls may be missing, and what is asked for by a party is answered 503. Absent: the list is whole.",
+}
+_CALLS = _page("Call")
+_CALLS["properties"]["incomplete"] = _INCOMPLETE
+
 _PARTY = _object(
     {
         "role": {"enum": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"]},
@@ -199,7 +207,7 @@ SCHEMAS: Mapping[str, Any] = {
     "Call": _CALL,
     "Party": _PARTY,
     "Stream": _STREAM,
-    "CallPage": _page("Call"),
+    "CallPage": _CALLS,
     "Paused": _object({"id": _TEXT, "paused": {"type": "boolean"}}, ("id", "paused")),
     "Waveform": _WAVEFORM,
     "Export": _EXPORT,

@@ -77,6 +77,9 @@ class Desk(Protocol):
     async def settle_all(self, customer: str) -> bool:
         """Have all calls of a customer in the index, so that a search misses none; False if that does not work now."""
 
+    def lacking(self, customer: str) -> bool:
+        """Say whether the index of a customer is being filled up, so that a list of calls may lack some."""
+
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention decides by, and the percentage above which a sweep asks first."""
 

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from admin_api.connection import MAX_HEAD, Connection
+from admin_api.handshakes import Handshakes, StartTask
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
@@ -26,8 +26,6 @@ DATE_SECONDS = 1.0
 
 STOP_SECONDS = 3.0
 """What requests under way get at the end; a play that takes longer is cut off."""
-
-StartTask = Callable[[Coroutine[Any, Any, None]], Any]
 
 
 class _Embedded(uvicorn.Server):
@@ -62,8 +60,17 @@ class _Embedded(uvicorn.Server):
 class ApiServer:
     """Serves an application over HTTPS, or over HTTP where no certificate is given (loopback)."""
 
-    def __init__(self, app: ASGIApp, certificate: Path | None, private_key: Path | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        certificate: Path | None,
+        private_key: Path | None,
+        drop: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`drop` is told why a connection came to nothing before anybody could be answered on it."""
         self._app = app
+        self._drop = drop
+        self._handshakes: Handshakes | None = None
         self._files = (certificate, private_key) if certificate and private_key else None
         self._server: _Embedded | None = None
         self._done = asyncio.Event()
@@ -76,9 +83,10 @@ class ApiServer:
         cannot be loaded.
         """
         context = tls(*self._files) if self._files else None
+        self._handshakes = Handshakes(context, start_task, self._drop) if context else None
         config = uvicorn.Config(
             self._app,
-            http=Connection,
+            http=Connection if self._handshakes is None else self._handshakes.protocol,  # type: ignore[arg-type]  # it is called
             ws="none",
             lifespan="off",
             h11_max_incomplete_event_size=MAX_HEAD,
@@ -87,7 +95,6 @@ class ApiServer:
             server_header=False,
             proxy_headers=False,  # the address in the audit log is the one that was seen
             timeout_graceful_shutdown=int(STOP_SECONDS),
-            ssl_context_factory=(lambda *_: context) if context else None,
         )
         self._server = _Embedded(config)
         start_task(self._serve(self._server, listening))
@@ -100,6 +107,8 @@ class ApiServer:
         self._stopping.set()
         if self._server:
             self._server.leave()
+            if self._handshakes is not None:
+                self._handshakes.close()
             await self._done.wait()
 
     async def _serve(self, server: _Embedded, listening: socket.socket) -> None:

@@ -44,6 +44,7 @@ class Outer:
     path: Path
     sealed: bytes
     over: bool  # the call ended; it only has to be indexed
+    refused: bool = False  # its INVITE was refused: its files are to be removed
 
 
 class Checkpoints:
@@ -91,6 +92,14 @@ class Checkpoints:
         if slot:
             slot.end()
 
+    def mark_refused(self, mark: Mark) -> None:
+        """Note that the INVITE of a call was refused, and that files may lie there all the same. Raises OSError."""
+        self.begin(mark.call)
+        slot = self._of[mark.call]
+        outer = {"v": VERSION, "call": mark.call, "customer": mark.customer, "leaf": mark.leaf, "ports": []}
+        slot.write(_json({**outer, "refused": True}), b"")
+        slot.end()
+
     def remove(self, call: str) -> None:
         """Forget a call's checkpoint; the next call may have its file."""
         slot = self._of.pop(call, None)
@@ -103,7 +112,13 @@ class Checkpoints:
             said = state.outer
             try:
                 outer = Outer(
-                    str(said["call"]), str(said["customer"]), int(said["leaf"]), slot.path, state.sealed, state.over
+                    str(said["call"]),
+                    str(said["customer"]),
+                    int(said["leaf"]),
+                    slot.path,
+                    state.sealed,
+                    state.over,
+                    said.get("refused") is True,
                 )
             except (KeyError, TypeError, ValueError):
                 self._slots.give_back(slot)

@@ -108,20 +108,25 @@ def calls(
     asked: dict[str, Any] = {"party": party, "since": moment(since), "until": moment(until), "state": state}
     asked |= {"hold": hold, "direction": direction, "source": source}
 
+    lacking: list[str] = []
+
     async def search(one: Any) -> list[Any]:
         tell(one.audit, "calls.search")
+        lacking.extend([one.name] * (one.gap.first() is not None))
         return await find(one, asked, limit)
 
     found = with_customers(load(config), customer, search)
     items = [item for part in found for item in part][:limit]
     if json:
-        output.document({"items": items})
+        output.document({"items": items, **({"incomplete": True} if lacking else {})})
         return 0
     rows = []
     for item in items:
         names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
         rows.append((item["id"], item["state"], item["started_at"], f"{item['duration_ms'] / 1000:.1f} s", names))
     output.table(("id", "state", "started", "length", "parties"), rows)
+    for name in lacking:
+        output.say(f"{name}: calls may be missing. The daemon fills the index up, recorder recover where none runs.")
     return 0
 
 
@@ -196,6 +201,7 @@ def verify(
 def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Repair and index recordings that a crash left, as serve does at its start. Example: recorder recover"""
     from recorder.locking import node_lock
+    from recorder.ports_file import left_refused
     from recorder.recovery import recover as repair
 
     settings = load(config)
@@ -208,7 +214,8 @@ def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json:
             found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})
             advance(1)
 
-        with_customers(settings, customer, lambda c: repair(c, (), tell))
+        refused = left_refused(settings.node.runtime_dir)
+        with_customers(settings, customer, lambda c: repair(c, (), tell, refused))
     if json:
         output.document({"recovered": found})
     else:

@@ -144,7 +144,7 @@ class Daemon:
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
         self._mending = Mending(self.node, checkpoints.remove)
-        self.node.indexer.whole = self._mending.whole
+        self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
         self._crew.listen(self._worker_events.on_event)

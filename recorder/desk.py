@@ -91,6 +91,10 @@ class Desk:
         """Have all that the index lacks of a customer written now; False if that takes too long."""
         return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
 
+    def lacking(self, customer: str) -> bool:
+        """Say whether the index of a customer may lack finished recordings."""
+        return self._node.indexer.lacking(customer)
+
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention decides by, and the percentage above which a sweep asks first."""
         return self._clock(), self._node.settings.retention.brake_percent

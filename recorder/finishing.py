@@ -14,7 +14,7 @@ from media.spec import Former
 from recorder import commands as c
 from recorder import events as e
 from recorder import keeping
-from recorder.checkpoint import Checkpoints
+from recorder.checkpoint import Checkpoints, Mark
 from recorder.document import encode
 from recorder.durability import Durability
 from recorder.errors import NotPossible
@@ -22,6 +22,7 @@ from recorder.live import Live, LiveCall
 from recorder.mending import Left, Mending
 from recorder.node import Node
 from recorder.recording import State
+from recorder.recovery import take_back
 from recorder.rows import forms_of, row_of
 from storage.callrows import CallRow
 from storage.errors import StorageError, SyncFailed
@@ -195,16 +196,30 @@ class Finishing:
         if call.started:
             self.node.workers.drop(call.id)
         self._let_go(call)
-        self._checkpoints.remove(call.id)
-        if call.control:
+        if call.filed:
+            self._mark_refused(call)
             self.node.tasks.start(self._remove(call), "discard")
+        else:
+            self._checkpoints.remove(call.id)
         self.node.load_changed()
 
-    async def _remove(self, call: LiveCall) -> None:
+    def _mark_refused(self, call: LiveCall) -> None:
+        """Keep a successor of this process from taking the files for those of a call that was cut."""
         try:
-            await asyncio.to_thread(call.customer.vault.remove, call.id, call.leaf)
+            self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()))
+        except OSError as problem:
+            self.node.log.fault("call.not_discarded", problem, call=call.id)
+
+    async def _remove(self, call: LiveCall) -> None:
+        """Remove the files, once the disk has done all that it was asked for them; else as soon as it lets them go."""
+        await self.node.disk.patiently(_nothing)
+        try:
+            await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
+            self._mending.put(Left(call.customer, call.id, call.leaf, refused=True))
+        else:
+            self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
         """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
@@ -214,6 +229,10 @@ class Finishing:
         self._let_go(call)
         self._mending.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()
+
+
+def _nothing() -> None:
+    pass
 
 
 def _put_away(call: LiveCall, *, sealed: bool) -> None:

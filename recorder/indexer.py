@@ -85,6 +85,7 @@ class Indexer:
         self._idle.set()
         self.failing = False
         self.whole: Callable[[str, float], Awaitable[bool]] = _whole  # waits for what is mended and indexed elsewhere
+        self.lacking: Callable[[str], bool] = lambda _: False  # whether any of that is still to come
         self._written_calls = 0
         self._full = False  # a batch was as large as one may be: more may wait
         self._hurried = asyncio.Event()

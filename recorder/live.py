@@ -39,6 +39,7 @@ class LiveCall:
     fd_name: str = ""  # in the descriptor store
     unkept: bool = False  # the store did not take the sockets: it was busy, and is asked again
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
+    filed: bool = False  # its files may say that it exists
     started: bool = False  # a worker has it
     stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO

@@ -18,7 +18,7 @@ from recorder.stream import paused_since
 from recorder.wire import Key, NewCall, Part
 from sip.crypto import CryptoOffer
 from sip.sdp import Format
-from storage.vault import NewPart
+from storage.vault import Draft, NewPart
 
 MAX_CUSTOMERS = 1_000
 """Customers whose networks are written out once, not for each stream."""
@@ -102,7 +102,7 @@ def fits(specs: tuple[StreamSpec, ...]) -> bool:
         return False
 
 
-def part_of(name: str, part: NewPart) -> Part:
+def part_of(name: str, part: NewPart | Draft) -> Part:
     """Return a new media part with its secret, which opens nothing else."""
     return Part(name, part.secret.key, part.secret.prefix, part.secret.segment)
 

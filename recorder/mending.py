@@ -15,7 +15,7 @@ from typing import Any
 from recorder.errors import NotPossible
 from recorder.indexer import passes
 from recorder.node import Node
-from recorder.recovery import Found, index, repair
+from recorder.recovery import Found, index, repair, take_back
 from storage.customers import Customer
 from storage.errors import DamagedPart, Forgotten, StorageError
 
@@ -35,6 +35,7 @@ class Left:
     leaf: int
     document: Mapping[str, Any] | None = None  # its last document, where this process still knew it
     lacking: bool = False  # the index has no row of it, so nobody finds it by a party
+    refused: bool = False  # its INVITE was refused: there is nothing to be kept of it
 
 
 class Mending:
@@ -77,6 +78,10 @@ class Mending:
                     self._news.clear()
                     await self._news.wait()
         return self._is_whole(customer)
+
+    def lacks(self, customer: str) -> bool:
+        """Tell whether the index of a customer lacks finished recordings, or may."""
+        return not self._is_whole(customer)
 
     def _is_whole(self, customer: str) -> bool:
         return customer not in self._looking and not self._lacking.get(customer)
@@ -159,7 +164,7 @@ class Mending:
 
     async def _mend(self, left: Left) -> bool:
         try:
-            found = await asyncio.to_thread(repair, left.customer, left.call, left.leaf, left.document)
+            found = await asyncio.to_thread(_end, left)
             if found.document is not None:
                 await asyncio.wrap_future(self._node.syncer.wait())
                 await self._index(left, found.document)
@@ -193,3 +198,9 @@ class Mending:
         if left.document is None and found.document is not None and found.document["state"] == "interrupted":
             self._node.incidents.add("call-interrupted", left.customer.name, call=found.call, reason="crash")
             self._node.metrics.calls.labels("interrupted").inc()
+
+
+def _end(left: Left) -> Found:
+    if left.refused:
+        return take_back(left.customer, left.call, left.leaf)
+    return repair(left.customer, left.call, left.leaf, left.document)

@@ -33,6 +33,9 @@ class Metrics:
         self.sip_dropped = Counter(
             "recorder_sip_dropped", "Input left without an answer", ["reason"], registry=registry
         )
+        self.api_dropped = Counter(
+            "recorder_api_dropped", "Connections to the API that came to nothing", ["reason"], registry=registry
+        )
         self.sip_marks = Counter("recorder_sip_marks", "INVITEs by the marks they carry", ["marks"], registry=registry)
         self.inferred_owners = Counter(
             "recorder_inferred_owners", "Streams whose owner was inferred, not told", registry=registry

@@ -19,6 +19,11 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
             continue
 
 
+def left_refused(runtime_dir: Path) -> set[str]:
+    """Return the ids of calls whose INVITE was refused and whose files could not be removed."""
+    return {str(state.outer.get("call")) for state in states(runtime_dir) if state.outer.get("refused") is True}
+
+
 def left_calls(runtime_dir: Path) -> set[str]:
     """Return the ids of the calls that a former life of the daemon left to go on with."""
     return {str(state.outer.get("call")) for state in states(runtime_dir) if not state.over}

@@ -9,7 +9,7 @@ media parts give the figures.  Its end is the last moment anything of it was hea
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -68,6 +68,12 @@ def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | 
     if document is not None:
         document["size_bytes"] = customer.vault.size(call, leaf)
     return Found(call, leaf, document, repaired)
+
+
+def take_back(customer: Customer, call: str, leaf: int) -> Found:
+    """Remove a recording whose INVITE was refused, whatever its files say. Raises StorageError."""
+    customer.vault.remove(call, leaf)
+    return Found(call, leaf, None, 0)
 
 
 def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any]) -> None:
@@ -149,7 +155,9 @@ def _end_stream(stream: dict[str, Any], counted: Mapping[str, Any], end: str) ->
     stream["pauses"] = [[begin, until or end] for begin, until in stream.get("pauses", ())]
 
 
-async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Found], None]) -> int:
+async def recover(
+    customer: Customer, living: Iterable[str], tell: Callable[[Found], None], refused: Container[str] = ()
+) -> int:
     """Repair and index everything that was left behind for one customer; returns how many recordings that were.
 
     Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; of a recording that
@@ -167,7 +175,7 @@ async def recover(customer: Customer, living: Iterable[str], tell: Callable[[Fou
         if call in alive:
             continue
         try:
-            found = repair(customer, call, leaf)
+            found = (take_back if call in refused else repair)(customer, call, leaf)
         except Forgotten:
             continue  # erased: nothing of it is to be kept
         except (DamagedPart, DiskFailed) as problem:

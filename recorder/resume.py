@@ -43,6 +43,9 @@ class Resume:
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
+            if customer is not None and outer.refused:
+                self._mending.put(Left(customer, outer.call, outer.leaf, refused=True))
+                continue
             state = self._checkpoints.unseal(outer, customer.keys) if customer else None
             if customer is None or state is None:
                 self._checkpoints.remove(outer.call)

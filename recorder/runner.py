@@ -18,12 +18,12 @@ from media.sockets import Pair, disconnect
 from media.spec import StreamSpec
 from recorder import commands as c
 from recorder import events as e
-from recorder import keeping
+from recorder import filing, keeping
 from recorder.checkpoint import Checkpoints, Mark
 from recorder.control import ControlPart
 from recorder.disk import DiskAway
 from recorder.document import encode
-from recorder.errors import NotPossible
+from recorder.errors import NotPossible, RecorderError
 from recorder.finishing import Finishing
 from recorder.live import Live, LiveCall
 from recorder.media_plan import fits, former_keys, keys_to_state, new_call, part_of, stream_specs
@@ -31,16 +31,12 @@ from recorder.mending import Mending
 from recorder.node import Node
 from recorder.recording import RETRY_AFTER, State
 from recorder.recording_state import to_state
-from recorder.wire import Part
+from recorder.wire import NewCall, Part
 from recorder.wire_form import WireError
-from sip.events import Token
-from storage.errors import PartExists, StorageError
-from storage.vault import Draft, NewPart, Vault
+from storage.errors import StorageError
+from storage.vault import Draft, NewPart
 
 TOO_LONG = (399, "The session description is too long")
-
-MAX_TAKEN = 16
-"""Numbers of parts that are passed over: each is a process that was killed within a moment of creating one."""
 
 
 class Runner:
@@ -160,28 +156,33 @@ class Runner:
         for pair in keeping.retire(self.node.notify, call, command.streams):
             self.node.ports.release(pair)
 
-    def _create_files(self, call: LiveCall, document: Mapping[str, Any]) -> None:
-        """Create all that the answer promises, and write what was kept; what is there is taken back by Discard.
+    def _create_files(self, call: LiveCall, drafts: Sequence[Draft], document: Mapping[str, Any]) -> None:
+        """Create all that the answer promises, and write what was kept; what may be there is taken back by Discard.
 
         The disk is asked once: a thread that is woken costs more than what it does. The loop waits for it, so keys,
         names and ciphers are made before: its thread runs on another processor, whose caches have nothing of them.
         """
-        call.epoch = self.node.syncer.epoch
-        vault = call.customer.vault
-        drafts = [vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
+        disk, call.epoch = self.node.disk, self.node.syncer.epoch
         control = ControlPart("c1", drafts[0].secret)
         for kind, body in (*call.early, (c.Kept.CALL, encode(document))):
             control.keep(kind, body)
         control.flush()
-        _, media = self.node.disk.within(partial(_first_parts, vault, drafts, control), lambda made: _take_back(*made))
-        control.through(self.node.disk)
-        call.control, call.early = control, ()
-        call.media_part, call.media_fd, call.part = 1, media.fd, part_of("m1", media)
-        call.spool_fd = self.checkpoints.begin(call.id)
+        begin = partial(filing.first_parts, call.customer.vault, drafts, control, lambda: not disk.away)
+        try:
+            _, media = disk.within(begin, lambda made: filing.take_back(*made))
+        except (DiskAway, OSError):
+            call.filed = True  # it may all be written yet, or could not be taken back
+            raise
+        control.through(disk)
+        call.control, call.early, call.filed = control, (), True
+        call.media_part, call.media_fd = 1, media.fd
 
     def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
         """Create a part of the first free number from `number` on: a process that was killed may have made some."""
-        return self.node.disk.within(partial(_free_part, call, kind, number), lambda made: _take_back(made[1]))
+        return self.node.disk.within(
+            partial(filing.free_part, call.customer.vault, call.id, call.leaf, kind, number),
+            lambda made: filing.take_back(made[1]),
+        )
 
     def new_control(self, call: LiveCall, least: int = 0) -> None:
         """Begin the next control part, number `least` or above, and have the ones before ended."""
@@ -215,21 +216,21 @@ class Runner:
     def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
         if not fits(self.specs(call, command.streams)):
             return self._unfit(call)
-        self._start(call, command.streams)
+        specs, part = self.specs(call, command.streams), call.part or self.next_part(call)
+        self._start(call, new_call(call.recording, part, specs))
         return None
 
-    def _start(self, call: LiveCall, streams: Sequence[c.StreamPlan]) -> None:
-        specs = self.specs(call, streams)
-        part, call.part = call.part or self.next_part(call), None
+    def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
+        call.part = None
         self.checkpoints.lend(call.id)
-        self.node.workers.add(new_call(call.recording, part, specs), call.pairs, call.media_fd, call.spool_fd)
+        self.node.workers.add(new, call.pairs, call.media_fd, call.spool_fd, told)
         call.started = True
 
     def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
         """Return the worker's view of a call's streams."""
         configured = self.node.settings.customer(call.customer.name)
         if configured is None:
-            raise NotPossible("the customer is not configured any more")
+            raise RecorderError("the customer is not configured any more")
         certificate = call.recording.agreement.certificate
         specs = stream_specs(plans, configured, certificate.identity if certificate else b"")
         former = {n: self.node.ports.former(pair.port) for n, pair in call.pairs.items()}
@@ -265,9 +266,9 @@ class Runner:
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
         """Let the endpoint answer; what a first 200 promises is done before. For a later one, ChangeMedia follows."""
-        document = self._promised(call, command.token) if command.first else None
+        document = self._promised(call, command) if command.first else None
         if command.first:
-            if document is None or not self._begun(call, command):
+            if document is None:
                 return e.Unwanted()
         elif not fits(self.specs(call, command.streams)):
             self._too_long(call, command)
@@ -279,38 +280,43 @@ class Runner:
             self.finishing.index(call, document)
         return None
 
-    def _begun(self, call: LiveCall, command: c.Accept) -> bool:
-        """Have a worker begin; else refuse the INVITE, and have its files taken back: they say that the call exists."""
-        try:
-            if command.streams:
-                self._start(call, command.streams)
-        except WireError:
-            self._too_long(call, command)
-        except Exception as problem:
-            self.node.log.fault("call.fault", problem, call=call.id)
-            self._tell(call, "INVITE", 500, "internal", first=True)
-            self.node.endpoint.refuse(command.token, 500, self.node.monotonic())
-        else:
-            return True
-        self.node.workers.drop(call.id)
-        return False
-
     def _too_long(self, call: LiveCall, command: c.Accept) -> None:
         """Refuse an offer of which no worker could be told; a call that runs goes on as it was (RFC 3261 14.1)."""
         self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
         self.node.endpoint.refuse(command.token, 488, self.node.monotonic(), warning=TOO_LONG)
 
-    def _promised(self, call: LiveCall, token: Token) -> Mapping[str, Any] | None:
-        """Have the files say that the call exists; where the disk does not take them the INVITE is refused."""
-        document = call.recording.call_document(self.node.now())
+    def _promised(self, call: LiveCall, command: c.Accept) -> Mapping[str, Any] | None:
+        """Do all that a first 200 promises; None where the client withdrew, or was refused for want of it.
+
+        The files come last: once the document is in them they say that there is a call, answered or cut.
+        """
+        if not self.node.endpoint.waits(command.token):
+            return None
+        document, streams = call.recording.call_document(self.node.now()), command.streams
         try:
-            self._create_files(call, document)
+            specs = self.specs(call, streams)
+            call.spool_fd = self.checkpoints.begin(call.id)
+            drafts = [call.customer.vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
+            call.part = part_of("m1", drafts[1])
+            new = new_call(call.recording, call.part, specs)
+            told = self.node.workers.told(new, call.pairs) if streams else b""
+            self._create_files(call, drafts, document)
+            if streams:
+                self._start(call, new, told)
+        except WireError:
+            self._too_long(call, command)
         except (StorageError, NotPossible, OSError) as problem:
             self.node.storage_trouble(problem)
             self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
-            self.node.endpoint.refuse(token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
-            return None
-        return document
+            self.node.endpoint.refuse(command.token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
+        except Exception as problem:
+            self.node.log.fault("call.fault", problem, call=call.id)
+            self._tell(call, "INVITE", 500, "internal", first=True)
+            self.node.endpoint.refuse(command.token, 500, self.node.monotonic())
+            self.node.workers.drop(call.id)
+        else:
+            return document
+        return None
 
     def _write(self, call: LiveCall, document: Mapping[str, Any]) -> None:
         """Write a document, and with it all that was kept before; raises NotPossible."""
@@ -357,32 +363,3 @@ class Runner:
 
     def _discard(self, call: LiveCall, _: c.Discard) -> None:
         self.finishing.discard(call)
-
-
-def _first_parts(vault: Vault, drafts: Sequence[Draft], control: ControlPart) -> tuple[NewPart, NewPart]:
-    """Create the first two parts of a recording and write the first records, or leave nothing."""
-    made = [vault.make(drafts[0])]
-    try:
-        made.append(vault.make(drafts[1]))
-        control.begin(made[0].fd)
-    except BaseException:
-        _take_back(*made)
-        raise
-    return made[0], made[1]
-
-
-def _free_part(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
-    for free in range(number, number + MAX_TAKEN):
-        try:
-            return free, call.customer.vault.create(call.id, call.leaf, f"{kind}{free}")
-        except PartExists:
-            continue
-    raise NotPossible("the parts of this recording are numbered beyond reason")
-
-
-def _take_back(*parts: NewPart) -> None:
-    """Remove parts of which nobody was told."""
-    for part in parts:  # all of them first: a disk that became read-only does not let any be removed
-        os.close(part.fd)
-    for part in parts:
-        os.unlink(part.path)

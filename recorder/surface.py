@@ -10,6 +10,7 @@ from admin_api.serving import ApiServer
 from recorder.desk import Desk
 from recorder.household import Household
 from recorder.node import Node
+from recorder.rates import RateLimit
 from recorder.settings_values import SecondFactor
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Surface:
         self._desk = desk
         self._server: ApiServer | None = None
         self._household: Household | None = None
+        self._lines = RateLimit()
 
     async def start(self, listening: socket.socket) -> None:
         """Serve; returns when requests are answered."""
@@ -35,7 +37,7 @@ class Surface:
             providers=self._providers(),
         )
         app = create_app(self._node.customers, self._desk, household=self._household)
-        self._server = ApiServer(app, api.certificate, api.private_key)
+        self._server = ApiServer(app, api.certificate, api.private_key, self._drop)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
     async def stop(self) -> None:
@@ -44,6 +46,15 @@ class Surface:
             await self._server.stop()
         if self._household:
             self._household.close()
+
+    def _drop(self, reason: str) -> None:
+        """Take note of a connection that came to nothing; one line a second says so, whoever it was."""
+        self._node.metrics.api_dropped.labels(reason).inc()
+        held = self._lines.admit("", self._node.monotonic())
+        if held is None:
+            self._node.metrics.log_suppressed.inc()
+        else:
+            self._node.log.warning("api.dropped", reason=reason, suppressed=held)
 
     def _providers(self) -> Providers | None:
         """Return who vouches for people; a node without any does without an HTTP client too."""

@@ -115,13 +115,18 @@ class Workers:
         return call in self._entries
 
     # ---- calls ----
-    def add(self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int) -> None:
+    def told(self, new: wire.NewCall, pairs: Mapping[int, Pair]) -> bytes:
+        """Write down what `add` tells a worker, before there are any files; WireError if it is too much."""
+        return wire_form.command(wire.Add(new, listed(pairs)[0]))
+
+    def add(
+        self, new: wire.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
+    ) -> None:  # fmt: skip
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
         entry.homeless = entry.process is None
         entry.keys = known_keys((), new.streams)
-        sockets, descriptors = listed(pairs)
-        self._send(new.call, entry, wire.Add(new, sockets), [part_fd, spool_fd, *descriptors])
+        self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]])
 
     def keys_of(self, call: str) -> tuple[wire.Key, ...]:
         """Give the keys of the newest offers of a call: a successor of main needs them, packets may wait."""
@@ -235,7 +240,7 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        data = wire_form.command(message)
+        data = message if isinstance(message, bytes) else wire_form.command(message)
         if not process.ready.is_set() or process.outbox or process.dead or not self._sent(process, data, descriptors):
             process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
 

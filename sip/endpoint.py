@@ -93,6 +93,10 @@ class Endpoint:
 
     # Verdicts of the user.
 
+    def waits(self, token: Token) -> bool:
+        """Tell whether a question still waits for its answer: the peer may have withdrawn it."""
+        return self._verdicts.waits(token)
+
     def accept(self, token: Token, sdp: bytes, now: float) -> bool:
         """Answer 200 with an SDP; False if the peer withdrew the question."""
         return self._verdicts.accept(token, sdp, now)

@@ -17,6 +17,7 @@ from typing import Any
 
 from sip.endpoint import Endpoint
 from sip.events import Close, Dropped, Event, Send
+from sip.handshakes import Handshakes
 from sip.links import Connection, Datagrams, Gate, certificate_names
 from sip.names import Names
 from sip.settings import Settings
@@ -99,7 +100,7 @@ class Server:
         self._outgoing: dict[tuple[str, tuple[str, int]], Connection | list[Send]] = {}
         self._names = Names()
         self._peers: Counter[str] = Counter()
-        self._shaking: Counter[str] = Counter()
+        self._shaking: Handshakes[Gate] = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # when it goes off, by our clock
@@ -169,11 +170,17 @@ class Server:
         return admitted
 
     def room_for(self, host: str) -> bool:
-        """Tell whether a source may have one more connection; handshakes under way count."""
+        """Make room for one more connection of a source, False if it has none left; handshakes under way count too."""
         settings = self._settings
-        peers = self._peers.get(host, 0) + self._shaking.get(host, 0)
-        total = len(self._connections) + self._shaking.total()
-        return total < settings.max_connections and peers < settings.max_connections_per_peer
+        if self._peers.get(host, 0) + self._shaking.of(host) >= settings.max_connections_per_peer:
+            return False
+        if len(self._connections) + len(self._shaking) < settings.max_connections:
+            return True
+        gate = self._shaking.in_the_way(host)
+        if gate is not None:
+            self._shaking.end(gate)
+            gate.transport.abort()
+        return gate is not None
 
     def unsent(self, flow: Flow) -> None:
         """Tell of a message that was longer than a datagram can be."""
@@ -194,7 +201,7 @@ class Server:
 
     def secure(self, gate: Gate) -> None:
         """Run the TLS handshake of an accepted connection."""
-        self._shaking[gate.remote[0]] += 1
+        self._shaking.begin(gate)
         self._own(self._handshake(gate))
 
     def connected(self, connection: Connection) -> bool:
@@ -327,7 +334,7 @@ class Server:
         try:
             connection = await gate.handshake()
         finally:
-            _less(self._shaking, gate.remote[0])
+            self._shaking.end(gate)
         if connection:
             connection.welcome()
 

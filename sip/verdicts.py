@@ -24,6 +24,10 @@ class Verdicts:
         self._calling = calling
         self._within = within
 
+    def waits(self, token: Token) -> bool:
+        """Tell whether a question still waits for its answer."""
+        return self._find(token) is not None
+
     def accept(self, token: Token, sdp: bytes, now: float) -> bool:
         """Answer 200 to an INVITE or UPDATE."""
         taken = self._take(token)
@@ -89,12 +93,18 @@ class Verdicts:
         return True
 
     def _take(self, token: Token) -> tuple[Question, Session, ServerTransaction] | None:
-        question = self._context.questions.pop(token, None)
+        found = self._find(token)
+        self._context.questions.pop(token, None)
+        if found is not None:
+            found[1].token = None
+        return found
+
+    def _find(self, token: Token) -> tuple[Question, Session, ServerTransaction] | None:
+        question = self._context.questions.get(token)
         session = self._context.sessions.get(question.session) if question else None
         transaction = self._context.servers.find(question.transaction) if question else None
         if question is None or session is None or transaction is None:
             return None
-        session.token = None
         return question, session, transaction
 
     def _end(self, session: Session, transaction: ServerTransaction, status: int, fields: Fields, now: float) -> None:

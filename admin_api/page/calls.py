@@ -118,6 +118,7 @@ async def listed(visit: Visit) -> Response:
         "problem": None if found.well else found.document,
         "rows": [glance(call) for call in found.items if call["id"] not in known],
         "next_cursor": found.next_cursor,
+        "incomplete": found.incomplete,
         "states": STATES,
         "directions": DIRECTIONS,
     }

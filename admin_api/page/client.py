@@ -44,6 +44,11 @@ class Answer:
         return cast("Sequence[Mapping[str, Any]]", self.document.get("items", ()))
 
     @property
+    def incomplete(self) -> bool:
+        """Say whether a list lacks what nobody can be told now."""
+        return self.document.get("incomplete") is True
+
+    @property
     def next_cursor(self) -> str | None:
         """Return where the next page of a list begins."""
         found = self.document.get("next_cursor")

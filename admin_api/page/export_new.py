@@ -168,6 +168,7 @@ async def _shown(visit: Visit, draft: Draft, problem: Answer | None = None, *, f
         rows=rows,
         ticked={row.id for row in rows} if fresh else set(draft.calls),
         more=found.next_cursor is not None,
+        incomplete=found.incomplete,
         groups=_groups(draft.columns),
         chosen=[COLUMNS[name] for name in draft.columns],
         others=any(COLUMNS[name].about is About.OTHERS for name in draft.columns),

@@ -104,6 +104,7 @@ async def _shown(visit: Visit, problem: Answer | None = None) -> Response:
         ],
         rows=[glance(call) for call in calls.items],
         more=calls.next_cursor is not None,
+        incomplete=calls.incomplete,
     )
 
 

@@ -133,6 +133,9 @@ class FakeDesk:
         self.asked.append(("settle all", customer, ""))
         return self.index_is_there
 
+    def lacking(self, customer: str) -> bool:
+        return not self.index_is_there
+
     def sweep_terms(self) -> tuple[datetime, float]:
         return self.at, 5.0
 

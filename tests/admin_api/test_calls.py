@@ -175,3 +175,26 @@ def test_nothing_of_the_question_stands_in_the_audit_log(service):
 def test_any_query_is_answered_or_refused(service, query):
     answer = service.ask("/calls", params=query)
     assert answer.status_code in (200, 422, 429)
+
+
+def test_a_list_from_an_index_that_lacks_calls_says_so_and_every_other_one_does_not(service, monkeypatch):
+    assert set(service.ask("/calls?party=Nobody At All").json()) == {"items", "next_cursor"}
+    monkeypatch.setattr(service.desk, "index_is_there", False)
+    for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
+        assert service.ask(f"/calls{query}").json()["incomplete"] is True
+
+
+def test_calls_that_come_into_the_index_while_it_is_searched_leave_the_list_incomplete(service, monkeypatch):
+    """They may have been passed over already."""
+    monkeypatch.setattr(service.desk, "index_is_there", False)
+    calls = service.customers["acme"].calls
+    find = calls.find
+
+    async def filled_up(query):
+        found = await find(query)
+        service.desk.index_is_there = True
+        return found
+
+    monkeypatch.setattr(calls, "find", filled_up)
+    assert service.ask("/calls").json()["incomplete"] is True
+    assert "incomplete" not in service.ask("/calls").json()

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from admin_api.crowd import FEW, MAX_CONNECTIONS, SPARE, has_room, neighbourhood
+from admin_api.crowd import (
+    FEW,
+    MAX_CONNECTIONS,
+    MAX_TURNED_AWAY,
+    SPARE,
+    has_place,
+    has_room,
+    may_be_told,
+    neighbourhood,
+)
 
 
 def test_a_lone_address_has_all_that_there_are_and_no_more() -> None:
@@ -22,6 +31,18 @@ def test_the_spare_ones_end_too() -> None:
     many = [f"192.0.2.{n}" for n in range(MAX_CONNECTIONS + SPARE)]
     assert has_room(many, many[-1])
     assert not has_room([*many, "last"], "last")
+
+
+def test_a_handshake_has_the_place_of_a_connection() -> None:
+    assert has_place(MAX_CONNECTIONS - 1, MAX_CONNECTIONS - 1)
+    assert has_place(MAX_CONNECTIONS, FEW - 1) and not has_place(MAX_CONNECTIONS, FEW)
+    assert has_place(MAX_CONNECTIONS + SPARE - 1, 0) and not has_place(MAX_CONNECTIONS + SPARE, 0)
+
+
+def test_one_too_many_shakes_hands_to_be_told_so_unless_its_address_does_little_else() -> None:
+    end = MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
+    assert may_be_told(end, FEW - 1)
+    assert not may_be_told(end, FEW) and not may_be_told(end + 1, 0)
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,22 @@ def test_a_successor_sees_which_calls_are_over_and_may_remove_them(tmp_path: Pat
     assert [outer.call for outer in here.left()] == [CALL]
 
 
+def test_a_successor_sees_which_calls_were_refused(tmp_path: Path, keys: CustomerKeys) -> None:
+    """Whether one was going to be answered or not: what its checkpoint said of it is gone."""
+    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    before.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"call": CALL})
+    before.mark_refused(Mark(CALL, "acme", leaf, ()))
+    before.mark_refused(Mark(OTHER, "acme", leaf, ()))
+    before.close()
+    with closing(Checkpoints(tmp_path / "live")) as here:
+        found = [(outer.call, outer.customer, outer.leaf, outer.over, outer.refused) for outer in here.left()]
+        assert found == [(CALL, "acme", leaf, True, True), (OTHER, "acme", leaf, True, True)]
+        assert [here.unseal(outer, keys) for outer in here.left()] == [None, None]
+        for call in (CALL, OTHER):
+            here.remove(call)
+        assert not list(here.left())
+
+
 def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: CustomerKeys) -> None:
     here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
     here.begin(CALL)

@@ -16,6 +16,7 @@ from recorder.locking import node_lock
 from recorder.opening import open_customer
 from recorder.settings_files import load
 from recorder.shell_acts import actor
+from storage.gap import Gap
 from tests.recorder.shell_place import Place
 from tests.storage.house import record
 
@@ -36,6 +37,20 @@ def test_nothing_is_an_answer_too(config: str, capsys: pytest.CaptureFixture[str
         assert capsys.readouterr().out
         assert cli.run([*words, "--json", "--config", config]) == 0
         json.loads(capsys.readouterr().out)
+
+
+def test_a_list_from_an_index_that_is_filled_up_says_so(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    read = load(Path(config))
+    (own,) = [customer.name for customer in read.customers]
+    gap = Gap(read.node.data_dir / "customers" / own)
+    gap.widen(20_000)
+    assert cli.run(["calls", "--json", "--config", config]) == 0
+    assert json.loads(capsys.readouterr().out) == {"items": [], "incomplete": True}
+    assert cli.run(["calls", "--config", config]) == 0
+    assert f"{own}: calls may be missing." in capsys.readouterr().err
+    gap.close()
+    assert cli.run(["calls", "--json", "--config", config]) == 0
+    assert json.loads(capsys.readouterr().out) == {"items": []}
 
 
 @pytest.mark.parametrize(("option", "right"), [("state", "interrupted"), ("direction", "outbound")])

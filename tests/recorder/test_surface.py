@@ -13,7 +13,18 @@ import httpx2
 
 from recorder.desk import Desk
 from recorder.surface import Surface
-from tests.recorder.stage import stage
+from tests.recorder.certificates import application
+from tests.recorder.stage import CONFIG, stage, standing
+
+
+class Lines:
+    """A log that takes notes."""
+
+    def __init__(self, lines: list[dict[str, object]]) -> None:
+        self._lines = lines
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._lines.append({"event": event, **fields})
 
 
 def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
@@ -33,6 +44,32 @@ def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
             listening.close()
 
     asyncio.run(story())
+
+
+def test_connections_that_come_to_nothing_are_counted_and_told_once_a_second_whoever_they_are(
+    tmp_path: Path,
+) -> None:
+    ours, lines = tmp_path / "admin.pem", list[dict[str, object]]()
+    ours.write_bytes(application()[0])
+    tls = f'[admin_api]\nlisten = "127.0.0.1:8443"\ncertificate = "{ours}"\nprivate_key = "{ours}"\n'
+
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
+            one.node.log = Lines(lines)  # type: ignore[assignment]  # all it needs of a log is warning()
+            surface, counted = Surface(one.node, Desk(one.node, one.live, one.runner)), one.node.metrics.api_dropped
+            listening = socket.create_server(("127.0.0.1", 0))
+            listening.setblocking(False)
+            await surface.start(listening)
+            with standing(one, 1000.0):
+                for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
+                    with socket.create_connection(listening.getsockname(), source_address=(host, 0)) as client:
+                        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                await one.until(lambda: counted.labels("tls-handshake")._value.get() == 3)
+            await surface.stop()
+            listening.close()
+
+    asyncio.run(story())
+    assert lines == [{"event": "api.dropped", "reason": "tls-handshake", "suppressed": 0}]
 
 
 def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import ssl
 
 import pytest
 
+from sip import links
 from sip.events import Dropped, Invited
 from sip.server import vouched
 from sip.values import Flow
@@ -119,3 +120,55 @@ async def test_what_is_no_tls_leaves_no_buffer_to_the_collector(tmp_path, collec
         await daemon.wait_for(Dropped)
         left = [each for each in gc.get_objects() if type(each) is asyncio.sslproto.SSLProtocol]
         assert len(left) <= 1  # the last one may be on its way
+
+
+def from_place(host):
+    """Give the address that a client of this machine comes from."""
+    return {"local_addr": (host, 0)}
+
+
+@in_loop
+async def test_who_finishes_no_handshake_takes_the_place_of_nobody_else(tmp_path):
+    """All places are taken from two addresses, again as soon as any is free; calls come from two others meanwhile."""
+    ours = certificate(tmp_path, "recorder.example")
+    client = ssl.create_default_context(cafile=str(ours))
+    async with running("tls", context=serving(ours), max_connections=8, max_connections_per_peer=4) as daemon:
+        held = []
+
+        async def attack():
+            for host in ("127.0.0.2", "127.0.0.3") * 4:
+                held.append((await asyncio.open_connection(*daemon.address, **from_place(host)))[1])
+            async with asyncio.timeout(30):
+                while len(daemon.server._shaking) + len(daemon.server._connections) < 8:
+                    await asyncio.sleep(0.01)
+
+        for host in ("127.0.0.4", "127.0.0.5", "127.0.0.4"):
+            await attack()
+            reader, writer = await asyncio.open_connection(
+                *daemon.address, ssl=client, server_hostname="recorder.example", **from_place(host)
+            )
+            await call_over(daemon, reader, writer, "tls")
+            held.append(writer)
+        assert len(daemon.server._shaking) + len(daemon.server._connections) <= 8
+        assert len([event for event in daemon.events if isinstance(event, Invited)]) == 3
+        assert {event.reason for event in daemon.events if isinstance(event, Dropped)} <= {
+            "too-many-connections",
+            "tls-handshake",
+        }
+        for writer in held:
+            writer.close()
+
+
+@in_loop
+async def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(links, "HANDSHAKE_TIMEOUT", 0.1)
+    ours = certificate(tmp_path, "recorder.example")
+    async with running("tls", context=serving(ours)) as daemon:
+        reader, writer = await asyncio.open_connection(*daemon.address)
+        writer.write(b"\x16\x03\x01")  # and no more of it
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), 30) == b""
+        await daemon.wait_for(Dropped)
+        assert [event.reason for event in daemon.events] == ["tls-handshake"]
+        assert len(daemon.server._shaking) == 0
+        writer.close()

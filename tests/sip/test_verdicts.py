@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip.events import Closed, Token
+from sip.events import Closed, Invited, Token
 from tests.sip.story import ANSWER, Story, statuses
 
 
@@ -14,6 +14,19 @@ def test_a_token_is_good_once():
     assert not story.endpoint.accept(event.token, ANSWER, story.now)
     assert not story.endpoint.refuse(event.token, 488, story.now)
     assert story.hear() == []
+
+
+def test_a_question_waits_until_it_is_answered_or_withdrawn():
+    answered, withdrawn = Story(), Story()
+    event = answered.invited()
+    assert answered.endpoint.waits(event.token)
+    answered.endpoint.accept(event.token, ANSWER, answered.now)
+    assert not answered.endpoint.waits(event.token)
+    withdrawn.say(withdrawn.invite(branch="z9hG4bKc"))
+    token = next(each.token for each in withdrawn.events() if isinstance(each, Invited))
+    assert withdrawn.endpoint.waits(token)
+    withdrawn.say(withdrawn.request("CANCEL", branch="z9hG4bKc"))
+    assert not withdrawn.endpoint.waits(token) and not withdrawn.endpoint.waits(Token(99))
 
 
 def test_an_unknown_token_does_nothing():

@@ -182,3 +182,17 @@ def test_a_search_for_somebody_leads_to_a_request_that_names_him(browse):
 
 def test_a_state_that_is_none_is_not_asked_for():
     assert Question.of({"state": "lost", "party": " Ada "}) == Question(party="Ada")
+
+
+SAID = "Calls may be missing here: the index is being filled up again."
+
+
+@pytest.mark.parametrize("place", ["/calls", "/calls?party=Nobody+At+All", "/exports/new?party=Ada+Acme"])
+def test_where_calls_may_be_missing_the_page_says_so(browse, service, monkeypatch, place):
+    """Nobody may take a list that is being filled up for all that there is."""
+    browser = browse(Role.PRIVACY)
+    assert SAID not in browser.text(place)
+    monkeypatch.setattr(service.desk, "index_is_there", False)
+    assert SAID in browser.text(place)
+    browser.client.post("/appearance", data={"language": "de"})
+    assert "Hier können Anrufe fehlen: Der Index wird gerade neu aufgefüllt." in browser.text(place)

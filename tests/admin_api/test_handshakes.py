@@ -1,0 +1,179 @@
+"""Connections whose TLS handshake does not come to its end: counted, cut off, and in nobody's way."""
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+
+import pytest
+
+from admin_api import crowd, handshakes
+from admin_api.connection import Connection
+from admin_api.handshakes import Early
+from tests.admin_api.conftest import Service
+
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+LONG = 30.0
+
+
+@pytest.fixture
+def served(service, monkeypatch):
+    """Give the service together with the reasons why connections came to nothing."""
+    reasons = []
+    monkeypatch.setattr(service.server._handshakes, "_drop", reasons.append)
+    return service, reasons
+
+
+def raw(service: Service, source: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=LONG, source_address=(source, 0))
+
+
+def asked(service: Service, source: str) -> bytes:
+    """Shake hands, ask whether the process lives, and return the answer."""
+    context = ssl.create_default_context(cafile=service.certificate)
+    context.check_hostname = False
+    with raw(service, source) as plain, context.wrap_socket(plain) as client:
+        client.sendall(ALIVE)
+        data = b""
+        while chunk := client.recv(65536):
+            data += chunk
+        return data
+
+
+def is_closed(client: socket.socket) -> bool:
+    with contextlib.suppress(ConnectionError):
+        return client.recv(1) == b""
+    return True
+
+
+def until(true):
+    end = time.monotonic() + LONG
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(served, monkeypatch):
+    monkeypatch.setattr(handshakes, "HANDSHAKE_SECONDS", 0.2)
+    service, reasons = served
+    with raw(service, "127.0.0.2") as silent, raw(service, "127.0.0.2") as half:
+        half.sendall(b"\x16\x03\x01")
+        assert is_closed(silent) and is_closed(half)
+    until(lambda: reasons == ["tls-handshake"] * 2)
+    assert len(service.server._handshakes) == 0
+
+
+def test_what_is_no_tls_is_told_and_who_only_looks_whether_we_are_there_is_not(served):
+    service, reasons = served
+    with raw(service, "127.0.0.2") as client:
+        client.sendall(ALIVE)
+        while not is_closed(client):  # an alert comes first
+            continue
+    until(lambda: reasons == ["tls-handshake"])
+    raw(service, "127.0.0.2").close()
+    assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
+    until(lambda: len(service.server._handshakes) == 0)
+    assert reasons == ["tls-handshake"]
+
+
+def test_whoever_finishes_no_handshake_keeps_nobody_else_out(served, monkeypatch):
+    """Ten addresses take all places there are, again and again; two others are answered all the time."""
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 10)
+    monkeypatch.setattr(crowd, "SPARE", 4)
+    monkeypatch.setattr(crowd, "FEW", 3)
+    monkeypatch.setattr(crowd, "MAX_TURNED_AWAY", 2)
+    service, reasons = served
+    attackers = [f"127.0.0.{number}" for number in range(10, 20)]
+    over, held, most = threading.Event(), list[socket.socket](), list[int]()
+
+    def attack() -> None:
+        while not over.is_set():
+            for source in attackers:
+                with contextlib.suppress(OSError):
+                    held.append(raw(service, source))
+            while len(held) > 200:
+                held.pop(0).close()
+
+    attacker = threading.Thread(target=attack)
+    attacker.start()
+    try:
+        until(lambda: len(service.server._handshakes) >= 10 + 4)
+        for source in ("127.0.0.4", "127.0.0.5") * 10:
+            assert asked(service, source).startswith(b"HTTP/1.1 200")
+            most.append(len(service.server._handshakes))
+    finally:
+        over.set()
+        attacker.join()
+        for client in held:
+            client.close()
+    assert max(most) <= 10 + 4 + 2 + 1
+    assert set(reasons) <= {"too-many-connections", "tls-handshake"} and "too-many-connections" in reasons
+    until(lambda: len(service.server._handshakes) == 0)
+
+
+def test_one_address_has_no_more_handshakes_than_connections(served, monkeypatch):
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(crowd, "FEW", 3)
+    service, reasons = served
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(raw(service, "127.0.0.2")) for _ in range(8)]
+        until(lambda: reasons == ["too-many-connections"] * 3)
+        assert all(is_closed(client) for client in clients[5:])
+        assert len(service.server._handshakes) == 5
+        assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
+
+
+def test_the_end_waits_for_no_handshake(tmp_path):
+    here = Service(tmp_path)
+    with raw(here, "127.0.0.2") as client:
+        until(lambda: len(here.server._handshakes) == 1)
+        began = time.monotonic()
+        here.close()
+        assert is_closed(client)
+    assert time.monotonic() - began < handshakes.HANDSHAKE_SECONDS
+
+
+class Heard(Connection):
+    """A connection that only listens."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def connection_made(self, transport):
+        self.heard.append(transport)
+
+    def data_received(self, data):
+        self.heard.append(data)
+
+    def connection_lost(self, exc):
+        self.heard.append(exc)
+
+
+class Line:
+    """A transport that is told who goes on with it."""
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
+
+def test_what_comes_with_the_end_of_a_handshake_is_not_lost():
+    early, heir, line, gone = Early(), Heard(), Line(), ConnectionResetError()
+    early.data_received(b"GET ")
+    early.data_received(b"/")
+    early.become(heir, line)
+    assert (line.protocol, heir.heard) == (heir, [line, b"GET ", b"/"])
+    early.connection_lost(gone)  # it was on its way
+    assert heir.heard[3:] == [gone] and early.lost
+
+
+def test_a_client_that_is_gone_at_once_has_no_connection(served):
+    service, reasons = served
+    context = ssl.create_default_context(cafile=service.certificate)
+    context.check_hostname = False
+    for _ in range(20):
+        with raw(service, "127.0.0.2") as plain, context.wrap_socket(plain):
+            pass
+    until(lambda: len(service.server._handshakes) == 0)
+    until(lambda: not service.server._server.server_state.connections)
+    assert reasons == []
