@@ -2,8 +2,9 @@
 
 The rules of `sip.owners` look at the m= lines of this moment, and a stream outlives its line: the slot goes to somebody
 else, the line comes back under another label, without one, or not at all, its label goes to another line. So what was
-known of a stream is noted when an offer or a message comes, before the metadata in it are read. Owners are positions
-among the people, which never change; `Picture.shown` turns them into indices.
+known of a stream is noted when an offer or a message comes, before the metadata in it are read. A stream that begins
+amid the call has nothing of those who were heard under its label before. Owners are positions among the people, which
+never change; `Picture.shown` turns them into indices.
 """
 
 from __future__ import annotations
@@ -48,14 +49,23 @@ def remember(before: Sequence[Known]) -> None:
             stream.before = tuple(dict.fromkeys((*owner.parties, *owner.earlier)))
 
 
+def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> None:
+    """Note of streams that begin amid the call who was heard under their labels before: somewhere else."""
+    if len(fresh) == len(streams) or not fresh:
+        return
+    for stream, owner in zip(streams, owners(streams, lines, picture), strict=True):
+        if stream in fresh:
+            stream.elsewhere = owner.earlier
+
+
 def _owner(stream: Stream, of_line: Sequence[Owner]) -> Owner:
     """Return the owner of a live stream, with everybody who was heard in it before; while it is away that stays."""
     if stream.away and stream.owner:
         return stream.owner
     now = of_line[stream.line.index]
-    if not stream.before:
+    if not (stream.before or stream.elsewhere):
         return now
-    earlier = dict.fromkeys((*now.earlier, *stream.before))
+    earlier = dict.fromkeys((*(who for who in now.earlier if who not in stream.elsewhere), *stream.before))
     return replace(now, earlier=tuple(who for who in earlier if who not in now.parties))
 
 

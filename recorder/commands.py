@@ -85,7 +85,14 @@ class ChangeMedia:
     """Tell the worker what a re-offer changed."""
 
     streams: tuple[StreamPlan, ...]  # all that go on, new ones included
-    removed: tuple[int, ...]  # stream numbers whose sockets can go
+    removed: tuple[int, ...]  # numbers of those taken out; answered by events.Lingered
+
+
+@dataclass(frozen=True, slots=True)
+class EndStreams:
+    """Have the worker let go of streams that were taken out, and give their sockets back."""
+
+    streams: tuple[int, ...]  # stream numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,7 @@ Command = (
     | Keep
     | StartMedia
     | ChangeMedia
+    | EndStreams
     | PauseMedia
     | ResumeMedia
     | CloseMedia

@@ -144,6 +144,13 @@ class Unkeyed:
 
 
 @dataclass(frozen=True, slots=True)
+class Lingered:
+    """Streams that a re-offer took out were heard until their client must have had the answer to it."""
+
+    streams: tuple[int, ...]  # stream numbers
+
+
+@dataclass(frozen=True, slots=True)
 class MediaClosed:
     """The media worker has sealed the last part."""
 
@@ -181,6 +188,7 @@ Event = (
     | ResumeAsked
     | Keyed
     | Unkeyed
+    | Lingered
     | MediaClosed
     | Resumed
     | Distrusted

@@ -22,6 +22,15 @@ KEPT_SECONDS = 3.0
 its units anew is away, and less than clients wait that have got a 100."""
 
 
+LINGER_SECONDS = 1.0
+"""So long streams that a re-offer took out are heard: a round trip by satellite, and a busy client."""
+
+
+async def linger() -> None:
+    """Wait until the client must have the answer that takes streams out: it sends to their sockets until then."""
+    await asyncio.sleep(LINGER_SECONDS)
+
+
 def keep(notify: Notifier, call: LiveCall, opened: Mapping[int, Pair]) -> None:
     """Have new sockets of a call kept, under the name that it has or gets by the lowest port of the first ones."""
     if not opened:

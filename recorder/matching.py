@@ -20,6 +20,8 @@ from recorder.stream import Stream, own_key, paused_since
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan
 
+Holding = Callable[[str | None], bool]
+
 MAX_STREAMS = 128
 """Streams of a call in its whole life: the journal of what a worker received last has seven bits for a number."""
 
@@ -52,22 +54,25 @@ def unkept(plans: Sequence[LinePlan]) -> str | None:
 
 def match(
     streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime, *,
-    answered: bool = False,
+    holding: Holding = lambda label: False, answered: bool = False,
 ) -> tuple[list[Stream], bool]:  # fmt: skip
     """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing.
 
     A pause that lasts holds for new ones too, from where it was asked for: they may be all that goes on.
+    `holding` tells of a label whether the metadata say that nobody sends it.
     `answered`: the offer was ours, with the ports of its streams; whatever the answer says, they are what is sent to.
     """
     fresh, labels, pause = [], {plan.label for plan in plans}, paused_since(streams)
     for plan in plans:
-        old, known = stream_of(streams, plan.index), _goes_on(streams, plan, answered=answered)
+        old = stream_of(streams, plan.index)
+        silent = old is not None and holding(plan.label or old.label)
+        known = _goes_on(streams, plan, silent=silent, answered=answered)
         if old and plan.removed:
             old.leave(at)
         elif old and not known:
             old.remove(at)
         if known:
-            known.renew(_labelled(plan, known, labels), random)
+            known.renew(_labelled(plan, known, labels), random, silent=silent)
         elif plan.accepted:
             fresh.append(Stream(len(streams), plan, own_key(plan, random), at))
             streams.append(fresh[-1])
@@ -81,11 +86,19 @@ def match(
     return fresh, bool(missing)
 
 
-def hold(streams: Sequence[Stream], holding: Callable[[str | None], bool], at: datetime) -> None:
+def hold(streams: Sequence[Stream], holding: Holding, at: datetime) -> None:
     """Hold what is held by its line or, as `holding` tells of a label, by the metadata; free the others."""
     for stream in streams:
         if not stream.removed:
             stream.hold(stream.away or stream.line.held or holding(stream.label), at)
+
+
+def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
+    """Take the ports from streams that were taken out; return the numbers of those of them that had one."""
+    gone = [s for s in streams if s.removed and s.port and s.number in numbers]
+    for stream in gone:
+        stream.port = 0
+    return tuple(s.number for s in gone)
 
 
 def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]) -> None:
@@ -102,13 +115,15 @@ def keyed(streams: Sequence[Stream], event: Keyed) -> None:
         stream.keyed(event.rtcp, PortKeys(event.suite, event.theirs, event.ours), event.fingerprints)
 
 
-def _goes_on(streams: Sequence[Stream], plan: LinePlan, *, answered: bool = False) -> Stream | None:
+def _goes_on(
+    streams: Sequence[Stream], plan: LinePlan, *, silent: bool = False, answered: bool = False
+) -> Stream | None:
     known = stream_of(streams, plan.index)
     if known is None or not plan.accepted or plan.media != known.line.media:
         return None
     if answered:
         return known
-    if known.redefines(plan) or (known.away and plan.label not in (None, known.label)):
+    if known.redefines(plan, silent=silent) or (known.away and plan.label not in (None, known.label)):
         return None
     return known
 

@@ -138,6 +138,9 @@ class Recording:
             case e.Unkeyed(_, reason):
                 self.note(f"dtls-{reason}", now)
                 return [c.Index()] if self.alive else []
+            case e.Lingered(streams):
+                gone = matching.let_go(self.streams, streams) if self.alive else ()
+                return [c.EndStreams(gone)] if gone else []
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
             case e.Distrusted(why):
@@ -201,6 +204,7 @@ class Recording:
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now)
         attribution.remember(known)
+        attribution.begin(fresh, self.streams, plans, self.picture)
         self._answer_token, self._pending = (event.token, event.ours), plans
         if self.state is State.NEW:
             self.started = now
@@ -220,7 +224,9 @@ class Recording:
 
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now, *, answered: bool = False) -> list[Stream]:
         """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
-        fresh, fewer = matching.match(self.streams, plans, self._random, now.wall, answered=answered)
+        fresh, fewer = matching.match(
+            self.streams, plans, self._random, now.wall, holding=self.picture.holding, answered=answered
+        )
         if fewer:
             self.note("fewer-lines", now)
         matching.hold(self.streams, self.picture.holding, now.wall)
@@ -272,8 +278,6 @@ class Recording:
         sdp = agreement.invite(live, ours.address) if self._ours else agreement.answer(live, ours, paused=paused)
         self.state = State.RECORDING
         plans = plans_of(live)
-        for stream in self.streams:
-            stream.port = 0 if stream.removed else stream.port
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), matching.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
         reports = [c.Report("line-refused", reason)] if told and reason else []
@@ -299,8 +303,6 @@ class Recording:
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
-        for stream in self.streams:
-            stream.port = 0 if stream.removed else stream.port
         media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
         return [c.Keep(c.Kept.OFFER, sdp or b""), media, c.Index()]
 

@@ -92,6 +92,7 @@ class Resume:
             call.spool_fd = self._checkpoints.begin(call.id)
             earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
             self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
+            self._runner.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
         except BaseException:
             self._node.endpoint.hang_up(session, "internal", now)
             self._runner.finishing.abandon(call)

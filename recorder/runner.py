@@ -53,6 +53,7 @@ class Runner:
             c.Keep: self._keep,
             c.StartMedia: self._start_media,
             c.ChangeMedia: self._change_media,
+            c.EndStreams: self._end_streams,
             c.PauseMedia: lambda call, _: self.node.workers.pause(call.id),
             c.ResumeMedia: lambda call, _: self.node.workers.resume_call(call.id),
             c.CloseMedia: self._close_media,
@@ -243,12 +244,24 @@ class Runner:
         for plan in command.streams:
             if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
                 disconnect(call.pairs[plan.number].rtp.fileno())
-        self.node.workers.change(
-            call.id, specs, {s.number: call.pairs[s.number] for s in command.streams}, command.removed
-        )
-        if command.removed:
-            self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.removed)), "close-sockets")
+        self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams})
+        self.linger(call, command.removed)
         return None
+
+    def linger(self, call: LiveCall, streams: tuple[int, ...]) -> None:
+        """Hear streams that were taken out a moment more: their client sends to them until it has our answer."""
+        if streams:
+            self.node.tasks.start(self._lingered(call, streams), "linger")
+
+    async def _lingered(self, call: LiveCall, streams: tuple[int, ...]) -> None:
+        await keeping.linger()
+        if self.live.by_id(call.id) is call:
+            self.guarded(call, e.Lingered(streams))
+
+    def _end_streams(self, call: LiveCall, command: c.EndStreams) -> None:
+        self.checkpoint(call)  # before another call gets the ports: two could not be resumed on one
+        self.node.workers.change(call.id, (), {}, command.streams)
+        self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.streams)), "close-sockets")
 
     def _unfit(self, call: LiveCall) -> e.Event:
         """End a call over an answer of which no worker could be told: only BYE answers an ACK (RFC 3261 13.2.2.4)."""
@@ -327,13 +340,8 @@ class Runner:
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
         self._tell(call, "INVITE" if first else "re-offer", command.status, command.reason, first=first)
-        self.node.endpoint.refuse(
-            command.token,
-            command.status,
-            self.node.monotonic(),
-            retry_after=command.retry_after,
-            warning=command.warning,
-        )
+        now, warning, later = self.node.monotonic(), command.warning, command.retry_after
+        self.node.endpoint.refuse(command.token, command.status, now, retry_after=later, warning=warning)
 
     def _tell(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
         """Have a refusal listed; one of the first INVITE is of a call that never was."""

@@ -31,8 +31,8 @@ class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
-        "away", "before", "began", "figures", "formats", "held", "keys", "line", "moved", "number", "own_key", "owner",
-        "paused", "pauses", "port", "removed",
+        "away", "before", "began", "elsewhere", "figures", "formats", "held", "keys", "line", "moved", "number",
+        "own_key", "owner", "paused", "pauses", "port", "removed",
     )  # fmt: skip
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
@@ -51,6 +51,7 @@ class Stream:
         self.removed = False
         self.owner: Owner | None = None  # once removed or away: who was heard in it; positions among the people
         self.before: tuple[int, ...] = ()  # positions of all who were said to be heard in it up to the last message
+        self.elsewhere: tuple[int, ...] = ()  # positions of those heard under its label before it began
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 
@@ -68,9 +69,12 @@ class Stream:
         """Return since when media are expected: the stream's beginning, or the end of its last hold or pause."""
         return (self.pauses and self.pauses[-1][1]) or self.began
 
-    def renew(self, line: LinePlan, random: Callable[[int], bytes]) -> None:
-        """Take a re-offer of the same m= line; a changed suite wants another key of ours."""
-        line = self._named(line)
+    def renew(self, line: LinePlan, random: Callable[[int], bytes], *, silent: bool = False) -> None:
+        """Take a re-offer of the same m= line; a changed suite wants another key of ours.
+
+        `silent`: nobody sends it for now, as the metadata say.
+        """
+        line = self._named(line, silent)
         if line.suite != self.line.suite:
             self.own_key = own_key(line, random)
         self._remember(line)
@@ -99,22 +103,29 @@ class Stream:
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
-    def redefines(self, line: LinePlan) -> bool:
+    def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
         """Tell whether a line gives a payload type to another codec: in one stream nobody may (RFC 3264 section 8.3.2).
 
         What was recorded before would be decoded as what it is not.
         """
-        known = {entry.payload_type: _codec(entry) for entry in self.formats if entry.encoding}
-        named = (entry for entry in line.formats if entry.encoding)
-        return any(known.get(entry.payload_type, _codec(entry)) != _codec(entry) for entry in named)
+        known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
+        named = (entry for entry in self._named(line, silent).formats if entry.payload_type in known and entry.encoding)
+        return any(self._differs(known[entry.payload_type], entry) for entry in named)
 
-    def _named(self, line: LinePlan) -> LinePlan:
-        """Give payload types whose a=rtpmap a re-offer leaves out the meaning they had: else nobody hears them."""
-        if all(entry.encoding for entry in line.formats):
-            return line
-        known = {entry.payload_type: entry for entry in self.formats}
-        formats = tuple([each if each.encoding else known.get(each.payload_type, each) for each in line.formats])
-        return replace(line, formats=formats)
+    def _differs(self, known: Format, entry: Format) -> bool:
+        unsaid = self._never_sent and known.fmtp is None
+        return _codec(known)[:2] != _codec(entry)[:2] if unsaid else _codec(known) != _codec(entry)
+
+    @property
+    def _never_sent(self) -> bool:
+        """Tell whether the stream has been on hold since it began, so that nothing of it was packed in any way."""
+        return self.line.held and self.held and self.pauses == ((self.began, None),)
+
+    def _named(self, line: LinePlan, silent: bool) -> LinePlan:
+        """Give payload types the meaning they had, as far as a re-offer leaves it out: else nobody hears them."""
+        known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
+        formats = tuple([_meant(each, known.get(each.payload_type), line.held, silent) for each in line.formats])
+        return line if formats == line.formats else replace(line, formats=formats)
 
     def _remember(self, line: LinePlan) -> None:
         known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
@@ -142,7 +153,7 @@ class Stream:
         other = Stream(self.number, self.line, self.own_key, self.began)
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
-        other.away, other.owner, other.before = self.away, self.owner, self.before
+        other.away, other.owner, other.before, other.elsewhere = self.away, self.owner, self.before, self.elsewhere
         other.figures = self.figures
         return other
 
@@ -193,6 +204,7 @@ class Stream:
             "removed": self.removed,
             "owner": self.owner and _owner_to_state(self.owner),
             "before": list(self.before),
+            "elsewhere": list(self.elsewhere),
             "pauses": document.pauses(self.pauses),
             "figures": dict(self.figures),
         }
@@ -220,6 +232,7 @@ class Stream:
         owner = state.get("owner")  # a version before this one did not know it, nor who was heard before
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
+        self.elsewhere = tuple(state.get("elsewhere", ()))
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
@@ -235,6 +248,21 @@ def _codec(entry: Format) -> tuple[str, int, object]:
     fixed = name == "telephone-event" or (coding and coding.clock)
     lies = amr.packing(entry.fmtp) if name in ("amr", "amr-wb") else entry.channels if name == "l16" else None
     return name, 0 if fixed else entry.clock, lies
+
+
+def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> Format:
+    """Return what a payload type means where one of before has its number and parts of it are left out.
+
+    Parameters that are left out are no news unless they say how AMR is packed. In a hold not even those are, nor is
+    another way to pack it, because nothing is sent until the stream goes on.
+    """
+    if known is None or not entry.encoding:
+        return known._replace(fmtp=entry.fmtp or known.fmtp) if known else entry
+    before, now = _codec(known), _codec(entry)
+    left_out = entry.fmtp is None and (held or silent or now[2] is None)
+    if before[:2] == now[:2] and (left_out or (held and before != now)):
+        return entry._replace(fmtp=known.fmtp)
+    return entry
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:

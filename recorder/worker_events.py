@@ -144,7 +144,7 @@ class WorkerEvents:
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # whoever comes after us needs them too, until what is under them has been taken
             self._runner.checkpoint(call)
-        if gone := [s.number for s in streams if s.removed]:  # the worker that died may not have come to it
+        if gone := [s.number for s in streams if s.removed and not s.port]:  # who died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
         call.started = True
 

@@ -99,6 +99,8 @@ class Stream(NamedTuple):
     """Label that ties it to the SDP: the attribute media_label, or the element label."""
     mixed: bool = False
     """The client says that several voices are in it."""
+    session: str = ""
+    """Id of the session that it belongs to, empty if the client does not say."""
 
 
 class StreamLink(NamedTuple):
@@ -112,6 +114,8 @@ class StreamLink(NamedTuple):
     """Ids of streams this participant hears."""
     inside: bool = False
     """It stood inside the participant (drafts, BroadWorks)."""
+    ended: bool = False
+    """It has a disassociate-time: the participant did send and receive them."""
 
 
 class SessionLink(NamedTuple):
@@ -321,15 +325,16 @@ class _Reader:
         found = self._sort(node, "stream", stream, _STREAM)
         # One client puts a word into <label> and the label of the SDP into an attribute.
         label = _id(node, "media_label") or _text(found.get("label"))
-        self._streams.append(Stream(stream, label or None, _text(found.get("mode")).lower() == "mixed"))
+        mixed, session = _text(found.get("mode")).lower() == "mixed", _id(node, "session_id", "session")
+        self._streams.append(Stream(stream, label or None, mixed, session))
 
     def _stream_link(self, node: Node) -> None:
         participant = _id(node, "participant_id", "id")
-        self._sort(node, "participant", participant, _LINK)
+        found = self._sort(node, "participant", participant, _LINK)
         if participant:
-            self._link(node, participant, inside=False)
+            self._link(node, participant, inside=False, ended=bool(_stamp(found.get("disassociate-time"))))
 
-    def _link(self, node: Node, participant: str, *, inside: bool) -> None:
+    def _link(self, node: Node, participant: str, *, inside: bool, ended: bool = False) -> None:
         ways: dict[str, list[str]] = {"send": [], "recv": []}
         for child in node.children:
             way = ways.get(child.name.lower())
@@ -337,7 +342,7 @@ class _Reader:
                 # BroadWorks wraps the ids: <send><id>...</id></send>.
                 way.extend(filter(None, [_text(inner) for inner in (child, *child.children)]))
         send, recv = (tuple(dict.fromkeys(way[:MAX_ITEMS])) for way in ways.values())
-        self._stream_links.append(StreamLink(participant, send, recv, inside))
+        self._stream_links.append(StreamLink(participant, send, recv, inside, ended))
 
     def _session_link(self, node: Node) -> None:
         participant = _id(node, "participant_id", "id")

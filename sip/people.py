@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from datetime import datetime
 from enum import IntEnum
 from typing import Any
@@ -18,6 +18,10 @@ FACING = {Role.CALLER: Role.CALLEE, Role.CALLEE: Role.CALLER}
 """Who is at the other end."""
 HEADERS, VENDOR = 1, 2
 """How sure a role is: a header says it, a vendor's extension says it; 0 is not said."""
+
+
+Membership = tuple[str, str]
+"""Ids of a session and of the participant that is in it: one person may have several of both."""
 
 
 class Source(IntEnum):
@@ -45,8 +49,10 @@ class Entry:
         "left",
         "lines",
         "name",
+        "quit",
         "replaced",
         "role",
+        "sessions",
         "source",
         "tail",
         "uri",
@@ -71,6 +77,10 @@ class Entry:
         self.lines: tuple[int, ...] = ()
         self.replaced = False
         """A placeholder whose place somebody real has taken."""
+        self.sessions: tuple[Membership, ...] = ()
+        """What it joined and did not leave; empty where the client names no session."""
+        self.quit: tuple[str, ...] = ()
+        """Ids of the sessions that it left while it stayed in others."""
 
     def set_role(self, role: Role, weight: int) -> None:
         """Take a role if nothing at least as sure was said before."""
@@ -79,6 +89,7 @@ class Entry:
 
     def leave(self, now: datetime, *, inferred: bool) -> None:
         """Note that this person is gone; the first time counts, a word of the client stands above a conclusion."""
+        self.sessions = self.quit = ()
         if self.left is None:
             self.left, self.inferred = now, inferred
         elif not inferred:
@@ -88,6 +99,20 @@ class Entry:
         """Note that this person is there (again)."""
         self.left, self.inferred, self.client_left = None, False, None
 
+    def attend(self, links: Sequence[tuple[Membership, bool]]) -> bool:
+        """Note what it is in (True) or left, with an empty id for a session nobody knows; False if it is in none.
+
+        Whoever leaves one that nobody knows may have left all that it was in under that id.
+        """
+        joined = [each for each, there in links if there]
+        left = [each for each, there in links if not there]
+        gone = {who for session, who in left if not session}
+        staying = [each for each in self.sessions if each not in left and each[1] not in gone]
+        self.sessions = tuple(dict.fromkeys((*staying, *(each for each in joined if each[0]))))
+        there = {"", *(session for session, _ in self.sessions)}
+        self.quit = tuple(dict.fromkeys(each for each in (*self.quit, *dict(left)) if each not in there))
+        return bool(joined or self.sessions)
+
     def know(self, uri: str) -> None:
         """Add a further address of the same person."""
         if not uri or uri == self.uri or uri in self.also or canonical(uri) == self.key:
@@ -95,6 +120,10 @@ class Entry:
         own = number_of(self.uri)
         if own is None or own != number_of(uri):
             self.also = (*self.also, uri)[:MAX_ALSO]
+
+    def has_number(self, uri: str) -> bool:
+        """Tell whether an address is its number in another form, or at another host."""
+        return same_number(number_of(self.uri) or "", number_of(uri) or "")
 
     def is_placeholder(self) -> bool:
         """Tell whether a client put this in for somebody it did not know yet: no user part, or Avaya's ASBCE."""
@@ -187,6 +216,18 @@ class People:
             return holders
         return [entry for entry in people if entry.role is Role.PARTICIPANT]
 
+    def end_sessions(self, over: Set[str] | None) -> None:
+        """Forget who is in these sessions, None for all of them."""
+        for entry in self._entries:
+            entry.sessions = () if over is None else tuple(each for each in entry.sessions if each[0] not in over)
+            entry.quit = () if over is None else entry.quit
+
+    def find_again(self, positions: Sequence[int]) -> None:
+        """Let those come back of whom nobody said that they left: they were missing, and are named again."""
+        for position in positions:
+            if self._entries[position].inferred:
+                self._entries[position].come()
+
     def redirect(self, who: Person, weight: int, now: datetime) -> None:
         """Note who redirected the call, or where to: a known person gets that role, anybody else becomes an entry."""
         position = self.find(who.uri)
@@ -243,6 +284,8 @@ class People:
                 list(e.also),
                 list(e.lines),
                 e.replaced,
+                [list(each) for each in e.sessions],
+                list(e.quit),
             ]
             for e in self._entries
         ]
@@ -251,7 +294,7 @@ class People:
     def from_state(cls, state: list[list[Any]]) -> People:
         """Take back what `to_state` gave."""
         people = cls()
-        for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
+        for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced, *more in state:
             entry = Entry(uri, name, Source(source), datetime.fromisoformat(joined))
             entry.role, entry.weight, entry.inferred, entry.replaced = Role(role), weight, inferred, replaced
             entry.left, entry.client_joined, entry.client_left = (
@@ -260,5 +303,7 @@ class People:
                 restore_time(went),
             )
             entry.also, entry.lines = tuple(also), tuple(lines)
+            sessions, quit_ = more or ((), ())  # a version before this one did not know them
+            entry.sessions, entry.quit = tuple((session, who) for session, who in sessions), tuple(quit_)
             people._entries.append(entry)
         return people

@@ -7,7 +7,8 @@ that may say more in its headers. The picture is the sum over time. It only ever
 
 * **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
   one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
-  An id that gets another address is another person, except where the first was a placeholder: that one goes.
+  An id that gets another address is another person, except where the number stays the same, or where the first was a
+  placeholder: that one goes. Whoever was only missing, and is said to send something by an update, is there.
 * **What shrinks nothing.** A document of which an element may be missing (a name with a bare & in it hides none), a
   document that names nobody, and the metadata of a BYE (`final`: Cisco sends a complete one without streams). Nor does
   the first of them, where its end is missing, or the last put a stream on hold.
@@ -48,20 +49,9 @@ class Picture:
     """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based",
-        "_extensions",
-        "_identities",
-        "_ids",
-        "_people",
-        "_tracks",
-        "client_ended_at",
-        "client_started_at",
-        "correlations",
-        "damage",
-        "direction",
-        "session_id",
-        "wanting",
-    )
+        "_based", "_extensions", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "correlations", "damage", "direction", "session_id", "wanting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.session_id: str | None = None
@@ -145,6 +135,9 @@ class Picture:
         self._based = self._based or not document.partial
         self._apply_sessions(document)
         self._apply_participants(document, now, snapshot)
+        if document.partial and not final:
+            sending = [link.participant for link in document.stream_links if link.send and not link.ended]
+            self._people.find_again([self._ids[who] for who in sending if who in self._ids])
         keeps = final or document.damaged is Damage.CUT
         self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
         self._apply_hints(read_extensions(document), now)
@@ -209,7 +202,7 @@ class Picture:
 
     def _apply_participants(self, document: Document, now: datetime, snapshot: bool) -> None:
         listed = {i for i in [self._take(participant, now) for participant in document.participants] if i is not None}
-        self._apply_session_links(document.session_links, now)
+        self._apply_session_links(document, now, snapshot)
         if not snapshot or not listed:
             return
         for i, entry in enumerate(self._people):
@@ -230,6 +223,9 @@ class Picture:
                 else self._enter(participant.id, main or Identity("", None), now)
             )
         found = self._people.find(main.uri, upto=Source.METADATA, exact=True)
+        if found is None and old is not None and self._people[old].has_number(main.uri):
+            self._people[old].know(main.uri)
+            return self._update(old, Identity("", main.name))
         if found is None:
             found = self._adopt(main, old, now)
         if old is not None and old != found:
@@ -278,22 +274,25 @@ class Picture:
         entry.replaced = False
         return position
 
-    def _apply_session_links(self, links: Sequence[SessionLink], now: datetime) -> None:
+    def _apply_session_links(self, document: Document, now: datetime, snapshot: bool) -> None:
         """Note who came and went; of several sessions of one person, one that goes on is enough to be there."""
+        over = {session.id for session in document.sessions if session.stopped}
+        self._people.end_sessions(None if snapshot else over)
         by_person: dict[int, list[SessionLink]] = {}
-        for link in links:
+        for link in document.session_links:
             if link.participant in self._ids:
                 by_person.setdefault(self._ids[link.participant], []).append(link)
+        known = {value: value for kind, value in self.correlations if kind == "session"}
         for position, own in by_person.items():
             entry = self._people[position]
             joined = next((link.joined for link in own if link.joined), None)
             if joined and entry.client_joined is None:
                 entry.client_joined = joined.at
-            if all(link.left for link in own):
+            if entry.attend([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
+                entry.come()
+            else:
                 entry.leave(now, inferred=False)
                 entry.client_left = next((link.left.at for link in own if link.left), None)
-            else:
-                entry.come()
 
     def _scene(self) -> Scene:
         named: dict[int, list[int]] = {}

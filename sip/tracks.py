@@ -19,7 +19,7 @@ MAX_LINKS = 512
 class Track:
     """What is known of one stream of the metadata."""
 
-    __slots__ = ("current", "heard", "id", "label", "live", "mixed", "owners", "rule")
+    __slots__ = ("current", "heard", "id", "label", "live", "mixed", "owners", "rule", "session")
 
     def __init__(self, stream: str, label: str | None, mixed: bool) -> None:
         self.id = stream
@@ -38,6 +38,15 @@ class Track:
         """Everybody who was ever said to send it: after a transfer another voice is in it than at first."""
         self.rule = 0
         """Rule 1 or 2 by which they became owners."""
+        self.session = ""
+        """Session that it belongs to, empty if the client does not say."""
+
+    def remember(self, person: int | None) -> None:
+        """Note that somebody did send it."""
+        if person is not None and person not in self.heard:
+            self.heard = (*self.heard, person)
+            if not self.owners:
+                self.owners, self.rule = (person,), STATED
 
 
 class Tracks:
@@ -63,6 +72,7 @@ class Tracks:
         if document.streams:
             self._apply_streams(document, snapshot)
         self._apply_links(document, snapshot, keeps)
+        self._apply_ended(document, ids, keeps)
         self._settle(ids, people, keeps)
 
     def holding(self, label: str) -> bool:
@@ -94,6 +104,7 @@ class Tracks:
             key = stream.id or f"\0{stream.label}"
             track = before.get(key) or newest.get(key) or Track(stream.id, stream.label, stream.mixed)
             track.label, track.mixed, track.current = stream.label or track.label, stream.mixed or track.mixed, True
+            track.session = stream.session or track.session
             newest[key] = track
         arrived = {track.label for key, track in newest.items() if key not in before}
         for key, track in before.items():
@@ -107,7 +118,7 @@ class Tracks:
         self._tracks = [*past, *(track for track in known if track.current), *fresh][-MAX_TRACKS:]
 
     def _apply_links(self, document: Document, snapshot: bool, keeps: bool) -> None:
-        links = _merged(document.stream_links)
+        links = _merged([link for link in document.stream_links if keeps or not link.ended])
         if keeps:
             links = {participant: link for participant, link in links.items() if link[0]}
         inside = any(link[1] for link in self._links.values())
@@ -116,6 +127,19 @@ class Tracks:
         for participant, (send, kind) in links.items():
             if participant in self._links or len(self._links) < MAX_LINKS:
                 self._links[participant] = (send, kind)
+
+    def _apply_ended(self, document: Document, ids: Mapping[str, int], keeps: bool) -> None:
+        """Let nobody send what an association that has ended names, and remember who did."""
+        ended = [link for link in document.stream_links if link.ended]
+        again = {(link.participant, stream) for link in document.stream_links if not link.ended for stream in link.send}
+        tracks = {track.id: track for track in self._tracks if ended and track.id}
+        for link in ended:
+            over = frozenset(stream for stream in link.send if (link.participant, stream) not in again)
+            if not keeps and link.participant in self._links:
+                send, inside = self._links[link.participant]
+                self._links[link.participant] = (tuple(stream for stream in send if stream not in over), inside)
+            for track in filter(None, map(tracks.get, link.send)):
+                track.remember(ids.get(link.participant))
 
     def _settle(self, ids: Mapping[str, int], people: People, keeps: bool) -> None:
         """Work out who sends each stream now, and remember it where it is not nobody."""
@@ -138,6 +162,7 @@ class Tracks:
             rule = min(rules, default=0)
             now = rules.get(rule, [])
             staying = [who for who in now if people[who].left is None]
+            staying = [who for who in staying if track.session not in people[who].quit] or staying
             track.live = bool(now) or (keeps and track.live)
             if now:
                 track.owners, track.rule = tuple(dict.fromkeys(staying or now)), rule
@@ -148,7 +173,8 @@ class Tracks:
         """Give everything as a dict fit for JSON."""
         return {
             "tracks": [
-                [t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule, list(t.heard)] for t in self._tracks
+                [t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule, list(t.heard), t.session]
+                for t in self._tracks
             ],
             "links": {participant: [list(send), inside] for participant, (send, inside) in self._links.items()},
         }
@@ -157,10 +183,11 @@ class Tracks:
     def from_state(cls, state: dict[str, Any]) -> Tracks:
         """Take back what `to_state` gave."""
         tracks = cls()
-        for stream, label, mixed, current, live, owners, rule, *heard in state["tracks"]:
+        for stream, label, mixed, current, live, owners, rule, *more in state["tracks"]:
             track = Track(stream, label, mixed)
             track.current, track.live, track.owners, track.rule = current, live, tuple(owners), rule
-            track.heard = tuple(heard[0]) if heard else track.owners
+            track.heard = tuple(more[0]) if more else track.owners  # versions before this one knew less
+            track.session = more[1] if len(more) > 1 else ""
             tracks._tracks.append(track)
         tracks._links = {participant: (tuple(send), inside) for participant, (send, inside) in state["links"].items()}
         return tracks

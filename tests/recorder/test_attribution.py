@@ -65,8 +65,20 @@ def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
     again(one, 3, offer(3, "1", f"{label} PCMU"), carol_for_bob(label))
-    assert [entry[:2] for entry in heard(one)] == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
-    assert heard(one)[1] == ("2", "Bob")
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 4, offer(4, "1", label + " PCMU"), metadata("Alice"))
+    assert heard(later)[2] == (label, "Carol")
+
+
+def test_in_a_line_that_begins_amid_a_call_nobody_was_heard_under_its_label_before() -> None:
+    """Bob's label goes to a line of Carol's; he comes to be heard there all the same, and leaves again."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone", "2"), carol_for_bob("2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), ("2", "Carol")]
+    again(one, 3, offer(3, "1", "gone", "2"), metadata("Alice", "Bob"))
+    again(one, 4, offer(4, "1", "gone", "2"), carol_for_bob("2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), ("2", "Carol", "Bob")]
 
 
 def test_a_stream_whose_owner_was_never_told_gets_nobody_elses_r15() -> None:

@@ -11,7 +11,7 @@ from media import records
 from media.region import RTCP
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
-from recorder.matching import MAX_STREAMS, hold, keyed, match, unkept, within_limit
+from recorder.matching import MAX_STREAMS, hold, keyed, let_go, match, unkept, within_limit
 from recorder.stream import Stream
 from sip.errors import NotAcceptable
 from sip.negotiate import LinePlan, Policy, plan
@@ -145,6 +145,16 @@ def test_only_a_line_that_should_have_been_kept_is_missed_r14() -> None:
     assert unkept([one, refused, replace(refused, reason="address")]) == "crypto"
     fine = [replace(refused, reason=reason) for reason in ("removed", "port-zero", "kind")]
     assert unkept([one, *fine, replace(refused, media="image"), replace(refused, media="message")]) is None
+
+
+def test_the_port_of_a_stream_that_was_taken_out_is_let_go_once() -> None:
+    streams = [Stream(n, lines("sendonly")[0], b"") for n in range(3)]
+    for stream in streams:
+        stream.port = 20_000 + stream.number
+        stream.removed = stream.number > 0
+    assert let_go(streams, (0, 1)) == (1,)
+    assert let_go(streams, (0, 1)) == ()
+    assert [stream.port for stream in streams] == [20_000, 0, 20_002]
 
 
 def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:

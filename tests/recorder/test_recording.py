@@ -228,6 +228,10 @@ class TestReoffers:
         change = only(done, c.ChangeMedia)
         assert isinstance(change, c.ChangeMedia)
         assert change.removed == (1,)
+        assert one.streams[1].port
+        assert one.handle(e.Lingered((1,)), now(2)) == [c.EndStreams((1,))]
+        assert one.handle(e.Lingered((1,)), now(2)) == []
+        assert not one.streams[1].port
         assert [s["removed"] for s in one.call_document(now(2))["streams"]] == [False, True]
 
     def test_a_line_with_port_0_is_held_and_answered_by_port_0(self) -> None:

@@ -83,6 +83,21 @@ def test_a_payload_type_whose_rtpmap_is_left_out_later_keeps_its_meaning() -> No
     assert one.redefines(replace(line(), formats=(Format(97, "AMR", 8000),)))
 
 
+def test_parameters_that_are_left_out_later_stay_known_in_a_hold_also_how_amr_is_packed() -> None:
+    """A picture cannot be made without the parameter sets that stood in the first offer."""
+    sets, packed = Format(97, "H264", 90_000, 1, "sprop-parameter-sets=Z0IA,aM4=="), Format(98, "AMR", 8000, 1, "crc=1")
+    one = Stream(0, replace(line(), formats=(sets, packed)), b"")
+    bare = replace(line(), formats=(sets._replace(fmtp=None), packed._replace(fmtp=None)))
+    assert one.redefines(bare)
+    assert not one.redefines(replace(bare, held=True))
+    one.renew(replace(bare, held=True), random)
+    assert one.formats == (sets, packed)
+    named = replace(line(), formats=(Format(97, "", 8000), Format(98, "", 8000, 1, "octet-align=1")))
+    assert one.redefines(named)
+    one.renew(replace(line(), formats=(sets._replace(fmtp="sprop-parameter-sets=Z0IB,aM4=="), packed)), random)
+    assert one.formats[0].fmtp == "sprop-parameter-sets=Z0IB,aM4=="
+
+
 def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> None:
     told = Owner((0,), label="7")
     assert stream().document(told)["label"] == stream().label != "7"

@@ -79,6 +79,29 @@ def test_an_id_that_gets_another_address_is_another_person():
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
 
 
+@pytest.mark.parametrize(
+    "uri", ["tel:+4930555777", "sip:+4930555777@192.0.2.9;user=phone", "sip:030555777@pbx.example"]
+)
+def test_an_id_whose_number_is_written_another_way_is_the_same_person_x6(uri):
+    """As where the address that the recorded call shows of somebody changes its host."""
+    first, second = (rfc7865(people=(ANNA, ("pB==", each, "Ben"))) for each in ("sip:+4930555777@192.0.2.1", uri))
+    picture = seen(first, second, second)
+    assert [(party.number, party.left_at) for party in picture.parties()] == [(None, None), ("+4930555777", None)]
+    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), ()]
+
+
+def test_whoever_was_missing_and_sends_something_by_an_update_is_there():
+    """A hold that leaves somebody out, and an update that ends it."""
+    without = rfc7865(people=(ANNA,), send={"pA==": ("s1==",)})
+    sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
+    picture = seen(rfc7865(), without)
+    assert [party.left_at for party in picture.parties()] == [None, T1]
+    picture.apply(parse(update(sends)), T2, final=True)
+    assert [party.left_at for party in picture.parties()] == [None, T1]
+    picture.apply(parse(update(sends)), T2)
+    assert [party.left_at for party in picture.parties()] == [None, None]
+
+
 def test_somebody_who_is_written_as_in_a_header_is_the_same_party_x6():
     """Found by number and address, and once only."""
     anna = ("pA==", "&quot;Anna W&quot; &lt;sip:anna@example.org;transport=tcp&gt;;tag=3", "")
@@ -101,6 +124,137 @@ def test_of_several_sessions_the_new_one_is_the_session_of_the_call():
     both = rfc7865(extra='<session session_id="new=="/>')
     assert seen(rfc7865(), both).session_id == "new=="
     assert seen(rfc7865(), both, both).session_id == "new=="
+
+
+def session(name: str, participant: str, tag: str = "") -> str:
+    end = f"<{tag}>2026-03-01T09:00:29Z</{tag}>" if tag else ""
+    return (
+        f'<participantsessionassoc participant_id="{participant}" session_id="{name}">{end}</participantsessionassoc>'
+    )
+
+
+BOTH = rfc7865(extra='<session session_id="new=="/>' + session("new==", "pA==") + session("new==", "pB=="))
+"""A consultation beside the first call: the client records both in one dialog."""
+
+
+def update(*extra: str) -> bytes:
+    return rfc7865(mode="partial", people=(), streams=(), send={}, session="", extra="".join(extra))
+
+
+@pytest.mark.parametrize("name", ["sess==", "new=="])
+def test_whoever_leaves_one_of_two_sessions_is_still_in_the_other_r29(name):
+    gone = update(session(name, "pB==", "disassociate-time"))
+    picture = seen(BOTH, gone)
+    assert [party.left_at for party in picture.parties()] == [None, None]
+    assert heard(picture, "2") == [[BEN[1]]]
+    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    other = {"sess==": "new==", "new==": "sess=="}[name]
+    again.apply(parse(update(session(other, "pB==", "disassociate-time"))), T2)
+    assert [(party.left_at, party.left_inferred) for party in again.parties()] == [(None, False), (T2, False)]
+
+
+def test_whoever_left_the_session_of_a_stream_is_heard_in_it_no_more_r29():
+    """Cleo takes over what Ben sent, who is in the other session still."""
+    cleo = '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
+    sends = '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
+    handed = update(cleo, sends, session("sess==", "pB==", "disassociate-time"), session("sess==", "pC=="))
+    picture = seen(BOTH, handed)
+    assert [party.left_at for party in picture.parties()] == [None, None, None]
+    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    again.apply(parse(update()), T2)
+    assert heard(picture, "1", "2") == heard(again, "1", "2") == [[ANNA[1]], [CLEO[1]]]
+    assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
+
+
+def test_a_mixed_stream_is_of_everybody_who_sends_it_whatever_session_they_are_in_r29():
+    streams, send = (("s1==", "1"),), {"pA==": ("s1==",), "pB==": ("s1==",), "pC==": ("s1==",)}
+    cleo = '<session session_id="new=="/>' + session("new==", "pC==")
+    mixed = rfc7865(people=(ANNA, BEN, CLEO), streams=streams, send=send, extra=cleo)
+    assert heard(seen(mixed), "1") == [[ANNA[1], BEN[1], CLEO[1]]]
+
+
+def test_a_session_that_joins_by_an_update_and_one_that_ends_count_too_r29():
+    joined = update('<session session_id="new=="/>', session("new==", "pB==", "associate-time"))
+    gone = update(session("sess==", "pB==", "disassociate-time"))
+    assert [party.left_at for party in seen(rfc7865(), joined, gone).parties()] == [None, None]
+    ended = update(
+        '<session session_id="new=="><stop-time>2026-03-01T09:00:29Z</stop-time></session>',
+        session("sess==", "pB==", "disassociate-time"),
+    )
+    assert [party.left_at for party in seen(rfc7865(), joined, ended).parties()] == [None, T2]
+
+
+@pytest.mark.parametrize("name", ["pB==", ""])
+def test_an_id_that_is_no_sessions_takes_somebody_out_of_all_r29(name):
+    """Cisco writes the participant's where the session's belongs."""
+    assert [p.left_at for p in seen(BOTH, update(session(name, "pB==", "disassociate-time"))).parties()] == [None, T1]
+
+
+def test_of_two_who_have_one_address_the_other_stays_when_one_leaves():
+    """As the anonymous of a conference."""
+    nobody = "sip:anonymous@anonymous.invalid"
+    people = (ANNA, ("pB==", nobody, "Anonymous"), ("pC==", nobody, "Anonymous"))
+    first, second = (update(session("sess==", who, "disassociate-time")) for who in ("pB==", "pC=="))
+    picture = seen(rfc7865(people=people), first)
+    assert [party.left_at for party in picture.parties()] == [None, None]
+    picture.apply(parse(second), T2)
+    assert [party.left_at for party in picture.parties()] == [None, T2]
+
+
+def ended(participant: str, *streams: str) -> str:
+    """An association that is over (RFC 7865)."""
+    end = "<disassociate-time>2026-03-01T09:00:29Z</disassociate-time>"
+    sends = "".join(f"<send>{stream}</send>" for stream in streams)
+    return f'<participantstreamassoc participant_id="{participant}">{sends}{end}</participantstreamassoc>'
+
+
+CLEO_SENDS = (
+    '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
+    '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
+)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_association_that_has_ended_names_nobody_who_speaks_now(order):
+    """Ben is in the call still; his line is Cleo's."""
+    picture = seen(rfc7865(), update(*(CLEO_SENDS, ended("pB==", "s2=="))[::order]))
+    assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
+    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
+    assert [party.left_at for party in picture.parties()] == [None, None, None]
+
+
+def test_one_that_ends_and_is_followed_by_none_is_a_hold():
+    picture = seen(rfc7865(), update(ended("pB==", "s2==")))
+    assert (picture.holding("1"), picture.holding("2")) == (False, True)
+    assert heard(picture, "2") == [[BEN[1]]]
+    again = update(
+        ended("pB==", "s2=="),
+        '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>',
+    )
+    picture.apply(parse(again), T2)
+    assert not picture.holding("2")
+
+
+def test_a_document_that_tells_the_past_too_says_who_was_heard_before():
+    picture = seen(
+        rfc7865(people=(ANNA, BEN, CLEO), send={"pA==": ("s1==",), "pC==": ("s2==",)}, extra=ended("pB==", "s2=="))
+    )
+    assert heard(picture, "2") == [[CLEO[1]]]
+    assert picture.owners(["2"])[0].earlier == (1,)
+    alone = seen(rfc7865(send={"pA==": ("s1==",)}, extra=ended("pB==", "s2==")))
+    assert heard(alone, "2") == [[BEN[1]]]
+
+
+def test_in_the_metadata_of_a_bye_everything_has_ended_and_nothing_falls_silent():
+    picture = seen(rfc7865())
+    picture.apply(parse(update(ended("pA==", "s1=="), ended("pB==", "s2=="))), T2, final=True)
+    assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
+    assert not picture.holding("1")
+
+
+def test_a_snapshot_says_anew_who_is_in_which_session_r29():
+    picture = seen(BOTH, rfc7865(), update(session("sess==", "pB==", "disassociate-time")))
+    assert [party.left_at for party in picture.parties()] == [None, T2]
 
 
 def test_a_placeholder_goes_when_somebody_real_takes_its_place():
