@@ -110,15 +110,19 @@ async def approve(asked: Asked) -> Response:
     """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
     schemas.read((), asked.http.query_params.multi_items())
     await bodies.empty_body(asked.http)
-    await settle(asked)
 
     async def told(id: str) -> None:
         await asked.note(DONE, object=id)
 
+    async def settled() -> None:
+        await settle(asked)
+
     try:
         if not is_id(asked.object):
             raise NoErasure("there is no such erasure")
-        erasure = await asked.customer.erasures.approve(asked.object, by=asked.principal.name, told=told)
+        erasure = await asked.customer.erasures.approve(
+            asked.object, by=asked.principal.name, told=told, settled=settled
+        )
     except NoErasure:
         await asked.note(REFUSED, "not found")
         raise not_found() from None

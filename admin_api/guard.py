@@ -11,8 +11,8 @@ from admin_api import answers
 from admin_api.auth import Report
 from admin_api.errors import Problem, bug, crowded, damaged, malformed, not_found, unavailable, wrong_method
 from storage.callrows import BadDetails
-from storage.database import DatabaseDamaged, DatabaseFault
-from storage.errors import DamagedPart, KeysError, SealBroken, StorageError
+from storage.database import DatabaseDamaged
+from storage.errors import DamagedPart, DatabaseFault, KeysError, SealBroken, StorageError
 
 HEADERS = (
     (b"cache-control", b"no-store"),

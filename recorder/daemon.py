@@ -117,6 +117,11 @@ class Daemon:
         return listening
 
     # ---- wiring ----
+    def _not_indexed(self, call: str, problem: Exception) -> None:
+        """Say which call the index did not take; the indexer tries it again."""
+        self.metrics.index_refused.inc()
+        self._log.fault("index.fault", problem, call=call)
+
     def _wire(self, opened: ExitStack, customers: Customers) -> None:
         settings, log = self._settings, self._log
         self._customers = customers
@@ -133,7 +138,7 @@ class Daemon:
             workers=self._crew.workers,
             syncer=syncer,
             disk=disk,
-            indexer=Indexer(time.monotonic, lambda call, error: log.fault("index.fault", error, call=call)),
+            indexer=Indexer(time.monotonic, self._not_indexed),
             notify=Notifier.from_environment(os.environ),
             tasks=self._tasks,
             metrics=metrics,

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 
-from storage.callrows import CallRow, CallState
+from storage.callrows import BadDetails, CallRow, CallState
 from storage.customers import Customer
 from storage.due import with_erase_after
-from storage.errors import StorageError
+from storage.errors import DatabaseFault, SealBroken, StorageError
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
@@ -31,12 +31,18 @@ SETTLE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 """A database that is away is asked again this often."""
 
+REFUSED_SECONDS = 60.0
+"""A call that the index did not take while it took others is tried again this often: a try costs two transactions."""
+
 BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
 
 FEW = 10
 """Rows made before the loop sees to others: all of a batch, one behind the other, would take 20 ms."""
 
+
+_OF_A_CALL = (BadDetails, SealBroken, DatabaseFault)
+"""What may be wrong with a single call, or with whatever is written, if it is wrong with every call."""
 
 NO_THREAD = "can't start new thread"
 """What threading says, in a RuntimeError like many others, and so do sqlite's driver and the loop."""
@@ -62,6 +68,8 @@ class _Waiting:
     done: list[Callable[[], None]]
     urgent: bool = False
     made: Entry | None = None
+    again: float = 0.0
+    """When it is tried again, by the clock, after the index did not take it; 0.0 if that never was so."""
 
     @property
     def entry(self) -> Entry:
@@ -75,7 +83,7 @@ class Indexer:
     """One queue per customer; the newest state of a call replaces an older one that still waits."""
 
     def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
-        """`on_fault` is told the id of a call that cannot be indexed whatever the database does, and why."""
+        """`on_fault` is told the id of a call that the index does not take, once, and why."""
         self._clock = clock
         self._on_fault = on_fault
         self._waiting: dict[str, dict[str, _Waiting]] = {}
@@ -116,7 +124,7 @@ class Indexer:
         before = queue.get(call)
         entry = _Waiting(call, make, live, self._clock(), [])
         if before:
-            entry.since, entry.done, entry.urgent = before.since, before.done, before.urgent
+            entry.since, entry.done, entry.urgent, entry.again = before.since, before.done, before.urgent, before.again
         if done:
             entry.done.append(done)
         queue[call] = entry
@@ -155,7 +163,7 @@ class Indexer:
         return max(0.0, self._clock() - min(since)) if since else 0.0
 
     async def drain(self, timeout: float) -> None:
-        """Wait until nothing waits any more, at most `timeout` seconds; from now on nothing rests or settles."""
+        """Wait until only what was refused waits, at most `timeout` seconds; from now on nothing rests or settles."""
         self._draining = True
         self._wake.set()
         self._hurried.set()
@@ -181,22 +189,29 @@ class Indexer:
                 self._wake.set()
                 continue
             self.failing = False
-            if due := [self._due(w) for q in self._waiting.values() for w in q.values()]:
-                self._look_when(min(due))
-            else:
+            waiting = [w for q in self._waiting.values() for w in q.values()]
+            if waiting:
+                self._look_when(min(map(self._due, waiting)))
+            if all(w.again for w in waiting):
                 self._idle.set()
 
     def _due(self, entry: _Waiting) -> float:
         """Tell when a call is to be written, by the clock; 0.0: at once."""
-        return entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
+        settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
+        return max(settled, entry.again)
 
     def _look_when(self, due: float) -> None:
         """Have `run` look at what waits when some of it is due; whoever looks sees when the next is."""
         wait = due - self._clock()
         if wait <= 0:
             self._wake.set()
-        elif self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(wait, self._ring)
+            return
+        loop = asyncio.get_running_loop()
+        if self._alarm is not None and self._alarm.when() <= loop.time() + wait:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_later(wait, self._ring)
 
     def _ring(self) -> None:
         self._alarm = None
@@ -221,7 +236,9 @@ class Indexer:
             if batch:
                 await self._put(name, batch)
         except Exception as problem:
-            return not passes(problem) and await self._one_by_one(name, batch, problem)
+            if passes(problem) and not isinstance(problem, _OF_A_CALL):
+                return False
+            return await self._one_by_one(name, batch, problem)
         for entry in batch:
             self._written(name, entry)
         return True
@@ -243,21 +260,31 @@ class Indexer:
             await customer.calls.put_in(connection, rows, [forms for _, forms in made])
 
     async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
-        """Find the call that spoils the batch and give it up: its recording is whole, and a later start indexes it."""
+        """Write what can be written of a batch, and put off what spoils it; False if the database takes none of it."""
         if len(batch) == 1:
-            self._waiting[name].pop(batch[0].call, None)
-            self._on_fault(batch[0].call, problem)
+            self._refuse(batch[0], problem)
             return True
+        refused: list[tuple[_Waiting, Exception]] = []
         for entry in batch:
             try:
                 await self._put(name, [entry])
             except Exception as own:
-                if passes(own):
+                if passes(own) and not isinstance(own, _OF_A_CALL):
                     return False
-                await self._one_by_one(name, [entry], own)
+                refused.append((entry, own))
             else:
                 self._written(name, entry)
+        if len(refused) == len(batch) and isinstance(problem, StorageError):
+            return False  # it is no fault of theirs
+        for entry, reason in refused:
+            self._refuse(entry, reason)
         return True
+
+    def _refuse(self, entry: _Waiting, problem: Exception) -> None:
+        """Put a call off: it waits on, so that nobody is told that all calls of a party were found."""
+        told, entry.again = entry.again, self._clock() + REFUSED_SECONDS
+        if not told:
+            self._on_fault(entry.call, problem)
 
     def _written(self, name: str, entry: _Waiting) -> None:
         """Take an entry out, unless a newer state of its call waits."""

@@ -27,6 +27,9 @@ class Metrics:
         self.oldest_unindexed = Gauge(
             "recorder_oldest_unindexed_seconds", "Age of the oldest change the index lacks", registry=registry
         )
+        self.index_refused = Counter(
+            "recorder_index_refused", "Calls that the index did not take while it took others", registry=registry
+        )
         self.sip_refused = Counter(
             "recorder_sip_refused", "Requests refused", ["method", "status", "reason"], registry=registry
         )

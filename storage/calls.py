@@ -140,7 +140,8 @@ class Calls:
         same = [each for each in found if versions.get(each.id) == each.version]
         for part in _batches([each.id for each in same if each.sealed is None]):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
-        anew = [each for each in same if each.sealed is not None]
+        # the day's key may be newer than the cut of a call: its tokens could be read
+        anew = [each for each in same if each.sealed is not None and not self._cut(each.leaf)]
         if anew:
             values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
             await connection.execute(callwrites.AMEND, values)
@@ -202,9 +203,7 @@ class Calls:
             for day in {record.day for record in gone}:
                 leaves = [record.leaf for record in gone if record.day == day]
                 for part in _batches(leaves):
-                    await connection.execute(
-                        call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(part))
-                    )
+                    await _remove_tokens(connection, day, part)
                     await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
                 await connection.execute(callwrites.COUNT, {"b_day": day, "b_more": -len(leaves)})
             await connection.execute(days.delete().where(days.c.calls <= 0))
@@ -245,10 +244,14 @@ class Calls:
         async with self._database.reading() as connection:
             return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
 
-    async def reindex(self, day: int) -> int:
-        """Make the tokens of a day anew under a fresh leaf; return how many calls still can be opened."""
+    async def reindex(self, day: int) -> int | None:
+        """Make the tokens of a day anew under a fresh leaf if its key was cut; return how many calls can be opened.
+
+        None if it was not: a key that is replaced without a cut would open these tokens in old copies for ever.
+        """
         async with self._database.writing() as connection:
-            return await self._reindex(connection, day)
+            leaf = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
+            return await self._reindex(connection, day) if leaf is not None and self._cut(leaf) else None
 
     async def _sealed(
         self, given: Mapping[str, tuple[CallRow, tuple[str, ...]]], before: Mapping[str, Any]
@@ -265,6 +268,9 @@ class Calls:
                 sealed[id] = self.seal(row, forms)
             except Forgotten:
                 continue
+            except BadDetails:
+                if not self._cut(row.leaf):  # nobody waits for what is erased
+                    raise
         return sealed
 
     async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
@@ -320,9 +326,14 @@ class Calls:
             await _let_others(number)
             row, forms = given[id]
             key = by_day[row.day]
-            opened = open_row(self._keys, before[id]) if id in before else None
-            if id in before and opened is None:
-                continue  # cut since it was sealed: whoever erases it removes its row and the tokens that are there
+            try:
+                opened = open_row(self._keys, before[id]) if id in before else None
+            except (SealBroken, BadDetails):  # nobody can say which tokens the damaged row had; the new one is whole
+                opened = None
+                await _remove_tokens(connection, row.day, [row.leaf])
+            else:
+                if id in before and opened is None:
+                    continue  # cut since it was sealed: whoever erases it removes its row and the tokens that are there
             old = set(tokens(key, opened[1])) if opened else set()
             new = set(tokens(key, forms))
             fresh += [(row.day, t, row.leaf) for t in new - old]
@@ -368,6 +379,11 @@ async def _let_others(number: int) -> None:
     """Let the loop see to others before each tenth call: two hundred, one behind the other, take 20 ms."""
     if number % FEW == FEW - 1:
         await asyncio.sleep(0)
+
+
+async def _remove_tokens(connection: AsyncConnection, day: int, leaves: Sequence[int]) -> None:
+    """Remove the tokens of calls whose forms nobody asks for; goes through those of the whole day."""
+    await connection.execute(call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves)))
 
 
 async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any] = _READ) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from storage import tables
 from storage.engines import engine_of
-from storage.errors import StorageError
+from storage.errors import DatabaseFault, StorageError
 from storage.instants import to_micros
 
 FILE_NAME = "index.sqlite3"
@@ -67,10 +67,6 @@ class DatabaseAway(StorageError):
 
 class DatabaseDamaged(StorageError):
     """The database is no database, is damaged, of another customer, or newer than this program."""
-
-
-class DatabaseFault(StorageError):
-    """The database refused a statement: a fault of this program."""
 
 
 class Database:

@@ -57,8 +57,16 @@ Told = Callable[[str], Awaitable[None]]
 """Writes down that an erasure was asked for or approved, before that counts; gets its id."""
 
 
+Settled = Callable[[], Awaitable[object]]
+"""Sees to it that the index has all calls, before some are looked for; what it raises leaves everything as it is."""
+
+
 async def untold(_: str) -> None:
     """Write nothing down."""
+
+
+async def unsettled() -> None:
+    """Take the index as it is."""
 
 
 class NoWaiver(StorageError):
@@ -164,12 +172,16 @@ class Erasures:
         self.wanted.set()
         return made
 
-    async def approve(self, id: str, *, by: str, told: Told = untold) -> Erasure:
+    async def approve(self, id: str, *, by: str, told: Told = untold, settled: Settled = unsettled) -> Erasure:
         """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
 
-        Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again: who called meanwhile is meant too.
+        Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again, once it is `settled`: who called meanwhile
+        is meant too.
         """
-        ids = await self._meant(await self._asked(id, by))
+        query = await self._asked(id, by)
+        if query is not None:
+            await settled()
+        ids = await self._meant(query)
         stored = await self._unindexed(ids)
         async with self._database.writing() as connection:
             record = await rows.one(connection, id)

@@ -176,6 +176,15 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
         await connection.execute(erasure_calls.insert(), values)
 
 
+async def withdraw(connection: AsyncConnection) -> str | None:
+    """Take back what a sweep asked for; return its id, so that a question that is asked again stays the same one."""
+    waiting = erasures.c.cause.startswith(RETENTION), erasures.c.state == State.APPROVAL.value
+    ids = list(await connection.scalars(sa.select(erasures.c.id).where(*waiting)))
+    await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(ids)))
+    await connection.execute(erasures.delete().where(erasures.c.id.in_(ids)))
+    return ids[0] if ids else None
+
+
 async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[Doomed, Step]]:
     """Let no hold come in between any more; return calls that are to go on, with the lowest step of each.
 

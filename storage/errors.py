@@ -90,6 +90,13 @@ class KeysUnsupported(KeysError):
     """This kind of root secret is known but cannot be used by this version."""
 
 
+# --- database -------------------------------------------------------------------------------------------------------
+
+
+class DatabaseFault(StorageError):
+    """The database refused a statement: a fault of this program."""
+
+
 # --- disk -----------------------------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,11 @@ class Forgetting:
         return await work()
 
     async def cut(self, doomed: Sequence[Doomed], now: datetime) -> None:
-        """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports."""
+        """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports.
+
+        Nobody writes between the last look at the days' keys and the cut: a key that a transaction is about to bring
+        would stay, and with it what an old copy of the database can be asked.
+        """
         ids = [d.call for d in doomed]
         stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in doomed})
         async with self._database.reading() as connection:
@@ -106,8 +110,10 @@ class Forgetting:
             ]
             gone = await rows.exports_of(connection, ids)
             cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
-        entry = Entry(tuple(requests), now, tuple({*cut.leaves, *own}), cut.days)
-        await asyncio.to_thread(self._forget, entry)
+        async with self._database.writing() as connection:
+            index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
+            entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
+            await asyncio.to_thread(self._forget, entry)
 
     async def recut(self, entry: Entry) -> None:
         """Do a cut of the ledger again, if any of it is still there."""
@@ -195,9 +201,8 @@ class Forgetting:
         for day, mine in by_day.items():
             if day <= today - SETTLED_DAYS and not await self._survivor(connection, day, mine, stored):
                 whole.append(day)
-                continue
-            index = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
-            leaves += [*mine, *([] if index is None else [index])]
+            else:
+                leaves += mine
         return Cut(tuple(leaves), tuple(whole))
 
     async def _survivor(
@@ -214,6 +219,14 @@ class Forgetting:
 
 async def _nothing(_: Sequence[str]) -> None:
     """Stand for those who made nothing of any call."""
+
+
+async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> list[int]:
+    """Return the leaves whose secrets make the search tokens of some days."""
+    found: list[int] = []
+    for part in rows.batches(sorted(wanted)):
+        found += await connection.scalars(sa.select(days.c.leaf).where(days.c.day.in_(part)))
+    return found
 
 
 async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doomed]) -> Request:

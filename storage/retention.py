@@ -124,19 +124,31 @@ class Retention:
 
     async def sweep(self, now: datetime, percent: float) -> Swept:
         """File the erasure of what is due, or ask first, on a full disk too; raises StorageError."""
-        preview = await self.preview(now, percent)
+        while True:
+            swept = await self._sweep(now, percent)
+            if swept is not None:
+                return swept
+
+    async def _sweep(self, now: datetime, percent: float) -> Swept | None:
+        """Do it; nothing if the rules changed while the calls were gone through: whoever changed them counts on it."""
+        policy = await self._rules.policy()
+        preview = await self.preview(now, percent, policy)
         by_rule: dict[str | None, list[Due]] = {}
         for due in preview.due:
             by_rule.setdefault(None if preview.asks else due.rule, []).append(due)
 
-        async def file() -> list[str]:
+        async def file() -> list[str] | None:
             async with self._database.writing() as connection:
-                asked = await self._withdraw(connection)
+                if await self._rules.policy_in(connection) != policy:
+                    return None
+                asked = await rows.withdraw(connection)
                 state = State.APPROVAL if preview.asks else State.RUNNING
                 again = asked if preview.asks else None
                 return [await self._file(connection, state, rule, some, again) for rule, some in by_rule.items()]
 
         filed = await self._erasures.pressed(file)
+        if filed is None:
+            return None
         if filed and not preview.asks:
             self._erasures.wanted.set()
         question = filed[0] if filed and preview.asks else None
@@ -198,14 +210,6 @@ class Retention:
         running = asked.where(erasures.c.state.in_(rows.OPEN), erasure_calls.c.leaf.is_not(None))
         async with self._database.reading() as connection:
             return set(await connection.scalars(running))
-
-    async def _withdraw(self, connection: AsyncConnection) -> str | None:
-        """Take back what the last sweep asked for; return its id, so that the question stays the same one."""
-        waiting = erasures.c.cause.startswith(rows.RETENTION), erasures.c.state == State.APPROVAL.value
-        ids = list(await connection.scalars(sa.select(erasures.c.id).where(*waiting)))
-        await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(ids)))
-        await connection.execute(erasures.delete().where(erasures.c.id.in_(ids)))
-        return ids[0] if ids else None
 
     async def _file(
         self, connection: AsyncConnection, state: State, rule: str | None, due: Sequence[Due], id: str | None

@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import identity, papers
+from storage import erasurerows, identity, papers
 from storage.callrows import Direction
 from storage.errors import Forgotten, StorageError
 from storage.instants import from_micros, to_micros
@@ -135,13 +135,17 @@ class Rules(Drawer):
         default_days: int | Unchanged | None = Unchanged.YES,
         wins: Wins | None = None,
     ) -> Stored:
-        """Replace all rules; a rule that says the same as one before keeps its id. Raises BadRule."""
+        """Replace all rules; a rule that says the same as one before keeps its id. Raises BadRule.
+
+        What the last sweep asked for is taken back: nobody is to grant what the rules from before would erase.
+        """
         check(rules, None if default_days is Unchanged.YES else default_days)
         async with self._database.writing() as connection:
             before = await self._read(connection)
             days = before.default_days if default_days is Unchanged.YES else default_days
             after = Stored(days, wins or before.wins, self._name(rules, before.rules), self._now(), by)
             old = await self._write(connection, after)
+            await erasurerows.withdraw(connection)
         if old:
             self._keys.cut(*old)  # names of rules that are no more are in old backups too
         self._known = None

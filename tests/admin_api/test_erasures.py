@@ -242,3 +242,17 @@ def test_by_party_the_calls_that_just_began_are_indexed_first(service):
     assert erase(service, party="+49301234999").status_code == 202
     assert ("settle all", "acme", "") in service.desk.asked
     work(service)
+
+
+def test_a_call_named_by_its_id_is_granted_while_the_index_lacks_others(service):
+    """What keeps a recording from the index may be that it cannot be read: then only this gets it out of the way."""
+    permit(service)
+    erasures, asked = service.customers["acme"].erasures, {"reason": "x", "by": "somebody", "approval": True}
+    by_id = service.run(erasures.file(calls=[fresh(service, 70)], **asked))
+    by_party = service.run(erasures.file(party="+49301234999", **asked))
+    service.desk.index_is_there = False
+    assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").status_code == 503
+    assert service.ask(f"/erasures/{by_id.id}/approve", "approver", method="POST").json()["state"] == "running"
+    service.desk.index_is_there = True
+    assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").json()["state"] == "running"
+    work(service)

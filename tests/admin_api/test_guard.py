@@ -7,8 +7,8 @@ import pytest
 from admin_api.errors import not_found
 from admin_api.guard import Guard, full
 from storage.callrows import BadDetails
-from storage.database import DatabaseAway, DatabaseDamaged, DatabaseFault
-from storage.errors import DiskFailed, SealBroken
+from storage.database import DatabaseAway, DatabaseDamaged
+from storage.errors import DatabaseFault, DiskFailed, SealBroken
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 

@@ -128,34 +128,6 @@ def test_nobody_who_waits_has_to_wait_for_the_rest(tmp_path: Path, monkeypatch: 
     asyncio.run(story())
 
 
-def test_a_call_that_cannot_be_written_is_told_and_the_others_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            customer = one.node.customers["acme"]
-            bad, good = row(one, 1), row(one, 2)
-            put, told = type(customer.calls).put_in, []
-
-            async def spoilt(
-                self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]
-            ) -> int:
-                if any(r.id == bad.id for r in rows):
-                    raise ValueError("a bug")
-                return await put(customer.calls, on, rows, forms)
-
-            monkeypatch.setattr(type(customer.calls), "put_in", spoilt)
-            here = Indexer(lambda: 0.0, lambda call, error: told.append((call, type(error))))
-            here.put(customer, bad, (), lambda: told.append(("done", str)))
-            here.put(customer, good, ())
-            assert await here._flush("acme")
-            assert told == [(bad.id, ValueError)]
-            assert await indexed(one, good) is CallState.COMPLETE
-            assert here.oldest() == 0
-
-    asyncio.run(story())
-
-
 def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:

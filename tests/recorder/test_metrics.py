@@ -10,6 +10,7 @@ def test_every_figure_of_the_contract_is_shown_at_once() -> None:
     for name in (
         "recorder_calls_active", 'recorder_calls_total{result="complete"}', "recorder_rtp_lost_total",
         "recorder_gap_seconds_total", "recorder_storage_state 1.0", "recorder_oldest_unindexed_seconds",
+        "recorder_index_refused_total",
         *(f'recorder_rtp_packets_total{{result="{r}"}}' for r in RTP_RESULTS),
     ):  # fmt: skip
         assert name in page

@@ -18,6 +18,7 @@ from storage.instants import day_of
 from storage.newid import new_id
 from storage.people import Person, User
 from storage.rules import Wished
+from storage.tables import call_tokens
 from storage.tables import calls as table
 from storage.whoswho import WhosWho
 from tests.storage.house import NOON, House, permit, record, story
@@ -335,6 +336,28 @@ def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
         assert await matched(acme) == 1
         assert not await acme.correlation.outstanding()
         assert await acme.users.calls_of(users["Mira"]) == (well.id,)
+
+    story(tmp_path, tell)
+
+
+def test_a_call_that_is_cut_while_it_is_looked_at_gets_no_tokens_of_the_next_key_of_its_day(tmp_path: Path) -> None:
+    """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme)
+        users = await imported(acme, MIRA)
+        await acme.correlation.load()
+        records = await acme.correlation._read(sa.true(), limit=9)
+        index = await acme.calls.index_leaf(gone.day)
+        assert index is not None
+
+        async def cut() -> None:
+            acme.keys.cut(gone.leaf, index)
+
+        changed = await acme.correlation._look(records, None, cut)
+        async with acme.database.reading() as connection:
+            assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
+        assert changed == 1 and await found(acme, users["Mira"].id) == {stays.id}
 
     story(tmp_path, tell)
 

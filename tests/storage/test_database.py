@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from storage.database import FILE_NAME, HEAD, Database, DatabaseAway, DatabaseDamaged, DatabaseFault, unless_committed
+from storage.database import FILE_NAME, HEAD, Database, DatabaseAway, DatabaseDamaged, unless_committed
+from storage.errors import DatabaseFault
 from storage.tables import days, metadata
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

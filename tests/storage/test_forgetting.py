@@ -1,12 +1,15 @@
 """Each step does its part, may be done twice, and says so if something is left."""
 
+import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import tables
 from storage.callrows import Query
@@ -15,6 +18,7 @@ from storage.database import DatabaseAway
 from storage.erasurerows import Doomed, Step, mark
 from storage.errors import NoSpace, StorageError
 from storage.forgetting import Forgetting, NotErased
+from storage.identity import stored_of
 from storage.instants import to_micros
 from storage.ledger import Entry, Ledger
 from storage.room import Room
@@ -35,6 +39,28 @@ LATER = NOON + timedelta(days=30)
 def steps(house: House, acme: Customer) -> tuple[Forgetting, Ledger]:
     ledger = Ledger(house.data / "keys", "acme")
     return Forgetting(acme.keys, acme.vault, acme.database, acme.calls, ledger, Room(house.data)), ledger
+
+
+def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Say when somebody asks to write."""
+    asked, writing = asyncio.Event(), acme.database.writing
+
+    @asynccontextmanager
+    async def noted() -> AsyncIterator[AsyncConnection]:
+        asked.set()
+        async with writing() as connection:
+            yield connection
+
+    monkeypatch.setattr(acme.database, "writing", noted)
+    return asked
+
+
+async def index_of_tokens(acme: Customer, leaf: int) -> int:
+    """Return the leaf of the key that the tokens of a call are made with."""
+    made = tables.call_tokens.join(tables.days, tables.days.c.day == tables.call_tokens.c.day)
+    asked = sa.select(tables.days.c.leaf).select_from(made).where(tables.call_tokens.c.leaf == leaf)
+    async with acme.database.reading() as connection:
+        return int(await connection.scalar(asked.limit(1)) or 0)
 
 
 def test_a_past_day_of_which_everything_goes_is_one_cut(tmp_path: Path) -> None:
@@ -77,6 +103,36 @@ def test_what_hangs_on_a_call_goes_with_it(tmp_path: Path) -> None:
         async with acme.database.reading() as connection:
             for table in (tables.annotations, tables.attachments, tables.holds):
                 assert list(await connection.scalars(sa.select(table.c.call))) == [stays.id]
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("key", ["first", "next"])
+def test_a_key_of_the_index_that_somebody_is_about_to_bring_is_cut_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Else a copy of the database from before the rows went could be asked who called, for ever."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        work, _ = steps(house, acme)
+        row, other = await record(acme), await house.open()
+        if key == "next":  # another call of the day stays, and the key before was cut
+            await record(acme)
+            acme.keys.cut(await acme.calls.index_leaf(row.day) or 0)
+        await acme.calls.remove([row.id])
+        doomed, forms = [Doomed(row.id, row.leaf)], stored_of(row.details["parties"], "DE")
+        wants_to_write = noted_writing(acme, monkeypatch)
+        async with other.database.writing() as connection:
+            await other.calls.put_in(connection, [row], [forms])
+            cutting = asyncio.create_task(work.cut(doomed, NOON))
+            waiting = asyncio.create_task(wants_to_write.wait())
+            await asyncio.wait({cutting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        await cutting
+        assert not acme.keys.keeps(row.leaf)
+        index = await index_of_tokens(acme, row.leaf)
+        assert index and not acme.keys.keeps(index)
+        await other.close()
 
     story(tmp_path, tell)
 

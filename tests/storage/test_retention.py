@@ -3,14 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from storage.callrows import CallState, Direction
 from storage.customers import Customer, CustomerSettings
 from storage.due import erase_after, with_erase_after
+from storage.erasure import NoErasure
 from storage.erasurerows import State
 from storage.policy import Policy, Wins
+from storage.retention import Preview, Swept
 from storage.rules import Wished
 from storage.tables import calls
 from tests.storage.house import NOON, House, record, story
@@ -160,6 +163,42 @@ def test_a_question_is_taken_back_when_the_rules_change(tmp_path: Path) -> None:
         assert await acme.erasures.open() == () and await left(acme, *rows) == [True] * 3
         await acme.rules.put([], by="ada", default_days=180)
         assert len((await acme.retention.sweep(NOON, 100)).filed) == 1
+
+    story(tmp_path, tell)
+
+
+def test_nobody_grants_what_rules_from_before_would_erase(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        rows = [await record(acme) for _ in range(3)]
+        await acme.rules.put([], by="ada", default_days=0)  # a slip of the pen
+        question = (await acme.retention.sweep(NOON, 5)).asked
+        assert question is not None
+        await acme.rules.put([], by="ada", default_days=180)
+        with pytest.raises(NoErasure):
+            await acme.erasures.approve(question, by="anton")
+        await acme.erasures.work()
+        assert await left(acme, *rows) == [True] * 3
+
+    story(tmp_path, tell)
+
+
+def test_rules_that_change_while_a_sweep_goes_through_the_calls_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme, ended=LONG_AGO)
+        preview, seen = acme.retention.preview, list[Preview]()
+
+        async def meanwhile(*asked: Any) -> Preview:
+            seen.append(await preview(*asked))
+            if len(seen) == 1:
+                await acme.rules.put([Wished(None, party="Mira Okafor")], by="ada")
+            return seen[-1]
+
+        monkeypatch.setattr(acme.retention, "preview", meanwhile)
+        assert await acme.retention.sweep(NOON, 100) == Swept((), None, 0)
+        await acme.erasures.work()
+        assert [len(each.due) for each in seen] == [1, 0] and await left(acme, row) == [True]
 
     story(tmp_path, tell)
 

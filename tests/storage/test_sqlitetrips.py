@@ -9,7 +9,8 @@ import aiosqlite
 import pytest
 import sqlalchemy as sa
 
-from storage.database import Database, DatabaseFault
+from storage.database import Database
+from storage.errors import DatabaseFault
 from storage.instants import from_micros
 from storage.tables import days
 

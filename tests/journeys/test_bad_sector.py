@@ -1,0 +1,72 @@
+"""A recording that a bad disk keeps from being read keeps nobody waiting for longer than somebody needs to act."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.server import command
+from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, Api, place, record
+from tests.journeys.trouble import Trouble, troublemaker
+
+__all__ = ["troublemaker"]
+
+
+def by_party(api: Api) -> int:
+    """Ask for the erasure of somebody whom nobody recorded; return the status."""
+    return api.ask("POST", "/erasures", "privacy", json={"party": "+49301112223", **WHY}).status_code
+
+
+def failures(api: Api) -> list[str]:
+    """Return which recordings could not be mended, as the log says."""
+    return [line["call"] for line in api.one.lines() if line.get("event") == "recovery.failed"]
+
+
+@pytest.mark.parametrize("way", ["erased by its id", "granted by another", "files taken away", "readable again"])
+def test_what_is_asked_for_by_a_party_is_answered_once_somebody_acted(
+    tmp_path: Path, troublemaker: Path, way: str
+) -> None:
+    trouble = Trouble(tmp_path, troublemaker, tmp_path / "one/data")
+    more = "approve_erasures = true" * (way == "granted by another")
+    with place(tmp_path / "one", environment=trouble.environment, more=more) as api:
+        one, folder = api.one, api.one.data / "customers/acme"
+        bad, *others = (call["id"] for call in record(api, 3))
+        api.ask("PUT", "/waiver", json=WAIVER)
+        assert one.stop() == 0
+        for path in folder.glob("index.sqlite3*"):
+            path.unlink()
+        (control,) = folder.glob(f"vault/*/{bad}.*.c1")
+        trouble.set(bad_inode=control.stat().st_ino)
+
+        done = command("recover", "--config", one.config, **trouble.environment)
+        assert done.returncode == 3, done.stderr
+        for start in (1, 2):
+            one.start()
+            one.until("recovery.failed", start)
+            assert {call["id"] for call in api.calls()} == {*others}
+            assert by_party(api) == 503, "it might be about that person"
+            assert failures(api) == [bad] * start
+            if start == 1:
+                assert one.stop() == 0
+
+        if way == "files taken away":
+            for path in folder.glob(f"vault/*/{bad}.*"):
+                path.unlink()
+        elif way == "readable again":
+            trouble.set(bad_inode=0)
+        else:
+            named = {"calls": [bad], **WHY}
+            filed = api.ask("POST", "/erasures", "privacy", json=named).json()["id"]
+            if way == "granted by another":
+                granted = api.ask("POST", f"/erasures/{filed}/approve", "approver")
+                assert granted.status_code == 200, granted.text
+            assert api.until(filed, "done")["receipt"]["calls"] == [bad]
+        trouble.set(bad_inode=0)  # the number may be another file's now
+        end = time.monotonic() + SECONDS
+        while by_party(api) == 503:
+            assert time.monotonic() < end
+        back = {bad} if way == "readable again" else set()
+        assert {call["id"] for call in api.calls()} == {*others, *back}
+        assert one.stop() == 0 and not (folder / "index.gap").exists()

@@ -1,0 +1,124 @@
+"""A call that the index does not take keeps no other waiting, is named once, and is not taken for one that is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from recorder import indexer as module
+from recorder.indexer import Indexer
+from storage.callrows import BadDetails, CallRow, CallState
+from storage.errors import DatabaseFault
+from tests.recorder.stage import stage
+from tests.recorder.test_indexer import indexed, row
+
+
+@pytest.mark.parametrize("problem", [BadDetails("too large"), DatabaseFault("refused"), ValueError("a bug")])
+def test_a_call_that_cannot_be_written_is_told_once_and_the_others_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer = one.node.customers["acme"]
+            bad, good, late = (row(one, number) for number in (1, 2, 3))
+            put, told, now, tries = type(customer.calls).put_in, [], [0.0], []
+
+            async def spoilt(
+                self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]
+            ) -> int:
+                tries.append({r.id for r in rows})
+                if bad.id in tries[-1] and not mended:
+                    raise problem
+                return await put(customer.calls, on, rows, forms)
+
+            mended: list[bool] = []
+            monkeypatch.setattr(type(customer.calls), "put_in", spoilt)
+            here = Indexer(lambda: now[0], lambda call, error: told.append((call, type(error))))
+            here.put(customer, bad, (), lambda: told.append(("done", str)))
+            here.put(customer, good, ())
+            assert await here._flush("acme")
+            assert await indexed(one, good) is CallState.COMPLETE
+            assert told == [(bad.id, type(problem))]
+            tries.clear()
+            here.put(customer, late, ())
+            assert await here._flush("acme") and tries == [{late.id}]
+            now[0] += module.REFUSED_SECONDS
+            assert here.oldest() == now[0]
+            assert not await here.hurry("acme", bad.id, 0.01), "a person is not told that all calls were found"
+            here.put(customer, bad, ())
+            assert await here._flush("acme")
+            assert told == [(bad.id, type(problem))]
+            mended.append(True)
+            now[0] += module.REFUSED_SECONDS
+            assert await here._flush("acme") and await indexed(one, bad) is CallState.COMPLETE
+            assert told[1:] == [("done", str)] and here.oldest() == 0
+
+    asyncio.run(story())
+
+
+def test_a_database_that_takes_no_call_at_all_is_asked_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, told = one.node.customers["acme"], list[str]()
+            put = type(customer.calls).put_in
+
+            async def refuse(*_: object) -> int:
+                raise DatabaseFault("a table is gone")
+
+            monkeypatch.setattr(type(customer.calls), "put_in", refuse)
+            here = Indexer(lambda: 0.0, lambda call, error: told.append(call))
+            calls = [row(one, number) for number in (1, 2)]
+            for call in calls:
+                here.put(customer, call, ())
+            assert not await here._flush("acme") and told == []
+            monkeypatch.setattr(type(customer.calls), "put_in", put)
+            assert await here._flush("acme")
+            assert [await indexed(one, call) for call in calls] == [CallState.COMPLETE] * 2
+
+    asyncio.run(story())
+
+
+def test_a_call_that_is_refused_keeps_neither_the_others_nor_an_end_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, here = one.node.customers["acme"], one.node.indexer
+            large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
+            monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+            here.put(customer, large, ())
+            await one.until(lambda: here._waiting["acme"][large.id].again > 0)
+            live = replace(row(one, 2, CallState.RECORDING), ended_at=None)
+            here.put(customer, live, ())
+            await one.until(lambda: list(here._waiting["acme"]) == [large.id])
+            assert await indexed(one, live) is CallState.RECORDING
+            here.put(customer, row(one, 3), ())
+            await here.drain(30)
+            assert here._idle.is_set() and list(here._waiting["acme"]) == [large.id]
+
+    asyncio.run(story())
+
+
+def test_a_call_that_was_refused_and_is_erased_is_waited_for_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, here = one.node.customers["acme"], one.node.indexer
+            large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
+            monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+            monkeypatch.setattr(module, "REFUSED_SECONDS", 0.05)
+            here.put(customer, large, ())
+            assert not await here.hurry_all("acme", 0.5)
+            customer.keys.cut(large.leaf)
+            assert await here.hurry_all("acme", 30)
+            assert here.oldest() == 0 and await indexed(one, large) is None
+
+    asyncio.run(story())
