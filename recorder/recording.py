@@ -70,9 +70,9 @@ class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token", "_before", "_bye", "_first", "_ours", "_pending", "_random", "agreement", "call_id", "client",
-        "ended", "id", "inferred", "interrupted", "notes", "paused", "picture", "policy", "reason", "source", "started",
-        "state", "streams",
+        "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "agreement", "call_id", "client",
+        "ended", "id", "inferred", "interrupted", "notes", "offers_first", "paused", "picture", "policy", "reason",
+        "source", "started", "state", "streams",
     )  # fmt: skip
 
     def __init__(self, call: str, policy: negotiate.Policy, random: Callable[[int], bytes]) -> None:
@@ -97,7 +97,7 @@ class Recording:
         self._answer_token: tuple[Token, Addresses] | None = None
         self._pending: tuple[LinePlan, ...] = ()
         self._first = True  # the newest offer is the first one
-        self._ours = False  # the first offer is ours, and its answer has not come yet
+        self.offers_first = False  # the first offer is ours, and its answer has not come yet
         self._before = _NOTHING
 
     # ---- the one entrance ----
@@ -150,9 +150,9 @@ class Recording:
                 return [self._event("resumed", now, part=part), c.Index()] if writable else []
 
     @property
-    def offers_first(self) -> bool:
-        """Whether the first offer is ours and its answer has not come yet."""
-        return self._ours
+    def locked(self) -> bool:
+        """Whether nothing that comes can be read: the keys are in the client's answer."""
+        return self.offers_first and any(stream.line.profile != "RTP/AVP" for stream in self.streams)
 
     @property
     def under_way(self) -> bool:
@@ -188,7 +188,7 @@ class Recording:
             lines = offers.invitation(self._policy(event.secure))
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
-        self._ours = True
+        self.offers_first = True
         return self._take_up(event, lines, self.agreement.before(), now)
 
     def _policy(self, secure: bool) -> negotiate.Policy:
@@ -275,14 +275,14 @@ class Recording:
         live = [s for s in self.streams if not s.removed]
         paused, agreement = self.paused and self.policy.reoffers, self.agreement
         agreement.lines = self._pending
-        sdp = agreement.invite(live, ours.address) if self._ours else agreement.answer(live, ours, paused=paused)
+        sdp = agreement.invite(live, ours.address) if self.offers_first else agreement.answer(live, ours, paused=paused)
         self.state = State.RECORDING
         plans = plans_of(live)
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), matching.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
         reports = [c.Report("line-refused", reason)] if told and reason else []
         if first:  # media of an offer of ours begin with its answer
-            return [kept, c.Accept(token, sdp, first=True, streams=() if self._ours else plans), *reports]
+            return [kept, c.Accept(token, sdp, first=True, streams=() if self.offers_first else plans), *reports]
         # what is withdrawn must not change the media
         return [kept, c.Accept(token, sdp, streams=plans), *reports, c.ChangeMedia(plans, gone), c.Index()]
 
@@ -290,7 +290,7 @@ class Recording:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
         if self.state is not State.RECORDING:
             return []
-        ours, self._ours = self._ours, False
+        ours, self.offers_first = self.offers_first, False
         if sdp is None and not ours:
             return []
         try:

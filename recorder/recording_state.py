@@ -42,6 +42,7 @@ def to_state(recording: Recording) -> dict[str, Any]:
         "version": agreement.version,
         "source": recording.source,
         "certificate": _certificate(recording),
+        "offers_first": recording.offers_first,
         **{name: getattr(recording, name) for name in FIELDS},
     }
 
@@ -64,6 +65,7 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
     for name in FIELDS:
         setattr(recording, name, state[name])
     recording.source = state.get("source")  # a version before this one did not know it
+    recording.offers_first = bool(state.get("offers_first"))  # nor this
     own = state.get("certificate")
     agreement.certificate = Certificate(own[0], base64.b64decode(own[1])) if own else None
     recording.state = State.RECORDING

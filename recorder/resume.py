@@ -91,7 +91,10 @@ class Resume:
             self._with_room(lambda: self._runner.new_control(call, int(state["control"][1:]) + 1))
             call.spool_fd = self._checkpoints.begin(call.id)
             earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
-            self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
+            if recording.locked:
+                self._runner.checkpoint(call)  # its media begin with the answer; until then the sockets hold them
+            else:
+                self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
             self._runner.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
         except BaseException:
             self._node.endpoint.hang_up(session, "internal", now)

@@ -215,10 +215,12 @@ class Runner:
 
     # ---- media ----
     def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
-        if not fits(self.specs(call, command.streams)):
+        specs = self.specs(call, command.streams)
+        if not fits(specs):
             return self._unfit(call)
-        specs, part = self.specs(call, command.streams), call.part or self.next_part(call)
-        self._start(call, new_call(call.recording, part, specs))
+        if call.started:  # a successor has its media begun before the answer comes
+            return self._change_media(call, c.ChangeMedia(command.streams, ()))
+        self._start(call, new_call(call.recording, call.part or self.next_part(call), specs))
         return None
 
     def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:

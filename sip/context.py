@@ -20,7 +20,7 @@ from sip.values import MAGIC_COOKIE, Flow
 # Bytes of the key under which stateless To tags are made.
 SECRET_BYTES = 32
 # The timers of a session.
-SESSION_TIMERS = ("repeat", "no-ack", "confirm", "refresh", "expire", "retry", "forget")
+SESSION_TIMERS = ("repeat", "no-ack", "doubt", "confirm", "refresh", "expire", "retry", "forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Context:
         self.out: list[Send | Close] = []
         self.questions: dict[Token, Question] = {}
         self.connections: dict[int, Flow] = {}
+        # Sessions of an earlier process by their connection, which went with it.
+        self.orphans: dict[Flow, list[SessionKey]] = {}
         # None while new calls are taken, else the seconds for Retry-After.
         self.refusing: int | None = None
         self._tokens = 0

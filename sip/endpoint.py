@@ -63,7 +63,8 @@ class Endpoint:
 
     def connection_lost(self, flow: Flow, now: float) -> None:
         """Forget a connection, or learn that one asked for (connection 0) cannot be made."""
-        self._streams.lost(flow, now)
+        for unsent in self._streams.lost(flow, now):
+            self._calling.unsent(unsent, now)
 
     # Out.
 
@@ -254,6 +255,10 @@ class Endpoint:
             self._context.send(session.flow, session.unacked, transaction.port if transaction else 0)
         elif letter == "no-ack":
             self._calling.expire(session, Ending.NO_ACK, now)
+        elif letter == "doubt":
+            self._context.disarm(session, "repeat")
+            session.give_up_ack()
+            self._calling.catch_up(session, now)
         elif letter == "expire":
             self._calling.expire(session, Ending.TIMER, now)
         elif letter == "refresh":

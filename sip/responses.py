@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 from sip.errors import MalformedMessage
-from sip.message import Request
+from sip.message import Request, Response
 from sip.values import Flow, NameAddr
 
 REASONS = {
@@ -147,9 +147,9 @@ def reply_flow(request: Request, flow: Flow) -> Flow:
     return Flow(flow.transport, flow.local, (flow.remote[0], port), 0, flow.listener, flow.certificate_names)
 
 
-def sent_by_port(request: Request) -> int:
-    """Give the port where the peer listens, by its Via (RFC 3261 section 18.2.2)."""
-    via = request.via
+def sent_by_port(message: Request | Response) -> int:
+    """Give the port where the peer listens, by the Via of its request or of our answer (RFC 3261 section 18.2.2)."""
+    via = message.via
     return via.port or (TLS_PORT if via.transport == "TLS" else UDP_PORT)
 
 

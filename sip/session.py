@@ -110,6 +110,8 @@ class Session:
     probe: str = ""
     # The user's next offer, which has to wait.
     wanted: bytes = b""
+    # Something is to be said to the peer as soon as there is a way to it.
+    stranded: bool = False
     # Our offer that waits for its answer.
     offered: bytes = b""
     # Reason of a BYE that has to wait for the ACK.
@@ -142,6 +144,12 @@ class Session:
         """Note that an offer of either side has been answered; `sdp` is the last text of ours."""
         self.offering = Offering.NONE
         self.local_sdp = sdp or self.local_sdp
+
+    def give_up_ack(self) -> None:
+        """Wait no longer for the ACK of a 200; the offer in it is made again, for its answer was to come there."""
+        self.unacked, self.unacked_key = b"", ()
+        self.settle(b"")
+        self.wanted = self.wanted or self.local_sdp
 
 
 class Sessions:

@@ -12,7 +12,10 @@ from typing import Any
 
 from sip.context import Context
 from sip.dialog import Dialog
+from sip.errors import RemoteError
 from sip.events import SessionKey
+from sip.message import parse
+from sip.responses import sent_by_port
 from sip.session import Offering, Phase, Session
 from sip.session_timer import SessionTimer
 from sip.timers import GIVE_UP, T1, T2
@@ -63,6 +66,8 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
     try:
         session = _session(state)
         context.sessions.add(session)
+        if session.flow.connection:
+            context.orphans.setdefault(session.flow, []).append(session.key)
         if session.phase is Phase.LEAVING:
             # Its BYE was not answered: the peer repeats it, and is asked about anew. After that nothing will come.
             context.arm(session, "forget", now + GIVE_UP)
@@ -75,7 +80,7 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
         if session.wanted:
             # First the answer to the one before, which the peer repeats until its ACK, or it would refuse a second one.
             context.arm(session, "retry", now + T2)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RemoteError) as error:
         raise ValueError("not a session of this recorder") from error
     return session.key
 
@@ -124,18 +129,22 @@ def _flow(values: list[Any]) -> Flow:
 
 
 def _await_ack(context: Context, session: Session, state: dict[str, Any], now: float) -> None:
-    """Go on repeating a 200 until its ACK, where that can reach the peer."""
-    data = state["unacked"].encode(ENCODING)
+    """Go on repeating a 200 until its ACK; on a stream only one with an offer, whose answer the ACK brings.
+
+    There the connection went with the process, and perhaps the ACK: its absence ends no call. The 200 goes by a way of
+    the client's, or by a new one to where it listens (RFC 3261 section 18.2.2). Then the offer is made anew.
+    """
+    data, stream = state["unacked"].encode(ENCODING), session.flow.transport != "udp"
     if not data:
         return
-    if session.flow.transport == "udp" or state["unacked_offer"]:
-        session.unacked, session.unacked_cseq = data, state["unacked_cseq"]
-        if state["unacked_offer"]:
-            session.offering = Offering.OURS
-        context.arm(session, "repeat", now + T1)
-        context.arm(session, "no-ack", now + GIVE_UP)
-    # On a stream there is no way to repeat it: the connection went with the process. The ACK may have come after the
-    # state was kept, so its absence ends no call.
-    if state["transaction"]:
-        key = tuple(str(word) for word in state["transaction"])
-        context.servers.adopt(key, session.flow, data, session.key, now)
+    key = tuple(str(word) for word in state["transaction"])
+    if key:
+        context.servers.adopt(key, session.flow, sent_by_port(parse(data)), data, session.key, now)
+    if stream and not state["unacked_offer"]:
+        return
+    session.unacked, session.unacked_key, session.unacked_cseq = data, key, state["unacked_cseq"]
+    if state["unacked_offer"]:
+        session.offering = Offering.OURS
+    context.arm(session, "repeat", now + T1)
+    session.stranded = stream
+    context.arm(session, *(("doubt", now + T2) if stream else ("no-ack", now + GIVE_UP)))

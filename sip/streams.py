@@ -9,6 +9,7 @@ from sip.errors import FramingError, MalformedMessage
 from sip.events import Close, Dropped, Send
 from sip.framing import KEEPALIVE, Framer
 from sip.message import salvage
+from sip.transactions import ClientTransaction
 from sip.values import Flow
 
 # Answer to a keep-alive (RFC 5626 section 4.4.1).
@@ -38,12 +39,12 @@ class Streams:
         timeout = self._context.settings.first_message_timeout
         self._context.timers.set(("connection", flow.connection), "first", now + timeout)
 
-    def lost(self, flow: Flow, now: float) -> None:
-        """Forget a connection; dialogs live on, requests of ours try another way."""
+    def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
+        """Forget a connection; dialogs live on, requests of ours try another way. Return those that know none."""
         self._context.connections.pop(flow.connection, None)
         self._framers.pop(flow.connection, None)
         self._context.timers.clear(("connection", flow.connection), "first", "message")
-        self._context.clients.lost(flow, now)
+        return self._context.clients.lost(flow, now)
 
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
         """Take bytes of a connection."""

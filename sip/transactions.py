@@ -100,9 +100,9 @@ class ServerTransactions:
             self._timers.set(("server", key), "PROVISIONAL", now + TRYING_AFTER)
         return transaction
 
-    def adopt(self, key: ServerKey, flow: Flow, response: bytes, session: str, now: float) -> None:
+    def adopt(self, key: ServerKey, flow: Flow, port: int, response: bytes, session: str, now: float) -> None:
         """Take up an INVITE that an earlier process answered 2xx: its retransmissions get the same response."""
-        self._all[key] = transaction = ServerTransaction(key, flow, 0, None, session)
+        self._all[key] = transaction = ServerTransaction(key, flow, port, None, session)
         transaction.state, transaction.response = State.ACCEPTED, response
         self._timers.set(("server", key), "END", now + GIVE_UP)
 
@@ -168,7 +168,7 @@ class ServerTransactions:
 class ClientTransaction:
     """One request of ours."""
 
-    __slots__ = ("ack", "data", "fallbacks", "flow", "interval", "key", "session", "state", "table")
+    __slots__ = ("ack", "data", "fallbacks", "flow", "interval", "key", "sent", "session", "state", "table")
 
     def __init__(self, key: ClientKey, flow: Flow, data: bytes, session: str, fallbacks: tuple[Flow, ...]) -> None:
         self.key = key  # branch and method
@@ -179,6 +179,7 @@ class ClientTransaction:
         self.ack = b""  # the ACK of a final response to an INVITE
         self.session = session  # whose request it is
         self.fallbacks = fallbacks  # ways to try if the flow breaks
+        self.sent = False  # it may have arrived by a way that broke
         self.interval = T1  # until the next retransmission
 
 
@@ -225,13 +226,23 @@ class ClientTransactions:
             return transaction
         return None
 
-    def lost(self, flow: Flow, now: float) -> None:
-        """Send what went over a broken connection and is unanswered by the next way known; an ACK will take it too."""
-        for transaction in list(self._all.values()):
-            if transaction.flow == flow and transaction.fallbacks:
+    def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
+        """Send what went over a broken connection and is unanswered by the next way known; an ACK will take it too.
+
+        Return what could not be sent at all, because no connection came about: it is forgotten, unless it is a BYE.
+        """
+        unsent = []
+        for transaction in [each for each in self._all.values() if each.flow == flow]:
+            waits = transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING)
+            transaction.sent = transaction.sent or flow.connection != 0
+            if transaction.fallbacks:
                 self._next_way(transaction)
-                if transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING):
+                if waits:
                     self._transmit(transaction, now)
+            elif waits and not transaction.sent and transaction.key[1] != "BYE":
+                self._forget(transaction)
+                unsent.append(transaction)
+        return unsent
 
     def _next_way(self, transaction: ClientTransaction) -> None:
         old = transaction.flow.transport
@@ -261,9 +272,12 @@ class ClientTransactions:
                 self._timers.clear(owner, "TIMEOUT", "RETRANSMIT")
                 self._timers.set(owner, "END", now + (GIVE_UP if action is Action.WAIT else T4))
         if transaction.state is State.TERMINATED:
-            self._timers.clear(owner, "RETRANSMIT", "TIMEOUT", "END")
-            self._all.pop(transaction.key, None)
+            self._forget(transaction)
         return Action.DELIVER in actions or Action.REPORT_TIMEOUT in actions
+
+    def _forget(self, transaction: ClientTransaction) -> None:
+        self._timers.clear(("client", transaction.key), "RETRANSMIT", "TIMEOUT", "END")
+        self._all.pop(transaction.key, None)
 
 
 def _over(data: bytes, old: str, new: str) -> bytes:

@@ -9,6 +9,7 @@ from sip.events import Ending, Expired, Informed, Numbered, Probed, Reanswered, 
 from sip.message import Request, Response
 from sip.responses import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
 from sip.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
+from sip.timers import GIVE_UP
 from sip.transactions import ClientTransaction, ack_of
 from sip.uri import Uri, host_port
 from sip.values import Flow, NameAddr
@@ -55,7 +56,7 @@ class Calling:
         if not session.turn(Turn.HANG_UP):
             return
         self.withdraw(session, now)
-        self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
+        self._context.disarm(session, "repeat", "no-ack", "doubt", "refresh", "expire", "retry")
         session.unacked, session.wanted, session.parting = b"", b"", None
         text = _plain(reason)
         extra = f'Reason: SIP;cause=200;text="{text}"\r\n' if text else ""
@@ -180,6 +181,21 @@ class Calling:
             self._over(session)
         elif transaction.key[1] != "INFO":  # a picture that nobody sends is no reason to end a recording
             self.gone(session, now, bye=True)
+
+    def unsent(self, transaction: ClientTransaction, now: float) -> None:
+        """Go on where no way leads to the peer: that is a 503, which ends no dialog (RFC 3261 8.1.3.1, 12.2.1.2).
+
+        An offer waits until the peer is heard of again, and is tried now and then.
+        """
+        session = self._context.sessions.get(transaction.session)
+        if session is None or self._probed(session, transaction, 408) or session.phase is not Phase.RUNNING:
+            return
+        if transaction.key[1] == "INVITE":
+            session.wanted, session.offered = session.wanted or session.offered, b""
+            session.offering, session.stranded = Offering.NONE, True
+            self._context.arm(session, "retry", now + GIVE_UP)
+        elif transaction.key[1] == "UPDATE":
+            self._refresh_again(session, now)
 
     def expire(self, session: Session, ending: Ending, now: float) -> None:
         """End a session of our own accord and say why."""

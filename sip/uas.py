@@ -62,9 +62,9 @@ class Answering:
         if known:
             way = reply_flow(request, flow)
             session = self._context.sessions.get(known.session) if known.session else None
-            if session:
-                session.flow = way
             servers.repeat(known, way, now)
+            if session:
+                self._within.repeated(session, way, now)
         elif request.method == "CANCEL":
             self._cancel(request, flow, now)
         elif request.method not in SERVED:

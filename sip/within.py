@@ -16,6 +16,7 @@ from sip.timers import GIVE_UP, T1
 from sip.transactions import ServerKey, server_key
 from sip.uac import Calling
 from sip.values import Flow
+from sip.wayback import WayBack
 
 # Longest Retry-After of a request that came while another was unanswered, seconds (RFC 3261 section 14.2).
 BUSY_SECONDS = 10
@@ -29,9 +30,15 @@ class Within:
     def __init__(self, context: Context, calling: Calling) -> None:
         self._context = context
         self._calling = calling
+        self._wayback = WayBack(context, calling)
 
     def receive(self, session: Session, request: Request, way: Flow, now: float) -> None:
         """Take a request of a known dialog that is no retransmission of its transaction."""
+        before = session.flow
+        self._take(session, request, way, now)
+        self._wayback.found(session, before, now)
+
+    def _take(self, session: Session, request: Request, way: Flow, now: float) -> None:
         number = request.cseq.number
         if request.method == "INVITE" and session.unacked and number == session.unacked_cseq:
             session.flow = way
@@ -55,18 +62,26 @@ class Within:
         else:
             self._other(session, request, way, now)
 
+    def repeated(self, session: Session, way: Flow, now: float) -> None:
+        """Take the way of a request that came again and was answered again."""
+        before, session.flow = session.flow, way
+        self._wayback.found(session, before, now)
+
     def refuse(self, session: Session, request: Request, way: Flow, now: float, status: int, code: str) -> None:
         """Refuse a request that is not looked at any further; it moves nothing (RFC 3261 section 12.2.2)."""
         self._answer(session, request, way, now, status, code, refusal_fields(status, self._context, request))
 
     def acknowledged(self, session: Session, request: Request, way: Flow, now: float) -> None:
         """Take the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
+        before = session.flow
         if not session.unacked or request.cseq.number != session.unacked_cseq:
+            session.flow = before if self._context.alive(before) else way
+            self._wayback.found(session, before, now)
             return
         # Where a successor could not repeat the 200 (sip.snapshot) it need not know that there is nothing to repeat.
         news = way.transport == "udp" or way != session.flow or session.offering is Offering.OURS
         session.flow = way
-        self._context.disarm(session, "repeat", "no-ack")
+        self._context.disarm(session, "repeat", "no-ack", "doubt")
         self._context.servers.settle(session.unacked_key)
         session.unacked, session.unacked_key = b"", ()
         answer = None
@@ -75,10 +90,12 @@ class Within:
             answer = contents(request.headers, request.body).offer
         self._context.emit(Acknowledged(session.key, answer, news))
         self._calling.catch_up(session, now)
+        self._wayback.found(session, before, now)
 
     def await_ack(self, session: Session, data: bytes, key: ServerKey, cseq: int, now: float) -> None:
         """Repeat a 2xx from T1 to T2 on every transport until its ACK, 32 s at most (section 13.3.1.4)."""
         session.unacked, session.unacked_key, session.unacked_cseq, session.interval = data, key, cseq, T1
+        self._context.disarm(session, "doubt")
         self._context.arm(session, "repeat", now + T1)
         self._context.arm(session, "no-ack", now + GIVE_UP)
 
@@ -123,7 +140,7 @@ class Within:
         self._calling.withdraw(session, now)
         session.turn(Turn.BYE)
         session.unacked, session.unacked_key = b"", ()
-        self._context.disarm(session, "repeat", "no-ack", "refresh", "expire", "retry")
+        self._context.disarm(session, "repeat", "no-ack", "doubt", "refresh", "expire", "retry")
         self._ask_to_leave(session, request, way, now)
 
     def _ask_to_leave(self, session: Session, request: Request, way: Flow, now: float) -> None:
@@ -142,7 +159,8 @@ class Within:
         if offers and session.token is not None:
             self._busy(session, request, way, now)
             return
-        if offers and session.offering is Offering.OURS:
+        doubted = offers and self._doubted(session, found)
+        if offers and session.offering is Offering.OURS and not doubted:
             self._answer(session, request, way, now, 491, "glare")
             return
         try:
@@ -154,11 +172,24 @@ class Within:
             fields = refusal_fields(error.status, self._context)
             self._answer(session, request, way, now, error.status, error.code, fields)
             return
+        if doubted:
+            self._context.disarm(session, "repeat", "doubt")
+            session.give_up_ack()
+            if found.offer is None:
+                session.wanted = b""  # it is made at once
         session.dialog.retarget(request)
         session.learn(request.headers)
         session.timer = timer
         self._calling.restart_timer(session, now)
         self._changed(session, request, way, found, now)
+
+    def _doubted(self, session: Session, found: Contents) -> bool:
+        """Tell whether a new offer shows that the client has acknowledged the one of an earlier process of ours.
+
+        It begins no INVITE before (RFC 3261 section 14.1). Where nothing was agreed before, the answer is waited for.
+        """
+        doubt = self._context.timers.due_at(("session", session.key), "doubt") is not None
+        return doubt and (found.offer is None or session.unacked_cseq != session.first_cseq)
 
     def _changed(self, session: Session, request: Request, way: Flow, found: Contents, now: float) -> None:
         context = self._context

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from sip.framing import Framer
@@ -18,7 +22,7 @@ From: <sip:sbc@127.0.0.1>;tag=t{call}\r
 To: <sip:rec@127.0.0.1>{tag}\r
 Call-ID: {call}\r
 CSeq: {cseq} {method}\r
-Contact: <sip:sbc@127.0.0.1:{port};transport={transport}>;+sip.src\r
+Contact: {contact}\r
 Require: siprec\r
 {fields}Content-Length: {length}\r
 \r
@@ -29,9 +33,10 @@ From: {sender}\r
 To: {to}\r
 Call-ID: {call}\r
 CSeq: {cseq}\r
-Content-Length: 0\r
+{fields}Content-Length: {length}\r
 \r
 """
+SDP = "Content-Type: application/sdp\r\n"
 ABLE = (
     "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, OPTIONS\r\nSupported: timer\r\n"
     "Accept: application/sdp, application/rs-metadata-request\r\n"
@@ -46,9 +51,13 @@ class Sbc:
         self.cseq, self.tag = 0, ""
         self.patience = 30.0  # seconds without any message after which nobody is there
         self._last: tuple[str, bytes] = ("", b"")
+        self.acknowledges = True  # as soon as there is a 200
+        self.agreed = b""  # what an ACK brings, where the recorder has made the offer
         self._invited = 0  # CSeq of the last INVITE that was accepted
         self._waiting: deque[Request | Response] = deque()
         self._socket: socket.socket | None = None
+        self._door: socket.socket | None = None
+        self._beside: list[Sbc] = []
         self.connect()
 
     def connect(self) -> None:
@@ -59,7 +68,7 @@ class Sbc:
                 self._socket = socket.socket(type=socket.SOCK_DGRAM)
                 self._socket.bind(("127.0.0.1", 0))
         else:
-            self.close()
+            self._hang_up()
             self._socket = socket.create_connection(self._server, 30)
             if self.transport == "tls":
                 context = ssl.create_default_context()
@@ -67,8 +76,37 @@ class Sbc:
                 self._socket = context.wrap_socket(self._socket)
         self._socket.settimeout(self.patience)
 
+    def listen(self, certificate: Path) -> None:
+        """Take connections too, where Via and Contact say from now on."""
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self._door.settimeout(self.patience)
+        if self.transport == "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self._door = context.wrap_socket(self._door, server_side=True)
+
+    def called(self) -> None:
+        """Go on over a connection that the recorder opens."""
+        assert self._door
+        self._hang_up()
+        self._socket, _ = self._door.accept()
+        self._socket.settimeout(self.patience)
+        self._framer = Framer()
+
+    def share(self, other: Sbc) -> None:
+        """Use the connection of another dialog, which speaks and reads from now on as well."""
+        self._hang_up()
+        self._socket, self._framer = other._socket, other._framer
+        self._beside, other._beside = [other], [self]
+
     def close(self) -> None:
         """Hang up the connection, not the call."""
+        self._hang_up()
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    def _hang_up(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -96,8 +134,13 @@ class Sbc:
             self.tag = ";" + (found.headers.get("To") or "").partition(";")[2]
             if found.status < 300:
                 self._invited = self.cseq
-                self._request("ACK", b"", "", self.cseq)
+                self.acknowledge()
         return found
+
+    def acknowledge(self) -> None:
+        """Send the ACK of the last INVITE, unless it is to be lost."""
+        if self.acknowledges:
+            self._request("ACK", self.agreed, SDP if self.agreed else "", self._invited)
 
     def asked(self, method: str, seconds: float = 30.0) -> Request:
         """Wait for a request of the recorder and agree to it."""
@@ -105,20 +148,48 @@ class Sbc:
         self._socket.settimeout(seconds)
         while (found := self._next(Request)).method != method:
             pass
+        self._agree(found)
+        return found
+
+    def attend(self, true: Callable[[], object], seconds: float) -> list[str]:
+        """Agree to whatever the recorder asks until something holds; return the methods."""
+        asked, end = list[str](), time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError("it never came to that")
+            assert self._socket
+            self._socket.settimeout(0.1)
+            with suppress(TimeoutError):
+                self._agree(found := self._next(Request))
+                asked.append(found.method)
+        return asked
+
+    def _agree(self, found: Request) -> None:
+        method = found.method
+        if method == "ACK":
+            return
         fields = {name: found.headers.get(name) for name in ("Via", "From", "To", "Call-ID", "CSeq")}
+        body = self.agreed if method == "INVITE" else b""
         self._send(
             ANSWER.format(
-                via=fields["Via"], sender=fields["From"], to=fields["To"], call=fields["Call-ID"], cseq=fields["CSeq"]
+                via=fields["Via"],
+                sender=fields["From"],
+                to=fields["To"],
+                call=fields["Call-ID"],
+                cseq=fields["CSeq"],
+                fields=f"Contact: {self._contact()}\r\n{SDP}" if body else "",
+                length=len(body),
             ).encode()
+            + body
         )
-        return found
 
     def _request(self, method: str, body: bytes, fields: str, cseq: int) -> None:
         assert self._socket
         head = HEAD.format(
             method=method,
             transport=self.transport,
-            port=self._socket.getsockname()[1],
+            port=self._port,
+            contact=self._contact(),
             call=self.call,
             cseq=cseq,
             tag=self.tag,
@@ -128,6 +199,16 @@ class Sbc:
         if method != "ACK":
             self._last = method, head.encode() + body
         self._send(head.encode() + body)
+
+    def _contact(self) -> str:
+        return f"<sip:sbc@127.0.0.1:{self._port};transport={self.transport}>;+sip.src"
+
+    @property
+    def _port(self) -> int:
+        """Where it listens, as it says."""
+        own = self._door or self._socket
+        assert own
+        return int(own.getsockname()[1])
 
     def _send(self, data: bytes) -> None:
         assert self._socket
@@ -155,8 +236,12 @@ class Sbc:
                 raise ConnectionError("the recorder closed the connection")
             messages = self._framer.feed(data)
         for message in map(parse, messages):
-            if isinstance(message, Response) and message.cseq.number == self._invited and message.status < 300:
-                if message.status >= 200:
-                    self._request("ACK", b"", "", message.cseq.number)  # repeated, perhaps by a successor
-            else:
-                self._waiting.append(message)
+            beside = [one for one in self._beside if one.call == message.call_id]
+            (beside or [self])[0]._take(message)
+
+    def _take(self, message: Request | Response) -> None:
+        if isinstance(message, Response) and message.cseq.number == self._invited and message.status < 300:
+            if message.status >= 200:
+                self.acknowledge()  # repeated, perhaps by a successor
+        else:
+            self._waiting.append(message)

@@ -26,8 +26,9 @@ RESTART = 0.2
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Watched]:
-    with descriptor_store(folder) as store, server(folder, store=store, srtp="required", **own_place(8)) as one:
+def served(folder: Path, more: str = "") -> Iterator[Watched]:
+    place: dict[str, Any] = {**own_place(8), "srtp": "required", "more": more}
+    with descriptor_store(folder) as store, server(folder, store=store, **place) as one:
         token = one.init()
         one.start()
         yield Watched(one, token)

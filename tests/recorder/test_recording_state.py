@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
+
+from recorder import commands as c
 from recorder import events as e
 from recorder.recording import Recording, State
 from recorder.recording_state import from_state, to_state
 from recorder.stream import Certificate
+from sip.events import Token
+from sip.lines import Addresses
 from sip.negotiate import Policy
-from tests.recorder.offers import metadata, now, offered, random, sdp
+from tests.recorder.offers import metadata, now, offered, random, request, sdp
 
 
 def living() -> Recording:
@@ -85,3 +90,17 @@ def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same
     assert other.call_document(now(3))["streams"][0]["srtp"] == "DTLS-SRTP"
     other.handle(e.Unkeyed(0, "timeout"), now(70))
     assert "dtls-timeout" in [note["kind"] for note in other.notes]
+
+
+@pytest.mark.parametrize(("srtp", "locked"), [("required", True), ("off", False)])
+def test_an_offer_of_ours_still_waits_for_its_answer_after_a_restart(srtp: str, locked: bool) -> None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp=srtp, secure=True), random)
+    one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
+    one.handle(e.Opened({0: 20000}), now())
+    state = json.loads(json.dumps(to_state(one)))
+    other = from_state(state, random)
+    assert (other.offers_first, other.locked) == (True, locked)
+    assert other.handle(e.Agreed(None), now(1))[0] == c.HangUp("no-answer")
+    assert not other.locked
+    del state["offers_first"]
+    assert from_state(state, random).handle(e.Agreed(None), now(1)) == []

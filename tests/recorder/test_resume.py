@@ -23,7 +23,7 @@ from storage.errors import NoSpace
 from storage.room import Room
 from storage.vault import NewPart
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.stage import Stage, sip_request, stage
+from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 from tests.recorder.studio import Sender
 
 
@@ -61,6 +61,35 @@ def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
             assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
             defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
             assert defects == []
+
+    asyncio.run(story())
+
+
+OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
+
+
+@pytest.mark.parametrize("srtp", ["off", "required"])
+def test_media_of_an_offer_of_ours_wait_for_the_keys_that_its_answer_brings(tmp_path: Path, srtp: str) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+            one.hear(sip_request("INVITE", "c1", 1))
+            (call,) = one.live
+            tag = one.tag()
+            leave(one, call)
+            resume(one)
+            (again,) = one.live
+            assert again.started is (srtp == "off")
+            sender = Sender(KEYS[0] if srtp == "required" else None, 7)
+            peer = sender.socket.getsockname()[1]
+            plain = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {peer} RTP/AVP 8\r\na=sendonly\r\n".encode()
+            answer = sdp("sendonly") if srtp == "required" else plain
+            one.hear(sip_request("ACK", "c1", 1, answer, to=tag))
+            assert (again.started, again.media_part) == (True, 2)
+            assert await stored(one, again, sender) == 5
+            sender.socket.close()
+            one.hear(sip_request("BYE", "c1", 2, to=tag))
+            await one.until(lambda: one.statuses("BYE"))
+            assert one.faults == []
 
     asyncio.run(story())
 

@@ -96,7 +96,7 @@ def test_a_broken_connection_is_replaced_while_the_answer_is_open():
 
 def test_an_adopted_invite_answers_copies_and_says_nothing_by_itself():
     wire = Wire()
-    wire.servers.adopt(("b", "h", "INVITE"), UDP, b"200", "s", 0.0)
+    wire.servers.adopt(("b", "h", "INVITE"), UDP, 0, b"200", "s", 0.0)
     assert wire.sent == []
     wire.servers.repeat(wire.servers.find(("b", "h", "INVITE")), UDP, 1.0)
     assert [data for _, _, data in wire.sent] == [b"200"]
