@@ -12,6 +12,8 @@ rtcp-mux for its RTCP port as well (RFC 5764 section 3), make an `Association`, 
     send(data_to_send())                         to `source` of the newest datagram, at first to the offer's address
     at next_timer(): association.handle_timer(now)      retransmissions; OpenSSL reads its own clock for them, so that
                                                         a call that comes too early does no harm and no good
+    association.promised                         not None: our last flight waits in `data_to_send`, and the peer has
+                                                 these keys as soon as it has that; until then nobody else knows them
     association.keys                             not None: done; put them into the StreamSpec of the stream
     association.failed                           not None: a code word; no keys will come
 
@@ -19,7 +21,8 @@ rtcp-mux for its RTCP port as well (RFC 5764 section 3), make an `Association`, 
 that arrives before the keys is thrown away (nothing is kept of whom nobody has verified); afterwards the association is
 still fed, because the peer may repeat its last flight. A re-offer with the same fingerprint keeps the association and
 its keys (RFC 8842), another fingerprint needs a new one. Keys may be stored with a checkpoint: SRTP goes on without the
-DTLS state.
+DTLS state. Where `promised` and `last_flight` are stored before that flight is sent, media.inherited goes on with the
+association in another process; what has said something and not come to that (`midway`) nobody can go on with.
 
 A passive association can be greeted by anybody. A ClientHello costs no state until its cookie came back, a certificate
 that was not offered ends that try only, and after MAX_TRIES of them nothing is listened to any more.
@@ -76,6 +79,22 @@ Source = tuple[str, int]
 def is_dtls(datagram: bytes) -> bool:
     """Tell DTLS from RTP, RTCP and STUN on one port by its first byte (RFC 7983 section 7)."""
     return 13 <= len(datagram) <= MAX_DATAGRAM and 20 <= datagram[0] <= 63
+
+
+#: What a record holds, by content type and epoch (RFC 6347 section 4.1).
+Kind = tuple[int, int]
+HANDSHAKE, CHANGE_CIPHER_SPEC, FINISHED = (22, 0), (20, 0), (22, 1)
+_RECORD_HEAD = 13
+
+
+def kinds(datagram: bytes) -> set[Kind]:
+    """Give what the records of a datagram hold; what follows one that is cut is not looked at."""
+    found: set[Kind] = set()
+    at = 0
+    while at + _RECORD_HEAD <= len(datagram):
+        found.add((datagram[at], int.from_bytes(datagram[at + 3 : at + 5], "big")))
+        at += _RECORD_HEAD + int.from_bytes(datagram[at + 11 : at + 13], "big")
+    return found
 
 
 @dataclass(frozen=True)
@@ -155,6 +174,9 @@ class Association:
         """`offered` are the peer's fingerprints (UnusableKey), `secret` makes the cookies of this process."""
         self.keys: Keys | None = None
         self.failed: str | None = None
+        self.promised: Keys | None = None
+        #: The datagrams that carry our Finished, once `promised` is there.
+        self.last_flight: tuple[bytes, ...] = ()
         self.tries = 0
         self._peer = Fingerprints(offered)
         self._active = active
@@ -191,6 +213,11 @@ class Association:
         """Return when `handle_timer` wants to be called, None if never."""
         return None if self.failed or self.keys else self._timer
 
+    @property
+    def midway(self) -> bool:
+        """Tell whether the peer may have state that hangs on what only we know, and there are no keys yet."""
+        return self._said and self._known and self.promised is None and not self.failed
+
     def handle_timer(self, now: float) -> None:
         """Repeat the last flight if it is due; give up after GIVE_UP seconds."""
         if self.failed or self.keys:
@@ -213,6 +240,8 @@ class Association:
         self._connection = SSL.Connection(self._context, None)
         self._connection.set_ciphertext_mtu(MTU)
         self._known = self._active
+        self._said = False
+        self.promised, self.last_flight = None, ()
         if self._active:
             self._connection.set_connect_state()
         else:
@@ -228,13 +257,13 @@ class Association:
                 self._known = True
             self._connection.do_handshake()
         except SSL.WantReadError:
-            self._flush()
+            self._promise(self._flush())
             return
         except SSL.Error:
             self._flush()
             self._give_up("handshake")
             return
-        self._flush()
+        self._promise(self._flush())
         self._finish()
 
     def _afterwards(self) -> None:
@@ -246,20 +275,33 @@ class Association:
             pass
         self._flush()
 
+    def _promise(self, flight: list[bytes]) -> None:
+        """Know the keys as soon as our last flight is made: the peer, if it is the server, is done when it has that."""
+        if any(CHANGE_CIPHER_SPEC in kinds(datagram) for datagram in flight):
+            found = self._derive()
+            if isinstance(found, Keys):
+                self.promised, self.last_flight = found, tuple(flight)
+
     def _finish(self) -> None:
+        found = self._derive()
+        if isinstance(found, Keys):
+            self.keys = self.promised = found
+        else:
+            self._give_up(found)
+
+    def _derive(self) -> Keys | str:
+        """Give the keys, or why the peer gets none."""
         certificate = self._connection.get_peer_certificate(as_cryptography=True)
         if certificate is None or not self._peer.match(certificate):
-            self._give_up("fingerprint")
-            return
+            return "fingerprint"
         profile = PROFILES.get(self._connection.get_selected_srtp_profile())
         if profile is None:
-            self._give_up("profile")
-            return
+            return "profile"
         suite, key, salt = profile
         material = self._connection.export_keying_material(EXPORTER, 2 * (key + salt))
         salts = material[2 * key :]
         client, server = material[:key] + salts[:salt], material[key : 2 * key] + salts[salt:]
-        self.keys = Keys(suite, server, client) if self._active else Keys(suite, client, server)
+        return Keys(suite, server, client) if self._active else Keys(suite, client, server)
 
     def _give_up(self, reason: str) -> None:
         """End this try. A passive side may have been greeted by a stranger and listens again, within reason."""
@@ -270,15 +312,19 @@ class Association:
             self._fresh()
 
     def _fail(self, reason: str) -> None:
-        self.failed, self._timer = reason, None
+        self.failed, self._timer, self.promised = reason, None, None
 
-    def _flush(self) -> None:
+    def _flush(self) -> list[bytes]:
+        """Take what OpenSSL wrote, to be sent, and give it."""
+        fresh: list[bytes] = []
         while True:
             try:
                 data = self._connection.bio_read(1 << 16)
             except SSL.WantReadError:
-                return
-            self._out += _datagrams(data)
+                self._out += fresh
+                self._said = self._said or bool(fresh)
+                return fresh
+            fresh += _datagrams(data)
 
     def _arm(self, now: float) -> None:
         wait = self._connection.DTLSv1_get_timeout() if self._known else None

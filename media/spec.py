@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from sys import intern
 from typing import Any
@@ -24,7 +25,7 @@ Payloads = tuple[tuple[int, str, int], ...]
 class Dtls:
     """How the keys of a stream come about that are agreed on the media ports (RFC 5763)."""
 
-    # a=fingerprint values and a=tls-id of the peer: with the role they name the association
+    # a=fingerprint values and a=tls-id of the peer: with the role and our certificate they name the association
     fingerprints: tuple[str, ...] = ()
     tls_id: str | None = None
     # we begin the handshake
@@ -34,11 +35,18 @@ class Dtls:
     # handshakes still to be made: on the RTP port, on the RTCP port
     rtp: bool = True
     rtcp: bool = False
+    # main makes a re-offer where a handshake was cut short
+    renews: bool = False
 
     def same(self, other: "Dtls") -> bool:
         """Tell whether two offers name one association (RFC 8842 section 4)."""
-        ours = (self.tls_id, self.active, frozenset(self.fingerprints))
-        return ours == (other.tls_id, other.active, frozenset(other.fingerprints))
+        return self.name == other.name
+
+    @property
+    def name(self) -> str:
+        """Give what tells the association from others, without telling our key."""
+        named = (self.tls_id, self.active, sorted(set(self.fingerprints)), self.identity)
+        return blake2b(repr(named).encode(), digest_size=16).hexdigest()
 
 
 Former = tuple[str, int, tuple[int, ...]]

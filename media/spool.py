@@ -6,11 +6,12 @@
     base = magic u32, crc32 u32 of what follows, number u32, head length u32, state length u32, head (JSON), state
 
 `committed` is the ciphertext length of the part that is certainly written; `remainder` the plaintext behind it, from
-the beginning of the record that the committed end cuts; `head` the parts before and the pauses; `state` the streams,
-`moving` what each batch in order changes of them. Slots and bases are written in turn, each at the place of its
-number's lowest bit: a base before the first slot that names it, a slot in one piece and in the order above. What a kill
-interrupts therefore has no end that counts, and nothing that another slot needs was touched; so the remainder, which is
-most of what is written, wants no checksum. The file lies on tmpfs only: the remainder is plaintext.
+the beginning of the record that the committed end cuts; `head` the parts before, the pauses and what is left of
+handshakes; `state` the streams, `moving` what each batch in order changes of them. Slots and bases are written in turn,
+each at the place of its number's lowest bit: a base before the first slot that names it, a slot in one piece and in the
+order above. What a kill interrupts therefore has no end that counts, and nothing that another slot needs was touched;
+so the remainder, which is most of what is written, wants no checksum. The file lies on tmpfs only: the remainder is
+plaintext.
 """
 
 import struct

@@ -24,7 +24,9 @@ class Before(NamedTuple):
 class Agreement:
     """The state of offer and answer of one dialog."""
 
-    __slots__ = ("_offer", "answer_sdp", "certificate", "certify", "lines", "offer_sdp", "session", "version")
+    __slots__ = (
+        "_offer", "answer_sdp", "certificate", "certify", "lines", "offer_sdp", "renewal", "session", "version",
+    )  # fmt: skip
 
     def __init__(self, session: int) -> None:
         """`session`: the number in our o= line, which never changes."""
@@ -35,6 +37,7 @@ class Agreement:
         self.answer_sdp = b""
         self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
         self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
+        self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
         self._offer: SessionDescription | None = None  # the newest offer until it is answered
 
     def before(self) -> Before:
@@ -87,6 +90,31 @@ class Agreement:
         self.version += 1
         self.answer_sdp = offers.turned(self.answer_sdp, paused=paused, version=self.version)
         return self.answer_sdp
+
+    def renewed(self, certificate: Certificate) -> bytes:
+        """Offer the same lines under another certificate of ours; it counts once the client has taken that."""
+        self.version += 1
+        self.renewal = certificate
+        self._name(certificate)
+        return self.answer_sdp
+
+    def settle(self, *, taken: bool) -> Certificate | None:
+        """Take up the certificate that was offered, or stay with the one before; give the one taken up."""
+        offered, self.renewal = self.renewal, None
+        if offered is not None and taken:
+            self.certificate = offered
+        if offered is not None and self.certificate is not None:
+            self._name(self.certificate)  # what the client offered meanwhile was answered with the one before
+        return offered if taken else None
+
+    def _name(self, certificate: Certificate) -> None:
+        self.answer_sdp = offers.recertified(
+            self.answer_sdp,
+            self.lines,
+            fingerprint=certificate.fingerprint,
+            session_id=self.session,
+            version=self.version,
+        )
 
     def _fingerprint(self, live: Sequence[Stream]) -> str:
         """Return that of our certificate, one for all of the recording; empty where no line needs one."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sip.events import Token
 from sip.lines import Addresses
 from sip.message import Request
+
+if TYPE_CHECKING:
+    from recorder.stream import Certificate
 
 
 class Now(NamedTuple):
@@ -151,6 +154,13 @@ class Lingered:
 
 
 @dataclass(frozen=True, slots=True)
+class Severed:
+    """A worker died in the middle of a DTLS handshake with which nobody can go on."""
+
+    certificate: Certificate  # another of ours, to ask for another handshake with
+
+
+@dataclass(frozen=True, slots=True)
 class MediaClosed:
     """The media worker has sealed the last part."""
 
@@ -189,6 +199,7 @@ Event = (
     | Keyed
     | Unkeyed
     | Lingered
+    | Severed
     | MediaClosed
     | Resumed
     | Distrusted

@@ -2,7 +2,9 @@
 
 Whoever drains the ports gives every datagram that is no RTP to `receive`, calls `turn` every few hundredths of a second
 while it `waits`, and sends what `data_to_send` has. Keys are given out by `receive` at the very datagram that completes
-a handshake, so that what follows it in the same batch can be opened.
+a handshake, so that what follows it in the same batch can be opened; where the peer is the server and may speak first,
+already when our last flight is made. What is `left` then has to be stored before `data_to_send` is sent: a successor
+begins with it and goes on.
 
 Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to; a ClientHello
 to us as the client is not looked at; a handshake that came to nothing is begun again: as the client MAX_TRIES times,
@@ -11,11 +13,14 @@ as the server, whom anybody can greet, until GIVE_UP seconds have passed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from typing import Any
 
 from media.dtls import GIVE_UP, MAX_TRIES, Association, Identity, Keys, is_dtls
 from media.errors import UnusableKey
+from media.inherited import Bequest, Inherited
 from media.spec import Address, Allowed, Dtls, StreamSpec
 
 START_DELAY = 0.1
@@ -25,15 +30,42 @@ next one a second later."""
 RETRY_DELAY = 0.5
 """Seconds between a failed try and the next one as the active side; a passive one listens again at once."""
 
+RENEWAL_DELAY = 3.0
+"""Seconds for the re-offer that main makes where a handshake was cut short, before that one is begun anew without it: a
+client that has just heard of another certificate of ours must not be shown the one before."""
+
 HANDSHAKE, CLIENT_HELLO = 22, 1
 """Content type and handshake type (RFC 6347 section 4.3.2); the type of the first message stands at byte 13."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a worker leaves of the handshake on one port."""
+
+    association: str  # media.spec.Dtls.name: that of another offer is of no use
+    bequest: Bequest | None = field(default=None, repr=False)  # None: it had begun, and only it could have gone on
+    target: tuple[str, int] | None = None  # where our last flight went
+
+    def to_state(self) -> list[Any]:
+        """Give a form that JSON can carry; it holds keys."""
+        return [self.association, self.bequest and self.bequest.to_state(), self.target]
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> Left:
+        """Take back what `to_state` gave."""
+        name, bequest, target = state
+        return cls(str(name), bequest and Bequest.from_state(bequest), target and (str(target[0]), int(target[1])))
+
+
+NOTHING: Mapping[bool, Left] = {}
+"""What a worker leaves that had begun nothing."""
 
 
 @dataclass(slots=True)
 class _Port:
     """The handshake on one port."""
 
-    association: Association
+    association: Association | Inherited
     target: tuple[str, int] | None  # where it is sent to
     begin_at: float | None = None  # when our first flight is due; None: START_DELAY from the first turn on
     until: float | None = None  # when to give up, whoever was in the way
@@ -41,22 +73,34 @@ class _Port:
     tries: int = 0  # that came to nothing
     why: str = "timeout"  # the last one came to nothing
     lost: str | None = None  # why it was given up
+    severed: bool = False  # a worker before us had begun it, and the peer may wait for what only that one could say
 
 
 class Handshake:
     """What is going on about the keys of one stream."""
 
-    def __init__(self, spec: StreamSpec, dtls: Dtls, secret: bytes) -> None:
-        """Begin the handshakes that `dtls` wants; `secret` makes cookies; UnusableKey without a usable fingerprint."""
+    def __init__(self, spec: StreamSpec, dtls: Dtls, secret: bytes, left: Mapping[bool, Left] = NOTHING) -> None:
+        """Begin the handshakes that `dtls` wants, or go on with what is `left` of them.
+
+        `secret` makes cookies; UnusableKey without a usable fingerprint.
+        """
         self.dtls = dtls
+        self._name = dtls.name
         self.keys: dict[bool, Keys] = {}
         self._secret = secret
         self._identity = Identity.from_bytes(dtls.identity)
         self._allowed = Allowed.of(spec) if spec.networks else None
         self._ports: dict[bool, _Port] = {}
         for rtcp, wanted, target in ((False, dtls.rtp, spec.source), (True, dtls.rtcp, spec.rtcp_source)):
-            if wanted:
-                self._ports[rtcp] = _Port(self._fresh(), target)
+            before = left.get(rtcp)
+            if before is not None and before.bequest is not None:
+                self._go_on(rtcp, before.bequest, before.target or target)
+            elif wanted:
+                self._ports[rtcp] = _Port(self._fresh(), target, severed=before is not None)
+
+    def _go_on(self, rtcp: bool, bequest: Bequest, target: tuple[str, int] | None) -> None:
+        self._ports[rtcp] = _Port(Inherited(bequest, active=self.dtls.active), target)
+        self.keys[rtcp] = bequest.keys
 
     def waits(self) -> bool:
         """Tell whether keys are still to come."""
@@ -66,6 +110,34 @@ class Handshake:
     def failed(self) -> str | None:
         """Give the reason why keys will not come."""
         return next((port.lost for port in self._ports.values() if port.lost), None)
+
+    @property
+    def severed(self) -> bool:
+        """Tell whether a peer may wait for what only a worker before us could have said."""
+        return any(port.severed and not port.association.promised for port in self._ports.values())
+
+    def left(self, proven: bool) -> dict[bool, Left]:
+        """Give what a successor needs; `proven`: media came under the keys, so nobody wants our last flight again."""
+        out = {}
+        for rtcp, port in self._ports.items():
+            made = port.association
+            if made.promised is not None:
+                flight = () if proven and not rtcp else made.last_flight
+                bequest = Bequest(made.promised, flight, made.keys is not None)
+                out[rtcp] = Left(self._name, bequest, port.target)
+            elif made.midway or port.severed:
+                out[rtcp] = Left(self._name)
+        return out
+
+    def proven(self) -> None:
+        """Take it that the peer has the keys of the RTP port, since media came under them."""
+        port = self._ports.get(False)
+        if port is not None and isinstance(port.association, Inherited):
+            port.association.settle()
+
+    def agreed(self) -> dict[bool, Keys]:
+        """Give the keys that the peer is known to have."""
+        return {rtcp: port.association.keys for rtcp, port in self._ports.items() if port.association.keys}
 
     def aim(self, spec: StreamSpec) -> None:
         """Take where the peer is after a re-offer that goes on with this association."""
@@ -94,21 +166,23 @@ class Handshake:
                 port.association.handle_timer(now)
 
     def receive(self, rtcp: bool, datagram: bytes, sender: Address, now: float) -> Keys | None:
-        """Take a datagram from a port; give the keys if it completes the handshake there."""
+        """Take a datagram from a port; give the keys if there are new ones now."""
         port = self._ports.get(rtcp)
         if port is None or port.lost or not is_dtls(datagram) or not self._admits(datagram, sender):
             return None
         if not port.begun:
-            if self.dtls.active:
+            if self._speaks_first(port):
                 return None
             self._begin(port, now)
+            if not port.begun:
+                return None
         target = (str(ip_address(sender[0])), sender[1])
         # behind NAT the peer is elsewhere than it says; but a stranger must not draw us to himself
         if port.target is None or not self.dtls.active or self._allowed is not None:
             port.target = target
         port.association.receive(datagram, target, now)
-        keys = port.association.keys
-        if keys is None or rtcp in self.keys:
+        keys = port.association.promised
+        if keys is None or self.keys.get(rtcp) == keys:
             return None
         self.keys[rtcp] = keys
         return keys
@@ -137,9 +211,14 @@ class Handshake:
     def _fresh(self) -> Association:
         return Association(self._identity, self.dtls.fingerprints, active=self.dtls.active, secret=self._secret)
 
+    def _speaks_first(self, port: _Port) -> bool:
+        return self.dtls.active and isinstance(port.association, Association)
+
     def _begin(self, port: _Port, now: float) -> None:
         if port.begin_at is None:
-            port.begin_at, port.until = now + (START_DELAY if self.dtls.active else 0.0), now + GIVE_UP
+            wait = START_DELAY if self._speaks_first(port) else 0.0
+            wait = RENEWAL_DELAY if port.severed and self.dtls.renews else wait
+            port.begin_at, port.until = now + wait, now + GIVE_UP
         if now >= port.begin_at:
             port.begun = True
             port.association.start(now)
@@ -150,11 +229,18 @@ class Handshake:
         return self._allowed is None or sender[0] in self._allowed
 
 
-def begin(spec: StreamSpec, secret: bytes) -> Handshake | None:
-    """Begin the handshakes a stream wants; None if it wants none or names no certificate that could be told."""
-    if spec.dtls is None or not (spec.dtls.rtp or spec.dtls.rtcp):
+def begin(spec: StreamSpec, secret: bytes, left: Mapping[bool, Left] = NOTHING) -> Handshake | None:
+    """Begin the handshakes a stream wants, or go on with what is `left` of them.
+
+    None if it wants none or names no certificate that could be told.
+    """
+    if spec.dtls is None:
+        return None
+    name = spec.dtls.name
+    left = {rtcp: each for rtcp, each in left.items() if each.association == name}
+    if not (spec.dtls.rtp or spec.dtls.rtcp or left):
         return None
     try:
-        return Handshake(spec, spec.dtls, secret)
+        return Handshake(spec, spec.dtls, secret, left)
     except UnusableKey:
         return None

@@ -45,7 +45,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         feedback=line.feedback,
         since=_ns(plan.expected),
     )
-    return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity)
+    return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity, customer.pause_by_reinvite)
 
 
 def _others(crypto: CryptoOffer) -> tuple[bytes, ...]:
@@ -53,7 +53,7 @@ def _others(crypto: CryptoOffer) -> tuple[bytes, ...]:
     return tuple([other.key for other in crypto.others])
 
 
-def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: bytes) -> StreamSpec:
+def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: bytes, renews: bool) -> StreamSpec:
     """Add the keys there are, and which handshakes are still to be made (RFC 5764 section 3)."""
     line, rtp, rtcp = plan.line, keys.rtp, None if plan.line.rtcp_mux else keys.rtcp
     own = rtp if line.rtcp_mux else rtcp
@@ -67,6 +67,7 @@ def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: byt
             identity,
             rtp=not waits and (keys.stale or rtp is None),
             rtcp=not waits and not line.rtcp_mux and (keys.stale or rtcp is None),
+            renews=renews,
         ),
         suite=rtp.suite if rtp else None,
         key=rtp.theirs if rtp else b"",

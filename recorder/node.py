@@ -85,11 +85,16 @@ class Node:
     def certify(self) -> Certificate:
         """Return the certificate of this process for DTLS-SRTP, made for the first call that wants one."""
         if self.certificate is None:
-            from media.dtls import Identity  # 50 ms that a start without such calls need not take
-
-            identity = Identity.create(datetime.now(UTC))
-            self.certificate = Certificate(identity.fingerprint, bytes(identity))
+            self.certificate = self.new_certificate()
         return self.certificate
+
+    @staticmethod
+    def new_certificate() -> Certificate:
+        """Make another certificate for DTLS-SRTP."""
+        from media.dtls import Identity  # 50 ms that a start without such calls need not take
+
+        identity = Identity.create(datetime.now(UTC))
+        return Certificate(identity.fingerprint, bytes(identity))
 
     def storage_trouble(self, problem: Exception) -> None:
         """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again.

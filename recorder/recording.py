@@ -28,7 +28,7 @@ from enum import Enum
 from sys import intern
 from typing import Any
 
-from recorder import attribution, document, matching, pausing, telling
+from recorder import attribution, document, matching, pausing, renewing, telling
 from recorder import commands as c
 from recorder import events as e
 from recorder.agreement import Agreement, Before
@@ -141,6 +141,8 @@ class Recording:
             case e.Lingered(streams):
                 gone = matching.let_go(self.streams, streams) if self.alive else ()
                 return [c.EndStreams(gone)] if gone else []
+            case e.Severed(certificate):
+                return renewing.renew(self, certificate)
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
             case e.Distrusted(why):
@@ -291,12 +293,11 @@ class Recording:
         if self.state is not State.RECORDING:
             return []
         ours, self.offers_first = self.offers_first, False
-        if sdp is None and not ours:
-            return []
         try:
-            plans = offers.agreed(SessionDescription.parse(sdp or b""), self.policy, self.agreement.lines)
+            plans = renewing.agreed(self, SessionDescription.parse(sdp or b""))
         except SipError:
-            return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)] if ours else []
+            ending = self._end("no-answer", now, interrupted=False) if ours else renewing.refused(self)
+            return [c.HangUp("no-answer"), *ending] if ours else ending
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         attribution.remember(known)

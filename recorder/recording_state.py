@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from functools import lru_cache
@@ -41,7 +41,8 @@ def to_state(recording: Recording) -> dict[str, Any]:
         "sdp_session": agreement.session,
         "version": agreement.version,
         "source": recording.source,
-        "certificate": _certificate(recording),
+        "certificate": _certificate(recording.agreement.certificate),
+        "renewal": _certificate(recording.agreement.renewal),
         "offers_first": recording.offers_first,
         **{name: getattr(recording, name) for name in FIELDS},
     }
@@ -66,16 +67,19 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
         setattr(recording, name, state[name])
     recording.source = state.get("source")  # a version before this one did not know it
     recording.offers_first = bool(state.get("offers_first"))  # nor this
-    own = state.get("certificate")
-    agreement.certificate = Certificate(own[0], base64.b64decode(own[1])) if own else None
+    agreement.certificate = _from_certificate(state.get("certificate"))
+    agreement.renewal = _from_certificate(state.get("renewal"))  # a version before this one did not know it
     recording.state = State.RECORDING
     return recording
 
 
-def _certificate(recording: Recording) -> list[str] | None:
-    """Return our certificate where an answer named it; a successor has to go on with it (RFC 8842 section 4)."""
-    own = recording.agreement.certificate
+def _certificate(own: Certificate | None) -> list[str] | None:
+    """Return a certificate of ours that an SDP named; a successor has to go on with it (RFC 8842 section 4)."""
     return [own.fingerprint, base64.b64encode(own.identity).decode()] if own else None
+
+
+def _from_certificate(state: Sequence[str] | None) -> Certificate | None:
+    return Certificate(state[0], base64.b64decode(state[1])) if state else None
 
 
 @lru_cache(MAX_POLICIES)

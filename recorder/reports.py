@@ -1,15 +1,20 @@
-"""Shell: what a call's streams send back to the client by RTCP: receiver reports, requests for a picture, a goodbye."""
+"""Shell: what a call's streams report: to the client by RTCP what it is owed (receiver reports, requests for a picture,
+a goodbye), to main what they have counted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
 from media.feedback import Pictures
+from media.figures import totals
 from media.reporting import report
 from media.rtcp import INTERVAL, goodbye
 from media.sockets import send
 from media.spec import StreamSpec
+from media.track import Track
 from recorder.lanes import Lanes
+from recorder.wire import Counts
 
 CNAME = b"recorder"
 """Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
@@ -59,6 +64,14 @@ class Reports:
             request = pictures.wanted(lanes[number].track, now)
             if request is not None:
                 _send(lanes[number], now, request)
+
+
+def counts(track: Track) -> Counts:
+    """Give the counters of a stream, for main."""
+    return Counts(
+        track.spec.stream, track.packets, totals(track)[0], track.duplicates, track.rejected, track.foreign, track.late,
+        -(-track.gaps.missing_ns // 1_000_000), track.size, track.last_arrival,
+    )  # fmt: skip
 
 
 def leave(lanes: Lanes, now: int) -> None:

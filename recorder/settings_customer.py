@@ -85,7 +85,8 @@ class Customer:
         read.boolean,
         False,
         "Tell the client of a pause by a re-INVITE, so that it stops sending; not every client survives one. "
-        "What comes during a pause is thrown away in any case.",
+        "What comes during a pause is thrown away in any case. By a re-INVITE it is also asked for another DTLS "
+        "handshake where the death of a process cut one short.",
     )
     digest: Path | None = option(
         read.absolute,

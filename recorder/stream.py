@@ -103,6 +103,11 @@ class Stream:
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
+    def forsake(self) -> None:
+        """Want another handshake: what keys there are serve until it has given others."""
+        if self.keys is not None:
+            self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
+
     def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
         """Tell whether a line gives a payload type to another codec: in one stream nobody may (RFC 3264 section 8.3.2).
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from media import holes, records, spool, state
 from media.batch import SLOTS
 from media.drain import Region, Relic
-from media.figures import figures, totals
+from media.figures import figures
 from media.pauses import Pauses
 from media.region import LANES, RTCP
 from media.reporting import receive as receive_rtcp
@@ -24,7 +24,7 @@ from media.spec import StreamSpec
 from media.track import Track
 from recorder.lanes import Lanes, close_all, expect, newest_slot, replay
 from recorder.reel import Missed, Reel
-from recorder.reports import Reports, leave
+from recorder.reports import Reports, counts, leave
 from recorder.wire import Counts, NewCall, Part
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ class Tape:
     def shake(self, region: Region, now: int) -> None:
         """Take what came and say what is due in the handshakes under way."""
         self.drain(region, now)
-        if self.handshakes is not None:
-            self.handshakes.turn()
+        if self.handshakes is not None and self.handshakes.turn():
+            self._commit([], now)
 
     def _associate(self, lanes: Lanes) -> None:
         """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
@@ -251,9 +251,12 @@ class Tape:
         """Seal and write records, then the slot."""
         self._reel.write(b"".join(out), now)
         self._miss(self._reel.missed(), now)
-        if self._reel.dropping:
-            self.clean = False
+        self.clean = self.clean and not self._reel.dropping
+        shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
+        self._changed = (shaken is not None and shaken.news()) or self._changed
         self._save()
+        if shaken is not None:  # what it says may be said now that a successor would know of it
+            shaken.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
         """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
@@ -288,8 +291,9 @@ class Tape:
     def _rebase(self, tracks: list[Track]) -> bytes:
         """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
         self._changed = True
-        head = json.dumps({"parts": self._parts, "pauses": self._pauses.items}).encode()
-        base = spool.pack_base(self._base + 1, head, state.pack(tracks))
+        shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
+        head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
+        base = spool.pack_base(self._base + 1, json.dumps(head).encode(), state.pack(tracks))
         if os.pwrite(self._spool_fd, base, spool.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
         return state.moving(tracks) or b""
@@ -337,6 +341,8 @@ class Tape:
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
             self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
+            if self.handshakes is not None and "dtls" in head:  # a version before this one did not write it
+                self.handshakes.inherit(head["dtls"], self.lanes.values())
             knew = state.restore(slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()})
             looked = dict.fromkeys(knew, self.heard)
             self.generation, self._base = slot.generation, slot.base
@@ -391,10 +397,4 @@ class Tape:
 
     def counts(self) -> tuple[Counts, ...]:
         """Give the counters of the streams."""
-        return tuple(
-            Counts(
-                t.spec.stream, t.packets, totals(t)[0], t.duplicates, t.rejected, t.foreign, t.late,
-                -(-t.gaps.missing_ns // 1_000_000), t.size, t.last_arrival,
-            )
-            for t in (lanes.track for lanes in self.lanes.values())
-        )  # fmt: skip
+        return tuple(counts(lanes.track) for lanes in self.lanes.values())

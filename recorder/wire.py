@@ -258,6 +258,14 @@ class Unkeyed:
 
 
 @dataclass(frozen=True)
+class Severed:
+    """A worker died in the middle of a handshake, and nobody else can go on with it: the peer may wait for ever."""
+
+    call: str
+    stream: int
+
+
+@dataclass(frozen=True)
 class NeedPart:
     """From recorder.workers, not a worker: create the next media part of this call and call Workers.resume."""
 
@@ -294,6 +302,7 @@ WorkerEvent = (
     | Strangers
     | Keyed
     | Unkeyed
+    | Severed
     | NeedPart
     | WorkerDied
     | OtherVersion

@@ -33,6 +33,7 @@ from recorder.wire import (
     Part,
     Pause,
     Resumed,
+    Severed,
     Stats,
     Strangers,
     Unkeyed,
@@ -57,7 +58,7 @@ CLASSES: dict[str, type] = {
     for each in (
         StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
         Beat, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
-        Keyed, Unkeyed,
+        Keyed, Unkeyed, Severed,
     )
 }  # fmt: skip
 _FIELDS = {each: tuple(item.name for item in fields(each)) for each in CLASSES.values()}

@@ -47,6 +47,7 @@ class WorkerEvents:
             wire.Strangers: self._strangers,
             wire.Keyed: self._keyed,
             wire.Unkeyed: self._unkeyed,
+            wire.Severed: self._severed,
             wire.WorkerDied: self._died,
             wire.OtherVersion: self._other_version,
         }
@@ -188,6 +189,18 @@ class WorkerEvents:
         self._node.incidents.add("dtls-failed", call.customer.name, call=event.call, reason=event.reason)
         self._node.log.error("media.unkeyed", call=event.call, stream=event.stream, reason=event.reason)
         self._runner.guarded(call, e.Unkeyed(event.stream, event.reason))
+
+    def _severed(self, event: wire.Severed) -> None:
+        """Ask the client for another handshake; where it takes no offers of ours, the worker tries it alone."""
+        call = self._live.by_id(event.call)
+        if call is None:
+            return
+        self._node.metrics.dtls.labels("severed").inc()
+        self._node.log.warning("media.severed", call=event.call, stream=event.stream)
+        self._runner.guarded(call, e.Severed(self._node.new_certificate()))
+        if call.recording.alive:
+            self._runner.checkpoint(call)
+        self._node.flush()
 
     def _strangers(self, event: wire.Strangers) -> None:
         call = self._live.by_id(event.call)

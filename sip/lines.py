@@ -113,6 +113,8 @@ class LinePlan:
     """IP4 or IP6: what the peer can reach and be reached by; empty if it does not say."""
     answer_setup: str | None = None
     """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
+    own_tls_id: str | None = None
+    """Ours, where an offer of ours named it before the peer named theirs; None: it follows from theirs."""
 
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them

@@ -14,7 +14,7 @@ from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
 from sip.sdp import FAMILIES, Format, MediaLine, SessionDescription, family_of, ip_of
 
-__all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan"]
+__all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan", "tls_id"]
 
 PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
@@ -103,6 +103,7 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, famili
         feedback=tuple(dict.fromkeys(name for _, name in _feedback(media))),
         family=family,
         answer_setup=setup,
+        own_tls_id=before.own_tls_id if before and before.tls_id == media.attribute("tls-id") else None,
     )
 
 
@@ -279,9 +280,13 @@ def _own_certificate(line: LinePlan, fingerprint: str, session_id: int) -> list[
     lines = [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
     if line.tls_id is None:
         return lines
-    # Ours changes exactly when theirs or our certificate does (RFC 8842 section 5.3).
+    return [*lines, f"a=tls-id:{line.own_tls_id or tls_id(line, fingerprint, session_id)}"]
+
+
+def tls_id(line: LinePlan, fingerprint: str, session_id: int) -> str:
+    """Give our a=tls-id: it changes exactly when theirs or our certificate does (RFC 8842 section 5.3)."""
     text = f"{session_id} {line.index} {line.tls_id} {fingerprint}"
-    return [*lines, f"a=tls-id:{blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()}"]
+    return blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()
 
 
 def _own_key(line: LinePlan, crypto: CryptoOffer, keys: Mapping[int, bytes]) -> str:

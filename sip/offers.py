@@ -1,7 +1,8 @@
 """Offers of ours: to a client that left the first one to us, and to tell a pause (RFC 3264, RFC 3261 section 13.2.1).
 
-A recorder seldom offers: RFC 7866 leaves that to the client. Two exceptions, both only where configured: the built-in
-bridge of Cisco phones sends its INVITE without SDP, and a pause asked for at the recorder may be told to the client.
+A recorder seldom offers: RFC 7866 leaves that to the client. Three exceptions, all only where configured: the built-in
+bridge of Cisco phones sends its INVITE without SDP, a pause asked for at the recorder may be told to the client, and a
+DTLS handshake that nobody can finish is begun anew.
 What comes back is an answer, and reads like an offer: `plan` of `sip.negotiate` decides on it.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import replace
 from sip.crypto import SUITES
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan, Policy
-from sip.negotiate import plan
+from sip.negotiate import plan, tls_id
 from sip.sdp import STATIC, Format, SessionDescription
 
 _WANTED = (0, 8, 9, 18)
@@ -112,6 +113,22 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
     body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
     return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+
+
+def recertified(sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int) -> bytes:
+    """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
+
+    That and another a=tls-id ask for another DTLS association on each line that has one (RFC 8842 section 5.2, for a
+    client without a=tls-id RFC 5763 section 5); who begins it is left to the client.
+    """
+    ours = SessionDescription.parse(sdp)
+    out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
+    for media, line in zip(ours.media, lines, strict=False):
+        fresh = {"fingerprint": fingerprint, "tls-id": tls_id(line, fingerprint, session_id), "setup": "actpass"}
+        for letter, value in media.lines:
+            name = value.partition(":")[0]
+            out.append((letter, f"{name}:{fresh[name]}" if letter == "a" and name in fresh else value))
+    return "".join(f"{letter}={value}\r\n" for letter, value in out).encode("utf-8", "surrogateescape")
 
 
 def anew(sdp: bytes, *, paused: bool = False) -> bytes:

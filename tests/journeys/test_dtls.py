@@ -9,8 +9,10 @@ import signal
 import socket
 from pathlib import Path
 
+import pytest
+
 from recorder.simulate.plan import Plan
-from sip.message import Response, parse
+from sip.message import Request, Response, parse
 from sip.sdp import SessionDescription
 from sip.values import CSeq
 from tests.journeys.coded_calls import Watched, missing, place
@@ -121,6 +123,71 @@ def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_anot
             assert all(stream["packets"] >= 200 for stream in call["streams"])
             log = one.log.read_text()
             assert "Traceback" not in log and not re.search("PRIVATE", log)
+
+    asyncio.run(asyncio.wait_for(story(), 100))
+
+
+def agree(request: Request, body: bytes) -> bytes:
+    """Answer a request of the recorder with 200 and an SDP."""
+    names = ("Via", "From", "To", "Call-ID", "CSeq")
+    head = [f"{name}: {request.headers.get(name)}" for name in names]
+    lines = ["SIP/2.0 200 OK", *head, "Contact: <sip:sbc@127.0.0.1>", "Content-Type: application/sdp"]
+    return ("\r\n".join([*lines, f"Content-Length: {len(body)}"]) + "\r\n\r\n").encode() + body
+
+
+@pytest.mark.parametrize(("serves", "all_die"), [(False, False), (True, False), (False, True)])
+def test_a_handshake_that_a_kill_cut_short_is_asked_for_again_where_the_client_takes_that(
+    tmp_path: Path, serves: bool, all_die: bool
+) -> None:
+    """Duties D1, D6: the worker dies while the client waits for what only that one could say."""
+
+    async def story() -> None:
+        with server(tmp_path, srtp="required", more="pause_by_reinvite = true") as one:
+            token = one.init()
+            one.start()
+            it, sbc, peer = Watched(one, token), Sbc(one.udp), Peer(1, server=serves, hears=0 if serves else 1)
+            invited = sbc.ask("INVITE", 1, offer(peer))
+            sbc.ask("ACK", 1)
+            (line,) = SessionDescription.parse(invited.body).media
+            if not serves:
+                peer.begin(line.port)
+            async with asyncio.timeout(30):
+                while not peer.asked:
+                    await asyncio.sleep(0.01)
+            peer.close()
+            os.kill(worker_of(it), signal.SIGKILL)
+            if all_die:
+                await kill_main(it)
+                await asyncio.to_thread(one.start)
+            while isinstance(asked := parse(await asyncio.to_thread(sbc.socket.recv, 65536)), Response):
+                sbc.ask("ACK", 1)  # a 200 that is said again by who does not know of the first one
+            assert asked.method == "INVITE"
+            (wanted,) = SessionDescription.parse(asked.body).media
+            assert (wanted.port, wanted.setup) == (line.port, "actpass")
+            assert wanted.fingerprints != line.fingerprints
+            peer.renew()
+            peer.listen()
+            role = b"a=setup:passive" if serves else b"a=setup:active"
+            agreed = re.sub(b"a=setup:[a-z]+", role, offer(peer, version=2))
+            sbc.socket.send(agree(asked, agreed))
+            if not serves:
+                peer.begin(line.port)
+            async with asyncio.timeout(30):
+                await peer.ready.wait()
+            assert peer.shown == wanted.fingerprints[0]
+            await talk([peer], [line.port], 60)
+            again = sbc.ask("INVITE", 2, offer(peer, version=3))
+            sbc.ask("ACK", 2)
+            assert SessionDescription.parse(again.body).media[0].fingerprints == wanted.fingerprints
+            await talk([peer], [line.port], 30)
+            assert (await asyncio.to_thread(sbc.ask, "BYE", 3)).status == 200
+            sbc.socket.close()
+            peer.close()
+            peer.socket.close()
+            await it.until(lambda: {call["state"] for call in it.calls()} - {"recording"})
+            (call,) = it.calls()
+            assert [(s["packets"], s["lost"], s["rejected"]) for s in call["streams"]] == [(90, 0, 0)]
+            assert "Traceback" not in one.log.read_text()
 
     asyncio.run(asyncio.wait_for(story(), 100))
 

@@ -38,13 +38,13 @@ SECONDS = 30.0
 
 
 @contextmanager
-def killed_at(pid: int, number: int) -> Iterator[None]:
-    """Have a process and its threads killed as soon as one of them makes its n-th call that changes anything."""
+def killed_at(pid: int, number: int, calls: str = CHANGING) -> Iterator[None]:
+    """Have a process and its threads killed as soon as one of them makes its n-th such call."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed (Debian: apt-get install strace)")
-    line = ["strace", "-f", "-q", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={CHANGING}"]
+    line = ["strace", "-f", "-q", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={calls}"]
     tracer = subprocess.Popen(
-        [*line, "-e", f"inject={CHANGING}:signal=KILL:when={number}"], stderr=subprocess.PIPE, text=True
+        [*line, "-e", f"inject={calls}:signal=KILL:when={number}"], stderr=subprocess.PIPE, text=True
     )
     status = Path(f"/proc/{pid}/status")
     end = time.monotonic() + SECONDS

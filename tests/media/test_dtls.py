@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
-from media.dtls import GIVE_UP, HASHES, MAX_TRIES, MTU, PROFILES, Association, Identity, is_dtls
+from media.dtls import (
+    CHANGE_CIPHER_SPEC,
+    FINISHED,
+    GIVE_UP,
+    HASHES,
+    MAX_TRIES,
+    MTU,
+    PROFILES,
+    Association,
+    Identity,
+    is_dtls,
+    kinds,
+)
 from media.errors import UnusableKey
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -322,3 +334,52 @@ def test_aiortc_agrees_on_keys(active: bool) -> None:
         await transport.stop()
 
     asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_the_client_promises_keys_with_its_last_flight_which_the_server_has_as_soon_as_that() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    seen = []
+    ours.start(0.0)
+    theirs.start(0.0)
+    while not theirs.keys:
+        seen.append((ours.midway, ours.promised is not None, ours.keys is not None))
+        for datagram in ours.data_to_send():
+            theirs.receive(datagram, HERE, 0.0)
+        if not theirs.keys:
+            for datagram in theirs.data_to_send():
+                ours.receive(datagram, THERE, 0.0)
+    assert seen[0] == (True, False, False)
+    assert seen[-1] == (False, True, False)
+    assert ours.promised is not None
+    assert (ours.promised.ours, ours.promised.theirs) == (theirs.keys.theirs, theirs.keys.ours)
+    for datagram in theirs.data_to_send():
+        ours.receive(datagram, THERE, 0.0)
+    assert ours.keys == ours.promised
+
+
+def test_a_server_is_midway_from_its_hello_on_and_not_by_asking_for_a_cookie() -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    ours.start(0.0)
+    theirs.start(0.0)
+    seen = []
+    while not ours.keys:
+        for datagram in theirs.data_to_send():
+            ours.receive(datagram, THERE, 0.0)
+        seen.append((ours.midway, ours.promised is not None))
+        if not ours.keys:
+            for datagram in ours.data_to_send():
+                theirs.receive(datagram, HERE, 0.0)
+    assert seen == [(False, False), (True, False), (False, True)]
+    assert ours.last_flight == tuple(ours.data_to_send())
+
+
+def test_nothing_is_promised_to_a_certificate_that_was_not_offered_d2() -> None:
+    ours, wrong = association(True), association(False, Identity.create(NOW), US)
+    shake(ours, wrong)
+    assert (ours.promised, ours.failed, ours.midway) == (None, "fingerprint", False)
+
+
+def test_the_records_of_a_datagram_are_told_by_type_and_epoch() -> None:
+    record = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\2ab"
+    assert kinds(b"\x14\xfe\xfd" + bytes(8) + b"\0\1\1" + record) == {CHANGE_CIPHER_SPEC, FINISHED}
+    assert kinds(record[:12]) == set() and kinds(record + b"\x16" + bytes(11)) == {FINISHED}

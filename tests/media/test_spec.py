@@ -39,8 +39,9 @@ def test_equal_codec_lists_are_kept_once() -> None:
 
 def test_an_association_is_told_by_fingerprints_name_and_role_d6() -> None:
     one = Dtls(("sha-256 AA", "sha-1 BB"), "x", True)
-    assert one.same(replace(one, fingerprints=("sha-1 BB", "sha-256 AA"), rtp=False, identity=b"key"))
+    assert one.same(replace(one, fingerprints=("sha-1 BB", "sha-256 AA"), rtp=False, renews=True))
     assert not one.same(replace(one, tls_id="y"))
     assert not one.same(replace(one, active=False))
+    assert not one.same(replace(one, identity=b"another key of ours"))
     assert not one.same(replace(one, fingerprints=("sha-256 AA",)))
     assert "secret" not in repr(replace(one, identity=b"secret"))

@@ -1,9 +1,11 @@
 """An SBC's side of a stream with DTLS-SRTP, on pyOpenSSL alone: only its certificate is made by the recorder."""
 
 import asyncio
+import select
 import socket
 from datetime import UTC, datetime
 
+from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
@@ -22,14 +24,17 @@ class Peer(Sender):
     """Shakes hands on its socket whenever something comes, then sends under the keys."""
 
     def __init__(
-        self, ssrc: int, *, server: bool = True, profile: bytes = b"SRTP_AES128_CM_SHA1_80", who: Identity = SBC
-    ) -> None:
+        self, ssrc: int, *, server: bool = True, profile: bytes = b"SRTP_AES128_CM_SHA1_80", who: Identity = SBC,
+        hears: int | None = None,
+    ) -> None:  # fmt: skip
+        """`hears`: datagrams of handshakes after which it goes deaf, until `listen`."""
         super().__init__(None, ssrc, 65500)
         self.profile, self.server, self.who = profile, server, who
         self.ready = asyncio.Event()
         self.heard: list[bytes] = []
         self.opener: Session | None = None
         self.flights = 0
+        self.hears = hears
         self.socket.setblocking(False)
         self.target: tuple[str, int] | None = None
         self.renew()
@@ -63,6 +68,17 @@ class Peer(Sender):
         self._turn(("127.0.0.1", port))
 
     @property
+    def asked(self) -> bool:
+        """Tell whether something waits that is not heard."""
+        return bool(select.select([self.socket], [], [], 0)[0])
+
+    @property
+    def shown(self) -> str:
+        """Give the a=fingerprint of the certificate that the other end has shown."""
+        certificate = self.connection.get_peer_certificate(as_cryptography=True)
+        return f"sha-256 {certificate.fingerprint(SHA256()).hex(':').upper()}" if certificate else ""
+
+    @property
     def address(self) -> tuple[str, int]:
         host, port = self.socket.getsockname()
         return host, port
@@ -78,11 +94,17 @@ class Peer(Sender):
                 continue
         except BlockingIOError:
             pass
+        self.hears = None
         asyncio.get_running_loop().add_reader(self.socket, self.hear)
+        self.timer.cancel()
+        self._repeat()
 
     def hear(self) -> None:
-        """Take all that has come."""
+        """Take all that has come, or as much of it as is to be heard."""
         while True:
+            if self.flights == self.hears:
+                self.close()
+                return
             try:
                 data, source = self.socket.recvfrom(4096)
             except (BlockingIOError, ConnectionRefusedError):
@@ -92,8 +114,21 @@ class Peer(Sender):
                 continue
             self.flights += 1
             self.connection.bio_write(data)
-            if not self.ready.is_set():
+            if self.ready.is_set():
+                self._afterwards(source)
+            else:
                 self._turn(source)
+
+    def _afterwards(self, target: tuple[str, int]) -> None:
+        """Let OpenSSL answer what is said again."""
+        try:
+            self.connection.recv(4096)
+        except SSL.Error:
+            pass
+        try:
+            self.socket.sendto(self.connection.bio_read(65536), target)
+        except SSL.Error:
+            pass
 
     def _turn(self, target: tuple[str, int]) -> None:
         self.target = target

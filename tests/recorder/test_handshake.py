@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from media.dtls import GIVE_UP, MAX_TRIES, Association, Identity
 from media.spec import Dtls, StreamSpec
-from recorder.handshake import RETRY_DELAY, START_DELAY, Handshake, begin
+from recorder.handshake import RENEWAL_DELAY, RETRY_DELAY, START_DELAY, Handshake, Left, begin
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 US, SBC, OTHER = (Identity.create(NOW) for _ in range(3))
@@ -206,3 +208,119 @@ def test_fuzz_any_bytes_from_a_neighbour_do_no_harm(datagrams: list[bytes], acti
         one.receive(False, b"\x16\xfe\xfd" + datagram, THERE, 1.0)
         one.turn(1.0)
     assert one.keys == {} and one.waits()
+
+
+def carry(ours: Handshake, theirs: Association, now: float) -> None:
+    """Carry what there is once to and once fro."""
+    for _, datagram, _ in ours.data_to_send():
+        theirs.receive(datagram, ("192.0.2.10", 20000), now)
+    for datagram in theirs.data_to_send():
+        ours.receive(False, datagram, THERE, now)
+
+
+def stored(dead: Handshake, *, proven: bool = False) -> dict[bool, Left]:
+    """What a worker leaves, as a successor reads it."""
+    return {rtcp: Left.from_state(json.loads(json.dumps(each.to_state()))) for rtcp, each in dead.left(proven).items()}
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_successor_goes_on_where_the_last_flight_was_stored_and_not_sent(active: bool) -> None:
+    dead, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(active=active), SECRET, stored(dead))
+    assert one is not None and not one.severed
+    assert one.keyed(spec(active=active)) == dead.keyed(spec(active=active))
+    assert one.waits() is active and (one.agreed() == {}) is active
+    one.turn(2.0)
+    if not active:  # the client has the flight before it again
+        time.sleep(1.1)  # OpenSSL's retransmission timer reads its own clock
+        theirs.handle_timer(2.0)
+    shake(one, theirs, 2.0)
+    assert theirs.keys is not None and not one.waits()
+    assert (one.keyed(spec(active=active)).key, one.agreed()) == (theirs.keys.ours, dead.keys)
+
+
+def test_a_flight_that_nobody_can_want_any_more_is_left_out() -> None:
+    dead, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    (before,), (after,) = stored(dead).values(), stored(dead, proven=True).values()
+    assert before.bequest and after.bequest
+    assert (len(before.bequest.flight), after.bequest.flight) == (1, ())
+    assert before.bequest.keys == after.bequest.keys
+
+
+def test_what_is_left_of_another_association_is_of_no_use() -> None:
+    dead, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    other = spec(active=False)
+    assert other.dtls is not None
+    other = replace(other, dtls=replace(other.dtls, tls_id="another"))
+    one = begin(other, SECRET, stored(dead))
+    assert one is not None and one.waits() and not one.keys and not one.severed
+    assert begin(replace(other, dtls=replace(other.dtls, rtp=False)), SECRET, stored(dead)) is None
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_handshake_that_was_cut_short_waits_for_the_reoffer_before_it_is_begun_anew(active: bool) -> None:
+    dead, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    for _ in range(2):
+        carry(dead, theirs, 1.0)
+        if dead.left(False):
+            break
+    assert stored(dead) == {False: Left(spec(active=active).dtls.name)}  # type: ignore[union-attr]  # it has one
+    for renews, wait in ((False, START_DELAY), (True, RENEWAL_DELAY)):
+        wanted = spec(active=active)
+        assert wanted.dtls is not None
+        wanted = replace(wanted, dtls=replace(wanted.dtls, renews=renews))
+        one, fresh = begin(wanted, SECRET, stored(dead)), peer(not active)
+        assert one is not None and one.severed and one.waits()
+        assert stored(one) == stored(dead)  # for a successor's successor
+        fresh.start(10.0)
+        hello = fresh.data_to_send()
+        said = []
+        for now in (10.0, 10.0 + wait - 0.01, 10.0 + wait):
+            one.turn(now)
+            for datagram in hello:
+                one.receive(False, datagram, THERE, now)
+            said.append(len(one.data_to_send()))
+        assert said[-1] == 1 and (said[:2] == [0, 0] or not (active or renews))
+        shake(one, fresh, 20.0)
+
+
+def test_media_under_the_keys_say_that_the_server_has_them() -> None:
+    dead, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    dead.proven()
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(), SECRET, stored(dead))
+    assert one is not None and one.waits()
+    one.proven()
+    assert not one.waits() and one.agreed() == dead.keys
+
+
+def test_a_server_that_never_shows_that_it_has_the_keys_is_given_up() -> None:
+    dead, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(), SECRET, stored(dead))
+    assert one is not None
+    for now in (5.0, 5.0 + GIVE_UP):
+        one.turn(now)
+    assert (one.failed, one.waits(), one.agreed()) == ("timeout", False, {})

@@ -1,6 +1,7 @@
 """DTLS-SRTP through a real worker process: handshake, audio frame by frame, kills, strangers (duties D1 to D7)."""
 
 import asyncio
+import base64
 import random
 import re
 import shutil
@@ -220,6 +221,25 @@ def test_a_worker_killed_in_the_middle_of_a_handshake_is_followed_by_one_that_be
             await one.shaken()
             one.send(30)
             await one.whole()
+
+    run(story())
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool) -> None:
+    async def story() -> None:
+        async with studio(tmp_path, Peer(1, server=server)) as one:
+            one.begin()
+            if not server:
+                one.peers[0].begin(one.pairs[0].port)
+            await one.shaken()
+            await one.heard(wire.Keyed)
+            await one.workers.snapshot(CALL)
+            keyed = next(event for event in one.events if isinstance(event, wire.Keyed))
+            spool = (tmp_path / "run/spool" / CALL).read_bytes()
+            assert b'"left": [[0, false, ' in spool
+            for key in (keyed.theirs, keyed.ours):
+                assert not any(form in spool for form in (key, key.hex().encode(), base64.b64encode(key)[:36]))
 
     run(story())
 

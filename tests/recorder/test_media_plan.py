@@ -67,7 +67,10 @@ def test_a_dtls_line_asks_for_the_handshakes_that_are_missing_d5(tmp_path: Path)
         (spec,) = stream_specs([dtls_plan(keys, mux=mux)], customer, b"identity")
         assert spec.dtls is not None
         assert (spec.dtls.rtp, spec.dtls.rtcp, spec.dtls.active) == (*wanted, True)
+        assert not spec.dtls.renews
         assert (spec.dtls.identity, spec.dtls.fingerprints, spec.dtls.tls_id) == (b"identity", ("sha-256 AA",), "x")
+    (spec,) = stream_specs([dtls_plan(DtlsKeys())], replace(customer, pause_by_reinvite=True))
+    assert spec.dtls is not None and spec.dtls.renews
     (spec,) = stream_specs([dtls_plan(DtlsKeys(), answer="holdconn")], customer)
     assert spec.dtls is not None and not (spec.dtls.rtp or spec.dtls.rtcp)
 

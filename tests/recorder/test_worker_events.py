@@ -304,6 +304,12 @@ def test_keys_of_a_handshake_are_saved_sealed_at_once_and_a_failed_one_is_an_inc
             assert call.recording.alive
             for gone in (wire.Keyed("gone", 0, False, "x", b"", b""), wire.Unkeyed("gone", 0, "timeout")):
                 one.workers.on_event(gone)
+            one.workers.on_event(wire.Severed("gone", 0))
+            severed = b'recorder_dtls_handshakes_total{result="severed"} 1.0'
+            assert severed not in one.node.metrics.page()
+            one.workers.on_event(wire.Severed(call.id, 0))
+            assert severed in one.node.metrics.page()
+            assert call.recording.alive
             peer.close()
             peer.socket.close()
 

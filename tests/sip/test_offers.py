@@ -7,9 +7,9 @@ import base64
 import pytest
 
 from sip.errors import NotAcceptable
-from sip.lines import Policy
-from sip.negotiate import plan
-from sip.offers import SUITE, agreed, invitation, turned, write
+from sip.lines import LinePlan, Policy
+from sip.negotiate import plan, tls_id
+from sip.offers import SUITE, agreed, invitation, recertified, turned, write
 from sip.sdp import SessionDescription
 
 KEY = b"K" * 30
@@ -112,3 +112,20 @@ def test_a_pause_turns_every_line_and_its_end_turns_it_back() -> None:
     assert b"m=video 0 RTP/AVP 97\r\na=label:2\r\n" in paused
     again = turned(paused, paused=False, version=5)
     assert b"a=recvonly\r\na=label:1\r\n" in again and b"inactive" not in again
+
+
+def test_another_certificate_asks_for_another_association_on_each_line_that_has_one() -> None:
+    ours = (
+        b"v=0\r\no=- 7 3 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n"
+        b"m=audio 20000 UDP/TLS/RTP/SAVP 0\r\na=recvonly\r\na=label:1\r\na=setup:active\r\n"
+        b"a=fingerprint:sha-256 BB\r\na=tls-id:0123456789abcdef0123\r\n"
+        b"m=audio 20002 RTP/SAVP 0\r\na=recvonly\r\na=label:2\r\n"
+    )
+    lines = [LinePlan(0, "audio", True, tls_id="abcdefghijklmnopqrst"), LinePlan(1, "audio", True)]
+    again = recertified(ours, lines, fingerprint="sha-256 CC", session_id=7, version=4)
+    name = tls_id(lines[0], "sha-256 CC", 7)
+    assert name != tls_id(lines[0], "sha-256 BB", 7)
+    assert again == (
+        ours.replace(b"7 3", b"7 4").replace(b"active", b"actpass").replace(b"BB", b"CC")
+        .replace(b"0123456789abcdef0123", name.encode())
+    )  # fmt: skip
