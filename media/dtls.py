@@ -178,6 +178,8 @@ class Association:
         #: The datagrams that carry our Finished, once `promised` is there.
         self.last_flight: tuple[bytes, ...] = ()
         self.tries = 0
+        #: Passive: who sent our cookie back, and so is where it says it is.
+        self.proven: Source | None = None
         self._peer = Fingerprints(offered)
         self._active = active
         self._secret = secret
@@ -239,7 +241,7 @@ class Association:
         """Begin a handshake anew."""
         self._connection = SSL.Connection(self._context, None)
         self._connection.set_ciphertext_mtu(MTU)
-        self._known = self._active
+        self._known, self.proven = self._active, None
         self._said = False
         self.promised, self.last_flight = None, ()
         if self._active:
@@ -254,7 +256,7 @@ class Association:
         try:
             if not self._known:
                 self._connection.DTLSv1_listen()
-                self._known = True
+                self._known, self.proven = True, self._source
             self._connection.do_handshake()
         except SSL.WantReadError:
             self._promise(self._flush())

@@ -12,6 +12,9 @@ from media.spec import Former
 COOL_DOWN = 30.0
 #: Pairs that other programs hold are passed over, but not for ever.
 MAX_TRIES = 500
+#: Calls whose senders are remembered at a port. One may go on for longer than the next call lasts, if no BYE reaches
+#: it; each takes about 200 bytes a port.
+MAX_FORMER = 4
 
 NoPortLeft = PortsExhausted
 
@@ -46,7 +49,7 @@ class Ports(Generic[PairT]):
         self._open_pair = open_pair
         self._clock = clock
         self._cool_down = cool_down
-        self._former: dict[int, Former] = {}
+        self._former: dict[int, tuple[Former, ...]] = {}
         self._span = range(even, last, 2)
 
     @property
@@ -77,18 +80,16 @@ class Ports(Generic[PairT]):
         if port in self._span and port in self._free:
             self._free.remove(port)
 
-    def former(self, port: int) -> Former | None:
-        """Give whom the call before heard at a port, None if that is not known."""
-        return self._former.get(port)
+    def former(self, port: int) -> tuple[Former, ...]:
+        """Give whom the last calls heard at a port, as far as that is known."""
+        return self._former.get(port, ())
 
     def release(self, pair: PairT, former: Former | None = None) -> None:
         """Close a pair and let its ports rest; `former` is whom it heard."""
         port = pair.port
         pair.close()
         if former:
-            self._former[port] = former
-        else:
-            self._former.pop(port, None)
+            self._former[port] = (*self._former.get(port, ()), former)[-MAX_FORMER:]
         if port in self._span:
             self._rest(port)
 

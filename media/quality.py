@@ -87,4 +87,5 @@ def mos(codec: str, lost: int, expected: int, burst: float = 1.0) -> float | Non
         return 1.0
     if r >= 100:
         return 4.5
-    return round(1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6, 2)
+    # between 0 and 6.5 the curve of the annex falls under 1, the least that there is
+    return max(1.0, round(1 + 0.035 * r + r * (r - 60) * (100 - r) * 7e-6, 2))

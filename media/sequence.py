@@ -29,6 +29,7 @@ class Source:
         "first",
         "highest",
         "known",
+        "lag",
         "received",
         "settled",
         "shift",
@@ -55,6 +56,8 @@ class Source:
         self.timestamp = 0
         self.step = 0
         self.arrival = 0
+        #: How much longer (ns) the last packet to arrive was on its way than the highest; 0 = it is the highest.
+        self.lag = 0.0
         #: False until the first packet.
         self.known = False
 

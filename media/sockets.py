@@ -23,7 +23,8 @@ BYTES_PER_FRAME = 2304
 #: 5 s of video of 2 Mbit/s in frames of 1,250 bytes, which is 55 s of G.711: what a worker may be away. The kernel only
 #: takes memory for packets that really wait, and doubles what is asked for (socket(7)).
 RECEIVE_BUFFER = 5 * 200 * BYTES_PER_FRAME // 2 + 4096
-RTCP_BUFFER = 16 * 1024
+#: RTCP is looked at every 5 s: of 50 packets a second, a report of the client and strangers' among them, none is lost.
+RTCP_BUFFER = 5 * 50 * BYTES_PER_PACKET // 2 + 24 * 1024
 #: 40,000 packets of a flood, 2 s of the largest one thought of; the kernel doubles what it is asked for.
 FLOOD_BUFFER = 40_000 * BYTES_PER_PACKET // 2
 

@@ -95,8 +95,8 @@ class StreamSpec:
     rtcp_key: bytes = field(default=b"", repr=False)
     # since when media are expected, ns since the epoch; 0 = from when a worker has the stream
     since: int = 0
-    # (ip, port, SSRCs) that the call before heard at our port: plain RTP of theirs is not of this call
-    former: Former | None = None
+    # (ip, port, SSRCs) that the calls before heard at our port: plain RTP of theirs is not of this call
+    former: tuple[Former, ...] = ()
 
     @property
     def own_suite(self) -> str | None:

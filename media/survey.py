@@ -13,17 +13,23 @@ Where a source sends reports whose wall clock runs away from its timestamps, its
 of `media.drift.STEP`: two streams of one call stay together however long it lasts.
 
 A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
-arrival of their first packets. Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay
-of the first packets is taken out: a report says when each packet was sent, and of many packets some were not held up,
-however late the report itself came (the minimum filter of NTP, RFC 5905 section 10). The second reading
-(`Timeline.blocks`) gives each packet, once, its place in samples.
+arrival of their first packets. A source that goes on closely behind another one is set behind all of it, also where the
+last packets of the one or the first of the other were overtaken (`Seam`).
+
+Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay of the first packets is taken
+out: a report says when each packet was sent, and of many packets some were not held up, however late the report itself
+came (the minimum filter of NTP, RFC 5905 section 10). The second reading (`Timeline.blocks`) gives each packet, once,
+its place in samples.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
 
 from media.codecs import Format, Known
 from media.drift import Drift
@@ -36,6 +42,7 @@ SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock 
 SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
 OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
 SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
+SEAMS = 16  # of one stream that may still move; nobody changes sources so often, and each packet looks at all of them
 PROMPT = 60 * SECOND  # of a source's beginning; in it a clock that is 100 ppm off runs away by 6 ms
 LONGEST_NAME = 40  # characters of an encoding's name that a report repeats
 UNKNOWN_PACKET = 20_000_000  # ns that a payload of unknown length is taken to last
@@ -66,6 +73,40 @@ class Watch:
     # timestamp at which it is decided
 
 
+@dataclass(slots=True)
+class Seam:
+    """Where a new source goes on without a gap behind what its stream had."""
+
+    span: Span
+    # of the new source
+    end: int
+    # ns, place: the end that was known when it began
+    arrival: int
+    # ns, when that end would have arrived
+    reached: int
+    # ns, place: the end with the packets of before that were overtaken by the new source
+    begin: int = 0
+    # ns from its anchor, of the earliest packet of the new source
+
+    def take(self, span: Span, begin: int, lasts: int, batch: Batch) -> None:
+        """Take a batch at ns `begin` of a span, whose first packet lasts so long."""
+        if span is self.span:
+            self.begin = min(self.begin, begin)
+        elif span.number < self.span.number:
+            step = batch.step * SECOND // span.clock
+            # who came in time after the new one began speaks at the same time as it, and was not overtaken
+            room = self.span.first_arrival - lasts // 2 - (self.arrival + span.anchor + begin - self.end)
+            before = min(batch.packets, 1 + (room - 1) // step if step else 1) if room > 0 else 0
+            if before:
+                self.reached = max(self.reached, span.anchor + begin + (before - 1) * step + lasts)
+
+    @property
+    def missing(self) -> int:
+        """Return the ns that the new source lies too early."""
+        behind = self.reached - self.span.anchor - self.begin
+        return behind if 0 < behind <= OVERLAP else 0
+
+
 class Survey:
     """The first reading: learn where everything lies."""
 
@@ -73,6 +114,9 @@ class Survey:
         self._formats = Formats(formats)
         self._sources: dict[tuple[int, int], Source] = {}
         self._lanes: dict[int, Lane] = {}
+        self._seams: dict[int, list[Seam]] = {}
+        # per stream in their order, those that may still move; and the others: span, ns to move it and what comes after
+        self._joined: dict[int, list[tuple[int, int]]] = {}
         self._watches: dict[tuple[int, int], Watch] = {}
         self._spans: list[Span] = []
         self._reach: list[int] = []
@@ -142,6 +186,7 @@ class Survey:
         for key in list(self._watches):
             self._decide(key)
         self._close_block()
+        self._join()
         self._line_up()
         notes = Notes({s: sorted(n) for s, n in self._unknown.items()}, self._packets, self._repeats)
         return Timeline(self._formats, self._sources, self._spans, self._reach, self._blocks, self._rate, notes)
@@ -190,7 +235,7 @@ class Survey:
         """Return the span the batch continues, or begin one."""
         clock = known.clock
         if not source.spans:
-            return self._begin(source, batch, clock, self._anchor(batch, alone=False))
+            return self._follow_on(source, batch, clock)
         span = source.spans[-1]
         ts = span.unwrap(batch.timestamp, batch.arrival)
         if clock != span.clock or self._leaps(source, span, batch, ts, known):
@@ -214,6 +259,23 @@ class Survey:
             return True
         lead = moved * SECOND // span.clock - (batch.arrival - span.last_arrival)
         return lead > ARRIVAL_BOUND and moved != (batch.ext_seq - source.last_seq) * step
+
+    def _follow_on(self, source: Source, batch: Batch, clock: int) -> Span:
+        """Begin a source, and remember the seam where it follows another one closely."""
+        lane = self._lanes.get(batch.stream)
+        span = self._begin(source, batch, clock, self._anchor(batch, alone=False))
+        if lane is not None and span.anchor == lane.end:
+            seams = self._seams.setdefault(batch.stream, [])
+            seams.append(Seam(span, lane.end, lane.arrival, lane.end))
+            self._settle(batch.stream, seams, len(seams) - SEAMS)
+        return span
+
+    def _settle(self, stream: int, seams: list[Seam], count: int) -> None:
+        """Hold what the oldest seams of a stream have come to."""
+        for seam in seams[: max(count, 0)]:
+            if seam.missing:
+                self._joined.setdefault(stream, []).append((seam.span.number, seam.missing))
+        del seams[: max(count, 0)]
 
     def _begin(self, source: Source, batch: Batch, clock: int, anchor: int) -> Span:
         ts, arrival = batch.timestamp, batch.arrival
@@ -242,6 +304,11 @@ class Survey:
         self._reach[span.number] = max(self._reach[span.number], end)
         if begin < self._block.get(span.number, begin + 1):
             self._block[span.number] = begin
+        seams = self._seams.get(batch.stream)
+        if seams:
+            self._settle(batch.stream, seams, sum(batch.arrival - s.span.first_arrival > SETTLE for s in seams))
+            for seam in seams:
+                seam.take(span, begin, lasts, batch)
         lane = self._lanes.get(batch.stream)
         if lane is None or span.anchor + end >= lane.end:
             self._lanes[batch.stream] = Lane(span.anchor + end, batch.last_arrival + lasts)
@@ -265,6 +332,16 @@ class Survey:
             return
         watch.span.anchor += watch.least
         self._lanes[key[0]].end += watch.least
+
+    def _join(self) -> None:
+        """Set sources behind all of what came before them, and what follows them with them."""
+        for stream, seams in self._seams.items():
+            self._settle(stream, seams, len(seams))
+        moved = {stream: list(accumulate(by for _, by in joined)) for stream, joined in self._joined.items()}
+        for (stream, _), source in self._sources.items():
+            for span in source.spans if stream in moved else ():
+                before = bisect_right(self._joined[stream], span.number, key=itemgetter(0))
+                span.anchor += moved[stream][before - 1] if before else 0
 
     def _line_up(self) -> None:
         """Take the delay of first packets out where sender reports of two streams share a clock."""

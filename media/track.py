@@ -7,7 +7,7 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift, withheld
+from media import holes, latch, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift, withheld
 from media.batch import Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -39,7 +39,7 @@ class Track:
         "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival",
         "last_size", "latch_wish", "late", "left", "listened", "name", "outgoing", "own_ssrc", "packets", "pauses",
         "payload_type", "pure", "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
-        "sender_report", "sent", "since", "size", "sources", "spec", "unit", "unsettled",
+        "sender_report", "sent", "since", "size", "sources", "spec", "trial", "unit", "unsettled",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -58,6 +58,8 @@ class Track:
         #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
         self.name = b""
         self.latch_wish: bytes | None = None
+        #: Until when (ns) the one that was chosen gives way to the one that the offer names; 0 = it does not.
+        self.trial = 0
         #: The one before a re-offer that moved the source, and until when (ns) its packets may still come.
         self.left = (b"", 0)
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
@@ -122,7 +124,7 @@ class Track:
         if not count:
             return
         opened: swift.Opened | None = None
-        if self.pure and count > 1:
+        if self.pure and count > 1 and not (self.current and self.current.lag):
             stored, opened = swift.take(self, lane, count, out)
             if stored:
                 return
@@ -149,12 +151,12 @@ class Track:
         out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
-        if not (self.pure or (self.keyring and self.spec.learn)) and not self._admits(lane.address(slot)):
+        if not (self.pure or (self.keyring and self.spec.learn)) and not latch.admits(self, lane.address(slot)):
             self.foreign += 1
             return
         extended = None
         if self.keyring is None:
-            if self.spec.dtls or (self.latched is None and self._is_former(lane.address(slot), packet)):
+            if self.spec.dtls or (self.latched is None and latch.is_former(self, lane.address(slot), packet)):
                 self.foreign += 1
                 if self.spec.dtls:
                     refusals.unopened(self, packet, arrival)
@@ -179,8 +181,8 @@ class Track:
         except Malformed:
             self.rejected += 1
             return
-        if self.latched is None:
-            self._latch(lane, slot, arrival, out)
+        if not self.name or self.trial:
+            latch.choose(self, lane, slot, arrival, out)
         if self.keyring and self.keyring.switched and self.sources:
             out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
         item = self._place(header, packet, arrival, extended)
@@ -211,36 +213,11 @@ class Track:
         """Give the address that was chosen, None before."""
         return address(self.name) if self.name else None
 
-    def _admits(self, sender: Address) -> bool:
-        """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
-        if not self.name:
-            return sender[0] in self.allowed
-        return sender == address(self.name) or any(sender[0] in each for each in self.coming)
-
-    def _is_former(self, sender: Address, packet: bytes) -> bool:
-        """Tell whether it is who spoke here in the call before and does not stop; not if this offer names them."""
-        former = self.spec.former
-        if former is None or int.from_bytes(packet[8:12]) not in former[2]:
-            return False
-        return sender == (pack_ip(former[0]), former[1]) != self.offered
-
     @property
     def offered(self) -> Address | None:
         """Return where the offer says that media come from."""
         source = self.spec.source
         return source and (pack_ip(source[0]), source[1])
-
-    def _latch(self, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
-        """Choose the source of the first genuine packet and wish the socket connected to it.
-
-        What was on its way when the source moved is kept, but choosing it again would shut the new source out.
-        """
-        name = lane.name(slot)
-        if name == self.left[0] and arrival < self.left[1] and address(name) != self.offered:
-            return
-        self.name = self.latch_wish = name
-        if self.resumed_at or self.packets:
-            out.append(records.mark(self.spec.stream, records.Mark.SOURCE, arrival))
 
     # ---- where it belongs ----
     def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
@@ -270,8 +247,9 @@ class Track:
         if verdict is Verdict.LATE:
             self.reordered += 1
             holes.late(self, source, extended, first, arrival)
+            source.lag = self._transit(source, timestamp, arrival)
         else:
-            self._time(source, payload_type, timestamp, arrival, followed)
+            self._time(source, payload_type, timestamp, arrival, explains is not None, followed)
             self.last_size = end - begin
         if self.pauses.items and withheld.unwanted(self.spec, self.pauses, header, packet, arrival):
             return None
@@ -320,17 +298,29 @@ class Track:
         expected, received, lost = self.retired
         self.retired = expected + old.expected, received + old.received, lost + old.lost
 
-    def _time(self, source: Source, payload_type: int, timestamp: int, arrival: int, followed: bool) -> None:
+    def _transit(self, source: Source, timestamp: int, arrival: int) -> float:
+        """Move the jitter by a packet against the one that arrived before it, whatever their numbers (RFC 3550 6.4.1).
+
+        Give how much longer (ns) it was on its way than the packet with the highest number.
+        """
+        longer = arrival - source.arrival - _signed((timestamp - source.timestamp) & 0xFFFFFFFF) * self.unit
+        self.jitter = jitter_of(self.jitter, longer - source.lag)
+        return longer
+
+    def _time(
+        self, source: Source, payload_type: int, timestamp: int, arrival: int, goes_on: bool, followed: bool
+    ) -> None:
         """Note the clocks of the newest packet of a source."""
         if payload_type != self.payload_type:
             self.payload_type = payload_type
             self.unit = unit_of(self.spec.codec(payload_type)[1])
+        if goes_on:
+            self._transit(source, timestamp, arrival)
         if followed:
             step = (timestamp - source.timestamp) & 0xFFFFFFFF
-            self.jitter = jitter_of(self.jitter, arrival - source.arrival - _signed(step) * self.unit)
             if 0 < step * self.unit <= MAX_STEP_SECONDS * _SECOND and (not source.step or step < source.step):
                 source.step = step
-        source.timestamp, source.arrival = timestamp, arrival
+        source.timestamp, source.arrival, source.lag = timestamp, arrival, 0.0
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
@@ -360,7 +350,8 @@ class Track:
     def move(self, at: int) -> None:
         """Forget the source that was chosen under another offer; the next genuine packet chooses anew."""
         self.left = (self.name, at + STRAGGLE) if self.name else self.left
-        self.name, self.latch_wish, self.connected, self.pure, self.coming = b"", None, False, False, ()
+        self.name, self.latch_wish, self.trial = b"", None, 0
+        self.connected, self.pure, self.coming = False, False, ()
 
     def rekey(self, spec: StreamSpec) -> None:
         """Take keys that a handshake gave."""

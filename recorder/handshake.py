@@ -6,8 +6,11 @@ a handshake, so that what follows it in the same batch can be opened; where the 
 already when our last flight is made. What is `left` then has to be stored before `data_to_send` is sent: a successor
 begins with it and goes on.
 
-Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to; a ClientHello
-to us as the client is not looked at; a handshake that came to nothing is begun again: as the client MAX_TRIES times,
+Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to. And anybody can
+write the peer's address on a datagram, but does not know its port or see our cookie. So as the client we hear only the
+address and port that we speak to, unless nothing comes from there for LEARN_AFTER seconds. As the server we hear only
+greetings, until somebody has sent our cookie back, and then only that one. A ClientHello to us as the client is not
+looked at, nor is an alert in the clear. A handshake that came to nothing is begun again: as the client MAX_TRIES times,
 as the server, whom anybody can greet, until GIVE_UP seconds have passed.
 """
 
@@ -21,7 +24,7 @@ from typing import Any
 from media.dtls import GIVE_UP, MAX_TRIES, Association, Identity, Keys, is_dtls
 from media.errors import UnusableKey
 from media.inherited import Bequest, Inherited
-from media.spec import Address, Allowed, Dtls, StreamSpec
+from media.spec import Address, Allowed, Dtls, StreamSpec, pack_ip
 
 START_DELAY = 0.1
 """Seconds before our first flight: our answer has to reach the peer first, or it throws the flight away and hears the
@@ -34,8 +37,14 @@ RENEWAL_DELAY = 3.0
 """Seconds for the re-offer that main makes where a handshake was cut short, before that one is begun anew without it: a
 client that has just heard of another certificate of ours must not be shown the one before."""
 
-HANDSHAKE, CLIENT_HELLO = 22, 1
-"""Content type and handshake type (RFC 6347 section 4.3.2); the type of the first message stands at byte 13."""
+LEARN_AFTER = 2.0
+"""Seconds of silence where we speak to, after which others are heard, too: our first flight was repeated after one."""
+
+STALL = 10.0
+"""Seconds after which a handshake as the server that got no further gives way to the next greeting."""
+
+ALERT, HANDSHAKE, CLIENT_HELLO = 21, 22, 1
+"""Content types and handshake type (RFC 6347 section 4.3.2); the type of the first message stands at byte 13."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,8 @@ class _Port:
     begin_at: float | None = None  # when our first flight is due; None: START_DELAY from the first turn on
     until: float | None = None  # when to give up, whoever was in the way
     begun: bool = False
+    met: bool = False  # something came from where we speak to
+    proven_at: float | None = None  # when the peer had sent our cookie back
     tries: int = 0  # that came to nothing
     why: str = "timeout"  # the last one came to nothing
     lost: str | None = None  # why it was given up
@@ -144,6 +155,7 @@ class Handshake:
         for rtcp, target in ((False, spec.source), (True, spec.rtcp_source)):
             port = self._ports.get(rtcp)
             if port is not None and target is not None and not port.association.keys:
+                port.met = port.met and target == port.target
                 port.target = target
 
     def turn(self, now: float) -> None:
@@ -157,7 +169,7 @@ class Handshake:
                 port.lost = port.why
                 continue
             if port.association.failed:
-                port.association, port.begun = self._fresh(), False
+                port.association, port.begun, port.met, port.proven_at = self._fresh(), False, False, None
                 port.begin_at = now + RETRY_DELAY if self.dtls.active else now
             due = port.association.next_timer()
             if not port.begun:
@@ -169,6 +181,8 @@ class Handshake:
         """Take a datagram from a port; give the keys if there are new ones now."""
         port = self._ports.get(rtcp)
         if port is None or port.lost or not is_dtls(datagram) or not self._admits(datagram, sender):
+            return None
+        if not self._hears(port, datagram, sender, now):
             return None
         if not port.begun:
             if self._speaks_first(port):
@@ -182,6 +196,7 @@ class Handshake:
             port.target = target
         port.association.receive(datagram, target, now)
         keys = port.association.promised
+        port.proven_at = port.proven_at or (now if _proven(port) else None)
         if keys is None or self.keys.get(rtcp) == keys:
             return None
         self.keys[rtcp] = keys
@@ -224,9 +239,41 @@ class Handshake:
             port.association.start(now)
 
     def _admits(self, datagram: bytes, sender: Address) -> bool:
-        if self.dtls.active and datagram[0] == HANDSHAKE and datagram[13:14] == bytes([CLIENT_HELLO]):
-            return datagram[3:5] != bytes(2)  # of epoch 0 it is one; later the byte is ciphertext
+        if datagram[3:5] == bytes(2) and (datagram[0] == ALERT or (self.dtls.active and _greets(datagram))):
+            return False
         return self._allowed is None or sender[0] in self._allowed
+
+    def _hears(self, port: _Port, datagram: bytes, sender: Address, now: float) -> bool:
+        """Tell whether it may be the peer that goes on with the handshake, and not somebody else in its name."""
+        if not self.dtls.active:
+            return self._hears_greeting(port, datagram, sender, now)
+        if port.target is None or sender == (pack_ip(port.target[0]), port.target[1]):
+            port.met = True
+            return True
+        return not port.met and port.begin_at is not None and now >= port.begin_at + LEARN_AFTER
+
+    def _hears_greeting(self, port: _Port, datagram: bytes, sender: Address, now: float) -> bool:
+        proven = _proven(port)
+        if proven is None:
+            return _greets(datagram)
+        if sender == (pack_ip(proven[0]), proven[1]):
+            return True
+        stalled = port.proven_at is not None and now >= port.proven_at + STALL and not port.association.keys
+        if not stalled or not _greets(datagram):
+            return False
+        port.association, port.proven_at = self._fresh(), None
+        port.association.start(now)
+        return True
+
+
+def _proven(port: _Port) -> tuple[str, int] | None:
+    """Give who has proven to be where it says it is; of an association whose process died, where its flight went."""
+    return port.association.proven if isinstance(port.association, Association) else port.target
+
+
+def _greets(datagram: bytes) -> bool:
+    """Tell a ClientHello, which is of epoch 0; later the byte that says so is ciphertext."""
+    return datagram[0] == HANDSHAKE and datagram[3:5] == bytes(2) and datagram[13:14] == bytes([CLIENT_HELLO])
 
 
 def begin(spec: StreamSpec, secret: bytes, left: Mapping[bool, Left] = NOTHING) -> Handshake | None:

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from media import spool
+from media.batch import SLOTS
 from media.drain import Relic
 from media.reporting import receive as receive_rtcp
-from media.sockets import connected
+from media.sockets import connect, connected
 from media.spec import StreamSpec
 from media.track import Track
 
@@ -31,6 +32,20 @@ class Lanes:
         if not track.connected or (track.pure and track.keyring and track.greet is None):
             return False
         return not connected(self.rtp)
+
+    def settle(self, count: int) -> None:
+        """Connect the socket to the source that was chosen; it is pure once it was emptied (of `count`) after that."""
+        track = self.track
+        if track.latch_wish is not None and not track.coming:  # the next source may speak already
+            track.connected = connect(self.rtp, track.latch_wish)
+            track.latch_wish = None
+        elif track.connected and count < SLOTS:
+            track.pure = True
+
+    def decide(self) -> None:
+        """Connect the socket at the end to a source that is still on trial: by that main knows whom the call heard."""
+        if self.track.trial and self.rtp >= 0:
+            connect(self.rtp, self.track.name)
 
     def close(self) -> None:
         """Close our descriptors; main has its own."""

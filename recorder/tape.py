@@ -19,7 +19,7 @@ from media.figures import figures
 from media.pauses import Pauses
 from media.region import LANES, RTCP
 from media.reporting import receive as receive_rtcp
-from media.sockets import connect, disconnect
+from media.sockets import disconnect
 from media.spec import StreamSpec
 from media.track import Track
 from recorder.lanes import Lanes, close_all, expect, newest_slot, replay
@@ -232,19 +232,10 @@ class Tape:
                 else:
                     lanes.track.receive(region.lanes[i], count, out)
             if not rtcp and not lanes.track.pure:
-                self._settle(lanes, count)
+                lanes.settle(count)
         if got or self._reel.open:
             self._commit(out, now)
         return more
-
-    def _settle(self, lanes: Lanes, count: int) -> None:
-        """Connect a socket to the source that was chosen; it is pure once it was emptied after that."""
-        track = lanes.track
-        if track.latch_wish is not None and not track.coming:  # the next source may speak already
-            track.connected = connect(lanes.rtp, track.latch_wish)
-            track.latch_wish = None
-        elif track.connected and count < SLOTS:
-            track.pure = True
 
     # ---- commit ----
     def _commit(self, out: list[bytes], now: int) -> None:
@@ -316,6 +307,7 @@ class Tape:
         for lanes in self.lanes.values():
             holes.finish(lanes.track, at)
             leave(lanes, at)
+            lanes.decide()
         self.closed = self._reel.finish(records.mark(records.ALL_STREAMS, records.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:

@@ -16,6 +16,7 @@ from sip.message import Request, Response, parse
 from sip.sdp import SessionDescription
 from sip.values import CSeq
 from tests.journeys.coded_calls import Watched, missing, place
+from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import server
 from tests.journeys.test_kill import kill_main, worker_of
 from tests.recorder.dtls_peer import Peer, offer
@@ -61,6 +62,35 @@ def test_simulated_calls_with_dtls_are_recorded_frame_by_frame_d1_d5(tmp_path: P
             listed = recorded[call.session_id]
             assert [stream["srtp"] for stream in listed["streams"]] == ["DTLS-SRTP"] * 2
             found = it.channels(listed["id"])
+            assert [missing(stream, found[n]) for n, stream in enumerate(call.streams)] == [(), ()]
+
+
+def in_the_clients_name(number: int) -> bytes:
+    """Make what the client might say in a handshake: answers, greetings, alerts."""
+    kind, body = ((22, b"\2\0\0\x26" + bytes(40)), (22, b"\1" + bytes(60)), (21, b"\2\x28"), (22, b"\3" + bytes(30)))[
+        number % 4
+    ]
+    return bytes((kind, 0xFE, 0xFD)) + bytes(2) + (number % 5).to_bytes(6) + len(body).to_bytes(2) + body
+
+
+def test_what_others_send_from_the_address_of_the_client_spoils_no_handshake(tmp_path: Path) -> None:
+    """They do not know its ports."""
+    with server(tmp_path, srtp="required", ports=32) as one:
+        token = one.init()
+        one.start()
+        it = Watched(one, token)
+        doors = range(one.media, one.media + one.ports)
+        sent = [
+            Datagram(("127.0.0.1", 0), ("127.0.0.1", port), in_the_clients_name(n)) for n in range(40) for port in doors
+        ]
+        to = f"sip:rec@127.0.0.1:{one.tls};transport=tls"
+        with flood(tmp_path / "flood", sent, 3200, 60) as running:
+            calls = place([Plan(to=to, calls=4, seconds=2, srtp="dtls", insecure=True)])
+            assert not running.over()
+        assert [(call.status, call.faults) for call in calls] == [(200, [])] * 4
+        recorded = it.over(calls)
+        for call in calls:
+            found = it.channels(recorded[call.session_id]["id"])
             assert [missing(stream, found[n]) for n, stream in enumerate(call.streams)] == [(), ()]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from media.errors import PortsExhausted, SocketRefused
-from media.ports import Ports
+from media.ports import MAX_FORMER, Ports
 
 
 @dataclass
@@ -46,11 +46,16 @@ def test_a_pair_handed_over_is_not_given_twice() -> None:
     assert (ports.open().port, ports.free) == (20002, 0)
 
 
-def test_a_port_remembers_whom_the_call_before_heard_there() -> None:
+def test_a_port_remembers_whom_the_last_calls_heard_there() -> None:
+    """Who does not stop may outlast the next call, and one that heard nobody does not say that they are gone."""
     ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0, cool_down=0)
     pair = ports.open()
-    assert ports.former(pair.port) is None
-    ports.release(pair, ("192.0.2.1", 4000, (7,)))
-    assert ports.former(pair.port) == ("192.0.2.1", 4000, (7,))
-    ports.release(pair)  # the next call heard nobody
-    assert ports.former(pair.port) is None
+    assert ports.former(pair.port) == ()
+    heard = [("192.0.2.1", 4000 + call, (7,)) for call in range(MAX_FORMER + 1)]
+    ports.release(pair, heard[0])
+    ports.release(pair)
+    assert ports.former(pair.port) == (heard[0],)
+    for each in heard[1:]:
+        ports.release(pair, each)
+    assert ports.former(pair.port) == tuple(heard[1:])
+    assert ports.former(pair.port + 2) == ()

@@ -31,6 +31,13 @@ def test_loss_costs_quality_and_the_unknown_has_none() -> None:
     assert mos("PCMU", 0, 0) is None
 
 
+@pytest.mark.parametrize("burst", [1.0, 3.0, 12.0])
+def test_an_opinion_is_never_below_the_worst_there_is(burst: float) -> None:
+    opinions = [mos("PCMA", lost, 1000, burst) for lost in range(1001)]
+    assert min(opinions) == 1.0  # type: ignore[type-var]  # a known codec
+    assert opinions == sorted(opinions, reverse=True)  # type: ignore[type-var]
+
+
 def test_loss_in_bursts_costs_more_than_random_loss_of_the_same_amount() -> None:
     """G.107 section 7.2.2: BurstR is 1 for random loss, whose bursts are 1/(1-p) long."""
     assert burst_ratio(10, 100, 1 / 0.9) == pytest.approx(1.0)

@@ -84,6 +84,59 @@ def test_a_new_source_goes_on_where_the_old_one_ended() -> None:
     assert places(stored) == [(0, 0), (0, 500)]
 
 
+def handed_over(late: Mapping[int, float], change: int = 30, count: int = 60) -> list[tuple[int, int]]:
+    """Place packets of 20 ms, `late` (ms) by their numbers, of which those from `change` on are another source's.
+
+    Give what does not lie where it was sent: (number, ms).
+    """
+    sent = sorted((20 * n + late.get(n, 0), n) for n in range(count))
+    stored = b"".join(
+        single(LOUD[n], ssrc=7 + (n >= change), seq=500 * (n >= change) + n, ts=90_000 * (n >= change) + 160 * n, at=at)
+        for at, n in sent
+    )
+    timeline, found = survey(stored), [b for b in batches(records.read([stored])) if isinstance(b, Batch)]
+    lie = [(p.ext_seq % 500, p.position // 8) for placed, _ in timeline.blocks(found) for p in placed]
+    assert sorted(n for n, _ in lie) == list(range(count))
+    return [(n, at) for n, at in lie if at != 20 * n]
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {29: 100},
+        {28: 100, 29: 100},
+        {28: 30},
+        {30: 30},
+        {30: 100, 31: 80},
+        {29: 50, 30: 130},
+        {29: 300, 30: 10, 31: 90},
+    ],
+    ids=str,
+)
+def test_a_new_source_lies_behind_all_of_the_old_one_though_packets_overtook_each_other(late: dict[int, float]) -> None:
+    assert handed_over(late) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sources_that_change_amid_late_packets_keep_the_length(seed: int) -> None:
+    dice = random.Random(seed)
+    late = {n: dice.uniform(20, 300) for n in range(1, 60) if dice.random() < 0.3}
+    assert handed_over(late) == []
+
+
+def test_a_source_that_speaks_on_beside_a_new_one_does_not_move_it() -> None:
+    old = run(LOUD[:50], at=0, ssrc=7)
+    on = run(LOUD[:50], seq=1050, ts=13_000, at=1000, ssrc=7)
+    new = run(LOUD[:50], at=1009, ssrc=8)
+    assert places(old + single(LOUD[0], at=1009, ssrc=8) + on + new) == [(0, 0), (0, 1000), (0, 1000), (0, 1020)]
+
+
+def test_of_sources_without_number_only_the_last_may_still_move() -> None:
+    """Whoever changes the source with every packet makes each of them no dearer."""
+    stored = b"".join(single(LOUD[0], ssrc=n, ts=n * 7919, at=20 * n) for n in range(3000))
+    assert places(stored) == [(0, 20 * n) for n in range(3000)]
+
+
 def test_a_new_source_after_a_pause_keeps_the_pause() -> None:
     assert places(talk((0, 0, 25)) + talk((2500, 900_000, 25), ssrc=8)) == [(0, 0), (0, 2500)]
 

@@ -2,6 +2,8 @@
 
 import struct
 from dataclasses import replace
+from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -134,12 +136,53 @@ def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
     assert (totals(track)[0], track.gaps.missing_ns, track.reordered) == (2, 40_000_000, 1)
 
 
+@pytest.mark.parametrize("batch_of", [1, 7, 25])
+@pytest.mark.parametrize("pure", [True, False])
+def test_jitter_is_of_packets_in_the_order_of_their_arrival(pure: bool, batch_of: int) -> None:
+    """RFC 3550 section 6.4.1: "not necessarily in sequence"; by that a sender tells late packets from none."""
+    dice, packets = Random(1), stream_of(200, 65500)
+    late = {n: dice.randrange(30, 150) * 1_000_000 for n in dice.sample(range(1, 190), 40)}
+    sent = sorted((n * 20_000_000 + late.get(n, 0), n) for n in range(200) if n not in (60, 61, 110))
+    track, out, expected = track_of(srtp=False, pure=pure), [], 0.0
+    for start in range(0, len(sent), batch_of):
+        piece = sent[start : start + batch_of]
+        lane = lane_of([packets[n] for _, n in piece], [FIRST_ARRIVAL + at for at, _ in piece])
+        track.receive(lane, len(piece), out)
+    transits = [at - n * 20_000_000 for at, n in sent]
+    for before, after in pairwise(transits):
+        expected += (abs(after - before) - expected) / 16
+    assert track.jitter == pytest.approx(expected, rel=0.001)
+    assert track.packets == 197
+    assert track.reordered > 30
+
+
+def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_road_too() -> None:
+    track, out, packets = track_of(srtp=False, pure=True), [], stream_of(31, 10)
+    late = [*range(4), *range(5, 11), 4]
+    arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(31)]
+    track.receive(lane_of([packets[n] for n in late], [*arrivals[:10], arrivals[10]]), 11, out)
+    before = track.jitter
+    track.receive(lane_of(packets[11:], arrivals[11:]), 20, out)
+    # the fifth came 120 ms late, the one after it was on time again: that is another difference of 120 ms
+    assert before > 120e6 / 16
+    assert track.jitter == pytest.approx((before + (120e6 - before) / 16) * (15 / 16) ** 19)
+
+
+def test_a_sender_that_begins_anew_has_no_jitter_by_that() -> None:
+    track, out = track_of(srtp=False, pure=False), []
+    packets = stream_of(10, 10) + [rtp.build(8, 30000 + i, 77 + i * 160, 7, b"x" * 160) for i in range(10)]
+    track.receive(lane_of(packets, [FIRST_ARRIVAL + i * 20_000_000 for i in range(20)]), 20, out)
+    assert (len(stored(out)), track.jitter) == (20, 0.0)
+
+
 @pytest.mark.parametrize(("ssrc", "offered", "kept"), [(7, 5000, 0), (8, 5000, 5), (7, 4000, 5)])
 def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and_ssrc(
     ssrc: int, offered: int, kept: int
 ) -> None:
     """Not by the address alone: a client may use its port for the next call too, whatever its offer says."""
-    spec = StreamSpec(0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=("192.0.2.1", 4000, (7,)))
+    spec = StreamSpec(
+        0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=(("192.0.2.1", 4000, (7,)),)
+    )
     track, out = Track(spec, Pauses(), 1), []
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(10)]
     track.receive(lane_of(stream_of(5, 10, ssrc), arrivals[:5]), 5, out)

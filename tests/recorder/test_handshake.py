@@ -13,11 +13,22 @@ from hypothesis import strategies as st
 
 from media.dtls import GIVE_UP, MAX_TRIES, Association, Identity
 from media.spec import Dtls, StreamSpec
-from recorder.handshake import RENEWAL_DELAY, RETRY_DELAY, START_DELAY, Handshake, Left, begin
+from recorder.handshake import (
+    LEARN_AFTER,
+    RENEWAL_DELAY,
+    RETRY_DELAY,
+    STALL,
+    START_DELAY,
+    Handshake,
+    Left,
+    begin,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 US, SBC, OTHER = (Identity.create(NOW) for _ in range(3))
 THERE = (bytes([192, 0, 2, 1]), 4000)
+ABOVE = (THERE[0], THERE[1] + 1)
+NEXT_DOOR = (THERE[0], 4321)
 ELSEWHERE = (bytes([192, 0, 2, 77]), 5000)
 STRANGER = (bytes([203, 0, 113, 5]), 6000)
 SECRET = bytes(32)
@@ -90,7 +101,7 @@ def test_without_mux_each_port_has_its_own_keys_d5() -> None:
             if which == port:
                 association.receive(datagram, ("192.0.2.10", 20000), 1.0)
         assert one.waits()
-        shake(one, association, 1.0, port)
+        shake(one, association, 1.0, port, ABOVE if port else THERE)
     assert not one.waits() and rtp.keys and rtcp.keys
     keyed = one.keyed(spec(mux=False))
     assert (keyed.key, keyed.rtcp_key, keyed.own_key) == (rtp.keys.ours, rtcp.keys.ours, rtcp.keys.theirs)
@@ -112,6 +123,78 @@ def test_a_client_that_answers_from_elsewhere_in_its_network_is_answered_there()
     for datagram in theirs.data_to_send():
         one.receive(False, datagram, ELSEWHERE, 0.0)
     assert [target for _, _, target in one.data_to_send()] == [("192.0.2.77", 5000)]
+
+
+def forged(number: int) -> bytes:
+    """Make what strangers send in the name of a peer: answers, greetings, alerts, ciphertext."""
+    body = (b"\2\0\0\x26\0\0\0\0\0\0\0\x26\xfe\xfd" + bytes(36), b"\3" + bytes(30), b"\2\x28", b"\x0b" + bytes(90))[
+        number % 4
+    ]
+    kind = 21 if number % 4 == 2 else 22
+    return bytes((kind, 0xFE, 0xFD)) + bytes(2) + number.to_bytes(6, "big") + len(body).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize("sender", [NEXT_DOOR, ELSEWHERE])
+@pytest.mark.parametrize("active", [True, False])
+def test_strangers_in_the_name_of_the_peer_do_not_disturb_it(active: bool, sender: tuple[bytes, int]) -> None:
+    """They can write its address on a datagram, but do not know its port; a cookie never reaches them."""
+    one, theirs, number = made(active=active), peer(not active), 0
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    for _ in range(12):
+        for _, datagram, target in one.data_to_send():
+            if target == ("192.0.2.1", 4000):
+                theirs.receive(datagram, ("192.0.2.10", 20000), 1.0)
+        for datagram in [*theirs.data_to_send(), b""]:
+            for _ in range(8):
+                one.receive(False, forged(number), sender, 1.0)
+                number += 1
+            one.receive(False, datagram, THERE, 1.0)
+    assert one.keys and theirs.keys
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_an_alert_in_the_clear_ends_nothing_whoever_sends_it(active: bool) -> None:
+    one, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.receive(False, forged(2), THERE, 1.0)
+    shake(one, theirs, 1.0)
+    assert one.keys
+
+
+def test_who_answers_from_elsewhere_is_heard_when_nothing_comes_from_where_we_speak_to() -> None:
+    one, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, START_DELAY):
+        one.turn(now)
+    for _, datagram, _ in one.data_to_send():
+        theirs.receive(datagram, ("192.0.2.10", 20000), START_DELAY)
+    answers = theirs.data_to_send()
+    for late in (START_DELAY, START_DELAY + LEARN_AFTER):
+        assert one.data_to_send() == []
+        for datagram in answers:
+            one.receive(False, datagram, NEXT_DOOR, late)
+    shake(one, theirs, START_DELAY + LEARN_AFTER, sender=NEXT_DOOR)
+    assert one.keys
+
+
+@pytest.mark.parametrize(("waited", "kept"), [(STALL - 1, False), (STALL, True)])
+def test_a_greeting_that_came_to_nothing_gives_way_to_another_one(waited: float, kept: bool) -> None:
+    one, first = made(active=False), peer(True, OTHER)
+    one.turn(0.0)
+    first.start(0.0)
+    for _ in range(2):  # to the cookie and back
+        for datagram in first.data_to_send():
+            one.receive(False, datagram, ELSEWHERE, 0.0)
+        for _, datagram, _ in one.data_to_send()[:1]:
+            first.receive(datagram, ("192.0.2.10", 20000), 0.0)
+    theirs = peer(True)
+    theirs.start(waited)
+    shake(one, theirs, waited)
+    assert bool(one.keys) == kept
 
 
 def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himself() -> None:

@@ -2,11 +2,13 @@
 
 import os
 import socket
+import struct
 from pathlib import Path
 
 import pytest
 
 from media import spool
+from media.batch import SLOTS
 from media.pauses import Pauses
 from media.spec import StreamSpec
 from media.track import Track
@@ -57,6 +59,43 @@ def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: b
         same.connect(("127.0.0.1", 9))
     assert not lanes.let_go
     lanes.close()
+
+
+def peer(lanes: Lanes) -> tuple[str, int] | None:
+    with socket.socket(fileno=os.dup(lanes.rtp)) as same:
+        try:
+            name = same.getpeername()
+        except OSError:
+            return None
+        return str(name[0]), int(name[1])
+
+
+def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
+    lanes = Lanes(track(), opened(1))
+    lanes.settle(5)
+    assert (peer(lanes), lanes.track.pure) == (None, False)
+    lanes.track.name = lanes.track.latch_wish = (
+        struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    )
+    lanes.settle(5)
+    assert (peer(lanes), lanes.track.connected, lanes.track.pure) == (("127.0.0.1", 9), True, False)
+    lanes.settle(SLOTS)
+    assert not lanes.track.pure
+    lanes.settle(5)
+    assert lanes.track.pure
+    lanes.close()
+
+
+@pytest.mark.parametrize("trial", [0, 1])
+def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
+    """Or the next call at that port would hear them too."""
+    lanes = Lanes(track(), opened(1))
+    lanes.track.trial = trial
+    lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    lanes.decide()
+    assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
+    lanes.close()
+    Lanes(lanes.track, []).decide()
 
 
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:

@@ -13,7 +13,7 @@ import pytest
 from media import rtp
 from media.pauses import GRACE
 from media.sockets import connect, connected, disconnect
-from recorder import tape
+from recorder import lanes
 from tests.recorder.deck import Deck, deck
 
 STRANGER = "127.0.0.3"
@@ -50,10 +50,10 @@ def move(one: Deck) -> None:
     disconnect(one.pairs[0].rtp.fileno())
 
 
-def intrude(one: Deck) -> None:
+def intrude(one: Deck, address: str = STRANGER) -> None:
     """Send plain RTP of somebody else's to the port that hears everybody."""
     with socket.socket(type=socket.SOCK_DGRAM) as stranger:
-        stranger.bind((STRANGER, 0))
+        stranger.bind((address, 0))
         for number in range(4):
             packet = rtp.build(8, 900 + number, 160, one.senders[0].ssrc, (7_000_000).to_bytes(4, "big") * 40)
             stranger.sendto(packet, ("127.0.0.1", one.pairs[0].port))
@@ -101,12 +101,33 @@ def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_
             one.send(1)
             return chosen
 
-        monkeypatch.setattr(tape, "connect", choose)
+        monkeypatch.setattr(lanes, "connect", choose)
         one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
         one.send(2)
         one.tick()
         one.tick()
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_first(tmp_path: Path) -> None:
+    """As of an earlier call that nobody ended: its audio would be recorded to the end, and nothing of this call."""
+    with deck(tmp_path, 1, srtp=False) as one:
+        offered = one.senders[0].socket.getsockname()
+        one.specs = (replace(one.specs[0], source=offered),)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        intrude(one, offered[0])
+        one.tick()
+        assert not connected(one.tape.lanes[0].rtp)
+        one.send(5)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        intrude(one, offered[0])
+        one.send(5)
+        one.tick()
+        assert one.pairs[0].peer == offered
+        found = one.frames(one.close())
+        assert [frame for frame in found if frame < one.senders[0].sent] == list(range(one.senders[0].sent))
+        assert len(found) == one.senders[0].sent + 4
 
 
 @pytest.mark.parametrize("srtp", [True, False])
