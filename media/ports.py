@@ -93,6 +93,13 @@ class Ports(Generic[PairT]):
         if port in self._span:
             self._rest(port)
 
+    def give_back(self, pair: PairT) -> None:
+        """Close a pair of which nobody was told: it needs no rest."""
+        port = pair.port
+        pair.close()
+        if port in self._span:
+            self._free.appendleft(port)
+
     def _rest(self, port: int) -> None:
         self._resting.append((self._clock() + self._cool_down, port))
 

@@ -2,18 +2,24 @@
 
 import contextlib
 import ctypes
+import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from media.errors import SocketRefused
+from media.spec import pack_ip, unwrap
 
 #: linux/asm-generic/socket.h; the socket module has no names for them.
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
+#: linux/in.h: the address of ours that a datagram leaves from.
+IP_PKTINFO = 8
 #: linux/sock_diag.h.
 SK_MEMINFO_VARS, SK_MEMINFO_DROPS = 9, 8
 
@@ -27,6 +33,11 @@ RECEIVE_BUFFER = 5 * 200 * BYTES_PER_FRAME // 2 + 4096
 RTCP_BUFFER = 5 * 50 * BYTES_PER_PACKET // 2 + 24 * 1024
 #: 40,000 packets of a flood, 2 s of the largest one thought of; the kernel doubles what it is asked for.
 FLOOD_BUFFER = 40_000 * BYTES_PER_PACKET // 2
+
+#: Remembered ways to peers; a node has some dozens of SBCs.
+MAX_WAYS = 1_000
+#: Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
+NO_MATTER = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
 #: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
@@ -114,12 +125,41 @@ def stamp_arrivals(opened: socket.socket) -> None:
     opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
-def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool) -> None:
-    """Send a datagram; OSError if the kernel will not. A socket object for it would cost as much again."""
+def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool, here: str = "") -> None:
+    """Send a datagram; OSError if the kernel will not. A socket object for it would cost as much again.
+
+    It leaves from `here` where that is an address of this machine: a peer that was told it listens to no other.
+    """
+    if not connected and here and (":" in here) == (":" in target[0]) and _leaves_elsewhere(target[0], here):
+        return _send_from(descriptor, packet, target, here)
     name = b"" if connected else _name(*target)
     if _libc.sendto(descriptor, packet, len(packet), _DONTWAIT, name or None, len(name)) < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+@lru_cache(MAX_WAYS)
+def _leaves_elsewhere(peer: str, here: str) -> bool:
+    """Tell whether `here` is an address of this machine and the kernel would by itself send to a peer from another."""
+    try:
+        with socket.socket(_family(peer), socket.SOCK_DGRAM) as probe:
+            probe.connect((peer, NO_MATTER))
+            return pack_ip(probe.getsockname()[0]) != pack_ip(here) and is_ours(here)
+    except OSError:
+        return False
+
+
+def _send_from(descriptor: int, packet: bytes, target: tuple[str, int], here: str) -> None:
+    host, port = target
+    packed = socket.inet_pton(_family(here), here)
+    told = (
+        (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packed + bytes(4))
+        if ":" in here
+        else (socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + packed + bytes(4))
+    )
+    with socket.socket(fileno=os.dup(descriptor)) as own:
+        mapped = own.family == socket.AF_INET6 and ":" not in host
+        own.sendmsg([packet], [told], _DONTWAIT, (f"::ffff:{host}" if mapped else host, port))
 
 
 def _name(host: str, port: int) -> bytes:
@@ -130,11 +170,45 @@ def _name(host: str, port: int) -> bytes:
     return _NAME4.pack(socket.AF_INET, port.to_bytes(2, "big"), socket.inet_pton(socket.AF_INET, host))
 
 
-def connect(descriptor: int, name: bytes) -> bool:
-    """Let the kernel drop everybody but this socket address (as recvmsg gave it); False if it will not."""
+def connect(descriptor: int, name: bytes, here: str = "") -> bool:
+    """Let the kernel drop everybody but this socket address (as recvmsg gave it); False if it will not.
+
+    A connected socket that was bound to all addresses hears at one only: that of the route to the peer. False, and
+    everybody is heard, where the peer was told another one of ours (`here`).
+    """
     disconnect(descriptor)
-    failed: int = _libc.connect(descriptor, name, len(name))
-    return not failed
+    if _libc.connect(descriptor, name, len(name)):
+        return False
+    if here and _own_address(descriptor) != pack_ip(here) and is_ours(here):
+        disconnect(descriptor)
+        return False
+    return True
+
+
+def _own_address(descriptor: int) -> bytes:
+    """Give the address that a socket hears at, IPv4 in IPv6 unwrapped."""
+    name = ctypes.create_string_buffer(128)
+    _libc.getsockname(descriptor, name, ctypes.byref(ctypes.c_uint32(len(name))))
+    if int.from_bytes(name.raw[:2], sys.byteorder) == socket.AF_INET:
+        return name.raw[4:8]
+    return unwrap(name.raw[8:24])
+
+
+def is_ours(host: str) -> bool:
+    """Tell whether this machine has an address; what a NAT in front of it has says nothing about where packets come.
+
+    Where that cannot be found out it may be ours: to hear everybody loses nothing.
+    """
+    try:
+        with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
+            probe.bind((host, 0))
+    except OSError as problem:
+        return problem.errno != errno.EADDRNOTAVAIL
+    return True
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def connected(descriptor: int) -> bool:

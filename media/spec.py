@@ -76,6 +76,8 @@ class StreamSpec:
     source: tuple[str, int] | None = None
     # where plain RTP may come from beside that address
     networks: tuple[str, ...] = ()
+    # address of this machine at which media arrive that are sent to the one the peer was told; empty = not known
+    here: str = ""
     # where receiver reports go
     rtcp_source: tuple[str, int] | None = None
     # RTCP on the RTP socket (RFC 5761)
@@ -119,6 +121,8 @@ class StreamSpec:
             self.suite = intern(self.suite)
         if self.rtcp_suite:
             self.rtcp_suite = intern(self.rtcp_suite)
+        if self.here:
+            self.here = intern(self.here)
         if self.source:
             self.source = intern(self.source[0]), self.source[1]
         if self.rtcp_source:

@@ -372,7 +372,7 @@ class Track:
 
 
 def _moves(before: StreamSpec, after: StreamSpec) -> bool:
-    return (before.source, before.suite is None) != (after.source, after.suite is None)
+    return (before.source, before.here, before.suite is None) != (after.source, after.here, after.suite is None)
 
 
 def _signed(value: int) -> int:

@@ -50,6 +50,7 @@ class StreamPlan(NamedTuple):
     keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
     moved: bool = False  # a re-offer has just named another source
     expected: datetime | None = None  # since when media are expected; None: not known
+    here: str = ""  # address of this machine at which its media arrive; empty: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Lanes:
         """Connect the socket to the source that was chosen; it is pure once it was emptied (of `count`) after that."""
         track = self.track
         if track.latch_wish is not None and not track.coming:  # the next source may speak already
-            track.connected = connect(self.rtp, track.latch_wish)
+            track.connected = connect(self.rtp, track.latch_wish, track.spec.here)
             track.latch_wish = None
         elif track.connected and count < SLOTS:
             track.pure = True

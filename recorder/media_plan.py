@@ -36,6 +36,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         own_key=plan.own_key,
         payloads=tuple([_payload(f) for f in line.formats]),
         source=line.source,
+        here=plan.here,
         networks=_written(customer.sources),
         rtcp_source=line.rtcp_source,
         rtcp_mux=line.rtcp_mux,

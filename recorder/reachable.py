@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from media.sockets import is_ours
 from sip.lines import Addresses
 from sip.sdp import FAMILIES, family_of
 from sip.values import Flow
@@ -41,7 +42,14 @@ class Reachable:
         first, second = self._of(near, flow), self._of(far, flow)
         if not (first or second):
             raise OSError("no address of ours leads to this client")
-        return Addresses(first or second, second if first else "")
+        return Addresses(first or second, second if first else "", self._behind(flow))
+
+    def _behind(self, flow: Flow) -> str:
+        """Return where media for the configured address arrive if that is a NAT's: where the request arrived."""
+        host = flow.local[0].partition("%")[0] if self._bind in (ANY4, ANY6) else self._bind
+        if not self._advertise or host in (ANY4, ANY6) or family_of(host) != family_of(self._advertise):
+            return ""
+        return "" if is_ours(self._advertise) else host
 
     def _of(self, family: str, flow: Flow) -> str:
         """Return our address of one IP version: as configured, else where the request arrived; empty if none."""

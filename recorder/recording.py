@@ -32,9 +32,9 @@ from recorder import attribution, document, matching, pausing, renewing, telling
 from recorder import commands as c
 from recorder import events as e
 from recorder.agreement import Agreement, Before
-from recorder.stream import Stream, plans_of
+from recorder.stream import Stream, arriving, plans_of
 from sip import metadata, negotiate, offers
-from sip.bodies import contents
+from sip.bodies import contents, documents
 from sip.errors import NotAcceptable, SipError
 from sip.events import Token
 from sip.lines import Addresses
@@ -279,7 +279,7 @@ class Recording:
         agreement.lines = self._pending
         sdp = agreement.invite(live, ours.address) if self.offers_first else agreement.answer(live, ours, paused=paused)
         self.state = State.RECORDING
-        plans = plans_of(live)
+        plans = plans_of(arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), matching.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
         reports = [c.Report("line-refused", reason)] if told and reason else []
@@ -322,9 +322,9 @@ class Recording:
 
     def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         done: list[c.Command] = [c.Keep(c.Kept.EVENT, document.message(request, now.wall))]
-        if body:
-            done.append(c.Keep(c.Kept.METADATA, body))
-            parsed = metadata.parse(body)
+        for at, raw in enumerate(documents(request.headers, request.body, body)):
+            done.append(c.Keep(c.Kept.METADATA, raw))
+            parsed = replace(metadata.parse(raw), partial=True) if at else metadata.parse(raw)  # on top of the first
             self.picture.apply(parsed, now.wall, final=request.method == "BYE")
             if parsed.damaged is not Damage.NONE:
                 self.note(f"metadata-{parsed.damaged.value}", now)

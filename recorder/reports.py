@@ -89,6 +89,6 @@ def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     packet = report(track, now, CNAME, more)
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
-            send(descriptor, packet, target, track.connected and mux)
+            send(descriptor, packet, target, track.connected and mux, spec.here)
         except OSError:  # the peer may listen to nothing
             pass

@@ -133,7 +133,7 @@ class Runner:
                 opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
         except (MediaError, DiskAway, OSError) as problem:
             for pair in opened.values():
-                self.node.ports.release(pair)
+                self.node.ports.give_back(pair)
             if isinstance(problem, MediaError):
                 self.node.log.warning("media.no_port")
                 return e.OpenFailed("no-port")

@@ -31,7 +31,7 @@ class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
-        "away", "before", "began", "elsewhere", "figures", "formats", "held", "keys", "line", "moved", "number",
+        "away", "before", "began", "elsewhere", "figures", "formats", "held", "here", "keys", "line", "moved", "number",
         "own_key", "owner", "paused", "pauses", "port", "removed",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Stream:
         self.own_key = own_key
         self.keys: DtlsKeys | None = DtlsKeys() if line.answer_setup else None
         self.port = 0
+        self.here = ""  # address of this machine at which media arrive
         self.held = False
         self.paused = False
         self.moved = False  # by the newest re-offer, its source
@@ -62,7 +63,9 @@ class Stream:
 
     def plan(self) -> StreamPlan:
         """Return what the media plane has to know."""
-        return StreamPlan(self.number, self.line, self.own_key, self.held, self.keys, self.moved, self.expected)
+        return StreamPlan(
+            self.number, self.line, self.own_key, self.held, self.keys, self.moved, self.expected, self.here
+        )  # fmt: skip
 
     @property
     def expected(self) -> datetime | None:
@@ -95,6 +98,11 @@ class Stream:
         """
         if before.keys:
             self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
+
+    def told(self, here: str) -> None:
+        """Note where media arrive by the newest answer; elsewhere than before is another way of them."""
+        self.moved = self.moved or bool(self.here and self.here != here)
+        self.here = here
 
     def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
         """Take the keys of a handshake, unless a re-offer has asked for another certificate meanwhile."""
@@ -159,6 +167,7 @@ class Stream:
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.away, other.owner, other.before, other.elsewhere = self.away, self.owner, self.before, self.elsewhere
+        other.here = self.here
         other.figures = self.figures
         return other
 
@@ -203,6 +212,7 @@ class Stream:
             "began": document.rfc3339(self.began),
             "keys": self.keys and _keys_to_state(self.keys),
             "port": self.port,
+            "here": self.here,
             "held": self.held,
             "paused": self.paused,
             "away": self.away,
@@ -234,6 +244,7 @@ class Stream:
             state["removed"],
         )
         self.away = state.get("away", False)  # a version before this one did not know it
+        self.here = state.get("here", "")  # the same
         owner = state.get("owner")  # a version before this one did not know it, nor who was heard before
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
@@ -273,6 +284,13 @@ def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> For
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
     """Make our own key and salt for an SRTP line, never an echo of the offer's (RFC 4568 section 5.1.2)."""
     return random(SUITES[line.suite]) if line.suite else b""
+
+
+def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
+    """Note where the media of streams arrive by the answer that names our addresses."""
+    for stream in live:
+        stream.told(ours.reached(stream.line.family))
+    return live
 
 
 def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:

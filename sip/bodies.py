@@ -24,6 +24,8 @@ class Contents:
     offer: bytes | None = None
     # rs-metadata, None if there is none.
     metadata: bytes | None = None
+    # Further rs-metadata: what they say comes on top of the first.
+    later: tuple[bytes, ...] = ()
     # A part that must be understood is not (RFC 3261 section 8.2.3).
     strange: bool = False
 
@@ -32,20 +34,30 @@ NOTHING = Contents()
 
 
 def contents(headers: Headers, body: bytes) -> Contents:
-    """Look into a body; of several parts of one kind the first that holds anything counts."""
+    """Look into a body; of several offers the first that holds anything counts."""
     if not body or body.isspace():
         return NOTHING
     offer: bytes | None = None
     metadata: bytes | None = None
+    later: list[bytes] = []
     strange = False
     for part in parts_of(headers, body):
         if part.is_sdp:
             offer = offer or part.body
         elif part.is_metadata:
+            if metadata and part.body and not part.spare:
+                later.append(part.body)
             metadata = metadata or part.body
         else:
             strange = strange or _must_understand(part)
-    return Contents(offer, metadata, strange)
+    return Contents(offer, metadata, tuple(later), strange)
+
+
+def documents(headers: Headers, body: bytes, first: bytes | None) -> tuple[bytes, ...]:
+    """Give all rs-metadata of a message whose first is known."""
+    if not first:
+        return ()
+    return (first,) if len(body) == len(first) else (first, *contents(headers, body).later)
 
 
 def refused_body(headers: Headers, found: Contents) -> RemoteError | None:

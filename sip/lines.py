@@ -56,6 +56,13 @@ class Addresses:
     """For lines of the signalling's IP version, if there is one."""
     other: str = ""
     """For lines of the other IP version; empty if we cannot be reached by that."""
+    behind: str = field(default="", compare=False)
+    """Where what is sent to one of them arrives that a NAT in front of us has; empty without one."""
+
+    def reached(self, family: str) -> str:
+        """Give the one of this machine at which media of a line of an IP version (empty: not known) arrive."""
+        named = self.other if self.other and family not in ("", family_of(self.address)) else self.address
+        return self.behind if self.behind and family_of(self.behind) == family_of(named) else named
 
     @property
     def families(self) -> frozenset[str]:

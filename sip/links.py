@@ -7,8 +7,10 @@ import contextlib
 import errno
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Protocol
 
@@ -26,8 +28,15 @@ MAX_UNREAD = 1024 * 1024
 HANDSHAKE_TIMEOUT = 5.0
 # Seconds a closed connection may take to send its last bytes.
 LINGER = 5.0
+# linux/in.h: to which address a datagram went, and from which one goes; the socket module has no name for it.
+IP_PKTINFO = 8
+# Interface (any), address of ours, address in the header (in_pktinfo); address and interface (in6_pktinfo).
+_INFO4, _INFO6 = struct.Struct("=I4s4s"), struct.Struct("=16sI")
+ANCILLARY = socket.CMSG_SPACE(_INFO6.size) + socket.CMSG_SPACE(_INFO4.size)
 # Source addresses whose way back has been looked up.
 MAX_LOCALS = 10_000
+# First bytes of addresses of IPv6 that need more than themselves to be sent from.
+MULTICAST, LINK_LOCAL = 0xFF, b"\xfe\x80"
 # Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
 NO_MATTER = 9
 
@@ -81,13 +90,18 @@ class Datagrams:
         self._socket = own
         self._bound: Address = own.getsockname()[:2]
         self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
+        self._room = ANCILLARY if self._anywhere else 0
         self.family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
         self._locals: dict[str, Address] = {}
         self._inbox = memoryview(bytearray(MAX_DATAGRAM))
-        self._unsent: deque[tuple[bytes, Address]] = deque()
+        self._unsent: deque[tuple[bytes, Address, str]] = deque()
 
     def open(self) -> None:
         """Begin to listen, on the running loop."""
+        if self._anywhere:
+            v6 = self.family == socket.AF_INET6
+            level, option = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if v6 else (socket.IPPROTO_IP, IP_PKTINFO)
+            self._socket.setsockopt(level, option, 1)
         asyncio.get_running_loop().add_reader(self._socket, self.readable)
 
     def readable(self) -> None:
@@ -97,7 +111,7 @@ class Datagrams:
         """
         for _ in range(DATAGRAMS_AT_ONCE):
             try:
-                size, address = self._socket.recvfrom_into(self._inbox)
+                size, told, _, address = self._socket.recvmsg_into([self._inbox], self._room)
             except BlockingIOError:
                 return
             except OSError:
@@ -107,24 +121,33 @@ class Datagrams:
             flow = Flow("udp", self._bound, remote, 0, self._number)
             if self._owner.admits(flow):
                 if self._anywhere:
-                    flow = Flow("udp", self._local(remote[0]), remote, 0, self._number)
+                    here = asked_at(told)
+                    local = (here, self._bound[1]) if here else self._local(remote[0])
+                    flow = Flow("udp", local, remote, 0, self._number)
                 self._owner.received(bytes(self._inbox[:size]), flow)
 
-    def put(self, data: bytes, remote: Address) -> None:
-        """Send a datagram, at once if the kernel has room for it and nothing waits."""
-        if not self._unsent and self._sent(data, remote):
+    def put(self, data: bytes, remote: Address, here: str = "") -> None:
+        """Send a datagram, at once if the kernel has room for it and nothing waits; `here`: from this address of ours.
+
+        A peer behind a NAT, or with a connected socket, hears no other than the one that it asked (RFC 3581 section 4).
+        """
+        if not self._unsent and self._sent(data, remote, here):
             return
         if len(self._unsent) < MAX_UNSENT:
-            self._unsent.append((data, remote))
+            self._unsent.append((data, remote, here))
             if len(self._unsent) == 1:
                 asyncio.get_running_loop().add_writer(self._socket, self.flush)
 
-    def _sent(self, data: bytes, remote: Address) -> bool:
+    def _sent(self, data: bytes, remote: Address, here: str) -> bool:
         """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
+        asked = going_from(here) if self._anywhere else []
         # The first try may only bring the news of an earlier datagram's failure.
         for _ in range(2):
             try:
-                self._socket.sendto(data, remote)
+                if asked:
+                    self._socket.sendmsg([data], asked, 0, remote)
+                else:
+                    self._socket.sendto(data, remote)
                 return True
             except BlockingIOError:
                 return False
@@ -133,6 +156,7 @@ class Datagrams:
                     # An answer repeats what its request is made of: where that is too long, nothing shorter would do.
                     self._owner.unsent(Flow("udp", self._bound, remote, 0, self._number))
                     return True
+                asked = []  # that address may have left this machine: better from another one than not at all
         return True
 
     def flush(self) -> None:
@@ -164,6 +188,30 @@ class Datagrams:
             probe.connect((host, NO_MATTER))
             return probe.getsockname()[0], self._bound[1]
         return self._bound
+
+
+def asked_at(told: list[tuple[int, int, bytes]]) -> str:
+    """Give the address of ours that a datagram went to, as the kernel tells it; empty if that is none to send from."""
+    for level, kind, data in told:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            _, here, _ = _INFO4.unpack_from(data)
+            return socket.inet_ntop(socket.AF_INET, here) if any(here) else ""
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            packed, _ = _INFO6.unpack_from(data)
+            plain = packed[0] != MULTICAST and packed[:2] != LINK_LOCAL
+            return socket.inet_ntop(socket.AF_INET6, packed) if plain else ""
+    return ""
+
+
+@lru_cache(MAX_LOCALS)
+def going_from(here: str) -> list[tuple[int, int, bytes]]:
+    """Write for the kernel which address of ours a datagram leaves from; nothing for none, or one it cannot be told."""
+    with contextlib.suppress(OSError):
+        if ":" in here:
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _INFO6.pack(socket.inet_pton(socket.AF_INET6, here), 0))]
+        if here:
+            return [(socket.IPPROTO_IP, IP_PKTINFO, _INFO4.pack(0, socket.inet_aton(here), bytes(4)))]
+    return []
 
 
 class Connection(asyncio.Protocol):

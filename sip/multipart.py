@@ -11,7 +11,7 @@ import binascii
 import quopri
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import islice
 
 from sip.errors import MalformedValue
@@ -55,6 +55,8 @@ class Part:
     """Content-Disposition in lower case without parameters."""
     body: bytes = field(repr=False)
     """Content, transfer encoding undone."""
+    spare: bool = False
+    """One of several forms of the same: whoever has one needs no other."""
 
     @property
     def required(self) -> bool:
@@ -134,7 +136,8 @@ def _chosen(alternatives: list[Part]) -> list[Part]:
 
     Nobody has to understand the others.
     """
-    return [part for part in reversed(alternatives) if part.is_sdp or part.is_metadata] or alternatives
+    known = [part for part in reversed(alternatives) if part.is_sdp or part.is_metadata]
+    return [replace(part, spare=True) for part in known] or alternatives
 
 
 def _media_type(headers: Headers, body: bytes) -> MediaType:

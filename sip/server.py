@@ -304,7 +304,7 @@ class Server:
         host, port = item.flow.remote
         known = self._names.known(host)
         if datagrams and known:
-            datagrams.put(item.data, (known, port))
+            datagrams.put(item.data, (known, port), item.flow.local[0])
         elif datagrams:
             self._own(self._look_up(item, datagrams))
 
@@ -312,7 +312,8 @@ class Server:
         """Send to a name; one that nobody knows is a way that is lost."""
         host, port = item.flow.remote
         try:
-            datagrams.put(item.data, (await self._names.look_up(host, port, datagrams.family), port))
+            found = await self._names.look_up(host, port, datagrams.family)
+            datagrams.put(item.data, (found, port), item.flow.local[0])
         except OSError:
             self._endpoint.connection_lost(item.flow, self._clock())
             self.flush()

@@ -31,6 +31,21 @@ def test_pairs_are_even_and_rest_before_they_come_again() -> None:
     assert ports.open().port == 20004
 
 
+def test_a_pair_that_nobody_was_told_of_needs_no_rest() -> None:
+    """Its former peer stays known: what that still sends is not of the next call."""
+    ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0, cool_down=0)
+    ports.release(ports.open(), ("192.0.2.1", 4000, (7,)))
+    ports.release(ports.open())
+    pair = ports.open()
+    ports.give_back(pair)
+    assert pair.closed
+    assert ports.open().port == pair.port
+    assert ports.former(pair.port) == (("192.0.2.1", 4000, (7,)),)
+    stranger = Fake(30000)
+    ports.give_back(stranger)
+    assert (stranger.closed, ports.free) == (True, 1)
+
+
 def test_a_port_somebody_else_has_is_passed_over() -> None:
     def open_pair(port: int, rtcp: bool) -> Fake:
         if port == 20000:

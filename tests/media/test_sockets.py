@@ -1,5 +1,6 @@
 """Sockets of a stream: pairs of ports, arrival times from the kernel, and connections that are made and dissolved."""
 
+import errno
 import os
 import random
 import socket
@@ -146,6 +147,70 @@ def test_a_connected_socket_knows_its_peer() -> None:
     assert pair.peer == friend.getsockname()
     sockets.disconnect(pair.rtp.fileno())
     assert pair.peer is None
+    pair.close()
+    friend.close()
+
+
+def test_a_socket_of_all_addresses_is_not_connected_past_the_one_that_was_told() -> None:
+    """By the routes packets to a peer on 127.0.0.1 leave from 127.0.0.1, and there alone it would hear."""
+    pair, friend = opened("0.0.0.0"), peer()
+    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
+    friend.sendto(b"told", ("127.0.0.5", pair.port))
+    assert heard(pair) == [b"told"]
+    for here in ("127.0.0.1", "192.0.2.1", ""):  # the route's own, one that a NAT has, one that nobody knows
+        assert sockets.connect(pair.rtp.fileno(), name(friend), here)
+    pair.close()
+    friend.close()
+
+
+def test_a_socket_of_ipv6_too_is_not_connected_past_an_address_of_ipv4() -> None:
+    pair, friend = opened("::"), peer()
+    mapped = struct.pack("=H", socket.AF_INET6) + name(friend)[2:4] + bytes(4 + 10) + b"\xff\xff\x7f\0\0\x01" + bytes(4)
+    assert not sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.5")
+    assert sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.1")
+    pair.close()
+    friend.close()
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
+def test_what_is_sent_leaves_from_the_address_that_was_told(bound: str) -> None:
+    pair, friend = opened(bound), peer()
+    friend.settimeout(30)
+    for here, source in (
+        ("127.0.0.5", "127.0.0.5"),
+        ("192.0.2.1", "127.0.0.1"),
+        ("::1", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ):
+        sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, here)
+        assert friend.recvfrom(100) == (b"report", (source, pair.port))
+    pair.close()
+    friend.close()
+
+
+def test_without_a_descriptor_to_find_out_everybody_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, friend = opened("0.0.0.0"), peer()
+    sockets._leaves_elsewhere.cache_clear()
+
+    def none_left(host: str) -> socket.AddressFamily:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(sockets, "_family", none_left)
+    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
+    sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, "127.0.0.5")
+    friend.settimeout(30)
+    assert friend.recv(100) == b"report"
+    sockets._leaves_elsewhere.cache_clear()
+    pair.close()
+    friend.close()
+
+
+def test_of_ipv6_too_it_leaves_from_the_address_that_was_told() -> None:
+    pair, friend = opened("::"), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    friend.bind(("::1", 0))
+    friend.settimeout(30)
+    sockets._send_from(pair.rtp.fileno(), b"report", friend.getsockname()[:2], "::1")
+    assert friend.recvfrom(100)[1][:2] == ("::1", pair.port)
     pair.close()
     friend.close()
 

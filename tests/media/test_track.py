@@ -228,6 +228,14 @@ def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() 
     assert (track.packets, track.foreign, track.latched) == (10, 5, (bytes((198, 51, 100, 9)), 5002))
 
 
+def test_a_source_that_is_told_another_address_of_ours_is_chosen_anew() -> None:
+    track, out = track_of(srtp=False, pure=False), []
+    track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
+    assert track.change(replace(track.spec, here="198.51.100.8"), FIRST_ARRIVAL, out)
+    assert track.latched is None
+    assert not track.change(track.spec, FIRST_ARRIVAL, out)
+
+
 @pytest.mark.parametrize("srtp", [False, True])
 def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it_back(srtp: bool) -> None:
     """To connect to where they come from would shut out everything of the new source, to the end of the call."""

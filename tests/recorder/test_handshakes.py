@@ -119,6 +119,21 @@ def test_both_roles_shake_hands_within_a_moment_and_every_frame_is_kept(tmp_path
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 3) < 3
 
 
+def test_a_handshake_leaves_from_the_address_of_ours_that_was_told(tmp_path: Path) -> None:
+    """Who was told 127.0.0.5 need not listen to the address that the route to it has."""
+
+    async def story() -> None:
+        async with studio(tmp_path, Peer(1)) as one:
+            one.specs = tuple(replace(spec, here="127.0.0.5") for spec in one.specs)
+            one.begin()
+            async with asyncio.timeout(30):
+                while not one.peers[0].flights:
+                    await asyncio.sleep(0.01)
+            assert one.peers[0].target == ("127.0.0.5", one.pairs[0].port)
+
+    run(story())
+
+
 def test_a_slow_tick_does_not_slow_the_handshake(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
         peers = [Peer(1), Peer(2, server=False)]

@@ -35,6 +35,11 @@ def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
         assert not stream_specs([StreamPlan(3, replace(line(), media=media), b"", False)], customer)[0].continuous
 
 
+def test_a_worker_is_told_which_address_of_ours_the_client_was_told(tmp_path: Path) -> None:
+    customer = configured(tmp_path).customers[0]
+    assert stream_specs([StreamPlan(3, line(), b"", False, here="198.51.100.7")], customer)[0].here == "198.51.100.7"
+
+
 def test_all_keys_of_a_line_go_to_the_worker_with_the_length_of_their_identifiers(tmp_path: Path) -> None:
     customer, (a, b) = configured(tmp_path).customers[0], [base64.b64encode(bytes([n]) * 30).decode() for n in (1, 2)]
     crypto = CryptoOffer.parse(f"1 AES_CM_128_HMAC_SHA1_80 inline:{a}|1:4;inline:{b}|2:4")

@@ -41,6 +41,22 @@ def test_the_version_of_the_signalling_comes_first_and_the_other_one_where_there
     assert Reachable(bind, advertise).addresses(flow) == Addresses(*ours)
 
 
+@pytest.mark.parametrize(
+    ("bind", "advertise", "behind"),
+    [
+        ("0.0.0.0", "198.51.100.7", "192.0.2.10"),
+        ("203.0.113.9", "198.51.100.7", "203.0.113.9"),
+        ("0.0.0.0", "2001:db8::7", ""),
+        ("0.0.0.0", "127.0.0.1", ""),
+        ("0.0.0.0", None, ""),
+    ],
+)
+def test_media_for_an_address_that_only_a_nat_has_arrive_where_the_request_did(
+    bind: str, advertise: str | None, behind: str
+) -> None:
+    assert Reachable(bind, advertise).addresses(V4).behind == behind
+
+
 def test_a_client_to_whom_no_way_leads_is_an_error() -> None:
     with pytest.raises(OSError, match="no address"):
         Reachable("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))

@@ -59,6 +59,7 @@ class TestTheBeginning:
         assert answer.count("a=recvonly") == 2
         assert "a=label:1" in answer
         assert "QUFB" not in answer  # the offer's key, which begins with "AAA"
+        assert [stream.plan().here for stream in begun().streams] == ["198.51.100.7"] * 2
 
     def test_an_answered_offer_is_kept_in_the_control_part_and_not_in_memory(self) -> None:
         """Half a KB of each of thousands of calls."""
@@ -110,6 +111,19 @@ class TestParties:
         done = one.handle(e.Informed(request("UPDATE", 2), metadata("Alice", "Bob", "Carol")), now(2))
         assert kinds(done)[-1] is c.Index
         assert [p["name"] for p in one.call_document(now(3))["parties"]] == ["Alice", "Bob", "Carol"]
+
+    def test_further_metadata_of_one_message_come_on_top_of_the_first_r17(self) -> None:
+        """Duty R17: each may call itself a snapshot."""
+        one, first = begun(), metadata("Alice", "Bob")
+        third = metadata("Carol").replace(b"p1", b"p3").replace(b"s1", b"s3").replace(b"+49301", b"+49303")
+        part = b"--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n%s\r\n"
+        update = request("UPDATE", 2)
+        update.headers.set("Content-Type", "multipart/mixed;boundary=b")
+        update = replace(update, body=part % first + part % third + b"--b--\r\n")
+        done = one.handle(e.Informed(update, first), now(2))
+        people = one.call_document(now(3))["parties"]
+        assert [(p["name"], p["left_at"]) for p in people] == [("Alice", None), ("Bob", None), ("Carol", None)]
+        assert [k.body for k in done if isinstance(k, c.Keep) and k.kind is c.Kept.METADATA] == [first, third]
 
 
 class TestHoldAndPause:

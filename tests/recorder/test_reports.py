@@ -60,6 +60,23 @@ def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: 
     run(story())
 
 
+def test_reports_leave_from_the_address_of_ours_that_was_told_r27(tmp_path: Path) -> None:
+    """Duty R27: symmetric RTCP, also where the route to the client has another address of ours."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=1)
+        sbc = listener()
+        studio.specs = (replace(studio.specs[0], rtcp_source=sbc.getsockname(), here="127.0.0.5"),)
+        await studio.recording(5)
+        await studio.workers.close(CALL)
+        _, source = await asyncio.to_thread(sbc.recvfrom, 2048)
+        assert source == ("127.0.0.5", studio.pairs[0].port + 1)
+        await studio.end()
+        sbc.close()
+
+    run(story())
+
+
 def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_after_a_kill_r26(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, streams=1)

@@ -68,6 +68,7 @@ def test_without_free_ports_it_is_503_and_every_socket_is_closed(tmp_path: Path)
             assert one.statuses("INVITE") == [200, 503]
             assert len(one.live) == 1
             assert one.descriptors() == held
+            assert one.node.ports.free == 1  # nobody was told of it, so it is there for who needs no more
             for pair in taken:
                 pair.close()
             assert before < held

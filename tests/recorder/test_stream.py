@@ -66,6 +66,29 @@ def test_a_source_has_moved_where_a_re_offer_names_another() -> None:
     assert not one.plan().moved
 
 
+def test_media_move_where_a_later_answer_names_another_address_of_ours() -> None:
+    one = stream()
+    seen = []
+    for here in ("198.51.100.7", "198.51.100.7", "198.51.100.8", "198.51.100.8"):
+        one.renew(line(), random)
+        one.told(here)
+        seen.append((one.plan().here, one.plan().moved))
+    assert seen == [("198.51.100.7", False)] * 2 + [("198.51.100.8", True), ("198.51.100.8", False)]
+    assert Stream.from_state(json.loads(json.dumps(one.to_state()))).here == "198.51.100.8"
+    before = one.copy()
+    one.told("198.51.100.7")
+    assert before.here == "198.51.100.8"
+
+
+def test_a_checkpoint_of_a_version_that_did_not_know_our_address_can_be_read() -> None:
+    state = stream().to_state()
+    del state["here"]
+    again = Stream.from_state(state)
+    again.renew(line(), random)
+    again.told("198.51.100.7")
+    assert (again.here, again.moved) == ("198.51.100.7", False)
+
+
 def test_a_payload_type_of_another_codec_is_seen_one_more_is_not_one() -> None:
     one, known = stream(), line().formats
     assert not one.redefines(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))))

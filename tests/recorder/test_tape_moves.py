@@ -96,7 +96,7 @@ def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_
         one.send(3)
         move(one)
 
-        def choose(descriptor: int, name: bytes) -> bool:
+        def choose(descriptor: int, name: bytes, here: str = "") -> bool:
             chosen = connect(descriptor, name)
             one.send(1)
             return chosen

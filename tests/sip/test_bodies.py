@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sip.bodies import NOTHING, contents, refused_body, takes_sdp
+from sip.bodies import NOTHING, contents, documents, refused_body, takes_sdp
 from sip.headers import Headers
 from tests.sip.story import METADATA, OFFER, multipart
 
@@ -36,6 +36,19 @@ def test_an_empty_part_takes_no_place_r17():
     empty, _ = multipart(offer=b"", metadata=b"")
     both = found(kind, empty.replace(b"--b--\r\n", b"") + body)
     assert (both.offer, both.metadata) == (OFFER, METADATA)
+
+
+def test_further_metadata_are_found_and_alternatives_are_none_r17():
+    part = b"--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n%s\r\n"
+    body = b"".join(part % text for text in (b"<recording/>", b"", b"<recording>2</recording>")) + b"--b--\r\n"
+    first = found("multipart/mixed;boundary=b", body)
+    assert (first.metadata, first.later) == (b"<recording/>", (b"<recording>2</recording>",))
+    headers = Headers([("Content-Type", "multipart/mixed;boundary=b")])
+    assert documents(headers, body, first.metadata) == (first.metadata, *first.later)
+    assert documents(headers, first.metadata, first.metadata) == (first.metadata,)
+    assert documents(headers, b"", None) == ()
+    richest = found("multipart/alternative;boundary=b", body)
+    assert (richest.metadata, richest.later) == (b"<recording>2</recording>", ())
 
 
 def test_nothing_between_two_delimiters_is_nothing_to_understand():

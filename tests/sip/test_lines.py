@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from sip.lines import LinePlan, Policy
+from sip.lines import Addresses, LinePlan, Policy
 from sip.negotiate import plan
 from sip.sdp import SessionDescription
 
@@ -23,6 +23,14 @@ def test_an_unchanged_fingerprint_goes_on_with_the_association_d6() -> None:
     assert line(before=(first,)).same_association(first)
     assert not line("sha-256 CC:DD", before=(first,)).same_association(first)
     assert not line("sha-256 AA:BB", "a=tls-id:abcdefghijklmnopqrst", before=(first,)).same_association(first)
+
+
+def test_media_of_a_line_arrive_at_our_address_of_its_ip_version_or_behind_the_nat_that_has_it() -> None:
+    both = Addresses("192.0.2.7", "2001:db8::7")
+    assert [both.reached(family) for family in ("IP4", "IP6", "")] == ["192.0.2.7", "2001:db8::7", "192.0.2.7"]
+    assert Addresses("192.0.2.7").reached("IP6") == "192.0.2.7"
+    natted = Addresses("192.0.2.7", "2001:db8::7", behind="10.0.0.7")
+    assert [natted.reached(family) for family in ("IP4", "IP6", "")] == ["10.0.0.7", "2001:db8::7", "10.0.0.7"]
 
 
 def test_plain_rtp_has_no_association_and_no_protection() -> None:

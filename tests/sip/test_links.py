@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from sip.links import DATAGRAMS_AT_ONCE, Connection, Datagrams, certificate_names
+from sip.links import DATAGRAMS_AT_ONCE, IP_PKTINFO, Connection, Datagrams, asked_at, certificate_names
 from sip.server import open_socket
 
 
@@ -66,6 +66,67 @@ def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
         links.close()
 
     asyncio.run(story())
+
+
+def test_a_socket_bound_to_all_answers_from_the_address_that_was_asked():
+    """RFC 3581 section 4: who asked 127.0.0.5 hears nobody else."""
+
+    async def story():
+        notes = Notes()
+        links, port = listening_on_all(notes)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            mine.bind(("127.0.0.1", 0))
+            mine.connect(("127.0.0.5", port))
+            mine.settimeout(30)
+            mine.send(b"hello")
+            await asyncio.wait_for(notes.came.wait(), 30)
+            flow = notes.flows[0]
+            assert flow.local == ("127.0.0.5", port)
+            links.put(b"back", flow.remote, flow.local[0])
+            assert mine.recv(100) == b"back"
+        links.close()
+
+    asyncio.run(story())
+
+
+def test_over_ipv6_the_address_that_was_asked_is_known_as_well():
+    async def story():
+        notes, own = Notes(), open_socket("udp", "::", 0)
+        links = Datagrams(notes, 4, own)
+        links.open()
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mine:
+            mine.settimeout(30)
+            mine.sendto(b"hello", ("::1", own.getsockname()[1]))
+            await asyncio.wait_for(notes.came.wait(), 30)
+            links.put(b"back", notes.flows[0].remote, notes.flows[0].local[0])
+            assert mine.recv(100) == b"back"
+        assert notes.flows[0].local[0] == "::1"
+        links.close()
+
+    asyncio.run(story())
+
+
+def test_an_address_that_has_left_this_machine_keeps_no_answer_back():
+    async def story():
+        links, _ = listening_on_all(Notes())
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+            mine.bind(("127.0.0.1", 0))
+            mine.settimeout(30)
+            for here in ("192.0.2.1", "no address", ""):
+                links.put(b"back", mine.getsockname(), here)
+                assert mine.recv(100) == b"back"
+        links.close()
+
+    asyncio.run(story())
+
+
+def test_what_the_kernel_tells_of_many_hosts_is_no_address_to_answer_from():
+    four, six = (socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
+    assert asked_at([]) == ""
+    assert asked_at([(*four, bytes(8) + b"\xe0\0\0\1")]) == ""
+    for host in ("ff02::1", "fe80::1"):
+        assert asked_at([(*six, socket.inet_pton(socket.AF_INET6, host) + bytes(4))]) == ""
+    assert asked_at([(socket.SOL_SOCKET, 1, b""), (*four, bytes(4) + b"\x7f\0\0\5" * 2)]) == "127.0.0.5"
 
 
 def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():
