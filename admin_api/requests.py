@@ -18,7 +18,7 @@ from storage.callrows import BadCursor, Position
 from storage.candidates import Candidate, TooManyCalls
 from storage.erasure import Held, NoWaiver
 from storage.exports import Export, ExportState, TooMany
-from storage.requestrows import Case, Selection, State, Step, due
+from storage.requestrows import Case, Kind, Selection, State, Step, due
 from storage.requests import NoCase, Nothing, WrongState
 
 STATE = schemas.Parameter(
@@ -227,10 +227,8 @@ async def close(asked: Asked) -> Response:
     """Answer POST /requests/{id}/close: sign what was done, and forget whom it was about."""
     ending = await members.given(asked, request_bodies.ending)
     case = await _find(asked)
-    erasure = await asked.customer.erasures.get(case.erasure) if case.erasure else None
-    if ending.outcome is Step.DONE and erasure is not None and erasure.done_at is None:
-        await asked.note(FAILED, "the erasure is not done")
-        raise conflict("The erasure of this request is not done yet; GET /erasures/ID says what it waits for.")
+    if ending.outcome is Step.DONE:
+        await _as_asked(asked, case)
 
     async def told(id: str) -> None:
         await asked.note(DONE, ending.outcome.value + (f", {ending.ground}" if ending.ground else ""))
@@ -242,6 +240,27 @@ async def close(asked: Asked) -> Response:
     except (NoCase, WrongState) as problem:
         raise await _refusal(asked, problem) from None
     return answers.document(await _shown(asked, case))
+
+
+async def _as_asked(asked: Asked, case: Case) -> None:
+    """Look whether a request is done as it was asked for; raises Problem 409 if not."""
+    if case.state is State.OPEN:
+        raise await _refusal(asked, WrongState(case.state))
+    erasure = await asked.customer.erasures.get(case.erasure) if case.erasure else None
+    if erasure is not None and erasure.done_at is None:
+        await asked.note(FAILED, "the erasure is not done")
+        raise conflict("The erasure of this request is not done yet; GET /erasures/ID says what it waits for.")
+    if erasure is None and Kind.ERASURE in case.kinds and await _any_left(asked, case):
+        await asked.note(FAILED, "the erasure is not done")
+        raise conflict("The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.")
+
+
+async def _any_left(asked: Asked, case: Case) -> bool:
+    """Say whether a call that was confirmed is still there."""
+    for call in case.selection.inside:
+        if await asked.customer.calls.get(call) is not None:
+            return True
+    return False
 
 
 def in_time(told: datetime, received: datetime, now: datetime) -> bool:

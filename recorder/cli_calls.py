@@ -142,7 +142,6 @@ def export(
 ) -> int:
     """Write a decrypted copy of one call. Example: recorder export CALL -o call.wav"""
     from recorder.exporting import export_call
-    from recorder.rendering import undecoded
 
     form = (format or to.suffix.lstrip(".") or "wav").lower()
     form = "opus" if form in ("ogg", "oga") else form
@@ -162,8 +161,8 @@ def export(
     reports = [r for r in with_customers(load(config), customer, play) if r]
     if not reports:
         raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
-    if silence := undecoded(reports[0]):
-        output.say(output.plain(silence))
+    if lacking := reports[0]["caveat"]:
+        output.say(output.plain(lacking))
     if json:
         output.document(reports[0])
     else:
@@ -189,7 +188,8 @@ def verify(
         output.document({"ok": not defects and not missing, **totals, "defects": defects, "missing": missing})
     else:
         for d in defects:
-            of_call = f"call {d['call']} part {d['part']} offset {d['offset']}"
+            place = f" part {d['part']} offset {d['offset']}" if d["part"] else ""
+            of_call = f"call {d['call']}{place}"
             print(f"{d['customer']}: {of_call if d['call'] else d['part'] or 'index'}: {d['kind']}")
         calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")

@@ -116,7 +116,7 @@ class Desk:
             raise CannotRender("The format is not known.")
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
-            with media_parts(customer, row.id, row.leaf) as parts:
+            with media_parts(customer, row) as parts:
                 await self._renderer.render(parts, self._streams(customer, row), form, out)
         except RenderFailed as problem:
             os.close(out)
@@ -133,7 +133,7 @@ class Desk:
     async def stream(self, customer: Customer, row: CallRow) -> Streamed:
         """Open a call to be rendered as WAV while it is sent; whoever takes it closes it."""
         try:
-            with media_parts(customer, row.id, row.leaf) as parts:
+            with media_parts(customer, row) as parts:
                 return await open_stream(parts, self._streams(customer, row))
         except RenderFailed as problem:
             raise _refused(problem) from None
@@ -161,7 +161,7 @@ class Desk:
 
 
 def _refused(problem: RenderFailed) -> CannotRender:
-    return CannotRender(str(problem), later=problem.status == LATER)
+    return CannotRender(problem.sentence(), later=problem.status == LATER)
 
 
 def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:

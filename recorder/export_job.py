@@ -39,6 +39,7 @@ AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
 TIDY_SECONDS = 600.0  # how often expired exports are looked for
 LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
 LEAST_SHARE = 10  # or this fraction of a small disk
+LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
 _RECORDER = "recorder"
 
 
@@ -118,7 +119,7 @@ class ExportJob:
         if export.case is not None:
             tools = Tools(self._renderer, self._scratch, self.room)
             return await SubjectReport(customer, export, tools).run()
-        return *await _Making(self, customer, export).run(), {}
+        return await _Making(self, customer, export).run()
 
     async def _failed(self, customer: Customer, id: str, why: str) -> None:
         await customer.exports.fail(id, why)
@@ -158,15 +159,21 @@ class _Making:
         whose = self._asked.party if self._query is None else self._query.party
         self._subject = Subject(whose, customer.settings.country) if whose else None
         self._held: list[str] = []
+        self._lacking = 0  # calls whose media are not there, or not all of them
 
-    async def run(self) -> tuple[int, int]:
-        """Write the file; return how many calls it holds and its bytes."""
+    async def run(self) -> tuple[int, int, Mapping[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
         with self._customer.exports.sink(self._export, self._job.room) as sink:
             if self._asked.media is None:
                 await self._table(sink.write)
             else:
                 await self._archive(sink)
-            return len(self._held), await asyncio.to_thread(sink.finish)
+            size = await asyncio.to_thread(sink.finish)
+        return (
+            len(self._held),
+            size,
+            {"problem": LACKING.format(n=self._lacking, of=len(self._held))} if self._lacking else {},
+        )
 
     async def _table(self, put: Callable[[bytes], object]) -> None:
         """Write the rows; csv and JSON go straight to where they belong."""
@@ -223,7 +230,9 @@ class _Making:
         silent = self._subject.of if self._subject and self._asked.silence_others else None
         for done, id in enumerate(self._held):
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
-            zip.told(await add_media(zip, self._customer, id, form, self._job.renderer, silent))
+            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent)
+            self._lacking += added.problem is not None
+            zip.told(added)
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
         await asyncio.to_thread(zip.close)
 

@@ -11,10 +11,9 @@ from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from admin_api.subject import senders
-from recorder.playing import media_parts, render_streams
-from recorder.rendering import Renderer, RenderFailed, RenderStream, undecoded
+from recorder.playing import caveat, media_parts, render_streams
+from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
-from storage.errors import DamagedPart
 
 ENDINGS = {"opus": "ogg"}
 """Endings of file names where the format is called otherwise."""
@@ -22,7 +21,6 @@ ENDINGS = {"opus": "ogg"}
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
 NOTHING = "This call has no media of this kind."
-DAMAGED = "The recording is damaged."
 MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
 
 Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
@@ -107,15 +105,13 @@ async def add_media(
         return Added(call, None, problem or NOTHING)
     out = os.memfd_create("media", os.MFD_CLOEXEC)
     try:
-        with media_parts(customer, call, row.leaf) as parts:
+        with media_parts(customer, row) as parts:
             report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
-        told = [sentence for sentence in (problem, undecoded(report)) if sentence]
+        told = filter(None, (problem, caveat(customer, row, report)))
         return Added(call, name, " ".join(told) or None)
     except RenderFailed as error:
         return Added(call, None, str(error))
-    except DamagedPart:
-        return Added(call, None, DAMAGED)
     finally:
         os.close(out)
 

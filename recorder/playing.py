@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from media.codecs import Format
-from recorder.rendering import RenderStream
+from recorder.render_job import DAMAGED, INCOMPLETE
+from recorder.rendering import RenderFailed, RenderStream, undecoded
+from storage.calls import CallRow, CallState
 from storage.customers import Customer
+from storage.errors import DamagedPart
 from storage.vault import OpenPart
 
 
@@ -30,14 +33,45 @@ def _payloads(stream: Mapping[str, Any]) -> dict[int, Format]:
 
 
 @contextmanager
-def media_parts(customer: Customer, call: str, leaf: int) -> Iterator[list[OpenPart]]:
-    """Open the media parts of a call in order; they are closed at the end."""
+def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
+    """Open the media parts of a call in order; they are closed at the end.
+
+    Raises RenderFailed if they are damaged, or gone though something was stored.
+    """
     opened: list[OpenPart] = []
     try:
-        for ref in customer.vault.parts(call, leaf):
-            if ref.part.startswith("m"):
-                opened.append(customer.vault.open(ref))
+        try:
+            for ref in customer.vault.parts(row.id, row.leaf):
+                if ref.part.startswith("m"):
+                    opened.append(customer.vault.open(ref))
+        except DamagedPart:
+            raise RenderFailed(DAMAGED, status=1) from None
+        if not opened and spoken(row):
+            raise RenderFailed(DAMAGED, status=1)
         yield opened
     finally:
         for part in opened:
             part.close()
+
+
+def spoken(row: CallRow) -> bool:
+    """Say whether anything that came was stored of a call that is over."""
+    return row.state is not CallState.RECORDING and any(s.get("packets") for s in row.details.get("streams") or ())
+
+
+def lacks_files(customer: Customer, row: CallRow) -> bool:
+    """Say whether files of a call that is over are gone: they take less than when it was indexed, or none is media.
+
+    Attachments count, since what was indexed after a crash has them in its size.
+    """
+    if row.state is CallState.RECORDING:
+        return False
+    if customer.vault.size(row.id, row.leaf) < row.size_bytes:
+        return True
+    return spoken(row) and not any(ref.part.startswith("m") for ref in customer.vault.parts(row.id, row.leaf))
+
+
+def caveat(customer: Customer, row: CallRow, report: Mapping[str, Any]) -> str | None:
+    """Say what is missing in a file that was made of a call: what is gone, and what nobody here can decode."""
+    gone = report.get("torn_parts") or lacks_files(customer, row)
+    return " ".join(filter(None, (INCOMPLETE if gone else None, undecoded(report)))) or None

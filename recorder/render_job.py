@@ -13,6 +13,10 @@ from recorder.errors import RecorderError
 
 PEAKS = "peaks"
 """A form that is no file for people: how loud each channel is over the length of the call, as JSON."""
+DAMAGED = "The recording is damaged."
+"""Why no file can be made of a call; the command `recorder verify` names the place."""
+INCOMPLETE = "The recording is damaged: not all of it is there."
+"""What is said of a file that was made of what is left."""
 MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
 MAX_SPAN = 64  # bytes of the line that names a part of the file; two numbers of 19 digits need 43
 

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO
 
 from media import pcapfile, records, render, wavfile
 from media.encode import Container, Encoder
-from media.errors import MediaError
+from media.errors import Damaged, MediaError
 from media.mosaic import HEIGHT, WIDTH, Mosaic
 from media.peaks import Peaks
 from recorder.confine import confine
 from recorder.errors import RecorderError
-from recorder.render_job import MAX_JOB, MAX_SPAN, PEAKS, BadJob, Job, JobPart, from_json, span_from_json
+from recorder.render_job import DAMAGED, MAX_JOB, MAX_SPAN, PEAKS, BadJob, Job, JobPart, from_json, span_from_json
 from recorder.window import Reached, Window
 from storage.container import PartSecret, Reader
 from storage.errors import DamagedPart, Torn
@@ -164,7 +164,9 @@ def main() -> int:
             report = make(job, out)
     except BadJob as error:
         return _fail(2, str(error))
-    except (MediaError, DamagedPart) as error:
+    except (DamagedPart, Damaged):
+        return _fail(1, DAMAGED)
+    except MediaError as error:
         return _fail(1, str(error))
     except OSError as error:
         return _fail(3, f"the file could not be written or a part not be read: {error.strerror}")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from media.encode import Container
 from recorder.errors import RecorderError
-from recorder.render_job import PEAKS, Job, JobPart, JobStream, to_json
+from recorder.render_job import DAMAGED, PEAKS, Job, JobPart, JobStream, to_json
 
 AT_ONCE = 2  # workers; they are niced, but memory is not
 TIME_OUT = 900.0  # s for one file, waiting for a turn not counted
@@ -46,6 +46,9 @@ class OpenPart(Protocol):
     def finished(self) -> bool: ...
 
 
+WHERE = "`recorder verify` names what is damaged."
+"""What an operator does about a damaged recording."""
+
 LATER = 3
 """Status of what failed for want of time, memory or a worker."""
 
@@ -54,7 +57,7 @@ class RenderFailed(RecorderError):
     """No file was made; the sentence says why. `status` 1: the stored call is why, LATER: it may work then."""
 
     def __init__(self, message: str, status: int = LATER) -> None:
-        super().__init__(message)
+        super().__init__(message, WHERE if message == DAMAGED else "")
         self.status = status
 
 

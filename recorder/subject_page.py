@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from recorder.render_job import DAMAGED, INCOMPLETE
+
 GERMAN = frozenset({"DE", "AT", "CH", "LI"})
 """Countries in which the page is German."""
 
@@ -62,6 +64,7 @@ ENGLISH = {
     "listener": "somebody who may listen",
     "privacy": "data protection",
     "admin": "administration",
+    "operator": "operator of the recorder",
     "first_name": "First name",
     "last_name": "Last name",
     "account_name": "Account",
@@ -115,6 +118,7 @@ DEUTSCH = {
     "listener": "jemand, der hören darf",
     "privacy": "Datenschutz",
     "admin": "Verwaltung",
+    "operator": "Betrieb des Rekorders",
     "first_name": "Vorname",
     "last_name": "Nachname",
     "account_name": "Konto",
@@ -135,7 +139,8 @@ SENTENCES = {
     "Left out: several people of this call may be meant, and nobody said which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."
     ),
-    "The recording is damaged.": "Die Aufnahme ist beschädigt.",
+    DAMAGED: "Die Aufnahme ist beschädigt.",
+    INCOMPLETE: "Die Aufnahme ist beschädigt: es ist nicht alles da.",
 }
 """What is said of media (recorder.export_media), in German."""
 
@@ -210,7 +215,7 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
         name = _text(file)
         parts.append(f'<{kind} controls preload="none" src="{name}"></{kind}><br><a href="{name}">{_text(file)}</a>')
     if problem:
-        parts.append(_text(SENTENCES.get(problem, problem) if w["lang"] == "de" else problem))
+        parts.append(_text(_german(problem) if w["lang"] == "de" else problem))
     parts += [
         _text(w[name].format(n=n)) for name, n in (("notes", call["annotations"]), ("files", call["attachments"])) if n
     ]
@@ -218,6 +223,13 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
         parts.append(f'<a href="{_text(each["file"])}">{_text(each["file"])}</a>')
     parts += [_text(note["text"]) for note in call.get("annotation_texts") or ()]
     return "<br>".join(parts)
+
+
+def _german(problem: str) -> str:
+    """Translate the sentences of a problem that are known."""
+    for english in sorted(SENTENCES, key=len, reverse=True):
+        problem = problem.replace(english, SENTENCES[english])
+    return problem
 
 
 def _kept(kept: Mapping[str, Any], ended_at: str | None, w: Words) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from recorder.playing import lacks_files, spoken
 from storage.audit_files import LOG_NAME as AUDIT
 from storage.callrows import MAX_LIMIT, BadDetails, CallState
 from storage.calls import Query
@@ -22,6 +23,25 @@ GRACE_SECONDS = 5.0
 """A running daemon indexes a call within this: it lets a new one settle for two seconds first."""
 
 UNREADABLE = "row of the index that does not open"
+
+LACKING = "less is there than the index says: a file is missing or cut"
+
+
+@dataclass(slots=True)
+class Known:
+    """What the index says of a call."""
+
+    state: CallState
+    size: int  # bytes of its files
+    spoken: bool  # so there are files of media
+
+
+@dataclass(slots=True)
+class Stored:
+    """What was found of a call in the vault."""
+
+    size: int = 0
+    media: bool = False
 
 
 @dataclass(slots=True)
@@ -40,16 +60,23 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
     """Verify all calls of a customer, or the wanted ones; the daemon may be running."""
     report = Report()
     indexed = await _indexed(customer, report)
-    stored: dict[str, None] = {}
+    stored: dict[str, Stored] = {}
     for ref in customer.vault.walk():
         if wanted and ref.call not in wanted:
             continue
-        stored[ref.call] = None
-        _part(customer, ref, report, live=indexed.get(ref.call, CallState.RECORDING) == CallState.RECORDING)
+        state = indexed[ref.call].state if ref.call in indexed else CallState.RECORDING
+        met = stored.setdefault(ref.call, Stored())
+        met.size += _part(customer, ref, report, live=state is CallState.RECORDING)
+        met.media = met.media or ref.part.startswith("m")
         advance(1)
-    for call in indexed:
-        if (not wanted or call in wanted) and call not in stored and await _has_row(customer, call, report):
+    for call, known in indexed.items():
+        if wanted and call not in wanted:
+            continue
+        found = stored.get(call)
+        if found is None and await _has_row(customer, call, report):
             _defect(report, customer, call, "", "call without recording", 0)
+        elif found is not None and (found.size < known.size or (known.spoken and not found.media)):
+            await _lacking(customer, call, report)
     await _not_indexed(customer, [call for call in stored if call not in indexed], report)
     await _attachments(customer, wanted, report)
     if not wanted:
@@ -78,6 +105,14 @@ async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report)
         known = any(d["call"] == call for d in report.defects)
         if not known and not await _has_row(customer, call, report) and customer_has(customer, call):
             _defect(report, customer, call, "", "recording that the index lacks", 0)
+
+
+async def _lacking(customer: Customer, call: str, report: Report) -> None:
+    """Name a call of which fewer files were met than the index knows, if they are still not there."""
+    if await _has_row(customer, call, report):
+        row = await customer.calls.get(call)
+        if row is not None and lacks_files(customer, row):
+            _defect(report, customer, call, "", LACKING, 0)
 
 
 def customer_has(customer: Customer, call: str) -> bool:
@@ -128,13 +163,13 @@ async def _audit(customer: Customer, report: Report) -> None:
         _defect(report, customer, "", AUDIT, f"{entry}{verdict.fault}", 0)
 
 
-async def _indexed(customer: Customer, report: Report) -> dict[str, CallState]:
-    out: dict[str, CallState] = {}
+async def _indexed(customer: Customer, report: Report) -> dict[str, Known]:
+    out: dict[str, Known] = {}
     cursor: str | None = None
     unreadable = 0
     while True:
         page = await customer.calls.find(Query(limit=MAX_LIMIT, cursor=cursor))
-        out.update((row.id, row.state) for row in page.items)
+        out.update((row.id, Known(row.state, row.size_bytes, spoken(row))) for row in page.items)
         unreadable += page.unreadable
         cursor = page.next_cursor
         if cursor is None:
@@ -150,22 +185,26 @@ def _unreadable(customer: Customer, report: Report) -> None:
         _defect(report, customer, "", "", f"{left} rows of the index that do not open", 0)
 
 
-def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> None:
+def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> int:
+    """Read a part, name what is wrong with it, and return its bytes."""
     report.parts += 1
+    size = 0
     try:
-        report.bytes += ref.path.stat().st_size
+        size = ref.path.stat().st_size
+        report.bytes += size
         if not ref.finished:
             if not live:
                 _defect(report, customer, ref.call, ref.part, "open but nobody writes it", 0)
             for _ in customer.vault.read(ref, live=True):
                 continue
-            return
+            return size
         for defect in customer.vault.verify(ref):
             _defect(report, customer, ref.call, ref.part, defect.kind, defect.offset)
     except StorageError as error:
         _defect(report, customer, ref.call, ref.part, type(error).__name__.lower(), getattr(error, "offset", 0))
     except FileNotFoundError:
-        return  # erased meanwhile
+        pass  # erased meanwhile
+    return size
 
 
 def _defect(report: Report, customer: Customer, call: str, part: str, kind: str, offset: int) -> None:

@@ -77,7 +77,7 @@ class Export:
     tries: int = 0
     """How often it was begun."""
     problem: str | None = None
-    """Why it failed: a sentence without personal data."""
+    """Why it failed, or what its file lacks: a sentence without personal data."""
     case: str | None = None
     """Id of the request of a person that this is the report of; known also once it failed."""
 

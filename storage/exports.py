@@ -212,7 +212,7 @@ class Exports:
             if export is None or export.request is None:
                 raise Gone("the export is gone")
             kept = replace(export.request, passphrase=None)
-            sealed = seal(self._keys, export.leaf, id, kept, export.tries, None)
+            sealed = seal(self._keys, export.leaf, id, kept, export.tries, (facts or {}).get("problem"))
             changed = exports.update().where(running)
             done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
             if not (await connection.execute(done)).rowcount:

@@ -20,7 +20,7 @@ from tests.admin_api.test_waiver import WAIVER
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
 
-def make(service, export, content=b"id\r\n", customer="acme"):
+def make(service, export, content=b"id\r\n", customer="acme", **facts):
     """Do what the daemon's job does."""
 
     async def work():
@@ -30,7 +30,7 @@ def make(service, export, content=b"id\r\n", customer="acme"):
         with kept.sink(begun) as sink:
             sink.write(content)
             size = sink.finish()
-        await kept.finish(export, size)
+        await kept.finish(export, size, facts)
 
     service.run(work())
 

@@ -157,7 +157,7 @@ def test_sound_that_breaks_off_is_not_taken_for_whole(service, long):
 
 
 def test_a_long_call_that_cannot_be_rendered(service, long):
-    service.desk.cannot = "segment 1 is not genuine (offset 4096)"
+    service.desk.cannot = "The recording is damaged."
     assert service.ask(long).status_code == 409
     service.desk.later = True
     assert service.ask(long).status_code == 503

@@ -264,6 +264,30 @@ def test_a_head_of_the_file_is_no_handing_over(service):
     assert ask(service, f"/{id}/report").json()["fetched"] == []
 
 
+def test_nothing_is_done_as_asked_before_somebody_looked_and_the_erasure_happened(service):
+    id = filed(service, "+49301234002")["id"]
+    assert "Confirm first" in ask(service, f"/{id}/close", "POST", outcome="done").json()["detail"]
+    (found,) = ask(service, f"/{id}/candidates").json()["items"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]})
+    refusal = ask(service, f"/{id}/close", "POST", outcome="done")
+    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
+    assert ask(service, f"/{id}").json()["identities"] == ["+49301234002"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [found["call"]]})
+    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
+    access = filed(service, "+49301234002", kind=["access"])["id"]
+    ask(service, f"/{access}/selection", "PUT", **{"in": [found["call"]]})
+    assert ask(service, f"/{access}/close", "POST", outcome="done").json()["state"] == "done"
+
+
+def test_calls_that_were_erased_by_another_way_need_no_erasure_of_the_request(service):
+    made, forms = row(7, "acme")
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    id = filed(service, "+49301234007")["id"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
+    service.run(service.customers["acme"].calls.remove([made.id]))
+    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
+
+
 def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgotten(service):
     id = filed(service, "+49301234001")["id"]
     ask(service, f"/{id}/selection", "PUT")

@@ -110,12 +110,12 @@ def table(content: bytes) -> list[list[str]]:
 
 
 async def called(acme: Customer, **more: Any) -> CallRow:
-    """Record a call of Mira with somebody else."""
+    """Record a call of Mira with somebody else; it has no files."""
     details = {"streams": [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]}
     row = await record(acme, **{**details, **more})
     other = {"name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove@example.org"}
     both = {**row.details, "parties": [*row.details["parties"], other]}
-    row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both})
+    row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both, "size_bytes": 0})
     from storage.identity import stored_of
 
     await acme.calls.put([row], [stored_of(both["parties"], "DE")])

@@ -134,7 +134,7 @@ def test_searches_and_copies_stand_in_the_audit_log_without_what_was_searched(
     assert place.run("audit", "verify") == 0
 
 
-def test_silence_in_a_copy_is_said_on_standard_error_and_steers_no_terminal(
+def test_what_a_copy_lacks_is_said_on_standard_error_and_steers_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(tmp_path)
@@ -142,14 +142,13 @@ def test_silence_in_a_copy_is_said_on_standard_error_and_steers_no_terminal(
 
     async def written(customer: object, call: str, form: str, to: Path) -> dict[str, object]:
         to.write_bytes(b"RIFF")
-        return {"call": call, "streams": [{"unknown": ["EVS\x1b[2J"], "errors": 0}]}
+        return {"call": call, "caveat": "Silence stands for EVS\x1b[2J."}
 
     monkeypatch.setattr(exporting, "export_call", written)
     for more in ([], ["--json"]):
         assert place.run("export", call, "-o", str(tmp_path / f"{len(more)}.wav"), *more) == 0
         told = capsys.readouterr()
-        assert "cannot be decoded here: EVS" in told.err and "\x1b" not in told.err
-        assert "cannot be decoded" not in told.out
+        assert "Silence stands for EVS" in told.err and "\x1b" not in told.err + told.out
 
 
 async def one_call(place: Place) -> str:

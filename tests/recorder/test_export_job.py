@@ -14,6 +14,7 @@ import pytest
 from admin_api import columns
 from recorder import export_job
 from recorder.export_job import ExportJob
+from recorder.render_job import INCOMPLETE
 from storage import wishes
 from storage.callrows import Query
 from storage.customers import Customer
@@ -119,6 +120,18 @@ def test_silence_in_place_of_a_codec_that_cannot_be_decoded_is_said(tmp_path: Pa
     tell(tmp_path, story, FakeRenderer(report={"streams": [{"unknown": ["G728"]}, {"unknown": ["EVS", "G728"]}]}))
 
 
+def test_what_the_disk_lost_of_a_call_is_said(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme)
+        export = await make(acme, job, calls=(row.id,), media="wav")
+        with ZipFile(io.BytesIO(data(acme, export))) as zip:
+            assert zip.namelist() == ["calls.csv", f"media/{row.id}.wav", "media.json"]
+            assert json.loads(zip.read("media.json"))["media"][0]["problem"] == INCOMPLETE
+        assert export.problem and "1 of 1 calls" in export.problem
+
+    tell(tmp_path, story, FakeRenderer(report={"torn_parts": 1}))
+
+
 def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Path) -> None:
     mixed = [{"label": "1", "party": [0, 1], "media": "audio"}]
 
@@ -137,10 +150,13 @@ def test_a_call_that_cannot_be_rendered_spoils_no_other(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         silent = await record(acme)
-        with ZipFile(io.BytesIO(data(acme, await make(acme, job, calls=(row.id, silent.id), media="wav")))) as zip:
+        export = await make(acme, job, calls=(row.id, silent.id), media="wav")
+        with ZipFile(io.BytesIO(data(acme, export))) as zip:
             told = json.loads(zip.read("media.json"))["media"]
             assert zip.namelist() == ["calls.csv", "media.json"]
         assert [each["problem"] for each in told] == ["no audio", "This call has no media of this kind."]
+        assert export.problem and export.problem.startswith("Media missing or not whole: 2 of 2 calls.")
+        assert (await make(acme, job, calls=(row.id,))).problem is None
 
     tell(tmp_path, story, FakeRenderer(problem="no audio"))
 

@@ -10,6 +10,7 @@ import pytest
 from recorder import exporting
 from recorder.errors import WrongUse
 from recorder.exporting import export_call
+from recorder.render_job import INCOMPLETE
 from tests.recorder.stage import Stage, stage
 
 
@@ -28,10 +29,24 @@ def test_the_file_is_for_its_owner_and_nothing_else_is_left(tmp_path: Path) -> N
             to.parent.mkdir()
             report = await export_call(one.node.customers["acme"], call, "wav", to)
             assert report
-            assert report["bytes"] == to.stat().st_size
+            assert report["bytes"] == to.stat().st_size and report["caveat"] is None
             assert to.stat().st_mode & 0o777 == 0o600
             assert list(to.parent.iterdir()) == [to]
             assert await export_call(one.node.customers["acme"], "unknown", "wav", tmp_path / "x") is None
+
+    asyncio.run(story())
+
+
+def test_a_copy_of_what_is_left_says_that_it_is_not_all(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = await stored(one)
+            acme = one.node.customers["acme"]
+            row = await acme.calls.get(call)
+            assert row
+            acme.vault.parts(call, row.leaf)[0].path.unlink()
+            report = await export_call(acme, call, "wav", tmp_path / "call.wav")
+            assert report and report["caveat"] == INCOMPLETE
 
     asyncio.run(story())
 

@@ -110,7 +110,7 @@ def test_a_part_without_its_end_gives_what_is_genuine_and_says_so(tmp_path: Path
 def test_an_altered_part_is_refused(tmp_path: Path) -> None:
     with part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part, output(tmp_path) as (fd, _):
         status, told = work(job_of(Container.WAV, fd, part))
-    assert (status, told[-1]) == (1, {"error": "segment 1 is not genuine (offset 4096)"})
+    assert (status, told[-1]) == (1, {"error": "The recording is damaged."})
 
 
 def test_what_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -51,10 +51,11 @@ def test_what_the_worker_says_is_what_the_caller_hears(tmp_path: Path) -> None:
     with (
         part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part,
         output(tmp_path) as (fd, _),
-        pytest.raises(RenderFailed, match="not genuine") as error,
+        pytest.raises(RenderFailed, match="damaged") as error,
     ):
         asyncio.run(render([part], STREAMS, Container.WAV, fd))
     assert error.value.status == 1
+    assert error.value.sentence() == "The recording is damaged. `recorder verify` names what is damaged."
 
 
 def test_what_nobody_can_decode_is_silence_and_said(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_worker_that_dies_breaks_the_sound_off(tmp_path: Path) -> None:
 
 
 def test_an_altered_call_is_refused_before_its_first_byte(tmp_path: Path) -> None:
-    with part_of(tmp_path, "m1", stored(), spoil=50_000) as part, pytest.raises(RenderFailed, match="genuine") as error:
+    with part_of(tmp_path, "m1", stored(), spoil=50_000) as part, pytest.raises(RenderFailed, match="damaged") as error:
         asyncio.run(taken(part, 0))
     assert error.value.status == 1
 

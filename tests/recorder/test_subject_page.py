@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from recorder.export_media import DAMAGED, MIXED, NOTHING
+from recorder.export_media import MIXED, NOTHING
+from recorder.render_job import DAMAGED, INCOMPLETE
 from recorder.subject_page import DEUTSCH, ENGLISH, SENTENCES, page, words
 from recorder.subject_report import UNDECIDED
 
@@ -74,10 +75,20 @@ def test_both_languages_say_the_same() -> None:
 
 
 def test_what_is_said_of_media_is_said_in_german_too() -> None:
-    assert set(SENTENCES) == {MIXED, NOTHING, DAMAGED, UNDECIDED}
+    assert set(SENTENCES) == {MIXED, NOTHING, DAMAGED, INCOMPLETE, UNDECIDED}
     mixed = [told(media={"file": None, "problem": MIXED})]
     assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
     assert MIXED in page(HEAD, mixed, None, ENGLISH)
+    both = page(HEAD, [told(media={"file": None, "problem": f"{INCOMPLETE} {MIXED}"})], None, DEUTSCH)
+    assert f"{SENTENCES[INCOMPLETE]} {SENTENCES[MIXED]}" in both
+
+
+def test_everybody_who_looked_is_named_by_a_role_in_words() -> None:
+    roles = ("listener", "privacy", "admin", "operator")  # the last is whoever used the commands
+    seen = [{"at": "2026-02-01T10:00:00.000000Z", "what": "heard", "role": role} for role in roles]
+    for w in (ENGLISH, DEUTSCH):
+        text = Tags(page(HEAD, [told(seen=seen)], None, w)).text
+        assert not [role for role in roles if f": {role}," in text]
 
 
 def test_no_text_becomes_markup() -> None:

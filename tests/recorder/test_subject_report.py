@@ -41,10 +41,10 @@ Story = Callable[[Parts, Customer, ExportJob], Awaitable[None]]
 
 
 async def called(acme: Customer, *parties: dict[str, Any], **details: Any) -> CallRow:
-    """Record a call of these people."""
+    """Record a call of these people; it has no files."""
     row = await record(acme, **{"streams": APART, **details})
     await acme.calls.remove([row.id])
-    row = replace(row, details={**row.details, "parties": list(parties or (ME, TOVE))})
+    row = replace(row, details={**row.details, "parties": list(parties or (ME, TOVE))}, size_bytes=0)
     await acme.calls.put([row], [stored_of(row.details["parties"], "DE")])
     return row
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,6 +72,39 @@ def test_an_altered_byte_a_lost_file_and_a_lost_row_are_found(tmp_path: Path) ->
             unknown, _ = await stored(one, "c3")
             await calls.remove([unknown])
             assert await defects(one, unknown) == [("", "recording that the index lacks")]
+
+    asyncio.run(story())
+
+
+def test_a_file_of_media_that_is_gone_is_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, leaf = await stored(one, "c1")
+            acme = one.node.customers["acme"]
+            media = acme.vault.parts(call, leaf)[1].path
+            aside = media.rename(tmp_path / "aside")
+            assert await defects(one) == [("", verifying.LACKING)]
+            assert await defects(one, call) == [("", verifying.LACKING)]
+            await acme.attachments.add(call, "chat", "application/json", b'"' + b"x" * 50_000 + b'"', "paula")
+            row = await acme.calls.get(call)
+            assert row
+            spoken = replace(row, details={**row.details, "streams": [{"packets": 1}]})
+            await acme.calls.put([spoken], [()])
+            assert await defects(one) == [("", verifying.LACKING)]  # what was attached since does not stand for it
+            aside.rename(media)
+            assert await defects(one) == []
+
+    asyncio.run(story())
+
+
+def test_a_call_that_is_erased_or_back_meanwhile_lacks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            await stored(one, "c1")
+            acme = one.node.customers["acme"]
+            walk = acme.vault.walk
+            monkeypatch.setattr(acme.vault, "walk", lambda: (ref for ref in walk() if ref.part != "m1"))
+            assert await defects(one) == []
 
     asyncio.run(story())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from admin_api.roles import Role
+from recorder.export_job import LACKING
 from tests.admin_api.test_exports import NOBODY, make
 
 
@@ -40,6 +41,18 @@ def test_what_is_ready_is_fetched_and_given_up(service, browse):
     assert browser.post(f"/exports/{id}/cancel").headers["location"] == "/exports"
     gone = browser.get(f"/exports/{id}/file")
     assert gone.status_code == 404 and "holds a call that was erased" in gone.text
+
+
+def test_a_file_that_lacks_media_is_fetched_and_says_so(service, browse):
+    id = ask(service, media="wav")
+    lacking = LACKING.format(n=2, of=3)
+    make(service, id, b"PK", problem=lacking)
+    assert service.ask(f"/exports/{id}", "privacy").json()["problem"] == lacking
+    browser = browse(Role.PRIVACY)
+    page = browser.get(f"/exports/{id}").text
+    assert f'href="/exports/{id}/file"' in page and lacking in page
+    german = browser.get(f"/exports/{id}", headers={"Accept-Language": "de"}).text
+    assert "2 von 3 Anrufen" in german
 
 
 def test_a_file_that_is_not_ready_is_said_in_words(service, browse):
