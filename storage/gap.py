@@ -16,12 +16,13 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from storage.callrows import DAY_SHIFT
 from storage.database import Database
 from storage.durable import Disk
 from storage.errors import StorageError
 from storage.instants import day_of
 from storage.journal import Journal, mark
-from storage.tables import days
+from storage.tables import calls, days
 from storage.vault import Vault
 
 FILE_NAME = "index.gap"
@@ -68,7 +69,17 @@ async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, 
         first = ALL
     elif newest < day_of(now) - LOOK_BACK_DAYS:  # else a start finds what is missing, however many calls came since
         first = max(ALL, newest - LOOK_BACK_DAYS)
+        if not await _lacks(database, vault, first):  # nobody called
+            return
     else:
         return
     if await asyncio.to_thread(vault.days):
         await asyncio.to_thread(gap.widen, first)
+
+
+async def _lacks(database: Database, vault: Vault, first: int) -> bool:
+    """Tell whether there are recordings from a day on that the index does not have."""
+    stored = await asyncio.to_thread(lambda: {ref.leaf for ref in vault.since(first)})
+    async with database.reading() as connection:
+        known = await connection.scalars(sa.select(calls.c.leaf).where(calls.c.leaf >= first << DAY_SHIFT))
+        return not stored <= set(known)
