@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from media.region import SPARE_AT, holder, journal_of
+from media.region import SPARE_AT, Journal, holder, journal_of
 from media.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder import wire
@@ -39,6 +39,8 @@ CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGIL
 #: of them sends must not cost the others of its worker anything.
 MAX_REPLAYS = 2
 MAX_CRASHES = 5
+#: Seconds after which a crash is no more held against a call, which may last for weeks: it was something else.
+FORGIVEN = 600.0
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -83,8 +85,9 @@ class Entry:
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
     relic: Path | None = None
-    # how many workers crashed while they had to do with it
+    # how many workers crashed lately while they had to do with it, and when the last one did
     crashes: int = 0
+    crashed_at: float = 0.0
     # for a successor: when nothing may be kept of what waits in the sockets
     pauses: tuple[tuple[int, int | None], ...] = ()
     # of each stream, the newest last: packets under the ones before may wait for a successor
@@ -99,6 +102,11 @@ class Entry:
         if self.relic:
             self.relic.unlink(missing_ok=True)
             self.relic = None
+
+    def stumble(self, now: float) -> None:
+        """Count a worker that crashed over it."""
+        self.crashes = 1 + (self.crashes if now - self.crashed_at < FORGIVEN else 0)
+        self.crashed_at = now
 
     def avoid(self) -> None:
         """Give up the batch over which one worker after the other crashed: it is lost."""
@@ -172,20 +180,21 @@ async def insist(step: Callable[[], Awaitable[T]]) -> T:
             fails += 1
 
 
-def call_of(raw: Path) -> str | None:
+def last_batch(raw: Path) -> Journal | None:
+    """Read whose batch a dead worker's region holds, or to whom it listened when it died (no lanes: there is none)."""
     try:
-        journal = journal_of(str(raw))
+        return journal_of(str(raw))
     except OSError:
         return None
-    return journal.call if journal else None
 
 
 def keep_relic(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
     """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
-    entry = entries.get(call_of(raw) or "")
-    if entry is not None:
-        entry.crashes += crashed
-    if entry is None or entry.relic:
+    journal = last_batch(raw)
+    entry = entries.get(journal.call) if journal else None
+    if entry is not None and crashed:
+        entry.stumble(time.monotonic())
+    if not journal or not journal.lanes or entry is None or entry.relic:
         raw.unlink(missing_ok=True)
     else:
         entry.relic = _cut(raw)
@@ -247,7 +256,7 @@ def look_at(process: Process) -> None:
         return
     process.waiting = silent <= MAX_WAIT and excused(process)
     if not process.waiting:
-        process.crashed = activity(process.pid)[0] == "R"  # it loops
+        process.crashed = activity(process.pid)[0] == "R" and not excused(process)  # it loops
         process.hung = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
@@ -274,16 +283,21 @@ def fresh_region(folder: Path, number: int, serial: int) -> Path:
 
 def find_relics(folder: Path) -> dict[str, Path]:
     """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
-    relics: dict[str, Path] = {}
+    found: dict[Path, Journal] = {}
     known = left_calls(folder)
     for raw in folder.glob("worker-*.raw"):
         with contextlib.suppress(FileNotFoundError):  # one that began after its main's end takes its region away
             wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
-        call = call_of(raw) or ""
-        if call in known:
-            relics[call] = _cut(raw)
+        journal = last_batch(raw)
+        if journal and journal.call in known:
+            found[raw] = journal
         else:
             raw.unlink(missing_ok=True)
+    relics: dict[str, Path] = {}
+    for raw, journal in sorted(found.items(), key=lambda each: each[1].generation):
+        if older := relics.get(journal.call):  # its batch is committed: a successor had taken it, and more
+            older.unlink(missing_ok=True)
+        relics[journal.call] = _cut(raw)
     return relics
 
 

@@ -176,8 +176,8 @@ class Finishing:
         call.close_files()
         for number, pair in call.pairs.items():
             self.node.ports.release(pair, _heard(call, number, pair))
-        for pair in call.retired:
-            self.node.ports.release(pair)
+        for pair, former in call.retired:
+            self.node.ports.release(pair, former)
         call.pairs.clear()
         call.retired = ()
         keeping.forget(self.node.notify, call)
@@ -246,11 +246,9 @@ def _put_away(call: LiveCall, *, sealed: bool) -> None:
 
 
 def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
-    """Tell whom a stream heard at its port, so that the next call there does not."""
-    peer = pair.peer
+    """Tell whom a stream heard at its port."""
     streams = call.recording.streams or ()  # a fault of ours may have spoilt the recording: its ports go all the same
-    figures = next((s.figures for s in streams if s.number == number), {})
-    return (*peer, tuple(source[0] for source in figures.get("sources", ()))) if peer else None
+    return keeping.heard(pair, next((s.figures for s in streams if s.number == number), {}))
 
 
 def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from media.sockets import Pair
+from media.spec import Former
 from recorder.live import LiveCall
 from recorder.notify import Notifier
 
@@ -41,14 +43,23 @@ def keep(notify: Notifier, call: LiveCall, opened: Mapping[int, Pair]) -> None:
     call.unkept = not notify.store(call.fd_name, descriptors) or call.unkept
 
 
-def retire(notify: Notifier, call: LiveCall, numbers: Iterable[int]) -> list[Pair]:
-    """Take streams out of a call; return the sockets that nobody needs any more, to be closed."""
-    gone = [call.pairs.pop(number) for number in numbers if number in call.pairs]
+def heard(pair: Pair, figures: Mapping[str, Any]) -> Former | None:
+    """Tell whom a stream heard at its port by its figures, so that the next call there does not."""
+    return (*pair.peer, tuple(source[0] for source in figures.get("sources", ()))) if pair.peer else None
+
+
+def retire(
+    notify: Notifier, call: LiveCall, numbers: Iterable[int], figures: Iterable[Mapping[str, Any]] = ()
+) -> list[tuple[Pair, Former | None]]:
+    """Take streams out of a call; return the sockets that nobody needs any more, to be closed, and whom they heard."""
+    known = {each["stream"]: each for each in figures}
+    numbers = [number for number in numbers if number in call.pairs]
+    gone = [(pair, heard(pair, known.get(n, {}))) for n, pair in [(n, call.pairs.pop(n)) for n in numbers]]
     if not notify.present or not call.fd_name:
         return gone
     call.retired = (*call.retired, *gone)
     if call.pairs:
-        for pair in gone:
+        for pair, _ in gone:
             pair.deafen()
         return []
     gone, call.retired = list(call.retired), ()

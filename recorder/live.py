@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from media.sockets import Pair
+from media.spec import Former
 from recorder.control import ControlPart
 from recorder.recording import Recording
 from recorder.wire import Part
@@ -35,7 +36,10 @@ class LiveCall:
     media_fd: int = -1
     spool_fd: int = -1  # the call's file in the runtime directory; of recorder.checkpoint, which closes it
     pairs: dict[int, Pair] = field(default_factory=dict)  # stream number -> sockets
-    retired: tuple[Pair, ...] = ()  # of streams that are gone; the store holds them until the call ends
+    # ports that went before its end: it may get one again, and whom it heard there it is to hear
+    left: tuple[int, ...] = ()
+    # of streams that are gone, with whom they heard; the store holds them until the call ends
+    retired: tuple[tuple[Pair, Former | None], ...] = ()
     fd_name: str = ""  # in the descriptor store
     unkept: bool = False  # the store did not take the sockets: it was busy, and is asked again
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
@@ -71,7 +75,11 @@ class LiveCall:
 
     def descriptors(self) -> list[int]:
         """Return those of all sockets, which stay ours."""
-        return [descriptor for pair in (*self.pairs.values(), *self.retired) for descriptor in pair.filenos()]
+        return [
+            descriptor
+            for pair in (*self.pairs.values(), *(pair for pair, _ in self.retired))
+            for descriptor in pair.filenos()
+        ]
 
     def close_files(self) -> None:
         """Close the descriptors of the parts as they are; a second time does nothing."""

@@ -22,8 +22,9 @@ from sip.lines import LinePlan
 
 Holding = Callable[[str | None], bool]
 
-MAX_STREAMS = 128
-"""Streams of a call in its whole life: the journal of what a worker received last has seven bits for a number."""
+MAX_STREAMS = 125
+"""Streams of a call in its whole life: a successor gets two files and the sockets of all that are heard, two each,
+in one message, with which the kernel takes 253 descriptors (SCM_MAX_FD)."""
 
 CONVERSATION = frozenset({"audio", "video", "text"})
 """Media in which people say something; the pictures of a fax, MSRP and data channels are refused everywhere."""
@@ -74,7 +75,7 @@ def match(
         if known:
             known.renew(_labelled(plan, known, labels), random, silent=silent)
         elif plan.accepted:
-            fresh.append(Stream(len(streams), plan, own_key(plan, random), at))
+            fresh.append(Stream(len(streams), _meant(plan, old, silent), own_key(plan, random), at))
             streams.append(fresh[-1])
             if old and plan.same_association(old.line):
                 fresh[-1].follow(old)
@@ -126,6 +127,12 @@ def _goes_on(
     if known.redefines(plan, silent=silent) or (known.away and plan.label not in (None, known.label)):
         return None
     return known
+
+
+def _meant(plan: LinePlan, old: Stream | None, silent: bool) -> LinePlan:
+    """Give what a line leaves out of its codecs the meaning it had, also where it begins another stream for one."""
+    same = old is not None and plan.media == old.line.media and old.redefines(plan, silent=silent)
+    return old.named(plan, silent=silent) if old and same else plan
 
 
 def _labelled(plan: LinePlan, known: Stream, labels: Set[str | None]) -> LinePlan:

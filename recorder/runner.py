@@ -153,9 +153,12 @@ class Runner:
         self.guarded(call, ready)
         self.node.flush()
 
-    def _close_sockets(self, call: LiveCall, command: c.CloseSockets) -> None:
-        for pair in keeping.retire(self.node.notify, call, command.streams):
-            self.node.ports.release(pair)
+    def _close_sockets(
+        self, call: LiveCall, command: c.CloseSockets, figures: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        for pair, former in keeping.retire(self.node.notify, call, command.streams, figures):
+            call.left = (*call.left, pair.port)
+            self.node.ports.release(pair, former)
 
     def _create_files(self, call: LiveCall, drafts: Sequence[Draft], document: Mapping[str, Any]) -> None:
         """Create all that the answer promises, and write what was kept; what may be there is taken back by Discard.
@@ -236,7 +239,7 @@ class Runner:
             raise RecorderError("the customer is not configured any more")
         certificate = call.recording.agreement.certificate
         specs = stream_specs(plans, configured, certificate.identity if certificate else b"")
-        former = {n: self.node.ports.former(pair.port) for n, pair in call.pairs.items()}
+        former = {n: self.node.ports.former(p.port) for n, p in call.pairs.items() if p.port not in call.left}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
@@ -257,8 +260,7 @@ class Runner:
 
     async def _lingered(self, call: LiveCall, streams: tuple[int, ...]) -> None:
         await keeping.linger()
-        if self.live.by_id(call.id) is call:
-            self.guarded(call, e.Lingered(streams))
+        self.guarded(call, e.Lingered(streams))
 
     def _end_streams(self, call: LiveCall, command: c.EndStreams) -> None:
         self.checkpoint(call)  # before another call gets the ports: two could not be resumed on one
@@ -272,8 +274,8 @@ class Runner:
 
     async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
         """Let go of streams that were taken out once a worker has what came before: one may die over it."""
-        await self.node.workers.snapshot(call.id)
-        self._close_sockets(call, command)
+        told = await self.node.workers.snapshot(call.id)
+        self._close_sockets(call, command, told.figures)
 
     def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
         self.node.tasks.start(self.finishing.close_media(call), "close")

@@ -77,7 +77,7 @@ class Stream:
 
         `silent`: nobody sends it for now, as the metadata say.
         """
-        line = self._named(line, silent)
+        line = self.named(line, silent=silent)
         if line.suite != self.line.suite:
             self.own_key = own_key(line, random)
         self._remember(line)
@@ -122,8 +122,8 @@ class Stream:
         What was recorded before would be decoded as what it is not.
         """
         known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
-        named = (entry for entry in self._named(line, silent).formats if entry.payload_type in known and entry.encoding)
-        return any(self._differs(known[entry.payload_type], entry) for entry in named)
+        named = [entry for entry in self.named(line, silent=silent).formats if entry.encoding]
+        return any(self._differs(known[each.payload_type], each) for each in named if each.payload_type in known)
 
     def _differs(self, known: Format, entry: Format) -> bool:
         unsaid = self._never_sent and known.fmtp is None
@@ -134,7 +134,7 @@ class Stream:
         """Tell whether the stream has been on hold since it began, so that nothing of it was packed in any way."""
         return self.line.held and self.held and self.pauses == ((self.began, None),)
 
-    def _named(self, line: LinePlan, silent: bool) -> LinePlan:
+    def named(self, line: LinePlan, *, silent: bool) -> LinePlan:
         """Give payload types the meaning they had, as far as a re-offer leaves it out: else nobody hears them."""
         known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
         formats = tuple([_meant(each, known.get(each.payload_type), line.held, silent) for each in line.formats])

@@ -131,7 +131,7 @@ class Worker:
     def _chores(self) -> None:
         """Look for floods, shake hands, beat and report when it is time, also in the middle of a long round."""
         now = time.monotonic()
-        if self._tapes:
+        if self._tapes or self._overflow.hot:
             self._overflow.look(self._ears, time.monotonic)
         if now >= self._urgent.due:
             took = self._urgent.spell(self._shake, time.monotonic)
@@ -242,6 +242,7 @@ class Worker:
         if call not in self._tapes and not isinstance(message, _BRINGING):
             close_all(descriptors)
             return
+        self._region.begin(call.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
         self._guard(call, partial(self._handlers[type(message)], message, descriptors))
 
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
@@ -259,7 +260,6 @@ class Worker:
                 lanes.track.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
-        self._region.begin(tape.id.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
         tape.resume(self._region, message.raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True

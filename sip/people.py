@@ -12,6 +12,8 @@ from sip.rfc3339 import restore_time, store_time
 
 MAX_PEOPLE = 256
 """Entries of one call; a conference with more is recorded, the rest of its people stands in the raw metadata only."""
+MAX_SESSIONS = 64
+"""Memberships of one person that are remembered, the newest: it may have many ids in many sessions."""
 MAX_ALSO = 8
 """Further addresses kept of one party."""
 FACING = {Role.CALLER: Role.CALLEE, Role.CALLEE: Role.CALLER}
@@ -105,12 +107,13 @@ class Entry:
         Whoever leaves one that nobody knows may have left all that it was in under that id.
         """
         joined = [each for each, there in links if there]
-        left = [each for each, there in links if not there]
+        left = dict.fromkeys(each for each, there in links if not there)
         gone = {who for session, who in left if not session}
         staying = [each for each in self.sessions if each not in left and each[1] not in gone]
-        self.sessions = tuple(dict.fromkeys((*staying, *(each for each in joined if each[0]))))
+        self.sessions = tuple(dict.fromkeys((*staying, *(each for each in joined if each[0]))))[-MAX_SESSIONS:]
         there = {"", *(session for session, _ in self.sessions)}
-        self.quit = tuple(dict.fromkeys(each for each in (*self.quit, *dict(left)) if each not in there))
+        quit_ = dict.fromkeys((*self.quit, *(session for session, _ in left)))
+        self.quit = tuple(session for session in quit_ if session not in there)
         return bool(joined or self.sessions)
 
     def know(self, uri: str) -> None:
@@ -284,17 +287,19 @@ class People:
                 list(e.also),
                 list(e.lines),
                 e.replaced,
-                [list(each) for each in e.sessions],
-                list(e.quit),
             ]
             for e in self._entries
         ]
+
+    def attendance(self) -> list[list[Any]]:
+        """Give who is in which session, beside `to_state`: a version before this one reads that alone."""
+        return [[[list(each) for each in e.sessions], list(e.quit)] for e in self._entries]
 
     @classmethod
     def from_state(cls, state: list[list[Any]]) -> People:
         """Take back what `to_state` gave."""
         people = cls()
-        for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced, *more in state:
+        for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
             entry = Entry(uri, name, Source(source), datetime.fromisoformat(joined))
             entry.role, entry.weight, entry.inferred, entry.replaced = Role(role), weight, inferred, replaced
             entry.left, entry.client_joined, entry.client_left = (
@@ -303,7 +308,10 @@ class People:
                 restore_time(went),
             )
             entry.also, entry.lines = tuple(also), tuple(lines)
-            sessions, quit_ = more or ((), ())  # a version before this one did not know them
-            entry.sessions, entry.quit = tuple((session, who) for session, who in sessions), tuple(quit_)
             people._entries.append(entry)
         return people
+
+    def restore_attendance(self, state: Sequence[Sequence[Any]]) -> None:
+        """Take back what `attendance` gave."""
+        for entry, (sessions, quit_) in zip(self._entries, state, strict=False):
+            entry.sessions, entry.quit = tuple((session, who) for session, who in sessions), tuple(quit_)

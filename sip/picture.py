@@ -369,6 +369,7 @@ class Picture:
             "started": store_time(self.client_started_at),
             "ended": store_time(self.client_ended_at),
             "people": self._people.to_state(),
+            "attendance": self._people.attendance(),
             "ids": dict(self._ids),
             **self._tracks.to_state(),
             "identities": [list(pair) for pair in self._identities],
@@ -385,6 +386,7 @@ class Picture:
         picture.direction = state.get("direction")
         picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
         picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
+        picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
         picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
         picture._extensions = base64.b64decode(state["extensions"])

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ if "recorder.worker" in sys.orig_argv:
         return receive(track, lane, count, out)
 
     Track.receive = stumble
+
+    from recorder.tape import Tape
+
+    add = Tape.add_streams
+
+    def stumble_over(tape, streams, *more):
+        if any(name == "POISON" for spec in streams for _, name, _ in spec.payloads):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return add(tape, streams, *more)
+
+    Tape.add_streams = stumble_over
 """
 
 
@@ -106,6 +118,25 @@ def test_a_call_over_which_workers_crash_again_and_again_ends_and_no_other(
             faults = [event for event in one.events if isinstance(event, wire.CallFault)]
             assert faults == [wire.CallFault(CALL, "workers crash over it")]
             assert not (await one.workers.close(CALL)).clean
+            other.send(5)
+            await whole(other)
+
+    run(story())
+
+
+def test_what_workers_are_told_of_a_call_ends_that_call_too_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They crash before they listen to it: the one that is told of it after the other and the one before."""
+
+    async def story() -> None:
+        async with neighbours(tmp_path, monkeypatch) as (one, other):
+            one.workers._entries = dict(reversed(one.workers._entries.items()))  # the other is told of first
+            one.specs = (one.specs[0], replace(one.specs[1], payloads=((8, "POISON", 8000),)))
+            one.kill()
+            await one.heard(wire.CallFault)
+            assert ends(one) == ["exit"] + ["crash"] * MAX_CRASHES
+            assert [event.call for event in one.events if isinstance(event, wire.CallFault)] == [CALL]
             other.send(5)
             await whole(other)
 

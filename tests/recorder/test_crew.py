@@ -148,7 +148,7 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
     assert (tmp_path / "worker-0.1.0.raw").stat().st_size == SPARE_AT
     journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
     assert journal is not None and journal.call == CALL
-    assert crew.call_of(tmp_path / "missing") is None
+    assert crew.last_batch(tmp_path / "missing") is None
 
 
 def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path: Path) -> None:
@@ -164,6 +164,79 @@ def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path
     assert entries[CALL].crashes == 1
     assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def region(path: Path, generation: int, *lanes: int) -> Path:
+    """Leave the region of a worker that died over a call; without lanes it was only being told of it."""
+    code = (
+        "import sys; from media.drain import Region; r = Region(sys.argv[1]); lanes = [*map(int, sys.argv[4:])]\n"
+        "r.begin(sys.argv[2].encode(), int(sys.argv[3]), lanes, [False] * len(lanes))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path), CALL, str(generation), *map(str, lanes)], check=True)
+    return path
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
+def test_of_what_workers_left_of_one_call_the_newest_batch_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str, str]
+) -> None:
+    """Main and its workers were killed while one of them took the batch of another, and received the next."""
+    monkeypatch.setattr(crew, "left_calls", lambda folder: {CALL})
+    old, new, told = (tmp_path / f"worker-0.1.{name}.raw" for name in names)
+    for path, generation, lanes in ((old, 7, [0]), (new, 8, [0, 1]), (told, 0, [])):
+        region(path, generation, *lanes)
+    assert find_relics(tmp_path) == {CALL: new}
+    assert list(tmp_path.glob("*.raw")) == [new]
+
+
+def test_a_batch_over_which_workers_crashed_is_given_up_and_missed(tmp_path: Path) -> None:
+    (relic := tmp_path / "a").touch()
+    entry = Entry(1, None, relic=relic)
+    for crashes, given_up in ((crew.MAX_REPLAYS - 1, False), (crew.MAX_REPLAYS, True)):
+        entry.crashes = crashes
+        entry.avoid()
+        assert (entry.lost, entry.relic is None, not relic.exists()) == (given_up,) * 3
+
+
+@pytest.mark.parametrize("name", ["SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"])
+def test_who_was_killed_did_not_crash(name: str) -> None:
+    die = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print(flush=True)\n"
+    assert reap(spawned(f"{die}os.kill(os.getpid(), {getattr(signal, 'SIG' + name)})")) == (
+        name not in ("KILL", "TERM")
+    )
+
+
+def test_whoever_dies_over_what_it_is_told_leaves_no_batch(tmp_path: Path) -> None:
+    entries = {CALL: Entry(1, None)}
+    keep_relic(region(tmp_path / "told", 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].relic, list(tmp_path.iterdir())) == (1, None, [])
+    keep_relic(region(tmp_path / "batch", 7, 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].relic) == (2, tmp_path / "batch")
+
+
+def test_crashes_of_long_ago_are_not_held_against_a_call_that_lasts() -> None:
+    """It was the one that a worker had listened to last when it died of something else."""
+    entry, now = Entry(1, None), 0.0
+    for _ in range(crew.MAX_CRASHES):
+        entry.stumble(now := now + crew.FORGIVEN)
+    assert entry.crashes == 1
+    for _ in range(crew.MAX_CRASHES):
+        entry.stumble(now := now + crew.FORGIVEN - 1)
+    assert entry.crashes == crew.MAX_CRASHES + 1
+
+
+@pytest.mark.parametrize(("used", "loops"), [(3600.0, False), (-3600.0, True)])
+def test_one_that_was_not_let_run_for_too_long_is_replaced_and_did_not_crash(
+    tmp_path: Path, used: float, loops: bool
+) -> None:
+    """What it was at is no fault of its call on a machine that starves."""
+    pid = spawned("print(flush=True)\nwhile True: pass")
+    with socket.socket() as control:
+        silent = time.monotonic() - crew.MAX_WAIT - 1
+        process = Process(0, pid, control, tmp_path, 0.0, silent, used)
+        crew.look_at(process)
+        reap(pid)
+        assert (process.hung, process.crashed) == (True, loops)
 
 
 def test_the_region_of_a_dead_worker_goes_once_another_goes_on(tmp_path: Path) -> None:

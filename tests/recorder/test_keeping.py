@@ -109,9 +109,9 @@ def test_the_sockets_of_a_stream_that_goes_stay_until_the_last_one_went() -> Non
         keeping.keep(one.notify, one.call, pairs)
         name = one.call.fd_name
         assert keeping.retire(one.notify, one.call, [0, 7]) == []
-        assert (list(one.call.pairs), one.call.retired) == ([1], (pairs[0],))
+        assert (list(one.call.pairs), one.call.retired) == ([1], ((pairs[0], None),))
         assert len(one.call.descriptors()) == 2
-        assert keeping.retire(one.notify, one.call, [1]) == [pairs[0], pairs[1]]
+        assert keeping.retire(one.notify, one.call, [1]) == [(pairs[0], None), (pairs[1], None)]
         assert one.notify.heard == [(name, 2), (name, 0)]
         assert (one.call.fd_name, one.call.retired) == ("", ())
 
@@ -120,7 +120,7 @@ def test_without_a_manager_a_stream_that_goes_gives_its_ports_back() -> None:
     with desk() as one:
         pairs = one.pairs(0, 1)
         keeping.keep(Notifier(None), one.call, pairs)
-        assert keeping.retire(Notifier(None), one.call, [0]) == [pairs[0]]
+        assert keeping.retire(Notifier(None), one.call, [0]) == [(pairs[0], None)]
         assert keeping.asked_again(Notifier(None), [one.call])
         assert not keeping.waits(Notifier(None), one.call)
 

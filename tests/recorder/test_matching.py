@@ -9,6 +9,7 @@ import pytest
 
 from media import records
 from media.region import RTCP
+from recorder import wire_form
 from recorder.commands import DtlsKeys, PortKeys
 from recorder.events import Keyed
 from recorder.matching import MAX_STREAMS, hold, keyed, let_go, match, unkept, within_limit
@@ -132,6 +133,7 @@ def test_in_an_answer_to_an_offer_of_ours_it_does_not_because_the_client_sends_t
 
 def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refused() -> None:
     assert MAX_STREAMS <= RTCP < records.ALL_STREAMS
+    assert 2 * MAX_STREAMS + 2 <= wire_form.MAX_DESCRIPTORS  # their sockets, and the two files of a call
     streams = [Stream(n, lines("sendonly")[0], b"") for n in range(MAX_STREAMS)]
     within_limit(streams, lines("sendonly"))
     with pytest.raises(NotAcceptable):
@@ -145,6 +147,19 @@ def test_only_a_line_that_should_have_been_kept_is_missed_r14() -> None:
     assert unkept([one, refused, replace(refused, reason="address")]) == "crypto"
     fine = [replace(refused, reason=reason) for reason in ("removed", "port-zero", "kind")]
     assert unkept([one, *fine, replace(refused, media="image"), replace(refused, media="message")]) is None
+
+
+def test_a_line_that_leaves_rtpmap_out_and_packs_another_way_is_known_by_its_number() -> None:
+    """It begins another stream, in which nobody would be heard."""
+    known = replace(lines("sendonly")[0], formats=(Format(97, "AMR", 8000), Format(8, "PCMA", 8000)))
+    bare = replace(known, formats=(Format(97, "", 8000, 1, "octet-align=1"), Format(8, "PCMA", 8000)))
+    streams: list[Stream] = []
+    for each in (known, bare):
+        match(streams, (each,), random, NOON)
+    assert [stream.formats[0].encoding for stream in streams] == ["AMR", "AMR"]
+    assert streams[1].formats[0].fmtp == "octet-align=1"
+    match(streams, (replace(bare, media="video", formats=(Format(97, "", 8000, 1, "crc=1"),)),), random, NOON)
+    assert streams[2].formats[0].encoding == ""
 
 
 def test_the_port_of_a_stream_that_was_taken_out_is_let_go_once() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from array import array
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import pytest
 
 from media import rtp
 from media.codecs import Format
-from recorder import keeping
+from media.sockets import open_pair
+from recorder import events, keeping
 from recorder.live import LiveCall
 from recorder.playing import render_streams
 from recorder.resume import Resume
@@ -103,6 +105,7 @@ HOLDS = [
     ("half of fmtp left out", offer(AMR + "a=fmtp:96 mode-set=7\r\n", "inactive"), b""),
     ("by the address", offer(AMR).replace(b"IN IP4 127.0.0.1", b"IN IP4 0.0.0.0"), b""),
     ("by the metadata alone", offer(AMR), metadata()),
+    ("by the metadata, the label left out", offer(AMR).replace(b"a=label:1\r\n", b""), metadata()),
 ]
 
 
@@ -214,10 +217,12 @@ def test_what_is_sent_to_the_old_port_until_the_answer_is_there_is_kept_r15(
     async def story() -> list[array[int]]:
         there = asyncio.Event()
         monkeypatch.setattr(keeping, "linger", there.wait)
+        named = b"audio %d " % phone.socket.getsockname()[1]
         async with stage(tmp_path, TEXT) as one:
-            call, port = place(one)
+            call = one.invite(offer=offer(AMR + OCTETS).replace(b"audio 40000 ", named))
+            port = call.recording.streams[0].port
             phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(AMR))
+            turn(one, 2, offer(AMR).replace(b"audio 40000 ", named))
             phone.say(port, ALIGNED[25:40])
             call = await dies(one, call)
             phone.say(port, ALIGNED[40:])
@@ -230,11 +235,41 @@ def test_what_is_sent_to_the_old_port_until_the_answer_is_there_is_kept_r15(
             state = one.checkpoints.unseal(left, call.customer.keys) or {}
             ports = [stream["port"] for stream in state["recording"]["streams"]]
             assert ports == [0, fresh]  # the other may be another call's by now
+            open_pair("127.0.0.1", port).close()  # no worker hears it
+            assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
             return await heard(one, call)
 
     before, after = asyncio.run(story())
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
     assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()
+
+
+async def at_once() -> None:
+    """Nobody waits for what is on its way."""
+
+
+def test_a_call_that_gets_a_port_of_its_own_again_is_heard_there(
+    tmp_path: Path, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the call before heard at a port is not heard there; this client is the same."""
+    monkeypatch.setattr(keeping, "linger", at_once)
+
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one)
+            ports = one.node.ports
+            ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(AMR))
+            await one.until(lambda: list(call.pairs) == [1])
+            ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
+            turn(one, 3, offer(AMR + OCTETS))
+            assert call.recording.streams[2].port == port
+            phone.say(port, ALIGNED[25:])
+            return await heard(one, call)
+
+    *_, after = asyncio.run(story())
+    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
 
 
 def test_a_call_that_ends_while_a_stream_of_before_is_heard_gives_every_socket_back(
@@ -248,6 +283,7 @@ def test_a_call_that_ends_while_a_stream_of_before_is_heard_gives_every_socket_b
             turn(one, 2, offer(AMR))
             phone.say(port, ALIGNED[25:])
             (sound, _) = await heard(one, call)
+            assert call.recording.handle(events.Lingered((0,)), one.node.now()) == []
             assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
             await one.until(lambda: not one.node.tasks.names() or "linger" not in one.node.tasks.names())
             await one.until(lambda: one.descriptors() <= before)

@@ -151,12 +151,15 @@ def test_a_stream_that_is_taken_out_leaves_the_others_in_the_store(tmp_path: Pat
                 again = sip_request("INVITE", "c1", 2, without, to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
                 await one.until(lambda: list(call.pairs) == [1, 2])
-                assert (call.retired, call.fd_name) == ((pairs[0],), name)
+                assert (call.retired, call.fd_name) == (((pairs[0], None),), name)
                 assert pairs[0].rtp.fileno() >= 0
                 assert told(manager) == [("FDSTORE=1", name)]  # of the third
+                port, client = pairs[0].port, ("192.0.2.9", 4000, (7,))
+                call.retired = ((pairs[0], client),)
                 one.bye()
                 await one.until(lambda: not len(one.live))
                 assert [pair.rtp.fileno() for pair in pairs.values()] == [-1, -1]
+                assert one.node.ports.former(port) == (client,)
                 assert told(manager) == [("FDSTOREREMOVE=1", name)]
             one.node.notify.close()
 

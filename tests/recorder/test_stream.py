@@ -115,10 +115,20 @@ def test_parameters_that_are_left_out_later_stay_known_in_a_hold_also_how_amr_is
     assert not one.redefines(replace(bare, held=True))
     one.renew(replace(bare, held=True), random)
     assert one.formats == (sets, packed)
+    one.renew(replace(line(), formats=(sets._replace(fmtp=None), packed)), random)
+    assert one.formats == (sets, packed)
     named = replace(line(), formats=(Format(97, "", 8000), Format(98, "", 8000, 1, "octet-align=1")))
     assert one.redefines(named)
     one.renew(replace(line(), formats=(sets._replace(fmtp="sprop-parameter-sets=Z0IB,aM4=="), packed)), random)
     assert one.formats[0].fmtp == "sprop-parameter-sets=Z0IB,aM4=="
+
+
+def test_one_that_only_the_metadata_hold_from_the_beginning_may_have_been_spoken_in() -> None:
+    packed = Format(98, "AMR", 8000)
+    for direction, differs in (("sendonly", True), ("inactive", False)):
+        one = Stream(0, replace(line(direction), formats=(packed,)), b"", at(0))
+        one.hold(True, at(0))
+        assert one.redefines(replace(line(), formats=(packed._replace(fmtp="octet-align=1"),))) == differs
 
 
 def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> None:
@@ -130,12 +140,13 @@ def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> N
 def test_a_copy_does_not_change_with_the_original() -> None:
     one = stream()
     one.port = 20000
+    one.elsewhere = (1,)
     before = one.copy()
     one.hold(True, at(1))
     one.leave(at(1))
     one.remove(at(2))
     one.formats = ()
-    assert before.to_state() == {**stream().to_state(), "port": 20000}
+    assert before.to_state() == {**stream().to_state(), "port": 20000, "elsewhere": [1]}
     assert before.formats
 
 

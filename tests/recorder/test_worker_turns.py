@@ -150,6 +150,27 @@ def test_a_worker_that_cannot_keep_up_with_anybody_beats_and_gives_each_a_turn(
     assert len(order) < 1.5 * len(worker._tapes)
 
 
+@pytest.mark.parametrize(("since", "busy"), [(None, 0.5), (1.0, 0.0)])
+def test_a_spell_is_counted_once_also_amid_a_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, since: float | None, busy: float
+) -> None:
+    """A round is counted as a whole, when it ends or when there is a beat in it."""
+    with alone(tmp_path) as (worker, _):
+        worker._urgent.shaking.add("a")
+        monkeypatch.setattr(worker._urgent, "spell", lambda look, clock: 0.5)
+        worker._next_beat = worker._next_stats = inf
+        worker._since = since
+        worker._chores()
+        assert worker._busy == busy
+
+
+def test_a_worker_without_calls_rests_after_a_flood_of_the_last_one(tmp_path: Path) -> None:
+    with alone(tmp_path) as (worker, _):
+        worker._overflow._hot = {"over": time.monotonic() - 1}
+        worker._chores()
+        assert worker._urgent.due == inf
+
+
 def test_the_flooded_and_those_that_shake_hands_are_looked_after_in_turn() -> None:
     clock, order = [100.0], []
 

@@ -13,6 +13,7 @@ from media import records
 from recorder import wire
 from recorder.crew import HANG, activity, look_at
 from recorder.errors import OtherVersion
+from recorder.matching import MAX_STREAMS
 from recorder.workers import Workers
 from tests.recorder.other_files import change_messages, same_files
 from tests.recorder.steady import steady
@@ -39,6 +40,21 @@ def test_the_least_loaded_worker_gets_a_call(tmp_path: Path) -> None:
         await workers.stop()
         assert [activity(pid)[0] for pid in pids] == ["X", "X"]
         assert not list(tmp_path.glob("*.raw"))
+
+    run(story())
+
+
+def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_path: Path) -> None:
+    """A re-offer may have just taken half of them out: what comes to their sockets is kept for a moment more."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=MAX_STREAMS)
+        await studio.recording(2)
+        studio.kill()
+        studio.send(2)
+        await studio.heard(wire.Resumed)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
 
     run(story())
 

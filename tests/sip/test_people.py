@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from sip.parties import Person, Role
-from sip.people import HEADERS, MAX_ALSO, MAX_PEOPLE, VENDOR, Entry, People, Source
+from sip.people import HEADERS, MAX_ALSO, MAX_PEOPLE, MAX_SESSIONS, VENDOR, Entry, People, Source
 from tests.sip.metadata_documents import T0, T1, T2
 
 
@@ -110,6 +110,22 @@ def test_there_is_a_limit():
     assert len(people) == MAX_PEOPLE
 
 
+def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are_known():
+    entry = Entry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
+    for session in range(48):
+        assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
+    assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
+    assert not entry.attend([(each, False) for each in entry.sessions])
+    assert entry.quit == ("s47",)
+
+
+def test_whoever_is_gone_is_in_no_session():
+    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
+    entry.leave(T1, inferred=True)
+    assert (entry.sessions, entry.quit) == ((), ())
+
+
 def test_the_state_comes_back_from_json():
     people = known("sip:a@b", "sip:+491@b")
     people[0].set_role(Role.CALLER, VENDOR)
@@ -117,6 +133,11 @@ def test_the_state_comes_back_from_json():
     people[1].know("tel:+495")
     people[1].lines = (0, 2)
     people[1].client_joined = T0
+    people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])
     again = People.from_state(json.loads(json.dumps(people.to_state())))
     assert again.to_state() == people.to_state()
+    assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
+    assert again[1].sessions == ()
+    again.restore_attendance(json.loads(json.dumps(people.attendance())))
+    assert (again[1].sessions, again[1].quit) == ((("s1", "p1"),), ("s2",))
     assert [entry.party() for entry in again] == [entry.party() for entry in people]

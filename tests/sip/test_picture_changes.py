@@ -102,6 +102,12 @@ def test_whoever_was_missing_and_sends_something_by_an_update_is_there():
     assert [party.left_at for party in picture.parties()] == [None, None]
 
 
+def test_whoever_left_does_not_come_back_by_what_an_update_says_of_streams():
+    sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
+    picture = seen(rfc7865(), update(session("sess==", "pB==", "disassociate-time")), update(sends))
+    assert [party.left_at for party in picture.parties()] == [None, T1]
+
+
 def test_somebody_who_is_written_as_in_a_header_is_the_same_party_x6():
     """Found by number and address, and once only."""
     anna = ("pA==", "&quot;Anna W&quot; &lt;sip:anna@example.org;transport=tcp&gt;;tag=3", "")
@@ -164,6 +170,18 @@ def test_whoever_left_the_session_of_a_stream_is_heard_in_it_no_more_r29():
     again.apply(parse(update()), T2)
     assert heard(picture, "1", "2") == heard(again, "1", "2") == [[ANNA[1]], [CLEO[1]]]
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
+
+
+def test_a_stream_whose_session_is_left_out_later_stays_in_it_r29():
+    bare = update('<stream stream_id="s2=="><label>2</label></stream>')
+    picture = seen(BOTH, bare, update(CLEO_SENDS, session("sess==", "pB==", "disassociate-time")))
+    assert heard(picture, "2") == [[CLEO[1]]]
+
+
+def test_a_snapshot_that_names_no_sessions_says_that_nobody_left_one_r29():
+    people, send = (ANNA, BEN, CLEO), {"pA==": ("s1==",), "pB==": ("s2==",), "pC==": ("s2==",)}
+    gone = update(session("sess==", "pB==", "disassociate-time"))
+    assert heard(seen(BOTH, gone, rfc7865(people=people, send=send, session="")), "2") == [[BEN[1], CLEO[1]]]
 
 
 def test_a_mixed_stream_is_of_everybody_who_sends_it_whatever_session_they_are_in_r29():
