@@ -45,7 +45,9 @@ def choose(track: Track, lane: Lane, slot: int, arrival: int, out: list[bytes]) 
     name = lane.name(slot)
     named = address(name) == track.offered
     if track.name and not named:
-        if name == track.name and arrival >= track.trial:
+        if name == track.name and track.spec.held:
+            track.trial = arrival + TRIAL  # whom the offer names has nothing to say yet
+        elif name == track.name and arrival >= track.trial:
             track.latch_wish, track.trial = name, 0
         return
     # what was on its way when the source moved is kept, but choosing it again would shut the new source out

@@ -113,6 +113,8 @@ def _cold(track: Track) -> bytes:
         rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
         rare["offered"] = track.spec.source  # a successor may know another offer only
+    if track.trial:
+        rare["trial"] = track.trial
     encoded = _JSON.encode(rare).encode()
     return _USUAL if encoded == _USUAL else encoded
 
@@ -162,7 +164,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         *place,
         _,
     ) = fields
-    track.name = name[:named]
+    track.name, track.trial = name[:named], rare.get("trial", 0)
     if track.name and _offered(track, rare) != track.offered:
         track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
     track.unit = unit_of(track.spec.codec(track.payload_type)[1])

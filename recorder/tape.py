@@ -349,7 +349,8 @@ class Tape:
         for number, lanes in self.lanes.items():
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
                 holes.resume(lanes.track, at, kept, looked.get(number, 0))
-                lanes.track.latch_wish = (not lanes.track.coming and lanes.track.name) or None
+                track = lanes.track
+                track.latch_wish = None if track.coming or track.trial else track.name or None
         self._commit(out, at)
         self._catch_up(region, at)
 

@@ -61,6 +61,19 @@ def test_one_address_and_port_that_the_offer_does_not_name_are_chosen_for_good_a
     assert (track.packets, track.foreign) == (8, 10)
 
 
+def test_a_hold_is_no_part_of_a_trial() -> None:
+    """Whom the offer names has nothing to say in it, so another port proves nothing by speaking."""
+    track, out = track_of(srtp=False, pure=False), []
+    track.change(replace(track.spec, held=True), FIRST_ARRIVAL, out)
+    for second in range(30):
+        hear(track, OTHER, 1, second * 50 * FRAME, first=10 + second)
+    assert not track.change(replace(track.spec, held=False), FIRST_ARRIVAL + 1500 * FRAME, out)
+    hear(track, OTHER, 1, 1500 * FRAME, first=40)
+    assert track.latch_wish is None
+    assert len(stored(hear(track, OFFERED, 5, 1501 * FRAME, ssrc=8))) == 5
+    assert track.latch_wish == track.name
+
+
 def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OFFERED, 5)
@@ -93,6 +106,14 @@ def test_a_reoffer_ends_a_trial_and_names_another_port() -> None:
     hear(track, THIRD, 5, 10 * FRAME, first=20)
     assert (track.packets, track.latched and track.latched[1]) == (15, THIRD)
     assert STRAGGLE < TRIAL
+
+
+def test_whom_a_reoffer_brings_neither_ends_a_trial_nor_is_chosen_before_it_is_followed() -> None:
+    track = track_of(srtp=False, pure=False)
+    hear(track, OTHER, 5)
+    track.expect(replace(track.spec, source=("192.0.2.1", THIRD)))
+    assert len(stored(hear(track, THIRD, 5, TRIAL + FRAME, first=15))) == 5
+    assert (track.latched and track.latched[1], track.latch_wish, track.trial > 0) == (OTHER, None, True)
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])

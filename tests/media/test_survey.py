@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from media import records
 from media.codecs import Format
 from media.stored import Batch, ClockPair, batches
-from media.survey import Survey
+from media.survey import SEAMS, Survey
 from media.timeline import Timeline, TooLong
 from tests.media.calls import PCMU, START, noise, run, single
 
@@ -85,14 +85,14 @@ def test_a_new_source_goes_on_where_the_old_one_ended() -> None:
 
 
 def handed_over(late: Mapping[int, float], change: int = 30, count: int = 60) -> list[tuple[int, int]]:
-    """Place packets of 20 ms, `late` (ms) by their numbers, of which those from `change` on are another source's.
+    """Place packets of 20 ms, `late` (ms) by their numbers, of which each `change` are another source's.
 
     Give what does not lie where it was sent: (number, ms).
     """
     sent = sorted((20 * n + late.get(n, 0), n) for n in range(count))
     stored = b"".join(
-        single(LOUD[n], ssrc=7 + (n >= change), seq=500 * (n >= change) + n, ts=90_000 * (n >= change) + 160 * n, at=at)
-        for at, n in sent
+        single(LOUD[n % 50], ssrc=7 + turn, seq=500 * turn + n, ts=90_000 * turn + 160 * n, at=at)
+        for at, n, turn in ((at, n, n // change) for at, n in sent)
     )
     timeline, found = survey(stored), [b for b in batches(records.read([stored])) if isinstance(b, Batch)]
     lie = [(p.ext_seq % 500, p.position // 8) for placed, _ in timeline.blocks(found) for p in placed]
@@ -124,6 +124,15 @@ def test_sources_that_change_amid_late_packets_keep_the_length(seed: int) -> Non
     assert handed_over(late) == []
 
 
+def test_what_follows_a_source_that_was_moved_is_moved_with_it() -> None:
+    assert handed_over({19: 100, 39: 100, 59: 100}, 20, 100) == []
+
+
+def test_who_is_later_than_a_stalled_network_moves_nothing_any_more() -> None:
+    assert handed_over({30: 1990}, 30, 200) == []
+    assert sorted(handed_over({30: 2100}, 30, 200)) == [(n, 20 * n - 20) for n in range(30, 200)]
+
+
 def test_a_source_that_speaks_on_beside_a_new_one_does_not_move_it() -> None:
     old = run(LOUD[:50], at=0, ssrc=7)
     on = run(LOUD[:50], seq=1050, ts=13_000, at=1000, ssrc=7)
@@ -131,8 +140,20 @@ def test_a_source_that_speaks_on_beside_a_new_one_does_not_move_it() -> None:
     assert places(old + single(LOUD[0], at=1009, ssrc=8) + on + new) == [(0, 0), (0, 1000), (0, 1000), (0, 1020)]
 
 
+def test_of_a_batch_only_what_was_overtaken_moves_a_new_source() -> None:
+    old = run(LOUD[:50], at=0, ssrc=7)
+    on = run(LOUD[:50], seq=1050, ts=13_000, at=1000, ssrc=7)
+    assert places(old + single(LOUD[0], at=1031, ssrc=8) + on) == [(0, 0), (0, 1000), (0, 1040)]
+
+
 def test_of_sources_without_number_only_the_last_may_still_move() -> None:
     """Whoever changes the source with every packet makes each of them no dearer."""
+    burst = b"".join(single(LOUD[0], ssrc=n, ts=n * 7919, at=n / 100) for n in range(200))
+    reading = Survey(PLAIN)
+    for each in batches(records.read([burst])):
+        if isinstance(each, Batch):
+            reading.add(each)
+    assert len(reading._seams[0]) == SEAMS
     stored = b"".join(single(LOUD[0], ssrc=n, ts=n * 7919, at=20 * n) for n in range(3000))
     assert places(stored) == [(0, 20 * n) for n in range(3000)]
 

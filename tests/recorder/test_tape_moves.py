@@ -109,15 +109,23 @@ def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
 
 
-def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_first(tmp_path: Path) -> None:
-    """As of an earlier call that nobody ended: its audio would be recorded to the end, and nothing of this call."""
-    with deck(tmp_path, 1, srtp=False) as one:
+@contextmanager
+def on_trial(folder: Path) -> Iterator[Deck]:
+    """Have one stream that another port of the client's address was the first to speak in."""
+    with deck(folder, 1, srtp=False) as one:
         offered = one.senders[0].socket.getsockname()
         one.specs = (replace(one.specs[0], source=offered),)
         one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
         intrude(one, offered[0])
         one.tick()
         assert not connected(one.tape.lanes[0].rtp)
+        yield one
+
+
+def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_first(tmp_path: Path) -> None:
+    """As of an earlier call that nobody ended: its audio would be recorded to the end, and nothing of this call."""
+    with on_trial(tmp_path) as one:
+        offered = one.senders[0].socket.getsockname()
         one.send(5)
         one.tick()
         assert connected(one.tape.lanes[0].rtp)
@@ -128,6 +136,31 @@ def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_fir
         found = one.frames(one.close())
         assert [frame for frame in found if frame < one.senders[0].sent] == list(range(one.senders[0].sent))
         assert len(found) == one.senders[0].sent + 4
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_offered_port_is_heard_although_a_worker_died_before_it_spoke(
+    tmp_path: Path, kept: bool, waiting: int
+) -> None:
+    """Whoever spoke before it is no more certain by that."""
+    with on_trial(tmp_path) as one:
+        one.send(waiting)
+        one.succeed(kept=kept)
+        one.tick()
+        one.send(5)
+        one.tick()
+        assert one.pairs[0].peer == one.senders[0].socket.getsockname()
+        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
+        assert found == list(range(one.senders[0].sent))
+
+
+def test_main_learns_at_the_end_whom_a_call_heard_on_trial(tmp_path: Path) -> None:
+    """Or the next call at that port would hear them too."""
+    with on_trial(tmp_path) as one:
+        one.close()
+        peer = one.pairs[0].peer
+        assert peer is not None and peer != one.senders[0].socket.getsockname()
 
 
 @pytest.mark.parametrize("srtp", [True, False])
