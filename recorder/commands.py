@@ -75,15 +75,8 @@ class Keep(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StartMedia:
-    """Hand the streams, their sockets and the media part to a worker, once the client answered an offer of ours."""
-
-    streams: tuple[StreamPlan, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class ChangeMedia:
-    """Tell the worker what a re-offer changed."""
+    """Tell the worker what a re-offer changed, or begin: where the first offer was ours that waits for the client's."""
 
     streams: tuple[StreamPlan, ...]  # all that go on, new ones included
     removed: tuple[int, ...]  # numbers of those taken out; answered by events.Lingered
@@ -181,7 +174,6 @@ Command = (
     OpenSockets
     | CloseSockets
     | Keep
-    | StartMedia
     | ChangeMedia
     | EndStreams
     | PauseMedia

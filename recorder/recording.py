@@ -51,7 +51,7 @@ UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
 """Warnings of RFC 3261 section 20.43."""
 
-_NOTHING: tuple[Sequence[Stream], Before] = ((), Before())
+_NOTHING: tuple[Sequence[Stream], Before, bool] = ((), Before(), False)
 """What was before the first offer; one for all recordings."""
 
 
@@ -201,10 +201,10 @@ class Recording:
     ) -> list[c.Command]:
         """Let lines become streams, and have sockets opened for the new ones."""
         self._first = self.state is State.NEW
-        self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before)
+        self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before, self.offers_first)
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(event.request, event.metadata, now)
-        fresh = self._match(plans, now)
+        fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams was kept yet
         attribution.remember(known)
         attribution.begin(fresh, self.streams, plans, self.picture)
         self._answer_token, self._pending = (event.token, event.ours), plans
@@ -265,7 +265,7 @@ class Recording:
 
     def _go_back(self) -> None:
         """Take back what a later offer changed."""
-        streams, before = self._before
+        streams, before, self.offers_first = self._before
         self.streams = list(streams)
         self.agreement.go_back(before)
 
@@ -277,14 +277,16 @@ class Recording:
         live = [s for s in self.streams if not s.removed]
         paused, agreement = self.paused and self.policy.reoffers, self.agreement
         agreement.lines = self._pending
-        sdp = agreement.invite(live, ours.address) if self.offers_first else agreement.answer(live, ours, paused=paused)
+        ask = first and self.offers_first
+        self.offers_first = ask  # an offer of the client's own says all that its answer to ours would have said
+        sdp = agreement.invite(live, ours.address) if ask else agreement.answer(live, ours, paused=paused)
         self.state = State.RECORDING
         plans = plans_of(arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), matching.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
         reports = [c.Report("line-refused", reason)] if told and reason else []
         if first:  # media of an offer of ours begin with its answer
-            return [kept, c.Accept(token, sdp, first=True, streams=() if self.offers_first else plans), *reports]
+            return [kept, c.Accept(token, sdp, first=True, streams=() if ask else plans), *reports]
         # what is withdrawn must not change the media
         return [kept, c.Accept(token, sdp, streams=plans), *reports, c.ChangeMedia(plans, gone), c.Index()]
 
@@ -304,8 +306,7 @@ class Recording:
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
-        media = c.StartMedia(live) if ours else c.ChangeMedia(live, gone)
-        return [c.Keep(c.Kept.OFFER, sdp or b""), media, c.Index()]
+        return [c.Keep(c.Kept.OFFER, sdp or b""), c.ChangeMedia(live, gone), c.Index()]
 
     # ---- what is told about the call ----
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:

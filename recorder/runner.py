@@ -51,7 +51,6 @@ class Runner:
             c.OpenSockets: self._open_sockets,
             c.CloseSockets: self._close_sockets,
             c.Keep: self._keep,
-            c.StartMedia: self._start_media,
             c.ChangeMedia: self._change_media,
             c.EndStreams: self._end_streams,
             c.PauseMedia: lambda call, _: self.node.workers.pause(call.id),
@@ -217,15 +216,6 @@ class Runner:
             self.node.storage_trouble(problem)
 
     # ---- media ----
-    def _start_media(self, call: LiveCall, command: c.StartMedia) -> e.Event | None:
-        specs = self.specs(call, command.streams)
-        if not fits(specs):
-            return self._unfit(call)
-        if call.started:  # a successor has its media begun before the answer comes
-            return self._change_media(call, c.ChangeMedia(command.streams, ()))
-        self._start(call, new_call(call.recording, call.part or self.next_part(call), specs))
-        return None
-
     def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
         call.part = None
         self.checkpoints.lend(call.id)
@@ -238,7 +228,8 @@ class Runner:
         if configured is None:
             raise RecorderError("the customer is not configured any more")
         certificate = call.recording.agreement.certificate
-        specs = stream_specs(plans, configured, certificate.identity if certificate else b"")
+        keyed = [plan for plan in plans if plan.line.crypto or not plan.line.suite]  # the others cannot be read
+        specs = stream_specs(keyed, configured, certificate.identity if certificate else b"")
         former = {n: self.node.ports.former(p.port) for n, p in call.pairs.items() if p.port not in call.left}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
@@ -246,10 +237,13 @@ class Runner:
         specs = self.specs(call, command.streams)
         if not fits(specs):
             return self._unfit(call)
-        for plan in command.streams:
-            if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
-                disconnect(call.pairs[plan.number].rtp.fileno())
-        self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams})
+        if not call.started:  # the first offer was ours
+            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs))
+        else:
+            for plan in command.streams:
+                if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
+                    disconnect(call.pairs[plan.number].rtp.fileno())
+            self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams})
         self.linger(call, command.removed)
         return None
 

@@ -67,7 +67,7 @@ class Signalling:
             s.Informed: self._informed,
             s.Acknowledged: self._acknowledged,
             s.Numbered: self._numbered,
-            s.Reanswered: lambda x: self._tell(x.session, e.Agreed(x.sdp)),
+            s.Reanswered: self._reanswered,
             s.HungUp: self._hung_up,
             s.Probed: self._probed,
             s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
@@ -254,6 +254,12 @@ class Signalling:
         self._mend(call)
         self._see(call)
         call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
+
+    def _reanswered(self, event: s.Reanswered) -> None:
+        """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
+        call = self._live.by_session(event.session)
+        if call and (event.status < 300 or call.recording.locked):
+            self._feed(call, e.Agreed(event.sdp))
 
     def _informed(self, event: s.Informed) -> None:
         self._tell(event.session, e.Informed(event.request, event.metadata))

@@ -353,3 +353,9 @@ def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
     # typeshed describes the value as a union of several shapes; this key always holds pairs of strings.
     pairs: Any = certificate.get("subjectAltName", ())
     return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))
+
+
+def vouched(asked: Flow, made: Flow) -> bool:
+    """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
+    wanted = set(asked.certificate_names)
+    return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))

@@ -18,7 +18,7 @@ from typing import Any
 from sip.endpoint import Endpoint
 from sip.events import Close, Dropped, Event, Send
 from sip.handshakes import Handshakes
-from sip.links import Connection, Datagrams, Gate, certificate_names
+from sip.links import Connection, Datagrams, Gate, certificate_names, vouched
 from sip.names import Names
 from sip.settings import Settings
 from sip.values import Flow
@@ -31,8 +31,8 @@ BACKLOG = 512
 CONNECT_TIMEOUT = 3.0
 # Seconds that somebody nobody knows may stay on a connection without saying anything.
 STRANGER_SECONDS = 5.0
-# Messages waiting for a connection that is being opened.
-MAX_WAITING = 16
+# Messages waiting for a connection that is being opened: all calls of an SBC may have something to say at one moment.
+MAX_WAITING = 512
 
 
 @dataclass(frozen=True)
@@ -326,10 +326,17 @@ class Server:
             if len(known) < MAX_WAITING:
                 known.append(item)
         elif known:
-            known.write(item.data)
+            self._write(known, item)
         else:
             self._outgoing[key] = [item]
             self._own(self._connect(item.flow))
+
+    def _write(self, connection: Connection, item: Send) -> None:
+        """Send by a connection of ours; what is for somebody else than whom it leads to has lost its way."""
+        if vouched(item.flow, connection.flow):
+            connection.write(item.data)
+        else:
+            self._endpoint.connection_lost(item.flow, self._clock())
 
     async def _handshake(self, gate: Gate) -> None:
         try:
@@ -361,7 +368,8 @@ class Server:
         waiting = self._outgoing.get(key)
         self._outgoing[key] = connection
         for item in waiting if isinstance(waiting, list) else ():
-            connection.write(item.data)
+            self._write(connection, item)
+        self.flush()
 
     def _lose(self, key: tuple[str, tuple[str, int]]) -> None:
         """Tell the endpoint that a way it asked for cannot be had."""
@@ -382,12 +390,6 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def vouched(asked: Flow, made: Flow) -> bool:
-    """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
-    wanted = set(asked.certificate_names)
-    return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))
 
 
 def _less(counter: Counter[str], key: str) -> None:

@@ -19,11 +19,13 @@ from sip.responses import sent_by_port
 from sip.session import Offering, Phase, Session
 from sip.session_timer import SessionTimer
 from sip.timers import GIVE_UP, T1, T2
+from sip.transactions import ServerKey
 from sip.uac import Calling
 from sip.values import Flow
 
 VERSION = 2
 ENCODING = "latin-1"  # bytes to text and back, one to one
+COOKIE_WORDS = 3  # of the name of a transaction with the magic cookie, without its Call-ID
 
 
 def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "unacked": session.unacked.decode(ENCODING),
         "unacked_cseq": session.unacked_cseq,
         "unacked_offer": bool(session.unacked) and session.offering is Offering.OURS,
-        "transaction": list(session.unacked_key) if session.unacked else [],
+        "transaction": list(_without_call_id(session.unacked_key)) if session.unacked else [],
         "phase": session.phase.value,
         "wanted": (session.wanted or session.offered).decode(ENCODING),
     }
@@ -83,6 +85,11 @@ def revive(context: Context, calling: Calling, state: dict[str, Any], now: float
     except (KeyError, TypeError, ValueError, AttributeError, RemoteError) as error:
         raise ValueError("not a session of this recorder") from error
     return session.key
+
+
+def _without_call_id(key: ServerKey) -> ServerKey:
+    """Give a transaction's name as all versions write it; its Call-ID is that of the dialog."""
+    return key[1:] if len(key) == COOKIE_WORDS + 1 else key
 
 
 def _go_on(context: Context, session: Session, timer: SessionTimer, expires: float, now: float) -> None:
@@ -138,6 +145,8 @@ def _await_ack(context: Context, session: Session, state: dict[str, Any], now: f
     if not data:
         return
     key = tuple(str(word) for word in state["transaction"])
+    if len(key) == COOKIE_WORDS:
+        key = (session.dialog.call_id, *key)
     if key:
         context.servers.adopt(key, session.flow, sent_by_port(parse(data)), data, session.key, now)
     if stream and not state["unacked_offer"]:

@@ -37,11 +37,13 @@ class Transmit(Protocol):
 def server_key(request: Request, method: str) -> ServerKey:
     """Name the server transaction of a request (RFC 3261 section 17.2.3); ACK and CANCEL ask with INVITE.
 
-    Without the cookie the rules of RFC 2543 hold; the To tag does not count for INVITE: its ACK has one.
+    The Call-ID, which those copy, is part of it: many a branch can be guessed, and whoever says it gets the answer and
+    is where the dialog goes on. Without the cookie the rules of RFC 2543 hold; the To tag does not count for INVITE:
+    its ACK has one.
     """
     branch, sent_by = request.headers.once(_hop)
     if branch.startswith(MAGIC_COOKIE):
-        return (branch, sent_by, method)
+        return (request.call_id, branch, sent_by, method)
     top = request.headers.values("Via")[0]
     tag = "" if method == "INVITE" else request.recipient.tag or ""
     number = str(request.cseq.number)

@@ -193,7 +193,8 @@ class Calling:
         if transaction.key[1] == "INVITE":
             session.wanted, session.offered = session.wanted or session.offered, b""
             session.offering, session.stranded = Offering.NONE, True
-            self._context.arm(session, "retry", now + GIVE_UP)
+            heard = session.flow.connection in self._context.connections  # of the peer, while this way was tried
+            self._context.arm(session, "retry", now if heard else now + GIVE_UP)
         elif transaction.key[1] == "UPDATE":
             self._refresh_again(session, now)
 

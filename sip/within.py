@@ -95,7 +95,6 @@ class Within:
     def await_ack(self, session: Session, data: bytes, key: ServerKey, cseq: int, now: float) -> None:
         """Repeat a 2xx from T1 to T2 on every transport until its ACK, 32 s at most (section 13.3.1.4)."""
         session.unacked, session.unacked_key, session.unacked_cseq, session.interval = data, key, cseq, T1
-        self._context.disarm(session, "doubt")
         self._context.arm(session, "repeat", now + T1)
         self._context.arm(session, "no-ack", now + GIVE_UP)
 
@@ -159,7 +158,8 @@ class Within:
         if offers and session.token is not None:
             self._busy(session, request, way, now)
             return
-        doubted = offers and self._doubted(session, found)
+        # It begins no INVITE before it acknowledged the one that an earlier process answered (section 14.1).
+        doubted = offers and self._context.timers.due_at(("session", session.key), "doubt") is not None
         if offers and session.offering is Offering.OURS and not doubted:
             self._answer(session, request, way, now, 491, "glare")
             return
@@ -182,14 +182,6 @@ class Within:
         session.timer = timer
         self._calling.restart_timer(session, now)
         self._changed(session, request, way, found, now)
-
-    def _doubted(self, session: Session, found: Contents) -> bool:
-        """Tell whether a new offer shows that the client has acknowledged the one of an earlier process of ours.
-
-        It begins no INVITE before (RFC 3261 section 14.1). Where nothing was agreed before, the answer is waited for.
-        """
-        doubt = self._context.timers.due_at(("session", session.key), "doubt") is not None
-        return doubt and (found.offer is None or session.unacked_cseq != session.first_cseq)
 
     def _changed(self, session: Session, request: Request, way: Flow, found: Contents, now: float) -> None:
         context = self._context

@@ -81,5 +81,5 @@ def test_a_client_that_takes_offers_is_told_f6() -> None:
 
 def test_a_client_whose_answer_is_still_to_come_is_not_f6() -> None:
     one = begun(reoffers=True)
-    one._ours = True
+    one.offers_first = True
     assert kinds(turn(one, now(1), paused=True)) == [c.PauseMedia, c.Keep, c.Index]

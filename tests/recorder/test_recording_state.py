@@ -104,3 +104,14 @@ def test_an_offer_of_ours_still_waits_for_its_answer_after_a_restart(srtp: str, 
     assert not other.locked
     del state["offers_first"]
     assert from_state(state, random).handle(e.Agreed(None), now(1)) == []
+
+
+def test_an_offer_of_the_clients_that_comes_to_nothing_leaves_ours_waiting_for_its_answer() -> None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", secure=True), random)
+    one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
+    one.handle(e.Opened({0: 20000}), now())
+    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other.handle(offered(2, sdp("sendonly"), cseq=2), now(1))
+    assert not other.locked
+    other.handle(e.Unwanted(), now(1))
+    assert other.locked

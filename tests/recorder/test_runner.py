@@ -341,5 +341,5 @@ def test_a_call_of_which_a_line_is_not_kept_is_an_incident_of_its_customer(tmp_p
 def test_every_command_has_hands() -> None:
     assert {kind.__name__ for kind in c.Command.__args__} == {
         "Accept", "ChangeMedia", "CloseMedia", "CloseSockets", "Discard", "EndStreams", "Finish", "HangUp",
-        "Index", "Keep", "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "Report", "ResumeMedia", "StartMedia",
+        "Index", "Keep", "OpenSockets", "PauseMedia", "Refuse", "Reoffer", "Report", "ResumeMedia",
     }  # fmt: skip

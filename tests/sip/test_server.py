@@ -154,6 +154,24 @@ async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_re
 
 
 @in_loop
+async def test_all_calls_of_an_sbc_may_have_something_to_say_before_a_connection_leads_there_s23():
+    async with running("tcp") as daemon:
+        words = [b"offer %03d\n" % number for number in range(300)]
+        heard = asyncio.get_running_loop().create_future()
+
+        async def listen(reader, writer):
+            heard.set_result(await reader.readexactly(len(b"".join(words))))
+            writer.close()
+
+        target = await asyncio.start_server(listen, HOST, 0)
+        flow = Flow("tcp", daemon.address, target.sockets[0].getsockname()[:2], 0, 0)
+        for word in words:
+            daemon.server._send(Send(flow, word))
+        assert await asyncio.wait_for(heard, 30) == b"".join(words)
+        target.close()
+
+
+@in_loop
 async def test_a_bug_of_the_user_is_counted_and_kills_nothing():
     async with running("udp") as daemon:
         plain = daemon.server._on_event

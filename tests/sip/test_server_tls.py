@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import gc
 import ssl
+from dataclasses import replace
 
 import pytest
 
 from sip import links
-from sip.events import Dropped, Invited
-from sip.server import vouched
+from sip.events import Dropped, Invited, Send
+from sip.links import vouched
 from sip.values import Flow
 from tests.sip.story import Story
 from tests.sip.wired import HOST, call_over, certificate, in_loop, running, serving
@@ -104,6 +105,39 @@ def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
     assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
     nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
     assert vouched(nameless, wrong)
+
+
+@in_loop
+async def test_what_is_for_somebody_else_than_our_connection_leads_to_is_lost_s23(tmp_path):
+    """Two dialogs point at one address, with one SBC each; only one of them can be there."""
+    theirs = certificate(tmp_path, "sbc1.example")
+
+    def client():
+        made = ssl.create_default_context(cafile=str(theirs))
+        made.check_hostname = False
+        return made
+
+    heard, lost = asyncio.Queue(), []
+
+    async def listen(reader, writer):
+        while data := await reader.read(100):
+            heard.put_nowait(data)
+        writer.close()
+
+    async with running("tls", context=serving(theirs), client=client) as daemon:
+        daemon.endpoint.connection_lost = lambda flow, now: lost.append(flow)
+        target = await asyncio.start_server(listen, HOST, 0, ssl=serving(theirs)())
+        one = Flow("tls", daemon.address, target.sockets[0].getsockname()[:2], 0, 0, ("sbc1.example",))
+        other = replace(one, certificate_names=("sbc2.example",))
+        for flow in (one, other):
+            daemon.server._send(Send(flow, b"early"))
+        assert await asyncio.wait_for(heard.get(), 30) == b"early"
+        assert lost == [other]
+        daemon.server._send(Send(other, b"late"))
+        daemon.server._send(Send(one, b"last"))
+        assert await asyncio.wait_for(heard.get(), 30) == b"last"
+        assert lost == [other, other]
+        target.close()
 
 
 @in_loop

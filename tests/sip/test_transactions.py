@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sip.message import parse
 from sip.timers import Timers
 from sip.transactions import ClientTransactions, ServerTransactions, server_key
 from sip.values import Flow
-from tests.sip.story import UDP, Story
+from tests.sip.story import ANSWER, UDP, Story, methods
 
 TCP = Flow("tcp", UDP.local, UDP.remote, 1)
 
@@ -46,6 +48,26 @@ def test_ack_and_cancel_find_their_invite_by_the_branch():
     assert key(story.request("CANCEL", branch="z9hG4bKq"), "INVITE") == key(invite, "INVITE")
     assert key(story.request("ACK", branch="z9hG4bKq", to="<sip:r@x>;tag=9"), "INVITE") == key(invite, "INVITE")
     assert key(story.request("BYE", branch="z9hG4bKq"), "BYE") != key(invite, "INVITE")
+
+
+def test_whoever_guesses_a_branch_gets_nothing_by_it_s4():
+    """Devices count them; the answer holds our keys, and where its repetition came from the dialog goes on."""
+    story = Story(TCP)
+    other = replace(TCP, remote=("198.51.100.66", 50000), connection=9)
+    story.endpoint.connection_made(other, 0.0)
+    event = story.invited(branch="z9hG4bK-1")
+    call, story.call_id = story.call_id, "mine"
+    assert [each.status for each in story.say(story.request("CANCEL", branch="z9hG4bK-1"), other)] == [481]
+    assert story.endpoint.accept(event.token, ANSWER, story.now)
+    (answer,) = story.hear()
+    heard = story.say(story.invite(branch="z9hG4bK-1", cseq=1), other)
+    assert [each.call_id for each in heard] in ([], ["mine"])
+    story.call_id = call
+    story.learn(answer)
+    story.say(story.request("ACK", cseq=1))
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    assert methods(story.hear()) == ["INVITE"]
+    assert story.sent[0].flow == TCP
 
 
 @pytest.mark.parametrize("branch", ["old", "z9hG4bK"])
