@@ -21,6 +21,7 @@ import base64
 import hmac
 import json
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -30,7 +31,8 @@ from media.dtls import CHANGE_CIPHER_SPEC, FINISHED, HANDSHAKE, Keys, Source, is
 
 #: Seconds until the flight is repeated unasked for the first time, twice as long each time (RFC 6347 section 4.2.4.1).
 FIRST_TIMER = 1.0
-#: Least seconds between two answers to somebody who asks again: nobody sees by what right.
+#: Least seconds between two answers to who asks again: nobody sees by what right. Where the flight went before is
+#: counted apart, lest strangers use up what is the peer's.
 APART = 0.2
 #: Bytes of a nonce, a fresh one each time something is stored.
 NONCE = 12
@@ -82,7 +84,8 @@ class Bequest:
 class Inherited:
     """What is left of one association."""
 
-    def __init__(self, left: Bequest, *, active: bool) -> None:
+    def __init__(self, left: Bequest, *, active: bool, home: Source | None = None) -> None:
+        """`home`: where the flight went before."""
         self.promised = left.keys
         self.last_flight = left.flight
         self.keys = left.keys if left.settled or not active else None
@@ -92,7 +95,9 @@ class Inherited:
         self._out: list[bytes] = []
         self._wait = FIRST_TIMER
         self._due: float | None = None
-        self._answered: float | None = None
+        self._home = home
+        #: When somebody else and when the peer was answered.
+        self._answered: dict[bool, float] = {}
 
     def start(self, now: float) -> None:
         """Begin: as the client by saying the flight again, since it may never have been sent."""
@@ -106,8 +111,7 @@ class Inherited:
         found = kinds(datagram)
         if self._active and (CHANGE_CIPHER_SPEC in found or FINISHED in found):
             self.settle()
-        elif (HANDSHAKE if self._active else FINISHED) in found and not self._lately(now):
-            self._answered = now
+        elif (HANDSHAKE if self._active else FINISHED) in found and not self._lately(source == self._home, now):
             self._out += self.last_flight
 
     def settle(self) -> None:
@@ -133,5 +137,8 @@ class Inherited:
         self._due = now + self._wait
         self._wait *= 2
 
-    def _lately(self, now: float) -> bool:
-        return self._answered is not None and now - self._answered < APART
+    def _lately(self, at_home: bool, now: float) -> bool:
+        lately = now - self._answered.get(at_home, -inf) < APART
+        if not lately:
+            self._answered[at_home] = now
+        return lately

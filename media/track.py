@@ -368,7 +368,7 @@ class Track:
         if suite is None and spec.dtls is None:
             self.outgoing = None
         elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
-            self.outgoing, self.reports = Srtcp(suite, spec.own_key), 0
+            self.outgoing = Srtcp(suite, spec.own_key, self.reports)  # a key may come back: no index is used twice
 
 
 def _moves(before: StreamSpec, after: StreamSpec) -> bool:

@@ -89,6 +89,8 @@ class Agreement:
         """Offer the same lines in the other direction."""
         self.version += 1
         self.answer_sdp = offers.turned(self.answer_sdp, paused=paused, version=self.version)
+        if self.renewal is not None:  # an offer that names it may still wait, and this one takes its place
+            self._name(self.renewal)
         return self.answer_sdp
 
     def renewed(self, certificate: Certificate) -> bytes:
@@ -98,22 +100,27 @@ class Agreement:
         self._name(certificate)
         return self.answer_sdp
 
-    def settle(self, *, taken: bool) -> Certificate | None:
-        """Take up the certificate that was offered, or stay with the one before; give the one taken up."""
-        offered, self.renewal = self.renewal, None
-        if offered is not None and taken:
+    def settle(self, asked: bytes, *, taken: bool) -> Certificate | None:
+        """Take up the certificate that our offer named, or stay with the one before; give the one taken up."""
+        offered = self.renewal
+        if offered is None or offered.fingerprint.encode() not in asked:  # the offer that names it still waits
+            return None
+        self.renewal = None
+        if taken:
             self.certificate = offered
-        if offered is not None and self.certificate is not None:
-            self._name(self.certificate)  # what the client offered meanwhile was answered with the one before
+        if self.certificate is not None:
+            # what the client offered meanwhile was answered with the one before
+            self._name(self.certificate, again=not taken)
         return offered if taken else None
 
-    def _name(self, certificate: Certificate) -> None:
+    def _name(self, certificate: Certificate, *, again: bool = False) -> None:
         self.answer_sdp = offers.recertified(
             self.answer_sdp,
             self.lines,
             fingerprint=certificate.fingerprint,
             session_id=self.session,
             version=self.version,
+            again=again,
         )
 
     def _fingerprint(self, live: Sequence[Stream]) -> str:

@@ -56,6 +56,7 @@ class Agreed:
     """The client answered an offer of ours: the first one in its ACK, a later one in its 200."""
 
     answer: bytes | None  # raw SDP
+    asked: bytes = b""  # our offer, where it was a re-INVITE
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class _Port:
 
     association: Association | Inherited
     target: tuple[str, int] | None  # where it is sent to
+    home: tuple[str, int] | None = None  # where our last flight went: strangers move the target of a server
     begin_at: float | None = None  # when our first flight is due; None: START_DELAY from the first turn on
     until: float | None = None  # when to give up, whoever was in the way
     begun: bool = False
@@ -110,7 +111,7 @@ class Handshake:
                 self._ports[rtcp] = _Port(self._fresh(), target, severed=before is not None)
 
     def _go_on(self, rtcp: bool, bequest: Bequest, target: tuple[str, int] | None) -> None:
-        self._ports[rtcp] = _Port(Inherited(bequest, active=self.dtls.active), target)
+        self._ports[rtcp] = _Port(Inherited(bequest, active=self.dtls.active, home=target), target, home=target)
         self.keys[rtcp] = bequest.keys
 
     def waits(self) -> bool:
@@ -135,7 +136,7 @@ class Handshake:
             if made.promised is not None:
                 flight = () if proven and not rtcp else made.last_flight
                 bequest = Bequest(made.promised, flight, made.keys is not None)
-                out[rtcp] = Left(self._name, bequest, port.target)
+                out[rtcp] = Left(self._name, bequest, port.home)
             elif made.midway or port.severed:
                 out[rtcp] = Left(self._name)
         return out
@@ -156,7 +157,7 @@ class Handshake:
             port = self._ports.get(rtcp)
             if port is not None and target is not None and not port.association.keys:
                 port.met = port.met and target == port.target
-                port.target = target
+                port.target = port.home = target
 
     def turn(self, now: float) -> None:
         """Begin what is due, repeat flights, begin again what failed."""
@@ -199,7 +200,7 @@ class Handshake:
         port.proven_at = port.proven_at or (now if _proven(port) else None)
         if keys is None or self.keys.get(rtcp) == keys:
             return None
-        self.keys[rtcp] = keys
+        self.keys[rtcp], port.home = keys, port.target
         return keys
 
     def data_to_send(self) -> list[tuple[bool, bytes, tuple[str, int]]]:

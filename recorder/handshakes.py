@@ -44,6 +44,8 @@ class Handshakes:
         #: What main knows of each stream and port.
         self._told: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
+        #: What was sealed last for each stream and port: a base is written anew for many reasons.
+        self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
 
     @property
     def pending(self) -> bool:
@@ -110,13 +112,19 @@ class Handshakes:
         """Give what a successor needs, for the head of a base: the secret, and what is left on each port."""
         all_left = self._left().items()
         left = [
-            [number, rtcp, self._sealed(number, each)] for number, ports in all_left for rtcp, each in ports.items()
+            [number, rtcp, self._sealed(number, rtcp, each)]
+            for number, ports in all_left
+            for rtcp, each in ports.items()
         ]
         return {"secret": self._secret.hex(), "left": left}
 
-    def _sealed(self, number: int, left: Left) -> str:
-        identity = self._all[number][0].dtls.identity
-        return sealed(left.to_state(), identity, self._random(NONCE), f"{self._call} {number}")
+    def _sealed(self, number: int, rtcp: bool, left: Left) -> str:
+        before, text = self._texts.get((number, rtcp), (None, ""))
+        if before != left:
+            identity = self._all[number][0].dtls.identity
+            text = sealed(left.to_state(), identity, self._random(NONCE), f"{self._call} {number}")
+            self._texts[number, rtcp] = left, text
+        return text
 
     def inherit(self, state: Mapping[str, Any], streams: Iterable[Lanes]) -> None:
         """Go on with what a dead worker saved; its keys are in use at once."""

@@ -108,8 +108,8 @@ class Recording:
                 return self._offered(event, now)
             case e.OfferWanted():
                 return self._offer_wanted(event, now)
-            case e.Agreed(sdp):
-                return self._agreed(sdp, now)
+            case e.Agreed(sdp, asked):
+                return self._agreed(sdp, asked, now)
             case e.Opened(ports):
                 return self._opened(ports, now)
             case e.OpenFailed(reason):
@@ -290,15 +290,15 @@ class Recording:
         # what is withdrawn must not change the media
         return [kept, c.Accept(token, sdp, streams=plans), *reports, c.ChangeMedia(plans, gone), c.Index()]
 
-    def _agreed(self, sdp: bytes | None, now: e.Now) -> list[c.Command]:
+    def _agreed(self, sdp: bytes | None, asked: bytes, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
         if self.state is not State.RECORDING:
             return []
         ours, self.offers_first = self.offers_first, False
         try:
-            plans = renewing.agreed(self, SessionDescription.parse(sdp or b""))
+            plans = renewing.agreed(self, SessionDescription.parse(sdp or b""), asked)
         except SipError:
-            ending = self._end("no-answer", now, interrupted=False) if ours else renewing.refused(self)
+            ending = self._end("no-answer", now, interrupted=False) if ours else renewing.refused(self, asked)
             return [c.HangUp("no-answer"), *ending] if ours else ending
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)

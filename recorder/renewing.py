@@ -35,11 +35,11 @@ def renew(recording: Recording, certificate: Certificate) -> list[c.Command]:
     return [c.Reoffer(agreement.renewed(certificate), recording.paused)]
 
 
-def agreed(recording: Recording, answer: SessionDescription) -> tuple[LinePlan, ...]:
+def agreed(recording: Recording, answer: SessionDescription, asked: bytes) -> tuple[LinePlan, ...]:
     """Decide on the answer to an offer of ours; it takes up the certificate that one named. Raise NotAcceptable."""
     agreement, before = recording.agreement, {line.index: line for line in recording.agreement.lines}
     plans = offers.agreed(answer, recording.policy, agreement.lines)
-    own = agreement.settle(taken=True)
+    own = agreement.settle(asked, taken=True)
     if own is None:
         return plans
     for stream in recording.streams:
@@ -48,7 +48,7 @@ def agreed(recording: Recording, answer: SessionDescription) -> tuple[LinePlan, 
     return tuple(replace(plan, own_tls_id=ids.get(plan.index) if plan.tls_id else None) for plan in plans)
 
 
-def refused(recording: Recording) -> list[c.Command]:
+def refused(recording: Recording, asked: bytes) -> list[c.Command]:
     """Stay with the certificate of before: the client has not taken our offer."""
-    recording.agreement.settle(taken=False)
+    recording.agreement.settle(asked, taken=False)
     return []

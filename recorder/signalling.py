@@ -258,8 +258,8 @@ class Signalling:
     def _reanswered(self, event: s.Reanswered) -> None:
         """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
         call = self._live.by_session(event.session)
-        if call and (event.status < 300 or call.recording.locked):
-            self._feed(call, e.Agreed(event.sdp))
+        if call and (event.status < 300 or call.recording.locked or call.recording.agreement.renewal):
+            self._feed(call, e.Agreed(event.sdp, event.asked))
 
     def _informed(self, event: s.Informed) -> None:
         self._tell(event.session, e.Informed(event.request, event.metadata))

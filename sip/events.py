@@ -120,6 +120,7 @@ class Reanswered:
     status: int  # the final status; 408 if there was none
     sdp: bytes | None  # the SDP answer
     metadata: bytes | None  # the rs-metadata as sent
+    asked: bytes = b""  # our offer
 
 
 @dataclass(frozen=True, slots=True)

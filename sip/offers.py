@@ -115,16 +115,20 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
 
 
-def recertified(sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int) -> bytes:
+def recertified(
+    sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int, again: bool = False
+) -> bytes:
     """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
 
     That and another a=tls-id ask for another DTLS association on each line that has one (RFC 8842 section 5.2, for a
-    client without a=tls-id RFC 5763 section 5); who begins it is left to the client.
+    client without a=tls-id RFC 5763 section 5); who begins it is left to the client. `again`: the certificate is the
+    one of before, and so are the names.
     """
     ours = SessionDescription.parse(sdp)
     out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
     for media, line in zip(ours.media, lines, strict=False):
-        fresh = {"fingerprint": fingerprint, "tls-id": tls_id(line, fingerprint, session_id), "setup": "actpass"}
+        name = (again and line.own_tls_id) or tls_id(line, fingerprint, session_id)
+        fresh = {"fingerprint": fingerprint, "tls-id": name, "setup": "actpass"}
         for letter, value in media.lines:
             name = value.partition(":")[0]
             out.append((letter, f"{name}:{fresh[name]}" if letter == "a" and name in fresh else value))

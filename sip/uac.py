@@ -266,7 +266,7 @@ class Calling:
                 self._refresh_again(session, now)
             answer = found.offer if response.status < 300 else None
             self._told(session, "INVITE", response, found.metadata)
-            self._context.emit(Reanswered(session.key, response.status, answer, found.metadata))
+            self._context.emit(Reanswered(session.key, response.status, answer, found.metadata, sdp))
             self.catch_up(session, now)
 
     def _update_answered(self, session: Session, response: Response, now: float) -> None:

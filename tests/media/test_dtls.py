@@ -379,6 +379,19 @@ def test_nothing_is_promised_to_a_certificate_that_was_not_offered_d2() -> None:
     assert (ours.promised, ours.failed, ours.midway) == (None, "fingerprint", False)
 
 
+def test_what_was_promised_in_vain_is_taken_back() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    ours.start(0.0)
+    theirs.start(0.0)
+    while not ours.promised:
+        for datagram in ours.data_to_send():
+            theirs.receive(datagram, HERE, 0.0)
+        for datagram in theirs.data_to_send():
+            ours.receive(datagram, THERE, 0.0)
+    ours.handle_timer(GIVE_UP)
+    assert (ours.failed, ours.promised) == ("timeout", None)
+
+
 def test_the_records_of_a_datagram_are_told_by_type_and_epoch() -> None:
     record = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\2ab"
     assert kinds(b"\x14\xfe\xfd" + bytes(8) + b"\0\1\1" + record) == {CHANGE_CIPHER_SPEC, FINISHED}

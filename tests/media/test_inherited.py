@@ -110,6 +110,20 @@ def test_whoever_asks_again_is_answered_only_so_often(active: bool) -> None:
     assert answers == [once, 0, once, once]
 
 
+def test_strangers_do_not_use_up_the_answers_of_the_peer() -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    until_promised(ours, theirs)
+    heir = Inherited(left_of(ours, settled=True), active=False, home=THERE)
+    asks = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\4" + bytes(4)
+    heir.receive(asks, ("203.0.113.5", 6000), 0.0)
+    heir.data_to_send()
+    heir.receive(asks, THERE, APART / 2)
+    assert heir.data_to_send() == list(ours.last_flight)
+    heir.receive(asks, THERE, APART)
+    heir.receive(asks, ("203.0.113.6", 6000), APART * 0.9)
+    assert heir.data_to_send() == []
+
+
 @pytest.mark.parametrize("active", [True, False])
 def test_what_asks_for_nothing_is_not_answered(active: bool) -> None:
     ours, theirs = association(active), association(not active, PEER, US)
@@ -120,6 +134,25 @@ def test_what_asks_for_nothing_is_not_answered(active: bool) -> None:
         heir.receive(datagram, THERE, 0.0)
     assert heir.data_to_send() == []
     assert (heir.keys is None) is active
+
+
+def test_a_server_is_not_asked_again_by_what_anybody_can_say() -> None:
+    """Records in the clear; the client's Finished is not."""
+    ours, theirs = association(False), association(True, PEER, US)
+    until_promised(ours, theirs)
+    heir = Inherited(left_of(ours, settled=True), active=False)
+    heir.receive(b"\x16\xfe\xfd\0\0" + bytes(6) + b"\0\4" + bytes(4), THERE, 0.0)
+    assert heir.data_to_send() == []
+
+
+@pytest.mark.parametrize("record", [b"\x14\xfe\xfd\0\0", b"\x16\xfe\xfd\0\1"])
+def test_either_half_of_a_servers_last_flight_says_that_it_is_done(record: bytes) -> None:
+    """They may come in two datagrams, and one may be lost."""
+    ours, theirs = association(True), association(False, PEER, US)
+    until_promised(ours, theirs)
+    heir = Inherited(left_of(ours), active=True)
+    heir.receive(record + bytes(6) + b"\0\4" + bytes(4), THERE, 0.0)
+    assert heir.keys == ours.promised and heir.data_to_send() == []
 
 
 def test_keys_stay_out_of_the_repr() -> None:

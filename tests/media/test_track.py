@@ -14,6 +14,7 @@ from media import batch, records, rtp
 from media.batch import Lane, Workbench
 from media.figures import totals
 from media.pauses import Pauses
+from media.reporting import report
 from media.spec import Dtls, StreamSpec
 from media.track import STRAGGLE, Track
 
@@ -367,6 +368,20 @@ def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None
     assert [context.key for context in track.keyring.contexts] == [KEY, bytes(30)]
     track.change(replace(before, suite=None, key=b"", dtls=None), 0, [])
     assert track.keyring is None and track.outgoing is None
+
+
+def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None:
+    """RFC 3711 section 9.1: a handshake promised others, and a re-offer gives that association up."""
+    spec = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, rtcp_mux=True, dtls=Dtls(rtp=False), own_key=KEY)
+    track = Track(spec, Pauses(), 1)
+    track.receive(lane_of([Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND)).protect(plain(1))], [1]), 1, [])
+    said = [report(track, 2, b"recorder"), report(track, 3, b"recorder")]
+    track.rekey(replace(spec, key=bytes(30), own_key=bytes(30)))
+    said.append(report(track, 4, b"recorder"))
+    track.change(replace(spec, dtls=Dtls(tls_id="third")), 5, [])
+    said.append(report(track, 6, b"recorder"))
+    indexes = [int.from_bytes(each[-14:-10]) for each in said if each is not None]
+    assert len(indexes) == len(set(indexes)) == 4
 
 
 def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:

@@ -338,6 +338,27 @@ def test_a_flight_that_nobody_can_want_any_more_is_left_out() -> None:
     assert before.bequest.keys == after.bequest.keys
 
 
+def test_media_tell_nothing_of_the_rtcp_port() -> None:
+    dead = made(active=False, mux=False)
+    dead.turn(0.0)
+    for rtcp in (False, True):
+        theirs = peer(True)
+        theirs.start(0.0)
+        shake(dead, theirs, 0.0, rtcp)
+    left = stored(dead, proven=True)
+    assert [bool(each.bequest and each.bequest.flight) for each in (left[False], left[True])] == [False, True]
+
+
+def test_where_the_flight_went_is_not_what_a_stranger_says() -> None:
+    dead, theirs = made(active=False, networks=()), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    before = stored(dead)
+    dead.receive(False, b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\4" + bytes(4), STRANGER, 1.0)
+    assert stored(dead) == before and before[False].target == ("192.0.2.1", 4000)
+
+
 def test_what_is_left_of_another_association_is_of_no_use() -> None:
     dead, theirs = made(active=False), peer(True)
     theirs.start(0.0)

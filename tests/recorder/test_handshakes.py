@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import os
 import random
 import re
 import shutil
@@ -14,8 +15,14 @@ from pathlib import Path
 import pytest
 
 from media import records
+from media.dtls import Association
+from media.inherited import NONCE
+from media.pauses import Pauses
 from media.spec import Dtls, StreamSpec
+from media.track import Track
 from recorder import wire
+from recorder.handshakes import Handshakes
+from recorder.lanes import Lanes
 from tests.recorder.dtls_peer import SBC, US, Peer, udp
 from tests.recorder.steady import steady
 from tests.recorder.studio import CALL, Studio, run
@@ -217,6 +224,7 @@ def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) 
                 await one.resumed(kill)
             one.send(20)
             assert await one.flights() == flights
+            assert sum(isinstance(event, wire.Keyed) for event in one.events) == 2  # what main knows is not told again
             await one.whole()
 
     run(story())
@@ -372,3 +380,27 @@ def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> N
             assert spec.own_key == material[16:32] + material[46:]
 
     run(story())
+
+
+def test_what_is_left_is_sealed_anew_only_when_it_has_changed() -> None:
+    """A base is written anew for many reasons, with each packet that is lost."""
+    lanes = Lanes(Track(StreamSpec(0, dtls=Dtls((SBC.fingerprint,), None, False, bytes(US))), Pauses(), 1), ())
+    one, theirs = (
+        Handshakes(CALL, os.urandom, lambda _: None),
+        Association(SBC, [US.fingerprint], active=True, secret=bytes(32)),
+    )
+    one.begin(lanes)
+    theirs.start(0.0)
+    while not theirs.keys:
+        before = one.state()
+        for datagram in theirs.data_to_send():
+            assert lanes.track.greet is not None and lanes.track.greet(False, datagram, (bytes([127, 0, 0, 1]), 4000))
+        for _, _, datagram, _ in one._out:
+            theirs.receive(datagram, ("127.0.0.1", 5000), 0.0)
+        one._out.clear()
+    after = one.state()
+    assert after == one.state()
+    nonces = [base64.b64decode(text)[:NONCE] for each in (before, after) for _, _, text in each["left"]]
+    assert len(nonces) == len(set(nonces)) == 2  # the key is that of all calls
+    one.end(lanes)
+    assert one.state()["left"] == []

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from cProfile import Profile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -307,9 +308,14 @@ def test_keys_of_a_handshake_are_saved_sealed_at_once_and_a_failed_one_is_an_inc
             one.workers.on_event(wire.Severed("gone", 0))
             severed = b'recorder_dtls_handshakes_total{result="severed"} 1.0'
             assert severed not in one.node.metrics.page()
+            call.recording.policy = replace(call.recording.policy, reoffers=True)
             one.workers.on_event(wire.Severed(call.id, 0))
             assert severed in one.node.metrics.page()
             assert call.recording.alive
+            renewal, (outer,) = call.recording.agreement.renewal, one.checkpoints.left()
+            state = one.checkpoints.unseal(outer, call.customer.keys)
+            assert renewal and state and state["recording"]["renewal"][0] == renewal.fingerprint
+            assert renewal.fingerprint in state["dialog"]["wanted"]  # a successor asks again
             peer.close()
             peer.socket.close()
 

@@ -86,7 +86,7 @@ def test_our_reinvite_is_acknowledged_and_reported():
     story.events()
     accepted = story.reply(invite, 200, "Contact: <sip:new@192.0.2.1:5070>", body=OFFER)
     assert methods(story.say(accepted)) == ["ACK"]
-    assert story.events() == [Reanswered(event.session, 200, OFFER, None)]
+    assert story.events() == [Reanswered(event.session, 200, OFFER, None, ANSWER)]
     assert methods(story.say(accepted)) == ["ACK"]
     assert story.events() == []
 
