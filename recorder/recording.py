@@ -226,12 +226,11 @@ class Recording:
 
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now, *, answered: bool = False) -> list[Stream]:
         """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
-        fresh, fewer = matching.match(
-            self.streams, plans, self._random, now.wall, holding=self.picture.holding, answered=answered
-        )
+        holding = self.picture.holding
+        fresh, fewer = matching.match(self.streams, plans, self._random, now.wall, holding=holding, answered=answered)
         if fewer:
             self.note("fewer-lines", now)
-        matching.hold(self.streams, self.picture.holding, now.wall)
+        matching.hold(self.streams, holding, now.wall)
         return fresh
 
     def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:

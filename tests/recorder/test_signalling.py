@@ -13,6 +13,8 @@ import pytest
 from recorder import events as e
 from recorder import reachable, signalling
 from recorder.errors import NotPossible
+from recorder.stream import Certificate
+from sip.events import Reanswered
 from sip.message import Request, Response, parse
 from tests.recorder.offers import sdp
 from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
@@ -162,6 +164,22 @@ def test_a_refused_reoffer_is_no_refused_call(tmp_path: Path) -> None:
             assert one.statuses("INVITE") == [200, 488]
             assert call.recording.alive
             assert b'recorder_calls_total{result="refused"} 0.0' in one.node.metrics.page()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("status", [488, 200])
+def test_the_answer_to_an_offer_with_another_certificate_ends_the_wait_whatever_it_says_d6(
+    tmp_path: Path, status: int
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call = one.invite()
+            call.recording.agreement.renewal = Certificate("sha-256 CC", b"another")
+            answer = OFFER if status == 200 else None
+            one.signalling.on_event(Reanswered(call.session, status, answer, None, b"a=fingerprint:sha-256 CC"))
+            assert call.recording.agreement.renewal is None
+            assert call.recording.alive
 
     asyncio.run(story())
 
