@@ -55,14 +55,15 @@ class Handshakes:
     def _has_place(self, gate: Gate) -> bool:
         own, total = len(self._gates.get(gate.place, ())), len(self) + len(gate.connections)
         held = sum(isinstance(each, Connection) and each.place == gate.place for each in gate.connections)
-        if crowd.has_place(total, own + held):
+        if crowd.has_place(total, own + held) or crowd.may_be_told(total, own):
             return True
         most = max(self._gates.values(), key=len, default=[])
-        if len(most) > own:
-            most[0].transport.abort()
-            self._end(most[0])
-            return True
-        return crowd.may_be_told(total, own)
+        if len(most) <= own:
+            return False
+        self._drop("too-many-connections")
+        most[0].transport.abort()
+        self._end(most[0])
+        return True
 
     async def _shake(self, gate: Gate) -> None:
         early = Early()

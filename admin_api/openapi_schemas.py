@@ -35,8 +35,9 @@ def _page(name: str) -> dict[str, Any]:
 
 _INCOMPLETE = {
     "const": True,
-    "description": "There only while the index is being filled up (a database that was lost, or is an older one): "
-    "calls may be missing, and what is asked for by a party is answered 503. Absent: the list is whole.",
+    "description": "There only while the index is being filled up (a database that was lost, or is an older one) or "
+    "does not take a call: calls may be missing, and what is asked for by a party is answered 503. Absent: the list is "
+    "whole.",
 }
 _CALLS = _page("Call")
 _CALLS["properties"]["incomplete"] = _INCOMPLETE

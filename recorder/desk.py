@@ -93,7 +93,7 @@ class Desk:
 
     def lacking(self, customer: str) -> bool:
         """Say whether the index of a customer may lack finished recordings."""
-        return self._node.indexer.lacking(customer)
+        return self._node.indexer.lacks(customer)
 
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention decides by, and the percentage above which a sweep asks first."""

@@ -193,10 +193,10 @@ class Finishing:
 
     def discard(self, call: LiveCall) -> None:
         """Take back a recording that never began: its files hold nothing but an offer that was not taken."""
-        if call.started:
-            self.node.workers.drop(call.id)
+        self.node.workers.drop(call.id)  # also where one was told only half
         self._let_go(call)
         if call.filed:
+            self._mending.refuse(call.id)
             self._mark_refused(call)
             self.node.tasks.start(self._remove(call), "discard")
         else:
@@ -217,8 +217,9 @@ class Finishing:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
-            self._mending.put(Left(call.customer, call.id, call.leaf, refused=True))
+            self._mending.put(Left(call.customer, call.id, call.leaf))
         else:
+            self._mending.taken_back(call.id)
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:

@@ -136,6 +136,10 @@ class Indexer:
         entry = self._waiting.get(customer, {}).get(call)
         return entry.entry[0] if entry else None
 
+    def lacks(self, customer: str) -> bool:
+        """Tell whether the index lacks more of a customer than the changes of a moment."""
+        return self.lacking(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
+
     async def hurry(self, customer: str, call: str, seconds: float) -> bool:
         """Have what waits of a call written now; False if the database does not take it in time."""
         entry = self._waiting.get(customer, {}).get(call)
@@ -238,7 +242,7 @@ class Indexer:
         except Exception as problem:
             if passes(problem) and not isinstance(problem, _OF_A_CALL):
                 return False
-            return await self._one_by_one(name, batch, problem)
+            return await self._one_by_one(name, batch)
         for entry in batch:
             self._written(name, entry)
         return True
@@ -259,11 +263,8 @@ class Indexer:
             rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
             await customer.calls.put_in(connection, rows, [forms for _, forms in made])
 
-    async def _one_by_one(self, name: str, batch: list[_Waiting], problem: Exception) -> bool:
+    async def _one_by_one(self, name: str, batch: list[_Waiting]) -> bool:
         """Write what can be written of a batch, and put off what spoils it; False if the database takes none of it."""
-        if len(batch) == 1:
-            self._refuse(batch[0], problem)
-            return True
         refused: list[tuple[_Waiting, Exception]] = []
         for entry in batch:
             try:
@@ -274,7 +275,8 @@ class Indexer:
                 refused.append((entry, own))
             else:
                 self._written(name, entry)
-        if len(refused) == len(batch) and isinstance(problem, StorageError):
+        none = len(refused) == len(batch) and all(isinstance(own, DatabaseFault) for _, own in refused)
+        if none and not all(entry.again for entry in batch):  # those were refused while others were taken
             return False  # it is no fault of theirs
         for entry, reason in refused:
             self._refuse(entry, reason)

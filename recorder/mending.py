@@ -35,7 +35,6 @@ class Left:
     leaf: int
     document: Mapping[str, Any] | None = None  # its last document, where this process still knew it
     lacking: bool = False  # the index has no row of it, so nobody finds it by a party
-    refused: bool = False  # its INVITE was refused: there is nothing to be kept of it
 
 
 class Mending:
@@ -47,6 +46,7 @@ class Mending:
         self._forget = forget
         self._queues: dict[str, deque[Left]] = {}  # by customer, whose turn it is first
         self._known: set[str] = set()
+        self._refused: set[str] = set()  # calls of which nothing is to be kept, whoever finds what files of them
         self._wake = asyncio.Event()
         self._told: set[str] = set()
         self._looking: set[str] = set()  # customers of whose index it is not known yet what it lacks
@@ -85,6 +85,14 @@ class Mending:
 
     def _is_whole(self, customer: str) -> bool:
         return customer not in self._looking and not self._lacking.get(customer)
+
+    def refuse(self, call: str) -> None:
+        """Note that the INVITE of a call was refused: if it is queued, its files are removed."""
+        self._refused.add(call)
+
+    def taken_back(self, call: str) -> None:
+        """Note that a refused call has no files any more."""
+        self._refused.discard(call)
 
     def put(self, left: Left) -> None:
         """Queue a recording that nobody writes any more; one that is queued already stays as it is."""
@@ -136,6 +144,7 @@ class Mending:
                 spared.append(left)
             elif await self._mend(left):
                 self._known.discard(left.call)
+                self._refused.discard(left.call)
                 self._told.discard(left.call)
                 self._repaired.discard(left.call)
                 self._lacking.get(left.customer.name, set()).discard(left.call)
@@ -164,7 +173,7 @@ class Mending:
 
     async def _mend(self, left: Left) -> bool:
         try:
-            found = await asyncio.to_thread(_end, left)
+            found = await asyncio.to_thread(_end, left, refused=left.call in self._refused)
             if found.document is not None:
                 await asyncio.wrap_future(self._node.syncer.wait())
                 await self._index(left, found.document)
@@ -200,7 +209,7 @@ class Mending:
             self._node.metrics.calls.labels("interrupted").inc()
 
 
-def _end(left: Left) -> Found:
-    if left.refused:
+def _end(left: Left, *, refused: bool) -> Found:
+    if refused:
         return take_back(left.customer, left.call, left.leaf)
     return repair(left.customer, left.call, left.leaf, left.document)

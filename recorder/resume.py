@@ -44,7 +44,8 @@ class Resume:
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
             if customer is not None and outer.refused:
-                self._mending.put(Left(customer, outer.call, outer.leaf, refused=True))
+                self._mending.refuse(outer.call)
+                self._mending.put(Left(customer, outer.call, outer.leaf))
                 continue
             state = self._checkpoints.unseal(outer, customer.keys) if customer else None
             if customer is None or state is None:

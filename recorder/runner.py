@@ -324,7 +324,6 @@ class Runner:
             self.node.log.fault("call.fault", problem, call=call.id)
             self._tell(call, "INVITE", 500, "internal", first=True)
             self.node.endpoint.refuse(command.token, 500, self.node.monotonic())
-            self.node.workers.drop(call.id)
         else:
             return document
         return None

@@ -1,10 +1,12 @@
 """TLS handshakes under way, by source: each takes a place of a connection, and gives it up to a source that has fewer.
 
-A genuine handshake is over in some round trips, so the oldest of the source with most is one that is held open.
+A genuine handshake is over in some round trips, so the oldest of the source with most is one that is held open. With
+IPv6 a network of 64 bits is one source, which is what one subscriber has.
 """
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
 
@@ -29,24 +31,31 @@ class Handshakes(Generic[Gate]):
 
     def of(self, host: str) -> int:
         """Return how many one source has under way."""
-        return len(self._gates.get(host, ()))
+        return len(self._gates.get(_source(host), ()))
 
     def begin(self, gate: Gate) -> None:
         """Count one."""
-        self._gates.setdefault(gate.remote[0], []).append(gate)
+        self._gates.setdefault(_source(gate.remote[0]), []).append(gate)
         self._count += 1
 
     def end(self, gate: Gate) -> None:
         """Count one no more; a second time does nothing."""
-        host = gate.remote[0]
-        gates = self._gates.get(host, [])
+        source = _source(gate.remote[0])
+        gates = self._gates.get(source, [])
         if gate in gates:
             gates.remove(gate)
             self._count -= 1
             if not gates:
-                del self._gates[host]  # passing sources leave no trace
+                del self._gates[source]  # passing sources leave no trace
 
     def in_the_way(self, host: str) -> Gate | None:
         """Return the one that has to go where a source finds no place: none if no other source has more."""
         most = max(self._gates.values(), key=len, default=[])
         return most[0] if len(most) > self.of(host) else None
+
+
+def _source(host: str) -> str:
+    """Return the address, or of an IPv6 one the first four groups."""
+    if ":" not in host:
+        return host
+    return ip_address(host.partition("%")[0]).exploded[:19]

@@ -1,5 +1,6 @@
 """Connections whose TLS handshake does not come to its end: counted, cut off, and in nobody's way."""
 
+import asyncio
 import contextlib
 import socket
 import ssl
@@ -10,7 +11,7 @@ import pytest
 
 from admin_api import crowd, handshakes
 from admin_api.connection import Connection
-from admin_api.handshakes import Early
+from admin_api.handshakes import Early, Gate, Handshakes
 from tests.admin_api.conftest import Service
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -112,6 +113,42 @@ def test_whoever_finishes_no_handshake_keeps_nobody_else_out(served, monkeypatch
     until(lambda: len(service.server._handshakes) == 0)
 
 
+def test_whoever_is_cut_off_for_another_is_counted(served, monkeypatch):
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(crowd, "SPARE", 0)
+    monkeypatch.setattr(crowd, "MAX_TURNED_AWAY", -1)
+    service, reasons = served
+    with raw(service, "127.0.0.2") as oldest, raw(service, "127.0.0.2"):
+        until(lambda: len(service.server._handshakes) == 2)
+        assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
+        assert is_closed(oldest)
+        assert reasons == ["too-many-connections"]
+
+
+def test_a_slow_client_is_not_cut_off_for_one_that_can_be_told_that_it_is_too_many(served, monkeypatch):
+    """Whoever holds all places comes from another address each time."""
+    monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 2)
+    monkeypatch.setattr(crowd, "SPARE", 0)
+    service, reasons = served
+    context = ssl.create_default_context(cafile=service.certificate)
+    context.check_hostname = False
+    with contextlib.ExitStack() as stack:
+        holders = [
+            stack.enter_context(context.wrap_socket(raw(service, source))) for source in ("127.0.0.2", "127.0.0.3")
+        ]
+        until(lambda: len(service.server._server.server_state.connections) == 2)
+        slow = stack.enter_context(raw(service, "127.0.0.4"))
+        until(lambda: len(service.server._handshakes) == 1)
+        stack.enter_context(raw(service, "127.0.0.5"))
+        until(lambda: len(service.server._handshakes) == 2 or reasons)
+        holders[0].close()
+        until(lambda: len(service.server._server.server_state.connections) == 1)
+        with context.wrap_socket(slow) as client:
+            client.sendall(ALIVE)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    assert reasons == []
+
+
 def test_one_address_has_no_more_handshakes_than_connections(served, monkeypatch):
     monkeypatch.setattr(crowd, "MAX_CONNECTIONS", 5)
     monkeypatch.setattr(crowd, "FEW", 3)
@@ -132,6 +169,18 @@ def test_the_end_waits_for_no_handshake(tmp_path):
         here.close()
         assert is_closed(client)
     assert time.monotonic() - began < handshakes.HANDSHAKE_SECONDS
+
+
+def test_none_begins_after_the_end(tmp_path):
+    here = Service(tmp_path)
+    try:
+        here._loop.call_soon_threadsafe(here.server._handshakes.close)
+        with raw(here, "127.0.0.2") as client:
+            began = time.monotonic()
+            assert is_closed(client)
+        assert time.monotonic() - began < handshakes.HANDSHAKE_SECONDS
+    finally:
+        here.close()
 
 
 class Heard(Connection):
@@ -177,3 +226,24 @@ def test_a_client_that_is_gone_at_once_has_no_connection(served):
     until(lambda: len(service.server._handshakes) == 0)
     until(lambda: not service.server._server.server_state.connections)
     assert reasons == []
+
+
+def test_a_client_that_was_lost_before_its_connection_knew_of_it_has_none(monkeypatch):
+    async def story():
+        loop, made = asyncio.get_running_loop(), []
+
+        async def lost(_plain, early, _context, **_more):
+            early.connection_lost(None)
+            return Line()
+
+        monkeypatch.setattr(loop, "start_tls", lost)
+        here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append)
+        gate = Gate(here, lambda: made.append("connection"), set())
+        gate.transport = Line()
+        assert here.begin(gate)
+        while len(here):
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert made == []
+
+    asyncio.run(story())

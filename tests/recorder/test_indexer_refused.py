@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from recorder import indexer as module
+from recorder.desk import Desk
 from recorder.indexer import Indexer
 from storage.callrows import BadDetails, CallRow, CallState
 from storage.errors import DatabaseFault
@@ -120,5 +121,77 @@ def test_a_call_that_was_refused_and_is_erased_is_waited_for_no_more(
             customer.keys.cut(large.leaf)
             assert await here.hurry_all("acme", 30)
             assert here.oldest() == 0 and await indexed(one, large) is None
+
+    asyncio.run(story())
+
+
+def test_a_lone_call_is_not_blamed_for_what_the_database_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL says so, too, while a standby is being promoted (25006)."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, told, now = one.node.customers["acme"], list[str](), [0.0]
+            put, lone, other = type(customer.calls).put_in, row(one, 1), row(one, 2)
+
+            async def refuse(*_: object) -> int:
+                raise DatabaseFault("read only")
+
+            here = Indexer(lambda: now[0], lambda call, error: told.append(call))
+            here.put(customer, lone, ())
+            with monkeypatch.context() as standby:
+                standby.setattr(type(customer.calls), "put_in", refuse)
+                assert not await here._flush("acme") and told == []
+            assert await here._flush("acme") and await indexed(one, lone) is CallState.COMPLETE
+
+            async def spoilt(_: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[object]) -> int:
+                if lone.id in {r.id for r in rows}:
+                    raise DatabaseFault("this one")
+                return await put(customer.calls, on, rows, [()] * len(rows))
+
+            monkeypatch.setattr(type(customer.calls), "put_in", spoilt)
+            here.put(customer, lone, ())
+            here.put(customer, other, ())
+            assert await here._flush("acme") and told == [lone.id]
+            now[0] += module.REFUSED_SECONDS
+            assert await here._flush("acme"), "it is known by now, and is not tried again every second"
+
+    asyncio.run(story())
+
+
+def test_two_calls_that_are_wrong_in_themselves_are_put_off_like_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, told = one.node.customers["acme"], list[str]()
+            monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+            here = Indexer(lambda: 0.0, lambda call, error: told.append(call))
+            large = [replace(row(one, number), details={"parties": [], "note": "x" * 400}) for number in (1, 2)]
+            for each in large:
+                here.put(customer, each, ())
+            assert await here._flush("acme")
+            assert told == [each.id for each in large]
+
+    asyncio.run(story())
+
+
+def test_a_list_without_a_call_that_was_refused_is_not_called_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            customer, here, desk = one.node.customers["acme"], one.node.indexer, Desk(one.node, one.live, one.runner)
+            large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
+            with monkeypatch.context() as small:
+                small.setattr("storage.callrows.MAX_SEALED", 300)
+                small.setattr(module, "REFUSED_SECONDS", 0.3)
+                here.put(customer, large, ())
+                assert not desk.lacking("acme"), "it comes in a moment"
+                await one.until(lambda: here._waiting["acme"][large.id].again)
+                assert desk.lacking("acme")
+            await one.until(lambda: not here._waiting["acme"])
+            assert not desk.lacking("acme")
 
     asyncio.run(story())

@@ -21,7 +21,9 @@ from recorder.numbering import DAY_SECONDS
 from recorder.ports_file import left_calls, left_refused
 from recorder.recovery import Found, left_behind, rebuild, recover, repair
 from recorder.resume import Resume
+from recorder.startup import Startup
 from storage.customers import Customer
+from storage.vault import Draft, NewPart, Vault
 from tests.recorder.offers import beyond_a_message, sdp
 from tests.recorder.stage import Stage, sip_request, stage
 
@@ -53,6 +55,11 @@ def disk_of(customer: Customer) -> Iterator[SmallDisk]:
         yield SmallDisk(place)
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def discards() -> set[asyncio.Task[object]]:
+    """What is taking files back."""
+    return {task for task in asyncio.all_tasks() if task.get_name() == "discard"}
 
 
 def withdrawn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -89,7 +96,7 @@ def test_what_is_left_of_a_refused_call_says_nothing_of_a_call(
                 status = refused(one, monkeypatch)
                 assert one.statuses("INVITE") == [status]
                 disk.read_only(True)
-                await one.until(lambda: not any(task.get_name() == "discard" for task in asyncio.all_tasks()))
+                await one.until(lambda: not discards())
                 disk.read_only(False)
                 documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
                 assert [each for each in documents if each] == []
@@ -146,6 +153,60 @@ def test_it_is_removed_as_soon_as_the_disk_lets_it_go(tmp_path: Path, monkeypatc
     asyncio.run(story())
 
 
+def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is read-only just when whoever made them takes them back."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, go = one.node.customers["acme"], threading.Event()
+            acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
+            make, unlink = Vault.make, os.unlink
+
+            def stuck(vault: Vault, draft: Draft) -> NewPart:
+                go.wait(PATIENCE)
+                return make(vault, draft)
+
+            def refused(path: str, *, dir_fd: int | None = None) -> None:
+                if dir_fd is None:
+                    raise OSError(30, "Read-only file system")
+                unlink(path, dir_fd=dir_fd)
+
+            with monkeypatch.context() as broken:
+                broken.setattr(Vault, "make", stuck)
+                broken.setattr(os, "unlink", refused)
+                broken.setattr(one.node.disk, "_patience", 0.05)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+                assert one.statuses("INVITE") == [503]
+                done, _ = await asyncio.wait(discards(), timeout=0.2)
+                assert not done
+                go.set()
+                await one.until(lambda: not discards())
+            assert one.faults and not list(acme.vault.walk())
+
+    asyncio.run(story())
+
+
+def test_a_start_that_comes_upon_it_meanwhile_does_not_take_it_for_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INVITEs are taken before what a crash left is looked for."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            with disk_of(acme) as disk:
+                refused_while_it_is_written(one, disk, monkeypatch)
+                await Startup(one.node, one.live, one.mending).run()
+                assert len(one.mending) == 1
+                await one.until(lambda: not discards())
+                disk.read_only(False)
+                await one.until(lambda: not len(one.mending))
+                assert not list(acme.vault.walk())
+                assert await acme.calls.count() == 0
+
+    asyncio.run(story())
+
+
 def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All processes are killed at once, and the disk is well again at the next start."""
 
@@ -178,6 +239,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             with disk_of(acme) as disk:
                 left = refused_while_it_is_written(one, disk, monkeypatch)
                 monkeypatch.setattr(one.mending, "put", lambda left: None)
+                await one.until(lambda: not discards())  # in vain
                 disk.read_only(False)
                 one.node.storage_well = True
                 answered = one.invite("c2")
@@ -185,6 +247,28 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 await recover(acme, (), found.append, left_refused(one.node.runtime_dir))
                 assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
                 assert {ref.call for ref in acme.vault.walk()} == {answered.id}
+
+    asyncio.run(story())
+
+
+def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All descriptors are taken when the call's are to be kept for a worker that is busy."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            workers = one.node.workers
+
+            def full(_: int) -> int:
+                raise OSError(24, "Too many open files")
+
+            with monkeypatch.context() as broken:
+                broken.setattr(workers, "_sent", lambda *_: False)
+                broken.setattr(os, "dup", full)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+            assert one.statuses("INVITE") == [503]
+            assert not workers._entries
+            assert not any(process.calls for process in workers._processes.values())
+            await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
 
     asyncio.run(story())
 

@@ -43,3 +43,14 @@ def test_the_oldest_of_whoever_has_most_is_in_the_way_of_one_that_has_fewer() ->
 
 def test_where_nothing_is_under_way_nothing_is_in_the_way() -> None:
     assert Handshakes[Gate]().in_the_way("a") is None
+
+
+def test_a_network_of_one_subscriber_pushes_nobody_else_out() -> None:
+    """With IPv6 it has more addresses than there are places."""
+    here = Handshakes[Gate]()
+    slow, mine, _, _ = gates(here, "2001:db8:1::1", "2001:db8:0:2::1", "2001:db8::2:0:0:0:2", "2001:db8:0:2:f::")
+    assert (here.of("2001:db8:0:2::9"), here.of("2001:db8:1::2"), here.of("fe80::1%lo")) == (3, 1, 0)
+    assert here.in_the_way("2001:db8:0:2::9") is None
+    assert here.in_the_way("2001:db8:1::1") is mine
+    here.end(slow)
+    assert here.of("2001:db8:1::1") == 0

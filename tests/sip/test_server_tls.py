@@ -206,3 +206,22 @@ async def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(tmp_path, mo
         assert [event.reason for event in daemon.events] == ["tls-handshake"]
         assert len(daemon.server._shaking) == 0
         writer.close()
+
+
+@in_loop
+async def test_whoever_has_to_go_for_another_is_cut_off_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(links, "HANDSHAKE_TIMEOUT", 600.0)
+    ours = certificate(tmp_path, "recorder.example")
+    client = ssl.create_default_context(cafile=str(ours))
+    async with running("tls", context=serving(ours), max_connections=2, max_connections_per_peer=2) as daemon:
+        oldest, first = await asyncio.open_connection(*daemon.address, **from_place("127.0.0.2"))
+        _, second = await asyncio.open_connection(*daemon.address, **from_place("127.0.0.2"))
+        reader, writer = await asyncio.open_connection(
+            *daemon.address, ssl=client, server_hostname="recorder.example", **from_place("127.0.0.3")
+        )
+        await call_over(daemon, reader, writer, "tls")
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(oldest.read(), 30) == b""
+        await daemon.wait_for(Dropped)
+        for each in (first, second, writer):
+            each.close()
