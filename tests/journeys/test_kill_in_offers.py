@@ -25,7 +25,7 @@ from tests.journeys.test_kill_anywhere import SPOKEN, killed_at, until
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.studio import Sender
 
-SECONDS = 20.0
+SECONDS = 60.0
 BUSY = (491, 500)
 """Answers after which a client tries again (RFC 3261 section 14.1)."""
 
@@ -50,7 +50,7 @@ class Client:
     def insist(self, method: str, body: bytes = b"") -> Response:
         """Ask until there is an answer."""
         again = False
-        for _ in range(20):
+        for _ in range(40):
             try:
                 found = self.sbc.again() if again else self.sbc.ask(method, body)
             except OSError:  # a timeout is one
