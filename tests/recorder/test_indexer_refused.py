@@ -15,7 +15,7 @@ from recorder.desk import Desk
 from recorder.indexer import Indexer
 from storage.callrows import BadDetails, CallRow, CallState
 from storage.errors import DatabaseFault
-from tests.recorder.stage import stage
+from tests.recorder.stage import Stage, stage
 from tests.recorder.test_indexer import indexed, row
 
 
@@ -86,14 +86,19 @@ def test_a_database_that_takes_no_call_at_all_is_asked_again_at_once(
     asyncio.run(story())
 
 
+def too_large(one: Stage, monkeypatch: pytest.MonkeyPatch) -> CallRow:
+    """Give a call that the index does not take."""
+    monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+    return replace(row(one, 1), details={"parties": [], "note": "x" * 400})
+
+
 def test_a_call_that_is_refused_keeps_neither_the_others_nor_an_end_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, here = one.node.customers["acme"], one.node.indexer
-            large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
-            monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+            large = too_large(one, monkeypatch)
             here.put(customer, large, ())
             await one.until(lambda: here._waiting["acme"][large.id].again > 0)
             live = replace(row(one, 2, CallState.RECORDING), ended_at=None)
@@ -113,8 +118,7 @@ def test_a_call_that_was_refused_and_is_erased_is_waited_for_no_more(
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, here = one.node.customers["acme"], one.node.indexer
-            large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
-            monkeypatch.setattr("storage.callrows.MAX_SEALED", 300)
+            large = too_large(one, monkeypatch)
             monkeypatch.setattr(module, "REFUSED_SECONDS", 0.05)
             here.put(customer, large, ())
             assert not await here.hurry_all("acme", 0.5)
