@@ -61,6 +61,9 @@ class Process:
     busy: float = 0.0
     calls: set[str] = field(default_factory=set)
     outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
+    # what it is told waits for others until then, by the loop's clock
+    gathered: float = 0.0
+    alarm: asyncio.TimerHandle | None = None
     # it has said its first word; until then nothing is told to it
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     # silent because the disk or the processor keeps it waiting
@@ -152,6 +155,9 @@ def let_go(process: Process) -> None:
     loop.remove_reader(process.control)
     loop.remove_writer(process.control)
     process.control.close()
+    if process.alarm is not None:
+        process.alarm.cancel()
+        process.alarm = None
     for _, descriptors in process.outbox:
         close_all(descriptors)
     process.outbox.clear()

@@ -73,7 +73,7 @@ class Finishing:
                 if call.control:
                     call.control.keep(c.Kept.CALL, encode(command.document))
                     call.control.seal()
-                await self.node.disk.patiently(partial(_put_away, call, sealed=command.sealed))
+                await self.node.disk.together(partial(_put_away, call, sealed=command.sealed))
                 if call.media_part > 1 or not command.sealed:  # repairing takes the disk a while
                     await asyncio.to_thread(self._end_media, call)
             await self._durability.wait(call.epoch)

@@ -18,9 +18,8 @@ FLUSH_SECONDS = 0.1
 REST = 4
 """After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
 
-REST_PER_CALL = 0.02
-"""And so many seconds for each call it took: below 50 a second nobody waits, above it a busy node writes the pages of
-its index, which are the same for many calls, once for many calls."""
+REST_SECONDS = 1.0
+"""And at least so long: a transaction costs as much as fifty calls in it. Whoever asks meanwhile is told what waits."""
 
 MOST_SECONDS = 2.0
 """It never rests longer."""
@@ -186,7 +185,7 @@ class Indexer:
             begun, before, self._full = self._clock(), self._written_calls, False
             done = [await self._flush(name) for name in list(self._waiting)]
             took, written = self._clock() - begun, self._written_calls - before
-            rest = took if self._full else max(REST * took, REST_PER_CALL * written)  # a queue must not grow for ever
+            rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)  # no queue grows for ever
             if not all(done):
                 self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
