@@ -46,7 +46,7 @@ class Track:
         self.spec = spec
         self.pauses = pauses
         self.own_ssrc = own_ssrc
-        self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others) if spec.suite else None
+        self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others, spec.alternates) if spec.suite else None
         #: Keys of the RTCP port where it has its own.
         self.control_keys = Keyring(spec.rtcp_suite, spec.rtcp_key) if spec.rtcp_suite else None
         self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
@@ -326,7 +326,7 @@ class Track:
     def expect(self, spec: StreamSpec) -> None:
         """Take the key of a re-offer whose other changes follow, and bear with packets from where it moves to."""
         if self.keyring and spec.suite:
-            self.keyring.add(spec.suite, spec.key, spec.mki, spec.others)
+            self.keyring.add(spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if _moves(self.spec, spec):
             self.coming = (*self.coming, Allowed.of(spec))
             self.connected = self.pure = False  # the kernel vouches for nobody any more
@@ -361,7 +361,7 @@ class Track:
     def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
         """Take new keys; those of an association that is being replaced serve until its successor has some."""
         if spec.suite or spec.dtls is None:
-            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others)
+            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if spec.rtcp_suite or spec.dtls is None:
             self.control_keys = renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
         suite = spec.own_suite

@@ -23,6 +23,8 @@ T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
+#: The same of all streams of a call: of 70 bytes each, they fit into what wire_form.MAX_OFFERED leaves.
+CALL_KEYS = 384
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
@@ -215,14 +217,14 @@ def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
 def known_keys(before: Iterable[wire.Key], streams: Iterable[StreamSpec]) -> tuple[wire.Key, ...]:
     """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
     fresh = [
-        (spec.stream, spec.suite, key, spec.mki)
+        (spec.stream, *key)
         for spec in streams
         if spec.suite and spec.dtls is None
-        for key in (spec.key, *spec.others)
+        for key in (*((spec.suite, key, spec.mki) for key in (spec.key, *spec.others)), *spec.alternates)
     ]
     out: list[wire.Key] = []
     for key in reversed([*(key for key in before if key not in fresh), *fresh]):
-        if sum(each[0] == key[0] for each in out) < KEYS:
+        if len(out) < CALL_KEYS and sum(each[0] == key[0] for each in out) < KEYS:
             out.insert(0, key)
     return tuple(out)
 

@@ -33,6 +33,7 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         key=crypto.key if crypto else b"",
         mki=len(crypto.mki) if crypto and crypto.mki else 0,
         others=_others(crypto) if crypto else (),
+        alternates=line.other_keys,
         own_key=plan.own_key,
         payloads=tuple([_payload(f) for f in line.formats]),
         source=line.source,
@@ -128,6 +129,7 @@ def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
     """
     lines = [(s.number, s.line.suite, s.line.crypto) for s in recording.streams if s.line.crypto]
     newest = {(n, suite, key, own.mki_length) for n, suite, own in lines for key in (own.key, *_others(own))}
+    newest |= {(s.number, *key) for s in recording.streams for key in s.line.other_keys}
     return tuple(key for key in known if key not in newest)
 
 

@@ -92,6 +92,9 @@ class LinePlan:
     """SRTP suite in its registered spelling, None for plain RTP."""
     crypto: CryptoOffer | None = None
     """The crypto attribute that is answered."""
+    other_keys: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
+    """Suite, key and salt, and bytes of the MKI of the usable attributes that are not answered: until the client has
+    our answer it may send under any of them."""
     formats: tuple[Format, ...] = ()
     """Payload types in the order offered; all of them are recorded."""
     direction: str = "sendrecv"
@@ -152,6 +155,8 @@ class LinePlan:
             "mki": _text(crypto.mki),
             "others": [[_text(k.key), _text(k.mki), k.lifetime] for k in crypto.others],
         }
+        if self.other_keys:
+            state["other_keys"] = [[suite, _text(key), mki] for suite, key, mki in self.other_keys]
         return state
 
     @classmethod
@@ -161,10 +166,13 @@ class LinePlan:
         values["formats"] = tuple(Format(*item) for item in state["formats"])
         values["source"], values["rtcp_source"] = _pair(state["source"]), _pair(state["rtcp_source"])
         values["fingerprints"], values["feedback"] = tuple(state["fingerprints"]), tuple(state.get("feedback", ()))
+        # a version before this one did not know them
+        others = state.get("other_keys", ())
+        values["other_keys"] = tuple((intern(suite), _raw(key) or b"", mki) for suite, key, mki in others)
         if state["crypto"] is not None:
             crypto = dict(state["crypto"])
-            others = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
-            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
+            more = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
+            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": more}
             values["crypto"] = CryptoOffer(**crypto)
         return cls(**values)
 
@@ -174,7 +182,7 @@ def _shared(formats: tuple[Format, ...]) -> tuple[Format, ...]:
     return formats
 
 
-_PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto"))
+_PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto", "other_keys"))
 _PLAIN_CRYPTO = tuple(item.name for item in fields(CryptoOffer) if item.name not in ("key", "mki", "others"))
 # asdict copies deeply: ten times slower, at every checkpoint of every call.
 

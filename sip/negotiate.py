@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
-from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+from sip.crypto import SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line, other_keys
 from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
 from sip.sdp import FAMILIES, Format, MediaLine, SessionDescription, family_of, ip_of
@@ -68,13 +68,15 @@ def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
 def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str]) -> LinePlan:
     formats = media.formats
     family = (media.connection.family if media.connection else "") or (before.family if before else "")
-    crypto, setup, reason = None, None, _unfit(media, formats, policy)
+    usable: Sequence[CryptoOffer] = ()
+    setup, reason = None, _unfit(media, formats, policy)
     if reason is None and family and family not in families:
         reason = "address"
     if reason is None and _wants_dtls(media):
         setup, reason = _association(media, policy, before)
     elif reason is None:
-        crypto, reason = _protection(media, policy)
+        usable, reason = _protection(media, policy)
+    crypto = usable[0] if usable else None
     was_used = before is not None and (before.accepted or before.removed)
     removed = media.port == 0 and was_used
     accepted = reason is None
@@ -89,6 +91,7 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, famili
         profile=media.profile,
         suite=canonical(crypto.suite) if crypto else None,
         crypto=crypto,
+        other_keys=other_keys(usable[1:]),
         formats=formats,
         direction=media.direction,
         answer_direction=_ANSWER_DIRECTION[media.direction] if accepted else "inactive",
@@ -120,25 +123,28 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
     return None if formats else "formats"
 
 
-def _protection(media: MediaLine, policy: Policy) -> tuple[CryptoOffer | None, str | None]:
-    """Choose the crypto attribute to answer; or give the reason for refusing the line."""
+def _protection(media: MediaLine, policy: Policy) -> tuple[Sequence[CryptoOffer], str | None]:
+    """Give the usable crypto attributes, the one to answer first; or the reason for refusing the line."""
     lines = media.all_attributes("crypto")
     profile = media.profile.upper()
     if profile in PLAIN and (not lines or policy.srtp == "off"):
-        return None, "srtp-required" if policy.srtp == "required" else None
+        return (), "srtp-required" if policy.srtp == "required" else None
     refusal = "crypto"
     if policy.secure or policy.sdes_without_tls:
-        best, refusal = _best(lines, policy)
-        if best is not None:
-            return best, None
+        usable, refusal = _usable(lines, policy)
+        if usable:
+            return usable, None
     elif lines:
         refusal = "sdes-without-tls"
     # Optional SRTP (RTP/AVP with keys) may be plain where the policy lets plain RTP in at all.
-    return None, None if profile in PLAIN and policy.srtp != "required" else refusal
+    return (), None if profile in PLAIN and policy.srtp != "required" else refusal
 
 
-def _best(lines: Sequence[str], policy: Policy) -> tuple[CryptoOffer | None, str]:
-    """Choose the best usable key; else say what ails them: of a suite we know that is more than the suite."""
+def _usable(lines: Sequence[str], policy: Policy) -> tuple[Sequence[CryptoOffer], str]:
+    """Give the usable lines in the client's order, which is its preference (RFC 4568 sections 5.1.1 and 5.1.2).
+
+    Also say what ails the others: of a suite we know that is more than the suite.
+    """
     usable: list[CryptoOffer] = []
     fault = "crypto"
     for line in lines:
@@ -149,7 +155,7 @@ def _best(lines: Sequence[str], policy: Policy) -> tuple[CryptoOffer | None, str
             continue
         if canonical(offer.suite) in policy.supported and (policy.several_keys or not offer.others):
             usable.append(offer)
-    return min(usable, key=lambda offer: (offer.hinted, PREFERENCE[canonical(offer.suite) or ""]), default=None), fault
+    return usable, fault
 
 
 def _wants_dtls(media: MediaLine) -> bool:

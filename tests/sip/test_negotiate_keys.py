@@ -3,47 +3,45 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sip.crypto import SUITES, CryptoOffer
+from sip.crypto import MAX_OTHER_KEYS, SUITES, CryptoOffer
 from sip.errors import LocalError
-from sip.lines import SUPPORTED
+from sip.lines import SUPPORTED, LinePlan
 from sip.negotiate import Policy, answer, plan
 from tests.sip.offered import PREFERRED, SDES, answered, key_line, offered, refusal
 
 
-def test_the_strongest_usable_suite_is_answered_with_its_tag() -> None:
-    """Duty C4."""
-    names = list(SUITES)
-    lines = [key_line(suite, tag) for tag, suite in enumerate(reversed(names), 1)]
+@given(st.permutations([(suite, " WSH=64" if n % 3 == 0 else "") for n, suite in enumerate(SUITES)]), st.data())
+def test_the_first_usable_line_is_answered_and_the_keys_of_the_others_are_known(
+    offered_lines: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Duty C4: the client's order is its preference (RFC 4568 section 5.1.1)."""
+    supported = frozenset(data.draw(st.sets(st.sampled_from(sorted(SUPPORTED)))))
+    lines = [key_line(suite, tag, tail) for tag, (suite, tail) in enumerate(offered_lines, 1)]
     offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
-    chosen = []
-    supported = SUPPORTED
-    while supported:
-        (line,) = plan(offer, Policy(supported=supported))
-        assert (
-            line.suite is not None
-            and line.crypto is not None
-            and line.crypto.tag == len(names) - names.index(line.suite)
-        )
-        chosen.append(line.suite)
-        supported -= {line.suite}
-    assert chosen == [
-        "AEAD_AES_256_GCM",
-        "AEAD_AES_128_GCM",
-        "AES_256_CM_HMAC_SHA1_80",
-        SDES,
-        "AES_256_CM_HMAC_SHA1_32",
-        "AES_CM_128_HMAC_SHA1_32",
-    ]
-    assert refusal(offer, Policy(supported=supported)).warning == 399
+    usable = [(tag, suite) for tag, (suite, _) in enumerate(offered_lines, 1) if suite in supported]
+    if not usable:
+        assert refusal(offer, Policy(supported=supported)).warning == 399
+        return
+    (line,) = plan(offer, Policy(supported=supported))
+    assert line.crypto is not None and (line.crypto.tag, line.suite) == usable[0]
+    assert line.other_keys == tuple((suite, bytes([tag]) * SUITES[suite], 0) for tag, suite in usable[1:])
+    kept = json.loads(json.dumps(line.to_state()))
+    assert LinePlan.from_state(kept) == line
+    assert "x01" not in repr(line)
 
 
-def test_a_line_with_a_window_hint_is_the_last_choice() -> None:
-    offer = offered("m=audio 4 RTP/SAVP 0", key_line("AEAD_AES_256_GCM", 1, " WSH=64"), key_line(tag=2))
-    assert plan(offer, Policy())[0].suite == SDES
-    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line(tail=" WSH=64")), Policy())[0].suite == SDES
+def test_keys_of_lines_that_are_not_answered_are_limited_and_unknown_to_the_version_before() -> None:
+    lines = [key_line(tag=tag) for tag in range(1, 30)]
+    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", *lines), Policy())
+    assert len(line.other_keys) == MAX_OTHER_KEYS
+    before = {name: value for name, value in line.to_state().items() if name != "other_keys"}
+    assert LinePlan.from_state(before).other_keys == ()
 
 
 def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
