@@ -18,7 +18,7 @@ MAX_SEARCHED = 8
 #: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
 LOOK_INTERVAL = 50_000_000
 #: ns after an offer in which its other lines are tried: a 200 without an ACK is repeated for 32 s (RFC 3261 section
-#: 13.3.1.4), after which the call ends; whoever acknowledged it knows our answer, and what is on its way may still come.
+#: 13.3.1.4), after which the call ends; who acknowledged it knows our answer.
 UNANSWERED = 32_000_000_000
 #: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
 OVERLAP = 10_000_000_000
@@ -76,6 +76,7 @@ class Keyring:
         self._offered(line, alternates)
         self._newer = 0
         self._next_search = self._next_look = 0
+        #: Until when (ns) keys before the one in use are tried; -1 = for OVERLAP from the next look on.
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
         self.rollover = 0
@@ -125,7 +126,8 @@ class Keyring:
         own = {each.offered for each in self.contexts}
         before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
-        self._newer, self._old_until = len(self.contexts) - 1, -1  # those before the one in use may still be on their way
+        # packets under those before the one in use may still be on their way
+        self._newer, self._old_until = len(self.contexts) - 1, -1
         self._front()
 
     @property

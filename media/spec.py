@@ -69,7 +69,7 @@ class StreamSpec:
     mki: int = 0
     # further keys of the same line, which the peer may use in turn
     others: tuple[bytes, ...] = field(default=(), repr=False)
-    # suite, key‖salt and length of the MKI of the other lines of the offer: the peer may use any before it has our answer
+    # suite, key‖salt and length of the MKI of the other lines of the offer, used by the peer before it has our answer
     alternates: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
     # our own key‖salt, protects what we send; empty for plain RTP
     own_key: bytes = field(default=b"", repr=False)

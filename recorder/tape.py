@@ -351,6 +351,8 @@ class Tape:
                 holes.resume(lanes.track, at, kept, looked.get(number, 0))
                 track = lanes.track
                 track.latch_wish = None if track.coming or track.trial else track.name or None
+                if track.trial:
+                    disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
         self._commit(out, at)
         self._catch_up(region, at)
 

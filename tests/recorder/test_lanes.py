@@ -90,7 +90,7 @@ def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_
 def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
     """Or the next call at that port would hear them too."""
     lanes = Lanes(track(), opened(1))
-    lanes.track.trial = trial
+    lanes.track.spec.source = ("127.0.0.1", 9 - trial)
     lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
