@@ -22,7 +22,7 @@ _IPV4, _WORD = b"\x02", 4
 
 
 def admits(track: Track, sender: Address) -> bool:
-    """Tell whether plain RTP may come from there: the chosen or the offered source, before the choice any allowed one."""
+    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed address."""
     if not track.name:
         return sender[0] in track.allowed
     if sender in (track.latched, track.offered):

@@ -93,8 +93,8 @@ class LinePlan:
     crypto: CryptoOffer | None = None
     """The crypto attribute that is answered."""
     other_keys: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
-    """Suite, key and salt, and bytes of the MKI of the usable attributes that are not answered: until the client has
-    our answer it may send under any of them."""
+    """Suite, key and salt, and bytes of the MKI of each attribute that is not answered: until the client has our
+    answer it may send under any of them."""
     formats: tuple[Format, ...] = ()
     """Payload types in the order offered; all of them are recorded."""
     direction: str = "sendrecv"

@@ -124,7 +124,7 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
 
 
 def _protection(media: MediaLine, policy: Policy) -> tuple[Sequence[CryptoOffer], str | None]:
-    """Give the usable crypto attributes, the one to answer first; or the reason for refusing the line."""
+    """Give the crypto attributes of use, the one to answer first; or the reason for refusing the line."""
     lines = media.all_attributes("crypto")
     profile = media.profile.upper()
     if profile in PLAIN and (not lines or policy.srtp == "off"):
@@ -141,11 +141,13 @@ def _protection(media: MediaLine, policy: Policy) -> tuple[Sequence[CryptoOffer]
 
 
 def _usable(lines: Sequence[str], policy: Policy) -> tuple[Sequence[CryptoOffer], str]:
-    """Give the usable lines in the client's order, which is its preference (RFC 4568 sections 5.1.1 and 5.1.2).
+    """Give the lines whose keys can be used, first the one to answer; none if there is none.
 
-    Also say what ails the others: of a suite we know that is more than the suite.
+    The client's order is its preference (RFC 4568 section 5.1.1). Behind the answered line come the others under which
+    it may send until it has our answer, also of suites that are never answered. Also say what ails the rest: of a
+    suite we know that is more than the suite.
     """
-    usable: list[CryptoOffer] = []
+    read: list[CryptoOffer] = []
     fault = "crypto"
     for line in lines:
         try:
@@ -153,9 +155,10 @@ def _usable(lines: Sequence[str], policy: Policy) -> tuple[Sequence[CryptoOffer]
         except UnusableCrypto as error:
             fault = fault if error.code == "crypto-suite" else error.code
             continue
-        if canonical(offer.suite) in policy.supported and (policy.several_keys or not offer.others):
-            usable.append(offer)
-    return usable, fault
+        if policy.several_keys or not offer.others:
+            read.append(offer)
+    best = next((offer for offer in read if canonical(offer.suite) in policy.supported), None)
+    return ([best, *(offer for offer in read if offer is not best)] if best else ()), fault
 
 
 def _wants_dtls(media: MediaLine) -> bool:

@@ -22,7 +22,7 @@ from tests.media.test_track import FIRST_ARRIVAL, lane_of, stored, stream_of, tr
 #: As rtpengine orders them.
 NAMES = (
     "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32",
-    "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32",
+    "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AES_192_CM_HMAC_SHA1_80",
 )  # fmt: skip
 Line = tuple[str, bytes, int]
 SETTLED = UNANSWERED + OVERLAP
