@@ -22,7 +22,7 @@ _IPV4, _WORD = b"\x02", 4
 
 
 def admits(track: Track, sender: Address) -> bool:
-    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed address."""
+    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed IP."""
     if not track.name:
         return sender[0] in track.allowed
     if sender in (track.latched, track.offered):
@@ -36,8 +36,8 @@ def sole(track: Track, lane: Lane, count: int) -> bool:
     One comparison a batch: who comes from another port than it offers (NAT) costs no more than others.
     """
     name = track.name
-    if not name:
-        return False
+    if not name or track.keyring is not None or track.spec.dtls is not None:
+        return False  # whoever has keys is connected at once
     names = lane.names[: count * NAME].cast("I")
     # of IPv4 family, port and address, behind which nothing is; of IPv6 all
     used = range(0, 8 if name[:1] == _IPV4 else len(name), _WORD)

@@ -185,8 +185,7 @@ class Track:
         if not count:
             return
         opened: swift.Opened | None = None
-        plain = sole and count > 1 and not self.unproven and (self.keyring is not None or self.spec.dtls is None)
-        if plain and not (self.current and self.current.lag):
+        if sole and count > 1 and not self.unproven and not (self.current and self.current.lag):
             stored, opened = swift.take(self, lane, count, out)
             if stored:
                 return
