@@ -51,13 +51,9 @@ class Unproven(NamedTuple):
         return cls(rtp.parse(packet), packet, state[1], state[2])
 
 
-def proven(track: Track, one: Unproven) -> tuple[Unproven, ...]:
+def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
     """Give what is to be placed once a packet has come: it alone, it behind those that waited for it, or nothing."""
     ssrc = one.header[4]
-    source = next((each for each in track.sources if each.ssrc == ssrc), None)
-    doubtful = source is not None and _doubtful(track, source, one)
-    if not track.unproven and not doubtful:
-        return (one,)
     track.cold = None
     near = tuple(each for each in track.unproven if each.header[4] == ssrc and _near(track, each, one, doubtful))
     if any(_in_sequence(each, one) and not (doubtful and each.since) for each in near):
@@ -77,24 +73,35 @@ def _keep(track: Track, waiting: tuple[Unproven, ...]) -> None:
     track.unproven = kept
 
 
-def _doubtful(track: Track, source: Source, one: Unproven) -> bool:
+def doubtful(track: Track, header: rtp.Parsed, arrival: int) -> bool:
     """Tell whether a packet does not follow: by its number, its timestamp or its payload type."""
-    _, payload_type, sequence, timestamp, _, _, _ = one.header
+    _, payload_type, sequence, timestamp, ssrc, _, _ = header
+    source = track.current
+    if source is None or source.ssrc != ssrc:
+        source = next((each for each in track.sources if each.ssrc == ssrc), None)
+        if source is None:
+            return False
+    ahead = ((sequence - source.highest + 0x8000) & 0xFFFF) - 0x8000
+    moved = (timestamp - source.timestamp) & 0xFFFFFFFF
+    if 0 < ahead < WINDOW and payload_type == track.payload_type and moved * track.unit <= LEAP:
+        return False  # as nearly all do
+    return source.known and _off(track, source, header, arrival)
+
+
+def _off(track: Track, source: Source, header: rtp.Parsed, arrival: int) -> bool:
+    """Tell whether a packet does not follow, of one that is not as usual."""
+    _, payload_type, sequence, timestamp, _, _, _ = header
     extended = source.extend(sequence)
     ahead = extended - source.highest
-    if not source.known:
-        return False
     if not -WINDOW < ahead < WINDOW:
-        return not (
-            holes.agrees(track, source, extended, one.arrival)
-            or refusals.overdue(track, source, extended, timestamp)
-        )  # fmt: skip
+        missing = refusals.overdue(track, source, extended, timestamp)
+        return not missing and not holes.agrees(track, source, extended, arrival)
     if ahead <= 0 or _is_event(track, payload_type):
         return False  # late, or a second time, or no sound: it moves nothing
     if payload_type != track.payload_type and _unexpected(track, payload_type):
         return True
     before = _is_event(track, track.payload_type)
-    return not before and not follows(track, timestamp - source.timestamp, one.arrival - source.arrival)
+    return not before and not follows(track, timestamp - source.timestamp, arrival - source.arrival)
 
 
 def _is_event(track: Track, payload_type: int) -> bool:

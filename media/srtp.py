@@ -240,7 +240,8 @@ class Context:
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open an RTP packet; a libsrtp status if it is not genuine."""
-        return self.engine.unprotect(self._without_mki(packet, self.suite.tag))
+        engine = self._engine or self.engine
+        return engine.unprotect(self._without_mki(packet, self.suite.tag) if self.mki else packet)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | int:
         """Open an RTCP compound; a libsrtp status if it is not genuine."""

@@ -249,16 +249,20 @@ class Track:
                 items.clear()
         if self.keyring and self.keyring.switched and self.sources:
             out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
-        if self.keyring is None:
-            for each in probation.proven(self, Unproven(header, packet, arrival)):
-                self._put(self._place(each.header, each.packet, each.arrival), items)
-        else:
-            self._put(self._place(header, packet, arrival, extended), items)
-
-    @staticmethod
-    def _put(item: Item | None, items: list[Item]) -> None:
+        doubtful = self.keyring is None and probation.doubtful(self, header, arrival)
+        if doubtful or self.unproven:
+            self._prove(Unproven(header, packet, arrival), doubtful, items)
+            return
+        item = self._place(header, packet, arrival, extended)
         if item is not None:
             items.append(item)
+
+    def _prove(self, one: Unproven, doubtful: bool, items: list[Item]) -> None:
+        """Place a packet of plain RTP with those that waited for it, unless it has to wait itself."""
+        for each in probation.proven(self, one, doubtful):
+            item = self._place(each.header, each.packet, each.arrival)
+            if item is not None:
+                items.append(item)
 
     def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
         """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
