@@ -17,8 +17,9 @@ import pytest
 from media import sockets
 from media.region import SPARE_AT, journal_of
 from media.spec import Dtls, StreamSpec
-from recorder import crew, wire
+from recorder import crew, wire, wire_form
 from recorder.crew import (
+    CALL_KEYS,
     KEYS,
     MAX_BACKOFF,
     Entry,
@@ -264,6 +265,29 @@ def test_of_each_stream_the_newest_keys_are_known() -> None:
 def test_all_keys_of_a_line_are_remembered() -> None:
     known = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
     assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
+
+
+def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_successor_is_told() -> None:
+    """Sixty-four streams of nine keys each, offered anew again and again."""
+    known: tuple[wire.Key, ...] = ()
+    for again in range(4):
+        keys = [bytes([again, stream, n]) * 15 for stream in range(64) for n in range(9)]
+        offer = [
+            StreamSpec(
+                stream,
+                "AES_CM_128_HMAC_SHA1_80",
+                keys[9 * stream],
+                alternates=tuple(("AEAD_AES_256_GCM", key, 4) for key in keys[9 * stream + 1 : 9 * stream + 9]),
+            )
+            for stream in range(64)
+        ]
+        few = known_keys((), offer[:2])
+        assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
+        known = known_keys(known, offer)
+    new = wire.NewCall(CALL, wire.Part("m1", bytes(32)), ())
+    told = wire_form.command(wire.Adopt(new, (), None, 0, True, known))
+    assert len(known) == CALL_KEYS and len(told) < wire_form.MAX_MESSAGE - wire_form.MAX_OFFERED
+    assert len(wire_form.command(wire.Change(CALL, tuple(offer), (), (), 0))) < wire_form.MAX_OFFERED
 
 
 def test_a_call_nobody_has_is_not_clean() -> None:

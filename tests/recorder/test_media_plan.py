@@ -11,7 +11,7 @@ from media.spec import StreamSpec
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.recording import Recording
-from recorder.stream import Stream
+from recorder.stream import Stream, plans_of
 from recorder.wire import Part
 from recorder.wire_form import MAX_MESSAGE, MAX_OFFERED
 from sip.crypto import CryptoOffer, MasterKey
@@ -117,7 +117,7 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     assert not fits((named(MAX_MESSAGE),))
 
 
-def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() -> None:
+def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor(tmp_path: Path) -> None:
     recording = Recording("x", Policy(), random)
     recording.streams = [Stream(0, line(), b""), Stream(1, dtls_plan(DtlsKeys()).line, b"")]
     newest = (0, "AES_CM_128_HMAC_SHA1_80", b"A" * 30, 0)
@@ -130,3 +130,7 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() 
     told = (0, newest[1], newest[2], 1), (0, newest[1], b"B" * 30, 1)
     # packets of before bring no identifier
     assert former_keys(recording, (before[0], newest, *told, before[1])) == (before[0], newest, before[1])
+    recording.streams[0].line = replace(recording.streams[0].line, other_keys=(before[0][1:],))
+    assert former_keys(recording, (before[0], newest, *told, before[1])) == (newest, before[1])
+    (spec, _) = stream_specs(plans_of(recording.streams), configured(tmp_path).customers[0])
+    assert spec.alternates == (before[0][1:],)
