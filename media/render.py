@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from media.canvas import Canvas, Lane
 from media.codecs import Decoder, Format, decoder
 from media.errors import MediaError
-from media.records import ALL_STREAMS, GAVE_WAY, Mark, Marked, Record
+from media.records import ALL_STREAMS, Mark, Marked, Record
 from media.resample import Resampler
 from media.stored import Batch, ClockPair, batches
 from media.survey import Survey
@@ -108,8 +108,6 @@ def measure(
             survey.add(item)
         elif isinstance(item, ClockPair):
             survey.report(item)
-        elif item.kind == Mark.SOURCE and item.value == GAVE_WAY:
-            survey.move(item.stream)
         elif item.kind in REASONS and len(marks) < MAX_MARKS:
             marks.append(item)
     return Measured(survey.finish(), streams, marks)

@@ -134,8 +134,6 @@ class Survey:
         # per source: how far our clock is ahead of that of its reports, by the promptest of its first minute
         self._prompt: dict[tuple[int, int], int] = {}
         # per source: when its first packet would have come, had it been held up as little as any of its first minute
-        self._moved: set[int] = set()
-        # streams of which another source has taken the place of the one before
         self._drifts: dict[tuple[int, int], tuple[int, Drift]] = {}
         # per source: of its newest span
 
@@ -157,12 +155,6 @@ class Survey:
             self._drifts[key] = span.number, Drift(span.clock, report.ntp, ts)
         elif known[1].take(report.ntp, ts):
             span.steps.append((span.last_ts + 1, known[1].told))
-
-    def move(self, stream: int) -> None:
-        """Place what comes next of a stream by its arrival alone: it is of another than who was heard before."""
-        if stream in self._formats:
-            self._moved.add(stream)
-            self._lanes.pop(stream, None)
 
     def add(self, batch: Batch) -> None:
         """Take the next batch in file order."""
@@ -242,10 +234,6 @@ class Survey:
     def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:
         """Return the span the batch continues, or begin one."""
         clock = known.clock
-        if batch.stream in self._moved:
-            self._moved.discard(batch.stream)
-            self._decide(key)
-            return self._begin(source, batch, clock, batch.arrival)
         if not source.spans:
             return self._follow_on(source, batch, clock)
         span = source.spans[-1]

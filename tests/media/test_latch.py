@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media import records, state
+from media import records, rtp, state
 from media.pauses import Pauses
 from media.spec import StreamSpec
 from media.track import Track
+from tests.media.calls import START, expand, listen, noise, run, stream
 from tests.media.test_track import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
 OFFERED, OTHER, THIRD = 4000, 4444, 5555
@@ -76,6 +77,22 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
             state.restore(state.pack([track]), state.moving([track]) or b"", {0: successor})
             track = successor
     assert (track.packets, track.foreign) == (kept, len(ports) - kept)
+
+
+@pytest.mark.parametrize("ssrc", [7, 8])
+@pytest.mark.parametrize("forged", [1, 50, 550])
+def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(forged: int, ssrc: int) -> None:
+    track, out, begins = track_of(srtp=False, pure=False), [], forged + 100
+    for begin in range(0, forged, 50):
+        out += hear(track, OTHER, min(50, forged - begin), begin * FRAME, first=10 + begin)
+    genuine = noise(3, 100)
+    sent = [rtp.build(0, 10 + n, 160 * (10 + n), ssrc, payload) for n, payload in enumerate(genuine)]
+    for begin in range(0, 100, 25):
+        arrivals = [FIRST_ARRIVAL + (begins + begin + n) * FRAME for n in range(25)]
+        track.receive(lane_of(sent[begin : begin + 25], arrivals, port=OFFERED), 25, out)
+    reference = run(noise(1, 1000), stream=1, at=(FIRST_ARRIVAL - START) / 1e6)
+    (sound, _), _, _ = listen(b"".join(out) + reference, stream(0), stream(1))
+    assert sound[begins * 160 : (begins + 100) * 160] == expand(b"".join(genuine))
 
 
 def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_road() -> None:
