@@ -19,6 +19,8 @@ from storage.customers import Customer
 
 NOBODY: frozenset[int] = frozenset()
 """No stream; one object for all calls."""
+SPOOL_LABEL = "spool"
+"""Of a recording's leaf (docs/formats/keytree.md)."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,11 @@ class LiveCall:
     def id(self) -> str:
         """Return the call id."""
         return self.recording.id
+
+    @property
+    def spool_key(self) -> bytes:
+        """Give the key of what a media worker leaves for its successor; raises Forgotten if the leaf was cut."""
+        return self.customer.keys.secret(self.leaf, SPOOL_LABEL)
 
     @property
     def files(self) -> asyncio.Lock:

@@ -109,9 +109,9 @@ def part_of(name: str, part: NewPart | Draft) -> Part:
     return Part(name, part.secret.key, part.secret.prefix, part.secret.segment)
 
 
-def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...]) -> NewCall:
+def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...], spool_key: bytes) -> NewCall:
     """Return everything a worker has to know of a call."""
-    return NewCall(recording.id, part, specs, _lasting(recording))
+    return NewCall(recording.id, part, specs, spool_key, _lasting(recording))
 
 
 def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:

@@ -238,7 +238,7 @@ class Runner:
         if not fits(specs):
             return self._unfit(call)
         if not call.started:  # the first offer was ours
-            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs))
+            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs, call.spool_key))
         else:
             for plan in command.streams:
                 if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
@@ -309,7 +309,7 @@ class Runner:
             call.spool_fd = self.checkpoints.begin(call.id)
             drafts = [call.customer.vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
             call.part = part_of("m1", drafts[1])
-            new = new_call(call.recording, call.part, specs)
+            new = new_call(call.recording, call.part, specs, call.spool_key)
             told = self.node.workers.told(new, call.pairs) if streams else b""
             self._create_files(call, drafts, document)
             if streams:

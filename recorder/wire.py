@@ -35,6 +35,8 @@ class NewCall:
     call: str
     part: Part
     streams: tuple[StreamSpec, ...]
+    # opens and seals the call's spool, and nothing else
+    spool_key: bytes = field(repr=False)
     # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; the spool may know earlier
     # ones, but not better whether one lasts; None = what the spool says
     pauses: tuple[tuple[int, int | None], ...] | None = None

@@ -23,6 +23,7 @@ from typing import Any
 from media.compiled import library
 from media.drain import Region
 from media.sockets import dropped, widen
+from media.spool import KEY, Nonces
 from recorder import wire, wire_form
 from recorder.greeting import GREETING
 from recorder.lanes import close_all, expect
@@ -69,6 +70,7 @@ class Worker:
         self._control = control
         self._region = region
         self._tick = tick
+        self._nonces = Nonces(os.urandom(KEY))
         self._tapes: dict[str, Tape] = {}
         self._outbox: deque[bytes] = deque([GREETING])
         #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
@@ -247,13 +249,13 @@ class Worker:
 
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         self._await_keys(tape)
 
     def _adopt(self, message: wire.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         for number, lanes in tape.lanes.items():
             if lanes.track.keyring:

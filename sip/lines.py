@@ -83,7 +83,7 @@ class LinePlan:
     reason: str | None = None
     """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, address (of an IP version we have
     none of), dtls, dtls-fingerprint, crypto, crypto-… (what ails the best of its keys), srtp-required,
-    sdes-without-tls."""
+    sdes-without-tls, srtp-downgrade, target."""
     label: str | None = None
     """RFC 4574 label as offered."""
     profile: str = ""
@@ -122,6 +122,8 @@ class LinePlan:
     """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
     own_tls_id: str | None = None
     """Ours, where an offer of ours named it before the peer named theirs; None: it follows from theirs."""
+    secured: int | None = None
+    """How strong the keys of this place in the offer have been (`strength`): it takes none below; None: plain RTP."""
 
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
-from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line, strength
 from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
 from sip.sdp import FAMILIES, Format, MediaLine, SessionDescription, family_of, ip_of
@@ -53,12 +53,38 @@ def plan(
     """
     before = {line.index: line for line in previous}
     plans = tuple(_plan_line(media, policy, before.get(media.index), families) for media in offer.media)
+    _no_downgrade(plans, before, policy)
     if any(line.accepted for line in plans) or (any(line.removed for line in plans) and not _refused(plans)):
         return plans
     refused = _refused(plans)
     reason = refused[0].reason if refused else "port-zero"
     warning, text = _WARNINGS.get(reason or "", _WARNING)
     raise NotAcceptable(reason or "port-zero", warning, text)
+
+
+def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
+    """Refuse an offer that leads a dialog from SRTP to plain RTP, or to a weaker suite where SRTP is required.
+
+    A line keeps to what its place ever had; one of a new place may be plain only beside others that are. Raise
+    NotAcceptable.
+    """
+    plain = any(line.accepted and line.protection is None for line in before.values())
+    secured = any(line.secured is not None for line in before.values())
+    for line in plans:
+        old = before.get(line.index)
+        had = old.secured if old else None
+        if not line.accepted:
+            line.secured = had
+            continue
+        if line.protection is None:
+            known = old is not None and (old.accepted or old.removed)
+            if had is not None or (secured and not plain and not known):
+                raise NotAcceptable("srtp-downgrade", 399, "SRTP must not be left for RTP")
+            continue
+        now = strength(line.suite)
+        if had is not None and now < had and policy.srtp == "required":
+            raise NotAcceptable("srtp-downgrade", 399, "The keys must not become weaker")
+        line.secured = now if had is None else max(had, now)
 
 
 def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:

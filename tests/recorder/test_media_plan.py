@@ -100,12 +100,12 @@ def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
     recording, part = Recording("x", Policy(), random), Part("m1", b"")
     recording.streams = [Stream(n, line(), b"") for n in (0, 1)]
     recording.streams[0].hold(True, at(1))
-    assert new_call(recording, part, ()).pauses == ()
+    assert new_call(recording, part, (), bytes(32)).pauses == ()
     recording.paused = True
     for stream in recording.streams:
         stream.pause(True, at(3))
     noon = 1_772_366_400_000_000_000
-    assert new_call(recording, part, ()).pauses == ((noon + 3_000_000_000, None),)
+    assert new_call(recording, part, (), bytes(32)).pauses == ((noon + 3_000_000_000, None),)
 
 
 def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later() -> None:
