@@ -39,6 +39,8 @@ class RenderStream:
     # for titles
     payloads: Mapping[int, Format]
     # payload type -> format
+    silent: bool = False
+    # it has its place in the file and in time, and nothing of it is decoded
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Measured:
 
     timeline: Timeline
     streams: Sequence[RenderStream]
+    # a channel each
+    shown: frozenset[int]
+    # numbers of the streams whose pictures are wanted
     marks: Sequence[Marked]
 
     @property
@@ -96,12 +101,19 @@ class Measured:
 
 
 def measure(
-    records: Iterable[Record], streams: Sequence[RenderStream], pictures: Sequence[RenderStream] = ()
+    records: Iterable[Record],
+    streams: Sequence[RenderStream],
+    pictures: Sequence[RenderStream] = (),
+    others: Sequence[RenderStream] = (),
 ) -> Measured:
-    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged."""
+    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged.
+
+    Time 0 is the first packet of all these streams, and the length that of all: what is left out of a file goes in
+    `others`, or is `silent`, so that nothing else moves.
+    """
     if not 0 < len(streams) <= MAX_CHANNELS:
         raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
-    survey = Survey({s.index: s.payloads for s in (*streams, *pictures)})
+    survey = Survey({s.index: s.payloads for s in (*streams, *pictures, *others)})
     marks: list[Marked] = []
     for item in batches(records):
         if isinstance(item, Batch):
@@ -110,7 +122,7 @@ def measure(
             survey.report(item)
         elif item.kind in REASONS and len(marks) < MAX_MARKS:
             marks.append(item)
-    return Measured(survey.finish(), streams, marks)
+    return Measured(survey.finish(), streams, frozenset(s.index for s in pictures), marks)
 
 
 def render(
@@ -212,7 +224,7 @@ class Voices:
 
     def __post_init__(self) -> None:
         self.canvas = Canvas(len(self.measured.streams), self.give)
-        self._channels = {s.index: i for i, s in enumerate(self.measured.streams)}
+        self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
         self._ready = FLUSH_SECONDS * self.measured.rate
 
     def sound(self, placed: list[Placed], floor: int) -> None:
@@ -222,7 +234,7 @@ class Voices:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
                 self._voice(item).speak(item, self.canvas)
-            elif self.show is not None:
+            elif self.show is not None and item.stream in self.measured.shown:
                 self.show(item)
         if floor - self.canvas.base >= self._ready:
             self._flush(floor)
@@ -275,9 +287,9 @@ def _report(measured: Measured, voices: Voices) -> Report:
             label=stream.label,
             seconds=lane.end / rate,
             sound_seconds=lane.sound / rate,
-            packets=notes.packets.get(stream.index, 0),
+            packets=0 if stream.silent else notes.packets.get(stream.index, 0),
             errors=voices.errors.get(channel, 0),
-            unknown=tuple(notes.unknown.get(stream.index, ())),
+            unknown=() if stream.silent else tuple(notes.unknown.get(stream.index, ())),
             gaps=tuple(_gaps(measured, stream.index, lane)),
             dropped_seconds=lane.dropped / rate,
         )

@@ -119,7 +119,8 @@ async def add_media(
 def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
 
-    Where only some people are to be heard, the sound of the others becomes silence on its channel; their pictures go.
+    Where only some people are to be heard, the sound of the others becomes silence on its channel, and their pictures
+    go; all of it still counts for where time 0 and the end are.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
@@ -128,18 +129,14 @@ def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[Re
     meant = set(whose(details.get("parties") or ()))
     sent = [senders(told) for told in streams]
     alone = [isinstance(party, int) and party in meant for party in sent]
-    heard = [
-        stream if mine else _silent(stream)
-        for stream, mine in zip(every, alone, strict=True)
-        if mine or stream.media == "audio"
-    ]
+    heard = [stream if mine else _silent(stream) for stream, mine in zip(every, alone, strict=True)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
-    return heard if any(stream.index >= 0 for stream in heard) else (), problem
+    return heard if any(not stream.silent for stream in heard) else (), problem
 
 
 def _silent(stream: RenderStream) -> RenderStream:
-    """Return a stream of which no packet is stored, in the place of another; its label may be a name too."""
-    return replace(stream, index=-1 - stream.index, label=str(stream.index + 1))
+    """Return a stream that is left out and keeps its place; its label may be a name too."""
+    return replace(stream, silent=True, label=str(stream.index + 1))
 
 
 def _mixes(party: object, meant: set[int]) -> bool:

@@ -51,6 +51,8 @@ class JobStream:
     payloads: Mapping[int, Format]
     # payload type -> format
     media: str = "audio"
+    silent: bool = False
+    # nothing of it is heard, shown or captured; it only keeps what else there is in its place and time
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ def to_json(job: Job) -> bytes:
             "index": stream.index,
             "label": stream.label,
             "media": stream.media,
+            "silent": stream.silent,
             "payloads": [[number, f.name, f.clock, f.channels, f.fmtp] for number, f in stream.payloads.items()],
         }
         for stream in job.streams
@@ -131,4 +134,4 @@ def _stream(stream: Mapping[str, Any]) -> JobStream:
         int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
         for number, name, clock, channels, fmtp in stream["payloads"]
     }
-    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]))
+    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]), bool(stream["silent"]))

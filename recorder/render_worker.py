@@ -78,8 +78,11 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     if job.form is Container.PCAP:
         return _capture(job, out)
     source = Source(job, readings=2)
-    streams, pictures = _chosen(job, "audio"), _chosen(job, "video") if job.form is Container.MKV else []
-    measured = render.measure(source.records(), streams, pictures)
+    streams = _chosen(job, "audio")
+    pictures = [each for each in _chosen(job, "video") if not each.silent] if job.form is Container.MKV else []
+    known = {stream.index for stream in (*streams, *pictures)}
+    others = [each for each in _chosen(job) if each.index not in known]
+    measured = render.measure(source.records(), streams, pictures, others)
     if job.on_demand:
         _part_of(measured, source, out)
         return {}
@@ -97,8 +100,10 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     return asdict(report) | {"torn_parts": source.torn}
 
 
-def _chosen(job: Job, media: str) -> list[render.RenderStream]:
-    return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+def _chosen(job: Job, media: str | None = None) -> list[render.RenderStream]:
+    return [
+        render.RenderStream(s.index, s.label, s.payloads, s.silent) for s in job.streams if media in (None, s.media)
+    ]
 
 
 def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
@@ -149,7 +154,7 @@ def _film(
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
     source = Source(job, readings=1)
-    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads) for s in job.streams]
+    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads, s.silent) for s in job.streams]
     count = pcapfile.write(source.records(), streams, out.write)
     return {"packets": count, "torn_parts": source.torn}
 
