@@ -2,8 +2,10 @@
 
     file = two places at FIRST, SLOT bytes each; in the middle of each a slot ends and a base begins
     slot = sealed (remainder, moving; tag at its end), nonce 12, end
-    end  = generation u64, committed u64, base u32, part u32, flags u32, moving length u32, remainder length u32, magic u32
-    base = magic u32, number u32, head length u32, state length u32, nonce 12, sealed (head (JSON), state; tag at its end)
+    end  = generation u64, committed u64, base u32, part u32, flags u32, moving length u32, remainder length u32,
+           magic u32
+    base = magic u32, number u32, head length u32, state length u32, nonce 12,
+           sealed (head (JSON), state; tag at its end)
 
 `committed` is the ciphertext length of the part that is certainly written; `remainder` the plaintext behind it, from
 the beginning of the record that the committed end cuts; `head` the parts before, the pauses and what is left of

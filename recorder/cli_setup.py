@@ -11,6 +11,7 @@ from recorder import output
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.document import rfc3339
 from recorder.errors import Negative, WrongUse
+from recorder.folders import SWAP_HINT, swapping
 from recorder.settings import Settings
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
@@ -49,17 +50,18 @@ def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Name every fault of a configuration. Example: recorder check-config --config recorder.toml"""
     try:
-        load(config)
+        load(config, start=True)
     except SettingsError as error:
         if json:
             faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
-            output.document({"ok": False, "faults": faults})
+            output.document({"ok": False, "faults": faults, "warnings": []})
             return 2
         raise
+    warnings = [SWAP_HINT] if swapping() else []
     if json:
-        output.document({"ok": True, "faults": []})
+        output.document({"ok": True, "faults": [], "warnings": warnings})
     else:
-        print(f"{config}: no faults.")
+        print("\n".join([f"{config}: no faults.", *(f"Warning: {each}" for each in warnings)]))
     return 0
 
 

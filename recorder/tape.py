@@ -42,8 +42,8 @@ class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_base", "_changed", "_key", "_nonces", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell",
-        "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
+        "_base", "_changed", "_key", "_nonces", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd",
+        "_tell", "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
     def __init__(

@@ -30,7 +30,8 @@ def thin(
 ) -> int:
     """Leave old checkpoints out; return how many went. Raises NoSpace, DiskFailed.
 
-    `recount` is told the lines that stay before any goes, and may refuse. Where any is not as it should be all of them stay, for `recorder audit verify` to tell.
+    `recount` is told the lines that stay before any goes, and may refuse. Where any is not as it should be all of
+    them stay, for `recorder audit verify` to tell.
     """
     with disk_errors("thin the checkpoints of the audit log"):
         if not files.marks.exists() or files.marks.stat().st_size < LEAST:

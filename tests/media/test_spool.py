@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from media import spool
 from media.errors import Damaged
 
-
 KEY, NONCES = b"k" * spool.KEY, spool.Nonces(b"n" * spool.KEY)
 CIPHER = spool.cipher_of(KEY)
 
@@ -26,7 +25,9 @@ class File:
         self.data[at : at + len(data)] = data
 
     def base(self, number: int, most: int | None = None) -> None:
-        self.write(spool.pack_base(CIPHER, NONCES, number, head(number), b"state%d" % number), spool.middle(number), most)
+        self.write(
+            spool.pack_base(CIPHER, NONCES, number, head(number), b"state%d" % number), spool.middle(number), most
+        )
 
     def slot(self, generation: int, base: int, most: int | None = None) -> int:
         """Write a slot and give its length."""

@@ -16,6 +16,7 @@ CONFIG = """
 [node]
 data_dir = "{folder}/data"
 runtime_dir = "{folder}/run"
+trial = true
 [keys]
 root = "file:{folder}/{root}"
 [sip]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder import cli
+from recorder import cli, cli_setup
 from recorder.shell_acts import actor
 from tests.recorder.shell_place import Place
 
@@ -82,3 +82,15 @@ def test_a_token_that_cannot_be_told_is_not_given(tmp_path: Path, capsys: pytest
 def test_the_first_token_stands_in_the_audit_log(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["audit", "verify", "--json", "--config", config]) == 0
     assert json.loads(capsys.readouterr().out)["customers"][0]["entries"] == 1
+
+
+def test_check_config_warns_of_swap(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for on in (True, False):
+        monkeypatch.setattr(cli_setup, "swapping", lambda on=on: on)
+        assert cli.run(["check-config", "--config", config]) == 0
+        assert ("Swap is on" in capsys.readouterr().out) == on
+        assert cli.run(["check-config", "--config", config, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)

@@ -16,7 +16,8 @@ from recorder import wire, wire_form
         wire.Add(
             wire.NewCall(
                 "id", wire.Part("m1", b"k" * 32, b"p" * 7),
-                (StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),), b"s" * 32, ((1, None),),
+                (StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),), b"s" * 32,
+                ((1, None),),
             ),
             ((0, 2), (1, 1)),
         ),
