@@ -21,8 +21,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - tmpfs on every Linux; what is made there is private
 USERS = Path("/run/user")
 """Folders of the users that are signed in, each a tmpfs of its own (pam_systemd)."""
-SWAPS = Path("/proc/swaps")
-SWAP_HINT = "Swap is on: keys and audio of live calls may be written to it. Turn it off, or encrypt it."
+SWAPS, OWN_GROUP, GROUPS = Path("/proc/swaps"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+SWAP_HINT = "Swap is on: keys and audio of live calls may be written to it. Turn it off, or run the shipped unit."
+"""The unit has MemorySwapMax=0."""
 MEMORY_FILE_SYSTEMS = (0x01021994, 0x858458F6)
 """TMPFS_MAGIC and RAMFS_MAGIC of statfs(2)."""
 _WORDS = 64  # longs; struct statfs has 15 on 64-bit machines
@@ -66,12 +67,17 @@ def swaps(table: str) -> list[str]:
     return [name for name in names if not name.startswith("/dev/zram")]
 
 
-def swapping() -> bool:
-    """Say whether memory may be written to a disk; False where the system does not tell."""
+def swapping(table: Path = SWAPS, group: Path = OWN_GROUP, groups: Path = GROUPS) -> bool:
+    """Say whether memory of this process may be written to a disk; False where the system does not tell."""
     try:
-        return bool(swaps(SWAPS.read_text()))
+        if not swaps(table.read_text()):
+            return False
+        own = next((line[3:] for line in group.read_text().splitlines() if line.startswith("0::/")), "/")
     except OSError:
         return False
+    place = groups / own.strip("/")
+    limits = [each / "memory.swap.max" for each in (place, *place.parents) if each.is_relative_to(groups)]
+    return not any(limit.is_file() and limit.read_text().strip() == "0" for limit in limits)
 
 
 def probe(folder: Path) -> None:

@@ -95,6 +95,8 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
         (r"ports = .*", f'ports = "{first}-{first + 1_999}"'),
         (r"bind = .*", 'bind = "127.0.0.1"'),
         (r"srtp = .*", 'srtp = "preferred"'),
+        (r"runtime_dir = .*", f'runtime_dir = "{folder}/run"'),
+        (r"trial = .*", "trial = true"),
     )
     text = config.read_text()
     for pattern, line in changes:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import NotPossible
-from recorder.folders import SHARED_MEMORY, in_memory, make_folder, memory_folder, probe, swaps
+from recorder.folders import SHARED_MEMORY, in_memory, make_folder, memory_folder, probe, swapping, swaps
 
 
 def test_a_missing_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
@@ -97,3 +97,20 @@ def test_a_place_on_a_disk_or_that_somebody_else_took_is_left_alone(shared: Path
 )
 def test_swap_is_what_may_bring_memory_to_a_disk(table: str, found: list[str]) -> None:
     assert swaps(table) == found
+
+
+def test_a_unit_that_may_not_swap_is_not_warned(tmp_path: Path) -> None:
+    """As the shipped one: MemorySwapMax=0, on the unit or on a slice above it."""
+    table, group, groups = tmp_path / "swaps", tmp_path / "own", tmp_path / "groups"
+    unit = groups / "system.slice/recorder.service"
+    unit.mkdir(parents=True)
+    table.write_text("Filename Type Size\n/dev/sda2 partition 1 0 -2\n")
+    group.write_text("0::/system.slice/recorder.service\n")
+    assert swapping(table, group, groups)
+    for place in (unit, unit.parent):
+        (place / "memory.swap.max").write_text("max\n")
+        assert swapping(table, group, groups)
+        (place / "memory.swap.max").write_text("0\n")
+        assert not swapping(table, group, groups)
+        (place / "memory.swap.max").unlink()
+    assert not swapping(tmp_path / "nothing", group, groups)
