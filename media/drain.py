@@ -135,7 +135,8 @@ class Region:
 class Relic:
     """The region of a dead worker, read only."""
 
-    def __init__(self, path: str, workbench: Workbench) -> None:
+    def __init__(self, path: str | int, workbench: Workbench) -> None:
+        """`path`: or a descriptor, which is closed."""
         with open(path, "rb") as file:
             self._data = file.read(SIZE)
         if len(self._data) != SIZE:

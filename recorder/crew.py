@@ -24,6 +24,8 @@ CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
 TICKS = os.sysconf("SC_CLK_TCK")
+#: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
+STAT = 2_048
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
 #: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
@@ -71,6 +73,8 @@ class Process:
     dead: bool = False
     # its first word was not ours: it is of other files
     stranger: bool = False
+    # its /proc/PID/stat, -1: to be opened by its name
+    stat: int = -1
 
 
 @dataclass(slots=True)
@@ -140,7 +144,17 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     finally:
         theirs.close()
     now = time.monotonic()
-    return Process(number, pid, ours, raw, now, now + patience)
+    return Process(number, pid, ours, raw, now, now + patience, stat=_stat_of(pid))
+
+
+def _stat_of(pid: int) -> int:
+    """Open what proc(5) tells of a worker, now: where processes are hidden (ProtectProc=), one that may not be dumped
+    is hidden from its own user, too. What is open stays readable.
+    """
+    try:
+        return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def let_go(process: Process) -> None:
@@ -152,6 +166,9 @@ def let_go(process: Process) -> None:
     loop.remove_reader(process.control)
     loop.remove_writer(process.control)
     process.control.close()
+    if process.stat >= 0:
+        os.close(process.stat)
+        process.stat = -1
     for _, descriptors in process.outbox:
         close_all(descriptors)
     process.outbox.clear()
@@ -206,6 +223,14 @@ def _cut(raw: Path) -> Path:
     return raw
 
 
+def open_relic(raw: Path | None) -> list[int]:
+    """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
+    try:
+        return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
+    except FileNotFoundError:
+        return []
+
+
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
     """Lay the descriptors of all streams in one row."""
     rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]
@@ -231,10 +256,14 @@ def unclean(call: str) -> wire.Final:
     return wire.Final(call, "", -1, (), (), False)
 
 
-def activity(pid: int) -> tuple[str, float]:
-    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used."""
+def activity(pid: int, stat: int = -1) -> tuple[str, float]:
+    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used.
+
+    `stat`: its /proc/PID/stat, where that is open.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
+        fields = told.rpartition(b")")[2].decode("ascii", "replace").split()
     except OSError:
         return "X", 0.0
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
@@ -245,7 +274,7 @@ def excused(process: Process) -> bool:
 
     One that loops uses its processor; one that sleeps or is stopped is stuck.
     """
-    state, used = activity(process.pid)
+    state, used = activity(process.pid, process.stat)
     return state == "D" or (state == "R" and used - process.used < STARVED)
 
 
@@ -256,7 +285,7 @@ def look_at(process: Process) -> None:
         return
     process.waiting = silent <= MAX_WAIT and excused(process)
     if not process.waiting:
-        process.crashed = activity(process.pid)[0] == "R" and not excused(process)  # it loops
+        process.crashed = activity(process.pid, process.stat)[0] == "R" and not excused(process)  # it loops
         process.hung = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

@@ -323,8 +323,11 @@ class Tape:
         os.close(self._spool_fd)
 
     # ---- resume ----
-    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
-        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed."""
+    def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
+        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed.
+
+        `raw`: its receive region, a path or a descriptor, which is closed.
+        """
         slot = newest_slot(self._spool_fd)
         out: list[bytes] = []
         looked: dict[int, int] = {}

@@ -50,12 +50,12 @@ class Add:
 
 @dataclass(frozen=True)
 class Adopt:
-    """Go on with a call whose worker died, from its spool; descriptors as for Add."""
+    """Go on with a call whose worker died, from its spool; descriptors: part, spool, region if `raw`, sockets."""
 
     new: NewCall
     sockets: Sockets
-    # receive region of the dead worker, if its last batch was of this call
-    raw: str | None
+    # the receive region of the dead worker comes along: its last batch was of this call
+    raw: bool
     # ns since the epoch
     at: int
     # the sockets are those of before, so nothing that came in between is lost

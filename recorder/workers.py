@@ -30,6 +30,7 @@ from recorder.crew import (
     let_go,
     listed,
     look_at,
+    open_relic,
     reap,
     reap_soon,
     spawn,
@@ -154,9 +155,10 @@ class Workers:
         entry.relic = entry.relic or self._relics.pop(new.call, None)
         entry.avoid()
         sockets, descriptors = listed(pairs)
-        relic = str(entry.relic) if entry.relic else None
-        message = wire.Adopt(new, sockets, relic, time.time_ns(), not entry.lost, entry.keys)
-        self._send(new.call, entry, message, [part_fd, spool_fd, *descriptors])
+        relic = open_relic(entry.relic)
+        message = wire.Adopt(new, sockets, bool(relic), time.time_ns(), not entry.lost, entry.keys)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *relic, *descriptors])
+        close_all(relic)
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
             close_all(held)
@@ -305,7 +307,7 @@ class Workers:
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, wire.Beat):
             process.last_beat, process.busy = time.monotonic(), event.busy
-            process.used, process.waiting = activity(process.pid)[1], False
+            process.used, process.waiting = activity(process.pid, process.stat)[1], False
         elif isinstance(event, wire.Figures):
             _, future = self._asked.get(event.token, ("", None))
             if future and not future.done():

@@ -1,56 +1,101 @@
-"""What a render worker can no longer do."""
+"""What a process that decodes or parses an outsider's bytes can no longer do."""
 
 import json
 import os
 import platform
+import resource
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-SCRIPT = """
-import json, os, resource, socket, sys
+from media.encode import Container
 from recorder import confine
-resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
-free = confine.confine(int(sys.argv[1]), 9)
-net = open("/proc/net/dev").read().count(":")
-try:
-    socket.socket().close()
-    socket.socketpair()[0].close()
-    opened = True
-except PermissionError:
-    opened = False
-limits = {n: resource.getrlimit(getattr(resource, "RLIMIT_" + n))[0] for n in ("CORE", "CPU", "AS", "NOFILE")}
-import ctypes
-signal = ctypes.c_int()
-ctypes.CDLL(None).prctl(2, ctypes.byref(signal), 0, 0, 0)
-print(json.dumps({"free": free, "net": net, "opened": opened, "nice": os.nice(0), "signal": signal.value, **limits}))
-"""
+from recorder.render_job import Job, JobPart, JobStream, to_json
+from tests.media.calls import PCMU, noise, run
+from tests.recorder.sealed import output, part_of
+
+KNOWN = platform.machine() in {"x86_64", "aarch64"}
+known = pytest.mark.skipif(not KNOWN, reason="the calls of this processor are not known")
+REPOSITORY = Path(__file__).parent.parent.parent
+NOBODY = 65534
 
 
-def confined(parent: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SCRIPT, str(parent)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def users() -> list[int]:
+    """Give as whom the processes can be run here: root too, whose rights must not help it."""
+    return [0, NOBODY] if os.geteuid() == 0 else [os.geteuid()]
 
 
-def test_limits_are_set_and_it_ends_with_its_parent() -> None:
-    shown = json.loads(confined(os.getpid()).stdout)
-    assert (shown["CORE"], shown["CPU"], shown["AS"], shown["NOFILE"]) == (0, 900, 2 << 30, 73)
-    assert shown["nice"] >= 10
-    assert shown["signal"] == 9
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Give a folder that any user can reach, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)
 
 
-def test_it_says_truly_whether_the_network_is_gone() -> None:
-    shown = json.loads(confined(os.getpid()).stdout)
-    if not shown["free"]:
-        pytest.skip("this host lets nobody leave the network, and its processor's calls are not known")
-    assert not shown["opened"] or shown["net"] == 1  # loopback, and that is down
+def plant(folder: Path, user: int) -> Path:
+    """Lay out what a node has, owned by who runs it."""
+    secrets = folder / f"node-{user}"
+    (secrets / "vault").mkdir(parents=True)
+    for name in ("root.key", "forget.secret", "accounts.db", "vault/m1"):
+        (secrets / name).write_bytes(b"secret")
+    if os.geteuid() == 0:
+        for path in (secrets, *secrets.rglob("*")):
+            os.chown(path, user, user)
+    return secrets
 
 
-@pytest.mark.skipif(platform.machine() not in {"x86_64", "aarch64"}, reason="the calls of this processor are not known")
-def test_the_kernel_refuses_it_every_socket_also_where_namespaces_are_forbidden() -> None:
-    assert json.loads(confined(os.getpid()).stdout)["opened"] is False
+def intruder(kind: str, secrets: Path, user: int, *words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run the probe as a user."""
+    line = [sys.executable, "-m", "tests.recorder.intruder", kind, str(secrets), str(user), *words]
+    return subprocess.run(line, capture_output=True, check=False, cwd=REPOSITORY, **more)
 
 
-def test_a_worker_whose_parent_is_gone_already_does_nothing() -> None:
-    assert confined(1).returncode == 3
+@known
+@pytest.mark.parametrize("user", users())
+def test_a_broken_decoder_reaches_nothing_but_its_descriptors(place: Path, user: int) -> None:
+    secrets = plant(place, user)
+    left = os.open(secrets / "root.key", os.O_RDONLY)  # as if somebody had left one open for it
+    try:
+        with part_of(place, "m1", run(noise(1, 5))) as part, output(place) as (out, path):
+            sealed = JobPart(part.fd, part.secret.key, part.secret.prefix, part.secret.segment, part.size, live=False)
+            job = Job([sealed], [JobStream(0, "0", {0: PCMU})], Container.OPUS, out, os.getpid())
+            done = intruder("render", secrets, user, input=to_json(job), pass_fds=(out, part.fd, left))
+            assert done.returncode == 0, done.stderr
+            told = json.loads(path.read_bytes())
+    finally:
+        os.close(left)
+    assert told["let"] == []
+    assert set(told["descriptors"]) == {0, 1, 2, out, part.fd}
+    assert (secrets / "vault/m1").read_bytes() == b"secret" and os.listdir(secrets / "vault") == ["m1"]
+
+
+@known
+@pytest.mark.parametrize("user", users())
+def test_a_broken_media_worker_reaches_nothing_but_its_descriptors(place: Path, user: int) -> None:
+    secrets = plant(place, user)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left = os.open(secrets / "root.key", os.O_RDONLY)
+    ours.settimeout(60)
+
+    def begin() -> None:
+        os.dup2(theirs.fileno(), 3)
+        os.dup2(left, 200)
+
+    with ours, theirs:
+        words = [str(place / f"raw-{user}"), "1.0", str(os.getpid())]
+        done = intruder("media", secrets, user, *words, preexec_fn=begin, close_fds=False)
+        os.close(left)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(ours.recv(1 << 16))
+    assert told["let"] == []
+    assert 200 not in told["descriptors"]
+    assert (secrets / "vault/m1").read_bytes() == b"secret" and os.listdir(secrets / "vault") == ["m1"]

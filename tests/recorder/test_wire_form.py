@@ -42,7 +42,7 @@ def test_a_message_comes_back(message: object) -> None:
                 pauses=((1, None), (5, 6)),
             ),
             ((0, 2), (1, 1)),
-            None,
+            False,
             1_700_000_000_000_000_000,
             True,
         ),
@@ -78,7 +78,7 @@ def test_a_new_call_leaves_room_for_what_its_next_worker_has_to_be_told_beside_i
     with pytest.raises(wire_form.WireError):
         wire_form.command(wire.Add(long, ()))
     assert wire_form.command(wire.Add(new(wire_form.MAX_OFFERED - 300), ()))
-    assert wire_form.command(wire.Adopt(long, (), None, 0, True))
+    assert wire_form.command(wire.Adopt(long, (), False, 0, True))
 
 
 def test_counters_of_thousands_of_calls_are_short() -> None:
