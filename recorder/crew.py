@@ -26,6 +26,8 @@ KEYS = MAX_CONTEXTS
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
 STAT = 2_048
+#: Of the environment: what says where the keys are and how to speak to the service manager.
+FOR_MAIN = frozenset(("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
 #: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
@@ -136,8 +138,9 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
     line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
+    environment = {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
     try:
-        pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
     except OSError:
         ours.close()
         raise

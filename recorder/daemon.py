@@ -15,6 +15,7 @@ from media.ports import Ports
 from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
+from recorder.confine import missing as missing_confinement
 from recorder.disk import Disk
 from recorder.early_workers import Crew
 from recorder.errors import OtherVersion
@@ -195,6 +196,8 @@ class Daemon:
         if library() is None:
             hint = "Install a C compiler and the recorder again: until then a packet takes a third more CPU."
             self._log.warning("media.not_compiled", hint=hint)
+        for hint in missing_confinement():
+            self._log.warning("confinement.incomplete", hint=hint)
         await self._crew.ready()
         for each in listening:
             if not each.adopted:

@@ -1,8 +1,9 @@
 """What code that took over a confined process would try: run in that process, it tells what was not refused.
 
-    python -m tests.recorder.intruder render SECRETS USER                      a render worker: this is its job
-    python -m tests.recorder.intruder media SECRETS USER REGION TICK PARENT    a media worker: this is its loop
+    python -m tests.recorder.intruder render SECRETS USER LACKS                      a render worker: this is its job
+    python -m tests.recorder.intruder media SECRETS USER LACKS REGION TICK PARENT    a media worker: this is its loop
 
+LACKS names what the kernel refuses here, as in a container: `landlock`, `namespaces`, `seccomp`, or nothing: `-`.
 SECRETS is a folder with files that must not be read and a folder `vault`, which must not be written to. What was let is
 written as JSON to where a worker of that kind may write.
 """
@@ -14,6 +15,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,6 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
+
+from recorder import confine
 
 #: Numbers of system calls on x86_64 and aarch64, from asm/unistd_64.h and asm-generic/unistd.h.
 NUMBERS = {
@@ -38,6 +42,9 @@ HERE = -100
 """AT_FDCWD."""
 REFUSED = frozenset((errno.EPERM, errno.EACCES, errno.ENOSYS))
 """Anything else says that a call was looked at: with better arguments it might have been done."""
+
+DUMPS: list[int] = []
+"""Whether it may be dumped, and how large, before it reads the first byte."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -157,7 +164,19 @@ def found(tries: dict[str, Callable[[], int]]) -> bytes:
     """Try everything; tell what was let and which descriptors there are."""
     let = [name for name, attempt in tries.items() if attempt() not in REFUSED]
     held = [fd for fd in range(1024) if libc.fcntl(fd, fcntl.F_GETFD) >= 0]
-    return json.dumps({"let": let, "descriptors": held}).encode()
+    return json.dumps({"let": let, "descriptors": held, "dumps": DUMPS}).encode()
+
+
+def take_away(lacks: str) -> None:
+    """Have the kernel refuse ways to confine a process, as sandboxes around the whole recorder do."""
+    libc.prctl(38, 1, 0, 0, 0)
+    refused = [("landlock", "landlock_create_ruleset", errno.ENOSYS), ("namespaces", "unshare", errno.EPERM)]
+    rules = {name: 0x5_0000 | code for word, name, code in refused if word in lacks}
+    if rules:
+        confine._NUMBERS += "; landlock_create_ruleset 444 444"
+        confine.filter_calls(rules, 0x7FFF_0000)
+    if "seccomp" in lacks:
+        confine._MACHINES.clear()  # as on a processor that is not known
 
 
 def become(user: int, module: ModuleType, name: str) -> None:
@@ -165,6 +184,7 @@ def become(user: int, module: ModuleType, name: str) -> None:
     shut_in = getattr(module, name)
 
     def as_user(*arguments: Any) -> Any:
+        DUMPS.extend((libc.prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE)))
         if user != os.geteuid():
             os.setgroups([])
             os.setresgid(user, user, user)
@@ -207,7 +227,8 @@ def media(secrets: Path, user: int) -> None:
 if __name__ == "__main__":
     signal.alarm(60)
     kind, folder, who = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    del sys.argv[1:4]
+    take_away(sys.argv[4])
+    del sys.argv[1:5]
     if kind == "render":
         sys.exit(render(folder, who))
     media(folder, who)

@@ -95,7 +95,7 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
             killed: list[int] = []
             process.last_beat, process.hung, process.waiting = time.monotonic() - HANG - 1, False, False
             with monkeypatch.context() as patch:
-                patch.setattr("recorder.crew.activity", lambda _, said=(state, used): said)
+                patch.setattr("recorder.crew.activity", lambda *_, said=(state, used): said)
                 patch.setattr("recorder.crew.os.kill", lambda pid, _, killed=killed: killed.append(pid))
                 look_at(process)
             assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
