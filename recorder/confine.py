@@ -39,7 +39,7 @@ MOST_DESCRIPTORS = 1 << 20  # where the limit of a process is infinite
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 38
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x2_0000, 0x1000_0000, 0x4000_0000
-MS_PRIVATE_EVERYWHERE, MNT_DETACH = (1 << 18) | (1 << 14), 2
+MS_RDONLY, MS_PRIVATE_EVERYWHERE, MNT_DETACH = 1, (1 << 18) | (1 << 14), 2
 STANDARD = frozenset((0, 1, 2))
 
 
@@ -177,15 +177,14 @@ def _leave_files(libc: ctypes.CDLL) -> bool:
     """
     if all(libc.unshare(flags) for flags in (CLONE_NEWNS, CLONE_NEWUSER | CLONE_NEWNS)):
         return False
-    steps = (
-        lambda: libc.mount(b"none", b"/", None, MS_PRIVATE_EVERYWHERE, None),
-        lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 1, b"size=0"),
-        lambda: libc.chdir(b"/tmp"),
-        lambda: libc.syscall(_number("pivot_root"), b".", b"."),
-        lambda: libc.umount2(b".", MNT_DETACH),
-        lambda: libc.chdir(b"/"),
+    return (
+        libc.mount(b"none", b"/", None, MS_PRIVATE_EVERYWHERE, None) == 0
+        and libc.mount(b"none", b"/tmp", b"tmpfs", MS_RDONLY, b"size=4k") == 0
+        and libc.chdir(b"/tmp") == 0
+        and libc.syscall(ctypes.c_long(_number("pivot_root")), b".", b".") == 0
+        and libc.umount2(b".", MNT_DETACH) == 0
+        and libc.chdir(b"/") == 0
     )
-    return all(step() == 0 for step in steps)
 
 
 def drop_capabilities() -> None:
