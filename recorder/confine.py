@@ -115,7 +115,7 @@ def confine_media() -> Confined:
     drop_capabilities()
     _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     landlock = landlock and allow_paths(code())
-    calls = filter_calls(media_calls(may_open=landlock), _ALLOW)
+    calls = filter_calls(media_calls(may_open=landlock), _ALLOW, _EVERY_THREAD | _SPECULATION)
     return Confined(landlock, root=False, calls=calls, network=False)
 
 
@@ -247,7 +247,8 @@ def _allow(libc: ctypes.CDLL, rules: int, path: Path) -> None:
 
 
 # ---- seccomp ----
-_SECCOMP_FILTER, _EVERY_THREAD, _ACTION_AVAILABLE = 1, 1, 2
+_SECCOMP_FILTER, _ACTION_AVAILABLE = 1, 2
+_EVERY_THREAD, _SPECULATION = 1, 4  # flags; without the second, kernels before 5.16 slow the whole process down
 _LOAD, _AND, _EQUAL, _AT_LEAST, _JUMP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06  # linux/bpf_common.h
 _ALLOW, _EPERM, _ENOSYS = 0x7FFF_0000, 0x0005_0001, 0x0005_0026  # linux/seccomp.h
 _ARGUMENTS = 16  # offset in struct seccomp_data; both machines are little-endian
@@ -326,7 +327,7 @@ def _own(*others: int) -> tuple[Check, ...]:
     return (Check(0, _ALL, (os.getpid(), *others)),)
 
 
-def filter_calls(calls: Mapping[str, Rule], otherwise: int) -> bool:
+def filter_calls(calls: Mapping[str, Rule], otherwise: int, flags: int = _EVERY_THREAD) -> bool:
     """Have the kernel treat system calls so, for all threads and children; False on machines not known here."""
     known = _MACHINES.get(os.uname().machine)
     if known is None:
@@ -336,7 +337,7 @@ def filter_calls(calls: Mapping[str, Rule], otherwise: int) -> bool:
     code = b"".join(struct.pack("=HBBI", *step) for step in steps)
     program = _Program(len(steps), code)
     number = ctypes.c_long(_number("seccomp"))
-    done = _libc().syscall(number, ctypes.c_uint(_SECCOMP_FILTER), ctypes.c_uint(_EVERY_THREAD), ctypes.byref(program))
+    done = _libc().syscall(number, ctypes.c_uint(_SECCOMP_FILTER), ctypes.c_uint(flags), ctypes.byref(program))
     return bool(done == 0)
 
 

@@ -24,6 +24,9 @@ CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
 TICKS = os.sysconf("SC_CLK_TCK")
+#: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an
+#: interpreter needs to begin.
+TRIES, BETWEEN_TRIES = 50, 0.000_2
 #: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
 STAT = 2_048
 #: Of the environment: what says where the keys are and how to speak to the service manager.
@@ -140,7 +143,8 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
     environment = {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
     try:
-        pid = os.posix_spawn(sys.executable, line, environment, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
+        told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)
     except OSError:
         ours.close()
         raise
@@ -153,11 +157,15 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
 def _stat_of(pid: int) -> int:
     """Open what proc(5) tells of a worker, now: where processes are hidden (ProtectProc=), one that may not be dumped
     is hidden from its own user, too. What is open stays readable.
+
+    For some microseconds after posix_spawn it is hidden as well, since it has that from us until execve(2) has ended.
     """
-    try:
-        return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
+    for _ in range(TRIES):
+        try:
+            return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            time.sleep(BETWEEN_TRIES)
+    return -1
 
 
 def let_go(process: Process) -> None:

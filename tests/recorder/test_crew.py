@@ -81,6 +81,38 @@ def test_a_process_is_known_by_its_state_and_its_time() -> None:
     reap(pid)  # a second time does nothing
 
 
+HIDDEN = """
+import ctypes, os, pathlib, sys
+from recorder.crew import _stat_of, activity
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, 0x44000, None) == 0
+assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=invisible") == 0
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+told, tell = os.pipe()
+prctl = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
+line = ["python3", "-c", f"import ctypes, sys; sys.stdin.read(1); {prctl}; print(flush=True); sys.stdin.read()"]
+waiting, wake = os.pipe()
+actions = [(os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, tell, 1), (os.POSIX_SPAWN_CLOSE, wake)]
+pid = os.posix_spawn("/usr/bin/python3", line, {}, file_actions=actions)
+stat = _stat_of(pid)
+os.write(wake, b"x")
+os.read(told, 1)  # it may not be dumped from here on
+print(activity(pid)[0], activity(pid, stat)[0] != "X")
+os.close(wake); os.close(waiting)
+os.waitpid(pid, 0)
+print(activity(pid, stat)[0])
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="only root can hide processes from others"
+)
+def test_a_worker_is_seen_where_the_unit_hides_what_may_not_be_dumped() -> None:
+    """ProtectProc=invisible: excused() would take a worker that waits for its disk for one that hangs."""
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.returncode) == (["X", "True", "X"], 0), done.stderr
+
+
 def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
     pid = spawned("print(flush=True)\nwhile True: pass")
     used = activity(pid)[1]
