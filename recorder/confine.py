@@ -149,6 +149,7 @@ def code() -> Iterator[Path]:
     ours = Path(__file__).resolve().parent.parent
     yield from (ours / package for package in ("media", "recorder", "sip", "storage", "admin_api"))
     yield Path(os.__file__).resolve().parent
+    yield Path(sys.base_prefix, "lib")
     yield from (Path(each) for each in sys.path if each.endswith(("site-packages", "dist-packages")))
     yield from map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ssl/openssl.cnf"))
 

@@ -156,7 +156,7 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
     except (BrokenPipeError, ConnectionResetError):
         pass  # it is gone; its exit status says why
     last: dict[str, Any] = {}
-    async for raw in _lines(worker.stderr):
+    async for raw in lines(worker.stderr):
         line = told(raw)
         step = line.get("progress")
         if on_progress is not None and isinstance(step, int | float) and 0 <= step <= 1:
@@ -170,7 +170,7 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
     raise failure(last, status)
 
 
-async def _lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
+async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """Yield what a worker says; one that is broken into may say anything. Raises RenderFailed for an endless line."""
     try:
         async for raw in stderr:

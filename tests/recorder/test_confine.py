@@ -149,6 +149,19 @@ def test_what_cannot_be_confined_decodes_nothing(place: Path) -> None:
     assert b"confine" in told.errors
 
 
+@pytest.mark.parametrize(
+    ("lacks", "said"), [("-", []), ("landlock", ["Landlock"]), ("landlock,seccomp", ["Landlock", "system call filter"])]
+)
+def test_what_a_host_lacks_is_said(lacks: str, said: list[str]) -> None:
+    if "Landlock" not in said and not landlock_version():
+        said = ["Landlock", *said]
+    script = f"from tests.recorder import intruder as i; i.take_away({lacks!r}); print(*i.confine.missing(), sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    lines = done.stdout.split("\n")
+    assert [word for word, line in zip(said, lines, strict=False) if word in line] == said
+    assert len(list(filter(None, lines))) == len(said)
+
+
 @pytest.mark.skipif(not Path("/usr/include/asm-generic/unistd.h").exists(), reason="linux-libc-dev is not installed")
 def test_the_numbers_of_system_calls_are_those_of_the_kernel() -> None:
     generic = Path("/usr/include/asm-generic/unistd.h").read_text()
