@@ -178,7 +178,7 @@ def _leave_files(libc: ctypes.CDLL) -> bool:
     """
     if all(libc.unshare(flags) for flags in (CLONE_NEWNS, CLONE_NEWUSER | CLONE_NEWNS)):
         return False
-    return (
+    return bool(
         libc.mount(b"none", b"/", None, MS_PRIVATE_EVERYWHERE, None) == 0
         and libc.mount(b"none", b"/tmp", b"tmpfs", MS_RDONLY, b"size=4k") == 0
         and libc.chdir(b"/tmp") == 0
