@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import select
 import shutil
 import socket
 import subprocess
@@ -171,6 +172,53 @@ def test_the_numbers_of_system_calls_are_those_of_the_kernel() -> None:
     if own.exists():
         found = {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", own.read_text())}
         assert {name: intel for name, (intel, _) in numbers().items() if found.get(name, intel) != intel} == {}
+
+
+CONFINED = """
+import sys
+from recorder.confine import confine
+confine(int(sys.argv[1]), [])
+print(flush=True)
+sys.stdin.read()
+"""
+PARENT = """
+import os, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], str(os.getpid())], stdin=subprocess.PIPE)
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_limits_are_set() -> None:
+    line = [sys.executable, "-c", CONFINED, str(os.getpid())]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout and child.stdout.readline() == b"\n"
+        limits = Path(f"/proc/{child.pid}/limits").read_text()
+        nice = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[16])
+        child.communicate()
+    wanted = {"core file size": 0, "cpu time": 900, "address space": 2 << 30, "open files": 66}
+    found = {name: re.search(rf"Max {name}\s+(\w+)\s+(\w+)", limits) for name in wanted}
+    assert {name: each and each.groups() for name, each in found.items()} == {
+        name: (str(value), str(value)) for name, value in wanted.items()
+    }
+    assert nice >= 10
+
+
+def test_it_ends_with_its_parent() -> None:
+    line = [sys.executable, "-c", PARENT, CONFINED]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        assert parent.stdout.readline() == b"\n"  # the child is shut in
+        assert select.select([child], [], [], 0)[0] == []
+        parent.kill()
+        parent.stdout.read()  # ends when the child does
+        assert select.select([child], [], [], 30)[0] == [child]
+        os.close(child)
+
+
+def test_a_worker_whose_parent_is_gone_already_does_nothing() -> None:
+    assert subprocess.run([sys.executable, "-c", CONFINED, "1"], input=b"", check=False).returncode == 3
 
 
 TONE = 440  # Hz
