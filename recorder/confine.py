@@ -41,6 +41,8 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x2_0000, 0x1000_0000, 0x4000_0000
 MS_RDONLY, MS_PRIVATE_EVERYWHERE, MNT_DETACH = 1, (1 << 18) | (1 << 14), 2
 STANDARD = frozenset((0, 1, 2))
+_CAPABILITY_VERSION = 0x2008_0522  # _LINUX_CAPABILITY_VERSION_3
+CAP_NET_ADMIN = 1 << 12
 
 
 def forbid_dumps() -> None:
@@ -112,7 +114,7 @@ def confine_media() -> Confined:
     can be opened at all, so the caller imports everything first (`landlock_version`).
     """
     landlock = landlock_version() > 0
-    drop_capabilities()
+    drop_capabilities(CAP_NET_ADMIN)  # a worker that has it gives a flooded socket more room than net.core.rmem_max
     _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     landlock = landlock and allow_paths(code())
     calls = filter_calls(media_calls(may_open=landlock), _ALLOW, _EVERY_THREAD | _SPECULATION)
@@ -188,10 +190,13 @@ def _leave_files(libc: ctypes.CDLL) -> bool:
     )
 
 
-def drop_capabilities() -> None:
-    """Give up root's powers where the process has them; a unit that filters capset(2) leaves none to give up."""
-    header, nothing = struct.pack("=Ii", 0x2008_0522, 0), bytes(24)  # _LINUX_CAPABILITY_VERSION_3, this process
-    _libc().capset(header, nothing)
+def drop_capabilities(kept: int = 0) -> None:
+    """Give up root's powers but these, where the process has any (capset(2))."""
+    header, held = struct.pack("=Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
+    if _libc().capget(header, held) != 0:
+        return  # of a kernel without capabilities, or filtered
+    effective, permitted, _, *_ = struct.unpack("=6I", held.raw)
+    _libc().capset(header, struct.pack("=6I", effective & kept, permitted & kept, 0, 0, 0, 0))
 
 
 # ---- Landlock ----
@@ -281,6 +286,7 @@ PROT_EXEC, CLONE_THREAD, CLONE_NAMESPACES = 4, 0x1_0000, 0x7E02_0000
 F_GETFD, F_SETFD, F_GETFL = 1, 2, 3
 #: F_SETOWN, F_SETSIG, F_SETOWN_EX: of fcntl(2), what has the kernel send any signal to any process of our user.
 SIGNALLING = (8, 10, 15)
+SIOC = 0x8900  # of interfaces, routes and ARP (linux/sockios.h)
 O_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 AF_INET, AF_INET6, SOCK_DGRAM, SOCK_FLAGS = 2, 10, 2, 0x8_0800
 
@@ -311,6 +317,7 @@ def media_calls(*, may_open: bool) -> dict[str, Rule]:
         "rt_tgsigqueueinfo": _own(),
         "fcntl": (Check(1, _ALL, SIGNALLING, among=False),),
         "prlimit64": _own(0),
+        "ioctl": (Check(1, 0xFF00, (SIOC,), among=False),),
         "openat": (Check(2, O_WRITING, (0,)),) if may_open else _EPERM,
         "open": (Check(1, O_WRITING, (0,)),) if may_open else _EPERM,
         "openat2": _ENOSYS,  # its flags lie in memory
@@ -465,5 +472,5 @@ removexattr 197 14; lremovexattr 198 15; utime 132 -; utimes 235 -; utimensat 28
 146; setgid 106 144; setreuid 113 145; setregid 114 143; setresuid 117 147; setresgid 119 149; setgroups 116 159;
 setfsuid 122 151; setfsgid 123 152; capset 126 91; mmap 9 222; mprotect 10 226; clone 56 220; clone3 435 435; tgkill
 234 131; rt_tgsigqueueinfo 297 240; fcntl 72 25; prctl 157 167; prlimit64 302 261; openat 257 56; open 2 -; openat2
-437 437; socket 41 198; seccomp 317 277
+437 437; socket 41 198; seccomp 317 277; ioctl 16 29
 """

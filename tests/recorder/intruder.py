@@ -141,6 +141,7 @@ def attempts(secrets: Path, main: int) -> dict[str, Callable[[], int]]:
         "keyctl": lambda: call("keyctl", 0, -3, 0),
         "userfaultfd": lambda: call("userfaultfd", 1),
         "perf": lambda: call("perf_event_open", room(), 0, -1, -1, 0),
+        "change an interface": lambda: call("ioctl", 2, 0x8914, room()),
         "personality": lambda: call("personality", 0xFFFF_FFFF),
     }  # fmt: skip
 
