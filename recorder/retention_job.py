@@ -71,8 +71,9 @@ class RetentionJob:
                 next_sweep = loop.time() + pause
                 continue  # what the sweep filed is carried out now
             if stale:
-                stale = False
-                stale = not await self._guarded(self._refresh, customer)
+                stale = False  # rules that change from here on are asked for once more
+                if not await self._guarded(self._refresh, customer):
+                    stale = True
             pause = next_sweep - loop.time()
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
