@@ -1,15 +1,17 @@
-"""Which parties of a call are the person an export was asked for, and who is heard in its streams; pure."""
+"""Which parties of a call are the person an export was asked for, who is heard in its streams, and whom labels name; pure."""
 
 from __future__ import annotations
 
 import functools
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from storage import identity
 
+OPAQUE = re.compile("[0-9]{1,2}")
+"""A stream's label that names nobody: SBCs count 0, 1 or 10, 20; extensions have three digits or more."""
 TAIL = 6  # digits that tell parties apart before they are looked at closely
 _MEMBERS = ("name", "number", "uri", "user_id", "email", "upn")
 _CACHED = 4096  # parties; the person asked for comes again in every call
@@ -27,6 +29,20 @@ def senders(stream: Mapping[str, Any]) -> int | list[int] | None:
         return None
     everybody = dict.fromkeys([*(party if isinstance(party, list) else [party]), *(stream.get("earlier") or ())])
     return list(everybody) if len(everybody) > 1 or isinstance(party, list) else party
+
+
+def without_names(streams: Sequence[Mapping[str, Any]], told: Collection[int]) -> list[Mapping[str, Any]]:
+    """Return streams without the labels that may name anybody but the parties `told`.
+
+    The client chooses a label, and a name or an extension is one: it is the data of whoever is heard in the stream, and
+    of somebody unknown where nobody said who that is. What counts only is no data of anybody.
+    """
+    return [stream if _tellable(stream, told) else {**stream, "label": None} for stream in streams]
+
+
+def _tellable(stream: Mapping[str, Any], told: Collection[int]) -> bool:
+    label = stream.get("label")
+    return label is None or bool(OPAQUE.fullmatch(str(label))) or senders(stream) in told
 
 
 class Subject:

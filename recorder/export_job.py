@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from admin_api import columns, spreadsheet
+from admin_api.column_sets import others
 from admin_api.schemas import call as shown
 from admin_api.subject import Subject
 from recorder.databases import put_together
@@ -228,9 +229,10 @@ class _Making:
             table.flush()
             await asyncio.to_thread(add_table, zip, self._asked.format, table.fileno())
         silent = self._subject.of if self._subject and self._asked.silence_others else None
+        named = None if others(self._asked.columns) else self._subject.of if self._subject else lambda _: ()
         for done, id in enumerate(self._held):
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
-            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent)
+            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent, named)
             self._lacking += added.problem is not None
             zip.told(added)
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))

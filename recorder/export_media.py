@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from admin_api.subject import senders
+from admin_api.subject import senders, without_names
 from recorder.playing import caveat, media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
@@ -21,7 +21,8 @@ ENDINGS = {"opus": "ogg"}
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
 NOTHING = "This call has no media of this kind."
-MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
+MIXED = "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent."
+LEFT_OUT = "The person has no other stream, so the media of this call are left out."
 
 Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
 """Tells which of the parties of a call are to be heard."""
@@ -93,13 +94,16 @@ def add_table(zip: Archive, form: str, fd: int) -> None:
 
 
 async def add_media(
-    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None
+    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None, named: Whose | None
 ) -> Added:
-    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so."""
+    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so.
+
+    `named`: tells which of the parties the file may name, None for all; labels of streams are titles in an mkv.
+    """
     row = await customer.calls.get(call)
     if row is None:
         return Added(call, None, NOTHING)
-    streams, problem = chosen(row.details, whose)
+    streams, problem = chosen(_told(row.details, named), whose)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
     if not streams:
         return Added(call, None, problem or NOTHING)
@@ -134,7 +138,17 @@ def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[Re
         if mine or stream.media == "audio"
     ]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
-    return heard if any(stream.index >= 0 for stream in heard) else (), problem
+    if not any(stream.index >= 0 for stream in heard):
+        return (), problem and f"{problem} {LEFT_OUT}"
+    return heard, problem
+
+
+def _told(details: Mapping[str, Any], named: Whose | None) -> Mapping[str, Any]:
+    """Return the details of a call without labels that may name anybody but the parties meant."""
+    if named is None:
+        return details
+    told = named(details.get("parties") or ())
+    return {**details, "streams": without_names(details.get("streams") or (), told)}
 
 
 def _silent(stream: RenderStream) -> RenderStream:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from recorder.export_media import LEFT_OUT, MIXED
 from recorder.render_job import DAMAGED, INCOMPLETE
 
 GERMAN = frozenset({"DE", "AT", "CH", "LI"})
@@ -131,10 +132,11 @@ DEUTSCH = {
 }
 
 SENTENCES = {
-    "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated.": (
-        "Weggelassen: in diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist; sie "
-        "lässt sich nicht trennen."
+    MIXED: (
+        "In diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist: Sie lässt sich "
+        "nicht trennen und ist stumm."
     ),
+    LEFT_OUT: "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs.",
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
     "Left out: several people of this call may be meant, and nobody said which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."

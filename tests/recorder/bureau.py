@@ -57,9 +57,11 @@ class FakeRenderer:
     during: Callable[[], Awaitable[object]] | None = None
     asked: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
+    titles: list[str] = field(default_factory=list)
 
     async def render(self, parts: Any, streams: Any, form: Container | str, out_fd: int, *_: Any) -> dict[str, Any]:
         self.asked.append(str(form))
+        self.titles = [stream.label for stream in streams]
         if self.during:
             await self.during()
         if self.problem:
