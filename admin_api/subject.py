@@ -1,4 +1,4 @@
-"""Which parties of a call are the person an export was asked for, who is heard in its streams, and whom labels name; pure."""
+"""Which parties of a call are the person an export was asked for, and whose its streams and their labels are; pure."""
 
 from __future__ import annotations
 

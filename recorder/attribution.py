@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from recorder.stream import Stream
 from sip.lines import LinePlan
-from sip.owners import Owner
+from sip.owners import Owner, exchanged
 from sip.picture import Picture
 
 
@@ -29,6 +29,8 @@ class Known(NamedTuple):
 def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> list[Owner]:
     """Return the owner of each stream; `lines` are those that were agreed on last, refused ones too."""
     of_line = picture.speakers(_labels(streams, lines, picture))
+    if picture.swapped:
+        of_line = exchanged(of_line, [line.media for line in lines])
     return [stream.owner or Owner() if stream.removed else _owner(stream, of_line) for stream in streams]
 
 

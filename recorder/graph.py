@@ -39,7 +39,7 @@ FIRST_PAUSE = 2.0
 MAX_PAUSE = 300.0
 """Seconds; pauses double up to this where the directory names none."""
 MAX_ASKED = 4 * 3600.0
-"""Seconds that Retry-After may hold up one request in all; what asks for more than a working morning is not believed."""
+"""Seconds that Retry-After may hold up one request in all; more than a working morning is not believed."""
 EARLY = 300.0
 """Seconds before its end that a token is renewed."""
 MAX_ANSWER = 64 << 20

@@ -213,6 +213,8 @@ class Recording:
             self.call_id = event.request.headers.get("Call-ID", "") or ""
             self.client = intern(event.request.headers.get("User-Agent", "") or "") or None  # a few for all calls
             self.state = State.OPENING
+            if self.picture.swapped:
+                self.note("owners-swapped", now)
         if fresh:
             return [*done, c.OpenSockets(tuple(s.plan() for s in fresh))]
         return [*done, *self._answer(now)]

@@ -88,6 +88,12 @@ class Customer:
         "What comes during a pause is thrown away in any case. By a re-INVITE it is also asked for another DTLS "
         "handshake where the death of a process cut one short.",
     )
+    swap_owners: bool = option(
+        read.boolean,
+        False,
+        "Exchange the owners of the two streams of a medium: this SBC names them the wrong way round, as jambonz with "
+        "rtpengine does. Listen to a test call first (recorder check-owners). Counts for calls that begin from then on.",
+    )
     digest: Path | None = option(
         read.absolute,
         None,

@@ -133,6 +133,7 @@ class Signalling:
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
+        recording.picture.swapped = configured.swap_owners
         recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
         recording.agreement.certify = self._certify
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)

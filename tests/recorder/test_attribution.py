@@ -213,3 +213,37 @@ def test_the_metadata_of_the_end_change_nothing_of_it() -> None:
     again(one, 2, offer(2, "1", "image"))
     one.handle(e.HungUp(Token(4), request("BYE", 3), metadata("Alice", "Bob")), now(7))
     assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "document", "expected"),
+    [
+        (("1", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "image", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "2", "3"), ("Alice", "Bob"), [("1", "Alice"), ("2", "Bob"), ("3", None)]),
+        (("1",), ("Alice",), [("1", "Alice")]),
+    ],
+)
+def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
+    lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
+) -> None:
+    """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, *lines), metadata(*document))
+    assert heard(one) == expected
+    assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 2, offer(2, *lines), metadata(*document))  # nobody counts as heard in the other's stream before
+    assert heard(later) == expected
+
+
+def test_owners_that_were_exchanged_stay_with_a_stream_whose_line_goes() -> None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
+    again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
+    assert heard(one)[1] == ("2", "Alice")
+    state = to_state(one)
+    del state["picture"]["swapped"]  # as a version before this one wrote it
+    assert from_state(json.loads(json.dumps(state)), random).picture.swapped is False

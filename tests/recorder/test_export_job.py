@@ -192,7 +192,8 @@ def test_labels_that_may_name_others_go_out_only_if_asked_for(tmp_path: Path) ->
         hers, nobody = ["mira.okafor", None, None, None, "20"], [None, None, None, None, "20"]
         every = [stream["label"] for stream in LABELLED]
         asked: list[tuple[dict[str, Any], list[str | None]]] = [
-            ({"party": "Mira Okafor"}, hers), ({"calls": (row.id,)}, nobody), ({"party": "Tove Lind"}, [None, "tove.lind", *nobody[2:]]),
+            ({"party": "Mira Okafor"}, hers), ({"calls": (row.id,)}, nobody),
+            ({"party": "Tove Lind"}, [None, "tove.lind", *nobody[2:]]),
         ]  # fmt: skip
         for whose, shown in asked:
             export = await make(acme, job, **whose, format="json", columns=("streams",), media="mkv")
