@@ -92,7 +92,8 @@ class Customer:
         read.boolean,
         False,
         "Exchange the owners of the two streams of a medium: this SBC names them the wrong way round, as jambonz with "
-        "rtpengine does. Listen to a test call first (recorder check-owners). Counts for calls that begin from then on.",
+        "rtpengine does. Listen to a test call first (recorder check-owners). It counts for calls that begin after a "
+        "restart.",
     )
     digest: Path | None = option(
         read.absolute,

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from recorder.export_media import LEFT_OUT, MIXED
 from recorder.render_job import DAMAGED, INCOMPLETE
 
 GERMAN = frozenset({"DE", "AT", "CH", "LI"})
@@ -132,11 +131,13 @@ DEUTSCH = {
 }
 
 SENTENCES = {
-    MIXED: (
+    "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent.": (
         "In diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist: Sie lässt sich "
         "nicht trennen und ist stumm."
     ),
-    LEFT_OUT: "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs.",
+    "The person has no other stream, so the media of this call are left out.": (
+        "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs."
+    ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
     "Left out: several people of this call may be meant, and nobody said which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."
