@@ -194,3 +194,11 @@ def handshakes(daemon: Server) -> float:
 def test_bencode_comes_back() -> None:
     value = {"a": [1, "b", {"c": "ü"}], "d": "e"}
     assert ng.decode(ng.encode(value))[0] == value
+
+
+def test_a_subscription_needs_a_tag_of_its_own(relay: ng.Control, opened: ExitStack) -> None:
+    """Kamailio passes the To tag of the message on; as the tag of the subscription it is that of a phone."""
+    for tag, formats in (("subscription", [["8"], ["8"]]), ("b", [[], ["8"]])):
+        made, _ = forked(relay, opened, f"tag-{tag}", to_tag=tag)
+        lines = [line.split()[3:] for line in str(made["sdp"]).splitlines() if line.startswith("m=")]
+        assert lines == formats
