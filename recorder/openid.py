@@ -1,7 +1,7 @@
 """OpenID providers: asked when somebody wants to sign in through one, never at the start of the daemon.
 
-Their documents are kept for an hour, their keys until a token names one that is not there. A provider that is away
-stops nobody with a local account.
+Their documents are kept for an hour, their keys for a quarter of one, or until a token names one that is not there. A
+provider that is away stops nobody with a local account.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ MAX_ANSWER = 1 << 20
 """Bytes; discovery documents have some 5,000, key sets as many."""
 KEPT = 3600.0
 """Seconds that a discovery document counts."""
+KEYS_KEPT = 900.0
+"""Seconds that keys count: one that was withdrawn because it was stolen signs nobody in for longer."""
 KEYS_AGAIN = 10.0
 """Seconds before keys are asked for again because of a token that names none of them: anybody can make such tokens."""
 MAX_KEYS = 100
@@ -102,10 +104,10 @@ class Providers:
         return known.places
 
     async def _keys(self, sign_in: SignIn, found: Places, named: str) -> Sequence[Mapping[str, Any]]:
-        """Return the provider's keys, asked for anew if the one that is named is not among them."""
+        """Return the provider's keys, asked for anew if they are old or the one that is named is not among them."""
         known = self._known[sign_in.issuer]
         there = any(not named or key.get("kid") == named for key in known.keys)
-        if not there and self._monotonic() - known.keys_at > KEYS_AGAIN:
+        if self._monotonic() - known.keys_at > (KEYS_KEPT if there else KEYS_AGAIN):
             document = await self._ask(sign_in, "GET", found.keys)
             listed = document.get("keys")
             keys = listed[:MAX_KEYS] if isinstance(listed, list) else []

@@ -176,7 +176,7 @@ class AdminApi:
         read.origin,
         None,
         "Address of the admin page as people type it: one-time links show it, passkeys and [[sign_in]] hang on its "
-        "name. Default: as it is listened on.",
+        "name. [[sign_in]] needs it; without it passkeys work on this machine alone.",
     )
     second_factor: SecondFactor = option(
         read.one_of(SecondFactor),

@@ -151,8 +151,9 @@ def _sign_ins(settings: Settings) -> Iterator[Fault]:
         if sign_in.issuer and "openid" not in sign_in.scopes:
             yield Fault(f"sign_in[{index}].scopes", str(list(sign_in.scopes)), 'a list with "openid" in it')
     api = settings.admin_api
-    if settings.sign_ins and api.address is None and not api.listen.loopback:
-        yield Fault("admin_api.address", "nothing", "given too: [[sign_in]] sends people back to it")
+    if settings.sign_ins and api.address is None:
+        right = 'the page\'s address, such as "https://rec.example:8443": [[sign_in]] sends people back to it'
+        yield Fault("admin_api.address", "nothing", right)
     if api.address and api.address.startswith("http:") and not api.listen.loopback:
         yield Fault("admin_api.address", api.address, "an https address: only loopback is served without a certificate")
 

@@ -93,8 +93,8 @@ async def end_device(visit: Visit) -> Response:
     if state is None:
         return _shown(visit, status=422, trouble=BEGIN_AGAIN)
     household, person = _whose(visit)
-    place = origin(household, visit.request)
     try:
+        place = origin(household, visit.request)
         tell = _telling(visit, person, PASSKEY)
         codes = await household.add_device(person, place, state, visit.one("answer"), visit.one("label"), tell)
     except Declined as declined:

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_api.auth import Principal
 from admin_api.errors import unavailable
-from admin_api.household import Household, Person
+from admin_api.household import Declined, Household, Person
 from admin_api.limits import Limiter, Rate
 from admin_api.page.guest import Guest
 from admin_api.page.sessions import COOKIE, Sessions
@@ -30,6 +30,11 @@ STRANGERS = Rate(0.5, 60.0)
 """Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
 What is beyond is counted, and the next entry says how many there were."""
 UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
+NAMELESS = (
+    "The address of this page is not configured, so neither passkeys nor sign-in services work. "
+    "Ask who looks after the recorder."
+)
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 """A path of ours: no query, no host, nothing that a browser could read as another address."""
 
@@ -134,5 +139,13 @@ def onward(wanted: str) -> str:
 
 
 def origin(household: Household, request: Request) -> str:
-    """Return the page's origin as its visitor's browser has it."""
-    return household.address or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    """Return the page's origin: as configured, else as a browser on this machine has it; raises Declined.
+
+    Any other `Host` may be made up, and would decide whom passkeys are shown to and where a provider sends a code.
+    """
+    if household.address:
+        return household.address
+    host = request.headers.get("host", "")
+    if not _LOOPBACK.fullmatch(host):
+        raise Declined(NAMELESS)
+    return f"{request.url.scheme}://{host}"

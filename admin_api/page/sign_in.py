@@ -120,7 +120,7 @@ class SignIn:
         if wait:
             return self._ask(guest, person, step.onward, status=429, wait=wait)
         if answer:
-            right = await self._household.prove(person, origin(self._household, guest.request), step.challenge, answer)
+            right = await self._proven(guest, step, answer)
         else:
             right = await self._household.code(person, guest.one("code"))
         how = "passkey" if answer else "code"
@@ -130,6 +130,14 @@ class SignIn:
             return self._ask(guest, person, step.onward, status=403, trouble=wrong)
         self._codes.passed(person.account)
         return await self._entering.let_in(guest, person, f"password and {how}", RedirectResponse(step.onward, 303))
+
+    async def _proven(self, guest: Guest, step: Step, answer: str) -> bool:
+        """Judge the answer of a passkey; where no page has an origin that counts none is right."""
+        try:
+            place = origin(self._household, guest.request)
+        except Declined:
+            return False
+        return await self._household.prove(step.person, place, step.challenge, answer)
 
     async def app(self, guest: Guest) -> Response:
         """Put an authenticator app on file that shows the right code, and let its owner in."""
@@ -150,8 +158,11 @@ class SignIn:
         factors = self._household.factors(person)
         challenge = options = None
         if factors.devices:
-            asked = self._household.challenge(person, origin(self._household, guest.request))
-            challenge, options = asked.state, json.dumps(asked.options)
+            try:
+                asked = self._household.challenge(person, origin(self._household, guest.request))
+                challenge, options = asked.state, json.dumps(asked.options)
+            except Declined as declined:
+                trouble = trouble or str(declined)  # a code works all the same
         key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic())
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
         return patiently(guest.page("factor.html", status=status, **values), wait)

@@ -100,6 +100,24 @@ def test_a_new_key_is_fetched_and_made_up_ones_do_not_make_us_ask_on(house: Stan
     assert house.asked.count("/jwks") == 2
 
 
+def test_a_key_that_was_withdrawn_signs_nobody_in_for_long(house: StandIn) -> None:
+    clock = Clock()
+    them = providers(house, clock)
+    go(them, house)
+    stolen, successor = house.keys[0], key("two")
+    house.answers["/jwks"] = (200, json.dumps({"keys": [successor.as_dict(private=False)]}).encode())
+    clock.at += openid.KEYS_KEPT - 1
+    assert house.keys == [stolen]
+    assert go(them, house).name == "anna@acme.example"
+    clock.at += 2
+    with pytest.raises(NotVouched, match="key"):
+        go(them, house)
+    house.answers["/jwks"] = (503, b"")
+    clock.at += openid.KEYS_KEPT + 1
+    with pytest.raises(ProviderAway):  # what cannot be asked again does not count any longer
+        go(them, house)
+
+
 def test_what_the_token_lacks_is_asked_for_of_the_same_person_alone(house: StandIn) -> None:
     house.claims = {"groups": None, "preferred_username": None}
     house.info = {"groups": ["chiefs"], "preferred_username": "anna"}
