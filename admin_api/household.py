@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from storage.actors import Actor, Kind
 from storage.customers import Customer
 
 
@@ -43,6 +44,15 @@ class Person:
     """The account's when it was asked."""
     lasts: float = math.inf
     """Seconds after which a provider has to vouch again."""
+    subject: str = field(default="", repr=False)
+    """Who it is for the provider that vouches: issuer and `sub`."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who acts, as the audit log has it."""
+        if self.account:
+            return Actor(Kind.ACCOUNT, self.account, self.name)
+        return Actor(Kind.OPENID, self.subject, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from admin_api import columns, forgetting_schemas, request_schemas, spreadsheet, system_schemas, user_schemas
+from storage.actors import Kind
 from storage.callrows import CallState, Direction
 
 DESCRIPTION = """\
@@ -109,6 +110,8 @@ _AUDIT = _object(
         "n": {"type": "integer", "minimum": 1},
         "time": _TIME,
         "actor": _TEXT,
+        "actor_kind": {"enum": [kind.value for kind in Kind]},
+        "actor_id": _TEXT,
         "role": _TEXT,
         "action": _TEXT,
         "object": _TEXT,
@@ -301,6 +304,8 @@ EXAMPLES: Mapping[str, Any] = {
                 "n": 17,
                 "time": "2026-01-15T10:00:00.000000Z",
                 "actor": "quality-desk",
+                "actor_kind": "token",
+                "actor_id": "5f0c2a9b1d3e4f60",
                 "role": "listener",
                 "action": "call.media",
                 "object": CALL_ID,

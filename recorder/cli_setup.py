@@ -15,7 +15,8 @@ from recorder.settings import Settings
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
 from recorder.shell_acts import note
-from storage.credentials import MAX_NAME, ROLES, Credential, proper
+from storage.actors import fault_of
+from storage.credentials import ROLES, Credential, NameTaken
 from storage.errors import StorageError
 
 
@@ -70,22 +71,34 @@ def create(
     ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(help="Account of the person who uses it: nobody approves with one what they asked for with the other."),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name anna"""
-    from recorder.opening import open_credentials
+    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name reports"""
+    from recorder.opening import open_accounts, open_credentials
 
     unknown = [r for r in role if r not in ROLES]
     if unknown:
         raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
-    if not proper(name):
-        raise WrongUse("This cannot be the name of a token.", f"Choose 1 to {MAX_NAME} printable characters.")
+    if fault := fault_of(name):
+        raise WrongUse("This cannot be the name of a token.", f"The name of a token {fault}.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
     settings = load(config)
     credentials = open_credentials(settings, customer)
-    token, made = credentials.create(name, role, now, expires)
+    accounts = open_accounts(settings, customer)
+    owner = accounts.named(account) if account else None
+    if account and owner is None:
+        raise WrongUse("There is no account of that name.", "recorder admin list shows them.")
+    others = [each.name for each in accounts.all()]
+    try:
+        token, made = credentials.create(name, role, now, expires, account=owner.id if owner else "", taken=others)
+    except NameTaken as problem:
+        raise WrongUse(str(problem), problem.hint) from None
     try:
         note(settings, customer, "token.create", made.id, reason=", ".join(made.roles))
     except StorageError:

@@ -27,6 +27,7 @@ from recorder.scratch import Scratch
 from recorder.subject_report import SubjectReport, Tools
 from recorder.wallclock import WallClock, readings
 from storage import wishes
+from storage.actors import RECORDER
 from storage.audit_chain import Act
 from storage.calls import CallRow, Query
 from storage.customers import Customer
@@ -40,7 +41,6 @@ TIDY_SECONDS = 600.0  # how often expired exports are looked for
 LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
 LEAST_SHARE = 10  # or this fraction of a small disk
 LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
-_RECORDER = "recorder"
 
 
 class ExportJob:
@@ -243,7 +243,7 @@ def _unnamed() -> IO[bytes]:
 
 
 async def _note(customer: Customer, id: str, action: str, outcome: str, reason: str) -> None:
-    await asyncio.wrap_future(customer.audit.append(Act(_RECORDER, "system", action, id, outcome, reason)))
+    await asyncio.wrap_future(customer.audit.append(Act.of(RECORDER, "system", action, id, outcome, reason)))
 
 
 def _copy(fd: int, put: Callable[[bytes], object]) -> None:

@@ -24,6 +24,7 @@ from recorder import openid_rules as rules
 from recorder.openid_rules import Journey, Places
 from recorder.references import secret_of
 from recorder.settings_sign_in import SignIn
+from storage.actors import alike
 from storage.customers import Customer
 
 TIMEOUT = 10.0
@@ -90,7 +91,11 @@ class Providers:
         if not {sign_in.groups_claim, sign_in.name_claim} <= set(said) and found.userinfo:
             said = {**await self._userinfo(sign_in, found, tokens, said["sub"]), **said}
         name, roles = rules.person(said, sign_in)
-        return Person(self._customers[sign_in.customer], name, roles, lasts=60.0 * sign_in.session_minutes)
+        customer = self._customers[sign_in.customer]
+        if await asyncio.to_thread(_taken, customer, name):
+            raise NotVouched("name taken")
+        lasts = 60.0 * sign_in.session_minutes
+        return Person(customer, name, roles, lasts=lasts, subject=rules.identity(said, sign_in))
 
     def _of(self, customer: str) -> list[SignIn]:
         return [each for each in self._sign_ins if each.customer == customer and customer in self._customers]
@@ -152,6 +157,13 @@ class Providers:
         if answer.status_code != 200 or not isinstance(document, dict):
             raise ProviderAway("answer")
         return document
+
+
+def _taken(customer: Customer, name: str) -> bool:
+    """Say whether somebody of that name would pass for an account or token of the customer in its audit log."""
+    return customer.accounts.like(name) is not None or any(
+        alike(name, each.name) for each in customer.credentials.list()
+    )
 
 
 async def _body(answer: httpx2.Response) -> bytes:

@@ -3,17 +3,16 @@
 `stamp` grows whenever sessions of this account must end: another password, other roles, disabled.
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from storage.actors import MAX_NAME as MAX_NAME
+from storage.actors import canonical as canonical  # by which an account is found, too
 from storage.instants import from_text, to_text
 
-MAX_NAME = 64  # characters; names stand in every audit entry
 MAX_PASSKEYS = 20  # of one account; people have one a device
-MAX_TYPED = 1024  # characters that are compared; normalising a row of accents takes the square of their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +116,6 @@ class Account:
             signed_in_at=from_text(found["signed_in_at"]) if found["signed_in_at"] else None,
             disabled=bool(found["disabled"]),
         )
-
-
-def canonical(name: str) -> str:
-    """Return what two spellings of one name have in common: nobody shall sign in as somebody who looks the same."""
-    return " ".join(unicodedata.normalize("NFKC", name[:MAX_TYPED]).casefold().split())
-
-
-def proper(name: str) -> bool:
-    """Say whether a name can be one."""
-    return bool(name.strip()) and len(name) <= MAX_NAME and name.isprintable() and canonical(name) != ""
 
 
 def _text(value: object) -> str | None:

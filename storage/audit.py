@@ -19,6 +19,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage.actors import RECORDER
 from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
 from storage.audit_files import AuditFiles, AuditPage
 from storage.audit_thinning import thin
@@ -28,8 +29,6 @@ from storage.room import keep_room
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
-
-_SYSTEM = "recorder"
 
 
 class Audit:
@@ -193,7 +192,7 @@ class Audit:
 
 
 def _note(action: str, reason: str, outcome: str = "done") -> Act:
-    return Act(_SYSTEM, "system", action, "audit", outcome, reason)
+    return Act.of(RECORDER, "system", action, "audit", outcome, reason)
 
 
 def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:

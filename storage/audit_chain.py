@@ -20,6 +20,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from storage.actors import Actor
 from storage.errors import StorageError
 from storage.instants import to_text
 
@@ -51,6 +52,24 @@ class Act:
     """Why, as the actor said."""
     source: str = ""
     """Where the request came from."""
+    actor_kind: str = ""
+    """What the name stands for (storage.actors.Kind)."""
+    actor_id: str = ""
+    """Who it was, whatever they are called: id of the token or account, or issuer and `sub`."""
+
+    @classmethod
+    def of(
+        cls,
+        actor: Actor,
+        role: str,
+        action: str,
+        object: str = "",
+        outcome: str = "done",
+        reason: str = "",
+        source: str = "",
+    ) -> "Act":
+        """Say what an identity did or tried."""
+        return cls(actor.name, role, action, object, outcome, reason, source, actor.kind.value, actor.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +151,9 @@ def origin(customer: str) -> Head:
 
 def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
     """Write the next line of the log and say where the chain ends then."""
-    fields = {
-        name: getattr(act, name)[:MAX_FIELD]
-        for name in ("actor", "role", "action", "object", "outcome", "reason", "source")
-    }
+    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # before 0.1 entries had the name alone
+    names = ("actor", *identity, "role", "action", "object", "outcome", "reason", "source")
+    fields = {name: getattr(act, name)[:MAX_FIELD] for name in names}
     body = _json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]
     digest = _hash(head.hash, body)
     line = body + b',"hash":"' + digest.encode() + b'"}\n'

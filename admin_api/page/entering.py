@@ -18,6 +18,7 @@ from admin_api.limits import Limiter, Rate
 from admin_api.page.guest import Guest
 from admin_api.page.sessions import COOKIE, Sessions
 from admin_api.request import DONE, REFUSED
+from storage.actors import STRANGER
 from storage.audit_chain import Act
 from storage.customers import Customer
 from storage.errors import StorageError
@@ -60,7 +61,7 @@ class Entering:
             await note(person, SIGN_IN, DONE, how, guest.source)
         if guest.session is not None:
             self._sessions.close(guest.session)
-        principal = Principal(person.customer, "", person.name, person.roles, guest.source)
+        principal = Principal(person.customer, "", person.name, person.roles, guest.source, person.actor)
         _, cookie = self._sessions.open(principal, self.monotonic(), person, again)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
@@ -81,7 +82,7 @@ class Entering:
         else:
             more = self._untold.pop(customer, 0)
             reason = f"{why}; before it {more} that are not listed" if more else why
-            await _append(found, Act("unknown", "", SIGN_IN, "", REFUSED, reason, guest.source))
+            await _append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, guest.source))
 
     async def leave(self, guest: Guest) -> Response:
         """End the session, if there is one."""
@@ -116,7 +117,7 @@ def telling(person: Person, action: str, reason: str, source: str) -> Callable[[
 
 
 def _act(person: Person, action: str, outcome: str, reason: str, source: str) -> Act:
-    return Act(person.name, ",".join(person.roles), action, person.account, outcome, reason, source)
+    return Act.of(person.actor, ",".join(person.roles), action, person.account, outcome, reason, source)
 
 
 async def _append(customer: Customer, act: Act) -> None:

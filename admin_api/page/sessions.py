@@ -119,7 +119,8 @@ def genuine(session: Session, sent: str) -> bool:
 
 
 def _whose(session: Session) -> tuple[str, str]:
-    return session.principal.customer.name, session.principal.name
+    who = session.principal.who
+    return session.principal.customer.name, who.identity if who else session.principal.name
 
 
 def _key(cookie: str) -> bytes:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storage.account import Account, Invitation, Passkey, canonical, proper
+from storage.account import Account, Invitation, Passkey, canonical
+from storage.actors import proper
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PLAIN = Account("a" * 16, "Mira Ößling", ("admin",), NOW)
