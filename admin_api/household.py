@@ -163,8 +163,14 @@ class Household(Protocol):
     async def enter(self, customer: str, name: str, password: str) -> Person | None:
         """Check a password; None if anything is wrong, after the same time. Raises Busy."""
 
-    async def entered(self, person: Person, tell: Tell = silent) -> None:
-        """Note that somebody got in."""
+    async def entered(self, person: Person, tell: Tell = silent, place: str = "") -> None:
+        """Note that somebody got in, and from which network."""
+
+    def usual(self, person: Person | None, place: str) -> bool:
+        """Say whether somebody got in from this network before."""
+
+    async def pause(self, seconds: float) -> None:
+        """Let a try wait for its turn."""
 
     def factors(self, person: Person) -> Factors:
         """Return what an account has beside its password."""

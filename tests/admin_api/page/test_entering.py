@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from dataclasses import replace
 
@@ -115,9 +114,7 @@ def test_passkeys_hang_on_no_host_that_anybody_may_send(door: Doorstep) -> None:
 
 
 def test_strangers_fill_no_disk_with_names_that_nobody_has(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admin_api.page.sign_in.neighbourhood", lambda _: f"192.0.2.{next(numbers)}")
     monkeypatch.setattr("admin_api.page.entering.STRANGERS", Rate(0.5, 3.0))
-    numbers = itertools.count()
     before, browser = len(door.told()), door.browser()
     door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
     for number in range(10):
