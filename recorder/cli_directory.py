@@ -122,9 +122,9 @@ def sync(
     from recorder import directory_client
     from recorder.directory_matching import matching
     from recorder.directory_sync import SOURCE, synchronise
+    from storage.actors import RECORDER
     from storage.directorylink import DirectoryLink
     from storage.directorypages import DirectoryPages
-    from storage.actors import RECORDER
 
     settings = load(config)
     directory = _configured(settings, customer)

@@ -73,7 +73,9 @@ def create(
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
     account: Annotated[
         str | None,
-        typer.Option(help="Account of the person who uses it: nobody approves with one what they asked for with the other."),
+        typer.Option(
+            help="Account of the person who uses it: nobody approves with one what they asked for with the other."
+        ),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,

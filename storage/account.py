@@ -143,7 +143,9 @@ class Account:
             passkeys=tuple(_passkey(item) for item in found["passkeys"]),
             signed_in_at=from_text(found["signed_in_at"]) if found["signed_in_at"] else None,
             disabled=bool(found["disabled"]),
-            places=tuple(Place(str(each), from_text(at)) for each, at in found.get("places", ())),  # not before 0.1
+            places=tuple(
+                Place(str(each), from_text(at)) for each, at in found.get("places", ())
+            ),  # not in earlier ones
         )
 
 

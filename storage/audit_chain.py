@@ -151,7 +151,7 @@ def origin(customer: str) -> Head:
 
 def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
     """Write the next line of the log and say where the chain ends then."""
-    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # before 0.1 entries had the name alone
+    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # earlier entries had the name alone
     names = ("actor", *identity, "role", "action", "object", "outcome", "reason", "source")
     fields = {name: getattr(act, name)[:MAX_FIELD] for name in names}
     body = _json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]

@@ -28,9 +28,8 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import actors
+from storage import actors, journal, papers, receipts, waivers, wishes
 from storage import erasurerows as rows
-from storage import journal, papers, receipts, waivers, wishes
 from storage.audit import Audit
 from storage.audit_chain import Act
 from storage.callrows import DAY_SHIFT, BadCursor, Query
@@ -237,7 +236,7 @@ class Erasures:
     async def _asked(self, id: str, by: str, identity: str) -> Query | None:
         """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest.
 
-        Requests of before 0.1 have only a name. What is not waiting any more nobody approves.
+        Requests of earlier versions have only a name. What is not waiting any more nobody approves.
         """
         async with self._database.reading() as connection:
             record = await rows.one(connection, id)

@@ -36,8 +36,8 @@ class Terms:
 
 
 PER_USUAL = Terms(5, 4.0, 300.0)
-"""Of an account, from a network where it signed in before: an insider gets 21,600 guesses a day, which find no password of
-twelve characters, and its owner waits some seconds at worst."""
+"""Of an account, from a network where it signed in before: an insider gets 21,600 guesses a day, which find no password
+of twelve characters, and its owner waits some seconds at worst."""
 PER_NETWORK = Terms(5, 900.0, 900.0)
 """Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
 PER_ACCOUNT = Terms(20, 60.0, 60.0)

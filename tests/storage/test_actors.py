@@ -4,14 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.actors import MAX_NAME, RECORDER, RESERVED, Actor, Kind, alike, canonical, fault_of, same, skeleton, subject
+from storage.actors import (
+    MAX_NAME,
+    RECORDER,
+    RESERVED,
+    Actor,
+    Kind,
+    alike,
+    canonical,
+    fault_of,
+    same,
+    skeleton,
+    subject,
+)
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "anna", "Anna Schmidt", "anna@acme.example", "quality-desk", "Müller", "O'Hara", "Đặng Thị", "Иван Петров",
-        "Νίκη", "山田 Taro", "やまだ太郎", "김철수", "first-admin", "record-keeper", "recorder2", "client", "systems", "a" * 64,
+        "Νίκη", "山田 Taro", "やまだ太郎", "김철수", "first-admin", "record-keeper", "recorder2", "client", "systems",
+        "a" * 64,
         "שרה", "محمد", "clip", "unknown-caller",
     ],
 )  # fmt: skip
@@ -24,7 +37,8 @@ def test_names_of_people_and_scripts_are_taken(name: str) -> None:
     [
         *[(name, "recorder's own") for name in (
             "recorder", "Recorder", " RECORDER ", "rec0rder", "ｒｅｃｏｒｄｅｒ", "𝐫𝐞𝐜𝐨𝐫𝐝𝐞𝐫", "ʀᴇᴄᴏʀᴅᴇʀ", "re corder",
-            "system", "SYSTEM", "unknown", "cli", "CLI", "c1i", "cIi", "cli:root", "CLI:anna", "cli : root", "cli：root",
+            "system", "SYSTEM", "unknown", "cli", "CLI", "c1i", "cIi", "cli:root", "CLI:anna", "cli : root",
+            "cli：root",
             "cli꞉root", "cl|:root", "recorder:x", "system:x", "r\u0335ecorder",
         )],
         *[(name, "one script") for name in ("аnna", "annа", "αnna", "rеcorder", "сli:root", "Ivan Петров", "annaش")],
@@ -50,7 +64,9 @@ def test_names_that_look_alike_count_as_one(one: str, other: str) -> None:
     assert alike(one, other) and alike(other, one)
 
 
-@pytest.mark.parametrize(("one", "other"), [("anna", "anne"), ("müller", "muller2"), ("desk-2", "desk-3"), ("ан", "анна")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("anna", "anne"), ("müller", "muller2"), ("desk-2", "desk-3"), ("ан", "анна")]
+)
 def test_other_names_do_not(one: str, other: str) -> None:
     assert not alike(one, other)
 
@@ -66,7 +82,9 @@ def test_a_property_any_two_names_can_be_compared(one: str, other: str) -> None:
 @given(st.sampled_from(RESERVED), st.data())
 def test_a_property_no_spelling_of_a_reserved_name_is_taken(word: str, data: st.DataObject) -> None:
     spelt = "".join(
-        data.draw(st.sampled_from([each, each.upper(), chr(ord(each) - 0x61 + 0xFF41), chr(ord(each) - 0x61 + 0x1D41A)]))
+        data.draw(
+            st.sampled_from([each, each.upper(), chr(ord(each) - 0x61 + 0xFF41), chr(ord(each) - 0x61 + 0x1D41A)])
+        )
         for each in word
     )
     tail = data.draw(st.sampled_from(["", ":x", "：x", " "]))
