@@ -224,27 +224,30 @@ def _one(kind: Kind, value: object, most: int) -> Any:
         value = value.value
     if value is None or isinstance(value, bool):
         return value
-    if kind is Kind.COUNT:
-        return _number(value) if type(value) in (int, float) and -most <= value <= most else MASK  # type: ignore[operator]  # an int or float by now
-    if kind is Kind.SIZE:
-        return _size(value)
+    if kind in (Kind.COUNT, Kind.SIZE):
+        if type(value) not in (int, float):
+            return MASK
+        return _number(value, most) if kind is Kind.COUNT else _size(value)
     if not isinstance(value, str):
         return MASK
     return _TEXTS[kind](str(value))
 
 
-def _number(value: Any) -> int | float:
-    """Return a number below MAX_EXACT with at most six digits."""
-    if type(value) is int:
-        return value
-    return round(value, 3) if -WHOLE < value < WHOLE else round(value)
-
-
-def _size(value: object) -> int | float | str:
-    """Return a number; a large one as text with three digits, such as "4.92e+12", which nobody can be called by."""
-    if type(value) not in (int, float) or not -MAX_SIZE < value < MAX_SIZE:  # type: ignore[operator]  # NaN fails
+def _number(value: Any, most: int) -> int | float | str:
+    """Return a number within a bound of at most six digits, fractions to the thousandth."""
+    if not -most <= value <= most:  # NaN is not
         return MASK
-    return _number(value) if -MAX_EXACT < value < MAX_EXACT else f"{value:.2e}"  # type: ignore[operator,str-bytes-safe]
+    if isinstance(value, int):
+        return value
+    known = float(value)
+    return round(known, 3) if -WHOLE < known < WHOLE else round(known)
+
+
+def _size(value: Any) -> int | float | str:
+    """Return a number; a large one as text with three digits, such as "4.92e+12", which nobody can be called by."""
+    if not -MAX_SIZE < value < MAX_SIZE:
+        return MASK
+    return _number(value, MAX_EXACT) if -MAX_EXACT < value < MAX_EXACT else f"{value:.2e}"
 
 
 def _shape(pattern: re.Pattern[str], *, digits: bool = False) -> Callable[[str], str]:

@@ -1,9 +1,9 @@
 """Who does something: identities, and the names that stand for them in lists; pure.
 
 An identity is a kind and an id: of a token or an account, issuer and `sub` of whom an OpenID provider vouches for, a
-user of the operating system, or the recorder itself. Ids are compared, never names alone: a name can be taken by others,
-given up, or written with letters that look the same. Two names that *look* alike count as one where a second person is
-needed, because one person may have a token and an account.
+user of the operating system, or the recorder itself. Ids are compared, never names alone: a name can be taken by
+others, given up, or written with letters that look the same. Two names that *look* alike count as one where a second
+person is needed, because one person may have a token and an account.
 
     fault_of(name)        why a name cannot be anybody's, "" if it can
     alike(name, other)    whether people would take one for the other

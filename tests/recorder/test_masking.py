@@ -118,6 +118,73 @@ def test_the_last_resort_leaves_what_an_operator_needs() -> None:
     assert len(scrub("a " * 10_000)) <= MAX_SENTENCE
 
 
+@pytest.mark.parametrize(
+    ("field", "fits", "too_much"),
+    [
+        ("event", "a" * 32, "a" * 33),
+        ("event", "a.b", "a.b."),
+        ("event", "a.b.c.d.e", "a.b.c.d.e.f"),
+        ("event", "a." + "b" * 32, "a." + "b" * 33),
+        ("event", "a.b", "a..b"),
+        ("event", "a1234", "a12345"),
+        ("reason", "a", ""),
+        ("reason", "a" * 48, "a" * 49),
+        ("reason", "a1-2-3-4-5-6", "a1-2-3-4-5-6-7"),
+        ("reason", "a1234", "a12345"),
+        ("error", "A", ""),
+        ("error", "A" * 64, "A" * 65),
+        ("customer", "a", ""),
+        ("customer", "a" * 40, "a" * 41),
+        ("customer", "12-34-56", "12-34-567"),
+        ("at", "a.py:1 f", ".py:1 f"),
+        ("at", "a" * 120 + ".py:1 f", "a" * 121 + ".py:1 f"),
+        ("at", "a.py:123456 f", "a.py: f"),
+        ("at", "a.py:1 " + "f" * 80, "a.py:1 " + "f" * 81),
+        ("at", "a.py:1 f", "a.py:1 "),
+        ("at", "a123456.py:1 f", "a1234567.py:1 f"),
+        ("time", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05"),
+        ("time", "2026-01-02T03:04:05.1Z", "2026-01-02T03:04:05.Z"),
+        ("time", "2026-01-02T03:04:05.123456Z", "2026-01-02T03:04:05.1234567Z"),
+        ("time", "2000-01-01T00:00:00Z", "1999-12-31T23:59:59Z"),
+        ("time", "2199-12-31T23:59:59Z", "2200-01-01T00:00:00Z"),
+        ("call", CALL, CALL + "0"),
+        ("person", "p-0123456789abcdef", "p-0123456789abcdef0"),
+        ("person", "p-0123456789abcdef", "p-0123456789abcde"),
+        ("peer", "192.0.2.1:1", "192.0.2.1:"),
+        ("peer", "0.0.0.0", "0.0.0"),
+        ("peer", "255.255.255.255", "255.255.255.256"),
+        ("peer", "[::]:65535", "[::]:65536"),
+        ("peer", "::", ":"),
+    ],
+)
+def test_each_shape_ends_where_it_says(field: str, fits: str, too_much: str) -> None:
+    assert mask({field: fits}) == {field: fits}
+    assert mask({field: too_much}) == {field: MASK}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("4321 stay", "4321 stay"),
+        ("54321 go", "*** go"),
+        ("12-3 stay", "12-3 stay"),
+        ("12-34 go", "*** go"),
+        ("1-2-3-4-5 go", "*** go"),
+        ("1,,,2,,,3,,,4,,,5 go", "*** go"),
+        ("1::::2::::3::::4::::5 stay", "1::::2::::3::::4::::5 stay"),
+        ("a5bcdefghijklm stays", "a5bcdefghijklm stays"),
+        ("a5bcdefghijklmno goes", "*** goes"),
+        ("192.0.2.1:65535 stays", "192.0.2.1:65535 stays"),
+        ("192.0.2.1:65536 goes", "*** goes"),
+        ("999.0.2.1 goes", "*** goes"),
+        ("a " * 150 + "beyond", "a " * 150),
+        ("a" + " " * 1198 + "b" + "c", "a b"),
+    ],
+)
+def test_the_last_resort_begins_where_it_says(said: str, kept: str) -> None:
+    assert scrub(said) == kept
+
+
 def test_a_personal_value_does_not_show_itself() -> None:
     alice = Personal("Alice")
     shown = [str(alice), repr(alice), f"{alice}", f"{alice:>20}", f"{alice!r}", str({alice: [alice]})]
@@ -151,6 +218,9 @@ def test_a_pseudonym_is_the_same_for_one_person_and_period_only() -> None:
     ]
     assert one not in others
     assert len(set(others)) == 4
+    assert one == "p-66de1bf3a3110ddb"
+    assert pseudonym(KEY, "acme", "x", "1 23") == pseudonym(KEY, "acme", "x", "123")
+    assert pseudonym(KEY, "acme", "x", "1 2") != pseudonym(KEY, "acme", "x", "12")
     assert pseudonym(KEY, "acme", "x", "Alice") == pseudonym(KEY, "acme", "x", " alice ")
 
 
