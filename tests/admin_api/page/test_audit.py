@@ -10,6 +10,8 @@ from admin_api.page import audit
 from admin_api.page.acts import COUNTS, NOTES
 from admin_api.page.words import Words
 from admin_api.roles import Role
+from storage.actors import Actor, Kind
+from storage.audit_chain import Act
 from tests.admin_api.page import spoken
 
 
@@ -18,6 +20,19 @@ def test_the_auditor_reads_who_did_what(browse, service):
     seen = browse(Role.AUDITOR).text("/audit")
     assert "Looked at a call" in seen and service.ids["acme"][0] in seen
     assert browse(Role.ADMIN).get("/audit").status_code == 404
+
+
+def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(browse, service):
+    audit = service.customers["acme"].audit
+    audit.append(Act("old entry", "admin", "call.view")).result()
+    audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
+    page = browse(Role.AUDITOR).get("/audit").text
+    assert "old entry" in page and 'title="openid https://id.example s-1">new entry' in page
+    items = service.ask("/audit?limit=3", "auditor").json()["items"]
+    assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
+        "https://id.example s-1",
+        None,
+    ]
 
 
 def test_it_is_read_page_by_page(browse, service, monkeypatch):
