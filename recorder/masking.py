@@ -280,16 +280,17 @@ def _address(value: str) -> str:
     Hexadecimal groups may all be decimal: 1::4915:1123:4567. An IPv4 address has at most three digits between dots.
     """
     found = _ADDRESS.fullmatch(value)
+    if found is None:
+        return MASK
     try:
-        known = ipaddress.ip_address(found[2] or found[1]) if found else None
+        known = ipaddress.ip_address(found[2] or found[1])
     except ValueError:
-        known = None
-    port = int(found[3] or 0) if found else 0
-    if known is None or port > LIMITS["port"]:
+        return MASK
+    tail = f":{int(found[3])}" if found[3] else ""
+    if tail and int(found[3]) > LIMITS["port"]:
         return MASK
     if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
         known = known.ipv4_mapped
-    tail = f":{port}" if found and found[3] else ""
     if isinstance(known, ipaddress.IPv4Address):
         return f"{known}{tail}"
     for bits in PREFIXES:

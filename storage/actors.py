@@ -11,7 +11,7 @@ person is needed, because one person may have a token and an account.
 
 import enum
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_NAME = 64  # characters; names stand in every audit entry
 MAX_TYPED = 1024  # characters that are compared; normalising a row of accents takes the square of their number
@@ -37,9 +37,9 @@ class Actor:
 
     kind: Kind
     """What it is."""
-    id: str
+    id: str = field(repr=False)
     """Unique within its kind and customer, and never given to anybody else."""
-    name: str
+    name: str = field(repr=False)
     """For people to read; proves nothing."""
     holder: str = ""
     """Id of the account whose owner has this token, "" if nobody said so."""

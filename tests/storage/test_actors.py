@@ -97,6 +97,7 @@ def test_one_person_is_one_identity_or_one_name() -> None:
     assert account.identity == token.identity
     assert Actor(Kind.TOKEN, "a1", "x").identity != account.identity
     assert RECORDER.identity != Actor(Kind.TOKEN, "recorder", "recorder").identity
+    assert "anna" not in repr(account) + repr(Actor(Kind.OPENID, "https://id anna", "x"))
     assert same("openid:x 1", "anna", "openid:x 1", "anna.renamed")
     assert same("token:1", "desk", "token:2", "desk")
     assert same("", "anna", "token:1", "Anna")
