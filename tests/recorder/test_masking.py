@@ -286,7 +286,7 @@ def _hashes(value: object) -> bool:
     return not isinstance(value, list | dict)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(spellings(), st.sampled_from(sorted(FIELDS)))
 def test_a_property_no_telephone_number_passes_in_any_spelling(given: tuple[str, Any], field: str) -> None:
     number, value = given
