@@ -55,12 +55,17 @@ _PARTY = _object(
         "left_at": _MAYBE_TIME,
     }
 )
+_OWNER = {"type": ["integer", "array", "null"], "items": {"type": "integer"}}
+_SPEAKER = _object({"from": _MAYBE_TIME, "to": _MAYBE_TIME, "party": _OWNER, "inferred": {"type": "boolean"}}) | {
+    "description": "Who is heard from a time on (null: the first packet); none where `party` holds for the whole stream."
+}
 _STREAM = _object(
     {
         "label": _MAYBE_TEXT,
-        "party": {"type": ["integer", "array", "null"], "items": {"type": "integer"}},
+        "party": _OWNER,
         "inferred": {"type": "boolean"},
         "earlier": {"type": "array", "items": {"type": "integer"}},
+        "speakers": {"type": "array", "items": _SPEAKER},
         "media": _TEXT,
         "codec": _MAYBE_TEXT,
         "decodable": {"type": ["boolean", "null"], "description": "False: exports have silence, or no picture, of it."},

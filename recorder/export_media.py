@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from admin_api.subject import senders
+from admin_api.subject import moments, stretches
 from recorder.playing import caveat, media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
@@ -20,6 +21,7 @@ ENDINGS = {"opus": "ogg"}
 
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
+FOREVER = 1 << 63  # ns since 1970, behind everything
 NOTHING = "This call has no media of this kind."
 MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
 
@@ -119,27 +121,34 @@ async def add_media(
 def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
 
-    Where only some people are to be heard, the sound of the others becomes silence on its channel; their pictures go.
+    Where only some people are to be heard, the sound of the others becomes silence on its channel, also in a stream
+    that went from one to another. Pictures of others are not shown.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    sent = [senders(told) for told in streams]
-    alone = [isinstance(party, int) and party in meant for party in sent]
+    times = [moments(told, meant) for told in streams]
     heard = [
-        stream if mine else _silent(stream)
-        for stream, mine in zip(every, alone, strict=True)
-        if mine or stream.media == "audio"
+        stream if when is None else _partly(stream, when)
+        for stream, when in zip(every, times, strict=True)
+        if when or when is None or stream.media in ("audio", "video")  # their places in time count
     ]
+    sent = [part.party for told in streams for part in stretches(told)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
-    return heard if any(stream.index >= 0 for stream in heard) else (), problem
+    return heard if any(stream.heard != () for stream in heard) else (), problem
 
 
-def _silent(stream: RenderStream) -> RenderStream:
-    """Return a stream of which no packet is stored, in the place of another; its label may be a name too."""
-    return replace(stream, index=-1 - stream.index, label=str(stream.index + 1))
+def _partly(stream: RenderStream, when: Sequence[tuple[datetime | None, datetime | None]]) -> RenderStream:
+    """Return a stream that is heard at these times only; its label may be another one's name, so its number stands."""
+    heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
+    return replace(stream, heard=heard, label=str(stream.index + 1))
+
+
+def _ns(at: datetime | None, otherwise: int) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return otherwise if at is None else round(at.timestamp() * 1000) * 1_000_000
 
 
 def _mixes(party: object, meant: set[int]) -> bool:

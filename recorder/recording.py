@@ -207,6 +207,7 @@ class Recording:
         fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams was kept yet
         attribution.remember(known)
         attribution.begin(fresh, self.streams, plans, self.picture)
+        attribution.change(known, self.streams, plans, self.picture, now.wall)
         self._answer_token, self._pending = (event.token, event.ours), plans
         if self.state is State.NEW:
             self.started = now
@@ -265,6 +266,8 @@ class Recording:
     def _go_back(self) -> None:
         """Take back what a later offer changed."""
         streams, before, self.offers_first = self._before
+        for stream, later in zip(streams, self.streams, strict=False):
+            stream.speakers = later.speakers  # what the metadata said of people stays said
         self.streams = list(streams)
         self.agreement.go_back(before)
 
@@ -302,6 +305,7 @@ class Recording:
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         attribution.remember(known)
+        attribution.change(known, self.streams, plans, self.picture, now.wall)
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
@@ -317,6 +321,7 @@ class Recording:
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(request, body, now)
         attribution.remember(known)
+        attribution.change(known, self.streams, self.agreement.lines, self.picture, now.wall)
         matching.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
 

@@ -88,7 +88,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
         report = render.render(measured, source.records(), out.write)
     elif job.form == PEAKS:
         report = _loudness(measured, source, out)
-    elif pictures:
+    elif any(picture.heard != () for picture in pictures):
         return _film(measured, pictures, source, out)
     else:
         encoder = Encoder(out, Container(job.form), measured.rate, [stream.label for stream in streams])
@@ -98,7 +98,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
 
 
 def _chosen(job: Job, media: str) -> list[render.RenderStream]:
-    return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+    return [render.RenderStream(s.index, s.label, s.payloads, s.heard) for s in job.streams if s.media == media]
 
 
 def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
@@ -131,7 +131,7 @@ def _film(
     measured: render.Measured, pictures: Sequence[render.RenderStream], source: Source, out: BinaryIO
 ) -> dict[str, Any]:
     """Make a file with the pictures of all video streams laid beside each other."""
-    mosaic = Mosaic([stream.index for stream in pictures], measured.rate)
+    mosaic = Mosaic([stream.index for stream in pictures if stream.heard != ()], measured.rate)
     titles = [stream.label for stream in measured.streams]
     encoder = Encoder(out, Container.MKV, measured.rate, titles, picture=(WIDTH, HEIGHT))
 
@@ -149,7 +149,7 @@ def _film(
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
     source = Source(job, readings=1)
-    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads) for s in job.streams]
+    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads) for s in job.streams if s.heard is None]
     count = pcapfile.write(source.records(), streams, out.write)
     return {"packets": count, "torn_parts": source.torn}
 

@@ -14,9 +14,10 @@ from zipfile import ZipFile
 import pytest
 
 from admin_api.subject import Subject
+from recorder import document
 from recorder.export_media import Added, Archive, add_table, chosen
 from recorder.rendering import render
-from tests.media.calls import noise, run
+from tests.media.calls import START, noise, run
 from tests.recorder.sealed import output, part_of
 
 PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
@@ -84,7 +85,7 @@ def test_everybody_is_heard_unless_somebody_is_meant() -> None:
     call = {"parties": PARTIES, "streams": STREAMS}
     assert [s.index for s in chosen(call, None)[0]] == [0, 1]
     mine, problem = chosen(call, Subject("Tove Lind", "DE").of)
-    assert [s.index for s in mine] == [-1, 1] and problem is None
+    assert [(s.index, s.heard) for s in mine] == [(0, ()), (1, None)] and problem is None
     named = chosen({**call, "streams": [{**STREAMS[0], "label": "mira"}, STREAMS[1]]}, lambda parties: [1])[0]
     assert [s.label for s in named] == ["1", "2"]
 
@@ -92,7 +93,8 @@ def test_everybody_is_heard_unless_somebody_is_meant() -> None:
 def test_pictures_of_others_are_left_out() -> None:
     pictures = [{**stream, "media": "video"} for stream in STREAMS]
     mine, problem = chosen({"parties": PARTIES, "streams": [*STREAMS, *pictures]}, lambda parties: [0])
-    assert [(s.index, s.media) for s in mine] == [(0, "audio"), (-2, "audio"), (2, "video")] and problem is None
+    shown = [(s.index, s.media) for s in mine if s.heard is None]
+    assert shown == [(0, "audio"), (2, "video")] and {s.heard for s in mine} == {None, ()} and problem is None
 
 
 def test_a_mixture_is_left_out_and_said() -> None:
@@ -113,7 +115,7 @@ def test_a_stream_that_may_hold_another_voice_is_silent_and_said(doubt: dict[str
 def test_a_mixture_beside_a_stream_of_ones_own_is_silent_and_said() -> None:
     call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], "party": [0, 1]}]}
     mine, problem = chosen(call, lambda parties: [0])
-    assert [s.index for s in mine] == [0, -2] and problem is not None
+    assert [(s.index, s.heard) for s in mine] == [(0, None), (1, ())] and problem is not None
 
 
 def test_the_other_channel_is_silence_of_the_same_length(tmp_path: Path) -> None:
@@ -126,3 +128,29 @@ def test_the_other_channel_is_silence_of_the_same_length(tmp_path: Path) -> None
         assert (sound.getnchannels(), sound.getnframes()) == (2, 16_000)
         samples = memoryview(sound.readframes(16_000)).cast("h")
     assert set(samples[::2]) == {0} and len(set(samples[1::2])) > 100
+
+
+TRANSFER = document.from_ns(START + 3_000_000_000)
+SPEAKERS = [
+    {"from": None, "to": TRANSFER, "party": 0, "inferred": False},
+    {"from": TRANSFER, "to": None, "party": 1, "inferred": False},
+]
+
+
+@pytest.mark.parametrize("mine", [0, 1])
+def test_of_a_stream_that_changed_its_owner_only_the_moments_of_the_person_sound(mine: int, tmp_path: Path) -> None:
+    """A transfer at 3 s: to half a second before it the first is heard, from half a second behind it the second."""
+    stream = {"label": "1", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "audio", "formats": []}
+    other = {"label": "2", "party": None, "media": "audio", "formats": []}
+    heard, problem = chosen({"parties": PARTIES, "streams": [stream, other]}, lambda parties: [mine])
+    assert problem is not None and "cannot be separated" in problem  # of the second stream, not of the first
+    both = run(noise(2, 100), stream=1, ssrc=8) + run(noise(1, 300), stream=0)
+    with part_of(tmp_path, "m1", both) as part, output(tmp_path) as (fd, path):
+        asyncio.run(render([part], heard, "wav", fd))
+    with wave.open(str(path)) as sound:
+        frames = sound.getnframes()
+        samples = memoryview(sound.readframes(frames)).cast("h")
+    assert set(samples[1::2]) == {0}
+    loud = [len(set(samples[2 * at : 2 * at + 800 : 2])) > 10 for at in range(0, frames, 400)]
+    for number, sounds in enumerate(loud):  # stretches of 50 ms; the seam lasts from 2.5 s to 3.5 s
+        assert sounds is (number < 50 if mine == 0 else number >= 70), number
