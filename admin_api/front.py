@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PLACES = (
     "sign-in sign-out invitation openid appearance static account "
-    "calls exports requests retention erasures users audit incidents system"
+    "calls exports requests retention erasures users audit incidents system shown unsent session"
 )
 """First segments of the page's paths; everything else outside the API is not there."""
 

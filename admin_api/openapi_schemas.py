@@ -57,7 +57,7 @@ _PARTY = _object(
 )
 _OWNER = {"type": ["integer", "array", "null"], "items": {"type": "integer"}}
 _SPEAKER = _object({"from": _MAYBE_TIME, "to": _MAYBE_TIME, "party": _OWNER, "inferred": {"type": "boolean"}}) | {
-    "description": "Who is heard from a time on (null: the first packet); none where `party` holds for the whole stream."
+    "description": "Who is heard from a time on (null: the first packet); none where `party` holds throughout."
 }
 _STREAM = _object(
     {

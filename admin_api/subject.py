@@ -21,7 +21,7 @@ _ODD_DIGIT = re.compile(r"(?![0-9])\d")
 
 SEAM = timedelta(milliseconds=500)
 """How far a client's word that somebody else speaks may be from the packets: within so much of it nobody is named.
-The message may be sent before the media change or after, and both ways have their delays (as long as T1 of RFC 3261)."""
+The message may be sent before the media change or after, and both are delayed (up to T1 of RFC 3261)."""
 
 
 class Stretch(NamedTuple):

@@ -15,6 +15,7 @@ from admin_api.auth import Principal
 from admin_api.errors import unavailable
 from admin_api.household import Household, Person
 from admin_api.limits import Limiter, Rate
+from admin_api.page.forms import Secret
 from admin_api.page.guest import Guest
 from admin_api.page.sessions import COOKIE, Sessions
 from admin_api.request import DONE, REFUSED
@@ -30,8 +31,9 @@ STRANGERS = Rate(0.5, 60.0)
 """Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
 What is beyond is counted, and the next entry says how many there were."""
 UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
-_PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
-"""A path of ours: no query, no host, nothing that a browser could read as another address."""
+_PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=+-]*)?")
+"""A path of ours and its query: no host, nothing that a browser could read as another address."""
+MAX_PLACE = 2048  # characters
 
 
 class Entering:
@@ -56,7 +58,9 @@ class Entering:
         if guest.session is not None:
             self._sessions.close(guest.session)
         principal = Principal(person.customer, "", person.name, person.roles, guest.source)
-        _, cookie = self._sessions.open(principal, self.monotonic(), person, again)
+        session, cookie = self._sessions.open(principal, self.monotonic(), person, again)
+        if isinstance(answer, Secret):
+            answer = session.forms.kept(answer)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
@@ -130,7 +134,7 @@ async def _as_long(customer: Customer | None) -> None:
 
 def onward(wanted: str) -> str:
     """Return where somebody goes who got in: the page they asked for if it is one of ours, else the first."""
-    return wanted if _PLACE.fullmatch(wanted) else "/"
+    return wanted if len(wanted) <= MAX_PLACE and _PLACE.fullmatch(wanted) else "/"
 
 
 def origin(household: Household, request: Request) -> str:

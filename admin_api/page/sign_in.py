@@ -141,7 +141,7 @@ class SignIn:
             codes = await self._household.add_app(step.person, step.secret, guest.one("code"), tell, first=True)
         except Declined as declined:
             return self._set_up(guest, step, status=403, trouble=str(declined))
-        shown = guest.page("codes.html", codes=codes, onward=step.onward)
+        shown = guest.secret("codes.html", step.onward, codes=codes)
         return await self._entering.let_in(guest, step.person, "password and new app", shown)
 
     def _ask(

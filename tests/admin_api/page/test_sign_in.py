@@ -9,7 +9,7 @@ import pytest
 
 from storage.account import Account
 from storage.audit_chain import AuditError
-from tests.admin_api.page.conftest import words
+from tests.admin_api.page.conftest import led, words
 from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
 
 
@@ -219,7 +219,7 @@ def test_where_a_second_factor_is_required_it_is_set_up_at_the_door(strict: Door
     assert wrong.status_code == 403
     assert secret in wrong.text
     form = {"step": field(wrong, "step"), "code": strict.code(secret)}
-    done = browser.post("/sign-in/app", data=form)
+    done = led(browser, browser.post("/sign-in/app", data=form))
     assert len(re.findall(r"<li>[a-z2-7]{4}(-[a-z2-7]{4}){3}</li>", done.text)) == 10
     assert 'href="/audit"' in done.text
     assert inside(browser)
@@ -346,7 +346,7 @@ def test_a_set_up_that_began_before_there_was_a_factor_replaces_none(strict: Doo
     thief, anna = strict.browser(), strict.browser()
     begun, shown = strict.sign_in(thief), strict.sign_in(anna)
     form = {"step": field(shown, "step"), "code": strict.code(secret_in(shown))}
-    assert anna.post("/sign-in/app", data=form).status_code == 200
+    assert led(anna, anna.post("/sign-in/app", data=form)).status_code == 200
     hers = strict.customers["acme"].accounts.get(id).totp
     answer = thief.post("/sign-in/app", data={"step": field(begun, "step"), "code": strict.code(secret_in(begun))})
     assert answer.status_code == 403

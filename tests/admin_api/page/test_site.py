@@ -18,6 +18,7 @@ def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):
     answer = stranger.get("/calls")
     assert answer.status_code == 303
     assert answer.headers["location"] == "/sign-in?next=/calls"
+    assert stranger.get("/calls?party=x&state=").headers["location"] == "/sign-in?next=/calls%3Fparty%3Dx%26state%3D"
     assert stranger.get("/sign-in").status_code == 200
 
 
