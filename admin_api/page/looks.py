@@ -9,6 +9,8 @@ from typing import Any
 
 import jinja2
 
+from admin_api.page.static import shipped
+
 _FOLDER = Path(__file__).parent / "templates"
 
 
@@ -24,6 +26,7 @@ class Looks:
             lstrip_blocks=True,
         )
         self._made.filters.update(FILTERS)
+        self._made.globals["static"] = shipped().address
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""

@@ -30,7 +30,7 @@ from admin_api.page.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.guest import Guest, there
 from admin_api.page.looks import Looks
 from admin_api.page.sessions import COOKIE, Session, Sessions, genuine
-from admin_api.page.static import Static
+from admin_api.page.static import PREFIX, shipped
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.page.words import Words
@@ -91,7 +91,7 @@ class Site:
         self._report = report
         self._monotonic = monotonic
         self._per_session = Limiter(PER_TOKEN)
-        self._static = Static()
+        self._static = shipped()
         self._looks = Looks()
         self._unsent = UnsentForms(random)
         self._doors = doors.Doors(household, self.sessions, monotonic, random)
@@ -113,7 +113,7 @@ class Site:
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; what goes wrong becomes a page too."""
-        if request.url.path.startswith("/static/"):
+        if request.url.path.startswith(PREFIX):
             return self._static.answer(request)
         guest = self._guest(request)
         try:
