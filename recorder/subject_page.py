@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from admin_api.visible import visible
 from recorder.render_job import DAMAGED, INCOMPLETE
 
 GERMAN = frozenset({"DE", "AT", "CH", "LI"})
@@ -278,4 +279,4 @@ def _length(milliseconds: int) -> str:
 
 def _text(value: object) -> str:
     """Write a value so that no browser takes any of it for markup; halves of pairs, which UTF-8 cannot carry, go."""
-    return escape(str(value).encode("utf-8", "replace").decode(), quote=True)
+    return escape(visible(str(value)).encode("utf-8", "replace").decode(), quote=True)

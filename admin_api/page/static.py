@@ -20,7 +20,7 @@ PREFIX = "/static/"
 _FOLDER = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _DIGITS = 16  # of the digest in a name
-_NAMED = re.compile(r"(.+)\.([0-9a-f]{%d})(\.[a-z]+)" % _DIGITS)
+_NAMED = re.compile(rf"(.+)\.([0-9a-f]{{{_DIGITS}}})(\.[a-z]+)")
 _FOR_EVER = "public, max-age=31536000, immutable"
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+\s*)?(?=,|$)", re.IGNORECASE)
 
