@@ -41,7 +41,8 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  const TRIES = 6; // while the recorder is busy
+  const TRIES = 6; // for sound, while the recorder is busy: two minutes
+  const DRAWINGS = 4; // for its picture: a quarter of one
   /** Wait as long as the recorder asks for, and longer from time to time. */
   const pause = (answer, tries) => {
     const asked = Number(answer.headers.get("Retry-After")) || 1;
@@ -51,7 +52,7 @@ document.addEventListener("DOMContentLoaded", () => {
   async function peaks() {
     for (let tries = 1; ; tries += 1) {
       const answer = await fetch(player.dataset.waveform, { credentials: "same-origin" });
-      if (answer.status !== 503 || tries === TRIES) return answer;
+      if (answer.status !== 503 || tries === DRAWINGS) return answer;
       says.textContent = player.dataset.busy;
       await pause(answer, tries);
     }
