@@ -200,7 +200,7 @@ class Site:
                 return (
                     kept if kept.status_code != 303 else _to_sign_in(request, guest.renewal, kept.headers["location"])
                 )
-        return _to_sign_in(request, guest.renewal, self._page_of(request) if ended else "")
+        return _to_sign_in(request, guest.renewal, self._page_of(request))
 
     def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
         """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
