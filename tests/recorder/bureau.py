@@ -64,7 +64,8 @@ class FakeRenderer:
             await self.during()
         if self.problem:
             raise RenderFailed(self.problem)
-        os.write(out_fd, f"{form} of {[stream.index for stream in streams]}".encode())
+        heard = [stream.index if stream.heard is None else -1 - stream.index for stream in streams]  # silent: below 0
+        os.write(out_fd, f"{form} of {heard}".encode())
         return self.report
 
 

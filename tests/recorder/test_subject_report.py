@@ -147,7 +147,7 @@ def test_others_are_silenced_and_a_mixture_is_said(tmp_path: Path) -> None:
         apart, together = await called(acme), await called(acme, streams=MIXED)
         case, data = await reported(acme, job, await confirmed(acme, apart, together), media="wav", silence_others=True)
         files = unpacked(data)
-        assert files[f"media/{apart.id}.wav"] == b"wav of [0, 1]" and f"media/{together.id}.wav" not in files
+        assert files[f"media/{apart.id}.wav"] == b"wav of [0, -2]" and f"media/{together.id}.wav" not in files
         note = case.reports[0]
         assert note["not_separable"] == [together.id]
         assert [each["call"] for each in note["without_media"]] == [together.id]
