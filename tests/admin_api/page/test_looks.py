@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jinja2
 import pytest
 from markupsafe import Markup
@@ -43,7 +45,8 @@ def test_what_cannot_be_seen_is_named_and_comes_back_from_a_field_as_it_was():
     html = Looks().page("refused.html", frame(problem={"title": turned, "detail": Markup("<i>\u202e</i>")}))
     assert "<h1>Anna⟨U+202E⟩gnp.exe</h1>" in html
     given = dict.fromkeys(("identities", "user", "received_at", "reference", "reason"), turned)
-    form = Looks().page("request_new.html", frame(given=given, kinds=[], all_kinds=[], problem=None))
+    asked = frame(visit=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)
+    form = Looks().page("request_new.html", asked)
     assert f'name="reference" value="{turned}"' in form and f">{turned}</textarea>" in form
 
 
