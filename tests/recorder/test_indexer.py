@@ -101,7 +101,7 @@ def test_the_loop_sees_to_others_while_a_batch_is_made(tmp_path: Path) -> None:
             for call in [row(one, number) for number in range(25)]:
                 one.node.indexer.put_later(
                     one.node.customers["acme"],
-                    call.id,
+                    *(call.id, call.leaf, call.started_at),
                     lambda call=call: make(call),
                     live=False,  # type: ignore[misc]
                 )
