@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route
 
 from admin_api import annotations as corrections
 from admin_api import (
+    accounts,
     attachments,
     audit,
     calls,
@@ -92,6 +93,8 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.USER_UNMAP: users.unmap,
     Action.USER_DELETE: users.delete,
     Action.AUDIT: audit.listed,
+    Action.AUDIT_FILE: audit.file,
+    Action.ACCOUNTS: accounts.listed,
     Action.INCIDENTS: incidents.listed,
     Action.SYSTEM: system.view,
 }

@@ -173,8 +173,24 @@ _EXPORT = _object(
         "size_bytes": {"type": ["integer", "null"], "minimum": 0},
         "problem": _MAYBE_TEXT,
         "progress": {"type": ["object", "null"], "properties": {"done": _COUNT, "of": {"type": ["integer", "null"]}}},
+        "party": _MAYBE_TEXT,
+        "query": {"type": ["object", "null"]},
+        "calls": {"type": ["integer", "null"], "minimum": 0},
+        "reason": _MAYBE_TEXT,
     },
     ("id", "state"),
+)
+_ACCOUNT = _object(
+    {
+        "id": _TEXT,
+        "name": _TEXT,
+        "roles": {"type": "array", "items": _TEXT},
+        "state": {"enum": ["active", "invited", "disabled"]},
+        "second_factor": {"type": "boolean"},
+        "created_at": _TIME,
+        "signed_in_at": _MAYBE_TIME,
+    },
+    ("id", "name", "roles", "state", "second_factor", "created_at", "signed_in_at"),
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
@@ -216,6 +232,8 @@ SCHEMAS: Mapping[str, Any] = {
     "ExportRequest": _EXPORT_REQUEST,
     "AuditEntry": _AUDIT,
     "AuditPage": _page("AuditEntry"),
+    "Account": _ACCOUNT,
+    "AccountPage": _page("Account"),
     "Incident": _INCIDENT,
     "IncidentPage": _page("Incident"),
     "Problem": _PROBLEM,
@@ -233,6 +251,10 @@ _EXAMPLE_EXPORT = {
     "size_bytes": 18_231,
     "problem": None,
     "progress": None,
+    "party": "+49 30 123456",
+    "query": None,
+    "calls": 37,
+    "reason": "Art. 15 request 2026-17",
 }
 
 _EXAMPLE_CALL = {
@@ -308,6 +330,20 @@ EXAMPLES: Mapping[str, Any] = {
                 "reason": "",
                 "source": "192.0.2.20",
                 "hash": "9f2c" * 16,
+            }
+        ],
+        "next_cursor": None,
+    },
+    "AccountPage": {
+        "items": [
+            {
+                "id": "5f0c6d1e9a7b3c42",
+                "name": "anna",
+                "roles": ["admin", "privacy"],
+                "state": "active",
+                "second_factor": True,
+                "created_at": "2026-01-02T08:00:00.000Z",
+                "signed_in_at": "2026-01-15T09:12:44.301Z",
             }
         ],
         "next_cursor": None,

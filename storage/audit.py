@@ -20,7 +20,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
-from storage.audit_files import AuditFiles, AuditPage
+from storage.audit_files import EVERY, AuditFiles, AuditPage, Wanted
 from storage.audit_thinning import thin
 from storage.durable import Disk, disk_errors, opened, write_all
 from storage.lines import backwards, whole_size
@@ -86,9 +86,11 @@ class Audit:
         """Leave out old checkpoints that later ones make up for; return how many. Once a day is enough."""
         return thin(self._files, self.public_key, self.customer, self._now())
 
-    def read(self, since: datetime | None = None, cursor: str | None = None, limit: int = 100) -> AuditPage:
+    def read(
+        self, since: datetime | None = None, cursor: str | None = None, limit: int = 100, wanted: Wanted = EVERY
+    ) -> AuditPage:
         """Return entries, newest first, back to `since`; raises AuditError for a cursor not made here."""
-        return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)))
+        return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)), wanted)
 
     def about(self, objects: Collection[str]) -> list[dict[str, Any]]:
         """Return what was done to any of these objects, oldest first; a million entries take two seconds."""

@@ -61,6 +61,8 @@ ACTS: Mapping[str, str] = {
     "user.delete": "Deleted a user",
     "users.import": "Read a list of users in",
     "audit.read": "Read the audit log",
+    "audit.file": "Downloaded the audit log",
+    "accounts.list": "Looked at the accounts",
     "audit.repair": "Cut an unfinished entry off the audit log",
     "audit.broken": "The audit log does not fit its checkpoint",
     "incidents.list": "Looked at the incidents",

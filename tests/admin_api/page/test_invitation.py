@@ -42,6 +42,7 @@ def test_a_link_is_good_once(door: Doorstep) -> None:
     answer = thief.post("/invitation", data=form(secret, "another fine passphrase"))
     assert answer.status_code == 404
     assert "has been used or is too old" in words(answer.text)
+    assert 'href="/sign-in?customer=acme"' in answer.text  # whose owner clicks on it once more gets in from here
     assert not inside(thief)
     assert door.sign_in(door.browser()).status_code == 303
 
