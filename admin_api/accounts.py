@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from admin_api import answers, schemas
 from admin_api.request import DONE, Asked
-from storage.account import Account, canonical
+from storage.account import Account
+from storage.people import by_name
 
 
 async def listed(asked: Asked) -> Response:
@@ -17,7 +18,7 @@ async def listed(asked: Asked) -> Response:
     schemas.read((), asked.http.query_params.multi_items())
     found = await asyncio.to_thread(asked.customer.accounts.all)
     await asked.note(DONE)
-    return answers.page([shown(account) for account in sorted(found, key=lambda one: canonical(one.name))], None)
+    return answers.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)
 
 
 def shown(account: Account) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from admin_api import annotations as corrections
 from admin_api import (
     accounts,
     attachments,
@@ -35,6 +34,7 @@ from admin_api import (
     waiver,
     waveform,
 )
+from admin_api import annotations as corrections
 from admin_api.auth import Report
 from admin_api.front import Front
 from admin_api.gate import Gate, Handler

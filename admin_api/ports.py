@@ -57,7 +57,9 @@ class Desk(Protocol):
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         """Return the newest document of a live call, None if it is not live (any more)."""
 
-    async def documents(self, customer: str, calls: Sequence[str], *, measured: bool = False) -> dict[str, dict[str, Any]]:
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
         """Return the newest documents of those of these calls that are live, with the bytes that are stored so far.
 
         `measured`: with the figures of this moment.

@@ -81,7 +81,9 @@ class Desk:
             return None  # what was erased a moment ago may wait to be written; it never will be
         return _with_users(self._node.customers[customer], item(customer, row))
 
-    async def documents(self, customer: str, calls: Sequence[str], *, measured: bool = False) -> dict[str, dict[str, Any]]:
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
         """Return the newest documents of those of these calls that are live, with what is stored of them so far.
 
         `measured`: with the figures of this moment, for which a worker is asked; else those of its last report, which

@@ -103,7 +103,9 @@ class FakeDesk:
         self.live[customer, call] = {"id": call, "state": "recording"}
         return self.live[customer, call]
 
-    async def documents(self, customer: str, calls: Sequence[str], *, measured: bool = False) -> dict[str, dict[str, Any]]:
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
         return {call: self.live[customer, call] for call in calls if (customer, call) in self.live}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:

@@ -25,7 +25,7 @@ HOSTILE = [
     "@SUM(A1)",
     "\t=1",
     "Kunde;=1+cmd|'/C calc'!A0;x",
-    'Kunde;"=1+cmd|\'/C calc\'!A0;x',
+    "Kunde;\"=1+cmd|'/C calc'!A0;x",
     "first\r\n@SUM(A1)\t-2;'+1",
     "＝1",
     "'quoted",
