@@ -102,8 +102,7 @@ async def file(asked: Asked) -> Response:
         "Content-Type": FORMATS[given["format"]],
         "Content-Disposition": f'attachment; filename="audit.{given["format"]}"',
     }
-    reading = asked.http.method == "GET"
-    chunks = _chunks(asked, given["since"], wanted, given["format"]) if reading else _nothing()
+    chunks = _chunks(asked, given["since"], wanted, given["format"], reading=asked.http.method == "GET")
     return Sent(chunks, 200, headers, lambda: None, kept=lambda: True)
 
 
@@ -118,10 +117,12 @@ async def _wanted(asked: Asked, given: Mapping[str, Any]) -> Wanted:
     return Wanted(given["actor"], given["action"], frozenset(objects), given["until"])
 
 
-async def _chunks(asked: Asked, since: datetime | None, wanted: Wanted, form: str) -> AsyncIterator[bytes]:
+async def _chunks(
+    asked: Asked, since: datetime | None, wanted: Wanted, form: str, *, reading: bool
+) -> AsyncIterator[bytes]:
     out, cursor = bytearray(), None
     writer: spreadsheet.Writer = spreadsheet.CsvTable(out.extend, COLUMNS) if form == "csv" else _Json(out)
-    while True:
+    while reading:
         page = await asyncio.to_thread(asked.customer.audit.read, since, cursor, MAX_PAGE, wanted)
         writer.add([[item.get(name) for name in COLUMNS] for item in page.items])
         cursor = page.next_cursor
@@ -132,11 +133,6 @@ async def _chunks(asked: Asked, since: datetime | None, wanted: Wanted, form: st
             out.clear()
         if cursor is None:
             return
-
-
-async def _nothing() -> AsyncIterator[bytes]:
-    return
-    yield b""
 
 
 class _Json:

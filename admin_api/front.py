@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from admin_api.page.site import Site
 
 PLACES = (
-    "sign-in sign-out invitation openid appearance static account "
+    "sign-in sign-out invitation openid appearance static account accounts "
     "calls exports requests retention erasures users audit incidents system"
 )
 """First segments of the page's paths; everything else outside the API is not there."""

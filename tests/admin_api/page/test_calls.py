@@ -139,10 +139,10 @@ def test_the_list_is_renewed_as_a_part(browse):
 def test_an_index_that_does_not_answer_is_not_taken_for_silence(service, browse, live, monkeypatch, when):
     find = service.customers["acme"].calls.find
 
-    async def away(query):
+    async def away(query, *words):
         if when == "always" or query.state is CallState.RECORDING:
             raise DatabaseAway("the database does not answer")
-        return await find(query)
+        return await find(query, *words)
 
     monkeypatch.setattr(service.customers["acme"].calls, "find", away)
     browser = browse(Role.LISTENER)
