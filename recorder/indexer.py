@@ -149,7 +149,8 @@ class Indexer:
 
         Asked for before the database is: what is written in between is in both.
         """
-        if not self._waiting.get(customer.name):
+        queue = self._waiting.get(customer.name, {})
+        if not queue or not (call is None or call in queue):
             return []
         policy = await customer.rules.policy()
         queue = self._waiting.get(customer.name, {})
