@@ -26,6 +26,7 @@ srtp = "off"
 CUSTOMER = """
 [[customer]]
 name = "{name}"
+sources = ["192.0.2.0/24"]
 domains = ["{name}.example"]
 """
 

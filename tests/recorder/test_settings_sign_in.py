@@ -7,7 +7,7 @@ import pytest
 from recorder.settings import parse
 from recorder.settings_faults import SettingsError
 
-HEAD = '[[customer]]\nname = "acme"\ndomains = ["acme.example"]\n[sip]\nlisten = ["udp:127.0.0.1:5999"]\n'
+HEAD = '[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n[sip]\nlisten = ["udp:127.0.0.1:5999"]\n'
 TABLE = {
     "customer": '"acme"',
     "title": '"House"',
