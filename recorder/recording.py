@@ -172,15 +172,16 @@ class Recording:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
-            plans = negotiate.plan(offer, self._policy(event.secure), self.agreement.lines, event.ours.families)
+            before, closed = self.agreement.lines, self.agreement.closed
+            plans = negotiate.plan(offer, self._policy(event.secure), before, event.ours.families, closed)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
-        before = self.agreement.before()
+        known = self.agreement.before()
         self.agreement.offered(offer, event.offer)
-        return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, before, now)]
+        return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, known, now)]
 
     def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
         """Offer a line of ours; media begin with the answer, which comes in the ACK."""

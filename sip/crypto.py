@@ -26,6 +26,8 @@ SUITES: dict[str, int] = {
 """Bytes of key and salt of every suite we know, best first. F8 and NULL are left out on purpose."""
 PREFERENCE = {suite: rank for rank, suite in enumerate(SUITES)}
 """Lower is better."""
+WEAK, USUAL, STRONG = range(3)
+"""Classes of suites: tags of 32 bits; 128 bits of key; 256 bits of key."""
 _NAMES = {name: name for name in SUITES}
 """The one copy of each name that all offers share."""
 
@@ -174,3 +176,10 @@ def _session_params(words: list[str], unencrypted_srtcp: bool) -> bool:
         elif not word.startswith("-") and not (unencrypted_srtcp and name.upper() == "UNENCRYPTED_SRTCP"):
             raise UnusableCrypto("crypto-parameter")
     return hinted
+
+
+def strength(suite: str) -> int:
+    """Class a suite, so that a re-offer cannot lead to a weaker one."""
+    if suite.endswith("_32"):
+        return WEAK
+    return STRONG if "256" in suite else USUAL

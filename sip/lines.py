@@ -9,7 +9,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Literal
 
-from sip.crypto import SUITES, CryptoOffer, MasterKey
+from sip.crypto import SUITES, USUAL, CryptoOffer, MasterKey, strength
 from sip.sdp import Format, family_of
 
 SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
@@ -83,7 +83,7 @@ class LinePlan:
     reason: str | None = None
     """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, address (of an IP version we have
     none of), dtls, dtls-fingerprint, crypto, crypto-… (what ails the best of its keys), srtp-required,
-    sdes-without-tls."""
+    sdes-without-tls, srtp-downgrade, target."""
     label: str | None = None
     """RFC 4574 label as offered."""
     profile: str = ""
@@ -122,6 +122,8 @@ class LinePlan:
     """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
     own_tls_id: str | None = None
     """Ours, where an offer of ours named it before the peer named theirs; None: it follows from theirs."""
+    secured: int | None = None
+    """How strong the keys in this place of the offer have been (sip.crypto.strength); None: always plain RTP."""
 
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them
@@ -135,6 +137,16 @@ class LinePlan:
     def protection(self) -> str | None:
         """Give the suite, DTLS-SRTP, or None for plain RTP."""
         return "DTLS-SRTP" if self.answer_setup else self.suite
+
+    @property
+    def least(self) -> int | None:
+        """Give the class of suites below which a re-offer must not go; None where it may be plain RTP.
+
+        A handshake may give keys of 128 bits. What an earlier version left does not say what was before.
+        """
+        if self.secured is not None or self.protection is None:
+            return self.secured
+        return strength(self.suite) if self.suite else USUAL
 
     def same_association(self, before: LinePlan) -> bool:
         """Tell whether a re-offer goes on with the DTLS association of before (RFC 8842 section 4)."""

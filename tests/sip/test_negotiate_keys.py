@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
 
 import pytest
 
 from sip.crypto import SUITES, CryptoOffer
 from sip.errors import LocalError
 from sip.lines import SUPPORTED
-from sip.negotiate import Policy, answer, plan
+from sip.negotiate import LinePlan, Policy, answer, plan
 from tests.sip.offered import PREFERRED, SDES, answered, key_line, offered, refusal
 
 
@@ -180,3 +182,58 @@ def test_a_dtls_line_without_a_certificate_of_ours_is_our_fault() -> None:
 )
 def test_the_refusal_says_what_ails_the_keys_c6(tail: str, code: str) -> None:
     assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line(tail=tail)), Policy()).code == code
+
+
+GCM256, GCM128, SHORT = "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_32"
+PLAIN_LINE = ("m=audio 4 RTP/AVP 0",)
+HANDSHAKE = ("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 " + ":".join(["AB"] * 32))
+GONE = ("m=audio 0 RTP/SAVP 0",)
+
+
+def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
+    return (f"m=audio 4 {profile} 0", *(key_line(suite, tag) for tag, suite in enumerate(suites, 1)))
+
+
+@pytest.mark.parametrize(
+    ("srtp", "secure", "offers", "last"),
+    [
+        ("preferred", True, [line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(SDES, profile="RTP/AVP"), PLAIN_LINE], None),
+        ("preferred", True, [HANDSHAKE, PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), GONE, PLAIN_LINE], None),  # in two steps
+        ("preferred", True, [line(SDES), GONE + PLAIN_LINE], None),  # in another place
+        ("preferred", True, [line(SDES), line(SDES) + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES) + PLAIN_LINE, PLAIN_LINE + line(SDES)], None),  # places changed
+        ("preferred", True, [line(SDES) + PLAIN_LINE, line(SDES) + PLAIN_LINE], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES)], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(GCM256), line(SHORT)], SHORT),  # nobody requires keys at all
+        ("required", True, [line(GCM256), line(SHORT)], None),
+        ("required", True, [line(GCM256), line(GCM128)], None),
+        ("required", True, [line(SDES), line(SHORT)], None),
+        ("required", True, [line(SDES), line(SHORT, SDES)], SDES),
+        ("required", True, [line(SDES), line(GCM128)], GCM128),
+        ("required", True, [line(SHORT), line(SDES), line(SHORT)], None),
+        ("required", True, [line(GCM256), GONE, line(SDES)], None),
+        ("required", True, [HANDSHAKE, line(SDES)], SDES),
+        ("required", True, [HANDSHAKE, line(SHORT)], None),
+        ("required", False, [HANDSHAKE, line(SDES)], None),  # anybody could read the keys
+        ("required", False, [line(SDES), HANDSHAKE], "DTLS-SRTP"),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_no_reoffer_leads_to_less_protection(
+    srtp: str, secure: bool, offers: list[tuple[str, ...]], last: str | None, stored: bool
+) -> None:
+    """Duty C8."""
+    policy, plans = Policy(srtp, secure=secure, dtls=True), ()  # type: ignore[arg-type,var-annotated]  # from the list
+    for offer in offers[:-1]:
+        plans = plan(offered(*offer), policy, plans)
+        if stored:
+            plans = tuple(LinePlan.from_state(json.loads(json.dumps(each.to_state()))) for each in plans)
+            if len(offers) == 2:  # a version before this one did not write it
+                plans = tuple(replace(each, secured=None) for each in plans)
+    if last is None:
+        assert refusal(offered(*offers[-1]), policy, plans).code == "srtp-downgrade"
+    else:
+        assert plan(offered(*offers[-1]), policy, plans)[0].protection == last
