@@ -99,6 +99,10 @@ class StreamSpec:
     since: int = 0
     # (ip, port, SSRCs) that the calls before heard at our port: plain RTP of theirs is not of this call
     former: tuple[Former, ...] = ()
+    # the peer has our answer: it acknowledged it; before, we begin no handshake
+    reached: bool = True
+    # reports may go to `rtcp_source` before anything came from there: it is the customer's, or the INVITE came from it
+    known: bool = True
 
     @property
     def own_suite(self) -> str | None:

@@ -45,6 +45,7 @@ class LiveCall:
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     filed: bool = False  # its files may say that it exists
     started: bool = False  # a worker has it
+    reached: bool = True  # the client is known to have our answer; False: it has not acknowledged it yet
     stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO
     replaces: str | None = None  # the call that ends when the client has our answer to this one

@@ -229,9 +229,17 @@ class Runner:
             raise RecorderError("the customer is not configured any more")
         certificate = call.recording.agreement.certificate
         keyed = [plan for plan in plans if plan.line.crypto or not plan.line.suite]  # the others cannot be read
-        specs = stream_specs(keyed, configured, certificate.identity if certificate else b"")
+        identity, source = certificate.identity if certificate else b"", call.recording.source
+        specs = stream_specs(keyed, configured, identity, source, reached=call.reached)
         former = {n: self.node.ports.former(p.port) for n, p in call.pairs.items() if p.port not in call.left}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
+
+    def reached(self, call: LiveCall) -> None:
+        """Take it that the client has our answer: handshakes may begin."""
+        if not call.reached:
+            call.reached = True
+            if any(stream.keys for stream in call.recording.streams):
+                self.node.workers.reached(call.id)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
@@ -304,6 +312,7 @@ class Runner:
         if not self.node.endpoint.waits(command.token):
             return None
         document, streams = call.recording.call_document(self.node.now()), command.streams
+        call.reached = not streams  # media of an offer of ours begin with what acknowledges it
         try:
             specs = self.specs(call, streams)
             call.spool_fd = self.checkpoints.begin(call.id)

@@ -151,6 +151,11 @@ class Tape:
         if self.handshakes is not None and self.handshakes.turn():
             self._commit([], now)
 
+    def reached(self) -> None:
+        """Take it that the client has our answer."""
+        if self.handshakes is not None:
+            self.handshakes.reached()
+
     def _associate(self, lanes: Lanes) -> None:
         """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
         if self.handshakes is None:

@@ -91,6 +91,13 @@ class Unpause:
     at: int
 
 
+@dataclass(frozen=True)
+class Reached:
+    """The client has our answer: handshakes may begin."""
+
+    call: str
+
+
 @dataclass(slots=True)
 class Close:
     """Drain, seal, report; answered by Closed."""
@@ -289,7 +296,7 @@ class OtherVersion:
     worker: int
 
 
-Message = Add | Adopt | Change | Pause | Unpause | Close | Drop | Ask | NextPart
+Message = Add | Adopt | Change | Pause | Unpause | Reached | Close | Drop | Ask | NextPart
 WorkerEvent = (
     Beat
     | Stats

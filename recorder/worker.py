@@ -90,6 +90,7 @@ class Worker:
             wire.Change: self._change,
             wire.Pause: lambda m, _: self._tapes[m.call].pause(m.at),
             wire.Unpause: lambda m, _: self._tapes[m.call].unpause(m.at),
+            wire.Reached: lambda m, _: self._tapes[m.call].reached(),
             wire.Close: self._close,
             wire.Drop: self._drop,
             wire.Ask: self._ask,

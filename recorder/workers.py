@@ -190,6 +190,10 @@ class Workers:
             entry.pauses = (*entry.pauses[:-1], (entry.pauses[-1][0], now))
             self._ask(call, wire.Unpause(call, now))
 
+    def reached(self, call: str) -> None:
+        """Tell that the client has our answer."""
+        self._ask(call, wire.Reached(call))
+
     def next_part(self, call: str, part_fd: int, part: wire.Part) -> None:
         """Have a call go on in a new part."""
         self._ask(call, wire.NextPart(call, part), [part_fd])

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
+
+import pytest
 
 from media.spec import StreamSpec
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.recording import Recording
+from recorder.settings_customer import Customer
 from recorder.stream import Stream
 from recorder.wire import Part
 from recorder.wire_form import MAX_MESSAGE, MAX_OFFERED
@@ -130,3 +134,23 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() 
     told = (0, newest[1], newest[2], 1), (0, newest[1], b"B" * 30, 1)
     # packets of before bring no identifier
     assert former_keys(recording, (before[0], newest, *told, before[1])) == (before[0], newest, before[1])
+
+
+@pytest.mark.parametrize(
+    ("where", "source", "known"),
+    [
+        (("192.0.2.200", 4001), None, True),  # one of the customer's
+        (("203.0.113.1", 4001), "203.0.113.1", True),  # the INVITE came from there
+        (("203.0.113.1", 4001), "203.0.113.2", False),
+        (("203.0.113.1", 4001), None, False),
+        (("2001:db8::1", 4001), "203.0.113.1", False),
+        (None, None, True),
+    ],
+)
+def test_reports_are_owed_to_the_customers_addresses_and_where_the_invite_came_from(
+    where: tuple[str, int] | None, source: str | None, known: bool
+) -> None:
+    customer = Customer(name="acme", sources=(IPv4Network("192.0.2.0/24"),))
+    plans = [StreamPlan(3, replace(line(), rtcp_source=where), b"", False)]
+    (spec,) = stream_specs(plans, customer, b"", source, reached=False)
+    assert (spec.known, spec.reached) == (known, False)
