@@ -194,6 +194,7 @@ INCIDENTS: Mapping[str, str] = {
     "line-refused": "A part of a call is not recorded",
     "call-interrupted": "A recording is incomplete",
     "media-strangers": "Packets came from an address that is not the call's",
+    "dialog-strangers": "Somebody else than this customer's SBC sent a request in a running call; nothing was changed",
     "dtls-failed": "The keys of a call could not be agreed on",
     "worker-died": "A media worker died and was replaced",
     "database-away": "The database was away",
