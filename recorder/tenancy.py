@@ -1,8 +1,8 @@
 """Whose call it is: a pure decision from where it comes, which certificate vouches for it and where it goes.
 
 A customer is in question if one of its certificates vouches for the connection, if its sources cover the address, or,
-for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; it decides
-alone only where the customer chose so). Of several in question the one named by domain wins, then the one with a
+for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; such a
+customer has to ask for a password, `digest`). Of several in question the one named by domain wins, then the one with a
 certificate, then the one with the narrowest network.
 """
 
