@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from admin_api import annotations as corrections
 from admin_api import (
+    accounts,
     attachments,
     audit,
     calls,
@@ -34,6 +34,7 @@ from admin_api import (
     waiver,
     waveform,
 )
+from admin_api import annotations as corrections
 from admin_api.auth import Report
 from admin_api.front import Front
 from admin_api.gate import Gate, Handler
@@ -92,6 +93,8 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.USER_UNMAP: users.unmap,
     Action.USER_DELETE: users.delete,
     Action.AUDIT: audit.listed,
+    Action.AUDIT_FILE: audit.file,
+    Action.ACCOUNTS: accounts.listed,
     Action.INCIDENTS: incidents.listed,
     Action.SYSTEM: system.view,
 }

@@ -1,27 +1,153 @@
-"""The audit log, for auditors only."""
+"""The audit log, for auditors only: a page of it, or all that is meant as a file."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
 
 from starlette.responses import Response
 
-from admin_api import answers, schemas
+from admin_api import answers, schemas, spreadsheet
 from admin_api.errors import invalid
+from admin_api.media import Sent
 from admin_api.request import DONE, Asked
-from storage.audit_chain import AuditError
+from admin_api.roles import Action, is_id
+from storage.audit import MAX_PAGE
+from storage.audit_chain import MAX_FIELD, AuditError
+from storage.audit_files import Wanted
 
-AUDIT = (schemas.SINCE, schemas.LIMIT, schemas.CURSOR)
+MAX_ACTION = 40  # characters; the longest of ours has 20
+COLUMNS = ("n", "time", "actor", "role", "action", "object", "outcome", "reason", "source", "hash")
+"""Members of an entry in the order of a file's columns."""
+
+
+def _actor(text: str) -> str:
+    if not text.strip() or len(text) > MAX_FIELD:
+        raise ValueError
+    return text
+
+
+def _action(text: str) -> str:
+    """Read an act; those of the recorder itself are no Action, so its form decides."""
+    if len(text) > MAX_ACTION or not text.isascii() or not text.replace(".", "a").replace("_", "a").isalpha():
+        raise ValueError
+    return text
+
+
+def _object(text: str) -> str:
+    if not is_id(text):
+        raise ValueError
+    return text
+
+
+def _format(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError
+    return text
+
+
+FORMATS = {"csv": spreadsheet.TYPES["csv"], "json": spreadsheet.TYPES["json"]}
+ACTOR = schemas.Parameter(
+    "actor",
+    _actor,
+    "the name of a token or account, as entries have it",
+    {"type": "string", "minLength": 1, "maxLength": MAX_FIELD},
+    "anna",
+)
+ACTION = schemas.Parameter(
+    "action",
+    _action,
+    "an act as entries have it, such as call.media",
+    {"type": "string", "pattern": "^[a-z_.]+$", "maxLength": MAX_ACTION},
+    Action.PLAY.value,
+)
+OBJECT = schemas.Parameter(
+    "object",
+    _object,
+    "an id; that of a call means the exports and reports that hold it too",
+    {"type": "string", "format": "uuid"},
+    "1b4e28ba-2fa1-4d2b-883f-0016d3cca427",
+)
+FORMAT = schemas.Parameter(
+    "format", _format, "csv or json", {"type": "string", "enum": list(FORMATS)}, "csv", next(iter(FORMATS))
+)
+CONDITIONS = (schemas.SINCE, schemas.UNTIL, ACTOR, ACTION, OBJECT)
+AUDIT = (*CONDITIONS, schemas.LIMIT, schemas.CURSOR)
+FILE = (*CONDITIONS, FORMAT)
 
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /audit: entries, newest first; looking at it is an entry too."""
     given = schemas.read(AUDIT, asked.http.query_params.multi_items())
+    wanted, log = await _wanted(asked, given), asked.customer.audit
     try:
-        page = await asyncio.to_thread(asked.customer.audit.read, given["since"], given["cursor"], given["limit"])
+        page = await asyncio.to_thread(log.read, given["since"], given["cursor"], given["limit"], wanted)
     except AuditError:
         if given["cursor"] is None:
             raise
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
     await asked.note(DONE)
     return answers.page(page.items, page.next_cursor)
+
+
+async def file(asked: Asked) -> Response:
+    """Answer GET /audit/file: all entries that are meant, newest first, read while they are sent."""
+    given = schemas.read(FILE, asked.http.query_params.multi_items())
+    wanted = await _wanted(asked, given)
+    await asked.note(DONE, given["format"])
+    headers = {
+        "Content-Type": FORMATS[given["format"]],
+        "Content-Disposition": f'attachment; filename="audit.{given["format"]}"',
+    }
+    chunks = _chunks(asked, given["since"], wanted, given["format"], reading=asked.http.method == "GET")
+    return Sent(chunks, 200, headers, lambda: None, kept=lambda: True)
+
+
+async def _wanted(asked: Asked, given: Mapping[str, Any]) -> Wanted:
+    """Return what is asked for; who got an export or report of a call has got the call."""
+    objects = set[str]()
+    if given["object"] is not None:
+        objects = {given["object"], *await asked.customer.exports.holding([given["object"]])}
+        for id in tuple(objects):
+            export = await asked.customer.exports.get(id)
+            objects |= {export.case} if export is not None and export.case is not None else set()
+    return Wanted(given["actor"], given["action"], frozenset(objects), given["until"])
+
+
+async def _chunks(
+    asked: Asked, since: datetime | None, wanted: Wanted, form: str, *, reading: bool
+) -> AsyncIterator[bytes]:
+    out, cursor = bytearray(), None
+    writer: spreadsheet.Writer = spreadsheet.CsvTable(out.extend, COLUMNS) if form == "csv" else _Json(out)
+    while reading:
+        page = await asyncio.to_thread(asked.customer.audit.read, since, cursor, MAX_PAGE, wanted)
+        writer.add([[item.get(name) for name in COLUMNS] for item in page.items])
+        cursor = page.next_cursor
+        if cursor is None:
+            writer.close()
+        if out:
+            yield bytes(out)
+            out.clear()
+        if cursor is None:
+            return
+
+
+class _Json:
+    """One document of the same form as a page."""
+
+    def __init__(self, out: bytearray) -> None:
+        self._out = out
+        self._before = b'{"items": ['
+
+    def add(self, rows: Any) -> None:
+        """Write rows of entries."""
+        for row in rows:
+            self._out += self._before + b"\n" + json.dumps(dict(zip(COLUMNS, row, strict=True))).encode()
+            self._before = b","
+
+    def close(self) -> None:
+        """Write the end."""
+        self._out += (b"" if self._before == b"," else self._before) + b"\n]}\n"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from admin_api.roles import Role
+from storage.actors import Actor, Kind
 from storage.credentials import MAX_TOKEN
 from storage.customers import Customer
 from storage.errors import StorageError
@@ -29,6 +30,13 @@ class Principal:
     """What it may do."""
     source: str
     """Address of the client."""
+    who: Actor | None = None
+    """Who it is where that is more than the token: an account, somebody from a provider, the owner of the token."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who asks, as the audit log has it."""
+        return self.who or Actor(Kind.TOKEN, self.token, self.name)
 
     def role(self, allowed: Iterable[Role]) -> str | None:
         """Return the role that allows it, None if none does."""
@@ -55,5 +63,5 @@ def find(customers: Mapping[str, Customer], token: str, source: str, now: dateti
             report(error)
             continue
         if known is not None:
-            found = Principal(customer, known.id, known.name, known.roles, source)
+            found = Principal(customer, known.id, known.name, known.roles, source, known.actor)
     return found

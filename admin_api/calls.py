@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import HOLDERS, Action, is_id
 from storage.callrows import BadCursor, CallState
-from storage.calls import CallRow, Query
+from storage.calls import CallRow, Page, Query
 
 SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a transfer within a working day."""
@@ -31,10 +32,11 @@ async def search(asked: Asked) -> Response:
     query = Query(**schemas.read(SEARCH, asked.http.query_params.multi_items()))
     lacking = asked.desk.lacking(asked.customer.name)  # asked before: what is mended meanwhile may have been passed
     try:
-        found = await asked.customer.calls.find(query)
+        found = await _found(asked, query)
     except BadCursor:
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
-    items = [schemas.call(*await _newest(asked, row.id, row)) for row in found.items]
+    live = await asked.desk.documents(asked.customer.name, [row.id for row in found.items])
+    items = [schemas.call(await _newest(asked, row, live.get(row.id)), live.get(row.id)) for row in found.items]
     await asked.note(DONE)
     return answers.page(items, found.next_cursor, incomplete=lacking)
 
@@ -42,9 +44,9 @@ async def search(asked: Asked) -> Response:
 async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}."""
     schemas.read((), asked.http.query_params.multi_items())
-    row, live = await find(asked)
+    row, live = await find(asked, measured=True)
     shown = schemas.call(row, live)
-    beside = await _beside(asked, held=row is not None and row.hold)
+    beside = await _beside(asked, held=row.hold)
     beside["recordings"] = await _recordings(asked, shown)
     await asked.note(DONE)
     return answers.document({**shown, **beside})
@@ -59,7 +61,7 @@ async def _recordings(asked: Asked, shown: Mapping[str, Any]) -> list[dict[str, 
     around = datetime.fromisoformat(began)
     query = Query(related=tuple(names), since=around - SAME_CALL, until=around + SAME_CALL, limit=MOST_RECORDINGS)
     found = []
-    for row in (await asked.customer.calls.find(query)).items:
+    for row in (await _found(asked, query)).items:
         theirs = [str(name["key"]) for name in row.details.get("related", ())]
         shared = next((key for key in names if key in theirs), None)
         if row.id != asked.object and shared is not None:
@@ -87,22 +89,35 @@ async def switch(asked: Asked) -> Response:
     return answers.document({"id": asked.object, "paused": pausing})
 
 
-async def find(asked: Asked) -> tuple[CallRow | None, dict[str, Any] | None]:
-    """Return a call from the index and, while it is live, from the daemon; raises Problem 404 if it is in neither."""
+async def _found(asked: Asked, query: Query) -> Page:
+    """Return a page of calls, those that are not in the index yet among them; raises BadCursor."""
+    fresh = await asked.desk.unwritten(asked.customer)
+    return await asked.customer.calls.find(query, fresh)
+
+
+async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, dict[str, Any] | None]:
+    """Return a call as the index has it, or will have it, and what the daemon says of a live one.
+
+    `measured`: with the figures of this moment. Raises Problem 404 if there is no such call.
+    """
     if is_id(asked.object):
-        row, live = await _newest(asked, asked.object, await asked.customer.calls.get(asked.object))
-        if row is not None or live is not None:
-            return row, live
+        fresh = await asked.desk.unwritten(asked.customer, asked.object)
+        row = await asked.customer.calls.get(asked.object)
+        told = await asked.desk.documents(asked.customer.name, [asked.object], measured=measured)
+        for made in filter(None, (each.made() for each in fresh)):
+            row = replace(made[0], hold=row is not None and row.hold)
+        if row is not None:
+            live = told.get(asked.object)
+            return await _newest(asked, row, live), live
     await asked.note(REFUSED, "not found")
     raise not_found()
 
 
-async def _newest(asked: Asked, call: str, row: CallRow | None) -> tuple[CallRow | None, dict[str, Any] | None]:
-    """Return what the index said of a call and what the daemon says; the index anew if the end got there in between."""
-    live = asked.desk.document(asked.customer.name, call)
-    if live is None and (row is None or row.state is CallState.RECORDING):
-        row = await asked.customer.calls.get(call) or row
-    return row, live
+async def _newest(asked: Asked, row: CallRow, live: Mapping[str, Any] | None) -> CallRow:
+    """Return a row that was read, or what the index says now if the end of a live call got there in between."""
+    if live is None and row.state is CallState.RECORDING:
+        return await asked.customer.calls.get(row.id) or row
+    return row
 
 
 async def settled(asked: Asked) -> None:
@@ -110,8 +125,9 @@ async def settled(asked: Asked) -> None:
 
     Raises Problem 404, or 503 if the index does not take it now.
     """
-    row, _ = await find(asked)
-    if row is None and not await asked.desk.settle(asked.customer.name, asked.object):
+    await find(asked)
+    unknown = await asked.customer.calls.get(asked.object) is None
+    if unknown and not await asked.desk.settle(asked.customer.name, asked.object):
         await asked.note(FAILED, "not in the index yet")
         raise unavailable("The call is not in the index yet.")
 

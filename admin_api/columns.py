@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from admin_api.subject import without_names
+
 Call = Mapping[str, Any]
 Parties = Sequence[Mapping[str, Any]]
 
@@ -104,6 +106,15 @@ def _media(call: Call, subject: Collection[int]) -> Any:
     return _one_or_all(list(dict.fromkeys(s.get("media") for s in call.get("streams") or ())))
 
 
+def _streams(call: Call, subject: Collection[int]) -> Any:
+    streams = call.get("streams")
+    return streams and without_names(streams, subject)
+
+
+def _labels(call: Call, subject: Collection[int]) -> Any:
+    return [stream.get("label") for stream in call.get("streams") or ()]
+
+
 _ALL = (
     _field("id", "random id of the call"),
     _field("state", "recording, complete or interrupted"),
@@ -131,7 +142,8 @@ _ALL = (
     *(_theirs(name) for name in ("role", *_OF_PARTY)),
     *(_by_role(role, name) for role in ROLES for name in _OF_PARTY),
     _field("parties", "every party with everything known", About.OTHERS),
-    _field("streams", "every stream with its figures", About.CALL),
+    Column("streams", About.CALL, "every stream with its figures", _streams),
+    Column("stream_labels", About.OTHERS, "label of every stream as the client sent it", _labels),
 )
 
 COLUMNS: Mapping[str, Column] = {column.name: column for column in _ALL}

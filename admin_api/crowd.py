@@ -33,6 +33,17 @@ def may_be_told(total: int, own: int) -> bool:
     return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY and own < FEW
 
 
+def network(source: str) -> str:
+    """Return the network that a person usually comes from: 24 bits of IPv4, 56 of IPv6, as providers hand them out."""
+    try:
+        address = ipaddress.ip_address(source.partition("%")[0])
+    except ValueError:
+        return source
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 56), strict=False))
+
+
 def neighbourhood(source: str) -> str:
     """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
     try:

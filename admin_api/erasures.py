@@ -66,6 +66,7 @@ async def create(asked: Asked) -> Response:
             query=wanted.query,
             reason=wanted.reason,
             by=asked.principal.name,
+            identity=asked.principal.actor.identity,
             approval=asked.customer.settings.approval,
             told=told,
         )
@@ -102,8 +103,10 @@ async def view(asked: Asked) -> Response:
     if erasure is None:
         await asked.note(REFUSED, "not found")
         raise not_found()
+    by, identity = asked.principal.name, asked.principal.actor.identity
+    own = await asked.customer.erasures.own(asked.object, by=by, identity=identity)
     await asked.note(DONE)
-    return answers.document(shown(erasure))
+    return answers.document({**shown(erasure), "own": own})
 
 
 async def approve(asked: Asked) -> Response:
@@ -121,7 +124,11 @@ async def approve(asked: Asked) -> Response:
         if not is_id(asked.object):
             raise NoErasure("there is no such erasure")
         erasure = await asked.customer.erasures.approve(
-            asked.object, by=asked.principal.name, told=told, settled=settled
+            asked.object,
+            by=asked.principal.name,
+            identity=asked.principal.actor.identity,
+            told=told,
+            settled=settled,
         )
     except NoErasure:
         await asked.note(REFUSED, "not found")

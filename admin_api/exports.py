@@ -64,7 +64,8 @@ async def listed(asked: Asked) -> Response:
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
     await asked.note(DONE)
     progress = asked.customer.exports.progress
-    return answers.page([shown(export, progress.get(export.id)) for export in found], cursor)
+    held = await asked.customer.exports.sizes([export.id for export in found])
+    return answers.page([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
 
 
 async def view(asked: Asked) -> Response:
@@ -72,7 +73,9 @@ async def view(asked: Asked) -> Response:
     schemas.read((), asked.http.query_params.multi_items())
     export = await _find(asked)
     await asked.note(DONE)
-    return answers.document(shown(export, asked.customer.exports.progress.get(export.id)))
+    held = await asked.customer.exports.sizes([export.id])
+    progress = asked.customer.exports.progress.get(export.id)
+    return answers.document(shown(export, progress, held.get(export.id, 0)))
 
 
 async def cancel(asked: Asked) -> Response:
@@ -147,8 +150,8 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
     return Request(form, names, str(reason), ids, party, media, bool(silence), query=searched)
 
 
-def shown(export: Export, progress: tuple[int, int | None] | None) -> dict[str, Any]:
-    """Show an export; whom it is about is not said again."""
+def shown(export: Export, progress: tuple[int, int | None] | None, held: int | None = None) -> dict[str, Any]:
+    """Show an export; `held`: calls that it holds, where that is known."""
     request = export.request
     document: dict[str, Any] = {
         "id": export.id,
@@ -162,10 +165,26 @@ def shown(export: Export, progress: tuple[int, int | None] | None) -> dict[str, 
         "size_bytes": export.size_bytes,
         "problem": export.problem,
         "progress": None,
+        "party": _party(request),
+        "query": _conditions(request),
+        "calls": held,
+        "reason": request.reason if request else None,
     }
     if progress is not None and export.state is ExportState.RUNNING:
         document["progress"] = {"done": progress[0], "of": progress[1]}
     return document
+
+
+def _party(request: Request | None) -> str | None:
+    """Return whose calls were asked for, where it was one person's."""
+    return (request.party or (request.query or {}).get("party")) if request else None
+
+
+def _conditions(request: Request | None) -> dict[str, Any] | None:
+    """Return what else a search for the calls asked for, None where it was no search."""
+    if request is None or request.query is None:
+        return None
+    return {name: value for name, value in request.query["query"].items() if value is not None}
 
 
 async def _find(asked: Asked) -> Export:

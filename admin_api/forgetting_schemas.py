@@ -94,7 +94,12 @@ _ERASURE = _shown(
         "done_at": _MAYBE_TIME,
         "calls": {"type": ["integer", "null"], "minimum": 0, "description": "Null in a list of what is done."},
         "receipt": {"anyOf": [_RECEIPT, {"type": "null"}]},
-    }
+        "own": {
+            "type": "boolean",
+            "description": "Only of a single one: whoever looks asked for it, so they may not approve it.",
+        },
+    },
+    optional=("own",),
 )
 _WAIVER = {
     "document_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from admin_api.page.site import Site
 
 PLACES = (
-    "sign-in sign-out invitation openid appearance static account "
-    "calls exports requests retention erasures users audit incidents system"
+    "sign-in sign-out invitation openid appearance static account accounts "
+    "calls exports requests retention erasures users audit incidents system shown unsent session"
 )
 """First segments of the page's paths; everything else outside the API is not there."""
 

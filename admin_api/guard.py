@@ -19,7 +19,9 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""Nothing of an answer may stay in a cache, be taken for another type, or be told to another site."""
+"""Nothing of an answer may stay in a cache, be taken for another type, or be told to another site.
+
+What has a header of its own says otherwise: files that are nobody's (`page.static`)."""
 
 _DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
 
@@ -39,7 +41,9 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", ()), *HEADERS]
+                given = list(message.get("headers", ()))
+                own = {name for name, _ in given}
+                message["headers"] = [*given, *(pair for pair in HEADERS if pair[0] not in own)]
             await send(message)
 
         try:

@@ -84,6 +84,9 @@ class Handshakes:
         finally:
             self._end(gate)
         if secured is not None and not early.lost:
+            security = gate.transport.get_protocol()
+            if isinstance(security, asyncio.BufferedProtocol):  # None where the connection was lost this moment
+                gate.transport.set_protocol(Unnested(security))
             early.become(gate.connect(), secured)
 
     def _end(self, gate: Gate) -> None:
@@ -115,6 +118,42 @@ class Gate(asyncio.Protocol):
         transport.pause_reading()
         if not self._handshakes.begin(self):
             transport.abort()
+
+
+class Unnested(asyncio.BufferedProtocol):
+    """TLS over a transport that reports room for more: written is then at the loop's next turn.
+
+    asyncio writes the next records inside that report. Where the client resets the connection between both, the write
+    fails, the transport has its end called, and goes on to call it itself: `_write_ready` looks only whether nothing
+    waits and it is closing. The second end finds no protocol (AttributeError in `_call_connection_lost`).
+    """
+
+    def __init__(self, security: asyncio.BufferedProtocol) -> None:
+        self._security = security
+        self._lost = False
+        self.get_buffer = security.get_buffer  # type: ignore[method-assign]  # for each read: no call of ours between
+        self.buffer_updated = security.buffer_updated  # type: ignore[method-assign]
+
+    def eof_received(self) -> bool | None:
+        """Tell that the client sends no more."""
+        return self._security.eof_received()
+
+    def pause_writing(self) -> None:
+        """Hold records back."""
+        self._security.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Have more written, but not now."""
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._lost = True
+        self._security.connection_lost(exc)
+
+    def _go_on(self) -> None:
+        if not self._lost:
+            self._security.resume_writing()
 
 
 class Early(asyncio.Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from storage.actors import Actor, Kind
 from storage.customers import Customer
 
 
@@ -43,6 +44,15 @@ class Person:
     """The account's when it was asked."""
     lasts: float = math.inf
     """Seconds after which a provider has to vouch again."""
+    subject: str = field(default="", repr=False)
+    """Who it is for the provider that vouches: issuer and `sub`."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who acts, as the audit log has it."""
+        if self.account:
+            return Actor(Kind.ACCOUNT, self.account, self.name)
+        return Actor(Kind.OPENID, self.subject, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +163,14 @@ class Household(Protocol):
     async def enter(self, customer: str, name: str, password: str) -> Person | None:
         """Check a password; None if anything is wrong, after the same time. Raises Busy."""
 
-    async def entered(self, person: Person, tell: Tell = silent) -> None:
-        """Note that somebody got in."""
+    async def entered(self, person: Person, tell: Tell = silent, place: str = "") -> None:
+        """Note that somebody got in, and from which network."""
+
+    def usual(self, person: Person | None, place: str) -> bool:
+        """Say whether somebody got in from this network before."""
+
+    async def pause(self, seconds: float) -> None:
+        """Let a try wait for its turn."""
 
     def factors(self, person: Person) -> Factors:
         """Return what an account has beside its password."""

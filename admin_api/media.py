@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from admin_api import ranges, schemas
 from admin_api.calls import find
-from admin_api.errors import Problem, not_found, not_rendered, unavailable
+from admin_api.errors import Problem, not_rendered, unavailable
 from admin_api.ports import BrokenOff, CannotRender, Streamed
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.shelf import Full, Shelf
@@ -158,9 +158,6 @@ class Player:
         """Render a call and send it, or the range of it that was asked for."""
         form = schemas.read(MEDIA, asked.http.query_params.multi_items())["format"]
         row, live = await find(asked)
-        if row is None:  # live for a moment only, and not in the index yet
-            await asked.note(REFUSED, "not found")
-            raise not_found()
         ends: list[Callable[[], None]] = []
         try:
             if asked.desk.is_long(asked.customer, row, form):

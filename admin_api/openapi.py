@@ -66,6 +66,8 @@ SUMMARIES: Mapping[Action, str] = {
     Action.USER_UNMAP: "Take a user out of the directory",
     Action.USER_DELETE: "Delete a user no recording refers to",
     Action.AUDIT: "Who did what, newest first; reading it is an entry too",
+    Action.AUDIT_FILE: "Who did what as a file, csv or JSON",
+    Action.ACCOUNTS: "Who may sign in to the page or has a token, with roles and last sign-in",
     Action.SYSTEM: "How the node fares, for operators; a customer's own calls and storage, for its admins",
     Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
 }
@@ -79,6 +81,7 @@ PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
     Action.REQUEST_CANDIDATES: requests.CANDIDATES,
     Action.USERS: users.USERS,
     Action.AUDIT: audit.AUDIT,
+    Action.AUDIT_FILE: audit.FILE,
     Action.ERASURES: erasures.LISTED,
     Action.INCIDENTS: incidents.INCIDENTS,
 }
@@ -125,6 +128,7 @@ ANSWERS: Mapping[Action, str] = {
     Action.USER_EXPORT: "UserExport",
     Action.USER_UNMAP: "User",
     Action.AUDIT: "AuditPage",
+    Action.ACCOUNTS: "AccountPage",
     Action.INCIDENTS: "IncidentPage",
     Action.SYSTEM: "System",
 }
@@ -174,6 +178,7 @@ SUCCESSES: Mapping[Action, str] = {
 """What success is answered with where it is not 200."""
 
 FILES: Mapping[Action, Sequence[str]] = {
+    Action.AUDIT_FILE: tuple(audit.FORMATS.values()),
     Action.PLAY: media.CONTENT_TYPES,
     Action.EXPORT_FILE: exports.CONTENT_TYPES,
     Action.REQUEST_REPORT_FILE: requests.CONTENT_TYPES,

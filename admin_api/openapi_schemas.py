@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from admin_api import columns, forgetting_schemas, request_schemas, spreadsheet, system_schemas, user_schemas
+from storage.actors import Kind
 from storage.callrows import CallState, Direction
 
 DESCRIPTION = """\
@@ -55,12 +56,17 @@ _PARTY = _object(
         "left_at": _MAYBE_TIME,
     }
 )
+_OWNER = {"type": ["integer", "array", "null"], "items": {"type": "integer"}}
+_SPEAKER = _object({"from": _MAYBE_TIME, "to": _MAYBE_TIME, "party": _OWNER, "inferred": {"type": "boolean"}}) | {
+    "description": "Who is heard from a time on (null: the first packet); none where `party` holds throughout."
+}
 _STREAM = _object(
     {
         "label": _MAYBE_TEXT,
-        "party": {"type": ["integer", "array", "null"], "items": {"type": "integer"}},
+        "party": _OWNER,
         "inferred": {"type": "boolean"},
         "earlier": {"type": "array", "items": {"type": "integer"}},
+        "speakers": {"type": "array", "items": _SPEAKER},
         "media": _TEXT,
         "codec": _MAYBE_TEXT,
         "decodable": {"type": ["boolean", "null"], "description": "False: exports have silence, or no picture, of it."},
@@ -109,6 +115,8 @@ _AUDIT = _object(
         "n": {"type": "integer", "minimum": 1},
         "time": _TIME,
         "actor": _TEXT,
+        "actor_kind": {"enum": [kind.value for kind in Kind]},
+        "actor_id": _TEXT,
         "role": _TEXT,
         "action": _TEXT,
         "object": _TEXT,
@@ -173,8 +181,24 @@ _EXPORT = _object(
         "size_bytes": {"type": ["integer", "null"], "minimum": 0},
         "problem": _MAYBE_TEXT,
         "progress": {"type": ["object", "null"], "properties": {"done": _COUNT, "of": {"type": ["integer", "null"]}}},
+        "party": _MAYBE_TEXT,
+        "query": {"type": ["object", "null"]},
+        "calls": {"type": ["integer", "null"], "minimum": 0},
+        "reason": _MAYBE_TEXT,
     },
     ("id", "state"),
+)
+_ACCOUNT = _object(
+    {
+        "id": _TEXT,
+        "name": _TEXT,
+        "roles": {"type": "array", "items": _TEXT},
+        "state": {"enum": ["active", "invited", "disabled"]},
+        "second_factor": {"type": "boolean"},
+        "created_at": _TIME,
+        "signed_in_at": _MAYBE_TIME,
+    },
+    ("id", "name", "roles", "state", "second_factor", "created_at", "signed_in_at"),
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
@@ -216,6 +240,8 @@ SCHEMAS: Mapping[str, Any] = {
     "ExportRequest": _EXPORT_REQUEST,
     "AuditEntry": _AUDIT,
     "AuditPage": _page("AuditEntry"),
+    "Account": _ACCOUNT,
+    "AccountPage": _page("Account"),
     "Incident": _INCIDENT,
     "IncidentPage": _page("Incident"),
     "Problem": _PROBLEM,
@@ -233,6 +259,10 @@ _EXAMPLE_EXPORT = {
     "size_bytes": 18_231,
     "problem": None,
     "progress": None,
+    "party": "+49 30 123456",
+    "query": None,
+    "calls": 37,
+    "reason": "Art. 15 request 2026-17",
 }
 
 _EXAMPLE_CALL = {
@@ -301,6 +331,8 @@ EXAMPLES: Mapping[str, Any] = {
                 "n": 17,
                 "time": "2026-01-15T10:00:00.000000Z",
                 "actor": "quality-desk",
+                "actor_kind": "token",
+                "actor_id": "5f0c2a9b1d3e4f60",
                 "role": "listener",
                 "action": "call.media",
                 "object": CALL_ID,
@@ -308,6 +340,20 @@ EXAMPLES: Mapping[str, Any] = {
                 "reason": "",
                 "source": "192.0.2.20",
                 "hash": "9f2c" * 16,
+            }
+        ],
+        "next_cursor": None,
+    },
+    "AccountPage": {
+        "items": [
+            {
+                "id": "5f0c6d1e9a7b3c42",
+                "name": "anna",
+                "roles": ["admin", "privacy"],
+                "state": "active",
+                "second_factor": True,
+                "created_at": "2026-01-02T08:00:00.000Z",
+                "signed_in_at": "2026-01-15T09:12:44.301Z",
             }
         ],
         "next_cursor": None,

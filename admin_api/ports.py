@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from storage.callrows import Fresh
 from storage.calls import CallRow
 from storage.customers import Customer
 
@@ -55,6 +56,17 @@ class Desk(Protocol):
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         """Return the newest document of a live call, None if it is not live (any more)."""
+
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return the newest documents of those of these calls that are live, with the bytes that are stored so far.
+
+        `measured`: with the figures of this moment.
+        """
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
+        """Return what the index does not have yet of a customer, or of one call; asked for before the index is."""
 
     def pause(self, customer: str, call: str) -> bool:
         """Stop keeping what is said; False if there is no such live call."""

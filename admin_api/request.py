@@ -56,8 +56,8 @@ class Asked:
         if self.look.quiet and outcome == DONE:
             return
         named = object or self.object
-        act = Act(
-            actor=self.principal.name,
+        act = Act.of(
+            self.principal.actor,
             role=self.role,
             action=self.action.value,
             object=named if is_id(named) else "",

@@ -254,7 +254,7 @@ _EXAMPLE_REPORT: Mapping[str, Any] = {
     "size_bytes": 18_204_411,
     "sha256": "5a1f" * 16,
     "not_separable": [_CALL_ID],
-    "without_media": [{"call": _CALL_ID, "problem": "Left out: a stream of this call mixes several people."}],
+    "without_media": [{"call": _CALL_ID, "problem": "A stream of this call mixes several people."}],
     "created_at": "2026-02-01T10:10:00.000Z",
     "created_by": "privacy-desk",
     "expires_at": "2026-02-08T10:10:00.000Z",

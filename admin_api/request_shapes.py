@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from admin_api import schemas
-from admin_api.subject import senders
+from admin_api.subject import separable as of_one
 from storage.candidates import Candidate
 from storage.claims import Match
 from storage.erasurerows import Erasure
@@ -127,7 +127,7 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
 
 def separable(streams: Sequence[Mapping[str, Any]]) -> bool:
     """Say whether every stream belongs to one known party, so that one can be heard without the others."""
-    return all(isinstance(senders(stream), int) for stream in streams)
+    return all(of_one(stream) for stream in streams)
 
 
 def _person(number: int, party: Mapping[str, Any], known_as: str) -> dict[str, Any]:

@@ -210,6 +210,7 @@ async def erase(asked: Asked) -> Response:
             case.id,
             reason=reason,
             by=asked.principal.name,
+            identity=asked.principal.actor.identity,
             approval=asked.customer.settings.approval,
             told=told,
         )

@@ -95,7 +95,7 @@ def read(data: bytes) -> Wanted:
     try:
         check(rules or (), None if isinstance(days, Unchanged) else days)
     except BadRule as problem:
-        raise invalid([{"in": "body", "name": "rules", "reason": str(problem)}]) from None
+        raise invalid([{"in": "body", "name": problem.place, "reason": problem.right}]) from None
     return Wanted(rules, days, wins)
 
 

@@ -73,6 +73,8 @@ class Action(enum.StrEnum):
     USER_UNMAP = "user.unmap"
     USER_DELETE = "user.delete"
     AUDIT = "audit.read"
+    AUDIT_FILE = "audit.file"
+    ACCOUNTS = "accounts.list"
     INCIDENTS = "incidents.list"
     SYSTEM = "system.view"
     UNKNOWN = "unknown"  # a path that is none of these
@@ -147,6 +149,8 @@ RULES: tuple[Rule, ...] = (
     Rule("POST", "/users/{id}/unmap", Action.USER_UNMAP, _PRIVACY),
     Rule("DELETE", "/users/{id}", Action.USER_DELETE, _PRIVACY),
     Rule("GET", "/audit", Action.AUDIT, (Role.AUDITOR,)),
+    Rule("GET", "/audit/file", Action.AUDIT_FILE, (Role.AUDITOR,)),
+    Rule("GET", "/accounts", Action.ACCOUNTS, _ADMIN),
     Rule("GET", "/incidents", Action.INCIDENTS, (Role.OPERATOR, Role.ADMIN)),
     Rule("GET", "/system", Action.SYSTEM, (Role.OPERATOR, Role.ADMIN)),
 )

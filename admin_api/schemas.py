@@ -189,12 +189,9 @@ def rfc3339(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def call(row: CallRow | None, live: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Show a call: what the index knows, and of a live one what the daemon knows now; one of both is given."""
-    shown = {**_NOT_INDEXED, **(_indexed(row) if row else {}), **(live or {})}
-    if row:
-        shown["hold"] = row.hold
-        shown["erase_after"] = rfc3339(row.erase_after)
+def call(row: CallRow, live: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Show a call: what the index knows or will know, and of a live one what the daemon knows now."""
+    shown = {**_indexed(row), **(live or {}), "hold": row.hold, "erase_after": rfc3339(row.erase_after)}
     if "streams" in shown:
         shown["streams"] = [_stream(stream) for stream in shown["streams"]]
     return shown
@@ -203,10 +200,6 @@ def call(row: CallRow | None, live: Mapping[str, Any] | None) -> dict[str, Any]:
 def _stream(stream: Mapping[str, Any]) -> dict[str, Any]:
     """Show a stream; whether it can be decoded is told by what this recorder knows now, not by what it knew then."""
     return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
-
-
-_NOT_INDEXED: Mapping[str, Any] = {"size_bytes": 0, "hold": False, "erase_after": None}
-"""What only the index knows, for the moment before a new call is in it."""
 
 
 def _indexed(row: CallRow) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Writers of tables: xlsx, csv and JSON, row by row, in which text stays text.
 
-Whatever a name begins with, no program that opens the file may take it for a formula: xlsx cells are all strings; a
-csv field that begins with a sign some program evaluates gets an apostrophe before it (docs/formats/export.md).
+Whatever a name holds, no program that opens the file may take it for a formula: xlsx cells are all strings; in a csv
+field a sign that some program evaluates gets an apostrophe before it, at the start and wherever a program that splits
+at semicolons, tabs or line ends would begin another field (docs/formats/export.md).
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ TYPES = {
     "csv": "text/csv; charset=utf-8",
     "json": "application/json",
 }
-_EVALUATED = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+_SIGNS = "=+@＝＋－＠-"
+# Excel splits at `;` where the comma is the decimal sign, and then knows nothing of our quotes: `"a;""=1"` has the cell
+# `=1`. An apostrophe that was there gets another one, so that a reader can take ours away.
+_EVALUATED = re.compile(rf"""\A(?=[\t\r\n])|(?:\A|(?<=[;\t\r\n]))(?='|"*[{_SIGNS}])""")
 _NO_CHARACTERS = re.compile("[\ud800-\udfff\ufffe\uffff]")  # halves of pairs, and what XML cannot carry
 _MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # what cannot stand in a cell as it is
 _WIDTH = 22  # of a column, in characters: a time in RFC 3339 fits
@@ -70,9 +74,11 @@ def cell(value: Any) -> str:
 
 
 def field(value: Any) -> str:
-    """Write a value as a csv field that nobody evaluates; a reader takes one leading apostrophe away."""
-    found = text(value)
-    return f"'{found}" if found.startswith(_EVALUATED) else found
+    """Write a value as a csv field that nobody evaluates, whatever separates fields for whoever opens the file.
+
+    A reader takes one apostrophe away, at the start and after each semicolon, tab, CR and LF.
+    """
+    return _EVALUATED.sub("'", text(value))
 
 
 class CsvTable:

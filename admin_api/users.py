@@ -12,6 +12,7 @@ from admin_api.errors import conflict, invalid, not_found, unavailable
 from admin_api.request import DONE, FAILED, REFUSED, Asked
 from admin_api.roles import is_id
 from storage import usersearch
+from storage.callrows import BadCursor
 from storage.customers import Customer
 from storage.instants import from_micros
 from storage.people import EVER, NEVER, Former, Identity, UserState, fields
@@ -41,12 +42,15 @@ FEW = 200
 
 
 async def listed(asked: Asked) -> Response:
-    """Answer GET /users: all, or those whom a name, number or address means or meant."""
+    """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
     given = schemas.read(USERS, asked.http.query_params.multi_items())
     after = given["cursor"] or ""
     if after and not is_id(after):
         raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}])
-    found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
+    try:
+        found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
+    except BadCursor:
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {schemas.CURSOR.right}"}]) from None
     await asked.note(DONE)
     return answers.page([shown(user) for user in found], cursor)
 
@@ -140,7 +144,10 @@ async def _found(
     customer: Customer, text: str | None, state: UserState | None, limit: int, after: str
 ) -> tuple[tuple[User, ...], str | None]:
     if text is None:
-        return await customer.users.listed(limit, after, state)
+        who = customer.correlation.who
+        return await usersearch.find(
+            customer.users, who, None, customer.settings.country, limit=limit, after=after, state=state
+        )
     await customer.correlation.refresh(most=FEW)  # who was added a moment ago is found
     country, who = customer.settings.country, customer.correlation.who
     if who is None and await customer.users.count() > MOST_UNREAD:

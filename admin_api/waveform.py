@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from admin_api import answers, schemas
 from admin_api.calls import find
-from admin_api.errors import not_found, not_rendered, unavailable
+from admin_api.errors import not_rendered, unavailable
 from admin_api.ports import CannotRender, Rendered
-from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api.request import DONE, FAILED, Asked
 
 FORM = "peaks"
 """What the daemon is asked to render."""
@@ -31,9 +31,6 @@ async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}/waveform."""
     schemas.read((), asked.http.query_params.multi_items())
     row, _ = await find(asked)
-    if row is None:  # live for a moment only, and not in the index yet
-        await asked.note(REFUSED, "not found")
-        raise not_found()
     try:
         rendered = await asked.desk.render(asked.customer, row, FORM)
     except CannotRender as problem:

@@ -61,7 +61,7 @@ def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[
     spool = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
     os.write(part, header)
     sealed = wire.Part("m1", secret.key, secret.prefix, secret.segment)
-    tape = Tape(wire.NewCall(f"{number:036}", sealed, specs), part, spool, os.urandom)
+    tape = Tape(wire.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
     tape.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
     return tape
 

@@ -99,7 +99,7 @@ def _add(workers: Workers, plan: Plan, number: int, pairs: Sequence[sockets.Pair
     specs = tuple(
         StreamSpec(s, plan.suite, key, own_key=key, payloads=plan.flow.payloads) for s in range(plan.flow.streams)
     )
-    new = wire.NewCall(f"{number:036}", wire.Part("m1", secret.key, secret.prefix, secret.segment), specs)
+    new = wire.NewCall(f"{number:036}", wire.Part("m1", secret.key, secret.prefix, secret.segment), specs, bytes(32))
     workers.add(new, dict(enumerate(pairs)), part, spool)
     os.close(part)
     os.close(spool)

@@ -122,6 +122,15 @@ class Region:
             self._used[lane] = min(count + 1, SLOTS)
         return max(count, 0)
 
+    def erase(self, lane: int) -> None:
+        """Overwrite what a lane received in the clear; under SRTP it is ciphertext that may wait for the next batch."""
+        own = self.lanes[lane]
+        count = own.count()
+        used = min(count + 1, SLOTS)  # as in `receive`
+        own.near[: used * NEAR] = _NOTHING[: used * NEAR]
+        if any(length > NEAR for length in own.lengths[:count]):
+            own.far[: used * FAR] = _NOTHING[: used * FAR]
+
     def forget(self) -> None:
         """Overwrite what was received: it is committed or given up, and its call may be erased."""
         self._memory[: JOURNAL.size] = bytes(JOURNAL.size)
@@ -135,7 +144,8 @@ class Region:
 class Relic:
     """The region of a dead worker, read only."""
 
-    def __init__(self, path: str, workbench: Workbench) -> None:
+    def __init__(self, path: str | int, workbench: Workbench) -> None:
+        """`path`: or a descriptor, which is closed."""
         with open(path, "rb") as file:
             self._data = file.read(SIZE)
         if len(self._data) != SIZE:

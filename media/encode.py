@@ -33,6 +33,9 @@ FILMS = {
 }  # the first one that is there
 MILLISECOND = Fraction(1, 1000)
 BUFFER = 1 << 18  # bytes FFmpeg collects before it writes
+NOT_RANDOM = {"fflags": "+bitexact"}
+"""The numbers of a file's streams are counted, not drawn: FFmpeg opens /dev/urandom for them, and where a process may
+open nothing it spends 0.1 s on the jitter of its clock instead."""
 
 
 class Unencodable(MediaError):
@@ -84,7 +87,9 @@ class Encoder:
 
         self._kind = _fitting(form, len(titles))
         self._rate, self._channels, self._at = rate, len(titles), 0
-        self._out: OutputContainer = av.open(out, "w", format=self._kind.container, buffer_size=BUFFER)
+        self._out: OutputContainer = av.open(
+            out, "w", format=self._kind.container, buffer_size=BUFFER, options=NOT_RANDOM
+        )
         if self._kind.apart:
             self._tracks = [self._track("mono", title) for title in titles]
         else:

@@ -13,10 +13,19 @@ from media.srtp import AUTHENTICATION, BEHIND, REPLAYED, Context
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
 #: packet.
 SEARCH_INTERVAL = 1_000_000_000
+#: Keys that one search tries.
+MAX_SEARCHED = 8
 #: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
 LOOK_INTERVAL = 50_000_000
+#: ns after an offer in which its other lines are tried: a 200 without an ACK is repeated for 32 s (RFC 3261 section
+#: 13.3.1.4), after which the call ends; who acknowledged it knows our answer.
+UNANSWERED = 32_000_000_000
 #: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
 OVERLAP = 10_000_000_000
+
+
+#: Suite, key‖salt and length of the MKI.
+Offered = tuple[str, bytes, int]
 
 
 def _check(key: bytes) -> bytes:
@@ -24,13 +33,22 @@ def _check(key: bytes) -> bytes:
 
 
 class Keyring:
-    """Open SRTP packets with whatever key fits; the last one that fitted is tried first."""
+    """Open SRTP packets with whatever key fits; the last one that fitted is tried first.
+
+    An offer may have several a=crypto lines, each with its own key. The client may send under any of them until it has
+    our answer (RFC 4568 section 5.1.1), and rtpengine does. So all are taken when the offer comes, and those that were
+    not answered are forgotten once the answer has taken effect: UNANSWERED and OVERLAP after the offer.
+    """
 
     __slots__ = (
+        "_alternates",
+        "_alternates_until",
+        "_answered",
         "_lines",
         "_newer",
         "_next_look",
         "_next_search",
+        "_offers",
         "_old_until",
         "check",
         "contexts",
@@ -40,13 +58,25 @@ class Keyring:
         "tag",
     )
 
-    def __init__(self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = (), alternates: Sequence[Offered] = ()
+    ) -> None:
+        line = [(suite, each, mki) for each in dict.fromkeys((key, *others))]
         #: The one in use, then the others in the order of their offers; the last `_newer` are still to come in use.
-        self.contexts = tuple([Context(suite, each, mki) for each in dict.fromkeys((key, *others))])
-        #: Keys that were offered together, where there were several.
-        self._lines: tuple[frozenset[bytes], ...] = _lines((), key, others)
+        self.contexts = tuple([Context(*each) for each in dict.fromkeys((*line, *alternates))])
+        #: Keys that were offered together, where there were several: in one line; in lines of one offer, as long as
+        #: those that were not answered are tried.
+        self._lines: tuple[frozenset[Offered], ...] = ()
+        self._offers: tuple[frozenset[Offered], ...] = ()
+        #: Keys of the newest offer's line that was answered, if there are others; those of lines that were not
+        #: answered, and until when (ns) they are tried, 0 = not known yet.
+        self._answered: tuple[Offered, ...] = ()
+        self._alternates: tuple[Offered, ...] = ()
+        self._alternates_until = 0
+        self._offered(line, alternates)
         self._newer = 0
         self._next_search = self._next_look = 0
+        #: Until when (ns) keys before the one in use are tried; -1 = for OVERLAP from the next look on.
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
         self.rollover = 0
@@ -61,13 +91,25 @@ class Keyring:
         #: Tells the key in use from others without telling it: the state of a successor begins with this.
         self.check = _check(front.key)
 
-    def add(self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = ()) -> bool:
+    def add(
+        self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = (), alternates: Sequence[Offered] = ()
+    ) -> bool:
         """Take the keys of a re-offer; the same key keeps its context (False), another waits for its first packet
         (True).
         """
-        self._lines = _lines(self._lines, key, others)
-        fresh = [self._await(suite, each, mki) for each in dict.fromkeys((key, *others))]
+        line = [(suite, each, mki) for each in dict.fromkeys((key, *others))]
+        self._offered(line, alternates)
+        # the answered line comes last: if there are too many keys, it is not the one that goes
+        fresh = [self._await(*each) for each in dict.fromkeys((*reversed(alternates), *line))]
         return any(fresh)
+
+    def _offered(self, line: Sequence[Offered], alternates: Sequence[Offered]) -> None:
+        """Note which keys were offered together: none of them is old because another one is in use."""
+        self._lines = _lines(self._lines, line)
+        if alternates:
+            self._offers = _lines(self._offers, (*line, *alternates))
+        self._alternates = tuple(dict.fromkeys((*self._alternates, *alternates)))[-MAX_CONTEXTS:]
+        self._answered, self._alternates_until = tuple(line) if self._alternates else (), 0
 
     def _await(self, suite: str, key: bytes, mki: int) -> bool:
         known = next((each for each in self.contexts if each.offered == (suite, key, mki)), None)
@@ -84,7 +126,8 @@ class Keyring:
         own = {each.offered for each in self.contexts}
         before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
-        self._newer = len(self.contexts) - 1
+        # packets under those before the one in use may still be on their way
+        self._newer, self._old_until = len(self.contexts) - 1, -1
         self._front()
 
     @property
@@ -92,10 +135,10 @@ class Keyring:
         return self.contexts[len(self.contexts) - self._newer :]
 
     @property
-    def _line(self) -> frozenset[bytes]:
+    def _line(self) -> frozenset[Offered]:
         """The key in use and those that were offered together with it."""
-        front = self.contexts[0].key
-        return frozenset((front,)).union(*(each for each in self._lines if front in each))
+        front = self.contexts[0].offered
+        return frozenset((front,)).union(*(each for each in (*self._lines, *self._offers) if front in each))
 
     def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
         """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
@@ -124,11 +167,25 @@ class Keyring:
 
     def expire(self, now: int) -> None:
         """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
+        if self._alternates:
+            self._settle(now)
+        if self._old_until < 0:
+            self._old_until = now + OVERLAP
         if now > self._old_until and len(self.contexts) > 1 + self._newer:
-            line, awaited, mki = self._line, self._awaited, self.contexts[0].mki
-            self.contexts = tuple(
-                each for each in self.contexts if (each.key in line and each.mki == mki) or each in awaited
-            )
+            line, awaited = self._line.union(self._answered), self._awaited
+            self.contexts = tuple(each for each in self.contexts if each.offered in line or each in awaited)
+
+    def _settle(self, now: int) -> None:
+        """Forget lines that were not answered once our answer has taken effect."""
+        if not self._alternates_until:
+            self._alternates_until = now + UNANSWERED + OVERLAP
+        if now <= self._alternates_until:
+            return
+        gone = {*self._alternates} - {*self._answered, self.contexts[0].offered}
+        awaited = [each for each in self._awaited if each.offered not in gone]
+        self.contexts = tuple(each for each in self.contexts if each.offered not in gone)
+        self._newer = len(awaited)
+        self._offers = self._alternates = ()
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
@@ -178,7 +235,7 @@ class Keyring:
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         if context is not self.contexts[0]:
-            self._old_until = self._old_until if context.key in self._line else arrival + OVERLAP
+            self._old_until = self._old_until if context.offered in self._line else arrival + OVERLAP
             self._lead(context)
         self.rollover, self.switched = rollover, True
         self._front()
@@ -199,7 +256,7 @@ class Keyring:
         if arrival < self._next_search or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
             return AUTHENTICATION
         self._next_search = arrival + SEARCH_INTERVAL
-        for context in reversed(self.contexts):
+        for context in (*reversed(self.contexts[1:][1 - MAX_SEARCHED :]), self.contexts[0]):
             try:
                 found = context.find_rollover(packet)
             except UnusableKey:
@@ -215,21 +272,23 @@ def _brought(context: Context, packet: bytes, index: int) -> bytes | int:
     return context.unprotect(packet)
 
 
-def _lines(known: tuple[frozenset[bytes], ...], key: bytes, others: Sequence[bytes]) -> tuple[frozenset[bytes], ...]:
-    """Add the keys of one a=crypto line to those of lines before: a sender may use them in turn, telling which by MKI.
+def _lines(known: tuple[frozenset[Offered], ...], keys: Sequence[Offered]) -> tuple[frozenset[Offered], ...]:
+    """Add keys that were offered together to those before: of one a=crypto line a sender may use them in turn, telling
+    which by MKI.
 
     Each packet is tried with all of them, the one in use first, so that nothing hangs on what the MKI says: it is not
     authenticated. RFC 3711 sections 3.2.1 and 8.1, RFC 4568 section 6.1.
     """
-    line = frozenset((key, *others))
-    return (*(each for each in known if each != line), line)[-MAX_CONTEXTS:] if others else known
+    line = frozenset(keys)
+    return (*(each for each in known if each != line), line)[-MAX_CONTEXTS:] if len(line) > 1 else known
 
 
 def renewed(
-    keyring: Keyring | None, suite: str | None, key: bytes, mki: int, others: Sequence[bytes] = ()
-) -> Keyring | None:
+    keyring: Keyring | None, suite: str | None, key: bytes, mki: int, others: Sequence[bytes] = (),
+    alternates: Sequence[Offered] = (),
+) -> Keyring | None:  # fmt: skip
     """Add the keys of an offer to those known, or begin or end a ring."""
     if suite is None or keyring is None:
-        return Keyring(suite, key, mki, others) if suite else None
-    keyring.add(suite, key, mki, others)
+        return Keyring(suite, key, mki, others, alternates) if suite else None
+    keyring.add(suite, key, mki, others, alternates)
     return keyring

@@ -1,8 +1,9 @@
 """Where a stream comes from: the source of its first genuine packet, to which its socket is connected then.
 
 Encrypted packets prove whose they are. Plain ones prove nothing, and behind one address there may be many senders: the
-port that the offer names is the only sign of the right one. So whoever comes from another port is chosen on trial, and
-the socket stays open for that one meanwhile. A call before may have had our port, and its sender may not have stopped.
+address and port that the offer names are the only sign of the right one. So whoever comes from another port is heard
+until the one that the offer names sends, whenever that is, and the socket is connected to nobody else; until then
+`sole` takes the place of the kernel's filter. A call before may have had our port, and its sender may not have stopped.
 """
 
 from __future__ import annotations
@@ -10,24 +11,37 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from media import records
-from media.batch import Lane, address
+from media.batch import NAME, Lane, address
 from media.spec import Address, pack_ip
 
 if TYPE_CHECKING:
     from media.track import Track
 
-#: ns of a trial: an SBC sends within a second of the answer or not before somebody speaks, and whoever sends from
-#: another port than it offers (NAT) is not to go without the filter of the kernel for longer.
-TRIAL = 10_000_000_000
+#: First byte of a sockaddr of IPv4, and bytes that are compared at a time.
+_IPV4, _WORD = b"\x02", 4
 
 
 def admits(track: Track, sender: Address) -> bool:
-    """Tell whether plain RTP may come from there: the chosen address, or before the choice an allowed one."""
+    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed IP."""
     if not track.name:
         return sender[0] in track.allowed
-    if sender == track.latched or (track.trial and sender == track.offered):
+    if sender in (track.latched, track.offered):
         return True
     return any(sender[0] in each for each in track.coming)
+
+
+def sole(track: Track, lane: Lane, count: int) -> bool:
+    """Tell whether all packets of a lane come from the source that was chosen, as if the socket were connected to it.
+
+    One comparison a batch: who comes from another port than it offers (NAT) costs no more than others.
+    """
+    name = track.name
+    if not name or track.keyring is not None or track.spec.dtls is not None:
+        return False  # whoever has keys is connected at once
+    names = lane.names[: count * NAME].cast("I")
+    # of IPv4 family, port and address, behind which nothing is; of IPv6 all
+    used = range(0, 8 if name[:1] == _IPV4 else len(name), _WORD)
+    return all(names[at // _WORD :: NAME // _WORD].tobytes() == name[at : at + _WORD] * count for at in used)
 
 
 def is_former(track: Track, sender: Address, packet: bytes) -> bool:
@@ -38,22 +52,26 @@ def is_former(track: Track, sender: Address, packet: bytes) -> bool:
     )
 
 
-def choose(track: Track, lane: Lane, slot: int, arrival: int, out: list[bytes]) -> None:
-    """Choose the source of a genuine packet where none is chosen, or only on trial; wish the socket connected to it."""
+def choose(track: Track, lane: Lane, slot: int, arrival: int) -> bytes:
+    """Choose the source of a genuine packet where none is chosen, or one that the offer does not name.
+
+    Give the mark that belongs before the packet, empty if none does. What was stored of a source that gives way stays,
+    and the mark says so.
+    """
     if track.name and not track.trial:
-        return
+        return b""
     name = lane.name(slot)
     named = address(name) == track.offered
     if track.name and not named:
-        if name == track.name and track.spec.held:
-            track.trial = arrival + TRIAL  # whom the offer names has nothing to say yet
-        elif name == track.name and arrival >= track.trial:
-            track.latch_wish, track.trial = name, 0
-        return
+        return b""
     # what was on its way when the source moved is kept, but choosing it again would shut the new source out
     if name == track.left[0] and arrival < track.left[1] and not named:
-        return
+        return b""
+    gave_way = bool(track.name)
+    if gave_way:
+        track.displace()
     certain = named or track.offered is None or track.keyring is not None
-    track.name, track.latch_wish, track.trial = name, name if certain else None, 0 if certain else arrival + TRIAL
-    if track.resumed_at or track.packets:
-        out.append(records.mark(track.spec.stream, records.Mark.SOURCE, arrival))
+    track.name, track.latch_wish = name, name if certain else None
+    if not (track.resumed_at or track.packets):
+        return b""
+    return records.mark(track.spec.stream, records.Mark.SOURCE, arrival, records.GAVE_WAY if gave_way else 0)

@@ -6,6 +6,7 @@ payload types: without them Wireshark does not know that the datagrams are RTP, 
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from media import rtp
@@ -23,6 +24,8 @@ MOST_HELD = 100_000  # datagrams held for sorting
 SENDER, RECORDER = bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])  # RFC 5737: addresses for documentation
 SENDER_PORT, RECORDER_PORT, SIP_PORT = 10_000, 20_000, 5_060
 
+NOWHERE = 0  # destination port of what only tells when the call began
+
 Datagram = tuple[int, int, bytes]  # arrival ns, destination port, payload
 
 
@@ -35,6 +38,8 @@ class CapturedStream(NamedTuple):
     # audio, video, text, application
     payloads: Mapping[int, Format]
     # payload type -> format
+    silent: bool = False
+    # nothing of it is captured; the capture still begins where it would with it
 
 
 def write(records: Iterable[Record], streams: Sequence[CapturedStream], give: Callable[[bytes], object]) -> int:
@@ -67,11 +72,16 @@ def udp(source: bytes, target: bytes, source_port: int, target_port: int, payloa
 def _datagrams(records: Iterable[Record], streams: Sequence[CapturedStream]) -> Iterator[Datagram]:
     """Yield every packet once, in file order."""
     ports = {stream.number: RECORDER_PORT + 2 * i for i, stream in enumerate(streams)}
+    silent = {stream.number for stream in streams if stream.silent}
     seen: dict[tuple[int, int], Seen] = {}
     for record in records:
         if not isinstance(record, Run | Mixed | Packet | Rtcp) or record.stream not in ports:
             continue
         port = ports[record.stream]
+        if record.stream in silent:
+            if not isinstance(record, Rtcp):
+                yield record.arrivals[0] if isinstance(record, Run | Mixed) else record.arrival, NOWHERE, b""
+            continue
         if isinstance(record, Rtcp):
             if len(record.packet) <= LONGEST - 28:
                 yield record.arrival, port + 1, record.packet
@@ -103,15 +113,14 @@ def _sorted(datagrams: Iterable[Datagram]) -> Iterator[Datagram]:
 
 
 def _with_offer(datagrams: Iterator[Datagram], streams: Sequence[CapturedStream]) -> Iterator[Datagram]:
-    """Put offer and answer 2 ms before the first packet."""
+    """Put offer and answer 2 ms before the first packet, captured or not; pass on what is captured."""
     first = next(datagrams, None)
     start = first[0] if first else 2_000_000
     offer, answer = _invite(streams)
     yield max(start - 2_000_000, 0), SIP_PORT, offer
     yield max(start - 1_000_000, 0), -SIP_PORT, answer
     if first:
-        yield first
-        yield from datagrams
+        yield from (datagram for datagram in chain([first], datagrams) if datagram[1] != NOWHERE)
 
 
 def _invite(streams: Sequence[CapturedStream]) -> tuple[bytes, bytes]:

@@ -51,6 +51,7 @@ class Ports(Generic[PairT]):
         self._cool_down = cool_down
         self._former: dict[int, tuple[Former, ...]] = {}
         self._span = range(even, last, 2)
+        self._taken: set[int] = set()
 
     @property
     def free(self) -> int:
@@ -64,9 +65,12 @@ class Ports(Generic[PairT]):
         for _ in range(min(MAX_TRIES, len(self._free))):
             port = self._free.popleft()
             try:
-                return self._open_pair(port, rtcp)
+                pair = self._open_pair(port, rtcp)
             except SocketRefused:
                 self._rest(port)
+            else:
+                self._taken.add(port)
+                return pair
         raise PortsExhausted("no media port is free: widen media.ports or lower sip.max_calls")
 
     def reopen(self, port: int, rtcp: bool = True) -> PairT:
@@ -77,8 +81,13 @@ class Ports(Generic[PairT]):
 
     def adopt(self, port: int) -> None:
         """Take a pair out of the free ones whose sockets were handed over by a former process."""
+        self._taken.add(port)
         if port in self._span and port in self._free:
             self._free.remove(port)
+
+    def taken(self, port: int) -> bool:
+        """Tell whether a port, RTP or RTCP, is of a pair that was handed out and not given back."""
+        return port - port % 2 in self._taken
 
     def former(self, port: int) -> tuple[Former, ...]:
         """Give whom the last calls heard at a port, as far as that is known."""
@@ -88,6 +97,7 @@ class Ports(Generic[PairT]):
         """Close a pair and let its ports rest; `former` is whom it heard."""
         port = pair.port
         pair.close()
+        self._taken.discard(port)
         if former:
             self._former[port] = (*self._former.get(port, ()), former)[-MAX_FORMER:]
         if port in self._span:
@@ -97,6 +107,7 @@ class Ports(Generic[PairT]):
         """Close a pair of which nobody was told: it needs no rest."""
         port = pair.port
         pair.close()
+        self._taken.discard(port)
         if port in self._span:
             self._free.appendleft(port)
 

@@ -69,6 +69,10 @@ class Mark(IntEnum):
     END = 9
 
 
+#: Value of a SOURCE mark: who was heard until then gave way to whom the offer names (plain RTP).
+GAVE_WAY = 1
+
+
 @dataclass(frozen=True)
 class Run:
     """Packets in order of one size, without CSRC, extension and padding."""

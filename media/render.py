@@ -39,6 +39,13 @@ class RenderStream:
     # for titles
     payloads: Mapping[int, Format]
     # payload type -> format
+    heard: tuple[tuple[int, int], ...] | None = None
+    # (from, to) in ns since 1970, in order, in which it is given out; None = always, () = never: silence in its place
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether nothing of it is given out; it still has its place in the file and in time."""
+        return self.heard == ()
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,9 @@ class Measured:
 
     timeline: Timeline
     streams: Sequence[RenderStream]
+    # a channel each
     marks: Sequence[Marked]
+    pictures: Sequence[RenderStream] = ()
 
     @property
     def rate(self) -> int:
@@ -96,12 +105,19 @@ class Measured:
 
 
 def measure(
-    records: Iterable[Record], streams: Sequence[RenderStream], pictures: Sequence[RenderStream] = ()
+    records: Iterable[Record],
+    streams: Sequence[RenderStream],
+    pictures: Sequence[RenderStream] = (),
+    others: Sequence[RenderStream] = (),
 ) -> Measured:
-    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged."""
+    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged.
+
+    Time 0 is the first packet of all these streams, and the length that of all: what is left out of a file goes in
+    `others`, or is `silent`, so that nothing else moves.
+    """
     if not 0 < len(streams) <= MAX_CHANNELS:
         raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
-    survey = Survey({s.index: s.payloads for s in (*streams, *pictures)})
+    survey = Survey({s.index: s.payloads for s in (*streams, *pictures, *others)})
     marks: list[Marked] = []
     for item in batches(records):
         if isinstance(item, Batch):
@@ -110,7 +126,7 @@ def measure(
             survey.report(item)
         elif item.kind in REASONS and len(marks) < MAX_MARKS:
             marks.append(item)
-    return Measured(survey.finish(), streams, marks)
+    return Measured(survey.finish(), streams, marks, pictures)
 
 
 def render(
@@ -152,6 +168,8 @@ class Voice:
     written: int = 0
     # samples of it that are on the canvas; less than `end` by what the resampler holds
     resampler: Resampler | None = None
+    heard: Sequence[tuple[int, int]] | None = None
+    # (from, to) in samples of the output; None = always
     decoder: Decoder | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -165,6 +183,8 @@ class Voice:
             pcm: bytes | bytearray = self.decoder.decode(b"".join(placed.payloads))
         else:
             pcm = self._in_turn(placed.payloads, self.decoder)
+        if self.heard is not None:
+            pcm = _silenced(pcm, placed.position, self.decoder.rate, self.rate, self.heard)
         if self.decoder.rate == self.rate:
             canvas.write(self.channel, placed.position, pcm, self.owner)
         else:
@@ -199,6 +219,20 @@ class Voice:
         self.written += len(pcm) // 2
 
 
+def _silenced(
+    pcm: bytes | bytearray, position: int, own: int, rate: int, heard: Sequence[tuple[int, int]]
+) -> bytes | bytearray:
+    """Return decoded sound at a place of the output with silence outside the times in which it is heard.
+
+    `own` is the rate of the sound, `rate` that of the output, in which place and times are counted.
+    """
+    kept = bytearray(len(pcm))
+    for begin, end in heard:
+        first, last = (2 * min(max((at - position) * own // rate, 0), len(pcm) // 2) for at in (begin, end))
+        kept[first:last] = pcm[first:last]
+    return kept
+
+
 @dataclass
 class Voices:
     """All sources of a call on one canvas."""
@@ -212,8 +246,10 @@ class Voices:
 
     def __post_init__(self) -> None:
         self.canvas = Canvas(len(self.measured.streams), self.give)
-        self._channels = {s.index: i for i, s in enumerate(self.measured.streams)}
+        self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
         self._ready = FLUSH_SECONDS * self.measured.rate
+        told = (*self.measured.streams, *self.measured.pictures)
+        self._heard = {s.index: [self._samples(pair) for pair in s.heard] for s in told if s.heard is not None}
 
     def sound(self, placed: list[Placed], floor: int) -> None:
         """Decode one block; nothing of later blocks lies before sample `floor`."""
@@ -222,10 +258,20 @@ class Voices:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
                 self._voice(item).speak(item, self.canvas)
-            elif self.show is not None:
+            elif self.show is not None and self._seen(item):
                 self.show(item)
         if floor - self.canvas.base >= self._ready:
             self._flush(floor)
+
+    def _samples(self, pair: tuple[int, int]) -> tuple[int, int]:
+        """Return a time in samples of the output since time 0."""
+        timeline = self.measured.timeline
+        begin, end = ((at - timeline.origin) * timeline.rate // SECOND for at in pair)
+        return max(begin, 0), end
+
+    def _seen(self, item: Placed) -> bool:
+        times = self._heard.get(item.stream)
+        return times is None or any(begin <= item.position < end for begin, end in times)
 
     def finish(self) -> None:
         """Put down and give out everything."""
@@ -240,7 +286,8 @@ class Voices:
         if voice is None:
             if len(self.speaking) >= MAX_VOICES:
                 self._retire()
-            voice = Voice(self._channels[item.stream], item.ssrc, item.form, self.measured.rate)
+            channel, heard = self._channels[item.stream], self._heard.get(item.stream)
+            voice = Voice(channel, item.ssrc, item.form, self.measured.rate, heard=heard)
             self.speaking[key] = voice
         return voice
 
@@ -275,9 +322,9 @@ def _report(measured: Measured, voices: Voices) -> Report:
             label=stream.label,
             seconds=lane.end / rate,
             sound_seconds=lane.sound / rate,
-            packets=notes.packets.get(stream.index, 0),
+            packets=0 if stream.silent else notes.packets.get(stream.index, 0),
             errors=voices.errors.get(channel, 0),
-            unknown=tuple(notes.unknown.get(stream.index, ())),
+            unknown=() if stream.silent else tuple(notes.unknown.get(stream.index, ())),
             gaps=tuple(_gaps(measured, stream.index, lane)),
             dropped_seconds=lane.dropped / rate,
         )

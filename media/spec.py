@@ -8,8 +8,9 @@ from sys import intern
 from typing import Any
 
 DEFAULT_CLOCK = 8000
-#: Keys kept of a stream: as many as a client that offers one every other second brings while a worker is waited for.
-MAX_CONTEXTS = 8
+#: Keys kept of a stream: those of an offer of nine (sip.crypto.MAX_OTHER_KEYS), and of the offers before that while a
+#: worker is waited for or packets under them are on their way.
+MAX_CONTEXTS = 24
 
 #: Packed IP address (4 or 16 bytes, IPv4 in IPv6 unwrapped) and port.
 Address = tuple[bytes, int]
@@ -68,6 +69,8 @@ class StreamSpec:
     mki: int = 0
     # further keys of the same line, which the peer may use in turn
     others: tuple[bytes, ...] = field(default=(), repr=False)
+    # suite, key‖salt and length of the MKI of the other lines of the offer, used by the peer before it has our answer
+    alternates: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
     # our own key‖salt, protects what we send; empty for plain RTP
     own_key: bytes = field(default=b"", repr=False)
     # (payload type, encoding name, clock rate) of the offer
@@ -99,6 +102,10 @@ class StreamSpec:
     since: int = 0
     # (ip, port, SSRCs) that the calls before heard at our port: plain RTP of theirs is not of this call
     former: tuple[Former, ...] = ()
+    # the peer has our answer: it acknowledged it; before, we begin no handshake
+    reached: bool = True
+    # reports may go to `rtcp_source` before anything came from there: it is the customer's, or the INVITE came from it
+    known: bool = True
 
     @property
     def own_suite(self) -> str | None:

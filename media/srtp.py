@@ -200,7 +200,7 @@ def _payload(packet: bytes) -> int:
 class Context:
     """One key of one stream with its suite and MKI."""
 
-    __slots__ = ("_keys", "engine", "key", "mki", "name", "rtcp", "session", "shift", "suite")
+    __slots__ = ("_engine", "_keys", "_rtcp", "key", "mki", "name", "shift", "suite")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
         #: Our own copy of the session keys, made with the first late packet.
@@ -210,12 +210,28 @@ class Context:
         self.key = key
         #: Length of the MKI in every packet; its value is outside of what is authenticated.
         self.mki = mki
-        self.engine: Engine = _engine(self.suite, self.key, inbound=True)
-        self.rtcp = Srtcp(suite, key)
+        #: Made with the first packet: most keys of an offer with several lines never open any.
+        self._engine: Engine | None = None
+        self._rtcp: Srtcp | None = None
         #: The rollover counter minus what the stream's own numbers say, None before the first packet of this key.
         self.shift: int | None = None
-        #: The libsrtp session where whole batches may go to it unread, else None.
-        self.session: Any = self.engine.session if not self.mki else None
+
+    @property
+    def engine(self) -> Engine:
+        """Give what opens RTP packets."""
+        engine = self._engine = self._engine or _engine(self.suite, self.key, inbound=True)
+        return engine
+
+    @property
+    def rtcp(self) -> Srtcp:
+        """Give what opens RTCP compounds."""
+        rtcp = self._rtcp = self._rtcp or Srtcp(self.name, self.key)
+        return rtcp
+
+    @property
+    def session(self) -> Any:
+        """Give the libsrtp session where whole batches may go to it unread, else None."""
+        return self.engine.session if not self.mki else None
 
     @property
     def offered(self) -> tuple[str, bytes, int]:
@@ -224,7 +240,8 @@ class Context:
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Open an RTP packet; a libsrtp status if it is not genuine."""
-        return self.engine.unprotect(self._without_mki(packet, self.suite.tag))
+        engine = self._engine or self.engine
+        return engine.unprotect(self._without_mki(packet, self.suite.tag) if self.mki else packet)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | int:
         """Open an RTCP compound; a libsrtp status if it is not genuine."""

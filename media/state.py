@@ -13,6 +13,7 @@ from typing import Any
 from media import holes
 from media.errors import Damaged
 from media.gaps import UNSETTLED, Gaps
+from media.probation import Unproven
 from media.sequence import FULL, WINDOW, Source
 from media.spec import Address, pack_ip, unit_of
 from media.srtcp import Srtcp
@@ -113,8 +114,10 @@ def _cold(track: Track) -> bytes:
         rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
         rare["offered"] = track.spec.source  # a successor may know another offer only
-    if track.trial:
-        rare["trial"] = track.trial
+    if track.epoch:
+        rare["epoch"] = track.epoch
+    if track.unproven:
+        rare["unproven"] = [each.to_state() for each in track.unproven]
     encoded = _JSON.encode(rare).encode()
     return _USUAL if encoded == _USUAL else encoded
 
@@ -164,7 +167,8 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
         *place,
         _,
     ) = fields
-    track.name, track.trial = name[:named], rare.get("trial", 0)
+    track.name, track.epoch = name[:named], rare.get("epoch", 0)  # a version before this one wrote neither
+    track.unproven = tuple(Unproven.from_state(each) for each in rare.get("unproven", ()))
     if track.name and _offered(track, rare) != track.offered:
         track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
     track.unit = unit_of(track.spec.codec(track.payload_type)[1])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import pairwise, repeat, starmap
 from typing import TYPE_CHECKING, NamedTuple
 
-from media import holes, native, records, rtp
+from media import holes, native, probation, records, rtp
 from media.batch import (
     DELTAS,
     FIELDS,
@@ -43,6 +43,8 @@ _DELTA = records.DELTA_NS
 _SSRC_AT, _STRIDE = 2, NEAR // 4
 #: Payload bytes of one MIXED: a successor is left the record that the last segment cuts, so it should not be long.
 MOST = 16 * 1024
+#: Packets of the shortest batch.
+LEAST = 2
 #: A timestamp step above this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
 
@@ -141,6 +143,8 @@ def _evenly(
     if each >> 32 != 1 or first >> 32 != -0x80000000 | payload_type << 16 | (source.highest + 1) & 0xFFFF:
         return False
     step, timestamp = each & 0xFFFFFFFF, first & 0xFFFFFFFF
+    if count == LEAST and track.keyring is None and not probation.follows(track, step, deltas[0]):
+        return False  # a third one has to bear it out
     # a timestamp that wraps would look like the number behind the next one, and a number that wraps like the next type
     if timestamp + (count - 1) * step >> 32 or (firsts[-1] ^ first) >> 48:
         return False
@@ -182,6 +186,9 @@ def _mixed(
     if heads[2::5] != tuple(range(low, low + count)) or seconds.count(kind) + marked != count:
         return False
     steps = [(later - earlier) & 0xFFFFFFFF for earlier, later in pairwise(stamps)]
+    leaps = track.keyring is None and max(steps) * track.unit > probation.LEAP
+    if leaps and not all(probation.follows(track, *each) for each in zip(steps, deltas, strict=True)):
+        return False  # a packet may have leapt, which a second one has to bear out
     over, memory = rtp.HEADER + (track.keyring.tag if track.keyring else 0), opened.memory
     starts = range(rtp.HEADER, count * stride, stride)
     pieces = [memory[at : at + length - over] for at, length in zip(starts, lengths, strict=False)]

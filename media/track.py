@@ -7,7 +7,20 @@ everything else.
 
 from collections.abc import Callable
 
-from media import holes, latch, outage, overtaken, records, refusals, rekeyed, reporting, rtp, swift, withheld
+from media import (
+    holes,
+    latch,
+    outage,
+    overtaken,
+    probation,
+    records,
+    refusals,
+    rekeyed,
+    reporting,
+    rtp,
+    swift,
+    withheld,
+)
 from media.batch import Lane, address
 from media.errors import Malformed
 from media.gaps import Gaps, Reason
@@ -15,6 +28,7 @@ from media.grouping import Item, group
 from media.holes import NEVER
 from media.keyring import Keyring, renewed
 from media.pauses import Pauses
+from media.probation import Unproven
 from media.quality import jitter_of
 from media.sequence import Source, Verdict
 from media.spec import DEFAULT_CLOCK, Address, Allowed, StreamSpec, pack_ip, unit_of
@@ -35,18 +49,59 @@ class Track:
     """The state of one stream."""
 
     __slots__ = (
-        "allowed", "cold", "coming", "connected", "control_keys", "current", "duplicates", "excused_from",
-        "excused_until", "first_arrival", "foreign", "gaps", "greet", "jitter", "kept", "keyring", "last_arrival",
-        "last_size", "latch_wish", "late", "left", "listened", "name", "outgoing", "own_ssrc", "packets", "pauses",
-        "payload_type", "pure", "refused", "rejected", "reordered", "report_base", "reports", "resumed_at", "retired",
-        "sender_report", "sent", "since", "size", "sources", "spec", "trial", "unit", "unsettled",
+        "allowed",
+        "cold",
+        "coming",
+        "connected",
+        "control_keys",
+        "current",
+        "duplicates",
+        "epoch",
+        "excused_from",
+        "excused_until",
+        "first_arrival",
+        "foreign",
+        "gaps",
+        "greet",
+        "jitter",
+        "kept",
+        "keyring",
+        "last_arrival",
+        "last_size",
+        "latch_wish",
+        "late",
+        "left",
+        "listened",
+        "name",
+        "outgoing",
+        "own_ssrc",
+        "packets",
+        "pauses",
+        "payload_type",
+        "pure",
+        "refused",
+        "rejected",
+        "reordered",
+        "report_base",
+        "reports",
+        "resumed_at",
+        "retired",
+        "sender_report",
+        "sent",
+        "since",
+        "size",
+        "sources",
+        "spec",
+        "unit",
+        "unproven",
+        "unsettled",
     )  # fmt: skip
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
         self.spec = spec
         self.pauses = pauses
         self.own_ssrc = own_ssrc
-        self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others) if spec.suite else None
+        self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others, spec.alternates) if spec.suite else None
         #: Keys of the RTCP port where it has its own.
         self.control_keys = Keyring(spec.rtcp_suite, spec.rtcp_key) if spec.rtcp_suite else None
         self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
@@ -58,8 +113,6 @@ class Track:
         #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
         self.name = b""
         self.latch_wish: bytes | None = None
-        #: Until when (ns) the one that was chosen gives way to the one that the offer names; 0 = it does not.
-        self.trial = 0
         #: The one before a re-offer that moved the source, and until when (ns) its packets may still come.
         self.left = (b"", 0)
         #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
@@ -72,6 +125,11 @@ class Track:
         #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
         self.sources: tuple[Source, ...] = ()
         self.current: Source | None = None
+        #: Bits above 16 of the numbers with which plain sources begin: no number is used by who was heard first and by
+        #: who the offer names.
+        self.epoch = 0
+        #: Packets of plain RTP that do not follow and that no second one has borne out yet (media.probation).
+        self.unproven: tuple[Unproven, ...] = ()
         #: (expected, received, lost) of sources that were forgotten.
         self.retired = (0, 0, 0)
         self.packets = self.duplicates = self.rejected = self.foreign = self.late = self.reordered = self.size = 0
@@ -112,19 +170,22 @@ class Track:
 
         A report on a shared port lies among packets in unbroken order, which it does not break.
         """
-        begin = 0
-        for slot in reporting.among(lane, count, self.payload_type) if self.pure else ():
-            self._receive(lane.behind(begin), slot - begin, out)
+        begin, sole = 0, self.pure or (count > 1 and latch.sole(self, lane, count))
+        for slot in reporting.among(lane, count, self.payload_type) if sole else ():
+            self._receive(lane.behind(begin), slot - begin, out, sole)
             reporting.receive(self, lane.behind(slot), 1, out, own_port=False)
             begin = slot + 1
-        self._receive(lane.behind(begin), count - begin, out)
+        self._receive(lane.behind(begin), count - begin, out, sole)
 
-    def _receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
-        """Take packets by the fast road, or by the slow one where they are not for that."""
+    def _receive(self, lane: Lane, count: int, out: list[bytes], sole: bool) -> None:
+        """Take packets by the fast road, or by the slow one where they are not for that.
+
+        `sole`: all of them come from the source that was chosen.
+        """
         if not count:
             return
         opened: swift.Opened | None = None
-        if self.pure and count > 1 and not (self.current and self.current.lag):
+        if sole and count > 1 and not self.unproven and not (self.current and self.current.lag):
             stored, opened = swift.take(self, lane, count, out)
             if stored:
                 return
@@ -182,12 +243,26 @@ class Track:
             self.rejected += 1
             return
         if not self.name or self.trial:
-            latch.choose(self, lane, slot, arrival, out)
+            mark = latch.choose(self, lane, slot, arrival)
+            if mark:  # behind what came before it
+                out.extend((*group(self.spec.stream, items), mark))
+                items.clear()
         if self.keyring and self.keyring.switched and self.sources:
             out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
+        doubtful = self.keyring is None and probation.doubtful(self, header, arrival)
+        if doubtful or self.unproven:
+            self._prove(Unproven(header, packet, arrival), doubtful, items)
+            return
         item = self._place(header, packet, arrival, extended)
         if item is not None:
             items.append(item)
+
+    def _prove(self, one: Unproven, doubtful: bool, items: list[Item]) -> None:
+        """Place a packet of plain RTP with those that waited for it, unless it has to wait itself."""
+        for each in probation.proven(self, one, doubtful):
+            item = self._place(each.header, each.packet, each.arrival)
+            if item is not None:
+                items.append(item)
 
     def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
         """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
@@ -212,6 +287,14 @@ class Track:
     def latched(self) -> Address | None:
         """Give the address that was chosen, None before."""
         return address(self.name) if self.name else None
+
+    @property
+    def trial(self) -> bool:
+        """Tell whether the source that was chosen gives way to the one that the offer names."""
+        return (
+            bool(self.name) and self.keyring is None and not self.pure and not self.coming
+            and self.spec.source is not None and self.latched != self.offered
+        )  # fmt: skip
 
     @property
     def offered(self) -> Address | None:
@@ -283,7 +366,7 @@ class Track:
             before = self.current
             if before is None:
                 holes.first_heard(self, arrival)
-            rollover = self.keyring.rollover if self.keyring and self.keyring.switched else 0
+            rollover = (self.keyring.rollover if self.keyring.switched else 0) if self.keyring else self.epoch
             source = Source(ssrc, rollover << 16 | sequence)
             self.sources = (*self.sources, source)
             if before is not None and before.arrival < self.resumed_at and not self.kept:
@@ -293,6 +376,14 @@ class Track:
                 self.sources = self.sources[1:]
         self.current = source
         return source
+
+    def displace(self) -> None:
+        """Let whom the offer names take the place of who was heard until now, with numbers of its own."""
+        self.epoch = max([self.epoch, *(1 + (each.highest >> 16) for each in self.sources)])
+        for each in self.sources:
+            self._retire(each)
+        self.foreign += len(self.unproven)
+        self.sources, self.current, self.unproven = (), None, ()
 
     def _retire(self, old: Source) -> None:
         expected, received, lost = self.retired
@@ -326,7 +417,7 @@ class Track:
     def expect(self, spec: StreamSpec) -> None:
         """Take the key of a re-offer whose other changes follow, and bear with packets from where it moves to."""
         if self.keyring and spec.suite:
-            self.keyring.add(spec.suite, spec.key, spec.mki, spec.others)
+            self.keyring.add(spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if _moves(self.spec, spec):
             self.coming = (*self.coming, Allowed.of(spec))
             self.connected = self.pure = False  # the kernel vouches for nobody any more
@@ -350,7 +441,7 @@ class Track:
     def move(self, at: int) -> None:
         """Forget the source that was chosen under another offer; the next genuine packet chooses anew."""
         self.left = (self.name, at + STRAGGLE) if self.name else self.left
-        self.name, self.latch_wish, self.trial = b"", None, 0
+        self.name, self.latch_wish = b"", None
         self.connected, self.pure, self.coming = False, False, ()
 
     def rekey(self, spec: StreamSpec) -> None:
@@ -361,7 +452,7 @@ class Track:
     def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
         """Take new keys; those of an association that is being replaced serve until its successor has some."""
         if spec.suite or spec.dtls is None:
-            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others)
+            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if spec.rtcp_suite or spec.dtls is None:
             self.control_keys = renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
         suite = spec.own_suite

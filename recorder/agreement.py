@@ -8,7 +8,7 @@ from typing import NamedTuple
 from recorder.stream import Certificate, Stream, answer
 from sip import offers
 from sip.lines import Addresses
-from sip.negotiate import LinePlan
+from sip.negotiate import Closed, LinePlan, nowhere
 from sip.sdp import SessionDescription
 
 
@@ -25,7 +25,8 @@ class Agreement:
     """The state of offer and answer of one dialog."""
 
     __slots__ = (
-        "_offer", "answer_sdp", "certificate", "certify", "lines", "offer_sdp", "renewal", "session", "version",
+        "_offer", "answer_sdp", "certificate", "certify", "closed", "lines", "offer_sdp", "renewal", "session",
+        "version",
     )  # fmt: skip
 
     def __init__(self, session: int) -> None:
@@ -37,6 +38,7 @@ class Agreement:
         self.answer_sdp = b""
         self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
         self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
+        self.closed: Closed = nowhere  # tells where nothing may be sent
         self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
         self._offer: SessionDescription | None = None  # the newest offer until it is answered
 

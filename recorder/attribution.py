@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
-from recorder.stream import Stream
+from recorder.stream import Speakers, Stream
 from sip.lines import LinePlan
-from sip.owners import Owner
+from sip.owners import Owner, exchanged
 from sip.picture import Picture
+
+MOST_CHANGES = 500
+"""Changes of who is heard that are noted of a stream; from the next on nobody knows whose voice it is."""
 
 
 class Known(NamedTuple):
@@ -29,6 +33,8 @@ class Known(NamedTuple):
 def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> list[Owner]:
     """Return the owner of each stream; `lines` are those that were agreed on last, refused ones too."""
     of_line = picture.speakers(_labels(streams, lines, picture))
+    if picture.swapped:
+        of_line = exchanged(of_line, [line.media for line in lines])
     return [stream.owner or Owner() if stream.removed else _owner(stream, of_line) for stream in streams]
 
 
@@ -47,6 +53,37 @@ def remember(before: Sequence[Known]) -> None:
         stream.owner = owner if stream.removed or (stream.away and stated) else None
         if not owner.inferred:
             stream.before = tuple(dict.fromkeys((*owner.parties, *owner.earlier)))
+
+
+def change(
+    before: Sequence[Known], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture, at: datetime
+) -> None:
+    """Note of each stream who is heard in it from `at` on; after `remember`, which keeps those of streams without line.
+
+    What was told late is true from the stream's first packet on: the first name for somebody who was not known, and
+    the word of the client for what had only been concluded. Anything else is another speaker, as after a transfer.
+    """
+    if not before:
+        return
+    now = {id(stream): owner for stream, owner in zip(streams, owners(streams, lines, picture), strict=True)}
+    for stream, was in before:
+        stream.speakers = _changed(stream.speakers, was, now[id(stream)], at)
+
+
+def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) -> tuple[Speakers, ...]:
+    # where others were heard earlier and no time is known (an older version's call), it is somebody of them all
+    told = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
+    last = told[-1]
+    same = now.parties == last.parties
+    if same and (now.inferred or not last.inferred):
+        return known
+    if same or (len(told) == 1 and not last.parties):
+        told = (*told[:-1], Speakers(last.since, now.parties, now.inferred))
+    elif len(told) > MOST_CHANGES:
+        return known if not last.parties else (*told[:-1], Speakers(last.since, (), False))
+    else:
+        told = (*told, Speakers(at, now.parties, now.inferred))
+    return told if len(told) > 1 else ()
 
 
 def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> None:

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from recorder.errors import RecorderError
+from recorder.confine import forbid_dumps
+from recorder.errors import NotPossible, RecorderError
 from recorder.places import DEFAULT_CONFIG
 
 SERVE = "serve"
@@ -18,6 +19,11 @@ SERVE = "serve"
 
 def main() -> None:
     """Run the command line; the console script of the distribution."""
+    try:
+        forbid_dumps()  # first: any command may open keys or media
+    except NotPossible as problem:
+        print(f"recorder: {sentence(problem)}", file=sys.stderr)
+        sys.exit(problem.status)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -59,6 +59,7 @@ def create(
 
     Example: recorder admin create anna --customer acme --role admin --role privacy
     """
+    from recorder.opening import open_credentials
     from storage.accounts import AccountsError
 
     settings = load(config)
@@ -66,7 +67,8 @@ def create(
     where = _customer(settings, customer)
     accounts = _accounts(settings, where)
     try:
-        made = accounts.create(name, role, datetime.now(UTC))
+        tokens = [each.name for each in open_credentials(settings, where).list()]
+        made = accounts.create(name, role, datetime.now(UTC), tokens)
     except AccountsError as problem:
         raise WrongUse(str(problem), problem.hint) from None
     try:

@@ -29,6 +29,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("calls")(calls)
     app.command("export")(export)
+    app.command("check-owners")(check_owners)
     app.command("verify")(verify)
     app.command("recover")(recover)
 
@@ -168,6 +169,73 @@ def export(
     else:
         print(f"{to}: {os.path.getsize(to):,} bytes, decrypted. Whoever has this file hears the call.")
     return 0
+
+
+def check_owners(
+    call: Annotated[str, typer.Argument(help="Id of a test call, in which each side says who it is.")],
+    clips: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder that gets the first words of each stream, as WAV.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="Length of each clip.")] = 10.0,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Say who is heard in each stream, as the SBC told it, to compare with what you hear.
+
+    Exports silence whom the SBC names: if it names the wrong one, a person gets the voice of another.
+
+    Example: recorder check-owners CALL --customer acme -o clips
+    """
+    from recorder import owner_check
+
+    settings = load(config)
+
+    async def look(one: Any) -> dict[str, Any] | None:
+        row = await one.calls.get(call)
+        if row is None:
+            if customer:
+                tell(one.audit, "call.view", shown(call), "failed")
+            return None
+        tell(one.audit, "call.view" if clips is None else "call.media", call)
+        configured = settings.customer(one.name)
+        found = {"customer": one.name, **owner_check.told(row, configured is not None and configured.swap_owners)}
+        written = {} if clips is None else await owner_check.write_clips(one, row, clips, seconds)
+        for stream in found["streams"]:
+            stream["clip"] = written.get(stream["stream"])
+        return found
+
+    found = next((each for each in with_customers(settings, customer, look) if each), None)
+    if found is None:
+        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+    if json:
+        output.document(found)
+        return 0
+    heads = ("stream", "label", "media", "speaker", "told", "clip")
+    output.table(heads, [_owned(stream) for stream in found["streams"]])
+    output.say(_advice(found))
+    return 0
+
+
+def _owned(stream: dict[str, Any]) -> tuple[str, ...]:
+    """Return the line of a stream."""
+    speakers = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in stream["speakers"]) or "unknown"
+    told = "inferred" if stream["inferred"] else "changed during the call" if stream["earlier"] else "stated"
+    label, clip = stream["label"] or "", stream["clip"] or ""
+    return str(stream["stream"]), label, stream["media"], speakers, told if stream["speakers"] else "", clip
+
+
+def _advice(found: dict[str, Any]) -> str:
+    """Say what follows from what is heard."""
+    if found["swapped"]:
+        return (
+            "swap_owners exchanged what the SBC said. Is each voice now that of the speaker beside it? "
+            f"If not, take swap_owners out of the [[customer]] table of {found['customer']}."
+        )
+    return (
+        "Is each voice that of the speaker beside it? If the two are the wrong way round, write swap_owners = true "
+        f"into the [[customer]] table of {found['customer']}, restart, and check another test call."
+    )
 
 
 def verify(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recorder.graph_pages import Page
     from recorder.settings import Settings
     from recorder.settings_directory import Directory
+    from storage.actors import Actor
     from storage.users import Plan
 
 BRAKE_PERCENT = 5
@@ -121,9 +122,9 @@ def sync(
     from recorder import directory_client
     from recorder.directory_matching import matching
     from recorder.directory_sync import SOURCE, synchronise
+    from storage.actors import RECORDER
     from storage.directorylink import DirectoryLink
     from storage.directorypages import DirectoryPages
-    from storage.erasure import RECORDER
 
     settings = load(config)
     directory = _configured(settings, customer)
@@ -221,9 +222,9 @@ def _configured(settings: Settings, customer: str) -> Directory:
     return directory
 
 
-async def _noted(customer: Any, plan: Plan, actor: str, role: str) -> None:
+async def _noted(customer: Any, plan: Plan, actor: Actor, role: str) -> None:
     """Write a change of users into the audit log before it is done."""
     from storage.audit_chain import Act
 
     told = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
-    await asyncio.wrap_future(customer.audit.append(Act(actor, role, "users.import", "", "done", told)))
+    await asyncio.wrap_future(customer.audit.append(Act.of(actor, role, "users.import", "", "done", told)))

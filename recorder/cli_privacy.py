@@ -81,6 +81,9 @@ def audit_verify(
         where = f"entry {one['bad']} " if one["bad"] is not None else ""
         told = "all as they were written" if one["ok"] else f"then {where}{one['fault']}"
         print(f"{one['customer']}: {one['entries']} entries, {told}.")
+        if not one["ok"]:
+            proven = f"entries 1 to {one['proven']}" if one["proven"] else "nothing"
+            print(f"Proven by a signed checkpoint: {proven}.")
     return 0 if good else 1
 
 

@@ -11,11 +11,13 @@ from recorder import output
 from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config
 from recorder.document import rfc3339
 from recorder.errors import Negative, WrongUse
+from recorder.folders import SWAP_HINT, swapping
 from recorder.settings import Settings
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import load
 from recorder.shell_acts import note
-from storage.credentials import MAX_NAME, ROLES, Credential, proper
+from storage.actors import fault_of
+from storage.credentials import ROLES, Credential, NameTaken
 from storage.errors import StorageError
 
 
@@ -49,17 +51,18 @@ def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Name every fault of a configuration. Example: recorder check-config --config recorder.toml"""
     try:
-        load(config)
+        load(config, start=True)
     except SettingsError as error:
         if json:
             faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
-            output.document({"ok": False, "faults": faults})
+            output.document({"ok": False, "faults": faults, "warnings": []})
             return 2
         raise
+    warnings = [SWAP_HINT] if swapping() else []
     if json:
-        output.document({"ok": True, "faults": []})
+        output.document({"ok": True, "faults": [], "warnings": warnings})
     else:
-        print(f"{config}: no faults.")
+        print("\n".join([f"{config}: no faults.", *(f"Warning: {each}" for each in warnings)]))
     return 0
 
 
@@ -70,22 +73,36 @@ def create(
     ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            help="Account of the person who uses it: nobody approves with one what they asked for with the other."
+        ),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name anna"""
-    from recorder.opening import open_credentials
+    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name reports"""
+    from recorder.opening import open_accounts, open_credentials
 
     unknown = [r for r in role if r not in ROLES]
     if unknown:
         raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
-    if not proper(name):
-        raise WrongUse("This cannot be the name of a token.", f"Choose 1 to {MAX_NAME} printable characters.")
+    if fault := fault_of(name):
+        raise WrongUse("This cannot be the name of a token.", f"The name of a token {fault}.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
     settings = load(config)
     credentials = open_credentials(settings, customer)
-    token, made = credentials.create(name, role, now, expires)
+    accounts = open_accounts(settings, customer)
+    owner = accounts.named(account) if account else None
+    if account and owner is None:
+        raise WrongUse("There is no account of that name.", "recorder admin list shows them.")
+    others = [each.name for each in accounts.all()]
+    try:
+        token, made = credentials.create(name, role, now, expires, account=owner.id if owner else "", taken=others)
+    except NameTaken as problem:
+        raise WrongUse(str(problem), problem.hint) from None
     try:
         note(settings, customer, "token.create", made.id, reason=", ".join(made.roles))
     except StorageError:

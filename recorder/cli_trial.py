@@ -52,6 +52,10 @@ def simulate(
     insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate.")] = False,
     certificate: Annotated[Path | None, typer.Option(help="Own certificate, if the recorder asks for one.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    video: Annotated[bool, typer.Option("--video", help="Pictures of each party too, as VP8.")] = False,
+    swap_speakers: Annotated[
+        bool, typer.Option("--swap-speakers", help="Say during each call that the first two have changed places.")
+    ] = False,
     rtcp_mux: Annotated[bool, typer.Option("--rtcp-mux", help="Offer RTP and RTCP on one port.")] = False,
     setup_timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 32.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
@@ -67,7 +71,7 @@ def simulate(
     plan = Plan(
         to, calls, duration, srtp, transport, codec, rate, hold, update, streams, audio_kind, audio,
         source=source, ca=ca, insecure=insecure, certificate=certificate, private_key=private_key,
-        rtcp_mux=rtcp_mux, setup_timeout=setup_timeout,
+        rtcp_mux=rtcp_mux, video=video, swap_speakers=swap_speakers, setup_timeout=setup_timeout,
     )  # fmt: skip
     try:
         report = _run_plan(plan)

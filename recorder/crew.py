@@ -23,7 +23,16 @@ T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
+#: The same of all streams of a call: of 70 bytes each, they fit into what wire_form.MAX_OFFERED leaves.
+CALL_KEYS = 384
 TICKS = os.sysconf("SC_CLK_TCK")
+#: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an
+#: interpreter needs to begin.
+TRIES, BETWEEN_TRIES = 50, 0.000_2
+#: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
+STAT = 2_048
+#: Of the environment: what says where the keys are and how to speak to the service manager.
+FOR_MAIN = frozenset(("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
 #: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
@@ -61,6 +70,9 @@ class Process:
     busy: float = 0.0
     calls: set[str] = field(default_factory=set)
     outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
+    # what it is told waits for others until then, by the loop's clock
+    gathered: float = 0.0
+    alarm: asyncio.TimerHandle | None = None
     # it has said its first word; until then nothing is told to it
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     # silent because the disk or the processor keeps it waiting
@@ -71,6 +83,8 @@ class Process:
     dead: bool = False
     # its first word was not ours: it is of other files
     stranger: bool = False
+    # its /proc/PID/stat, -1: to be opened by its name
+    stat: int = -1
 
 
 @dataclass(slots=True)
@@ -132,15 +146,31 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
     line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
+    environment = {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
     try:
-        pid = os.posix_spawn(sys.executable, line, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)])
+        told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)
     except OSError:
         ours.close()
         raise
     finally:
         theirs.close()
     now = time.monotonic()
-    return Process(number, pid, ours, raw, now, now + patience)
+    return Process(number, pid, ours, raw, now, now + patience, stat=_stat_of(pid))
+
+
+def _stat_of(pid: int) -> int:
+    """Open what proc(5) tells of a worker, now: where processes are hidden (ProtectProc=), one that may not be dumped
+    is hidden from its own user, too. What is open stays readable.
+
+    For some microseconds after posix_spawn it is hidden as well, since it has that from us until execve(2) has ended.
+    """
+    for _ in range(TRIES):
+        try:
+            return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            time.sleep(BETWEEN_TRIES)
+    return -1
 
 
 def let_go(process: Process) -> None:
@@ -152,6 +182,12 @@ def let_go(process: Process) -> None:
     loop.remove_reader(process.control)
     loop.remove_writer(process.control)
     process.control.close()
+    if process.alarm is not None:
+        process.alarm.cancel()
+        process.alarm = None
+    if process.stat >= 0:
+        os.close(process.stat)
+        process.stat = -1
     for _, descriptors in process.outbox:
         close_all(descriptors)
     process.outbox.clear()
@@ -206,6 +242,14 @@ def _cut(raw: Path) -> Path:
     return raw
 
 
+def open_relic(raw: Path | None) -> list[int]:
+    """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
+    try:
+        return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
+    except FileNotFoundError:
+        return []
+
+
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
     """Lay the descriptors of all streams in one row."""
     rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]
@@ -215,14 +259,14 @@ def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
 def known_keys(before: Iterable[wire.Key], streams: Iterable[StreamSpec]) -> tuple[wire.Key, ...]:
     """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
     fresh = [
-        (spec.stream, spec.suite, key, spec.mki)
+        (spec.stream, *key)
         for spec in streams
         if spec.suite and spec.dtls is None
-        for key in (spec.key, *spec.others)
+        for key in (*((spec.suite, key, spec.mki) for key in (spec.key, *spec.others)), *spec.alternates)
     ]
     out: list[wire.Key] = []
     for key in reversed([*(key for key in before if key not in fresh), *fresh]):
-        if sum(each[0] == key[0] for each in out) < KEYS:
+        if len(out) < CALL_KEYS and sum(each[0] == key[0] for each in out) < KEYS:
             out.insert(0, key)
     return tuple(out)
 
@@ -231,10 +275,14 @@ def unclean(call: str) -> wire.Final:
     return wire.Final(call, "", -1, (), (), False)
 
 
-def activity(pid: int) -> tuple[str, float]:
-    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used."""
+def activity(pid: int, stat: int = -1) -> tuple[str, float]:
+    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used.
+
+    `stat`: its /proc/PID/stat, where that is open.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
+        fields = told.rpartition(b")")[2].decode("ascii", "replace").split()
     except OSError:
         return "X", 0.0
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
@@ -245,7 +293,7 @@ def excused(process: Process) -> bool:
 
     One that loops uses its processor; one that sleeps or is stopped is stuck.
     """
-    state, used = activity(process.pid)
+    state, used = activity(process.pid, process.stat)
     return state == "D" or (state == "R" and used - process.used < STARVED)
 
 
@@ -256,7 +304,7 @@ def look_at(process: Process) -> None:
         return
     process.waiting = silent <= MAX_WAIT and excused(process)
     if not process.waiting:
-        process.crashed = activity(process.pid)[0] == "R" and not excused(process)  # it loops
+        process.crashed = activity(process.pid, process.stat)[0] == "R" and not excused(process)  # it loops
         process.hung = True
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

@@ -15,10 +15,12 @@ from media.ports import Ports
 from media.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from recorder.certificates import Certificates, client_context
 from recorder.checkpoint import Checkpoints
+from recorder.confine import missing as missing_confinement
 from recorder.disk import Disk
 from recorder.early_workers import Crew
 from recorder.errors import OtherVersion
 from recorder.events import StopAsked
+from recorder.folders import SWAP_HINT, in_memory, swapping
 from recorder.garbage import Garbage
 from recorder.housekeeping import Housekeeping
 from recorder.incidents import Incidents
@@ -35,7 +37,6 @@ from recorder.office import Office
 from recorder.opening import open_customers
 from recorder.resume import Resume
 from recorder.runner import Runner
-from recorder.scratch import in_memory
 from recorder.settings import Settings
 from recorder.settings_values import Listener as ListenAddress
 from recorder.settings_values import Siprec, Transport
@@ -187,14 +188,18 @@ class Daemon:
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
-        if not in_memory(self._settings.node.runtime_dir):  # for trials only: spools hold speech in the clear
+        if not in_memory(self._settings.node.runtime_dir):  # a trial, else it would not have started
             self._log.warning("runtime.on_disk", hint="Put [node] runtime_dir on a tmpfs.")
+        if swapping():
+            self._log.warning("runtime.swap", hint=SWAP_HINT)
         if granted := refused_buffer(self._settings.media.bind):
             hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
             self._log.warning("media.buffers_small", bytes=granted, hint=hint)
         if library() is None:
             hint = "Install a C compiler and the recorder again: until then a packet takes a third more CPU."
             self._log.warning("media.not_compiled", hint=hint)
+        for hint in missing_confinement():
+            self._log.warning("confinement.incomplete", hint=hint)
         await self._crew.ready()
         for each in listening:
             if not each.adopted:

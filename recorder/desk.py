@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +13,9 @@ from admin_api.ports import CannotRender, Rendered, Streamed
 from media.encode import Container
 from media.survey import BASE_RATE
 from recorder import events as e
+from recorder.document import figures
 from recorder.listing import item
-from recorder.live import Live
+from recorder.live import Live, LiveCall
 from recorder.node import Node
 from recorder.playing import media_parts, render_streams
 from recorder.render_job import PEAKS
@@ -21,8 +24,10 @@ from recorder.rows import parse_time
 from recorder.runner import Runner
 from recorder.streaming import open_stream
 from recorder.system import System
+from storage.callrows import Fresh
 from storage.calls import CallRow
 from storage.customers import Customer
+from storage.errors import StorageError
 
 CONTENT_TYPES = {
     "wav": "audio/wav",
@@ -39,6 +44,10 @@ WHOLE = 16 << 20
 
 SETTLE_SECONDS = 5.0
 """A request waits so long for the database to take a call that began a moment ago."""
+
+
+MEASURE_SECONDS = 1.0
+"""A worker answers within milliseconds; one that hangs is replaced later, and nobody waits for that."""
 
 
 class Desk:
@@ -71,6 +80,39 @@ class Desk:
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
             return None  # what was erased a moment ago may wait to be written; it never will be
         return _with_users(self._node.customers[customer], item(customer, row))
+
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return the newest documents of those of these calls that are live, with what is stored of them so far.
+
+        `measured`: with the figures of this moment, for which a worker is asked; else those of its last report, which
+        has no times.
+        """
+        found = {call: self.document(customer, call) for call in calls}
+        live = [one for call in calls if found[call] and (one := self._live.by_id(call)) and one.recording.alive]
+        for one in live if measured else ():
+            await self._measure(one, found)
+        if live:
+            sizes = await asyncio.to_thread(_written, [(one, one.parts) for one in live])
+            for call, size in sizes.items():
+                found[call] = {**(found[call] or {}), "size_bytes": size}
+        return {call: document for call, document in found.items() if document is not None}
+
+    async def _measure(self, call: LiveCall, found: dict[str, dict[str, Any] | None]) -> None:
+        """Put the figures of this moment into a document; a worker that does not answer leaves the older ones."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MEASURE_SECONDS):
+                told = (await self._node.workers.snapshot(call.id)).streams
+            shown = found[call.id]
+            if shown is not None:
+                numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
+                streams = [{**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered]
+                found[call.id] = {**shown, "streams": streams}
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
+        """Return what the index does not have yet of a customer, or of one call."""
+        return await self._node.indexer.unwritten(customer, call)
 
     def pause(self, customer: str, call: str) -> bool:
         """Stop keeping what is said; False if there is no such live call."""
@@ -128,7 +170,9 @@ class Desk:
 
     def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
         """Say whether a call is sent as WAV while it is rendered."""
-        return form == Container.WAV and _long(row.duration_ms, self._streams(customer, row))
+        document = self.document(customer.name, row.id)  # what the index has of a live call is from its beginning
+        duration = document["duration_ms"] if document else row.duration_ms
+        return form == Container.WAV and _long(duration, self._streams(customer, row))
 
     async def stream(self, customer: Customer, row: CallRow) -> Streamed:
         """Open a call to be rendered as WAV while it is sent; whoever takes it closes it."""
@@ -158,6 +202,15 @@ class Desk:
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         """Return the incidents of a customer, newest first."""
         return self._node.incidents.of(customer)
+
+
+def _written(calls: Sequence[tuple[LiveCall, Sequence[str]]]) -> dict[str, int]:
+    """Return what is stored of some calls, in a thread: a disk that stands still keeps nobody but the asker waiting."""
+    sizes = {}
+    for call, parts in calls:
+        with suppress(StorageError, OSError):
+            sizes[call.id] = call.customer.vault.written(call.id, call.leaf, parts)
+    return sizes
 
 
 def _refused(problem: RenderFailed) -> CannotRender:

@@ -25,8 +25,8 @@ FIRST_SECONDS = 30.0
 """A start, or a restart under calls, has more urgent things to do."""
 RETRY_SECONDS = 900.0
 """After a failure; the next turn if that comes earlier."""
-LONGEST_SECONDS = 3600.0
-"""A synchronisation that takes longer hangs."""
+LONGEST_SECONDS = 5 * 3600.0
+"""One that takes longer hangs: an hour of work, and four that Retry-After may hold it up (`graph.MAX_ASKED`)."""
 NICE = 10
 """It may wait; calls may not."""
 NOT_STARTED = -1

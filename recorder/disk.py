@@ -23,6 +23,10 @@ from recorder.errors import NotPossible
 PATIENCE_SECONDS = 0.1
 """How long the loop waits for the disk: half of what an INVITE may wait for its refusal."""
 
+GATHER_SECONDS = 0.02
+"""So long works that nobody waits for at once may join one trip to the thread: waking it, and the loop again, costs the
+daemon more than most works."""
+
 STARVED_SECONDS = 1.0
 """How long it waits if the thread could work and is not let: a busy machine is no disk that stands still."""
 
@@ -76,6 +80,7 @@ class Disk:
         self._patience = patience
         self._asked: SimpleQueue[Work[Any] | None] = SimpleQueue()
         self._turn = threading.Lock()
+        self._joining: list[tuple[Callable[[], None], asyncio.Future[None]]] = []  # they share the next trip
         self._owed = 0  # works that were given up and have not ended
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
         self._thread.start()
@@ -110,6 +115,41 @@ class Disk:
         if not work.over:
             await waking
         return work.outcome()
+
+    def together(self, do: Callable[[], None]) -> asyncio.Future[None]:
+        """Do something with whatever else is asked for in the same moment, in one trip of the thread.
+
+        Each ends, well or not, for itself; the loop waits for none of them.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self._joining:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._set_out)
+        self._joining.append((do, future))
+        return future
+
+    def _set_out(self) -> None:
+        loop, joining = asyncio.get_running_loop(), self._joining
+        self._joining = []
+
+        def work() -> list[Exception | None]:
+            return [_tried(do) for do, _ in joining]
+
+        def tell(work: Work[list[Exception | None]]) -> None:
+            with suppress(RuntimeError):  # the loop has closed, and nobody is left who waits
+                loop.call_soon_threadsafe(arrive, work)
+
+        def arrive(work: Work[list[Exception | None]]) -> None:
+            for (_, future), problem in zip(joining, work.outcome(), strict=True):
+                if future.done():
+                    continue  # its call was given up meanwhile
+                if problem is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(problem)
+
+        begun = self.begin(work, tell)
+        if begun.over:
+            arrive(begun)
 
     def begin(self, do: Callable[[], T], late: Callable[[Work[T]], None] | None = None) -> Work[T]:
         """Do something and wait a moment for it; what is not `over` then is told to `late` in the thread."""
@@ -160,6 +200,15 @@ class Disk:
 
 def _check(work: Work[Any]) -> None:
     work.outcome()
+
+
+def _tried(do: Callable[[], None]) -> Exception | None:
+    """Do something and return what went wrong; for the thread."""
+    try:
+        do()
+    except Exception as problem:  # whoever asked gets it
+        return problem
+    return None
 
 
 def _settle(waking: asyncio.Future[None]) -> None:

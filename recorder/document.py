@@ -11,6 +11,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from sip.callgroup import CallName, call_group
 from sip.message import Request
+from sip.owners import Owner
 from sip.parties import Party
 
 UNMEASURED: Mapping[str, Any] = {
@@ -83,6 +84,15 @@ def party(entry: Party) -> dict[str, Any]:
         "joined_at": rfc3339(entry.joined_at),
         "left_at": rfc3339(entry.left_at),
     }
+
+
+def speakers(since: Sequence[datetime | None], owners: Sequence[Owner]) -> list[dict[str, Any]]:
+    """Return who is heard when: from the first packet (null) or a time on, up to the next, the last to the end."""
+    times = [rfc3339(at) for at in since]
+    return [
+        {"from": begin, "to": end, "party": owner.party, "inferred": owner.inferred}
+        for begin, end, owner in zip(times, [*times[1:], None][: len(times)], owners, strict=True)
+    ]
 
 
 def pauses(intervals: Iterable[tuple[datetime, datetime | None]]) -> list[list[str | None]]:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from admin_api import columns, spreadsheet
+from admin_api.column_sets import others
 from admin_api.schemas import call as shown
 from admin_api.subject import Subject
 from recorder.databases import put_together
@@ -27,6 +28,7 @@ from recorder.scratch import Scratch
 from recorder.subject_report import SubjectReport, Tools
 from recorder.wallclock import WallClock, readings
 from storage import wishes
+from storage.actors import RECORDER
 from storage.audit_chain import Act
 from storage.calls import CallRow, Query
 from storage.customers import Customer
@@ -40,7 +42,6 @@ TIDY_SECONDS = 600.0  # how often expired exports are looked for
 LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
 LEAST_SHARE = 10  # or this fraction of a small disk
 LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
-_RECORDER = "recorder"
 
 
 class ExportJob:
@@ -228,9 +229,10 @@ class _Making:
             table.flush()
             await asyncio.to_thread(add_table, zip, self._asked.format, table.fileno())
         silent = self._subject.of if self._subject and self._asked.silence_others else None
+        named = None if others(self._asked.columns) else self._subject.of if self._subject else lambda _: ()
         for done, id in enumerate(self._held):
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
-            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent)
+            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent, named)
             self._lacking += added.problem is not None
             zip.told(added)
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
@@ -243,7 +245,7 @@ def _unnamed() -> IO[bytes]:
 
 
 async def _note(customer: Customer, id: str, action: str, outcome: str, reason: str) -> None:
-    await asyncio.wrap_future(customer.audit.append(Act(_RECORDER, "system", action, id, outcome, reason)))
+    await asyncio.wrap_future(customer.audit.append(Act.of(RECORDER, "system", action, id, outcome, reason)))
 
 
 def _copy(fd: int, put: Callable[[bytes], object]) -> None:

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from admin_api.subject import senders
+from admin_api.subject import moments, stretches, without_names
 from recorder.playing import caveat, media_parts, render_streams
 from recorder.rendering import Renderer, RenderFailed, RenderStream
 from storage.customers import Customer
@@ -20,8 +21,10 @@ ENDINGS = {"opus": "ogg"}
 
 CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
+FOREVER = 1 << 63  # ns since 1970, behind everything
 NOTHING = "This call has no media of this kind."
-MIXED = "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated."
+MIXED = "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent."
+LEFT_OUT = "The person has no other stream, so the media of this call are left out."
 
 Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
 """Tells which of the parties of a call are to be heard."""
@@ -93,13 +96,16 @@ def add_table(zip: Archive, form: str, fd: int) -> None:
 
 
 async def add_media(
-    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None
+    zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None, named: Whose | None
 ) -> Added:
-    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so."""
+    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so.
+
+    `named`: tells which of the parties the file may name, None for all; labels of streams are titles in an mkv.
+    """
     row = await customer.calls.get(call)
     if row is None:
         return Added(call, None, NOTHING)
-    streams, problem = chosen(row.details, whose)
+    streams, problem = chosen(_told(row.details, named), whose)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
     if not streams:
         return Added(call, None, problem or NOTHING)
@@ -119,27 +125,40 @@ async def add_media(
 def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
 
-    Where only some people are to be heard, the sound of the others becomes silence on its channel; their pictures go.
+    Where only some people are to be heard, the sound of the others becomes silence on its channel, also in a stream
+    that went from one to another, and their pictures go; all of it still counts for where time 0 and the end are.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    sent = [senders(told) for told in streams]
-    alone = [isinstance(party, int) and party in meant for party in sent]
-    heard = [
-        stream if mine else _silent(stream)
-        for stream, mine in zip(every, alone, strict=True)
-        if mine or stream.media == "audio"
-    ]
+    times = [moments(told, meant) for told in streams]
+    heard = [stream if when is None else _partly(stream, when) for stream, when in zip(every, times, strict=True)]
+    sent = [part.party for told in streams for part in stretches(told)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
-    return heard if any(stream.index >= 0 for stream in heard) else (), problem
+    if all(stream.silent for stream in heard):
+        return (), problem and f"{problem} {LEFT_OUT}"
+    return heard, problem
 
 
-def _silent(stream: RenderStream) -> RenderStream:
-    """Return a stream of which no packet is stored, in the place of another; its label may be a name too."""
-    return replace(stream, index=-1 - stream.index, label=str(stream.index + 1))
+def _told(details: Mapping[str, Any], named: Whose | None) -> Mapping[str, Any]:
+    """Return the details of a call without labels that may name anybody but the parties meant."""
+    if named is None:
+        return details
+    told = named(details.get("parties") or ())
+    return {**details, "streams": without_names(details.get("streams") or (), told)}
+
+
+def _partly(stream: RenderStream, when: Sequence[tuple[datetime | None, datetime | None]]) -> RenderStream:
+    """Return a stream that is heard at these times only; its label may be another one's name, so its number stands."""
+    heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
+    return replace(stream, heard=heard, label=str(stream.index + 1))
+
+
+def _ns(at: datetime | None, otherwise: int) -> int:
+    """Return a time in nanoseconds since 1970."""
+    return otherwise if at is None else round(at.timestamp() * 1000) * 1_000_000
 
 
 def _mixes(party: object, meant: set[int]) -> bool:

@@ -73,7 +73,7 @@ class Finishing:
                 if call.control:
                     call.control.keep(c.Kept.CALL, encode(command.document))
                     call.control.seal()
-                await self.node.disk.patiently(partial(_put_away, call, sealed=command.sealed))
+                await self.node.disk.together(partial(_put_away, call, sealed=command.sealed))
                 if call.media_part > 1 or not command.sealed:  # repairing takes the disk a while
                     await asyncio.to_thread(self._end_media, call)
             await self._durability.wait(call.epoch)
@@ -159,8 +159,10 @@ class Finishing:
 
     def index(self, call: LiveCall, document: Mapping[str, Any], done: Callable[[], None] | None = None) -> None:
         """Queue the call for its customer's database."""
-        live = document["state"] == "recording"
-        self.node.indexer.put_later(call.customer, call.id, lambda: self._row(call, document), live=live, done=done)
+        live, began = document["state"] == "recording", call.recording.started
+        started_at = began.wall if began else self.node.now().wall
+        make = partial(self._row, call, document)
+        self.node.indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
 
     def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
         """Return the row of a call, and the forms it is found by: the same ones while its people are the same."""

@@ -37,7 +37,9 @@ UNREACHABLE = 4
 """Tries where nobody answers at all: 14 s, a network that comes back; it is tried again at the next turn anyway."""
 FIRST_PAUSE = 2.0
 MAX_PAUSE = 300.0
-"""Seconds; a longer Retry-After than this is not believed."""
+"""Seconds; pauses double up to this where the directory names none."""
+MAX_ASKED = 4 * 3600.0
+"""Seconds that Retry-After may hold up one request in all; more than a working morning is not believed."""
 EARLY = 300.0
 """Seconds before its end that a token is renewed."""
 MAX_ANSWER = 64 << 20
@@ -161,7 +163,7 @@ class GraphClient:
         """Ask until there is an answer other than "later"; raises NotPossible."""
         pause = FIRST_PAUSE
         answer: _Answer | None = None
-        unreached = 0
+        unreached, waited = 0, 0.0
         for _ in range(TRIES):
             answer = None
             with suppress(httpx2.TransportError, httpx2.DecodingError):
@@ -171,7 +173,12 @@ class GraphClient:
             unreached = unreached + 1 if answer is None else 0
             if unreached == UNREACHABLE:
                 break
-            await self._sleep((answer and _wait(answer.later, self._now())) or pause)
+            wait = (answer and _wait(answer.later, self._now())) or pause
+            wait = min(wait, MAX_ASKED - waited)
+            if wait <= 0:
+                break
+            waited += wait
+            await self._sleep(wait)
             pause = min(2 * pause, MAX_PAUSE)
         if answer is None:
             raise NotPossible("The directory does not answer.", "Is the way to Microsoft's cloud open (HTTPS, proxy)?")
@@ -196,7 +203,7 @@ def _wait(said: str, now: datetime) -> float:
         with suppress(ValueError, TypeError, OverflowError):
             at = parsedate_to_datetime(said)
             seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
-    return min(max(seconds, 0.0), MAX_PAUSE)
+    return max(seconds, 0.0)
 
 
 def _refused(answer: _Answer) -> Exception:

@@ -81,6 +81,7 @@ class _Port:
     until: float | None = None  # when to give up, whoever was in the way
     begun: bool = False
     met: bool = False  # something came from where we speak to
+    called: bool = False  # the same, whatever it was: before our answer has arrived we only speak to who spoke
     proven_at: float | None = None  # when the peer had sent our cookie back
     tries: int = 0  # that came to nothing
     why: str = "timeout"  # the last one came to nothing
@@ -99,6 +100,8 @@ class Handshake:
         self.dtls = dtls
         self._name = dtls.name
         self.keys: dict[bool, Keys] = {}
+        #: The peer has our answer.
+        self.reached = spec.reached
         self._secret = secret
         self._identity = Identity.from_bytes(dtls.identity)
         self._allowed = Allowed.of(spec) if spec.networks else None
@@ -153,6 +156,7 @@ class Handshake:
 
     def aim(self, spec: StreamSpec) -> None:
         """Take where the peer is after a re-offer that goes on with this association."""
+        self.reached = self.reached or spec.reached
         for rtcp, target in ((False, spec.source), (True, spec.rtcp_source)):
             port = self._ports.get(rtcp)
             if port is not None and target is not None and not port.association.keys:
@@ -162,7 +166,7 @@ class Handshake:
     def turn(self, now: float) -> None:
         """Begin what is due, repeat flights, begin again what failed."""
         for port in self._ports.values():
-            if port.lost or port.association.keys:
+            if port.lost or port.association.keys or (not port.begun and self._must_wait(port)):
                 continue
             if port.association.failed:
                 port.why, port.tries = port.association.failed, port.tries + 1
@@ -181,6 +185,8 @@ class Handshake:
     def receive(self, rtcp: bool, datagram: bytes, sender: Address, now: float) -> Keys | None:
         """Take a datagram from a port; give the keys if there are new ones now."""
         port = self._ports.get(rtcp)
+        if port is not None and port.target and sender == (pack_ip(port.target[0]), port.target[1]):
+            port.called = True
         if port is None or port.lost or not is_dtls(datagram) or not self._admits(datagram, sender):
             return None
         if not self._hears(port, datagram, sender, now):
@@ -229,6 +235,10 @@ class Handshake:
 
     def _speaks_first(self, port: _Port) -> bool:
         return self.dtls.active and isinstance(port.association, Association)
+
+    def _must_wait(self, port: _Port) -> bool:
+        """Tell whether nobody has shown yet that our first flight is wanted where the offer says."""
+        return self._speaks_first(port) and not (self.reached or port.called)
 
     def _begin(self, port: _Port, now: float) -> None:
         if port.begin_at is None:

@@ -75,6 +75,11 @@ class Handshakes:
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
                 self._told[number, rtcp] = keys
 
+    def reached(self) -> None:
+        """Let handshakes begin whose peers are known to have our answer."""
+        for handshake, _ in self._all.values():
+            handshake.reached = True
+
     def end(self, lanes: Lanes) -> None:
         """Forget the handshake of a stream."""
         number = lanes.track.spec.stream

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -43,6 +43,7 @@ class Household:
         checks: Passwords | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[int], bytes] = os.urandom,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.customers = customers
         self.second_factor_required = required
@@ -51,6 +52,7 @@ class Household:
         self._checks = checks or Passwords()
         self._now = now
         self._random = random
+        self._pause = pause
         self._steps: dict[str, int] = {}  # by account, the newest step whose code was taken by this process
 
     def close(self) -> None:
@@ -78,12 +80,25 @@ class Household:
         genuine = await self._checks.genuine(account.password if account and usable else None, password)
         return _person(found, account) if genuine and found and account else None
 
-    async def entered(self, person: Person, tell: Tell = silent) -> None:
-        """Note that somebody got in; the link that was out for them is void."""
+    async def entered(self, person: Person, tell: Tell = silent, place: str = "") -> None:
+        """Note that somebody got in, and from which network; the link that was out for them is void."""
+
+        def enter(account: Account) -> Account:
+            now = self._now()
+            seen = account.seen_at(place, now) if place else account
+            return replace(seen, signed_in_at=now, invitation=None)
+
         with suppress(NoSpace):  # who wants to erase something on a full disk has to get in
-            await self._change(
-                person, lambda account: replace(account, signed_in_at=self._now(), invitation=None), tell
-            )
+            await self._change(person, enter, tell)
+
+    def usual(self, person: Person | None, place: str) -> bool:
+        """Say whether somebody got in from this network within the last months."""
+        account = person.customer.accounts.get(person.account) if person else None
+        return account is not None and account.usual(place, self._now())
+
+    async def pause(self, seconds: float) -> None:
+        """Let a try wait for its turn."""
+        await self._pause(seconds)
 
     async def code(self, person: Person, code: str) -> bool:
         """Check a code of the app or a recovery code, and take it: it is right only once.

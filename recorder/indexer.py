@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from itertools import islice
 
-from storage.callrows import BadDetails, CallRow, CallState
+from storage.callrows import BadDetails, CallRow, CallState, Fresh
 from storage.customers import Customer
 from storage.due import with_erase_after
 from storage.errors import DatabaseFault, SealBroken, StorageError
+from storage.policy import Policy
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
@@ -18,9 +21,8 @@ FLUSH_SECONDS = 0.1
 REST = 4
 """After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
 
-REST_PER_CALL = 0.02
-"""And so many seconds for each call it took: below 50 a second nobody waits, above it a busy node writes the pages of
-its index, which are the same for many calls, once for many calls."""
+REST_SECONDS = 1.0
+"""And at least so long: a transaction costs as much as fifty calls in it. Whoever asks meanwhile is told what waits."""
 
 MOST_SECONDS = 2.0
 """It never rests longer."""
@@ -62,6 +64,8 @@ def passes(problem: Exception) -> bool:
 @dataclass(slots=True)
 class _Waiting:
     call: str
+    leaf: int
+    started_at: datetime
     make: Callable[[], Entry]
     live: bool
     since: float
@@ -104,12 +108,15 @@ class Indexer:
         self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
     ) -> None:
         """Queue a call; `done` is called when it is in the database."""
-        self.put_later(customer, row.id, lambda: (row, forms), live=row.state is CallState.RECORDING, done=done)
+        live = row.state is CallState.RECORDING
+        self.put_later(customer, row.id, row.leaf, row.started_at, lambda: (row, forms), live=live, done=done)
 
     def put_later(
         self,
         customer: Customer,
         call: str,
+        leaf: int,
+        started_at: datetime,
         make: Callable[[], Entry],
         *,
         live: bool,
@@ -122,7 +129,7 @@ class Indexer:
         self._customers[customer.name] = customer
         queue = self._waiting.setdefault(customer.name, {})
         before = queue.get(call)
-        entry = _Waiting(call, make, live, self._clock(), [])
+        entry = _Waiting(call, leaf, started_at, make, live, self._clock(), [])
         if before:
             entry.since, entry.done, entry.urgent, entry.again = before.since, before.done, before.urgent, before.again
         if done:
@@ -135,6 +142,19 @@ class Indexer:
         """Return the newest state of a call that the database does not have yet."""
         entry = self._waiting.get(customer, {}).get(call)
         return entry.entry[0] if entry else None
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
+        """Return what the database does not have yet of a customer, or of one call, as it will be written.
+
+        Asked for before the database is: what is written in between is in both.
+        """
+        queue = self._waiting.get(customer.name, {})
+        if not queue or not (call is None or call in queue):
+            return []
+        policy = await customer.rules.policy()
+        queue = self._waiting.get(customer.name, {})
+        some = queue.values() if call is None else filter(None, [queue.get(call)])
+        return [_fresh(customer, waiting, policy) for waiting in some]
 
     def lacks(self, customer: str) -> bool:
         """Tell whether the index lacks more of a customer than the changes of a moment."""
@@ -186,7 +206,7 @@ class Indexer:
             begun, before, self._full = self._clock(), self._written_calls, False
             done = [await self._flush(name) for name in list(self._waiting)]
             took, written = self._clock() - begun, self._written_calls - before
-            rest = took if self._full else max(REST * took, REST_PER_CALL * written)  # a queue must not grow for ever
+            rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)  # no queue grows for ever
             if not all(done):
                 self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
@@ -296,6 +316,21 @@ class Indexer:
             del queue[entry.call]
             for tell in entry.done:
                 tell()
+
+
+def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:
+    began = waiting.started_at
+    shown = began.replace(microsecond=began.microsecond // 1000 * 1000)  # as documents have it, and with them the index
+    made = partial(_as_written, customer, waiting, policy)
+    return Fresh(waiting.call, waiting.leaf, shown, waiting.live, made)
+
+
+def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry | None:
+    """Return a call as `_put` would write it now; None for what was erased a moment ago: it never will be."""
+    if not customer.keys.keeps(waiting.leaf):
+        return None
+    row, forms = customer.correlation.applied(*waiting.entry)
+    return with_erase_after(row, forms, policy) if row.ended_at else row, forms
 
 
 async def _whole(_customer: str, _seconds: float) -> bool:

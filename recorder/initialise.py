@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recorder import example, making
 from recorder.errors import WrongUse
+from recorder.folders import memory_folder
 from recorder.opening import check_keys, create_customer, customer_exists, open_credentials
 from recorder.settings import Settings
 from recorder.settings_files import check_made, load
@@ -70,8 +71,7 @@ def initialise(config: Path) -> Made:
     _certificates(settings, made)
     check_made(settings)
     _root(settings, made)
-    for folder in (settings.node.data_dir, settings.node.runtime_dir):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     for customer in settings.customers:
         fresh = not customer_exists(settings, customer)
         if fresh:
@@ -82,20 +82,23 @@ def initialise(config: Path) -> Made:
 
 
 def write_config(config: Path) -> bool:
-    """Write the commented example as configuration; a trial outside /etc keeps everything beside it."""
+    """Write the commented example as configuration; outside /etc all lies beside it but what must be on a tmpfs."""
     if config.exists():
         return False
     folder = config.parent
     if SYSTEM_FOLDER in config.parents and os.geteuid() == 0:
         changes: dict[str, object] = {"keys.root": f"file:{folder / 'root.key'}"}
     else:
-        changes = trial_places(folder)
+        memory = memory_folder(config, os.geteuid())
+        runtime: dict[str, object] = {"node.runtime_dir": memory} if memory else {}
+        changes = trial_places(folder) | runtime | {"node.trial": memory is None}
     return making.write_new(config, example.render(changes).encode())
 
 
 def trial_places(folder: Path) -> dict[str, object]:
     """Return settings that keep everything in one folder: for trials, not for a server."""
     return {
+        "node.trial": True,
         "node.data_dir": folder / "data",
         "node.runtime_dir": folder / "run",
         "sip.certificate": folder / "tls.crt",

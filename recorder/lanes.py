@@ -67,9 +67,19 @@ def expect(lanes: Mapping[int, Lanes], streams: Iterable[StreamSpec]) -> None:
             lanes[spec.stream].track.expect(spec)
 
 
-def newest_slot(descriptor: int) -> spool.Slot | None:
-    """Read the commit that counts; None if there was none."""
-    return spool.newest(lambda at, length: os.pread(descriptor, length, at))
+def newest_slot(descriptor: int, key: bytes) -> spool.Slot | None:
+    """Read the commit that counts; None if there was none that the key of the call's spool opens."""
+    return spool.newest(lambda at, length: os.pread(descriptor, length, at), key)
+
+
+def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
+    """Overwrite the slots that a version before this one left in the clear, all but that of a generation.
+
+    Raises OSError.
+    """
+    for generation, at, length in spool.unsealed(lambda at, length: os.pread(descriptor, length, at)):
+        if generation != but:
+            os.pwrite(descriptor, bytes(length), at)
 
 
 def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> bool:

@@ -19,6 +19,8 @@ from storage.customers import Customer
 
 NOBODY: frozenset[int] = frozenset()
 """No stream; one object for all calls."""
+SPOOL_LABEL = "spool"
+"""Of a recording's leaf (docs/formats/keytree.md)."""
 
 
 @dataclass(slots=True)
@@ -45,6 +47,7 @@ class LiveCall:
     epoch: int = 0  # of the syncer when the files were made: data of an older epoch may be lost
     filed: bool = False  # its files may say that it exists
     started: bool = False  # a worker has it
+    reached: bool = True  # the client is known to have our answer; False: it has not acknowledged it yet
     stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NOBODY  # video streams a whole picture of which was asked for by INFO
     replaces: str | None = None  # the call that ends when the client has our answer to this one
@@ -60,6 +63,11 @@ class LiveCall:
     def id(self) -> str:
         """Return the call id."""
         return self.recording.id
+
+    @property
+    def spool_key(self) -> bytes:
+        """Give the key of what a media worker leaves for its successor; raises Forgotten if the leaf was cut."""
+        return self.customer.keys.secret(self.leaf, SPOOL_LABEL)
 
     @property
     def files(self) -> asyncio.Lock:

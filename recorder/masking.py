@@ -10,8 +10,10 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Generic, NoReturn, TypeVar
 
 Value = TypeVar("Value")
@@ -19,8 +21,12 @@ Value = TypeVar("Value")
 MASK = "***"
 MAX_ITEMS = 64  # entries of a list in one line; more is not read by anybody
 MAX_SENTENCE = 300  # characters of a sentence for operators
-MAX_COUNT = 10**9  # a count above that is none; keeps telephone numbers in E.164 out of plain number fields
-MAX_SIZE = 10**18  # bytes or nanoseconds
+MIN_DIGITS = 7  # of what could be somebody's number (storage.identity.MIN_E164); no field shows so many in a row
+MAX_EXACT = 10 ** (MIN_DIGITS - 1)  # numbers below have fewer digits and are written as they are
+MAX_SIZE = 10**18  # bytes or nanoseconds; larger is a mistake
+WHOLE = 1000  # fractions of a number below are kept to the thousandth: six digits in all
+YEARS = range(2000, 2200)  # of times that are written
+PREFIXES = (128, 64, 48, 32)  # bits of an IPv6 address that are shown: the first that does not look like a number
 
 METHODS = frozenset(
     "INVITE ACK BYE CANCEL OPTIONS UPDATE INFO PRACK REFER NOTIFY SUBSCRIBE PUBLISH MESSAGE REGISTER GET PUT "
@@ -44,8 +50,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _PSEUDONYM = re.compile(r"p-[0-9a-f]{16}")
 _PLACE = re.compile(r"[A-Za-z0-9_.+/-]{1,120}\.py:[0-9]{1,6} [A-Za-z0-9_<>.]{1,80}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
-_ADDRESS = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[?[0-9a-f]{0,4}(?::[0-9a-f.]{0,15}){2,8}\]?)(?::[0-9]{1,5})?")
+_ADDRESS = re.compile(r"([0-9.]{7,15}|[0-9a-f:.]{2,45}|\[([0-9a-f:.]{2,45})\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _LONG_DIGITS = re.compile(r"[0-9]{5}")
+_NUMBER = re.compile(rf"[0-9](?:[^A-Za-z0-9]*[0-9]){{{MIN_DIGITS - 1}}}")  # whatever stands between its digits
 _PERSONAL = re.compile(
     r"""
     (?P<kept>(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]{1,5})?(?![0-9.]))  # a machine's address stays
@@ -54,6 +61,7 @@ _PERSONAL = re.compile(
     | \S*@\S*                                                        # e-mail and anything like it
     | <[^>]*>? | "[^"]*"? | '[^']*'?                                 # what somebody quoted
     | \+?[0-9][0-9()./ -]{3,}[0-9]                                   # numbers, dates too
+    | \+?[0-9](?:[^A-Za-z0-9]{0,3}[0-9]){4,}                         # the same, whatever stands between their digits
     | \b[A-Za-z0-9+_=-]*[0-9][A-Za-z0-9+_=-]{14,}                    # keys and tokens
     | \S*[^\x00-\x7f]\S*                                             # names that are not plain ASCII
     """,
@@ -73,8 +81,8 @@ class Kind(enum.Enum):
     NAME = "name"  # a configured name: customer, node, token
     CALL = "call"  # random id of a call, request or receipt
     PERSON = "person"  # a pseudonym
-    COUNT = "count"  # a number below MAX_COUNT: counts, ports, statuses
-    SIZE = "size"  # a large number: bytes, nanoseconds
+    COUNT = "count"  # a small number: ports, statuses, days; LIMITS has the largest
+    SIZE = "size"  # a number that may be large: calls, bytes, nanoseconds; from MAX_EXACT on three digits of it
     PLACE = "place"  # file:line function
     TIME = "time"  # RFC 3339, UTC
     ADDRESS = "address"  # IP address of a machine, with or without port
@@ -96,18 +104,32 @@ FIELDS: Mapping[str, Kind] = {
     **dict.fromkeys("call request receipt export erasure".split(), Kind.CALL),
     **dict.fromkeys("person caller callee party user actor".split(), Kind.PERSON),
     **dict.fromkeys(
-        "calls count suppressed packets lost late rejected foreign duplicates worker workers stream streams port "
-        "status pid exit_status seconds milliseconds ms attempt limit sockets descriptors generation "
-        "warnings days percent parts records entries line index listeners customers sessions connections "
-        "retry_after added changed unmapped unchanged".split(),
+        "worker workers stream streams port status pid exit_status seconds milliseconds ms attempt limit sockets "
+        "descriptors generation warnings days percent parts line index listeners customers sessions connections "
+        "retry_after".split(),
         Kind.COUNT,
     ),
-    **dict.fromkeys("bytes free_bytes ns size rate gap_ms duration_ms inodes".split(), Kind.SIZE),
+    **dict.fromkeys(
+        "calls count suppressed packets lost late rejected foreign duplicates records entries added changed unmapped "
+        "unchanged bytes free_bytes ns size rate gap_ms duration_ms inodes".split(),
+        Kind.SIZE,
+    ),
     **dict.fromkeys("at raised_at".split(), Kind.PLACE),
     **dict.fromkeys("time since until".split(), Kind.TIME),
     **dict.fromkeys("peer address listener source".split(), Kind.ADDRESS),
     **dict.fromkeys("hint right path".split(), Kind.SENTENCE),
 }
+
+LIMITS: Mapping[str, int] = {
+    "port": 65_535,
+    "status": 699,  # SIP's; HTTP's end before
+    "exit_status": 255,
+    "percent": 100,
+    "worker": 9_999,
+    "workers": 9_999,
+    "days": 99_999,
+}
+"""The largest value of numbers that have one by their nature; of others of Kind.COUNT it is MAX_EXACT - 1."""
 
 
 class Personal(Generic[Value]):
@@ -165,7 +187,12 @@ def _folded(value: str) -> str:
 def scrub(sentence: str) -> str:
     """Mask whatever in a sentence might be somebody's: the last resort, for words of our own only."""
     flat = " ".join(sentence[: MAX_SENTENCE * 4].split())
-    return _PERSONAL.sub(lambda found: found["kept"] or MASK, flat)[:MAX_SENTENCE]
+    return _PERSONAL.sub(_unless_address, flat)[:MAX_SENTENCE]
+
+
+def _unless_address(found: re.Match[str]) -> str:
+    """Mask what was found, but for the address of a machine."""
+    return _address(found["kept"]) if found["kept"] else MASK
 
 
 def mask(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,50 +204,101 @@ def mask(line: Mapping[str, Any]) -> dict[str, Any]:
         if kind is None:
             masked += 1
         else:
-            kept[key] = _masked(kind, value)
+            kept[key] = _masked(kind, value, LIMITS.get(key, MAX_EXACT - 1))
     if masked:
         kept["masked_fields"] = masked
     return kept
 
 
-def _masked(kind: Kind, value: object) -> Any:
+def _masked(kind: Kind, value: object, most: int) -> Any:
     """Return a value of the promised shape, or the mask."""
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
-        return [_one(kind, item) for item in list(items)[:MAX_ITEMS]]
-    return _one(kind, value)
+        return [_one(kind, item, most) for item in list(items)[:MAX_ITEMS]]
+    return _one(kind, value, most)
 
 
-def _one(kind: Kind, value: object) -> Any:
+def _one(kind: Kind, value: object, most: int) -> Any:
     """Return one scalar of the promised shape, or the mask."""
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, bool):
         return value
     if kind in (Kind.COUNT, Kind.SIZE):
-        return _number(value, MAX_COUNT if kind is Kind.COUNT else MAX_SIZE)
+        if type(value) not in (int, float):
+            return MASK
+        return _number(value, most) if kind is Kind.COUNT else _size(value)
     if not isinstance(value, str):
         return MASK
     return _TEXTS[kind](str(value))
 
 
-def _number(value: object, most: int) -> Any:
-    """Return a number within bounds, fractions to the millionth."""
-    if type(value) is int:
-        return value if -most < value < most else MASK
-    if type(value) is float:
-        return round(value, 6) if -most < value < most else MASK  # NaN fails both comparisons
-    return MASK
+def _number(value: Any, most: int) -> int | float | str:
+    """Return a number within a bound of at most six digits, fractions to the thousandth."""
+    if not -most <= value <= most:  # NaN is not
+        return MASK
+    if isinstance(value, int):
+        return value
+    known = float(value)
+    return round(known, 3) if -WHOLE < known < WHOLE else round(known)
 
 
-def _shape(pattern: re.Pattern[str], *, digits: bool) -> Callable[[str], str]:
-    """Make a check of one shape; without `digits`, five digits in a row are somebody's number."""
+def _size(value: Any) -> int | float | str:
+    """Return a number; a large one as text with three digits, such as "4.92e+12", which nobody can be called by."""
+    if not -MAX_SIZE < value < MAX_SIZE:
+        return MASK
+    return _number(value, MAX_EXACT) if -MAX_EXACT < value < MAX_EXACT else f"{value:.2e}"
+
+
+def _shape(pattern: re.Pattern[str], *, digits: bool = False) -> Callable[[str], str]:
+    """Make a check of one shape; without `digits`, five digits in a row, or seven with signs between, are a number."""
 
     def check(value: str) -> str:
-        fits = pattern.fullmatch(value) and (digits or not _LONG_DIGITS.search(value))
+        fits = pattern.fullmatch(value) and (digits or not (_LONG_DIGITS.search(value) or _NUMBER.search(value)))
         return value if fits else MASK
 
     return check
+
+
+def _time(value: str) -> str:
+    """Check that a time is one."""
+    try:
+        year = datetime.fromisoformat(value).year if _TIME.fullmatch(value) else 0
+    except ValueError:
+        year = 0
+    return value if year in YEARS else MASK
+
+
+def _place(value: str) -> str:
+    """Check a place in the code; the number of its line is no telephone number."""
+    return value if _PLACE.fullmatch(value) and not _NUMBER.search(value) else MASK
+
+
+def _address(value: str) -> str:
+    """Return an address as ipaddress writes it; of one in IPv6 that reads like a number only the network.
+
+    Hexadecimal groups may all be decimal: 1::4915:1123:4567. An IPv4 address has at most three digits between dots.
+    """
+    found = _ADDRESS.fullmatch(value)
+    if found is None:
+        return MASK
+    try:
+        known = ipaddress.ip_address(found[2] or found[1])
+    except ValueError:
+        return MASK
+    tail = f":{int(found[3])}" if found[3] else ""
+    if tail and int(found[3]) > LIMITS["port"]:
+        return MASK
+    if isinstance(known, ipaddress.IPv6Address) and known.ipv4_mapped is not None:
+        known = known.ipv4_mapped
+    if isinstance(known, ipaddress.IPv4Address):
+        return f"{known}{tail}"
+    for bits in PREFIXES:
+        network = ipaddress.IPv6Network((known, bits), strict=False)
+        shown = str(known) if bits == known.max_prefixlen else str(network)
+        if not _NUMBER.search(shown + tail):
+            return f"[{shown}]{tail}" if tail else shown
+    return MASK
 
 
 def _member(words: frozenset[str]) -> Callable[[str], str]:
@@ -233,17 +311,17 @@ def _member(words: frozenset[str]) -> Callable[[str], str]:
 
 
 _TEXTS: Mapping[Kind, Callable[[str], str]] = {
-    Kind.EVENT: _shape(_EVENT, digits=False),
-    Kind.WORD: _shape(_WORD, digits=False),
-    Kind.CLASS: _shape(_CLASS, digits=False),
+    Kind.EVENT: _shape(_EVENT),
+    Kind.WORD: _shape(_WORD),
+    Kind.CLASS: _shape(_CLASS),
     Kind.METHOD: _member(METHODS),
     Kind.SUITE: _member(SUITES),
     Kind.CODEC: _member(CODECS),
-    Kind.NAME: _shape(_NAME, digits=False),
+    Kind.NAME: _shape(_NAME),
     Kind.CALL: _shape(_UUID, digits=True),
     Kind.PERSON: _shape(_PSEUDONYM, digits=True),
-    Kind.PLACE: _shape(_PLACE, digits=True),
-    Kind.TIME: _shape(_TIME, digits=True),
-    Kind.ADDRESS: _shape(_ADDRESS, digits=True),
+    Kind.PLACE: _place,
+    Kind.TIME: _time,
+    Kind.ADDRESS: _address,
     Kind.SENTENCE: scrub,
 }

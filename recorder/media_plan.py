@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
-from media.spec import Dtls, StreamSpec
+from media.spec import Allowed, Dtls, StreamSpec, pack_ip
 from recorder import wire, wire_form
 from recorder.commands import DtlsKeys, StreamPlan
 from recorder.recording import Recording
@@ -24,20 +24,26 @@ MAX_CUSTOMERS = 1_000
 """Customers whose networks are written out once, not for each stream."""
 
 
-def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> StreamSpec:
-    """Return the worker's view of one stream; `identity` is our certificate for DTLS-SRTP and its key."""
-    line, crypto = plan.line, plan.line.crypto
+def stream_spec(
+    plan: StreamPlan, customer: Customer, identity: bytes = b"", source: str | None = None, *, reached: bool = True
+) -> StreamSpec:
+    """Return the worker's view of one stream; `identity` is our certificate for DTLS-SRTP and its key.
+
+    `source`: where the first INVITE came from; `reached`: its client is known to have our answer.
+    """
+    line, crypto, networks = plan.line, plan.line.crypto, _written(customer.sources)
     spec = StreamSpec(
         stream=plan.number,
         suite=line.suite,
         key=crypto.key if crypto else b"",
         mki=len(crypto.mki) if crypto and crypto.mki else 0,
         others=_others(crypto) if crypto else (),
+        alternates=line.other_keys,
         own_key=plan.own_key,
         payloads=tuple([_payload(f) for f in line.formats]),
         source=line.source,
         here=plan.here,
-        networks=_written(customer.sources),
+        networks=networks,
         rtcp_source=line.rtcp_source,
         rtcp_mux=line.rtcp_mux,
         held=plan.held,
@@ -45,6 +51,8 @@ def stream_spec(plan: StreamPlan, customer: Customer, identity: bytes = b"") -> 
         learn=customer.learn_source,
         feedback=line.feedback,
         since=_ns(plan.expected),
+        reached=reached,
+        known=line.rtcp_source is None or pack_ip(line.rtcp_source[0]) in Allowed(source, networks),
     )
     return spec if plan.keys is None else _with_dtls(spec, plan, plan.keys, identity, customer.pause_by_reinvite)
 
@@ -91,9 +99,16 @@ def _payload(entry: Format) -> tuple[int, str, int]:
     return (entry.payload_type, entry.encoding or "", entry.clock or 8000)
 
 
-def stream_specs(plans: Sequence[StreamPlan], customer: Customer, identity: bytes = b"") -> tuple[StreamSpec, ...]:
+def stream_specs(
+    plans: Sequence[StreamPlan],
+    customer: Customer,
+    identity: bytes = b"",
+    source: str | None = None,
+    *,
+    reached: bool = True,
+) -> tuple[StreamSpec, ...]:
     """Return the worker's view of all streams."""
-    return tuple(stream_spec(p, customer, identity) for p in plans)
+    return tuple(stream_spec(p, customer, identity, source, reached=reached) for p in plans)
 
 
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
@@ -109,9 +124,9 @@ def part_of(name: str, part: NewPart | Draft) -> Part:
     return Part(name, part.secret.key, part.secret.prefix, part.secret.segment)
 
 
-def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...]) -> NewCall:
+def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...], spool_key: bytes) -> NewCall:
     """Return everything a worker has to know of a call."""
-    return NewCall(recording.id, part, specs, _lasting(recording))
+    return NewCall(recording.id, part, specs, spool_key, _lasting(recording))
 
 
 def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
@@ -128,6 +143,7 @@ def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
     """
     lines = [(s.number, s.line.suite, s.line.crypto) for s in recording.streams if s.line.crypto]
     newest = {(n, suite, key, own.mki_length) for n, suite, own in lines for key in (own.key, *_others(own))}
+    newest |= {(s.number, *key) for s in recording.streams for key in s.line.other_keys}
     return tuple(key for key in known if key not in newest)
 
 

@@ -17,6 +17,7 @@ from recorder.indexer import Indexer
 from recorder.logs import Log
 from recorder.metrics import Metrics
 from recorder.notify import Notifier
+from recorder.reachable import Closed
 from recorder.recording import Recording
 from recorder.settings import Settings
 from recorder.stream import Certificate
@@ -60,9 +61,12 @@ class Node:
     storage_well: bool = True
     certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
     unwelcome: Unwelcome = field(init=False)
+    closed: Closed = field(init=False)  # tells where no media may be sent
 
     def __post_init__(self) -> None:
         self.unwelcome = Unwelcome(self.log, self.metrics)
+        listening = [*(each.port for each in self.settings.sip.listen), self.settings.admin_api.listen.port]
+        self.closed = Closed(listening, self.ports)
 
     @property
     def runtime_dir(self) -> Path:

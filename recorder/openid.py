@@ -1,7 +1,7 @@
 """OpenID providers: asked when somebody wants to sign in through one, never at the start of the daemon.
 
-Their documents are kept for an hour, their keys until a token names one that is not there. A provider that is away
-stops nobody with a local account.
+Their documents are kept for an hour, their keys for a quarter of one, or until a token names one that is not there. A
+provider that is away stops nobody with a local account.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from recorder import openid_rules as rules
 from recorder.openid_rules import Journey, Places
 from recorder.references import secret_of
 from recorder.settings_sign_in import SignIn
+from storage.actors import alike
 from storage.customers import Customer
 
 TIMEOUT = 10.0
@@ -32,6 +33,8 @@ MAX_ANSWER = 1 << 20
 """Bytes; discovery documents have some 5,000, key sets as many."""
 KEPT = 3600.0
 """Seconds that a discovery document counts."""
+KEYS_KEPT = 900.0
+"""Seconds that keys count: one that was withdrawn because it was stolen signs nobody in for longer."""
 KEYS_AGAIN = 10.0
 """Seconds before keys are asked for again because of a token that names none of them: anybody can make such tokens."""
 MAX_KEYS = 100
@@ -88,7 +91,11 @@ class Providers:
         if not {sign_in.groups_claim, sign_in.name_claim} <= set(said) and found.userinfo:
             said = {**await self._userinfo(sign_in, found, tokens, said["sub"]), **said}
         name, roles = rules.person(said, sign_in)
-        return Person(self._customers[sign_in.customer], name, roles, lasts=60.0 * sign_in.session_minutes)
+        customer = self._customers[sign_in.customer]
+        if await asyncio.to_thread(_taken, customer, name):
+            raise NotVouched("name taken")
+        lasts = 60.0 * sign_in.session_minutes
+        return Person(customer, name, roles, lasts=lasts, subject=rules.identity(said, sign_in))
 
     def _of(self, customer: str) -> list[SignIn]:
         return [each for each in self._sign_ins if each.customer == customer and customer in self._customers]
@@ -102,10 +109,10 @@ class Providers:
         return known.places
 
     async def _keys(self, sign_in: SignIn, found: Places, named: str) -> Sequence[Mapping[str, Any]]:
-        """Return the provider's keys, asked for anew if the one that is named is not among them."""
+        """Return the provider's keys, asked for anew if they are old or the one that is named is not among them."""
         known = self._known[sign_in.issuer]
         there = any(not named or key.get("kid") == named for key in known.keys)
-        if not there and self._monotonic() - known.keys_at > KEYS_AGAIN:
+        if self._monotonic() - known.keys_at > (KEYS_KEPT if there else KEYS_AGAIN):
             document = await self._ask(sign_in, "GET", found.keys)
             listed = document.get("keys")
             keys = listed[:MAX_KEYS] if isinstance(listed, list) else []
@@ -150,6 +157,13 @@ class Providers:
         if answer.status_code != 200 or not isinstance(document, dict):
             raise ProviderAway("answer")
         return document
+
+
+def _taken(customer: Customer, name: str) -> bool:
+    """Say whether somebody of that name would pass for an account or token of the customer in its audit log."""
+    return customer.accounts.like(name) is not None or any(
+        alike(name, each.name) for each in customer.credentials.list()
+    )
 
 
 async def _body(answer: httpx2.Response) -> bytes:

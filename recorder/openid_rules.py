@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from admin_api.household import NotVouched, ProviderAway
 from recorder.settings_sign_in import SignIn, loopback
-from storage.account import proper
+from storage.actors import MAX_SUBJECT, proper, subject
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "Ed25519", "EdDSA")
 SKEW = 60.0
@@ -147,7 +147,7 @@ def claims(token: str, keys: Sequence[Mapping[str, Any]], journey: Journey, now:
     _in_time(found, now)
     if not hmac.compare_digest(str(found.get("nonce", "")).encode(), journey.nonce.encode()):
         raise NotVouched("nonce")
-    if not isinstance(found.get("sub"), str) or not found["sub"]:
+    if not isinstance(found.get("sub"), str) or not 0 < len(found["sub"]) <= MAX_SUBJECT:
         raise NotVouched("subject")
     return found
 
@@ -191,6 +191,11 @@ def _verified(token: str, keys: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
     except (JoseError, ValueError, TypeError):
         raise NotVouched("signature") from None
     return dict(found)
+
+
+def identity(found: Mapping[str, Any], sign_in: SignIn) -> str:
+    """Return who a token is about, whatever they are called today (Core section 2)."""
+    return subject(sign_in.issuer, str(found["sub"]))
 
 
 def person(found: Mapping[str, Any], sign_in: SignIn) -> tuple[str, tuple[str, ...]]:

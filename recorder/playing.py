@@ -18,7 +18,7 @@ from storage.vault import OpenPart
 def render_streams(streams: Sequence[Mapping[str, Any]]) -> list[RenderStream]:
     """Return what a render worker must know of the streams of a call's document; its index is the stream's number."""
     return [
-        RenderStream(number, str(stream["label"] or number), _payloads(stream), stream["media"])
+        RenderStream(number, str(stream["label"] or number + 1), _payloads(stream), stream["media"])
         for number, stream in enumerate(streams)
     ]
 

@@ -26,6 +26,7 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
         "customer": name,
         "ok": verdict.good,
         "entries": verdict.entries,
+        "proven": verdict.proven,
         "bad": verdict.bad,
         "fault": verdict.fault or None,
     }

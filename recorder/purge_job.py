@@ -9,9 +9,9 @@ import asyncio
 
 from recorder.node import Node
 from storage import userpurge
+from storage.actors import RECORDER
 from storage.audit_chain import Act
 from storage.customers import Customer
-from storage.erasure import RECORDER
 from storage.userpurge import Reason
 
 LOOK_SECONDS = 10.0
@@ -63,7 +63,7 @@ class PurgeJob:
 
 
 async def _noted(customer: Customer, id: str) -> None:
-    act = Act(RECORDER, "system", "user.delete", id, "done", "no recording refers to the user any more")
+    act = Act.of(RECORDER, "system", "user.delete", id, "done", "no recording refers to the user any more")
     await asyncio.wrap_future(customer.audit.append(act))
 
 

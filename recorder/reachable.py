@@ -1,10 +1,13 @@
-"""Shell: by which addresses of ours a client can send media, one for each IP version."""
+"""Shell: by which addresses of ours a client can send media, one for each IP version; and where none are sent."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
+from functools import lru_cache
 
-from media.sockets import is_ours
+from media.ports import Ports
+from media.sockets import Pair, is_ours
 from sip.lines import Addresses
 from sip.sdp import FAMILIES, family_of
 from sip.values import Flow
@@ -64,6 +67,35 @@ class Reachable:
             return host
         remote = flow.remote[0]
         return _route_source(remote if family_of(remote) == family else _FAR[family])
+
+
+class Closed:
+    """Tells where no media may be sent: to listeners and media ports of ours, and to broadcast addresses."""
+
+    def __init__(self, listening: Iterable[int], ports: Ports[Pair]) -> None:
+        """Take the ports that are listened on for requests, and those of media."""
+        self._listening = frozenset(listening)
+        self._ports = ports
+
+    def __call__(self, host: str, port: int) -> bool:
+        """Look at one address and port of an offer."""
+        ours = port in self._listening or self._ports.taken(port)
+        return (ours and is_ours(host)) or _is_broadcast(host)
+
+
+@lru_cache(MAX_ROUTES)
+def _is_broadcast(host: str) -> bool:
+    """Tell the broadcast address of a network of this machine, by what the kernel says of it."""
+    if ":" in host:
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, 9))  # sends nothing
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 def _route_source(remote: str) -> str:

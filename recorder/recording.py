@@ -172,15 +172,16 @@ class Recording:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
-            plans = negotiate.plan(offer, self._policy(event.secure), self.agreement.lines, event.ours.families)
+            before, closed = self.agreement.lines, self.agreement.closed
+            plans = negotiate.plan(offer, self._policy(event.secure), before, event.ours.families, closed)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
             return self._refused(event.token, 488, "sdp", UNREADABLE)
-        before = self.agreement.before()
+        known = self.agreement.before()
         self.agreement.offered(offer, event.offer)
-        return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, before, now)]
+        return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, known, now)]
 
     def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
         """Offer a line of ours; media begin with the answer, which comes in the ACK."""
@@ -207,12 +208,15 @@ class Recording:
         fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams was kept yet
         attribution.remember(known)
         attribution.begin(fresh, self.streams, plans, self.picture)
+        attribution.change(known, self.streams, plans, self.picture, now.wall)
         self._answer_token, self._pending = (event.token, event.ours), plans
         if self.state is State.NEW:
             self.started = now
             self.call_id = event.request.headers.get("Call-ID", "") or ""
             self.client = intern(event.request.headers.get("User-Agent", "") or "") or None  # a few for all calls
             self.state = State.OPENING
+            if self.picture.swapped:
+                self.note("owners-swapped", now)
         if fresh:
             return [*done, c.OpenSockets(tuple(s.plan() for s in fresh))]
         return [*done, *self._answer(now)]
@@ -265,6 +269,8 @@ class Recording:
     def _go_back(self) -> None:
         """Take back what a later offer changed."""
         streams, before, self.offers_first = self._before
+        for stream, later in zip(streams, self.streams, strict=False):
+            stream.speakers = later.speakers  # what the metadata said of people stays said
         self.streams = list(streams)
         self.agreement.go_back(before)
 
@@ -302,6 +308,7 @@ class Recording:
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         attribution.remember(known)
+        attribution.change(known, self.streams, plans, self.picture, now.wall)
         self.agreement.lines = plans
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
@@ -317,6 +324,7 @@ class Recording:
         known = attribution.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(request, body, now)
         attribution.remember(known)
+        attribution.change(known, self.streams, self.agreement.lines, self.picture, now.wall)
         matching.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from sys import intern
 from typing import NamedTuple
 
-from media import records
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from media import records, spool
 from recorder.wire import Part
 from storage.container import PartSecret, Sealer
 
@@ -33,6 +35,15 @@ class Missed(NamedTuple):
 NOTHING = Missed(0, Counter())
 
 
+class Parked(NamedTuple):
+    """A slot of the spool, and how much of its remainder is the beginning of the record that the sealed part cuts."""
+
+    descriptor: int
+    at: int
+    length: int
+    begun: int
+
+
 class Reel:
     """One media part being written; errors of the disk are noted in `trouble`, never raised."""
 
@@ -40,6 +51,7 @@ class Reel:
         "_aged",
         "_backlog",
         "_begun",
+        "_cipher",
         "_dropped_from",
         "_fd",
         "_finished",
@@ -48,6 +60,7 @@ class Reel:
         "_parked",
         "_sealer",
         "_segment",
+        "_spool_key",
         "_unwritten",
         "_written_at",
         "_written_before",
@@ -56,7 +69,8 @@ class Reel:
         "trouble",
     )  # fmt: skip
 
-    def __init__(self, part: Part, descriptor: int) -> None:
+    def __init__(self, part: Part, descriptor: int, spool_key: bytes) -> None:
+        """`spool_key`: opens and seals the slots of the call, in which the rest is parked."""
         self.name = intern(part.name)
         self.number = int(part.name[1:])  # 3 of "m3"
         self._fd = descriptor
@@ -64,8 +78,11 @@ class Reel:
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
         #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
         self._begun = b""
-        #: Where both lie while nobody needs them: descriptor, offset, length of `begun`, length of what follows.
-        self._parked: tuple[int, int, int, int] | None = None
+        #: The slot in which both lie while nobody needs them.
+        self._parked: Parked | None = None
+        self._spool_key = spool_key
+        #: Of the spool, for as long as a commit lasts.
+        self._cipher: AESGCM | None = None
         #: Ciphertext the disk has not taken; records that wait behind it; since when records are dropped.
         self._unwritten = b""
         self._backlog: bytes | bytearray = b""
@@ -98,31 +115,37 @@ class Reel:
         """Give `rest` as one."""
         return b"".join(self.rest)
 
-    def park(self, descriptor: int, at: int) -> None:
-        """Keep the rest where it was just saved, not in memory: 4 KB a call. It lies there until the next save."""
+    @property
+    def cipher(self) -> AESGCM:
+        """Give what seals the slot of this commit."""
+        if self._cipher is None:
+            self._cipher = spool.cipher_of(self._spool_key)
+        return self._cipher
+
+    def park(self, descriptor: int, at: int, length: int) -> None:
+        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It lies there until the next save.
+
+        The slot has `length` bytes.
+        """
+        self._cipher = None
         if self._unwritten or self._backlog:
             return
-        begun, pending = len(self._begun), self._sealer.put_aside()
-        self._parked = descriptor, at, begun, len(pending)
+        self._parked = Parked(descriptor, at, length, len(self._begun))
+        self._sealer.put_aside()
         self._begun = b""
 
     def _fetch(self) -> None:
-        """Have the rest in memory again."""
-        if self._parked is None:
+        """Have the rest in memory again; raises OSError or Damaged where somebody changed the spool."""
+        parked = self._parked
+        if parked is None:
             return
-        self._fetch_pending()
-        descriptor, at, begun, _ = self._parked
-        self._begun = _read(descriptor, begun, at)
+        slot = os.pread(parked.descriptor, parked.length, parked.at)
+        if len(slot) != parked.length:
+            raise OSError(errno.EIO, "the spool of a call was cut")
+        rest = spool.remainder_of(self.cipher, slot)
+        self._begun = rest[: parked.begun]
+        self._sealer.take_back(rest[parked.begun :])
         self._parked = None
-
-    def _fetch_pending(self) -> None:
-        """Have what is not sealed in memory again, without the beginning of its record, which is seldom wanted."""
-        if self._parked is None:
-            return
-        descriptor, at, begun, pending = self._parked
-        if pending:
-            self._sealer.take_back(_read(descriptor, pending, at + begun))
-            self._parked = descriptor, at, begun, 0
 
     @property
     def committed(self) -> int:
@@ -165,7 +188,7 @@ class Reel:
 
     def _seal(self, data: bytes, now: int) -> None:
         if self._parked is not None:
-            self._fetch_pending()
+            self._fetch()
         sealer = self._sealer
         pending = sealer.pending
         sealed = sealer.add(data)
@@ -183,9 +206,8 @@ class Reel:
         written = self._try(sealed)
         cut = len(data) - len(self._sealer.pending)
         if written == len(sealed) and cut >= 0:  # what was begun before is whole in the part
-            self._begun, self._parked = data[records.last_start(data, cut) : cut], None
+            self._begun = data[records.last_start(data, cut) : cut]
             return
-        self._fetch()
         whole = b"".join((self._begun, pending, data))
         cut = len(whole) - len(self._sealer.pending)
         self._unwritten = sealed[written:]
@@ -246,13 +268,6 @@ class Reel:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self._fd)
-
-
-def _read(descriptor: int, length: int, at: int) -> bytes:
-    data = os.pread(descriptor, length, at)
-    if len(data) != length:
-        raise OSError(errno.EIO, "the spool of a call was cut")
-    return data
 
 
 def _packets(data: bytes) -> Iterator[tuple[int, int]]:

@@ -51,6 +51,13 @@ class JobStream:
     payloads: Mapping[int, Format]
     # payload type -> format
     media: str = "audio"
+    heard: tuple[tuple[int, int], ...] | None = None
+    # (from, to) in ns since 1970 in which it is heard or seen; None = always, () = never, but its place in time counts
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether nothing of it is heard or seen."""
+        return self.heard == ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ def to_json(job: Job) -> bytes:
             "index": stream.index,
             "label": stream.label,
             "media": stream.media,
+            "heard": stream.heard,
             "payloads": [[number, f.name, f.clock, f.channels, f.fmtp] for number, f in stream.payloads.items()],
         }
         for stream in job.streams
@@ -131,4 +139,6 @@ def _stream(stream: Mapping[str, Any]) -> JobStream:
         int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
         for number, name, clock, channels, fmtp in stream["payloads"]
     }
-    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]))
+    told = stream["heard"]
+    heard = None if told is None else tuple([(int(begin), int(end)) for begin, end in told])
+    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]), heard)

@@ -8,11 +8,14 @@ Exit status: 0 the file is whole, 1 it cannot be made of what is stored, 2 the j
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import Any, BinaryIO
 
 from media import pcapfile, records, render, wavfile
@@ -20,16 +23,23 @@ from media.encode import Container, Encoder
 from media.errors import Damaged, MediaError
 from media.mosaic import HEIGHT, WIDTH, Mosaic
 from media.peaks import Peaks
-from recorder.confine import confine
+from recorder.confine import Confined, confine, forbid_dumps
 from recorder.errors import RecorderError
 from recorder.render_job import DAMAGED, MAX_JOB, MAX_SPAN, PEAKS, BadJob, Job, JobPart, from_json, span_from_json
 from recorder.window import Reached, Window
-from storage.container import PartSecret, Reader
+from storage.container import PartSecret, Reader, seal_segment
 from storage.errors import DamagedPart, Torn
 
 BUFFER = 1 << 20  # bytes written at once
 MOST_GAPS = 500  # of a channel in a picture of its sound; more than that are no wider than a dot
 PROGRESS_STEPS = 100  # lines of progress in all
+NOT_FOR_DECODING = frozenset(("av.__main__", "av.datasets"))  # a command, and what downloads samples
+
+_ANY = PartSecret(bytes(32), bytes(7), 64)  # of no part
+
+
+class Unconfined(RecorderError):
+    """What decodes cannot be shut in here, so it decodes nothing."""
 
 
 class Source:
@@ -78,8 +88,11 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     if job.form is Container.PCAP:
         return _capture(job, out)
     source = Source(job, readings=2)
-    streams, pictures = _chosen(job, "audio"), _chosen(job, "video") if job.form is Container.MKV else []
-    measured = render.measure(source.records(), streams, pictures)
+    streams = _chosen(job, "audio")
+    pictures = [each for each in _chosen(job, "video") if not each.silent] if job.form is Container.MKV else []
+    known = {stream.index for stream in (*streams, *pictures)}
+    others = [each for each in _chosen(job) if each.index not in known]
+    measured = render.measure(source.records(), streams, pictures, others)
     if job.on_demand:
         _part_of(measured, source, out)
         return {}
@@ -97,8 +110,10 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     return asdict(report) | {"torn_parts": source.torn}
 
 
-def _chosen(job: Job, media: str) -> list[render.RenderStream]:
-    return [render.RenderStream(s.index, s.label, s.payloads) for s in job.streams if s.media == media]
+def _chosen(job: Job, media: str | None = None) -> list[render.RenderStream]:
+    return [
+        render.RenderStream(s.index, s.label, s.payloads, s.heard) for s in job.streams if media in (None, s.media)
+    ]
 
 
 def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
@@ -149,18 +164,26 @@ def _film(
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
     source = Source(job, readings=1)
-    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads) for s in job.streams]
+    # one that is heard at times only is left out: a capture has no silence to put in its place
+    streams = [pcapfile.CapturedStream(s.index, s.media, s.payloads, s.heard is not None) for s in job.streams]
     count = pcapfile.write(source.records(), streams, out.write)
     return {"packets": count, "torn_parts": source.torn}
+
+
+def load_decoders() -> None:
+    """Import all of PyAV, a part of which it imports only when a stream of that kind is made."""
+    for found in walk_packages(import_module("av").__path__, "av."):
+        if found.name not in NOT_FOR_DECODING:
+            import_module(found.name)
 
 
 def main() -> int:
     """Do one job."""
     try:
+        forbid_dumps()
         job = from_json(sys.stdin.buffer.readline(MAX_JOB))
-        highest = max([job.output, *(part.fd for part in job.parts)])
-        no_network = confine(job.parent, highest)
         with open(job.output, "wb", buffering=BUFFER, closefd=False) as out:
+            confined = shut_in(job)
             report = make(job, out)
     except BadJob as error:
         return _fail(2, str(error))
@@ -177,8 +200,24 @@ def main() -> int:
     except Exception as error:
         # whatever FFmpeg or a decoder does: the class says enough, the text may hold what is in the call
         return _fail(3, f"the call could not be rendered ({type(error).__name__})")
-    tell({"report": report | {"no_network": no_network}})
+    tell({"report": report | {"confined": asdict(confined)}})
     return 0
+
+
+def shut_in(job: Job) -> Confined:
+    """Load all that the job may need, then give up everything else; raise Unconfined where too little can be.
+
+    Nothing that an outsider sent has been read up to here.
+    """
+    if job.form is not Container.PCAP:  # whatever the SDP names: packets of any static payload type may be stored
+        load_decoders()
+    for coding in ("ascii", "latin-1", "utf-8", "unicode_escape"):
+        codecs.lookup(coding)
+    seal_segment(_ANY, 0, b"", last=True)  # OpenSSL reads its configuration when it is first used
+    confined = confine(job.parent, [job.output, *(part.fd for part in job.parts)])
+    if not confined.enough:
+        raise Unconfined("this host can confine nothing that decodes: neither Landlock nor system call filters work")
+    return confined
 
 
 def _fail(status: int, sentence: str) -> int:

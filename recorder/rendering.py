@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -156,17 +156,27 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
     except (BrokenPipeError, ConnectionResetError):
         pass  # it is gone; its exit status says why
     last: dict[str, Any] = {}
-    async for raw in worker.stderr:
+    async for raw in lines(worker.stderr):
         line = told(raw)
-        if "progress" in line and on_progress is not None:
-            on_progress(float(line["progress"]))
+        step = line.get("progress")
+        if on_progress is not None and isinstance(step, int | float) and 0 <= step <= 1:
+            on_progress(float(step))
         if "report" in line or "error" in line:
             last = line
     status = await worker.wait()
-    if status == 0 and "report" in last:
-        report: dict[str, Any] = last["report"]
+    report = last.get("report")
+    if status == 0 and isinstance(report, dict):
         return report
     raise failure(last, status)
+
+
+async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield what a worker says; one that is broken into may say anything. Raises RenderFailed for an endless line."""
+    try:
+        async for raw in stderr:
+            yield raw
+    except ValueError:
+        raise RenderFailed("the render worker said more than it may") from None
 
 
 def told(raw: bytes) -> dict[str, Any]:

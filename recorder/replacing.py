@@ -39,7 +39,7 @@ class Replacing:
         if event.replaces is None:
             return None
         try:
-            call = self._live.by_session(self._node.endpoint.replaced(event.replaces, customer.name))
+            call = self._live.by_session(self._node.endpoint.replaced(event.replaces, customer.name, event.flow))
             if call is None or not call.recording.alive:
                 raise RemoteError("replaces-ended", 603)
         except RemoteError:

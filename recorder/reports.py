@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from media.batch import address
 from media.feedback import Pictures
 from media.figures import totals
 from media.reporting import report
 from media.rtcp import INTERVAL, goodbye
 from media.sockets import send
-from media.spec import StreamSpec
+from media.spec import StreamSpec, pack_ip
 from media.track import Track
 from recorder.lanes import Lanes
 from recorder.wire import Counts
@@ -79,12 +80,17 @@ def leave(lanes: Lanes, now: int) -> None:
     _send(lanes, now, goodbye(lanes.track.own_ssrc))
 
 
+def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
+    """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
+    return (mux and track.connected) or bool(track.name and address(track.name)[0] == pack_ip(target[0]))
+
+
 def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     track = lanes.track
     spec = track.spec
     target, mux = spec.rtcp_source, spec.rtcp_mux
     descriptor = lanes.rtp if mux else lanes.rtcp
-    if target is None or descriptor < 0:
+    if target is None or descriptor < 0 or not (spec.known or _came(track, target, mux)):
         return
     packet = report(track, now, CNAME, more)
     if packet is not None:

@@ -77,13 +77,15 @@ class Resume:
             self._await_bye(state["dialog"], customer)
             return
         recording = from_state(state["recording"], os.urandom)
-        recording.agreement.certify = self._node.certify
+        recording.agreement.certify, recording.agreement.closed = self._node.certify, self._node.closed
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)
         call = LiveCall(recording, customer, outer.leaf, session)
         call.media_part, call.fd_name = state["media_part"], state["fd_name"]
         call.replaces = state.get("replaces")  # a version before this one did not replace calls
+        dialog = state["dialog"]  # on a stream the ACK may have gone with the connection
+        call.reached = not (dialog["unacked"] and dialog["flow"][0] == "udp")
         call.epoch = self._node.syncer.epoch
         self._live.add(call)
         try:

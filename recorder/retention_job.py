@@ -17,10 +17,11 @@ from recorder.live import Live
 from recorder.node import Node
 from recorder.runner import Runner
 from recorder.wallclock import WallClock, readings
+from storage.actors import RECORDER
 from storage.audit_chain import Act
 from storage.compaction import compact
 from storage.customers import Customer
-from storage.erasure import RECORDER, StopLive
+from storage.erasure import StopLive
 from storage.retention import Swept
 
 RETRY_SECONDS = 2.0
@@ -71,8 +72,9 @@ class RetentionJob:
                 next_sweep = loop.time() + pause
                 continue  # what the sweep filed is carried out now
             if stale:
-                stale = False
-                stale = not await self._guarded(self._refresh, customer)
+                stale = False  # rules that change from here on are asked for once more
+                if not await self._guarded(self._refresh, customer):
+                    stale = True
             pause = next_sweep - loop.time()
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
@@ -108,7 +110,7 @@ class RetentionJob:
         """Write into audit log, log and incidents what a sweep found."""
         kind = "retention.brake" if swept.asked else "retention.sweep"
         for id in [swept.asked] if swept.asked else swept.filed:
-            act = Act(RECORDER, "system", kind, id or "", "done", f"{swept.due} calls are due")
+            act = Act.of(RECORDER, "system", kind, id or "", "done", f"{swept.due} calls are due")
             await asyncio.wrap_future(customer.audit.append(act))
         self._node.log.info(kind, customer=customer.name, calls=swept.due)
         if swept.asked:

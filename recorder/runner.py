@@ -229,16 +229,24 @@ class Runner:
             raise RecorderError("the customer is not configured any more")
         certificate = call.recording.agreement.certificate
         keyed = [plan for plan in plans if plan.line.crypto or not plan.line.suite]  # the others cannot be read
-        specs = stream_specs(keyed, configured, certificate.identity if certificate else b"")
+        identity, source = certificate.identity if certificate else b"", call.recording.source
+        specs = stream_specs(keyed, configured, identity, source, reached=call.reached)
         former = {n: self.node.ports.former(p.port) for n, p in call.pairs.items() if p.port not in call.left}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
+
+    def reached(self, call: LiveCall) -> None:
+        """Take it that the client has our answer: handshakes may begin."""
+        if not call.reached:
+            call.reached = True
+            if any(stream.keys for stream in call.recording.streams):
+                self.node.workers.reached(call.id)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
         if not fits(specs):
             return self._unfit(call)
         if not call.started:  # the first offer was ours
-            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs))
+            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs, call.spool_key))
         else:
             for plan in command.streams:
                 if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
@@ -304,12 +312,13 @@ class Runner:
         if not self.node.endpoint.waits(command.token):
             return None
         document, streams = call.recording.call_document(self.node.now()), command.streams
+        call.reached = not streams  # media of an offer of ours begin with what acknowledges it
         try:
             specs = self.specs(call, streams)
             call.spool_fd = self.checkpoints.begin(call.id)
             drafts = [call.customer.vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
             call.part = part_of("m1", drafts[1])
-            new = new_call(call.recording, call.part, specs)
+            new = new_call(call.recording, call.part, specs, call.spool_key)
             told = self.node.workers.told(new, call.pairs) if streams else b""
             self._create_files(call, drafts, document)
             if streams:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import shutil
 import tempfile
@@ -11,18 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recorder.errors import NotPossible
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - tmpfs on every Linux; what is made there is private and unguessable
-MEMORY_FILE_SYSTEMS = (0x01021994, 0x858458F6)  # TMPFS_MAGIC, RAMFS_MAGIC (statfs(2))
-_WORDS = 64  # longs; struct statfs has 15 on 64-bit machines
-
-
-def in_memory(folder: Path) -> bool:
-    """Say whether a folder lies on a file system that has no disk."""
-    found = (ctypes.c_long * _WORDS)()
-    if ctypes.CDLL(None, use_errno=True).statfs(str(folder).encode(), found) != 0:
-        return False
-    return found[0] & 0xFFFF_FFFF in MEMORY_FILE_SYSTEMS
+from recorder.folders import SHARED_MEMORY, in_memory
 
 
 class Scratch:

@@ -28,7 +28,7 @@ def serve(config: Path, *, drain: bool = False) -> int:
     `drain`: a stop ends the calls, whoever keeps the sockets.
     """
     gc.disable()  # looking through half-made modules for garbage takes a tenth of the start; the daemon enables it
-    settings = load(config)
+    settings = load(config, start=True)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
     make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool

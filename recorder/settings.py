@@ -51,7 +51,12 @@ class Node:
     runtime_dir: Path = option(
         read.absolute,
         Path("/run/recorder"),
-        "Must be a tmpfs: spools of live calls lie here that must never reach a disk.",
+        "Must be a tmpfs: what live calls leave for a successor lies here, sealed, and must never reach a disk.",
+    )
+    trial: bool = option(
+        read.boolean,
+        False,
+        "true: `serve` also starts with a runtime_dir on a disk. For trials, not for real calls.",
     )
 
 
@@ -176,7 +181,7 @@ class AdminApi:
         read.origin,
         None,
         "Address of the admin page as people type it: one-time links show it, passkeys and [[sign_in]] hang on its "
-        "name. Default: as it is listened on.",
+        "name. [[sign_in]] needs it; without it passkeys work on this machine alone.",
     )
     second_factor: SecondFactor = option(
         read.one_of(SecondFactor),

@@ -15,8 +15,8 @@ class Customer:
     """Whose calls are recorded. One table each.
 
     A call is a customer's if it comes from one of the sources, over a connection with one of the certificates, or, for
-    a customer that has neither, to one of the domains. Domains also tell customers behind one SBC apart. A call that
-    is nobody's is refused with 403.
+    a customer that has neither, to one of the domains, with a password (digest). Domains also tell customers behind one
+    SBC apart. A call that is nobody's is refused with 403. What follows in a call counts only from its customer, too.
     """
 
     name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
@@ -34,7 +34,11 @@ class Customer:
         "Authorities that issue this customer's certificates, PEM; by default those of [sip] client_ca. As soon as one "
         "customer has some of its own, each file must hold the very authorities that sign the SBCs' certificates.",
     )
-    domains: tuple[str, ...] = option(read.each(read.host_name), (), "Host part of the Request-URI.")
+    domains: tuple[str, ...] = option(
+        read.each(read.host_name),
+        (),
+        "Host part of the Request-URI; alone, without sources or certificates, only with digest.",
+    )
     country: str | None = option(
         read.country, None, "How national numbers are read; without it they stay as sent.", example="DE"
     )
@@ -88,11 +92,18 @@ class Customer:
         "What comes during a pause is thrown away in any case. By a re-INVITE it is also asked for another DTLS "
         "handshake where the death of a process cut one short.",
     )
+    swap_owners: bool = option(
+        read.boolean,
+        False,
+        "Exchange the owners of the two streams of a medium: this SBC names them the wrong way round, as jambonz with "
+        "rtpengine does. Listen to a test call first (recorder check-owners). It counts for calls that begin after a "
+        "restart.",
+    )
     digest: Path | None = option(
         read.absolute,
         None,
-        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs must then authenticate. "
-        "Most clients cannot; sources and certificates are the usual way.",
+        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs and what follows "
+        "in a call must then authenticate. Most clients cannot; sources and certificates are the usual way.",
     )
     learn_source: bool = option(
         read.boolean,

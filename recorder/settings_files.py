@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from recorder.errors import WrongUse
+from recorder.folders import in_memory, is_ours
 from recorder.settings import MAX_FILE, Settings, parse
 from recorder.settings_faults import Fault, SettingsError, key_lines
 from storage.tokenuri import SCHEME, TokenKey
 
 
-def load(path: Path, *, files: bool = True) -> Settings:
+def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
     """Read and check a configuration; `files=False` leaves out the files it names (`init` makes them).
 
+    `start`: also what only `serve` needs.
     Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
     """
     data = _content(path)
@@ -24,7 +26,7 @@ def load(path: Path, *, files: bool = True) -> Settings:
         settings = parse(data)
     except SettingsError as error:
         raise SettingsError(error.faults, str(path)) from None
-    missing = tuple(file_faults(settings)) if files else ()
+    missing = (*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ()))
     if missing:
         lines = key_lines(data.decode("utf-8-sig"))
         raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
@@ -81,6 +83,16 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     elif not os.environ.get("CREDENTIALS_DIRECTORY"):
         right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
         yield Fault("keys.root", f'"{settings.keys.root}"', right)
+
+
+def start_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for what `serve` does not start with, though commands work with it."""
+    folder = settings.node.runtime_dir
+    if folder.is_dir() and os.geteuid() != 0 and not is_ours(folder):
+        yield Fault("node.runtime_dir", str(folder), "a folder that belongs to the recorder's user")
+    elif not (settings.node.trial or in_memory(folder)):
+        right = "a folder on a tmpfs, as /run/recorder; or [node] trial = true where no real calls are recorded"
+        yield Fault("node.runtime_dir", str(folder), right)
 
 
 def _directory_faults(settings: Settings) -> Iterator[Fault]:

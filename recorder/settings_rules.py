@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 
+_ANYBODY = (
+    "a file of users, or sources or certificates given too: anybody can write a domain, so alone it counts only with "
+    "a password"
+)
+
 
 def faults(settings: Settings) -> Iterator[Fault]:
     """Yield every fault that only several values together show."""
@@ -90,6 +95,8 @@ def _customers_reachable(settings: Settings) -> Iterator[Fault]:
         key = f"customer[{index}]"
         if not (customer.sources or customer.certificates or customer.domains):
             yield Fault(f"{key}.sources", "nothing", _UNREACHABLE)
+        if customer.domains and not (customer.sources or customer.certificates) and customer.digest is None:
+            yield Fault(f"{key}.digest", "nothing", _ANYBODY)
         if customer.certificates and ((customer.client_ca or settings.sip.client_ca) is None or not tls):
             yield Fault(f"{key}.certificates", "", "needs a client_ca and a tls entry in sip.listen")
         if customer.client_ca and not customer.certificates:
@@ -151,8 +158,9 @@ def _sign_ins(settings: Settings) -> Iterator[Fault]:
         if sign_in.issuer and "openid" not in sign_in.scopes:
             yield Fault(f"sign_in[{index}].scopes", str(list(sign_in.scopes)), 'a list with "openid" in it')
     api = settings.admin_api
-    if settings.sign_ins and api.address is None and not api.listen.loopback:
-        yield Fault("admin_api.address", "nothing", "given too: [[sign_in]] sends people back to it")
+    if settings.sign_ins and api.address is None:
+        right = 'the page\'s address, such as "https://rec.example:8443": [[sign_in]] sends people back to it'
+        yield Fault("admin_api.address", "nothing", right)
     if api.address and api.address.startswith("http:") and not api.listen.loopback:
         yield Fault("admin_api.address", api.address, "an https address: only loopback is served without a certificate")
 

@@ -11,26 +11,29 @@ from storage.newid import is_id
 
 if TYPE_CHECKING:  # a command that only explains itself does without all of storage
     from recorder.settings import Settings
+    from storage.actors import Actor
     from storage.audit import Audit
     from storage.roots import RootSecret
 
 ROLE = "operator"
 
 
-def actor() -> str:
-    """Name the user of the operating system whose process this is."""
+def actor() -> Actor:
+    """Return the user of the operating system whose process this is."""
+    from storage.actors import Actor, Kind
+
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         name = str(os.getuid())
-    return f"cli:{name}"
+    return Actor(Kind.SHELL, str(os.getuid()), f"cli:{name}")
 
 
 def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
     """Append an act and wait until it is durable; `object` is an id, nothing of a party. Raises StorageError."""
     from storage.audit_chain import Act
 
-    audit.append(Act(actor(), ROLE, action, object, outcome, reason)).result()
+    audit.append(Act.of(actor(), ROLE, action, object, outcome, reason)).result()
 
 
 def note(

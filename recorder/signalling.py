@@ -27,6 +27,7 @@ from recorder.unwelcome import Challenges
 from sip import digest
 from sip import events as s
 from sip.errors import RemoteError, SipError
+from sip.message import Request
 from sip.negotiate import Policy
 from sip.responses import Fields
 from sip.values import Flow
@@ -52,6 +53,7 @@ class Signalling:
     def __init__(self, node: Node, runner: Runner, live: Live) -> None:
         self._node = node
         self._certify = node.certify  # one bound method for all calls
+        node.endpoint.authorized_by(self._authorize)
         self._runner = runner
         self._live = live
         self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
@@ -133,8 +135,9 @@ class Signalling:
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
+        recording.picture.swapped = configured.swap_owners
         recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
-        recording.agreement.certify = self._certify
+        recording.agreement.certify, recording.agreement.closed = self._certify, self._node.closed
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -188,8 +191,21 @@ class Signalling:
         """Take note of what the endpoint refused by itself."""
         call = self._live.by_session(event.session) if event.session else None
         flow = event.flow
+        if event.reason == s.NOT_OWNER:
+            self._strange(event, call)
+            return
+        if event.status == 401:  # a first try without a password, as of an INVITE
+            return
         name = call.customer.name if call else self._node.tenants.only(flow.remote[0], flow.certificate_names)
         self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
+
+    def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
+        """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
+        flow, now = event.flow, self._node.monotonic()
+        name = self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
+        if call:
+            self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
 
     def overdue(self) -> None:
         """Tell of INVITEs that were challenged and never came again with credentials; due every second."""
@@ -228,6 +244,29 @@ class Signalling:
         self._node.endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
         return False
 
+    def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
+        """Judge who speaks in a dialog as its first INVITE was judged (sip.context.Authorize).
+
+        ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself.
+        """
+        source = flow.remote[0]
+        if not self._node.tenants.may_be(owner, source, flow.certificate_names):
+            return None
+        realm = self._realms.get(owner)
+        if realm is None:
+            return ()
+        if request is None or request.method in ("ACK", "CANCEL"):
+            return () if source == before.remote[0] else None
+        now = self._node.now().wall.timestamp()
+        outcome = digest.judge(request, realm, self._nonce_secret, source, now)
+        if outcome is digest.Outcome.RIGHT:
+            return ()
+        if outcome is digest.Outcome.WRONG:
+            near = self._node.monotonic()
+            self._node.unwelcome.refuse(request.method, 401, "digest", owner, normal_address(source), near)
+        stale = outcome is digest.Outcome.STALE
+        return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
+
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
         srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"
         return _policy_of(srtp, secure, configured.sdes_without_tls, configured.dtls, configured.pause_by_reinvite)
@@ -247,13 +286,18 @@ class Signalling:
         call = self._live.by_session(event.session)
         if call is None:
             return
-        self.silence.noticed(call)
+        self._noticed(call)
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._replacing.settle(call)
         self._mend(call)
         self._see(call)
         call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
+
+    def _noticed(self, call: LiveCall) -> None:
+        """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
+        self.silence.noticed(call)
+        self._runner.reached(call)
 
     def _reanswered(self, event: s.Reanswered) -> None:
         """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
@@ -265,7 +309,7 @@ class Signalling:
         self._tell(event.session, e.Informed(event.request, event.metadata))
         call = self._live.by_session(event.session)
         if call:
-            self.silence.noticed(call)
+            self._noticed(call)
             self._replacing.settle(call)
             self._mend(call)
 
@@ -290,7 +334,7 @@ class Signalling:
             self._node.refused("re-offer", 488, "no-offer", name, source, call.id if call else None)
             self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
             return
-        self.silence.noticed(call)
+        self._noticed(call)
         self._replacing.settle(call)
         self._feed(call, self._offered(event, event.offer))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from media import amr
 from media.codecs import CODINGS
@@ -27,12 +27,20 @@ class Certificate:
     identity: bytes = field(repr=False)  # certificate and key, media.dtls.Identity
 
 
+class Speakers(NamedTuple):
+    """Who is heard in a stream from a moment on."""
+
+    since: datetime | None  # None: from the first packet
+    parties: tuple[int, ...]  # positions among the people; none if unknown
+    inferred: bool  # concluded, not said
+
+
 class Stream:
     """What is kept of one accepted m= line over all re-offers."""
 
     __slots__ = (
         "away", "before", "began", "elsewhere", "figures", "formats", "held", "here", "keys", "line", "moved", "number",
-        "own_key", "owner", "paused", "pauses", "port", "removed",
+        "own_key", "owner", "paused", "pauses", "port", "removed", "speakers",
     )  # fmt: skip
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
@@ -53,6 +61,7 @@ class Stream:
         self.owner: Owner | None = None  # once removed or away: who was heard in it; positions among the people
         self.before: tuple[int, ...] = ()  # positions of all who were said to be heard in it up to the last message
         self.elsewhere: tuple[int, ...] = ()  # positions of those heard under its label before it began
+        self.speakers: tuple[Speakers, ...] = ()  # who was heard when; empty while it is the same from the first packet
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 
@@ -167,7 +176,7 @@ class Stream:
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
         other.away, other.owner, other.before, other.elsewhere = self.away, self.owner, self.before, self.elsewhere
-        other.here = self.here
+        other.here, other.speakers = self.here, self.speakers
         other.figures = self.figures
         return other
 
@@ -186,13 +195,14 @@ class Stream:
         self._interval(self.held or self.paused, False, at)
         self.held = self.paused = False
 
-    def document(self, owner: Owner) -> dict[str, Any]:
-        """Return the stream as the API shows it."""
+    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> dict[str, Any]:
+        """Return the stream as the API shows it; `speakers` are those of `self.speakers` with indices for positions."""
         return {
             "label": owner.label if self.label is None else self.label,
             "party": owner.party,
             "inferred": owner.inferred,
             "earlier": list(owner.earlier),
+            "speakers": document.speakers([each.since for each in self.speakers], speakers),
             "media": self.line.media,
             "codec": document.codec(self.line.formats),
             "srtp": self.line.protection,
@@ -220,6 +230,7 @@ class Stream:
             "owner": self.owner and _owner_to_state(self.owner),
             "before": list(self.before),
             "elsewhere": list(self.elsewhere),
+            "speakers": [(document.rfc3339(at), list(who), inferred) for at, who, inferred in self.speakers],
             "pauses": document.pauses(self.pauses),
             "figures": dict(self.figures),
         }
@@ -249,6 +260,8 @@ class Stream:
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
         self.elsewhere = tuple(state.get("elsewhere", ()))
+        told = state.get("speakers", ())  # a version before this one did not note when somebody else began
+        self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in told)
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self

@@ -28,6 +28,7 @@ from recorder.rendering import (
     end_worker,
     failure,
     job_part,
+    lines,
     start_worker,
     told,
 )
@@ -135,10 +136,10 @@ async def _size(worker: Process) -> int:
     if worker.stderr is None:
         raise RenderFailed("the render worker has no pipes")
     last: dict[str, Any] = {}
-    async for raw in worker.stderr:
+    async for raw in lines(worker.stderr):
         last = told(raw)
-        if "size" in last:
-            return int(last["size"])
+        if isinstance(size := last.get("size"), int) and size >= 0:
+            return size
     raise failure(last, await worker.wait())
 
 

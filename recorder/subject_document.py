@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from admin_api import schemas
-from admin_api.subject import senders
+from admin_api.subject import Stretch, stretches
 from admin_api.users import shown as user_shown
 from storage.calls import CallRow
 from storage.claims import known_as
@@ -142,7 +142,17 @@ def _party(party: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stream(stream: Mapping[str, Any], mine: Collection[int]) -> dict[str, Any]:
-    return {"media": stream.get("media"), "codec": stream.get("codec"), "of": _whose(senders(stream), mine)}
+    """Tell whose voice it holds; `moments` where that changed, so that who was heard before a transfer stays it."""
+    parts = [(each, _whose(each.party, mine)) for each in stretches(stream)]
+    said = {whose for _, whose in parts}
+    mixed = "several" if said & {"person", "several"} else "unknown" if "unknown" in said else "others"
+    whole = said.pop() if len(said) == 1 else mixed
+    shown = {"media": stream.get("media"), "codec": stream.get("codec"), "of": whole}
+    return shown if len(parts) == 1 else {**shown, "moments": [_moment(each, whose) for each, whose in parts]}
+
+
+def _moment(each: Stretch, whose: str) -> dict[str, Any]:
+    return {"from": each.begin, "to": each.end, "of": whose}
 
 
 def _whose(party: object, mine: Collection[int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from admin_api.visible import visible
 from recorder.render_job import DAMAGED, INCOMPLETE
 
 GERMAN = frozenset({"DE", "AT", "CH", "LI"})
@@ -131,9 +132,12 @@ DEUTSCH = {
 }
 
 SENTENCES = {
-    "Left out: a stream of this call mixes several people, or nobody knows whose it is; it cannot be separated.": (
-        "Weggelassen: in diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist; sie "
-        "lässt sich nicht trennen."
+    "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent.": (
+        "In diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist: Sie lässt sich "
+        "nicht trennen und ist stumm."
+    ),
+    "The person has no other stream, so the media of this call are left out.": (
+        "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs."
     ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
     "Left out: several people of this call may be meant, and nobody said which.": (
@@ -278,4 +282,4 @@ def _length(milliseconds: int) -> str:
 
 def _text(value: object) -> str:
     """Write a value so that no browser takes any of it for markup; halves of pairs, which UTF-8 cannot carry, go."""
-    return escape(str(value).encode("utf-8", "replace").decode(), quote=True)
+    return escape(visible(str(value)).encode("utf-8", "replace").decode(), quote=True)

@@ -155,7 +155,9 @@ class SubjectReport:
             self._added.append(media)
         elif self._asked.media is not None:
             whose = (lambda _: parties) if self._asked.silence_others else None
-            media = await add_media(archive, self._customer, row.id, self._asked.media, self._tools.renderer, whose)
+            named = None if self._asked.other_parties else lambda _: parties
+            form, renderer = self._asked.media, self._tools.renderer
+            media = await add_media(archive, self._customer, row.id, form, renderer, whose, named)
             self._added.append(media)
         hold = await self._customer.holds.get(row.id) if row.hold else None
         notes = [schemas.annotation(note) for note in await self._customer.annotations.of(row.id)]
@@ -222,7 +224,7 @@ class SubjectReport:
         return {
             "sha256": digest,
             "calls": [row.id for row in self._rows],
-            "not_separable": [each.call for each in self._added if each.problem == MIXED],
+            "not_separable": [each.call for each in self._added if (each.problem or "").startswith(MIXED)],
             "without_media": [{"call": each.call, "problem": each.problem} for each in self._added if not each.file],
         }
 

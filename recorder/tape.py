@@ -6,6 +6,7 @@ what has changed. The slot is what counts: whatever a kill interrupts, a success
 finds either the commit before (and replays the region) or this one.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -22,7 +23,7 @@ from media.reporting import receive as receive_rtcp
 from media.sockets import disconnect
 from media.spec import StreamSpec
 from media.track import Track
-from recorder.lanes import Lanes, close_all, expect, newest_slot, replay
+from recorder.lanes import Lanes, close_all, expect, newest_slot, overwrite_unsealed, replay
 from recorder.reel import Missed, Reel
 from recorder.reports import Reports, counts, leave
 from recorder.wire import Counts, NewCall, Part
@@ -41,15 +42,18 @@ class Tape:
     """A call being recorded."""
 
     __slots__ = (
-        "_base", "_changed", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd", "_tell",
-        "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
+        "_base", "_changed", "_key", "_nonces", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd",
+        "_tell", "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
     )  # fmt: skip
 
     def __init__(
         self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes],
-        tell: Callable[[Any], None] = lambda _: None,
+        tell: Callable[[Any], None] = lambda _: None, nonces: spool.Nonces | None = None,
     ) -> None:  # fmt: skip
+        """`nonces`: of the worker, for what it seals in all its spools."""
         self.id = new.call
+        self._key = new.spool_key
+        self._nonces = nonces or spool.Nonces(random(spool.KEY))
         self._random = random
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
@@ -62,7 +66,7 @@ class Tape:
         #: errno of the last save, 0 = it went well.
         self._unsaved = 0
         self._parts: tuple[tuple[str, int | None], ...] = ()
-        self._reel = Reel(new.part, part_fd)
+        self._reel = Reel(new.part, part_fd, self._key)
         #: Number of the base that the last slot names; whether the next one wants another.
         self._base = 0
         self._changed = True
@@ -151,6 +155,11 @@ class Tape:
         if self.handshakes is not None and self.handshakes.turn():
             self._commit([], now)
 
+    def reached(self) -> None:
+        """Take it that the client has our answer."""
+        if self.handshakes is not None:
+            self.handshakes.reached()
+
     def _associate(self, lanes: Lanes) -> None:
         """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
         if self.handshakes is None:
@@ -235,6 +244,10 @@ class Tape:
                 lanes.settle(count)
         if got or self._reel.open:
             self._commit(out, now)
+        if got and not self._unsaved:  # else a successor needs them
+            for i, (lanes, _) in enumerate(group):
+                if lanes.track.keyring is None:
+                    region.erase(i)
         return more
 
     # ---- commit ----
@@ -259,14 +272,13 @@ class Tape:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
         reel, generation = self._reel, self.generation + 1
         tracks = [lanes.track for lanes in self.lanes.values()]
-        begun, pending, backlog = reel.rest
-        length = len(begun) + len(pending) + len(backlog)
+        rest = reel.rest
         try:
             moved = (None if self._changed else state.moving(tracks)) or self._rebase(tracks)
-            end = spool.pack_end(
-                generation, reel.committed, self._base + self._changed, reel.number, self.closed, moved, length
+            slot = spool.pack_slot(
+                reel.cipher, self._nonces, generation, reel.committed, self._base + self._changed, reel.number,
+                self.closed, moved, rest,
             )  # fmt: skip
-            slot = b"".join((begun, pending, backlog, end))
             at = spool.middle(generation) - len(slot)
             written = os.pwrite(self._spool_fd, slot, at)
         except OSError as problem:
@@ -277,14 +289,16 @@ class Tape:
             self.generation = generation
             self._base += self._changed
             self._changed = False
-            reel.park(self._spool_fd, at)
+            reel.park(self._spool_fd, at, len(slot))
 
     def _rebase(self, tracks: list[Track]) -> bytes:
         """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
         head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
-        base = spool.pack_base(self._base + 1, json.dumps(head).encode(), state.pack(tracks))
+        base = spool.pack_base(
+            self._reel.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), state.pack(tracks)
+        )  # fmt: skip
         if os.pwrite(self._spool_fd, base, spool.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
         return state.moving(tracks) or b""
@@ -297,7 +311,7 @@ class Tape:
         rest = self._reel.remainder + self._reel.hole(now)
         self._parts = (*self._parts, (self._reel.name, self._reel.committed))
         self._reel.close()
-        self._reel = Reel(part, descriptor)
+        self._reel = Reel(part, descriptor, self._key)
         self._changed = True
         self._commit([rest] if rest else [], now)
 
@@ -323,9 +337,12 @@ class Tape:
         os.close(self._spool_fd)
 
     # ---- resume ----
-    def resume(self, region: Region, raw: str | None, kept: bool, at: int) -> None:
-        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed."""
-        slot = newest_slot(self._spool_fd)
+    def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
+        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed.
+
+        `raw`: its receive region, a path or a descriptor, which is closed.
+        """
+        slot = newest_slot(self._spool_fd, self._key)
         out: list[bytes] = []
         looked: dict[int, int] = {}
         if slot is not None:
@@ -351,7 +368,14 @@ class Tape:
                 holes.resume(lanes.track, at, kept, looked.get(number, 0))
                 track = lanes.track
                 track.latch_wish = None if track.coming or track.trial else track.name or None
+                if track.trial:
+                    disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
+        with contextlib.suppress(OSError):  # what counts of it is in memory; its place in the file is next
+            overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
         self._commit(out, at)
+        if not self._unsaved:
+            with contextlib.suppress(OSError):
+                overwrite_unsealed(self._spool_fd)
         self._catch_up(region, at)
 
     def _catch_up(self, region: Region, at: int) -> None:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from recorder import document
 from recorder import events as e
+from recorder.stream import Stream
 from sip.callgroup import call_names
 from sip.owners import Owner
+from sip.picture import Picture
 
 if TYPE_CHECKING:
     from recorder.recording import Recording
@@ -56,9 +58,14 @@ def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> 
         "end_reason": recording.reason,
         "paused": recording.paused,
         "parties": [document.party(p) for p in picture.parties()],
-        "streams": [s.document(o) for s, o in zip(recording.streams, owners, strict=True)],
+        "streams": [s.document(o, _speakers(s, picture)) for s, o in zip(recording.streams, owners, strict=True)],
         "groups": list(picture.groups),
         "correlations": [list(x) for x in picture.correlations],
         **document.belonging(call_names(picture.correlations)),
         "notes": list(recording.notes),
     }
+
+
+def _speakers(stream: Stream, picture: Picture) -> Sequence[Owner]:
+    """Return who was heard when in a stream that changed its owner, as indices into the parties of this moment."""
+    return picture.shown([Owner(who, inferred) for _, who, inferred in stream.speakers]) if stream.speakers else ()

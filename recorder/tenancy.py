@@ -1,8 +1,8 @@
 """Whose call it is: a pure decision from where it comes, which certificate vouches for it and where it goes.
 
 A customer is in question if one of its certificates vouches for the connection, if its sources cover the address, or,
-for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; it decides
-alone only where the customer chose so). Of several in question the one named by domain wins, then the one with a
+for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; such a
+customer has to ask for a password, `digest`). Of several in question the one named by domain wins, then the one with a
 certificate, then the one with the narrowest network.
 """
 
@@ -37,6 +37,8 @@ class Tenants:
         self._open = any(_domains_only(customer) for customer in self.customers)
         self._networks = _index(self.customers)
         self._lengths = tuple(sorted({length for length, _ in self._networks}))
+        self._domains = {customer.name: customer.domains for customer in self.customers}
+        self._judged: dict[tuple[str, str, tuple[str, ...]], bool] = {}
 
     def customer_of(
         self, source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
@@ -51,6 +53,21 @@ class Tenants:
             if claim is not None and (best is None or claim > best[0]):
                 best = (claim, customer)
         return best[1].name if best else None
+
+    def may_be(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether an INVITE from there could be a call of this customer, by the domain that it would name.
+
+        What follows in a dialog is judged by this: its Request-URI is our address and names no domain any more.
+        """
+        key = (owner, source, tuple(certificate_names))
+        found = self._judged.get(key)
+        if found is None:
+            if len(self._judged) >= MAX_NUMBERS:
+                self._judged.clear()
+            domains = (None, *self._domains[owner]) if owner in self._domains else ()
+            found = any(self.customer_of(source, key[2], domain) == owner for domain in domains)
+            self._judged[key] = found
+        return found
 
     def only(self, source: str, certificate_names: Iterable[str] = ()) -> str | None:
         """Return the one customer whose request can come from there, whatever it names; None: several or nobody."""

@@ -35,6 +35,8 @@ class NewCall:
     call: str
     part: Part
     streams: tuple[StreamSpec, ...]
+    # opens and seals the call's spool, and nothing else
+    spool_key: bytes = field(repr=False)
     # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; the spool may know earlier
     # ones, but not better whether one lasts; None = what the spool says
     pauses: tuple[tuple[int, int | None], ...] | None = None
@@ -50,12 +52,12 @@ class Add:
 
 @dataclass(frozen=True)
 class Adopt:
-    """Go on with a call whose worker died, from its spool; descriptors as for Add."""
+    """Go on with a call whose worker died, from its spool; descriptors: part, spool, region if `raw`, sockets."""
 
     new: NewCall
     sockets: Sockets
-    # receive region of the dead worker, if its last batch was of this call
-    raw: str | None
+    # the receive region of the dead worker comes along: its last batch was of this call
+    raw: bool
     # ns since the epoch
     at: int
     # the sockets are those of before, so nothing that came in between is lost
@@ -89,6 +91,13 @@ class Unpause:
 
     call: str
     at: int
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The client has our answer: handshakes may begin."""
+
+    call: str
 
 
 @dataclass(slots=True)
@@ -289,7 +298,7 @@ class OtherVersion:
     worker: int
 
 
-Message = Add | Adopt | Change | Pause | Unpause | Close | Drop | Ask | NextPart
+Message = Add | Adopt | Change | Pause | Unpause | Reached | Close | Drop | Ask | NextPart
 WorkerEvent = (
     Beat
     | Stats

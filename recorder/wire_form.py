@@ -32,6 +32,7 @@ from recorder.wire import (
     NextPart,
     Part,
     Pause,
+    Reached,
     Resumed,
     Severed,
     Stats,
@@ -56,7 +57,7 @@ class WireError(RecorderError):
 CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
-        StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Close, Drop, Ask, NextPart,
+        StreamSpec, Dtls, Part, NewCall, Add, Adopt, Change, Pause, Unpause, Reached, Close, Drop, Ask, NextPart,
         Beat, Stats, Figures, Final, Resumed, DiskTrouble, DiskWell, CallFault, Strangers,
         Keyed, Unkeyed, Severed,
     )

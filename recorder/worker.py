@@ -23,7 +23,9 @@ from typing import Any
 from media.compiled import library
 from media.drain import Region
 from media.sockets import dropped, widen
+from media.spool import KEY, Nonces
 from recorder import wire, wire_form
+from recorder.confine import close_others, confine_media, forbid_dumps, landlock_version
 from recorder.greeting import GREETING
 from recorder.lanes import close_all, expect
 from recorder.overflow import LOOK, Overflow
@@ -69,6 +71,7 @@ class Worker:
         self._control = control
         self._region = region
         self._tick = tick
+        self._nonces = Nonces(os.urandom(KEY))
         self._tapes: dict[str, Tape] = {}
         self._outbox: deque[bytes] = deque([GREETING])
         #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
@@ -90,6 +93,7 @@ class Worker:
             wire.Change: self._change,
             wire.Pause: lambda m, _: self._tapes[m.call].pause(m.at),
             wire.Unpause: lambda m, _: self._tapes[m.call].unpause(m.at),
+            wire.Reached: lambda m, _: self._tapes[m.call].reached(),
             wire.Close: self._close,
             wire.Drop: self._drop,
             wire.Ask: self._ask,
@@ -247,20 +251,21 @@ class Worker:
 
     def _add(self, message: wire.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         self._await_keys(tape)
 
     def _adopt(self, message: wire.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell)
+        raw = sockets.pop(0) if message.raw else None
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         for number, lanes in tape.lanes.items():
             if lanes.track.keyring:
                 lanes.track.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
-        tape.resume(self._region, message.raw, message.kept, message.at)
+        tape.resume(self._region, raw, message.kept, message.at)
         self._tell(wire.Resumed(tape.id, tape.part, tape.parts))
         self._adopted = True
         self._await_keys(tape)
@@ -366,6 +371,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
     signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+    forbid_dumps()
+    close_others((CONTROL,))  # a parent that left something open to its children left it to us
     try:
         _work()
     except MemoryError:  # anywhere: between two calls as well as in one
@@ -382,6 +389,9 @@ def _work() -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(sys.argv[1])
         return
+    if not landlock_version():
+        import recorder.handshakes  # noqa: F401 - now or never: nothing can be opened from here on
+    confine_media()
     worker.run()
     worker.last_round()
 

@@ -141,7 +141,9 @@ class WorkerEvents:
         self._runner.checkpoint(call)
         self._runner.checkpoints.lend(call.id)
         streams = call.recording.streams
-        new = new_call(call.recording, part, self._runner.specs(call, [s.plan() for s in streams]))
+        new = new_call(
+            call.recording, part, self._runner.specs(call, [s.plan() for s in streams]), call.spool_key
+        )  # fmt: skip
         self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # whoever comes after us needs them too, until what is under them has been taken
             self._runner.checkpoint(call)

@@ -30,6 +30,7 @@ from recorder.crew import (
     let_go,
     listed,
     look_at,
+    open_relic,
     reap,
     reap_soon,
     spawn,
@@ -45,6 +46,10 @@ START = 10.0
 #: Seconds a worker has to live to be no failed start.
 YOUNG = 1.0
 TICK = 1.0
+#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
+#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
+#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
+GATHER = 0.1
 
 
 class Workers:
@@ -90,6 +95,8 @@ class Workers:
             task.cancel()
         processes = list(self._processes.values())
         for process in processes:
+            if process.alarm is not None:
+                self._flush(process)
             let_go(process)
         for process in processes:
             await asyncio.to_thread(reap_soon, process.pid)
@@ -126,7 +133,7 @@ class Workers:
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
         entry.homeless = entry.process is None
         entry.keys = known_keys((), new.streams)
-        self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]])
+        self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
 
     def keys_of(self, call: str) -> tuple[wire.Key, ...]:
         """Give the keys of the newest offers of a call: a successor of main needs them, packets may wait."""
@@ -154,9 +161,10 @@ class Workers:
         entry.relic = entry.relic or self._relics.pop(new.call, None)
         entry.avoid()
         sockets, descriptors = listed(pairs)
-        relic = str(entry.relic) if entry.relic else None
-        message = wire.Adopt(new, sockets, relic, time.time_ns(), not entry.lost, entry.keys)
-        self._send(new.call, entry, message, [part_fd, spool_fd, *descriptors])
+        relic = open_relic(entry.relic)
+        message = wire.Adopt(new, sockets, bool(relic), time.time_ns(), not entry.lost, entry.keys)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *relic, *descriptors])
+        close_all(relic)
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
             close_all(held)
@@ -190,6 +198,10 @@ class Workers:
             entry.pauses = (*entry.pauses[:-1], (entry.pauses[-1][0], now))
             self._ask(call, wire.Unpause(call, now))
 
+    def reached(self, call: str) -> None:
+        """Tell that the client has our answer."""
+        self._ask(call, wire.Reached(call))
+
     def next_part(self, call: str, part_fd: int, part: wire.Part) -> None:
         """Have a call go on in a new part."""
         self._ask(call, wire.NextPart(call, part), [part_fd])
@@ -207,7 +219,7 @@ class Workers:
         if entry.closing is None:
             entry.closing = asyncio.get_running_loop().create_future()
             if entry.process:
-                self._send(call, entry, wire.Close(call, time.time_ns()), [])
+                self._send(call, entry, wire.Close(call, time.time_ns()), [], later=True)
         return await asyncio.shield(entry.closing)
 
     async def snapshot(self, call: str) -> wire.Figures:
@@ -235,14 +247,31 @@ class Workers:
         else:
             self._send(call, entry, message, descriptors)
 
-    def _send(self, call: str, entry: Entry, message: Any, descriptors: Sequence[int]) -> None:
+    def _send(
+        self, call: str, entry: Entry, message: Any, descriptors: Sequence[int], *, later: bool = False
+    ) -> None:
+        """Tell a worker something; `later`: it may wait for others of its kind (GATHER)."""
         process = entry.process
         if process is None:
             return
         process.calls.add(call)
         data = message if isinstance(message, bytes) else wire_form.command(message)
-        if not process.ready.is_set() or process.outbox or process.dead or not self._sent(process, data, descriptors):
-            process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
+        first = process.ready.is_set() and not process.outbox and not process.dead
+        if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
+            return
+        process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
+        if process.alarm is not None and not later:
+            self._flush(process)  # what waited goes before
+
+    def _gathers(self, process: Process) -> bool:
+        """Tell whether a message waits for others; the one that begins a while does not."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= process.gathered:
+            process.gathered = now + GATHER
+            return False
+        process.alarm = loop.call_at(process.gathered, self._flush, process)
+        return True
 
     def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
         """Try to send; a full socket is tried again when it has room, a worker that died is the reader's business."""
@@ -259,6 +288,9 @@ class Workers:
         return True
 
     def _flush(self, process: Process) -> None:
+        if process.alarm is not None:
+            process.alarm.cancel()
+            process.alarm, process.gathered = None, asyncio.get_running_loop().time() + GATHER
         while process.outbox and not process.dead:
             data, descriptors = process.outbox[0]
             if not self._sent(process, data, descriptors):
@@ -305,7 +337,7 @@ class Workers:
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, wire.Beat):
             process.last_beat, process.busy = time.monotonic(), event.busy
-            process.used, process.waiting = activity(process.pid)[1], False
+            process.used, process.waiting = activity(process.pid, process.stat)[1], False
         elif isinstance(event, wire.Figures):
             _, future = self._asked.get(event.token, ("", None))
             if future and not future.done():

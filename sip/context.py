@@ -19,6 +19,10 @@ from sip.values import MAGIC_COOKIE, Flow
 
 # Bytes of the key under which stateless To tags are made.
 SECRET_BYTES = 32
+# Says whether who speaks by a way may do so for the owner of a session: () yes, None no, or the header fields of a 401
+# that asks for credentials. With the request, None for a response and for what began before; and with the way of the
+# INVITE that an ACK, a CANCEL, a response or a retransmission belongs to, which are never challenged (section 22.1).
+Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
 # The timers of a session.
 SESSION_TIMERS = ("repeat", "no-ack", "doubt", "confirm", "refresh", "expire", "retry", "forget")
 
@@ -53,6 +57,7 @@ class Context:
         self.events: deque[Event] = deque()
         self.out: list[Send | Close] = []
         self.questions: dict[Token, Question] = {}
+        self.authorize: Authorize | None = None
         self.connections: dict[int, Flow] = {}
         # Sessions of an earlier process by their connection, which went with it.
         self.orphans: dict[Flow, list[SessionKey]] = {}
@@ -86,6 +91,23 @@ class Context:
         session.token = token
         return token
 
+    def standing(
+        self, session: Session, flow: Flow, request: Request | None, before: Flow | None = None
+    ) -> Fields | None:
+        """Judge who speaks in a dialog, as its first INVITE was judged (see Authorize).
+
+        Before the user has said whose it is nobody else but who sent the INVITE counts.
+        """
+        before = before or session.flow
+        if not session.keeps_to(flow):
+            return None
+        if self.authorize is None:
+            return ()
+        if not session.owner:
+            return () if same_host(flow, before) else None
+        found = self.authorize(session.owner, flow, request, before)
+        return () if found is None and session.leads_to(flow) else found
+
     def branch(self) -> str:
         """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
         return MAGIC_COOKIE + new_tag(self.random)
@@ -105,6 +127,11 @@ class Context:
             self.questions.pop(session.token, None)
         self.sessions.remove(session)
         self.emit(Closed(session.key))
+
+
+def same_host(flow: Flow, other: Flow) -> bool:
+    """Tell whether two ways lead to one host: from another port, or by another connection, it may still be the same."""
+    return flow.remote[0] == other.remote[0]
 
 
 def contact(session: Session, advertised: str = "") -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from sys import intern
 
@@ -23,9 +24,9 @@ SUITES: dict[str, int] = {
     "AES_192_CM_HMAC_SHA1_32": 38,
     "AES_CM_128_HMAC_SHA1_32": 30,
 }
-"""Bytes of key and salt of every suite we know, best first. F8 and NULL are left out on purpose."""
-PREFERENCE = {suite: rank for rank, suite in enumerate(SUITES)}
-"""Lower is better."""
+"""Bytes of key and salt of every suite we know. F8 and NULL are left out on purpose."""
+WEAK, USUAL, STRONG = range(3)
+"""Classes of suites: tags of 32 bits; 128 bits of key; 256 bits of key."""
 _NAMES = {name: name for name in SUITES}
 """The one copy of each name that all offers share."""
 
@@ -35,6 +36,8 @@ _ALIASES = {
 """Spelling of libsrtp, seen from devices that built their SDP on its names."""
 MAX_KEYS = 4
 """Master keys of one line: nobody was seen to offer more than 2, and each costs a forged packet's check once more."""
+MAX_OTHER_KEYS = 8
+"""Keys of the lines that are not answered: rtpengine offers six lines of suites we decrypt, one key each."""
 MAX_MKI = 128
 """Bytes of a master key identifier (RFC 4568 section 6.1)."""
 REPLAY_WINDOW = 1_024
@@ -85,7 +88,7 @@ class CryptoOffer:
     padded: bool = True
     """Whether the peer writes base64 with padding: we answer in its manner."""
     hinted: bool = False
-    """Whether a window size hint (WSH) stands behind the key: such a line is our last choice."""
+    """Whether a window size hint (WSH) stands behind the key; only one that we meet is usable."""
 
     @classmethod
     def parse(cls, text: str, *, unencrypted_srtcp: bool = False) -> CryptoOffer:
@@ -101,6 +104,16 @@ class CryptoOffer:
         first = keys[0]
         length, suite = len(first.mki or b""), intern(found[2])
         return cls(int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted)
+
+
+def other_keys(offers: Sequence[CryptoOffer]) -> tuple[tuple[str, bytes, int], ...]:
+    """Give (suite, key and salt, bytes of the MKI) of each key of lines that are not answered, best first."""
+    keys = [
+        (canonical(offer.suite) or "", key, offer.mki_length)
+        for offer in offers
+        for key in (offer.key, *(other.key for other in offer.others))
+    ]
+    return tuple(keys[:MAX_OTHER_KEYS])
 
 
 def canonical(suite: str) -> str | None:
@@ -174,3 +187,10 @@ def _session_params(words: list[str], unencrypted_srtcp: bool) -> bool:
         elif not word.startswith("-") and not (unencrypted_srtcp and name.upper() == "UNENCRYPTED_SRTCP"):
             raise UnusableCrypto("crypto-parameter")
     return hinted
+
+
+def strength(suite: str) -> int:
+    """Class a suite, so that a re-offer cannot lead to a weaker one."""
+    if suite.endswith("_32"):
+        return WEAK
+    return STRONG if "256" in suite else USUAL

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sip.context import Context
+from sip.context import Authorize, Context
 from sip.errors import MalformedMessage
 from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
 from sip.message import Request, parse, salvage
@@ -120,18 +120,22 @@ class Endpoint:
         return self._verdicts.confirm(token, now)
 
     def own(self, session: SessionKey, owner: str) -> None:
-        """Say whose a session is, also after `restore`: only INVITEs of the same owner can replace it."""
+        """Say whose a session is, also after `restore`: only the same owner can replace it or speak in it."""
         found = self._context.sessions.get(session)
         if found:
             found.owner = owner
 
-    def replaced(self, named: Replaces, owner: str) -> SessionKey:
+    def authorized_by(self, authorize: Authorize) -> None:
+        """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags."""
+        self._context.authorize = authorize
+
+    def replaced(self, named: Replaces, owner: str, flow: Flow) -> SessionKey:
         """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.
 
         It goes on until the user hangs it up, which is due once the new session is acknowledged (RFC 3891 section 3):
         where the 200 never arrives the peer still has the old one only.
         """
-        return self._context.sessions.replaced(named, owner).key
+        return self._context.sessions.replaced(named, owner, flow).key
 
     def hang_up(self, session: SessionKey, reason: str, now: float) -> None:
         """End a session by BYE, after the ACK if that is still awaited; `reason` goes to the peer."""
@@ -214,6 +218,9 @@ class Endpoint:
             self._answering.receive(message, flow, now)
             return
         try:
+            if not self._calling.expected(message, flow):
+                self._context.emit(Dropped(flow, "response-foreign"))
+                return
             known = self._context.clients.receive(message, now)
             stray = known is None and self._calling.stray(message, flow)
         except MalformedMessage as error:

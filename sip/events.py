@@ -138,6 +138,10 @@ class Numbered:
     session: SessionKey  # the session
 
 
+NOT_OWNER = "not-owner"
+"""Why a request in a dialog is refused whose sender is not its owner; it gets what one of no dialog gets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A request was refused without asking the user."""
@@ -146,7 +150,7 @@ class Refused:
     method: str  # a method this endpoint knows, else "unknown"
     status: int  # what was answered
     reason: str  # a fixed code word
-    session: SessionKey | None = None  # whose request it was, if it came in a dialog
+    session: SessionKey | None = None  # whose request it was, or would have been, if it came in a dialog
 
 
 @dataclass(frozen=True, slots=True)

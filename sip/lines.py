@@ -9,7 +9,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Literal
 
-from sip.crypto import SUITES, CryptoOffer, MasterKey
+from sip.crypto import SUITES, USUAL, CryptoOffer, MasterKey, strength
 from sip.sdp import Format, family_of
 
 SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
@@ -83,7 +83,7 @@ class LinePlan:
     reason: str | None = None
     """Why it was refused: removed, port-zero, too-many-lines, kind, profile, formats, address (of an IP version we have
     none of), dtls, dtls-fingerprint, crypto, crypto-… (what ails the best of its keys), srtp-required,
-    sdes-without-tls."""
+    sdes-without-tls, srtp-downgrade, target."""
     label: str | None = None
     """RFC 4574 label as offered."""
     profile: str = ""
@@ -92,6 +92,9 @@ class LinePlan:
     """SRTP suite in its registered spelling, None for plain RTP."""
     crypto: CryptoOffer | None = None
     """The crypto attribute that is answered."""
+    other_keys: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
+    """Suite, key and salt, and bytes of the MKI of each attribute that is not answered: until the client has our
+    answer it may send under any of them."""
     formats: tuple[Format, ...] = ()
     """Payload types in the order offered; all of them are recorded."""
     direction: str = "sendrecv"
@@ -122,6 +125,8 @@ class LinePlan:
     """Our DTLS role: active (we begin the handshake), passive, or holdconn (not yet); None without DTLS-SRTP."""
     own_tls_id: str | None = None
     """Ours, where an offer of ours named it before the peer named theirs; None: it follows from theirs."""
+    secured: int | None = None
+    """How strong the keys in this place of the offer have been (sip.crypto.strength); None: always plain RTP."""
 
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them
@@ -135,6 +140,16 @@ class LinePlan:
     def protection(self) -> str | None:
         """Give the suite, DTLS-SRTP, or None for plain RTP."""
         return "DTLS-SRTP" if self.answer_setup else self.suite
+
+    @property
+    def least(self) -> int | None:
+        """Give the class of suites below which a re-offer must not go; None where it may be plain RTP.
+
+        A handshake may give keys of 128 bits. What an earlier version left does not say what was before.
+        """
+        if self.secured is not None or self.protection is None:
+            return self.secured
+        return strength(self.suite) if self.suite else USUAL
 
     def same_association(self, before: LinePlan) -> bool:
         """Tell whether a re-offer goes on with the DTLS association of before (RFC 8842 section 4)."""
@@ -152,6 +167,8 @@ class LinePlan:
             "mki": _text(crypto.mki),
             "others": [[_text(k.key), _text(k.mki), k.lifetime] for k in crypto.others],
         }
+        if self.other_keys:
+            state["other_keys"] = [[suite, _text(key), mki] for suite, key, mki in self.other_keys]
         return state
 
     @classmethod
@@ -161,10 +178,13 @@ class LinePlan:
         values["formats"] = tuple(Format(*item) for item in state["formats"])
         values["source"], values["rtcp_source"] = _pair(state["source"]), _pair(state["rtcp_source"])
         values["fingerprints"], values["feedback"] = tuple(state["fingerprints"]), tuple(state.get("feedback", ()))
+        # a version before this one did not know them
+        others = state.get("other_keys", ())
+        values["other_keys"] = tuple((intern(suite), _raw(key) or b"", mki) for suite, key, mki in others)
         if state["crypto"] is not None:
             crypto = dict(state["crypto"])
-            others = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
-            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": others}
+            more = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
+            crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": more}
             values["crypto"] = CryptoOffer(**crypto)
         return cls(**values)
 
@@ -174,7 +194,7 @@ def _shared(formats: tuple[Format, ...]) -> tuple[Format, ...]:
     return formats
 
 
-_PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto"))
+_PLAIN_FIELDS = tuple(item.name for item in fields(LinePlan) if item.name not in ("formats", "crypto", "other_keys"))
 _PLAIN_CRYPTO = tuple(item.name for item in fields(CryptoOffer) if item.name not in ("key", "mki", "others"))
 # asdict copies deeply: ten times slower, at every checkpoint of every call.
 

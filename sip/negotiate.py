@@ -6,13 +6,23 @@ is ever taken with less protection than offered: an SRTP line with unusable keys
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 
-from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+from sip.crypto import (
+    SUITES,
+    USUAL,
+    WEAK,
+    CryptoOffer,
+    UnusableCrypto,
+    canonical,
+    crypto_line,
+    other_keys,
+    strength,
+)
 from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
-from sip.sdp import FAMILIES, Format, MediaLine, SessionDescription, family_of, ip_of
+from sip.sdp import FAMILIES, STATIC, Format, MediaLine, SessionDescription, family_of, ip_of, of_one_host
 
 __all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan", "tls_id"]
 
@@ -36,8 +46,21 @@ _WARNINGS = {
     "formats": (305, "Incompatible media format"),
     "port-zero": (304, "No stream to record"),
     "address": (301, "Incompatible network address formats"),
+    "target": (301, "No address of one host that media could come from"),
 }
+DOWNGRADE = "srtp-downgrade"
+"""Why a re-offer is refused that would protect less than the dialog had."""
+MAX_UNASKED = 16
+"""Meanings that are written out though the client left them to the table of RFC 3551 (RFC 3264 section 5.1): of many
+more they would make the answer many times as long as the offer."""
+Closed = Callable[[str, int], bool]
+"""Tells of an address and port whether nothing may be sent there."""
 _WARNING = (399, "No stream can be recorded as offered")
+
+
+def nowhere(host: str, port: int) -> bool:
+    """Close no address (see Closed)."""
+    return False
 
 
 def plan(
@@ -45,14 +68,16 @@ def plan(
     policy: Policy,
     previous: Sequence[LinePlan] = (),
     families: frozenset[str] = FAMILIES,
+    closed: Closed = nowhere,
 ) -> tuple[LinePlan, ...]:
     """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
 
-    `families` are the IP versions we have an address of. Raise NotAcceptable if nothing can be recorded. An offer that
-    only removes what was there is acceptable.
+    `families` are the IP versions we have an address of; `closed` tells of an address and port whether nothing may be
+    sent there. Raise NotAcceptable if nothing can be recorded. An offer that only removes what was there is acceptable.
     """
     before = {line.index: line for line in previous}
-    plans = tuple(_plan_line(media, policy, before.get(media.index), families) for media in offer.media)
+    plans = tuple(_plan_line(media, policy, before.get(media.index), families, closed) for media in offer.media)
+    _no_downgrade(plans, before, policy)
     if any(line.accepted for line in plans) or (any(line.removed for line in plans) and not _refused(plans)):
         return plans
     refused = _refused(plans)
@@ -61,20 +86,54 @@ def plan(
     raise NotAcceptable(reason or "port-zero", warning, text)
 
 
+def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
+    """Refuse an offer that leads a dialog from SRTP to plain RTP, or to weaker keys where SRTP is required.
+
+    A line keeps to what its place ever had; one in a new place may be plain only beside others that are. Raise
+    NotAcceptable.
+    """
+    secured = any(line.least is not None for line in before.values())
+    mixed = any(line.accepted and line.protection is None for line in before.values())
+    for line in plans:
+        old = before.get(line.index)
+        least = old.least if old else None
+        if line.reason == DOWNGRADE:
+            raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
+        if not line.accepted:
+            line.secured = least
+        elif line.protection is None:
+            new = old is None or not (old.accepted or old.removed)
+            if least is not None or (new and secured and not mixed):
+                raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
+        elif line.suite is None:
+            line.secured = USUAL if least is None else least
+        else:
+            if policy.srtp == "required" and old and old.answer_setup and not policy.secure:
+                raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
+            line.secured = max(strength(line.suite), least or WEAK)
+
+
 def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
     return [line for line in plans if line.reason not in (None, "removed", "port-zero")]
 
 
-def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str]) -> LinePlan:
+def _plan_line(
+    media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str], closed: Closed
+) -> LinePlan:
     formats = media.formats
     family = (media.connection.family if media.connection else "") or (before.family if before else "")
-    crypto, setup, reason = None, None, _unfit(media, formats, policy)
+    usable: Sequence[CryptoOffer] = ()
+    setup, reason = None, _unfit(media, formats, policy)
     if reason is None and family and family not in families:
         reason = "address"
+    if reason is None and _leads_nowhere(media, closed):
+        reason = "target"
     if reason is None and _wants_dtls(media):
         setup, reason = _association(media, policy, before)
     elif reason is None:
-        crypto, reason = _protection(media, policy)
+        least = before.least if before and policy.srtp == "required" else None
+        usable, reason = _protection(media, policy, least or WEAK)
+    crypto = usable[0] if usable else None
     was_used = before is not None and (before.accepted or before.removed)
     removed = media.port == 0 and was_used
     accepted = reason is None
@@ -89,6 +148,7 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, famili
         profile=media.profile,
         suite=canonical(crypto.suite) if crypto else None,
         crypto=crypto,
+        other_keys=other_keys(usable[1:]),
         formats=formats,
         direction=media.direction,
         answer_direction=_ANSWER_DIRECTION[media.direction] if accepted else "inactive",
@@ -96,7 +156,7 @@ def _plan_line(media: MediaLine, policy: Policy, before: LinePlan | None, famili
         removed=removed,
         rtcp_mux=mux,
         source=source,
-        rtcp_source=source if mux else _rtcp_source(media, source),
+        rtcp_source=source if mux or source is None else _rtcp_source(media, source),
         setup=media.setup,
         fingerprints=media.fingerprints,
         tls_id=media.attribute("tls-id"),
@@ -120,26 +180,48 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
     return None if formats else "formats"
 
 
-def _protection(media: MediaLine, policy: Policy) -> tuple[CryptoOffer | None, str | None]:
-    """Choose the crypto attribute to answer; or give the reason for refusing the line."""
+def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
+    """Tell whether a line names for RTP or RTCP what is no address of one host that may be sent to.
+
+    The zero address is a hold (RFC 3264 section 8.4). A name would have to be asked of others, and could change.
+    """
+    connection, source = media.connection, _source(media)
+    if connection is None or connection.on_hold:
+        return False
+    if source is None or not of_one_host(source[0]) or closed(*source):
+        return True
+    words = (media.attribute("rtcp") or "").split()
+    if len(words) > 3 and ip_of(words[3]) is None:
+        return True
+    rtcp = _rtcp_source(media, source)
+    return rtcp is not None and (not of_one_host(rtcp[0]) or closed(*rtcp))
+
+
+def _protection(media: MediaLine, policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str | None]:
+    """Give the crypto attributes of use, the one to answer first; or the reason for refusing the line."""
     lines = media.all_attributes("crypto")
     profile = media.profile.upper()
     if profile in PLAIN and (not lines or policy.srtp == "off"):
-        return None, "srtp-required" if policy.srtp == "required" else None
+        return (), "srtp-required" if policy.srtp == "required" else None
     refusal = "crypto"
     if policy.secure or policy.sdes_without_tls:
-        best, refusal = _best(lines, policy)
-        if best is not None:
-            return best, None
+        usable, refusal = _usable(lines, policy, least)
+        if usable:
+            return usable, None
     elif lines:
         refusal = "sdes-without-tls"
     # Optional SRTP (RTP/AVP with keys) may be plain where the policy lets plain RTP in at all.
-    return None, None if profile in PLAIN and policy.srtp != "required" else refusal
+    return (), None if profile in PLAIN and policy.srtp != "required" else refusal
 
 
-def _best(lines: Sequence[str], policy: Policy) -> tuple[CryptoOffer | None, str]:
-    """Choose the best usable key; else say what ails them: of a suite we know that is more than the suite."""
-    usable: list[CryptoOffer] = []
+def _usable(lines: Sequence[str], policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str]:
+    """Give the lines whose keys can be used, first the one to answer, which is none below `least`; none if none is.
+
+    The client's order is its preference (RFC 4568 section 5.1.1). Behind the answered line come the others under which
+    it may send until it has our answer, also of suites that are never answered. Also say what ails the rest: of a
+    suite we know that is more than the suite.
+    """
+    read: list[CryptoOffer] = []
     fault = "crypto"
     for line in lines:
         try:
@@ -147,9 +229,13 @@ def _best(lines: Sequence[str], policy: Policy) -> tuple[CryptoOffer | None, str
         except UnusableCrypto as error:
             fault = fault if error.code == "crypto-suite" else error.code
             continue
-        if canonical(offer.suite) in policy.supported and (policy.several_keys or not offer.others):
-            usable.append(offer)
-    return min(usable, key=lambda offer: (offer.hinted, PREFERENCE[canonical(offer.suite) or ""]), default=None), fault
+        if policy.several_keys or not offer.others:
+            read.append(offer)
+    answerable = [offer for offer in read if canonical(offer.suite) in policy.supported]
+    best = next((offer for offer in answerable if strength(canonical(offer.suite) or "") >= least), None)
+    if best is None:
+        return (), DOWNGRADE if answerable else fault
+    return [best, *(offer for offer in read if offer is not best)], fault
 
 
 def _wants_dtls(media: MediaLine) -> bool:
@@ -227,11 +313,17 @@ def answer(
     kind = family_of(address)
     lines = ["v=0", f"o=- {session_id} {version} IN {kind} {address}", "s=-", f"c=IN {kind} {address}"]
     lines.append(f"t={_times(offer)}")
+    handshakes = sum(line.accepted and line.answer_setup is not None for line in plans)
+    if handshakes > 1 and fingerprint:
+        # once for all lines (RFC 8122 section 5): forty times it would make the answer far longer than the offer
+        lines.append(f"a=fingerprint:{fingerprint}")
+    terse = _unasked(offer, plans) > MAX_UNASKED
     for media, line in zip(offer.media, plans, strict=True):
         own = f"IN {line.family} {other}" if other and line.family not in ("", kind) else ""
-        lines += _taken(media, line, ports, keys, own) if line.accepted else _turned_down(media, line)
+        said = _mapped(media, line) if terse else None
+        lines += _taken(media, line, ports, keys, own, said) if line.accepted else _turned_down(media, line)
         if line.accepted and line.answer_setup:
-            lines += _own_certificate(line, fingerprint, session_id)
+            lines += _own_certificate(line, fingerprint, session_id, alone=handshakes == 1)
     return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
 
 
@@ -247,15 +339,21 @@ def _turned_down(media: MediaLine, line: LinePlan) -> list[str]:
 
 
 def _taken(
-    media: MediaLine, line: LinePlan, ports: Mapping[int, int], keys: Mapping[int, bytes], connection: str
+    media: MediaLine,
+    line: LinePlan,
+    ports: Mapping[int, int],
+    keys: Mapping[int, bytes],
+    connection: str,
+    mapped: frozenset[int] | None,
 ) -> list[str]:
+    """Write an accepted line; `mapped` are the payload types to say the meaning of, None: all."""
     if not 0 < ports.get(line.index, 0) <= 65_535:
         raise LocalError("no port for an accepted line")
     numbers = " ".join(str(item.payload_type) for item in line.formats)
     lines = [f"m={line.media} {ports[line.index]} {line.profile} {numbers}"]
     lines += [f"c={connection}"] if connection else []
     for item in line.formats:
-        lines += _describe(item)
+        lines += _describe(item) if mapped is None or item.payload_type in mapped else []
     lines += [f"a=rtcp-fb:{value}" for value, _ in _feedback(media)]
     lines += [f"a={name}:{value}" for name in ("ptime", "maxptime") if (value := media.attribute(name) or "").isdigit()]
     lines.append(f"a={line.answer_direction}")
@@ -268,16 +366,31 @@ def _taken(
     return lines
 
 
+def _unasked(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
+    """Count the payload types whose meaning the client left to the table of RFC 3551, once there are many at all."""
+    if sum(len(line.formats) for line in plans if line.accepted) <= MAX_UNASKED:
+        return 0
+    both = [(media, line) for media, line in zip(offer.media, plans, strict=True) if line.accepted]
+    return sum(len(line.formats) - len(_mapped(media, line)) for media, line in both)
+
+
+def _mapped(media: MediaLine, line: LinePlan) -> frozenset[int]:
+    """Give the payload types of a line whose meaning the client did not leave to the table of RFC 3551."""
+    named = {value.partition(" ")[0] for value in media.all_attributes("rtpmap")}
+    known = ((f.payload_type, STATIC.get(f.payload_type) == f[1:4] and f.fmtp is None) for f in line.formats)
+    return frozenset(number for number, static in known if not static or str(number) in named)
+
+
 def _describe(item: Format) -> list[str]:
     channels = f"/{item.channels}" if item.channels > 1 else ""
     lines = [f"a=rtpmap:{item.payload_type} {item.encoding}/{item.clock}{channels}"] if item.encoding else []
     return lines + ([f"a=fmtp:{item.payload_type} {item.fmtp}"] if item.fmtp else [])
 
 
-def _own_certificate(line: LinePlan, fingerprint: str, session_id: int) -> list[str]:
+def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone: bool) -> list[str]:
     if not fingerprint:
         raise LocalError("no certificate of our own for a DTLS line")
-    lines = [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
+    lines = [f"a=setup:{line.answer_setup}", *([f"a=fingerprint:{fingerprint}"] if alone else [])]
     if line.tls_id is None:
         return lines
     return [*lines, f"a=tls-id:{line.own_tls_id or tls_id(line, fingerprint, session_id)}"]

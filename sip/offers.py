@@ -15,7 +15,7 @@ from dataclasses import replace
 from sip.crypto import SUITES
 from sip.errors import NotAcceptable
 from sip.lines import LinePlan, Policy
-from sip.negotiate import plan, tls_id
+from sip.negotiate import Closed, nowhere, plan, tls_id
 from sip.sdp import STATIC, Format, SessionDescription
 
 _WANTED = (0, 8, 9, 18)
@@ -80,14 +80,16 @@ def write(
     return ("\r\n".join(out) + "\r\n").encode()
 
 
-def agreed(answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan]) -> tuple[LinePlan, ...]:
+def agreed(
+    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = nowhere
+) -> tuple[LinePlan, ...]:
     """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
 
     Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1). An answer
     cannot add what was not offered (RFC 3264 section 6): such a line has no port of ours and is passed over.
     """
     ours = {line.index: line for line in lines}
-    plans = tuple(_as_offered(line, ours.get(line.index)) for line in plan(answer, policy, lines))
+    plans = tuple(_as_offered(line, ours.get(line.index)) for line in plan(answer, policy, lines, closed=closed))
     if not any(line.accepted or line.removed for line in plans):
         raise NotAcceptable(NOT_OFFERED, 304, "The answer takes nothing of what was offered")
     return plans
@@ -126,6 +128,8 @@ def recertified(
     """
     ours = SessionDescription.parse(sdp)
     out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
+    common = ("a", f"fingerprint:{fingerprint}")
+    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in out]
     for media, line in zip(ours.media, lines, strict=False):
         name = (again and line.own_tls_id) or tls_id(line, fingerprint, session_id)
         fresh = {"fingerprint": fingerprint, "tls-id": name, "setup": "actpass"}

@@ -9,7 +9,7 @@ conclusions and marked as inferred. The order of m= lines alone proves nothing: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sip.tracks import Track
@@ -70,6 +70,22 @@ def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
         label = tracks[0].label if tracks else None
         owners.append(Owner(owner.parties, inferred, owner.rule, tuple(earlier), label))
     return tuple(owners)
+
+
+def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...]:
+    """Exchange the owners of the two m= lines of a medium, for a client that names them the wrong way round.
+
+    `kinds` are the media of the lines in order. Where a medium has another number of lines than two, nothing says which
+    of them would be meant: they stay as told.
+    """
+    found = list(owners)
+    for kind in dict.fromkeys(kinds):
+        lines = [line for line, other in enumerate(kinds) if other == kind]
+        if len(lines) == 2:
+            one, two = lines
+            found[one] = replace(owners[two], label=owners[one].label)
+            found[two] = replace(owners[one], label=owners[two].label)
+    return tuple(found)
 
 
 def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:

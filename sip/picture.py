@@ -50,7 +50,7 @@ class Picture:
 
     __slots__ = (
         "_based", "_extensions", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
-        "correlations", "damage", "direction", "session_id", "wanting",
+        "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -68,6 +68,8 @@ class Picture:
         """When it ended, by the client's clock."""
         self.wanting: str | None = None
         """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
+        self.swapped = False
+        """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
         self._based = False
         self._people = People()
         self._ids: dict[str, int] = {}
@@ -375,6 +377,7 @@ class Picture:
             "identities": [list(pair) for pair in self._identities],
             "extensions": base64.b64encode(self._extensions).decode(),
             "based": self._based,
+            "swapped": self.swapped,
         }
 
     @classmethod
@@ -388,6 +391,7 @@ class Picture:
         picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
         picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
+        picture.swapped = bool(state.get("swapped"))  # nor this
         picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
         picture._extensions = base64.b64decode(state["extensions"])
         return picture

@@ -25,6 +25,8 @@ MAX_MEDIA = 256
 """m-lines; each needs an answer line, refused ones too."""
 Pairs = tuple[tuple[str, str], ...]
 """Lines as (letter, value) or attributes as (name, value), in order."""
+RESERVED = 240
+"""First byte from which IPv4 addresses are reserved; the last of them is the broadcast (RFC 1112, RFC 919)."""
 FAMILIES = frozenset({"IP4", "IP6"})
 """Address types of a c= line (RFC 8866 section 5.7)."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -132,6 +134,15 @@ def ip_of(text: str) -> str | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)
+
+
+@lru_cache(MAX_ADDRESSES)
+def of_one_host(ip: str) -> bool:
+    """Tell whether a numeric address is of one host: no multicast, broadcast, unspecified or reserved one."""
+    address = ipaddress.ip_address(ip)
+    if address.is_multicast or address.is_unspecified:
+        return False
+    return address.version == 6 or 0 < int(address) >> 24 < RESERVED
 
 
 @dataclass(slots=True)

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sip.dialog import Dialog
-from sip.errors import RemoteError
+from sip.errors import MalformedMessage, RemoteError
 from sip.events import SessionKey, Token
 from sip.headers import Headers
 from sip.message import Request
 from sip.replaces import Replaces
+from sip.responses import TLS_PORT, UDP_PORT
 from sip.session_timer import SessionTimer
 from sip.timers import T1
+from sip.uri import Uri
 from sip.values import Flow, NameAddr
 
 SNAPSHOT_REQUEST = "application/rs-metadata-request"
@@ -116,8 +118,12 @@ class Session:
     offered: bytes = b""
     # Reason of a BYE that has to wait for the ACK.
     parting: str | None = None
-    # Whose it is, as the user said; nobody else can replace it.
+    # Whose it is, as the user said; nobody else can replace it or speak in it.
     owner: str = ""
+    # Names of the certificate that the first INVITE came with.
+    names: tuple[str, ...] = ()
+    # Our 200 has arrived: its ACK came, or another request in the dialog.
+    heard: bool = False
 
     def turn(self, turn: Turn) -> bool:
         """Move on; False if the table does not allow it, and nothing has changed."""
@@ -134,6 +140,21 @@ class Session:
         if "Accept" in headers:
             kinds = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
             self.takes_snapshot = SNAPSHOT_REQUEST in kinds
+
+    def keeps_to(self, flow: Flow) -> bool:
+        """Tell whether a way is as safe as the one the dialog began on: TLS, with one of the names shown then."""
+        if self.flow.transport != "tls":
+            return True
+        return flow.transport == "tls" and (not self.names or not set(self.names).isdisjoint(flow.certificate_names))
+
+    def leads_to(self, flow: Flow) -> bool:
+        """Tell whether a connection is one to where requests of ours go (section 12.2.1.1): we opened it, mostly."""
+        try:
+            uri = Uri.parse(self.dialog.next_hop())
+        except MalformedMessage:
+            return False
+        port = uri.port or (TLS_PORT if flow.transport == "tls" else UDP_PORT)
+        return bool(flow.connection) and flow.remote == (uri.host, port)
 
     @property
     def over(self) -> bool:
@@ -157,7 +178,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self._all: dict[SessionKey, Session] = {}
-        self._origins: dict[tuple[str, str], SessionKey] = {}
+        # several where customers use the same Call-ID and tag
+        self._origins: dict[tuple[str, str], tuple[SessionKey, ...]] = {}
         self._ended: dict[str, tuple[str, str, str]] = {}  # our tag -> Call-ID, the peer's tag, owner; oldest first
 
     def __len__(self) -> int:
@@ -169,7 +191,8 @@ class Sessions:
     def add(self, session: Session) -> None:
         """Take in a session."""
         self._all[session.key] = session
-        self._origins[session.dialog.call_id, session.dialog.remote_tag] = session.key
+        origin = (session.dialog.call_id, session.dialog.remote_tag)
+        self._origins[origin] = (*self._origins.get(origin, ()), session.key)
 
     def get(self, key: str) -> Session | None:
         """Return a session by its name."""
@@ -179,8 +202,9 @@ class Sessions:
         """Forget a session."""
         self._all.pop(session.key, None)
         origin = (session.dialog.call_id, session.dialog.remote_tag)
-        if self._origins.get(origin) == session.key:
-            del self._origins[origin]
+        others = tuple(key for key in self._origins.pop(origin, ()) if key != session.key)
+        if others:
+            self._origins[origin] = others
         if session.local_sdp:  # it was answered: there was a dialog
             self._ended[session.key] = (*origin, session.owner)
             if len(self._ended) > MAX_ENDED:
@@ -193,23 +217,24 @@ class Sessions:
             return session
         return None
 
-    def made_by(self, request: Request, sender: NameAddr) -> Session | None:
-        """Return the session that an earlier copy of this INVITE began (section 8.2.2.2)."""
-        key = self._origins.get((request.call_id, sender.tag or ""))
-        session = self._all.get(key) if key else None
-        return session if session and request.cseq.number <= session.first_cseq else None
+    def made_by(self, request: Request, sender: NameAddr) -> list[Session]:
+        """Return the sessions that an earlier copy of this INVITE may have begun (section 8.2.2.2)."""
+        keys = self._origins.get((request.call_id, sender.tag or ""), ())
+        return [self._all[key] for key in keys if request.cseq.number <= self._all[key].first_cseq]
 
-    def replaced(self, named: Replaces, owner: str) -> Session:
-        """Return the session that an INVITE of `owner` may replace (RFC 3891 section 3); raise RemoteError.
+    def replaced(self, named: Replaces, owner: str, flow: Flow) -> Session:
+        """Return the session that an INVITE of `owner` on a way may replace (RFC 3891 section 3); raise RemoteError.
 
         One of somebody else is as unknown as one that never was, and so is one that was not answered yet: the early
-        dialogs of that section are those which its server began.
+        dialogs of that section are those which its server began. One over TLS is replaced over TLS only; the standby of
+        a client has a certificate of its own.
         """
         session = self._all.get(SessionKey(named.to_tag))
         known = (session.dialog.call_id, session.dialog.remote_tag, session.owner) if session else None
         known = known or self._ended.get(named.to_tag)
         wanted = [(named.call_id, tag, owner) for tag in named.remote_tags]
-        if known not in wanted or (session and session.phase is Phase.INVITED):
+        exposed = session is not None and session.flow.transport == "tls" != flow.transport
+        if known not in wanted or exposed or (session and session.phase is Phase.INVITED):
             raise RemoteError("replaces-unknown", 481)
         if session is None or session.over:
             raise RemoteError("replaces-ended", 603)

@@ -47,6 +47,8 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "local_cseq": dialog.local_cseq,
         "first_cseq": session.first_cseq,
         "flow": [flow.transport, *flow.local, *flow.remote, flow.listener, list(flow.certificate_names)],
+        "names": list(session.names),
+        "heard": session.heard,
         "local_sdp": session.local_sdp.decode(ENCODING),
         "takes_update": session.takes_update,
         "takes_info": session.takes_info,
@@ -122,6 +124,9 @@ def _session(state: dict[str, Any]) -> Session:
     session.local_sdp = state["local_sdp"].encode(ENCODING)
     session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
     session.takes_info = bool(state.get("takes_info"))  # a version before this one did not ask
+    session.names = tuple(state.get("names", session.flow.certificate_names))  # nor keep them apart
+    heard = state.get("heard", not state["unacked"])  # nor this
+    session.heard = bool(heard) or session.flow.transport != "udp"  # there the ACK is no reason to save it anew
     session.quiet = bool(state.get("quiet"))  # nor did it remember this
     session.wanted = str(state.get("wanted", "")).encode(ENCODING)  # nor this
     session.timer = SessionTimer(*state["timer"]) if state["timer"] else None

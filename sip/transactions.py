@@ -205,9 +205,13 @@ class ClientTransactions:
         self._transmit(transaction, now)
         return transaction
 
+    def find(self, response: Response) -> ClientTransaction | None:
+        """Return the request of ours that a response answers, None if it answers none; raise MalformedValue."""
+        return self._all.get((response.via.branch or "", response.cseq.method))
+
     def receive(self, response: Response, now: float) -> tuple[ClientTransaction, bool] | None:
         """Take a response: its transaction and whether it is news for the user; None if it answers nothing of ours."""
-        transaction = self._all.get((response.via.branch or "", response.cseq.method))
+        transaction = self.find(response)
         if transaction is None:
             return None
         to = response.headers.get("To") or ""

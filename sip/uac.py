@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip.bodies import contents
-from sip.context import Context, contact
+from sip.context import Context, contact, same_host
 from sip.errors import MalformedMessage
 from sip.events import Ending, Expired, Informed, Numbered, Probed, Reanswered, Withdrawn
 from sip.message import Request, Response
@@ -159,6 +159,16 @@ class Calling:
         elif method == "UPDATE" and not (probed and response.status in GONE):
             self._update_answered(session, response, now)
 
+    def expected(self, response: Response, flow: Flow) -> bool:
+        """Tell whether a response comes from where its request went, or from its owner; True if it answers none."""
+        transaction = self._context.clients.find(response)
+        if transaction is None:
+            return True
+        session = self._context.sessions.get(transaction.session)
+        if session is None or not session.keeps_to(flow):
+            return session is None and same_host(flow, transaction.flow)
+        return same_host(flow, transaction.flow) or self._context.standing(session, flow, None) == ()
+
     def stray(self, response: Response, flow: Flow) -> bool:
         """Acknowledge a 2xx to a re-INVITE that an earlier process sent; without its ACK the peer would hang up."""
         if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
@@ -166,6 +176,8 @@ class Calling:
         ours, theirs = (NameAddr.parse_leniently(response.headers.get(name) or "").tag for name in ("From", "To"))
         session = self._context.sessions.of_dialog(response.call_id, ours or "", theirs or "")
         if session is None or session.phase is not Phase.RUNNING:
+            return False
+        if self._context.standing(session, flow, None) != ():
             return False
         way = flow if flow.connection else self._ways(session)[0]
         via = _via(way, self._context.branch())
@@ -346,6 +358,8 @@ class Calling:
         """
         flow = session.flow
         target = _target(session.dialog.next_hop(), flow)
+        if target and not session.heard and not same_host(target, flow):
+            target = None  # whoever sent the INVITE may have named anybody
         if flow.connection:
             ways = [flow] if self._context.alive(flow) else []
             return [*ways, target] if target else ways or [flow]

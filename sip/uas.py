@@ -7,10 +7,10 @@ costs no memory; everything that changes a session has its transaction.
 from __future__ import annotations
 
 from sip.bodies import Contents, contents, refused_body, takes_sdp
-from sip.context import Context, refusal_fields
+from sip.context import Context, refusal_fields, same_host
 from sip.dialog import Dialog
 from sip.errors import MalformedMessage, RemoteError
-from sip.events import Dropped, Invited, Refused, SessionKey
+from sip.events import NOT_OWNER, Dropped, Invited, Refused, SessionKey
 from sip.message import Request, check
 from sip.recognise import is_recording, marks, unknown_tags
 from sip.responses import (
@@ -26,7 +26,7 @@ from sip.responses import (
 from sip.session import Phase, Session
 from sip.session_timer import negotiate
 from sip.transaction import State
-from sip.transactions import server_key
+from sip.transactions import ServerTransaction, server_key
 from sip.values import Flow
 from sip.within import Within
 
@@ -57,14 +57,9 @@ class Answering:
         if request.method == "ACK":
             self._ack(request, flow, now)
             return
-        servers = self._context.servers
-        known = servers.find(server_key(request, request.method))
+        known = self._context.servers.find(server_key(request, request.method))
         if known:
-            way = reply_flow(request, flow)
-            session = self._context.sessions.get(known.session) if known.session else None
-            servers.repeat(known, way, now)
-            if session:
-                self._within.repeated(session, way, now)
+            self._again(known, request, flow, now)
         elif request.method == "CANCEL":
             self._cancel(request, flow, now)
         elif request.method not in SERVED:
@@ -74,6 +69,24 @@ class Answering:
             self._in_dialog(request, flow, now)
         else:
             self._out_of_dialog(request, flow, now)
+
+    def _again(self, known: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        """Answer a request once more, to whom it was answered: an SDP of ours holds keys."""
+        if not self._concerns(known, flow):
+            self._stateless(request, flow, 481, NOT_OWNER, session=known.session)
+            return
+        way = reply_flow(request, flow)
+        session = self._context.sessions.get(known.session) if known.session else None
+        self._context.servers.repeat(known, way, now)
+        if session:
+            self._within.repeated(session, way, now)
+
+    def _concerns(self, transaction: ServerTransaction, flow: Flow) -> bool:
+        """Tell whether somebody may go on with a transaction: its own sender, or another host of the owner's."""
+        session = self._context.sessions.get(transaction.session) if transaction.session else None
+        if session is None:
+            return same_host(flow, transaction.flow)
+        return self._context.standing(session, flow, None, transaction.flow) == ()
 
     def malformed(self, error: MalformedMessage, flow: Flow) -> None:
         """Answer what could not be read, if its Via could; never an ACK."""
@@ -101,19 +114,29 @@ class Answering:
     def _ack(self, request: Request, flow: Flow, now: float) -> None:
         transaction = self._context.servers.find(server_key(request, "INVITE"))
         if transaction and transaction.state in (State.COMPLETED, State.CONFIRMED):
-            self._context.servers.acknowledge(transaction, now)
+            if self._concerns(transaction, flow):
+                self._context.servers.acknowledge(transaction, now)
+            else:
+                self._context.emit(Dropped(flow, "ack-foreign"))
             return
         session = self._session_of(request)
-        if session:
+        if session is None:
+            self._context.emit(Dropped(flow, "ack-unknown"))
+            return
+        invite = self._context.servers.find(session.unacked_key)
+        if self._context.standing(session, flow, request, invite.flow if invite else None) == ():
             self._within.acknowledged(session, request, reply_flow(request, flow), now)
         else:
-            self._context.emit(Dropped(flow, "ack-unknown"))
+            self._context.emit(Dropped(flow, "ack-foreign"))
 
     def _cancel(self, request: Request, flow: Flow, now: float) -> None:
         """Answer CANCEL itself, then the INVITE it means (section 9.2)."""
         transaction = self._context.servers.find(server_key(request, "INVITE"))
         if transaction is None:
             self._stateless(request, flow, 481, "transaction")
+            return
+        if not self._concerns(transaction, flow):
+            self._stateless(request, flow, 481, NOT_OWNER, session=transaction.session)
             return
         tag = transaction.session or steady_tag(self._context.secret, request)
         self._send(request, flow, Reply.to_request(request, flow, tag).compose(200))
@@ -130,6 +153,13 @@ class Answering:
         if session is None:
             self._refuse(request, flow, now, 481, "dialog")
             return
+        standing = self._context.standing(session, flow, request)
+        if standing is None:
+            self._refuse(request, flow, now, 481, NOT_OWNER, session=session.key)
+            return
+        if standing:
+            self._refuse(request, flow, now, 401, "digest-in-dialog", standing)
+            return
         if unknown_tags(request.headers):
             self._within.refuse(session, request, reply_flow(request, flow), now, 420, "require")
             return
@@ -139,7 +169,7 @@ class Answering:
         if request.method not in ("INVITE", "OPTIONS"):
             self._refuse(request, flow, now, 481, "dialog")
             return
-        if request.method == "INVITE" and self._context.sessions.made_by(request, request.sender):
+        if request.method == "INVITE" and self._merged(request, flow):
             self._refuse(request, flow, now, 482, "merged")
             return
         try:
@@ -159,6 +189,11 @@ class Answering:
         else:
             session = self._invite(request, flow, found, now)
             session.timer = timer
+
+    def _merged(self, request: Request, flow: Flow) -> bool:
+        """Tell whether this INVITE came before by another path; another customer's with the same names is a new one."""
+        found = self._context.sessions.made_by(request, request.sender)
+        return any(self._context.standing(session, flow, None) == () for session in found)
 
     def _judge(self, request: Request) -> Contents:
         """Look for the first of 420, 415, 406 and 421 that applies; raise RemoteError."""
@@ -186,6 +221,7 @@ class Answering:
         way = reply_flow(request, flow)
         dialog = Dialog.accept(request, reply.to, tag)
         session = Session(SessionKey(tag), dialog, way, dialog.remote_cseq)
+        session.names = flow.certificate_names
         session.learn(request.headers)
         key = server_key(request, "INVITE")
         context.servers.begin(key, way, sent_by_port(request), reply, tag, now)
@@ -200,21 +236,38 @@ class Answering:
         tag = request.recipient.tag or ""
         return self._context.sessions.of_dialog(request.call_id, tag, request.sender.tag or "")
 
-    def _refuse(self, request: Request, flow: Flow, now: float, status: int, code: str, fields: Fields = ()) -> None:
+    def _refuse(
+        self,
+        request: Request,
+        flow: Flow,
+        now: float,
+        status: int,
+        code: str,
+        fields: Fields = (),
+        session: str | None = None,
+    ) -> None:
         """Refuse: an INVITE by a transaction, so that its ACK is awaited, anything else without keeping state."""
         context = self._context
         if request.method != "INVITE" or len(context.servers) >= context.settings.max_transactions:
-            self._stateless(request, flow, status, code, fields)
+            self._stateless(request, flow, status, code, fields, session)
             return
         key = server_key(request, "INVITE")
         reply = self._steady(request, flow)
         transaction = context.servers.begin(key, reply_flow(request, flow), sent_by_port(request), reply, None, now)
         context.servers.respond(transaction, status, reply.compose(status, fields), now)
-        context.emit(Refused(flow, shown(request.method), status, code))
+        context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))
 
-    def _stateless(self, request: Request, flow: Flow, status: int, code: str, fields: Fields = ()) -> None:
+    def _stateless(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        code: str,
+        fields: Fields = (),
+        session: str | None = None,
+    ) -> None:
         self._send(request, flow, self._steady(request, flow).compose(status, fields))
-        self._context.emit(Refused(flow, shown(request.method), status, code))
+        self._context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))
 
     def _steady(self, request: Request, flow: Flow) -> Reply:
         return Reply.to_request(request, flow, steady_tag(self._context.secret, request))

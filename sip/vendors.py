@@ -63,7 +63,9 @@ _IDS = {
     "recordingid": "recording-id",
 }
 """Words for a name of the call in another system, and what we call it."""
-_WORDS = frozenset(("header", "parameter", "calltype", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
+_WAY = "{http://jambonz.org/siprec}direction"
+"""The way of the call as jambonz writes it; of others the word may mean anything."""
+_WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
 """Every word that is looked for in a path: most of what vendors send has none."""
 
 
@@ -87,12 +89,16 @@ class Hints:
     """Id of a participant and what else is known of it: a name, a further address."""
     correlations: list[tuple[str, str]] = field(default_factory=list)
     """Names of the call in other systems."""
+    way: str | None = None
+    """inbound or outbound, where the vendor says it in this word."""
 
     @property
     def direction(self) -> str | None:
         """Which way the call went, seen from the user who is recorded: inbound, outbound, None if nothing says so."""
         if self.side in (Role.CALLER, Role.CALLEE):
             return "outbound" if self.side is Role.CALLER else "inbound"
+        if self.way is not None:
+            return self.way
         if "inbound" in self.tracks:
             return "inbound" if self.tracks["inbound"] is Role.CALLER else "outbound"
         return None
@@ -146,7 +152,11 @@ def _word(hints: Hints, extension: Extension, steps: tuple[str, ...]) -> None:
         if attribute == "participant_id" and last in _ROLES:
             hints.roles.setdefault(extension.value, _ROLES[last])
         return
-    if last == "calltype" and "user" not in [step.partition("@")[0] for step in steps[:-1]]:
+    if last == "direction":
+        said = extension.value.strip().lower()
+        if extension.path.lower().endswith(_WAY) and said in ("inbound", "outbound"):
+            hints.way = said
+    elif last == "calltype" and "user" not in [step.partition("@")[0] for step in steps[:-1]]:
         hints.side = _SIDES.get(extension.value.lower(), hints.side)
     elif last in _RECORDED:
         hints.recorded.append(extension.value)

@@ -47,7 +47,7 @@ class Within:
         if session.dialog.admit(number) is Order.OLD:
             self._answer(session, request, way, now, 500, "cseq")
             return
-        session.flow = way
+        session.flow, session.heard = way, True
         if session.phase is Phase.LEAVING and session.token is None and request.method == "BYE":
             # Repeated after our restart.
             self._ask_to_leave(session, request, way, now)
@@ -73,7 +73,7 @@ class Within:
 
     def acknowledged(self, session: Session, request: Request, way: Flow, now: float) -> None:
         """Take the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
-        before = session.flow
+        before, session.heard = session.flow, True
         if not session.unacked or request.cseq.number != session.unacked_cseq:
             session.flow = before if self._context.alive(before) else way
             self._wayback.found(session, before, now)

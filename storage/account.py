@@ -3,17 +3,20 @@
 `stamp` grows whenever sessions of this account must end: another password, other roles, disabled.
 """
 
-import unicodedata
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from storage.actors import MAX_NAME as MAX_NAME
+from storage.actors import canonical as canonical  # by which an account is found, too
 from storage.instants import from_text, to_text
 
-MAX_NAME = 64  # characters; names stand in every audit entry
 MAX_PASSKEYS = 20  # of one account; people have one a device
-MAX_TYPED = 1024  # characters that are compared; normalising a row of accents takes the square of their number
+MAX_PLACES = 12  # networks of one account that are remembered: home, office, telephone, some travels
+PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; then it is as new as any other
+PLACE_BYTES = 16  # of a digest: two networks never share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,16 @@ class Passkey:
     """When it was put on file."""
     count: int = 0
     """The authenticator's counter when it was last used; 0 where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A network that an account signed in from."""
+
+    digest: str
+    """Of the account's id and the network, hex; the network itself is not kept."""
+    seen_at: datetime
+    """When it last did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +85,24 @@ class Account:
     """Last time that it got in."""
     disabled: bool = False
     """Kept, but nobody gets in."""
+    places: tuple[Place, ...] = field(default=(), repr=False)
+    """Networks that it signed in from, the last one at the end."""
 
     @property
     def second_factor(self) -> bool:
         """Say whether the password alone is not enough."""
         return self.totp is not None or bool(self.passkeys)
+
+    def usual(self, network: str, now: datetime) -> bool:
+        """Say whether it signed in from a network not too long ago."""
+        digest = _digest(self.id, network)
+        return any(place.digest == digest and now - place.seen_at <= PLACE_LASTS for place in self.places)
+
+    def seen_at(self, network: str, now: datetime) -> "Account":
+        """Return it with a network that it signs in from now; those of long ago, and the oldest of many, go."""
+        digest = _digest(self.id, network)
+        others = [each for each in self.places if each.digest != digest and now - each.seen_at <= PLACE_LASTS]
+        return replace(self, places=(*others, Place(digest, now))[-MAX_PLACES:])
 
     def ended(self, **changes: Any) -> "Account":
         """Return it with these changes, after which its sessions end."""
@@ -97,6 +123,7 @@ class Account:
             "passkeys": [[k.id, k.data, k.label, to_text(k.created_at), k.count] for k in self.passkeys],
             "signed_in_at": self.signed_in_at and to_text(self.signed_in_at),
             "disabled": self.disabled,
+            "places": [[place.digest, to_text(place.seen_at)] for place in self.places],
         }
 
     @classmethod
@@ -116,17 +143,15 @@ class Account:
             passkeys=tuple(_passkey(item) for item in found["passkeys"]),
             signed_in_at=from_text(found["signed_in_at"]) if found["signed_in_at"] else None,
             disabled=bool(found["disabled"]),
+            places=tuple(
+                Place(str(each), from_text(at)) for each, at in found.get("places", ())
+            ),  # not in earlier ones
         )
 
 
-def canonical(name: str) -> str:
-    """Return what two spellings of one name have in common: nobody shall sign in as somebody who looks the same."""
-    return " ".join(unicodedata.normalize("NFKC", name[:MAX_TYPED]).casefold().split())
-
-
-def proper(name: str) -> bool:
-    """Say whether a name can be one."""
-    return bool(name.strip()) and len(name) <= MAX_NAME and name.isprintable() and canonical(name) != ""
+def _digest(id: str, network: str) -> str:
+    """Hash a network for one account, so that two accounts do not show that they share one."""
+    return hashlib.sha256(f"place\0{id}\0{network}".encode("utf-8", "replace")).digest()[:PLACE_BYTES].hex()
 
 
 def _text(value: object) -> str | None:

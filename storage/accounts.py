@@ -14,15 +14,15 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from storage import papers
-from storage.account import MAX_NAME, Account, Invitation, canonical, proper
+from storage import actors, papers
+from storage.account import Account, Invitation, canonical
 from storage.credentials import ROLES
 from storage.durable import Disk, alone, disk_errors
 from storage.errors import Forgotten, SealBroken, StorageError
@@ -109,15 +109,24 @@ class Accounts:
                 return account
         return None
 
-    def create(self, name: str, roles: Sequence[str], now: datetime) -> Created:
-        """Make an account with a one-time link. Raises AccountsError."""
+    def like(self, name: str) -> Account | None:
+        """Find an account whose name people would take this one for."""
+        return next((account for account in self._fresh().values() if actors.alike(account.name, name)), None)
+
+    def create(self, name: str, roles: Sequence[str], now: datetime, taken: Collection[str] = ()) -> Created:
+        """Make an account with a one-time link. Raises AccountsError, also for a name that looks like one of `taken`.
+
+        `taken`: names of tokens, which stand in the audit log as well.
+        """
         _check_roles(roles)
-        if not proper(name):
-            raise AccountsError(f"an account needs a name of 1 to {MAX_NAME} printable characters")
+        if fault := actors.fault_of(name):
+            raise AccountsError(f"the name of an account {fault}")
+        if any(actors.alike(name, other) for other in taken):
+            raise AccountsError("this customer has a token of that name", "choose another, or revoke the token")
         account = Account(self._random(8).hex(), name.strip(), tuple(dict.fromkeys(roles)), now)
         secret, account = self._invite(account, now)
         with self._changing() as kept:
-            if any(canonical(entry.account.name) == canonical(name) for entry in kept.values()):
+            if any(actors.alike(entry.account.name, name) for entry in kept.values()):
                 raise AccountsError("this customer has an account of that name", "recorder admin reset lets it in")
             if len(kept) >= MAX_ACCOUNTS:
                 raise AccountsError("this customer has too many accounts", "remove those that are not used")
@@ -130,6 +139,7 @@ class Accounts:
 
         def again(account: Account) -> Account:
             cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
+            cleared = replace(cleared, places=())  # whoever reset it may not know who was in before
             secret, changed = self._invite(cleared, now)
             secrets.append(secret)
             return changed

@@ -19,8 +19,21 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from storage.audit_chain import Act, AuditError, Checkpoint, Head, Verdict, document, entry, follow, origin
-from storage.audit_files import AuditFiles, AuditPage
+from storage.actors import RECORDER
+from storage.audit_chain import (
+    NO_LINES,
+    Act,
+    AuditError,
+    Checkpoint,
+    Head,
+    Tally,
+    Verdict,
+    document,
+    entry,
+    follow,
+    origin,
+)
+from storage.audit_files import EVERY, AuditFiles, AuditPage, Wanted, lines_of
 from storage.audit_thinning import thin
 from storage.durable import Disk, disk_errors, opened, write_all
 from storage.lines import backwards, whole_size
@@ -28,8 +41,6 @@ from storage.room import keep_room
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
-
-_SYSTEM = "recorder"
 
 
 class Audit:
@@ -77,18 +88,38 @@ class Audit:
                 return None
             with opened(self._files.marks, os.O_WRONLY | os.O_CREAT) as fd:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                write_all(fd, bytes(mark), os.fstat(fd).st_size)
+                lines, _ = lines_of(self._files.marks)
+                size = sum(map(len, lines))
+                os.ftruncate(fd, size)  # half a line that a crash left
+                write_all(fd, bytes(mark), size)
                 os.fdatasync(fd)
+                serial, counted = self._files.counted(self.public_key, lines)
+                counted = counted.then([bytes(mark)])
+                self._files.put_tally(Tally.sign(self._key, self.customer, serial + 1, counted))
         self._marked = mark.head.n
         return mark
 
     def thin(self) -> int:
         """Leave out old checkpoints that later ones make up for; return how many. Once a day is enough."""
-        return thin(self._files, self.public_key, self.customer, self._now())
+        return thin(self._files, self.public_key, self.customer, self._now(), self._recount)
 
-    def read(self, since: datetime | None = None, cursor: str | None = None, limit: int = 100) -> AuditPage:
+    def _recount(self, kept: Sequence[bytes]) -> bool:
+        """State what the checkpoints beside the log are about to become; False if they are not as they were stated."""
+        lines, _ = lines_of(self._files.marks)
+        tally = self._files.tallied(self.public_key)
+        before = tally.begins(lines) if tally else NO_LINES
+        if before is None:
+            return False
+        before = before.then(lines[before.count :])
+        serial = tally.serial + 1 if tally else 1
+        self._files.put_tally(Tally.sign(self._key, self.customer, serial, NO_LINES.then(kept), before))
+        return True
+
+    def read(
+        self, since: datetime | None = None, cursor: str | None = None, limit: int = 100, wanted: Wanted = EVERY
+    ) -> AuditPage:
         """Return entries, newest first, back to `since`; raises AuditError for a cursor not made here."""
-        return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)))
+        return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)), wanted)
 
     def about(self, objects: Collection[str]) -> list[dict[str, Any]]:
         """Return what was done to any of these objects, oldest first; a million entries take two seconds."""
@@ -193,7 +224,7 @@ class Audit:
 
 
 def _note(action: str, reason: str, outcome: str = "done") -> Act:
-    return Act(_SYSTEM, "system", action, "audit", outcome, reason)
+    return Act.of(RECORDER, "system", action, "audit", outcome, reason)
 
 
 def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:

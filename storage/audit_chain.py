@@ -20,6 +20,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from storage.actors import Actor
 from storage.errors import StorageError
 from storage.instants import to_text
 
@@ -27,6 +28,7 @@ MAX_LINE = 16384  # bytes; the longest field is a reason of 4,000 characters in 
 MAX_FIELD = 2000  # characters of one field of an entry; longer ones are cut
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}', re.DOTALL)
 _SIGNED = b"siprec-recorder/1 audit checkpoint\0"
+_TALLIED = b"siprec-recorder/1 audit checkpoints\0"
 
 
 class AuditError(StorageError):
@@ -51,6 +53,24 @@ class Act:
     """Why, as the actor said."""
     source: str = ""
     """Where the request came from."""
+    actor_kind: str = ""
+    """What the name stands for (storage.actors.Kind)."""
+    actor_id: str = ""
+    """Who it was, whatever they are called: id of the token or account, or issuer and `sub`."""
+
+    @classmethod
+    def of(
+        cls,
+        actor: Actor,
+        role: str,
+        action: str,
+        object: str = "",
+        outcome: str = "done",
+        reason: str = "",
+        source: str = "",
+    ) -> "Act":
+        """Say what an identity did or tried."""
+        return cls(actor.name, role, action, object, outcome, reason, source, actor.kind.value, actor.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +129,89 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """How many checkpoints a file holds, and a hash over all of them."""
+
+    count: int
+    size: int
+    """Bytes of them."""
+    hash: str
+    """Each line makes it anew: SHA-256 of the hash before, a line feed, and the line."""
+
+    def then(self, lines: Iterable[bytes]) -> "Lines":
+        """Add lines, line feeds included."""
+        count, size, digest = self.count, self.size, self.hash
+        for line in lines:
+            count, size, digest = count + 1, size + len(line), _hash(digest, line)
+        return Lines(count, size, digest)
+
+
+NO_LINES = Lines(0, 0, "")
+"""Before the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A signed statement about the checkpoints beside a log, which lies beside the keys."""
+
+    customer: str
+    """Whose."""
+    serial: int
+    """Counts the statements."""
+    lines: Lines
+    """What the file begins with: one more line may have been written since."""
+    before: Lines | None
+    """What it held before it was thinned out, if nobody can say whether that has been done."""
+    signature: bytes
+    """Ed25519 over all of it."""
+
+    @classmethod
+    def sign(
+        cls, key: Ed25519PrivateKey, customer: str, serial: int, lines: Lines, before: Lines | None = None
+    ) -> "Tally":
+        """State that the file begins with this."""
+        return cls(customer, serial, lines, before, key.sign(_tallied(customer, serial, lines, before)))
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Tally":
+        """Read a statement; raises AuditError."""
+        try:
+            j = json.loads(data)
+            lines, before = _lines(j["lines"]), j["before"] and _lines(j["before"])
+            return cls(str(j["customer"]), int(j["serial"]), lines, before or None, bytes.fromhex(j["signature"]))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise AuditError("what counts the checkpoints of the audit log is damaged") from None
+
+    def __bytes__(self) -> bytes:
+        document = _tally(self.customer, self.serial, self.lines, self.before)
+        return _json({**document, "signature": self.signature.hex()}) + b"\n"
+
+    def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
+        """Say whether it was signed with this key for this customer."""
+        try:
+            key.verify(self.signature, _tallied(self.customer, self.serial, self.lines, self.before))
+        except InvalidSignature:
+            return False
+        return self.customer == customer
+
+    def begins(self, lines: Sequence[bytes]) -> Lines | None:
+        """Return which of the two the lines of a file begin with, None if with neither."""
+        known = (self.lines, self.before)
+        return next((each for each in known if each and NO_LINES.then(lines[: each.count]) == each), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verification found."""
 
     entries: int
     """Good entries before the first fault."""
     bad: int | None = None
-    """Number of the first bad entry, None if all is well."""
+    """Number of the first bad entry, None if all is well, or if no entry is bad but a checkpoint."""
     fault: str = ""
     """What is wrong with it, as a sentence."""
+    proven: int = 0
+    """Up to this entry a signed checkpoint proves the good ones; those after it only follow from each other."""
 
     @property
     def good(self) -> bool:
@@ -132,10 +226,9 @@ def origin(customer: str) -> Head:
 
 def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
     """Write the next line of the log and say where the chain ends then."""
-    fields = {
-        name: getattr(act, name)[:MAX_FIELD]
-        for name in ("actor", "role", "action", "object", "outcome", "reason", "source")
-    }
+    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # earlier entries had the name alone
+    names = ("actor", *identity, "role", "action", "object", "outcome", "reason", "source")
+    fields = {name: getattr(act, name)[:MAX_FIELD] for name in names}
     body = _json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]
     digest = _hash(head.hash, body)
     line = body + b',"hash":"' + digest.encode() + b'"}\n'
@@ -167,20 +260,31 @@ def verify(customer: str, lines: Iterable[bytes], checkpoints: Sequence[Checkpoi
     wanted: dict[int, list[Head]] = {}
     for mark in checkpoints:
         wanted.setdefault(mark.head.n, []).append(mark.head)
-    head = origin(customer)
+    head, proven = origin(customer), 0
     for line in lines:
         after, fault = follow(head, line)
         if after is None:
-            return Verdict(head.n, head.n + 1, fault)
+            return Verdict(head.n, head.n + 1, fault, proven)
         head = after
-        if any(mark != head for mark in wanted.get(head.n, ())):
-            return Verdict(head.n - 1, head.n, "is not the entry that its checkpoint names: the log was written anew")
+        named = wanted.get(head.n, ())
+        if any(mark != head for mark in named):
+            return Verdict(
+                head.n - 1, head.n, "is not the entry that its checkpoint names: the log was written anew", proven
+            )
+        proven = head.n if named else proven
     last = max(wanted, default=0)
     if last > head.n:
         return Verdict(
-            head.n, head.n + 1, f"is missing: the log was cut or rolled back, a checkpoint names entry {last}"
+            head.n, head.n + 1, f"is missing: the log was cut or rolled back, a checkpoint names entry {last}", proven
         )
-    return Verdict(head.n)
+    return Verdict(head.n, proven=proven)
+
+
+def unfinished(head: Head, tail: bytes) -> bool:
+    """Say whether a line without its end may be what a crash left of the next entry, as nothing was acknowledged."""
+    begin = f'{{"n":{head.n + 1},"time":"'.encode()
+    printable = all(0x20 <= byte < 0x7F for byte in tail)  # an entry is ASCII; zeros are what a power cut left, or who
+    return printable and tail[: len(begin)] == begin[: len(tail)]
 
 
 def document(line: bytes) -> dict[str, Any]:
@@ -200,6 +304,22 @@ def _json(value: Mapping[str, object]) -> bytes:
 
 def _hash(before: str, body: bytes) -> str:
     return hashlib.sha256(before.encode() + b"\n" + body).hexdigest()
+
+
+def _tally(customer: str, serial: int, lines: Lines, before: Lines | None) -> dict[str, object]:
+    def form(each: Lines) -> list[object]:
+        return [each.count, each.size, each.hash]
+
+    return {"customer": customer, "serial": serial, "lines": form(lines), "before": before and form(before)}
+
+
+def _tallied(customer: str, serial: int, lines: Lines, before: Lines | None) -> bytes:
+    return _TALLIED + _json(_tally(customer, serial, lines, before))
+
+
+def _lines(form: Sequence[Any]) -> Lines:
+    count, size, digest = form
+    return Lines(int(count), int(size), str(digest))
 
 
 def _statement(customer: str, head: Head, at: str) -> bytes:

@@ -6,7 +6,7 @@ the entries before it too, and the newest always stays, so what is cut off behin
 
 import fcntl
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,10 +21,17 @@ LEAST = 256 << 10  # bytes; a day of one checkpoint a minute has twice as many
 EVERY_DAYS, HOURLY_DAYS = 2, 90  # so long every checkpoint is kept, and then one of each hour; later one of each day
 
 
-def thin(files: AuditFiles, key: Ed25519PublicKey, customer: str, now: datetime) -> int:
+def thin(
+    files: AuditFiles,
+    key: Ed25519PublicKey,
+    customer: str,
+    now: datetime,
+    recount: Callable[[Sequence[bytes]], bool] = lambda _: True,
+) -> int:
     """Leave old checkpoints out; return how many went. Raises NoSpace, DiskFailed.
 
-    Where any is not as it should be all of them stay, for `recorder audit verify` to tell.
+    `recount` is told the lines that stay before any goes, and may refuse. Where any is not as it should be all of
+    them stay, for `recorder audit verify` to tell.
     """
     with disk_errors("thin the checkpoints of the audit log"):
         if not files.marks.exists() or files.marks.stat().st_size < LEAST:
@@ -39,7 +46,10 @@ def thin(files: AuditFiles, key: Ed25519PublicKey, customer: str, now: datetime)
         gone = [mark for mark in marks if mark not in kept]
         if not gone or not all(mark.genuine(key, customer) for mark in marks) or not _fits(files.log, gone):
             return 0
-        Disk().replace(files.marks, b"".join(bytes(mark) for mark in marks if mark in kept))
+        left = [bytes(mark) for mark in marks if mark in kept]
+        if not recount(left):
+            return 0
+        Disk().replace(files.marks, b"".join(left))
         return len(gone)
 
 

@@ -7,7 +7,7 @@ import ipaddress
 import json
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -142,6 +142,37 @@ class Query:
         if self.direction is not None and details.get("direction") != self.direction.value:
             return False
         return self.source is None or canonical_source(details.get("source")) == canonical_source(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A call that the index does not have yet, or has in an older state."""
+
+    id: str
+    """Id of the call."""
+    leaf: int
+    """Its leaf."""
+    started_at: datetime
+    """Begin by the recorder's clock."""
+    live: bool
+    """It is being recorded."""
+    made: Callable[[], tuple[CallRow, tuple[str, ...]] | None] = field(repr=False)
+    """Make its row and search forms, as they will be in the index; None if it was erased. Asked only if it may be
+    meant: a row costs as much as all else that is done for a short call."""
+
+    @property
+    def position(self) -> "Position":
+        """Give its position."""
+        return Position(self.leaf >> DAY_SHIFT, to_micros(self.started_at), self.id)
+
+    def may_meet(self, query: Query, after: "Position | None") -> bool:
+        """Say whether a query may mean it, as far as that is known before its row is made."""
+        if after is not None and self.position >= after:
+            return False
+        if query.state is not None and (query.state is CallState.RECORDING) is not self.live:
+            return False
+        early = query.since is not None and self.started_at < query.since
+        return not early and (query.until is None or self.started_at < query.until)
 
 
 @dataclass(frozen=True, slots=True)

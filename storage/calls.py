@@ -23,6 +23,7 @@ from storage.callrows import (
     BadDetails,
     CallRow,
     CallState,
+    Fresh,
     Page,
     Query,
     columns,
@@ -97,10 +98,10 @@ class Calls:
         opened = open_row(self._keys, record) if record is not None else None
         return opened[0] if opened else None
 
-    async def find(self, query: Query) -> Page:
-        """Return a page of calls, newest first; raises BadCursor."""
+    async def find(self, query: Query, fresh: Sequence[Fresh] = ()) -> Page:
+        """Return a page of calls, newest first, with those that are not in the index yet; raises BadCursor."""
         async with self._database.reading() as connection:
-            return await search(connection, self._keys, self._day_keys, query, self._country)
+            return await search(connection, self._keys, self._day_keys, query, self._country, fresh)
 
     async def every(self, query: Query) -> AsyncIterator[CallRow]:
         """Give all calls that a query finds, page by page."""

@@ -81,7 +81,7 @@ class Correlation:
         self._loading = asyncio.Lock()
         self._waiting = 0  # people who wait for the users
         self._seen = 0  # number of the newest change of users that is in it
-        self._behind = False  # there are newer ones: another process may have looked at all calls for them already
+        self._newest = 0  # that of all that was noticed; a look that began earlier and ends later takes none back
 
     @property
     def ready(self) -> bool:
@@ -92,6 +92,11 @@ class Correlation:
     def who(self) -> WhosWho | None:
         """Return who was who, None before it is loaded."""
         return self._who
+
+    @property
+    def _behind(self) -> bool:
+        """Say whether there are newer changes: another process may have looked at all calls for them already."""
+        return self._newest > self._seen
 
     # --- calls that are written -------------------------------------------------------------------------------------
 
@@ -108,7 +113,7 @@ class Correlation:
     async def notice_in(self, connection: AsyncConnection) -> None:
         """Do the same in a transaction."""
         if self._who is not None:
-            self._behind = await outstanding.newest(connection) > self._seen
+            self._newest = max(await outstanding.newest(connection), self._newest)
 
     def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
         """Return a call and its search forms with the users who took part, if that can be told yet."""

@@ -7,13 +7,14 @@ there is nothing to guess.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from storage.actors import Actor, Kind, alike, canonical, fault_of
 from storage.durable import Disk, alone, disk_errors
 from storage.errors import StorageError
 from storage.instants import from_text, to_text
@@ -22,13 +23,16 @@ FILE_NAME = "tokens.json"
 ROLES = ("admin", "listener", "privacy", "approver", "auditor", "operator")
 TOKEN_BYTES = 32  # 256 bits: cannot be guessed, so a plain hash protects it
 MAX_TOKEN = 256  # characters of a presented token that are looked at
-MAX_NAME = 64  # characters; names stand in every audit entry
 MAX_TOKENS = 10_000  # of one customer; the file is then 3 MB and read in 50 ms
 PREFIX = "rec_"  # lets secret scanners recognise a token that leaked
 
 
 class CredentialsError(StorageError):
     """The file of tokens is damaged, or what is asked for makes no sense."""
+
+
+class NameTaken(CredentialsError):
+    """A token of that name would pass for somebody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,13 @@ class Credential:
     """From when on it is refused, None never."""
     digest: str
     """SHA-256 of customer and token."""
+    account: str = ""
+    """Id of the account whose owner has it, "" if nobody said so: what both do is done by one person."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who acts with it."""
+        return Actor(Kind.TOKEN, self.id, self.name, self.account)
 
     def valid(self, now: datetime) -> bool:
         """Say whether it has not expired."""
@@ -82,16 +93,32 @@ class Credentials:
         self._seen: tuple[int, int, int] | None = None
         self._known: dict[str, Credential] = {}
 
-    def create(self, name: str, roles: Sequence[str], now: datetime, expires_at: datetime | None = None) -> Created:
-        """Make a token; return it, to be shown once, and what is kept. Names may repeat. Raises CredentialsError."""
+    def create(
+        self,
+        name: str,
+        roles: Sequence[str],
+        now: datetime,
+        expires_at: datetime | None = None,
+        *,
+        account: str = "",
+        taken: Collection[str] = (),
+    ) -> Created:
+        """Make a token; return it, to be shown once, and what is kept. Raises CredentialsError.
+
+        A name may repeat as it is, but look neither like another token's nor like one of `taken`, those of accounts.
+        """
         _check(name, roles)
+        if any(alike(name, other) for other in taken):
+            raise NameTaken("this customer has an account of that name", "choose another name for the token")
         token = PREFIX + self._random(TOKEN_BYTES).hex()
         id = self._random(8).hex()
         kept = digest(self._customer, token)
-        made = Credential(id, self._customer, name, tuple(dict.fromkeys(roles)), now, expires_at, kept)
+        made = Credential(id, self._customer, name, tuple(dict.fromkeys(roles)), now, expires_at, kept, account)
         with self._changing() as all:
             if len(all) >= MAX_TOKENS:
                 raise CredentialsError("this customer has too many tokens", "revoke those that are not used")
+            if any(alike(name, c.name) and canonical(name) != canonical(c.name) for c in all):
+                raise NameTaken("this customer has a token whose name looks the same", "choose another name")
             all.append(made)
         return Created(token, made)
 
@@ -155,14 +182,9 @@ def digest(customer: str, token: str) -> str:
     return hashlib.sha256(f"{customer}\0{token}".encode("utf-8", "replace")).hexdigest()
 
 
-def proper(name: str) -> bool:
-    """Say whether a name can be a token's."""
-    return bool(name.strip()) and len(name) <= MAX_NAME and name.isprintable()
-
-
 def _check(name: str, roles: Sequence[str]) -> None:
-    if not proper(name):
-        raise CredentialsError(f"a token needs a name of 1 to {MAX_NAME} printable characters")
+    if fault := fault_of(name):
+        raise CredentialsError(f"the name of a token {fault}")
     unknown = [role for role in roles if role not in ROLES]
     if unknown or not roles:
         raise CredentialsError(f"a token needs roles out of {', '.join(ROLES)}")
@@ -177,6 +199,7 @@ def _serialise(all: Sequence[Credential]) -> bytes:
             "created_at": to_text(c.created_at),
             "expires_at": None if c.expires_at is None else to_text(c.expires_at),
             "sha256": c.digest,
+            **({"account": c.account} if c.account else {}),
         }
         for c in all
     ]
@@ -193,4 +216,5 @@ def _parse(customer: str, item: dict[str, Any]) -> Credential:
         created_at=from_text(item["created_at"]),
         expires_at=None if expires is None else from_text(expires),
         digest=str(item["sha256"]),
+        account=str(item.get("account", "")),
     )

@@ -28,9 +28,8 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import actors, journal, papers, receipts, waivers, wishes
 from storage import erasurerows as rows
-from storage import journal, papers, receipts, waivers, wishes
-from storage.account import canonical
 from storage.audit import Audit
 from storage.audit_chain import Act
 from storage.callrows import DAY_SHIFT, BadCursor, Query
@@ -45,7 +44,7 @@ from storage.newid import is_id, new_id
 from storage.tables import erasures
 from storage.vault import Vault
 
-RECORDER = "recorder"
+RECORDER = actors.RECORDER.name
 _KIND = "erasure"
 MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
 
@@ -135,17 +134,21 @@ class Erasures:
         query: Query | None = None,
         reason: str,
         by: str,
+        identity: str = "",
         approval: bool = False,
         told: Told = untold,
     ) -> Erasure:
-        """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError."""
+        """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError.
+
+        `identity`: who asks, whatever they are called (storage.actors).
+        """
         if sum(given is not None for given in (calls, party, query)) != 1:
             raise ValueError("an erasure is asked for by calls, by party or by query")
         query = query if party is None else Query(party=party)
         ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
         stored = await self._unindexed(ids)
         id, leaf = new_id(self._random), papers.new_leaf(self._keys)
-        sealed = {"reason": reason[: papers.MAX_TEXT], **wishes.written(query)}
+        sealed = {"reason": reason[: papers.MAX_TEXT], "identity": identity, **wishes.written(query)}
         values = {
             "id": id,
             "state": (State.APPROVAL if approval else State.RUNNING).value,
@@ -172,13 +175,15 @@ class Erasures:
         self.wanted.set()
         return made
 
-    async def approve(self, id: str, *, by: str, told: Told = untold, settled: Settled = unsettled) -> Erasure:
+    async def approve(
+        self, id: str, *, by: str, identity: str = "", told: Told = untold, settled: Settled = unsettled
+    ) -> Erasure:
         """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
 
         Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again, once it is `settled`: who called meanwhile
         is meant too.
         """
-        query = await self._asked(id, by)
+        query = await self._asked(id, by, identity)
         if query is not None:
             await settled()
         ids = await self._meant(query)
@@ -220,17 +225,28 @@ class Erasures:
         more = f"{found[limit - 1].done_at}.{found[limit - 1].id}" if len(found) > limit else None
         return tuple(shown(record) for record in found[:limit]), more
 
-    async def _asked(self, id: str, by: str) -> Query | None:
-        """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest."""
+    async def own(self, id: str, *, by: str, identity: str) -> bool:
+        """Say whether somebody asked for an erasure, who may then not approve it; also where there is none."""
+        try:
+            await self._asked(id, by, identity)
+        except (NoErasure, OwnRequest):
+            return True
+        return False
+
+    async def _asked(self, id: str, by: str, identity: str) -> Query | None:
+        """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest.
+
+        Requests of earlier versions have only a name. What is not waiting any more nobody approves.
+        """
         async with self._database.reading() as connection:
             record = await rows.one(connection, id)
         if record is None:
             raise NoErasure("there is no such erasure")
-        if canonical(record.requested_by) == canonical(by):  # a provider may spell one name in two ways
+        waits = record.state == State.APPROVAL and record.sealed is not None
+        told = papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed) if waits else {}
+        if actors.same(str(told.get("identity", "")), record.requested_by, identity, by):
             raise OwnRequest("a second person has to approve this")
-        if record.state != State.APPROVAL or record.sealed is None:
-            return None
-        return wishes.read(papers.unseal(self._keys, record.leaf, _KIND, id, record.sealed))
+        return wishes.read(told) if waits else None
 
     async def _permit(self, connection: AsyncConnection) -> None:
         if not await waivers.permitted(connection, self._now()):
@@ -370,7 +386,7 @@ class Erasures:
             await self._journal.keep(connection, erasures, erasures.c.id == record.id)
 
     async def _note(self, action: str, object: str, reason: str = "") -> None:
-        await asyncio.wrap_future(self._audit.append(Act(RECORDER, "system", action, object, "done", reason)))
+        await asyncio.wrap_future(self._audit.append(Act.of(actors.RECORDER, "system", action, object, "done", reason)))
 
 
 def _position(cursor: str) -> tuple[int, str]:

@@ -288,6 +288,16 @@ class Exports:
                     found.setdefault(export, set()).add(call)
         return found
 
+    async def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return how many calls these exports hold; of one that is being made, so far."""
+        found: dict[str, int] = {}
+        async with self._database.reading() as connection:
+            for part in _batches([id for id in ids if is_id(id)]):
+                asked = sa.select(export_calls.c.export, sa.func.count()).where(export_calls.c.export.in_(part))
+                for export, count in await connection.execute(asked.group_by(export_calls.c.export)):
+                    found[export] = int(count)
+        return found
+
     async def _holding(self, calls: Iterable[str]) -> dict[str, int]:
         """Return id and leaf of the exports that hold any of these calls."""
         found: dict[str, int] = {}

@@ -1,5 +1,6 @@
 """People as a directory knows them, and users as we keep them; values only."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,12 @@ MAX_FORMER = 100  # of one user; the oldest go first
 MAX_TIMES = 5  # that a user had one thing, left and came back with it: a filter that flaps takes no place from the rest
 Said = tuple[str, str]  # a member and its value
 EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microseconds
+
+
+def by_name(name: str) -> tuple[bool, str, str]:
+    """Return what names are sorted by: accents and case count only between names that differ in nothing else."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    return not plain.strip(), plain.casefold(), name  # whoever has none comes last
 
 
 class UserState(StrEnum):
@@ -45,6 +52,12 @@ class Person:
     """Telephone numbers."""
     addresses: tuple[str, ...] = field(default=(), repr=False)
     """SIP addresses and further e-mail addresses."""
+
+    @property
+    def shown(self) -> str:
+        """Return what lists call this person, "" if there is nothing."""
+        whole = " ".join(part for part in (self.first_name, self.last_name) if part)
+        return whole or self.account_name or self.email or self.upn
 
     @property
     def key(self) -> str:

@@ -167,7 +167,9 @@ class Requests(Drawer):
             noted = with_fetched(case.noted, export, self._now(), by)
             await self._write(connection, replace(case, noted=noted))
 
-    async def erase(self, id: str, *, reason: str, by: str, approval: bool, told: Told = untold) -> Erasure:
+    async def erase(
+        self, id: str, *, reason: str, by: str, identity: str = "", approval: bool, told: Told = untold
+    ) -> Erasure:
         """File the erasure of what is selected, once; raises NoCase, WrongState, Nothing, and as Erasures.file."""
         case = await self.get(id)
         if case is None:
@@ -186,7 +188,7 @@ class Requests(Drawer):
             await told(erasure)
 
         return await self._erasures.file(
-            calls=list(case.selection.inside), reason=reason, by=by, approval=approval, told=beside
+            calls=list(case.selection.inside), reason=reason, by=by, identity=identity, approval=approval, told=beside
         )
 
     async def close(self, id: str, step: Step, ground: str | None = None, *, by: str, told: Told = untold) -> Case:

@@ -45,6 +45,12 @@ class Unchanged(Enum):
 class BadRule(StorageError):
     """A rule cannot be used as it is; the text names its place and holds nothing that was sent."""
 
+    def __init__(self, text: str, place: str = "rules", right: str = "") -> None:
+        """`place`: the member, as "rules.0.source"; `right`: what it must be, to follow its name; "" if `text` says."""
+        super().__init__(text)
+        self.place = place
+        self.right = right or text
+
 
 @dataclass(frozen=True, slots=True)
 class Wished:
@@ -216,18 +222,24 @@ def check(rules: Sequence[Wished], default_days: int | None) -> None:
     if len(rules) > MAX_RULES:
         raise BadRule(f"there are more than {MAX_RULES} rules")
     if default_days is not None and not 0 <= default_days <= MAX_DAYS:
-        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever")
+        right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
+        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever", "default_days", right)
     for number, rule in enumerate(rules, 1):
+        place = f"rules.{number - 1}"
         if rule.days is not None and not 0 <= rule.days <= MAX_DAYS:
-            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever")
+            right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
+            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever", f"{place}.days", right)
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
-            raise BadRule(f"rule {number}: at most {MAX_NAME} characters in each field")
+            right = f"at most {MAX_NAME} characters in each field"
+            raise BadRule(f"rule {number}: {right}", place, right)
         if rule.name == FORGOTTEN:  # whoever sends back what was shown would mean everybody by it
-            raise BadRule(f"rule {number}: whom it was about is forgotten; leave it out or write it anew")
+            right = "whom it was about is forgotten; leave it out or write it anew"
+            raise BadRule(f"rule {number}: {right}", place, right)
         if rule.party is not None and not rule.party.strip():
-            raise BadRule(f"rule {number}: the party is empty")
+            raise BadRule(f"rule {number}: the party is empty", f"{place}.party", "must not be blank")
         if rule.source is not None and not _is_source(rule.source):
-            raise BadRule(f"rule {number}: the source must be an address or a network")
+            right = "must be an address or a network"
+            raise BadRule(f"rule {number}: the source {right}", f"{place}.source", right)
 
 
 def _is_source(text: str) -> bool:

@@ -3,9 +3,13 @@
 A question about a party becomes needles (storage.identity); the probe of each becomes one token per day that has
 calls. Days are probed newest first in growing groups until the page is full. What a token finds is opened and
 checked against the needles, so neither a chance hit of a token nor the wrong combination of words comes through.
+
+Calls that the index does not have yet are given beside it (`fresh`) and found by the same conditions.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity
-from storage.callrows import DAY_SHIFT, MAX_LIMIT, STATE_CODES, CallRow, CallState, Page, Position, Query, met
+from storage.callrows import DAY_SHIFT, MAX_LIMIT, STATE_CODES, CallRow, CallState, Fresh, Page, Position, Query, met
 from storage.callseal import Keys, open_row
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten, StorageError
@@ -25,6 +29,8 @@ from storage.traits import ANY, Traits, asked_for
 
 FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
 MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
+FRESH_AT_ONCE = 10  # rows of fresh calls made before others have their turn
+HELD_AT_ONCE = 500  # values of one IN list; both databases allow 32,000
 FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
@@ -39,12 +45,14 @@ Way = Sequence[Probe] | int | None
 """How rows are found: by tokens, all of a day, all."""
 
 
-async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str) -> Page:
-    """Return a page of calls; raises BadCursor."""
+async def search(
+    connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str, fresh: Sequence[Fresh] = ()
+) -> Page:
+    """Return a page of calls, as if `fresh` ones were in the index; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
     needles, traits = needles_of(query, country), await asked_for(connection, keys, query)
-    walk = _Walk(connection, keys, query, limit + 1, after, needles, traits)
+    walk = _Walk(connection, keys, query, limit + 1, after, needles, traits, frozenset(each.id for each in fresh))
     if needles is None or await _few(connection, query, after, traits):
         await walk.run(None)
     else:
@@ -53,9 +61,54 @@ async def search(connection: AsyncConnection, keys: Keys, day_keys: DayKeys, que
         for way in _ways(day_keys, await _days(connection, query, after), forms):
             if await walk.run(way):
                 break
-    more = len(walk.found) > limit
-    cursor = str(Position.of(walk.found[limit - 1])) if more else None
-    return Page(tuple(walk.found[:limit]), cursor, walk.unreadable)
+    found = walk.found
+    if fresh:
+        found += await _fresh(connection, fresh, query, limit + 1, after, needles)
+        found.sort(key=Position.of, reverse=True)
+    more = len(found) > limit
+    cursor = str(Position.of(found[limit - 1])) if more else None
+    return Page(tuple(found[:limit]), cursor, walk.unreadable)
+
+
+async def _fresh(
+    connection: AsyncConnection,
+    fresh: Sequence[Fresh],
+    query: Query,
+    want: int,
+    after: Position | None,
+    needles: Sequence[Needle] | None,
+) -> list[CallRow]:
+    """Return the newest of the calls that are not in the index and are meant, with what only the index says of them."""
+    found: list[CallRow] = []
+    may = sorted((each for each in fresh if each.may_meet(query, after)), key=lambda e: e.position, reverse=True)
+    for number, each in enumerate(may, 1):
+        if number % FRESH_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        made = each.made()
+        if made is None or not _meant(made[0], made[1], query, needles):
+            continue
+        found.append(made[0])
+        if len(found) == want and query.hold is None:
+            break
+    told = await _told(connection, [row.id for row in found])
+    found = [replace(row, **told.get(row.id, {})) for row in found]
+    return [row for row in found if query.hold is None or row.hold is query.hold][:want]
+
+
+def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[Needle] | None) -> bool:
+    if query.state is not None and row.state is not query.state:
+        return False
+    return query.meets(row.details) and (needles is None or met(needles, forms))
+
+
+async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return of those calls that the index knows what is not in a row that is to be written: the hold."""
+    found = {}
+    for start in range(0, len(ids), HELD_AT_ONCE):
+        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(ids[start : start + HELD_AT_ONCE]))
+        for record in await connection.execute(asked):
+            found[record.id] = {"hold": bool(record.hold)}
+    return found
 
 
 async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Query, country: str) -> list[int]:
@@ -114,7 +167,9 @@ class _Walk:
         after: Position | None,
         needles: Sequence[Needle] | None,
         traits: Traits,
+        fresh: frozenset[str],
     ) -> None:
+        """`fresh`: calls of which something newer is known than their rows say."""
         self.found: list[CallRow] = []
         self.unreadable = 0
         self._connection = connection
@@ -124,6 +179,7 @@ class _Walk:
         self._after = after
         self._needles = needles
         self._traits = traits
+        self._fresh = fresh
 
     async def run(self, way: Way) -> bool:
         """Go through the rows of a way; True once there are enough."""
@@ -143,6 +199,8 @@ class _Walk:
         if here == self._after:
             return  # the same call found by a second token
         self._after = here
+        if record.id in self._fresh:
+            return
         try:
             opened = open_row(self._keys, record)
         except StorageError:

@@ -34,7 +34,7 @@ from storage.instants import from_micros, from_text, to_micros, to_text
 from storage.journal import BATCH, Cabinet, Drawer
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
-from storage.people import Change, Former, Person, Since, User, UserState, former_of, later_of, shown, told
+from storage.people import Change, Former, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
 from storage.tables import directories, export_calls, exports, users
 from storage.userplan import Plan
 
@@ -42,6 +42,7 @@ __all__ = ["Former", "Mapped", "Person", "Plan", "Referred", "User", "UserState"
 
 LABEL_DIRECTORY = "directory"  # of the last leaf, which nobody cuts: the key of `source_key`
 MAX_PAGE = 1000
+MOST_SORTED = 20_000  # users who are opened to be sorted by name: 2 s after a change, 5 ms at a time
 READ_AHEAD = 60  # users opened at once where all are gone through: 5 ms
 _KIND = "user"
 
@@ -61,6 +62,7 @@ class Users(Drawer):
         super().__init__(cabinet)
         self._calls = calls
         self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
+        self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
         self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
 
     async def get(self, id: str) -> User | None:
@@ -83,12 +85,33 @@ class Users(Drawer):
         more = records[limit - 1].id if len(records) > limit else None
         return tuple(user for user in found if user is not None), more
 
-    async def among(self, ids: Sequence[str]) -> tuple[User, ...]:
-        """Return those of at most BATCH users that there are, in the order of their ids."""
-        asked = sa.select(users).where(users.c.id.in_(ids)).order_by(users.c.id)
+    async def among(self, ids: Sequence[str], state: UserState | None = None) -> tuple[User, ...]:
+        """Return those of at most BATCH users that there are, in the order given."""
+        asked = sa.select(users).where(users.c.id.in_(ids))
+        if state is not None:
+            asked = asked.where(users.c.state == state.value)
         async with self._database.reading() as connection:
             found = [self._open(record) for record in await connection.execute(asked)]
-        return tuple(user for user in found if user is not None)
+        there = {user.id: user for user in found if user is not None}
+        return tuple(there[id] for id in ids if id in there)
+
+    async def order(self) -> Sequence[str] | None:
+        """Return the ids of all users by their names, None if there are too many to be sorted.
+
+        Every user is opened for it, once after each change; what is kept in memory names nobody.
+        """
+        asked = sa.select(sa.func.count(), sa.func.max(users.c.updated_at))
+        async with self._database.reading() as connection:
+            signs = tuple((await connection.execute(asked)).one())
+        if signs[0] > MOST_SORTED:
+            return None
+        if self._order is None or self._order[0] != signs:
+            named: list[tuple[tuple[bool, str, str], str]] = []
+            async for some in self.all(READ_AHEAD):
+                named += [(by_name(user.person.shown), user.id) for user in some]
+                await asyncio.sleep(0)
+            self._order = signs, tuple(id for _, id in sorted(named))
+        return self._order[1]
 
     async def known(self, source: str, person: Person) -> User | None:
         """Return the user whom a directory means by a person, None if there is none yet."""

@@ -161,6 +161,14 @@ class Vault:
                 total += os.stat(path).st_size
         return total
 
+    def written(self, call: str, leaf: int, parts: Iterable[str]) -> int:
+        """Return the bytes that these parts take so far, whether they are finished or not."""
+        total = 0
+        for ref in filter(None, (self.find(call, leaf, part) for part in parts)):
+            with suppress(FileNotFoundError):  # finished this moment
+                total += ref.path.stat().st_size
+        return total
+
     def left_open(self) -> list[PartRef]:
         """Return the parts in open/: of live recordings, or left by a crash."""
         return sorted(refs(self._open), key=order)

@@ -93,8 +93,8 @@ async def end_device(visit: Visit) -> Response:
     if state is None:
         return _shown(visit, status=422, trouble=BEGIN_AGAIN)
     household, person = _whose(visit)
-    place = origin(household, visit.request)
     try:
+        place = origin(household, visit.request)
         tell = _telling(visit, person, PASSKEY)
         codes = await household.add_device(person, place, state, visit.one("answer"), visit.one("label"), tell)
     except Declined as declined:
@@ -106,7 +106,7 @@ async def renew_codes(visit: Visit) -> Response:
     """Show new recovery codes, once."""
 
     async def renew(household: Household, person: Person, tell: Tell) -> Response:
-        return visit.page("codes.html", codes=await household.renew_codes(person, tell), onward="/account")
+        return visit.secret("codes.html", "/account", codes=await household.renew_codes(person, tell))
 
     return await _do(visit, RECOVERY, renew)
 
@@ -145,7 +145,8 @@ def _telling(visit: Visit, person: Person, action: str) -> Tell:
 
 def _added(visit: Visit, codes: Sequence[str], said: str) -> Response:
     if codes:
-        return visit.page("codes.html", codes=codes, onward=f"/account?said={said}")
+        onward = f"/account?said={said}"
+        return visit.secret("codes.html", onward, codes=codes)
     return visit.moved(f"/account?said={said}")
 
 

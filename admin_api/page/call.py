@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from admin_api.page.client import Answer
 from admin_api.page.glance import ROLES, glance, quality
-from admin_api.page.picture import named, owners, picture
+from admin_api.page.picture import named, owners, owners_in_turn, picture
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.roles import Action, is_id
@@ -85,12 +85,18 @@ def _stream(stream: Mapping[str, Any], parties: list[dict[str, Any]]) -> dict[st
         *("label", "codec", "decodable", "srtp"),
         *("packets", "lost", "duplicates", "rejected", "gap_ms", "jitter_ms", "mos"),
     )
-    speakers = [parties[number]["shown"] for number in owners(stream) if 0 <= number < len(parties)]
+
+    def names(numbers: Sequence[int]) -> list[str]:
+        shown = [parties[number]["shown"] for number in numbers if 0 <= number < len(parties)]
+        return [each for each in shown if each]
+
+    turns = [{"from": begin, "to": end, "names": names(who)} for begin, end, who in owners_in_turn(stream)]
     packets, lost = int(stream.get("packets") or 0), int(stream.get("lost") or 0)
     return {
         **{name: stream.get(name) for name in fields},
         "media": str(stream.get("media") or ""),
-        "speakers": [each for each in speakers if each],
+        "speakers": names(owners(stream)),
+        "turns": turns if len(turns) > 1 else (),
         "gaps": len(stream.get("gaps") or ()),
         "lost_percent": 100 * lost / (packets + lost) if packets + lost else 0.0,
         "quality": quality(stream.get("mos")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.page.call import call_id
+from admin_api.page.client import heard
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.roles import Action, is_id
@@ -15,7 +16,12 @@ async def sound(visit: Visit) -> Response:
     form = visit.request.query_params.get("format", "wav")
     wanted = visit.request.headers.get("range", "")
     further = bool(wanted) and not wanted.startswith("bytes=0-")
-    return await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form}, again=further)
+    answer = await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form}, again=further)
+    if answer.status_code < 400 or visit.request.headers.get("sec-fetch-mode") != "navigate":
+        return answer
+    page = visit.refused(heard(answer))  # somebody followed a link to it; the player asks by itself and wants no page
+    page.headers.update({name: value for name, value in answer.headers.items() if name == "retry-after"})
+    return page
 
 
 async def waveform(visit: Visit) -> Response:

@@ -22,6 +22,10 @@ STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")
 DIRECTIONS = ("inbound", "outbound", "internal")
 NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
+WRONG_ORDER = {
+    "title": "From comes after To",
+    "detail": "No call can be found like that. Exchange the two days, or leave one out.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class Question:
 
     def asked(self) -> dict[str, Any]:
         """Return the query of the API; raises BadDay."""
+        days.in_order(self.since, self.until)
         return {
             "party": self.party,
             "since": days.begin(self.since, self.zone),
@@ -99,13 +104,18 @@ SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "curs
 """What a form or a link to a question carries."""
 
 
+def bad_day(wrong: days.BadDay) -> Answer:
+    """Say what is wrong with the days of a question."""
+    return Answer(422, WRONG_ORDER if isinstance(wrong, days.WrongOrder) else NO_DAY)
+
+
 async def listed(visit: Visit) -> Response:
     """Show a page of calls."""
     question = Question.of(visit.request.query_params)
     try:
         found = await visit.api.get("/calls", question.asked(), again=visit.lively)
-    except days.BadDay:
-        found = Answer(422, NO_DAY)
+    except days.BadDay as wrong:
+        found = bad_day(wrong)
     now = await _live(visit, question.party) if question.with_live and found.well else None
     if now is not None and not now.well:
         found = now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from admin_api.page import (
     account,
+    accounts,
     audit,
     call,
     call_acts,
@@ -39,6 +40,7 @@ VIEWS: tuple[View, ...] = (
     *retention.VIEWS,
     *erasures.VIEWS,
     *audit.VIEWS,
+    *accounts.VIEWS,
     *incidents.VIEWS,
     *system.VIEWS,
     *account.VIEWS,

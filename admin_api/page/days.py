@@ -13,6 +13,10 @@ class BadDay(ValueError):
     """What was typed is no date."""
 
 
+class WrongOrder(BadDay):
+    """The first day comes after the last one."""
+
+
 def begin(text: str, zone: str) -> str | None:
     """Return the RFC 3339 time at which a day begins, None for no text; raises BadDay."""
     return _at(_day(text), zone) if text.strip() else None
@@ -24,6 +28,12 @@ def end(text: str, zone: str) -> str | None:
         return None
     day = _day(text)
     return _at(day + timedelta(days=1), zone) if day < date.max else None
+
+
+def in_order(since: str, until: str) -> None:
+    """Raise WrongOrder if a first day comes after a last one; either may be left out; raises BadDay."""
+    if since.strip() and until.strip() and _day(since) > _day(until):
+        raise WrongOrder("the first day comes after the last one")
 
 
 def named(zone: str) -> tzinfo:

@@ -12,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.auth import Principal
+from admin_api.crowd import network
 from admin_api.errors import unavailable
-from admin_api.household import Household, Person
+from admin_api.household import Declined, Household, Person
 from admin_api.limits import Limiter, Rate
+from admin_api.page.forms import Secret
 from admin_api.page.guest import Guest
 from admin_api.page.sessions import COOKIE, Sessions
 from admin_api.request import DONE, REFUSED
+from storage.actors import STRANGER
 from storage.audit_chain import Act
 from storage.customers import Customer
 from storage.errors import StorageError
@@ -30,8 +33,14 @@ STRANGERS = Rate(0.5, 60.0)
 """Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
 What is beyond is counted, and the next entry says how many there were."""
 UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
-_PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
-"""A path of ours: no query, no host, nothing that a browser could read as another address."""
+NAMELESS = (
+    "The address of this page is not configured, so neither passkeys nor sign-in services work. "
+    "Ask who looks after the recorder."
+)
+_LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
+_PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=+-]*)?")
+"""A path of ours and its query: no host, nothing that a browser could read as another address."""
+MAX_PLACE = 2048  # characters
 
 
 class Entering:
@@ -50,13 +59,15 @@ class Entering:
         `again`: where a provider vouches for them anew when the session has come to its end.
         """
         if person.account:
-            await self.household.entered(person, telling(person, SIGN_IN, how, guest.source))
+            await self.household.entered(person, telling(person, SIGN_IN, how, guest.source), network(guest.source))
         else:
             await note(person, SIGN_IN, DONE, how, guest.source)
         if guest.session is not None:
             self._sessions.close(guest.session)
-        principal = Principal(person.customer, "", person.name, person.roles, guest.source)
-        _, cookie = self._sessions.open(principal, self.monotonic(), person, again)
+        principal = Principal(person.customer, "", person.name, person.roles, guest.source, person.actor)
+        session, cookie = self._sessions.open(principal, self.monotonic(), person, again)
+        if isinstance(answer, Secret):
+            answer = session.forms.kept(answer)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
@@ -76,7 +87,7 @@ class Entering:
         else:
             more = self._untold.pop(customer, 0)
             reason = f"{why}; before it {more} that are not listed" if more else why
-            await _append(found, Act("unknown", "", SIGN_IN, "", REFUSED, reason, guest.source))
+            await _append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, guest.source))
 
     async def leave(self, guest: Guest) -> Response:
         """End the session, if there is one."""
@@ -111,7 +122,7 @@ def telling(person: Person, action: str, reason: str, source: str) -> Callable[[
 
 
 def _act(person: Person, action: str, outcome: str, reason: str, source: str) -> Act:
-    return Act(person.name, ",".join(person.roles), action, person.account, outcome, reason, source)
+    return Act.of(person.actor, ",".join(person.roles), action, person.account, outcome, reason, source)
 
 
 async def _append(customer: Customer, act: Act) -> None:
@@ -130,9 +141,17 @@ async def _as_long(customer: Customer | None) -> None:
 
 def onward(wanted: str) -> str:
     """Return where somebody goes who got in: the page they asked for if it is one of ours, else the first."""
-    return wanted if _PLACE.fullmatch(wanted) else "/"
+    return wanted if len(wanted) <= MAX_PLACE and _PLACE.fullmatch(wanted) else "/"
 
 
 def origin(household: Household, request: Request) -> str:
-    """Return the page's origin as its visitor's browser has it."""
-    return household.address or f"{request.url.scheme}://{request.headers.get('host', '')}"
+    """Return the page's origin: as configured, else as a browser on this machine has it; raises Declined.
+
+    Any other `Host` may be made up, and would decide whom passkeys are shown to and where a provider sends a code.
+    """
+    if household.address:
+        return household.address
+    host = request.headers.get("host", "")
+    if not _LOOPBACK.fullmatch(host):
+        raise Declined(NAMELESS)
+    return f"{request.url.scheme}://{host}"

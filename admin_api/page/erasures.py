@@ -89,8 +89,8 @@ async def _one(visit: Visit, problem: Answer | None = None) -> Response:
         status=200 if problem is None else problem.status,
         erasure=shown,
         problem=None if problem is None else problem.document,
-        grants=waits and shown["requested_by"] != visit.session.principal.name,
-        own=waits and shown["requested_by"] == visit.session.principal.name,
+        grants=waits and not shown["own"],
+        own=waits and shown["own"],
     )
 
 

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 
 from admin_api.crowd import neighbourhood
 from admin_api.errors import too_many
-from admin_api.household import Errand, NotVouched, ProviderAway
+from admin_api.household import Declined, Errand, NotVouched, ProviderAway
 from admin_api.page.entering import Entering, onward, origin
 from admin_api.page.guest import Guest
 from admin_api.page.patience import PER_ADDRESS, Patience
@@ -61,6 +61,8 @@ class Errands:
             errand = await providers.begin(customer, int(number), origin(self._household, guest.request) + BACK)
         except ProviderAway:
             return self._sorry(guest, AWAY, 502)
+        except Declined as declined:
+            return self._sorry(guest, str(declined), 409)
         again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
         key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now)
         answer = RedirectResponse(errand.link, 303)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from admin_api.columns import COLUMNS, About, usual
 from admin_api.page import days
-from admin_api.page.calls import NO_DAY, SEARCHED, Question
+from admin_api.page.calls import SEARCHED, Question, bad_day
 from admin_api.page.client import Answer
 from admin_api.page.glance import glance
 from admin_api.page.views import View
@@ -132,8 +132,8 @@ async def create(visit: Visit) -> Response:
         return await _shown(visit, draft, Answer(422, NOTHING))
     try:
         body = draft.body()
-    except days.BadDay:
-        return await _shown(visit, draft, Answer(422, NO_DAY))
+    except days.BadDay as wrong:
+        return await _shown(visit, draft, bad_day(wrong))
     answer = await visit.api.send("POST", "/exports", body)
     return visit.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(visit, draft, answer)
 
@@ -181,8 +181,8 @@ async def _shown(visit: Visit, draft: Draft, problem: Answer | None = None, *, f
 async def _found(visit: Visit, question: Question) -> Answer:
     try:
         asked: Mapping[str, Any] = {**question.asked(), "limit": MOST_CALLS}
-    except days.BadDay:
-        return Answer(422, NO_DAY)
+    except days.BadDay as wrong:
+        return bad_day(wrong)
     return await visit.api.get("/calls", asked) if question.anything else Answer(200, {"items": []})
 
 

@@ -9,9 +9,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from admin_api.page.forms import Secret
 from admin_api.page.looks import Looks
 from admin_api.page.sessions import Session
 from admin_api.page.words import Words
+
+
+def there(request: Request) -> str:
+    """Return path and query of a request."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,8 @@ class Guest:
     """The templates."""
     theme: str
     """light, dark, or "" for what the system says."""
+    ended: bool = False
+    """Their session has ended by itself."""
     renewal: str = ""
     """Where a provider vouches again for somebody whose session has just come to its end, "" for everybody else."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
@@ -50,10 +59,21 @@ class Guest:
         """Return the address that the request came from."""
         return self.request.client.host if self.request.client else ""
 
+    @property
+    def here(self) -> str:
+        """Return path and query of the page that is looked at."""
+        return there(self.request) if self.request.method == "GET" else self.request.url.path
+
+    def secret(self, template: str, onward: str, **values: Any) -> Response:
+        """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
+        return Secret(bytes(self.page(template, **values, onward=onward).body).decode(), onward)
+
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Answer with a whole page that shows nothing of any customer."""
         known = {
             "visit": None,
+            "here": self.here,
+            "ended": self.ended,
             "_": self.words,
             "language": self.words.language,
             "theme": self.theme,

@@ -51,7 +51,8 @@ class Invitations:
             return patiently(guest.page("invitation.html", status=429, found=None, trouble="", wait=wait), wait)
         found = self._household.invited(customer, key)
         if found is None:
-            return guest.page("invitation.html", status=404, found=None, trouble=VOID, wait=0)
+            void = {"found": None, "customer": customer, "trouble": VOID, "wait": 0}
+            return guest.page("invitation.html", status=404, **void)
         self._addresses.forgive(neighbourhood(guest.source))
         values = {"found": found, "customer": customer, "key": key, "trouble": trouble, "wait": 0}
         return guest.page("invitation.html", status=status, **values)

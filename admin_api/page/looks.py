@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.ext import Extension
+from markupsafe import Markup, escape
+
+from admin_api.page.static import shipped
+from admin_api.visible import visible
 
 _FOLDER = Path(__file__).parent / "templates"
+_FIELD = re.compile(r"""( value=["']|<textarea[^>]*>)\{\{ ((?:(?!\}\}).)+) \}\}(["']|</textarea>)""")
 
 
 class Looks:
@@ -20,10 +27,13 @@ class Looks:
             loader=jinja2.FileSystemLoader(_FOLDER),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            finalize=_seen,
+            extensions=[AsSent],
             trim_blocks=True,
             lstrip_blocks=True,
         )
         self._made.filters.update(FILTERS)
+        self._made.globals["static"] = shipped().address
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""
@@ -33,6 +43,24 @@ class Looks:
         """Return one block of a page."""
         found = self._made.get_template(template)
         return "".join(found.blocks[block](found.new_context(dict(values))))
+
+
+class AsSent(Extension):
+    """Leaves what stands in a field of a form as it was sent: it comes back, and may not have changed on the way."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Mark the values of fields in a template."""
+        return _FIELD.sub(lambda found: f"{found[1]}{{{{ ({found[2]}) | as_sent }}}}{found[3]}", source)
+
+
+def _seen(value: Any) -> Any:
+    """Show what a template puts into a page with every character that could not be seen named."""
+    return visible(value) if type(value) is str else value
+
+
+def as_sent(value: Any) -> Markup:
+    """Return a value as it is, escaped."""
+    return escape(value)
 
 
 def moment(text: str | None) -> str:
@@ -63,4 +91,4 @@ def size(count: int | None) -> str:
     return f"{value:.1f} TB"
 
 
-FILTERS = {"moment": moment, "length": length, "size": size}
+FILTERS = {"as_sent": as_sent, "moment": moment, "length": length, "size": size}

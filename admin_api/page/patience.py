@@ -1,12 +1,20 @@
 """How long somebody waits who got in wrong: nothing for the first tries, then twice as long each time, never for ever.
 
-A try is counted before it is judged, so that a hundred at once are a hundred tries.
+A try is counted before it is judged, so that a hundred at once are a hundred tries. `take` refuses a try that comes too
+early; with `wait` and `count` tries take turns instead, each judged when the pause of the one before it is over.
+
+Passwords take turns (admin_api.page.sign_in), so that nobody is refused because of somebody else:
+
+- of one account from one network, apart from every other network. Where the person has signed in before, a pause is
+  short enough to be waited for, however many failures there were; elsewhere it grows to a quarter of an hour.
+- of one account from all networks together that are new to it: somebody with many addresses gets one guess a minute.
+- of one address, whatever the account.
 """
 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 MAX_KEYS = 10_000
@@ -27,13 +35,26 @@ class Terms:
     """Seconds after which one failure is forgotten."""
 
 
-PER_ACCOUNT = Terms(5, 60.0, 300.0)
-"""A stranger can make somebody wait for a minute, not keep them out; 1,440 guesses a day find no good password."""
+PER_USUAL = Terms(5, 4.0, 300.0)
+"""Of an account, from a network where it signed in before: an insider gets 21,600 guesses a day, which find no password
+of twelve characters, and its owner waits some seconds at worst."""
+PER_NETWORK = Terms(5, 900.0, 900.0)
+"""Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
+PER_ACCOUNT = Terms(20, 60.0, 60.0)
+"""Of an account, from all other networks together: 1,440 guesses a day however many addresses somebody has."""
+PER_VISITOR = Terms(20, 4.0, 60.0)
+"""Of one address, with any names: an office may come from one."""
 PER_ADDRESS = Terms(20, 900.0, 60.0)
-"""An office may come from one address."""
+"""Of one address where nobody else can be meant: one-time links, ways to a provider."""
 PER_CODE = Terms(5, 900.0, 3600.0)
 """Codes have six digits: whoever has the password already gets some thirty tries a day, of which each is right once in
 300,000 times."""
+MAX_DELAY = 15.0
+"""Seconds that a try waits for its turn; browsers and proxies have more patience. Three pauses of the usual place."""
+MAX_DELAYED = 64
+"""Tries that wait at once: each holds a connection and a task."""
+MAX_DELAYED_OF_ONE = 2
+"""Of one address: its tries fill no queue for others."""
 
 
 class Patience:
@@ -45,17 +66,26 @@ class Patience:
 
     def take(self, key: str, now: float) -> int:
         """Count a try at monotonic time `now` and return 0, or after how many whole seconds it may be made."""
+        wait = self.wait(key, now)
+        if wait > 0:
+            return math.ceil(wait)
+        self.count(key, now)
+        return 0
+
+    def wait(self, key: str, now: float) -> float:
+        """Return after how many seconds it is the turn of the next try."""
+        return max(0.0, self._kept.get(key, (0.0, now, now))[2] - now)
+
+    def count(self, key: str, now: float) -> None:
+        """Count a try that is judged when its turn comes."""
         failures, at, until = self._kept.get(key, (0.0, now, now))
-        if now < until:
-            return math.ceil(until - now)
         failures = max(0.0, failures - (now - at) / self._terms.ease) + 1
         over = min(failures - self._terms.free, _MOST)
         pause = min(self._terms.longest, 2.0**over) if over >= 0 else 0.0
-        self._kept[key] = (failures, now, now + pause)
+        self._kept[key] = (failures, now, max(now, until) + pause)
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_KEYS:
             self._kept.popitem(last=False)
-        return 0
 
     def passed(self, key: str) -> None:
         """Forget all failures: whoever it is got in."""
@@ -66,3 +96,22 @@ class Patience:
         failures, at, _ = self._kept.pop(key, (0.0, 0.0, 0.0))
         if failures > 1:  # what is forgotten takes no place from what is not
             self._kept[key] = (failures - 1, at, at)
+
+
+class Delayed:
+    """The tries that wait for their turn."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    def enter(self, address: str) -> bool:
+        """Let a try of an address wait; False where too many do."""
+        if self._of.total() >= MAX_DELAYED or self._of[address] >= MAX_DELAYED_OF_ONE:
+            return False
+        self._of[address] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """End the wait of a try."""
+        self._of[address] -= 1
+        self._of += Counter()  # drops what is zero

@@ -47,6 +47,8 @@ class Bar:
     """Left end, per cent."""
     width: float
     """Per cent."""
+    who: str = ""
+    """Who is heard, "" if nobody is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,13 @@ class _Scale:
         self.begin = begin
         self.seconds = max((end - begin).total_seconds(), 0.001)
 
-    def bar(self, kind: str, what: str, begin: str | None, end: str | None) -> Bar | None:
+    def bar(self, kind: str, what: str, begin: str | None, end: str | None, who: str = "") -> Bar | None:
         """Draw from one time to another, to the end while it lasts; None if it never began."""
         if begin is None:
             return None
         left = self._at(begin)
         right = self._at(end) if end else 100.0
-        return Bar(kind, what, begin, end, round(left, 3), round(max(right - left, THIN), 3))
+        return Bar(kind, what, begin, end, round(left, 3), round(max(right - left, THIN), 3), who)
 
     def _at(self, text: str) -> float:
         passed = (datetime.fromisoformat(text) - self.begin).total_seconds()
@@ -130,6 +132,25 @@ def owners(stream: Mapping[str, Any]) -> Sequence[int]:
     return tuple(party) if isinstance(party, list) else (party,)
 
 
+def owners_in_turn(stream: Mapping[str, Any]) -> list[tuple[str | None, str | None, Sequence[int]]]:
+    """Return who speaks in a stream from when (None: the first packet) to when (None: the last), one after another."""
+    told = stream.get("speakers") or ({"from": None, "to": None, "party": stream.get("party")},)
+    return [(each["from"], each["to"], owners(each)) for each in told]
+
+
+def _sounding(
+    call: Mapping[str, Any], stream: Mapping[str, Any], scale: _Scale, last: str | None
+) -> Iterator[Bar | None]:
+    """Draw what was recorded of a stream, a bar for each who was heard in it."""
+    first, parties = stream.get("first_packet_at"), call.get("parties") or ()
+    for begin, end, numbers in owners_in_turn(stream)[:MOST_BARS] if first else ():
+        names = [named(parties[number]) for number in numbers if 0 <= number < len(parties)]
+        until = min((at for at in (end, last) if at), key=datetime.fromisoformat, default=None)
+        since = max((at for at in (begin, first) if at), key=datetime.fromisoformat)
+        if until is None or datetime.fromisoformat(since) < datetime.fromisoformat(until):
+            yield scale.bar("sound", "recorded", since, until, ", ".join(name for name in names if name))
+
+
 def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
     for party in call.get("parties") or ():
         bar = scale.bar("present", "in the call", party.get("joined_at") or call["started_at"], party.get("left_at"))
@@ -140,7 +161,7 @@ def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
     over = call.get("ended_at") is not None
     for stream in call.get("streams") or ():
         last = stream.get("last_packet_at") if over else None
-        bars = [scale.bar("sound", "recorded", stream.get("first_packet_at"), last or call.get("ended_at"))]
+        bars = list(_sounding(call, stream, scale, last or call.get("ended_at")))
         bars += [scale.bar("pause", "paused or on hold", *pair) for pair in (stream.get("pauses") or ())[:MOST_BARS]]
         for begin, end, reason in (stream.get("gaps") or ())[:MOST_BARS]:
             bars.append(scale.bar("gap", REASONS.get(reason, str(reason)), begin, end))

@@ -66,7 +66,7 @@ async def report(visit: Visit) -> Response:
     if not answer.well:
         return await shown(visit, answer)
     if passphrase is not None:
-        return visit.page("request_passphrase.html", id=id, passphrase=passphrase)
+        return visit.secret("request_passphrase.html", f"/requests/{id}#report", id=id, passphrase=passphrase)
     return visit.moved(f"/requests/{id}#report")
 
 

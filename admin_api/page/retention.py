@@ -1,7 +1,13 @@
-"""How long calls are kept: the rules, what the next sweep takes, and the form that changes them."""
+"""How long calls are kept: the rules, what the next sweep takes, and the form that changes them.
+
+Rules are put into force from below what they would erase: the form carries a digest of the rules that were tried, and
+other rules are tried first.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +21,17 @@ from admin_api.roles import Action
 
 SHOWN = 100
 """Calls of a preview that are named; a first sweep may take 100,000."""
+LABELS: Mapping[str, str] = {
+    "rules": "The rules",
+    "default_days": "Days where no rule matches",
+    "wins": "Where several match",
+    "name": "Name",
+    "days": "Days",
+    "direction": "Direction",
+    "source": "Source",
+    "party": "Who took part",
+}
+"""What the form calls the members of rules."""
 FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
@@ -45,7 +62,7 @@ async def edit(visit: Visit) -> Response:
 
 
 async def change(visit: Visit) -> Response:
-    """Do what the form's button says: one more rule, one less, try the rules, or keep them."""
+    """Do what the form's button says: one more rule, one less, try the rules, or keep those that were tried."""
     rules = _rules_of(visit)
     act, _, number = visit.one("act").partition("-")
     if act == "add":
@@ -56,13 +73,14 @@ async def change(visit: Visit) -> Response:
     if act not in ("try", "save"):
         return _form(visit, rules, days, wins)
     body = {"rules": [_rule(each) for each in rules], "default_days": _whole(days), "wins": wins or None}
-    if act == "save":
+    tried = _digest(body)
+    if act == "save" and visit.one("tried") == tried:
         answer = await visit.api.send("PUT", "/retention", body)
         return visit.moved("/retention") if answer.well else _form(visit, rules, days, wins, problem=answer)
     answer = await visit.api.send("POST", "/retention/preview", body)
     if not answer.well:
         return _form(visit, rules, days, wins, problem=answer)
-    return _form(visit, rules, days, wins, tried=await _foreseen(visit, answer))
+    return _form(visit, rules, days, wins, tried={**await _foreseen(visit, answer), "digest": tried})
 
 
 def _form(
@@ -74,10 +92,30 @@ def _form(
     problem: Answer | None = None,
     tried: Mapping[str, Any] | None = None,
 ) -> Response:
-    status, said = (200, None) if problem is None else (problem.status, problem.document)
+    status, said = (200, None) if problem is None else (problem.status, _in_words(visit, problem.document))
     return visit.page(
         "retention_edit.html", status=status, rules=rules, days=days, wins=wins, problem=said, tried=tried
     )
+
+
+def _in_words(visit: Visit, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a fault with its fields called as the form calls them: "Rule 1, Days" and not "rules.0.days"."""
+    errors = [{**each, "name": _named(visit, str(each.get("name", "")))} for each in problem.get("errors", ())]
+    return {**problem, "errors": errors} if errors else problem
+
+
+def _named(visit: Visit, place: str) -> str:
+    list_, _, rest = place.partition(".")
+    number, _, member = rest.partition(".")
+    if list_ == "rules" and number.isdecimal():
+        rule = visit.words("Rule {n}", n=int(number) + 1)
+        return f"{rule}, {visit.words(LABELS[member])}" if member in LABELS else rule
+    return visit.words(LABELS.get(place, place))
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    """Name rules, to know them again."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 async def _foreseen(visit: Visit, answer: Answer) -> dict[str, Any]:

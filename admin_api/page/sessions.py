@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from typing import Any
 
 from admin_api.auth import Principal
 from admin_api.household import Person
+from admin_api.page.forms import Forms
 
 COOKIE = "__Host-recorder"
 """The prefix has browsers refuse a cookie that is not Secure, of this host alone, and for every path (RFC 6265bis).
@@ -32,6 +34,8 @@ MAX_SESSIONS = 1000
 MAX_OF_ONE = 20
 """Of one person: nobody signs everybody else out by signing in again and again."""
 SECRET_BYTES = 32
+MAX_ENDED = 1000
+"""Sessions that ended by themselves and are remembered: a page may stay open over a weekend."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,28 @@ class Session:
     """Where a provider vouches again once the session has ended, "" where one has to sign in."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """What one page of a form leaves for the next."""
+    forms: Forms = field(default_factory=lambda: Forms(secrets.token_bytes(SECRET_BYTES), secrets.token_bytes))
+    """Its forms, each of which is taken once."""
+
+    def left(self, now: float) -> float:
+        """Return how many seconds it lasts if nobody does anything, at monotonic time `now`."""
+        return min(self.seen + IDLE_SECONDS, self.ends) - now
+
+    @property
+    def whose(self) -> tuple[str, str]:
+        """Return the customer and the identity of whoever it is."""
+        who = self.principal.who
+        return self.principal.customer.name, who.identity if who else self.principal.name
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What is remembered of a session that ended by itself, for forms that come too late."""
+
+    whose: tuple[str, str]
+    """Customer and identity."""
+    csrf: str = field(repr=False)
+    """What its forms carry."""
 
 
 class Sessions:
@@ -62,6 +88,7 @@ class Sessions:
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
         self._kept: OrderedDict[bytes, Session] = OrderedDict()
+        self._ended: OrderedDict[bytes, Ended] = OrderedDict()
 
     def open(
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
@@ -71,7 +98,8 @@ class Sessions:
         named = replace(principal, token=f"session-{self._random(8).hex()}")
         ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
         session = Session(named, self._random(SECRET_BYTES).hex(), now, _key(cookie), ends, person, again)
-        own = [each for each in self._kept.values() if _whose(each) == _whose(session)]
+        session.forms = Forms(self._random(SECRET_BYTES), self._random)
+        own = [each for each in self._kept.values() if each.whose == session.whose]
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
         self._kept[session.key] = session
@@ -88,6 +116,7 @@ class Sessions:
             return None
         if now - session.seen > IDLE_SECONDS or now > session.ends:
             self.close(session)
+            self._remember(session)
             return None
         session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
@@ -103,6 +132,19 @@ class Sessions:
         over = session is not None and session.ends < now <= session.seen + IDLE_SECONDS
         return session.again if session is not None and over else ""
 
+    def ended(self, cookie: str) -> Ended | None:
+        """Return what is known of the session of a cookie if it ended by itself."""
+        return self._ended.get(_key(cookie))
+
+    def before(self, session: Session, sent: str) -> bool:
+        """Say whether a form came from a page of a session of the same person that has ended by itself."""
+        return any(genuine(each, sent) for each in self._ended.values() if each.whose == session.whose)
+
+    def _remember(self, session: Session) -> None:
+        self._ended[session.key] = Ended(session.whose, session.csrf)
+        while len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+
     def close(self, session: Session) -> None:
         """End a session; its cookie is worth nothing from now on."""
         self._kept.pop(session.key, None)
@@ -113,13 +155,9 @@ class Sessions:
             self.close(session)
 
 
-def genuine(session: Session, sent: str) -> bool:
+def genuine(session: Session | Ended, sent: str) -> bool:
     """Say whether a form came from a page of this session."""
     return hmac.compare_digest(session.csrf.encode(), sent.encode("utf-8", "replace"))
-
-
-def _whose(session: Session) -> tuple[str, str]:
-    return session.principal.customer.name, session.principal.name
 
 
 def _key(cookie: str) -> bytes:

@@ -1,26 +1,36 @@
 """Signing in with an account: name and password, then the second factor that is on file, or setting one up.
 
 Between the pages only a random key in the form says who it is; what it stands for is kept here for ten minutes. Wrong
-name, wrong password, disabled, no password yet: one sentence, after the same time.
+name, wrong password, disabled, no password yet: one sentence, after the same time. Whoever tries too often waits for
+their turn (admin_api.page.patience); only where that would take too long are they told to come back.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from admin_api.crowd import neighbourhood
+from admin_api.crowd import neighbourhood, network
 from admin_api.household import Busy, Declined, Person
 from admin_api.page import qr
 from admin_api.page.entering import APP, Entering, onward, origin, telling
 from admin_api.page.guest import Guest
-from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience
+from admin_api.page.patience import (
+    MAX_DELAY,
+    PER_ACCOUNT,
+    PER_CODE,
+    PER_NETWORK,
+    PER_USUAL,
+    PER_VISITOR,
+    Delayed,
+    Patience,
+)
 from admin_api.page.pending import Pending
 from storage.account import canonical
 
@@ -30,7 +40,6 @@ WRONG_PASSKEY = "This passkey is not right."
 AGAIN = "That took too long. Begin again."
 BUSY = "Too many people are signing in. Try again in a moment."
 BUSY_SECONDS = 2
-MAX_USUAL = 10_000  # pairs of a name and an address; a person has a few
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +66,12 @@ class SignIn:
         self._household = entering.household
         self._monotonic = entering.monotonic
         self._steps: Pending[Step] = Pending(random)
+        self._visitors = Patience(PER_VISITOR)
+        self._usual = Patience(PER_USUAL)
+        self._networks = Patience(PER_NETWORK)
         self._accounts = Patience(PER_ACCOUNT)
-        self._addresses = Patience(PER_ADDRESS)
         self._codes = Patience(PER_CODE)
-        self._usual: OrderedDict[tuple[str, str], None] = OrderedDict()  # names and where they signed in from
+        self._delayed = Delayed()
 
     async def form(self, guest: Guest) -> Response:
         """Show the form; whoever is in goes on."""
@@ -71,37 +82,52 @@ class SignIn:
     async def password(self, guest: Guest) -> Response:
         """Check name and password."""
         customer = self._customer(guest)
-        name, place = guest.one("name"), neighbourhood(guest.source)
-        key = _key(customer, name)
-        if (key, place) in self._usual:
-            key = f"{key} {place}"
-        now = self._monotonic()
-        wait = self._addresses.take(place, now) or self._accounts.take(key, now)
-        if wait:
-            return self._again(guest, "", 429, wait)
+        name = guest.one("name")
+        tries = self._tries(guest, customer, name)
+        refused = await self._turn(guest, tries)
+        if refused:
+            return self._again(guest, "", 429, refused)
         try:
             person = await self._household.enter(customer, name, guest.one("password"))
         except Busy:
-            self._addresses.forgive(place)
-            self._accounts.forgive(key)
+            for patience, key in tries:
+                patience.forgive(key)
             return self._again(guest, BUSY, 503, BUSY_SECONDS)
         if person is None:
             await self._entering.refused(guest, customer, self._household.known(customer, name), "password")
             return self._again(guest, WRONG, 403)
-        self._addresses.forgive(place)
-        self._accounts.passed(key)
+        for patience, key in tries:
+            if patience in (self._usual, self._networks):
+                patience.passed(key)
+            else:  # one right try says nothing about those of others
+                patience.forgive(key)
         return await self.beyond(guest, person, onward(guest.one("next")))
 
-    def _remember(self, key: str, place: str) -> None:
-        """Let nobody elsewhere make somebody wait where they have signed in before."""
-        self._usual[key, place] = None
-        self._usual.move_to_end((key, place))
-        while len(self._usual) > MAX_USUAL:
-            self._usual.popitem(last=False)
+    def _tries(self, guest: Guest, customer: str, name: str) -> list[tuple[Patience, str]]:
+        """List under what a try of a password is counted; names that nobody has are counted as well."""
+        key, place = _key(customer, name), network(guest.source)
+        visitor = (self._visitors, neighbourhood(guest.source))
+        if self._household.usual(self._household.known(customer, name), place):
+            return [visitor, (self._usual, f"{key} {place}")]
+        return [visitor, (self._networks, f"{key} {place}"), (self._accounts, key)]
+
+    async def _turn(self, guest: Guest, tries: list[tuple[Patience, str]]) -> int:
+        """Wait until a try may be judged, and return 0; or after how many seconds to come back, nothing counted."""
+        now, address = self._monotonic(), neighbourhood(guest.source)
+        wait = max(patience.wait(key, now) for patience, key in tries)
+        if wait > MAX_DELAY or (wait > 0 and not self._delayed.enter(address)):
+            return math.ceil(wait)
+        for patience, key in tries:
+            patience.count(key, now)
+        if wait > 0:
+            try:
+                await self._household.pause(wait)
+            finally:
+                self._delayed.leave(address)
+        return 0
 
     async def beyond(self, guest: Guest, person: Person, to: str) -> Response:
         """Go on with somebody whose password is right: ask for the second factor, have one set up, or let them in."""
-        self._remember(_key(person.customer.name, person.name), neighbourhood(guest.source))
         factors = self._household.factors(person)
         if factors.any:
             return self._ask(guest, person, to)
@@ -116,11 +142,12 @@ class SignIn:
         if step is None:
             return self._again(guest, AGAIN, 403)
         person, answer = step.person, guest.one("answer")
-        wait = self._codes.take(person.account, self._monotonic())
+        code = self._counted(guest, person)
+        wait = self._codes.take(code, self._monotonic())
         if wait:
             return self._ask(guest, person, step.onward, status=429, wait=wait)
         if answer:
-            right = await self._household.prove(person, origin(self._household, guest.request), step.challenge, answer)
+            right = await self._proven(guest, step, answer)
         else:
             right = await self._household.code(person, guest.one("code"))
         how = "passkey" if answer else "code"
@@ -128,8 +155,21 @@ class SignIn:
             await self._entering.refused(guest, person.customer.name, person, how)
             wrong = WRONG_PASSKEY if answer else WRONG_CODE
             return self._ask(guest, person, step.onward, status=403, trouble=wrong)
-        self._codes.passed(person.account)
+        self._codes.passed(code)
         return await self._entering.let_in(guest, person, f"password and {how}", RedirectResponse(step.onward, 303))
+
+    def _counted(self, guest: Guest, person: Person) -> str:
+        """Return what wrong codes count under: nobody elsewhere uses up the tries of a usual place."""
+        place = network(guest.source)
+        return f"{person.account} {place}" if self._household.usual(person, place) else person.account
+
+    async def _proven(self, guest: Guest, step: Step, answer: str) -> bool:
+        """Judge the answer of a passkey; where no page has an origin that counts none is right."""
+        try:
+            place = origin(self._household, guest.request)
+        except Declined:
+            return False
+        return await self._household.prove(step.person, place, step.challenge, answer)
 
     async def app(self, guest: Guest) -> Response:
         """Put an authenticator app on file that shows the right code, and let its owner in."""
@@ -141,7 +181,7 @@ class SignIn:
             codes = await self._household.add_app(step.person, step.secret, guest.one("code"), tell, first=True)
         except Declined as declined:
             return self._set_up(guest, step, status=403, trouble=str(declined))
-        shown = guest.page("codes.html", codes=codes, onward=step.onward)
+        shown = guest.secret("codes.html", step.onward, codes=codes)
         return await self._entering.let_in(guest, step.person, "password and new app", shown)
 
     def _ask(
@@ -150,8 +190,11 @@ class SignIn:
         factors = self._household.factors(person)
         challenge = options = None
         if factors.devices:
-            asked = self._household.challenge(person, origin(self._household, guest.request))
-            challenge, options = asked.state, json.dumps(asked.options)
+            try:
+                asked = self._household.challenge(person, origin(self._household, guest.request))
+                challenge, options = asked.state, json.dumps(asked.options)
+            except Declined as declined:
+                trouble = trouble or str(declined)  # a code works all the same
         key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic())
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
         return patiently(guest.page("factor.html", status=status, **values), wait)

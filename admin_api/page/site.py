@@ -9,10 +9,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
@@ -25,10 +26,11 @@ from admin_api.household import Declined, Household
 from admin_api.limits import PER_TOKEN, Limiter
 from admin_api.page import catalogue, doors
 from admin_api.page.client import Api
-from admin_api.page.guest import Guest
+from admin_api.page.forms import OLD, SHOWN, UnsentForms, forged
+from admin_api.page.guest import Guest, there
 from admin_api.page.looks import Looks
 from admin_api.page.sessions import COOKIE, Session, Sessions, genuine
-from admin_api.page.static import Static
+from admin_api.page.static import PREFIX, shipped
 from admin_api.page.views import View
 from admin_api.page.visit import Visit
 from admin_api.page.words import Words
@@ -57,12 +59,17 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "X-Frame-Options": "DENY",
 }
-AGAIN = "Load the page again and repeat what you did."
 BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
 MAX_LINK = 2048  # characters of the address that a page says it has
+UNSENT = "/unsent"
+"""Where forms are sent that came when their session had ended."""
+LASTS = "/session"
+"""Where a page asks how long its session lasts; by itself that keeps none alive, and a person's button does."""
+WITH_PASSWORD = "/account"
+"""Forms below ask for passwords; nothing of them is kept."""
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
 
@@ -84,8 +91,9 @@ class Site:
         self._report = report
         self._monotonic = monotonic
         self._per_session = Limiter(PER_TOKEN)
+        self._static = shipped()
         self._looks = Looks()
-        self._static = Static()
+        self._unsent = UnsentForms(random)
         self._doors = doors.Doors(household, self.sessions, monotonic, random)
         self._views = [(compile_path(view.path)[0], view) for view in catalogue.VIEWS]
 
@@ -105,7 +113,7 @@ class Site:
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; what goes wrong becomes a page too."""
-        if request.url.path.startswith("/static/"):
+        if request.url.path.startswith(PREFIX):
             return self._static.answer(request)
         guest = self._guest(request)
         try:
@@ -122,17 +130,103 @@ class Site:
         if door is not None:
             return await door(await self._with_form(request, guest))
         if session is None:
-            return _to_sign_in(request, guest.renewal)
+            return await self._too_late(request, guest)
         wait = self._per_session.take(session.principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
+        form: Mapping[str, list[str]] = {}
+        if request.url.path in (LASTS, UNSENT) or request.url.path.startswith(SHOWN):
+            return await self._own(request, guest, session)
         view, ids = self._view(request, session)
         request.scope["path_params"] = ids
-        form = await self._form(request, session) if view.method == "POST" else {}
+        if view.method == "POST":
+            form = await _fields(request)
+            if self._from_before(request, session, form):
+                return self._keep(request.url.path, session.whose, form)
+            _check(request, session, form)
+        visit = self._visit(request, guest, session, form)
+        return await view.show(visit) if view.method != "POST" else await self._once(visit, view)
+
+    async def _once(self, visit: Visit, view: View) -> Response:
+        """Answer a form, which is taken once if it has an id, as those of our pages have."""
+        forms = visit.session.forms
+        if visit.one("once"):
+            answer = await forms.take(visit.one("once"), lambda: view.show(visit), self._monotonic())
+        else:
+            answer = forms.kept(await view.show(visit))
+        if visit.one("unsent") and answer.status_code == 303:
+            self._unsent.drop(visit.one("unsent"), visit.session.whose)
+        return answer
+
+    def _visit(
+        self, request: Request, guest: Guest, session: Session, form: Mapping[str, list[str]] = MappingProxyType({})
+    ) -> Visit:
         api = Api(self._gate, self._report, request, session.principal)
         listed = menu(catalogue.VIEWS, session)
-        visit = Visit(request, session, api, guest.words, self._looks, guest.theme, listed, form, self._household)
-        return await view.show(visit)
+        known = request, session, api, guest.words, self._looks, guest.theme, listed, form, self._household
+        return Visit(*known, here=self._page_of(request), left=session.left(self._monotonic()))
+
+    async def _own(self, request: Request, guest: Guest, session: Session) -> Response:
+        """Answer what the frame itself has: what an act had to show, forms that were not sent, how long it lasts."""
+        path, now = request.url.path, self._monotonic()
+        if request.method == "POST":
+            form = await _fields(request)
+            if path != UNSENT:
+                raise _nothing()
+            if "action" in form:  # typed on a page whose session has just ended or is about to
+                _check(request, session, form, also=self.sessions.before(session, _csrf(request, form)))
+                return self._keep(_first(form, "action"), session.whose, form)
+            _check(request, session, form)
+            self._unsent.drop(_first(form, "unsent"), session.whose)
+            return RedirectResponse(UNSENT, 303)
+        if path == LASTS:
+            longest = session.left(now) >= session.ends - now
+            return JSONResponse({"seconds": int(session.left(now)), "longest": longest})
+        if path == UNSENT:
+            return self._visit(request, guest, session).page("unsent.html", forms=self._unsent.of(session.whose, now))
+        found = session.forms.look(path.removeprefix(SHOWN), now)
+        return RedirectResponse(found, 303) if isinstance(found, str) else found
+
+    async def _too_late(self, request: Request, guest: Guest) -> Response:
+        """Answer somebody who is not signed in; a form of a session that has ended is kept for its sender."""
+        ended = self.sessions.ended(request.cookies.get(COOKIE, ""))
+        if request.url.path == LASTS:
+            return Response(status_code=401 if guest.renewal else 410)
+        if request.method == "POST" and ended is not None and _same_site(request):
+            form = await _fields(request)
+            if genuine(ended, _csrf(request, form)):
+                action = _first(form, "action") if request.url.path == UNSENT else request.url.path
+                kept = self._keep(action, ended.whose, form)
+                return (
+                    kept if kept.status_code != 303 else _to_sign_in(request, guest.renewal, kept.headers["location"])
+                )
+        return _to_sign_in(request, guest.renewal, self._page_of(request))
+
+    def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
+        """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
+        back = self._above(action)
+        if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
+            return RedirectResponse(back, 303)
+        self._unsent.keep(whose, action, back, form, self._monotonic())
+        return RedirectResponse(UNSENT, 303)
+
+    def _takes(self, path: str) -> bool:
+        return any(view.method == "POST" and shape.fullmatch(path) for shape, view in self._views)
+
+    def _from_before(self, request: Request, session: Session, form: Mapping[str, list[str]]) -> bool:
+        """Say whether a form stood on a page of a former session of the same person, who has signed in since."""
+        sent = _csrf(request, form)
+        return _same_site(request) and not genuine(session, sent) and self.sessions.before(session, sent)
+
+    def _page_of(self, request: Request) -> str:
+        """Return the page that a request looks at, or that its form stood on."""
+        return self._above(request.url.path) if request.method == "POST" else there(request)
+
+    def _above(self, path: str) -> str:
+        """Return the path itself if it is a page, else the nearest above it that is one."""
+        while path and not any(view.method == "GET" and shape.fullmatch(path) for shape, view in self._views):
+            path = path.rpartition("/")[0]
+        return path or "/"
 
     def _guest(self, request: Request) -> Guest:
         source = request.client.host if request.client else ""
@@ -146,7 +240,9 @@ class Site:
             session = None
         words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
         theme = request.cookies.get("theme", "")
-        return Guest(request, session, words, self._looks, theme if theme in ("light", "dark") else "", renewal)
+        ended = session is None and not renewal and self.sessions.ended(cookie) is not None
+        chosen = theme if theme in ("light", "dark") else ""
+        return Guest(request, session, words, self._looks, chosen, ended=ended, renewal=renewal)
 
     def _stands(self, session: Session) -> bool:
         """Say whether the account behind a session still is what it was; asked for every request."""
@@ -175,25 +271,17 @@ class Site:
             raise Problem(405, "method-not-allowed", *told, headers=allowed)
         raise _nothing()
 
-    async def _form(self, request: Request, session: Session) -> Mapping[str, list[str]]:
-        """Read a form that came from a page of this session; raises Problem 403, 413."""
-        form = await _fields(request)
-        sent = request.headers.get("x-csrf-token") or next(iter(form.get("csrf", ())), "")
-        if not _same_site(request) or not genuine(session, sent):
-            raise _forged()
-        return form
-
     async def _with_form(self, request: Request, guest: Guest) -> Guest:
         """Read the form of a door; it has no session yet, so where it came from decides; raises Problem 403, 413."""
         if request.method != "POST":
             return guest
         if not _same_site(request):
-            raise _forged()
+            raise forged()
         return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
 
 
-def _to_sign_in(request: Request, renewal: str) -> Response:
-    """Lead to the sign-in, or to the provider that may vouch again without a question.
+def _to_sign_in(request: Request, renewal: str, next: str = "") -> Response:
+    """Lead to the sign-in, or to the provider that may vouch again without a question; then to `next`.
 
     A page that asks by itself never leads to the provider: a desk that was left would be signed in for ever.
     """
@@ -205,23 +293,36 @@ def _to_sign_in(request: Request, renewal: str) -> Response:
     if request.method in ("GET", "HEAD"):
         shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # sounds and pictures lead nowhere
         begin = f"{renewal}&" if renewal and shown else "/sign-in?"
-        return RedirectResponse(f"{begin}next={quote(request.url.path)}", 303)
-    return RedirectResponse("/sign-in", 303)
+        return RedirectResponse(f"{begin}next={quote(there(request)[:MAX_LINK])}", 303)
+    begin = f"{renewal}&" if renewal else "/sign-in?"
+    return RedirectResponse(f"{begin}next={quote(next)}" if next else "/sign-in", 303)
 
 
 def _path(link: str) -> str:
+    """Return path and query of the address that a page says it has."""
     try:
-        return urlsplit(link[:MAX_LINK]).path
+        parts = urlsplit(link[:MAX_LINK])
     except ValueError:
         return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _nothing() -> Problem:
     return Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
 
 
-def _forged() -> Problem:
-    return Problem(403, "forged", "This form is not from this page", AGAIN)
+def _first(form: Mapping[str, list[str]], name: str) -> str:
+    return next(iter(form.get(name, ())), "")
+
+
+def _csrf(request: Request, form: Mapping[str, list[str]]) -> str:
+    return request.headers.get("x-csrf-token") or _first(form, "csrf")
+
+
+def _check(request: Request, session: Session, form: Mapping[str, list[str]], *, also: bool = False) -> None:
+    """Check that a form came from a page of this session, or `also` of one before it; raises Problem 403."""
+    if not _same_site(request) or not (also or genuine(session, _csrf(request, form))):
+        raise forged()
 
 
 def _declined(error: Declined) -> Problem:
@@ -243,7 +344,7 @@ async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[s
     try:
         return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except (UnicodeDecodeError, ValueError):
-        raise Problem(422, "invalid", "The form cannot be read", AGAIN) from None
+        raise Problem(422, "invalid", "The form cannot be read", OLD) from None
 
 
 def menu(views: Sequence[View], session: Session) -> list[View]:

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.household import Household
 from admin_api.page.client import Answer, Api
+from admin_api.page.forms import Secret
 from admin_api.page.looks import Looks
 from admin_api.page.sessions import Session
 from admin_api.page.words import Words
@@ -48,6 +49,18 @@ class Visit:
     """The fields of a POST; the form came from a page of this session."""
     household: Household | None = field(default=None, repr=False)
     """Accounts, for the view of one's own; None if nobody has any."""
+    here: str = "/"
+    """Path and query of the page that is looked at, or that the form stood on."""
+    left: float = 0.0
+    """Seconds until the session ends if nobody does anything."""
+
+    def once(self) -> str:
+        """Return the id of a form that is being rendered; it is taken once."""
+        return self.session.forms.issue()
+
+    def secret(self, template: str, onward: str, **values: Any) -> Response:
+        """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
+        return Secret(self.looks.page(template, self.shown({**values, "onward": onward})), onward)
 
     def may(self, action: Action) -> bool:
         """Say whether this person's roles allow something; the gate decides again when it is asked for."""
@@ -119,6 +132,7 @@ class Visit:
             "csrf": self.session.csrf,
             "csrf_headers": json.dumps({"X-CSRF-Token": self.session.csrf}),
             "path": self.request.url.path,
+            "here": self.here,
             "Action": Action,
             **values,
         }

@@ -70,7 +70,7 @@ class Source:
     ssrc: int
     """Own synchronisation source."""
     payload_type: int
-    """RTP payload type."""
+    """RTP payload type, with the marker bit if each packet has it."""
     sequence: int
     """Sequence number at tick 0, may be negative."""
     timestamp: int

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from recorder.simulate.plan import CODECS, DTLS, SUITES, Party
+from recorder.simulate.plan import CODECS, DTLS, SUITES, VIDEO, Party
 from sip.errors import SipError
 from sip.sdp import MediaLine, SessionDescription
 
@@ -25,7 +25,7 @@ class Line:
     label: str
     """RFC 4574 label."""
     codec: str
-    """PCMA, PCMU, G722 or opus."""
+    """PCMA, PCMU, G722, opus or VP8."""
     port: int
     """Own RTP port; RTCP is the next one."""
     suite: str | None
@@ -78,8 +78,9 @@ def offer(
     ]
     for line in lines:
         payload_type, name, _, _ = CODECS[line.codec]
-        text.append(f"m=audio {line.port} {_profile(line)} {payload_type}")
-        text += [f"a=rtpmap:{payload_type} {name}", "a=ptime:20", f"a=label:{line.label}", f"a={direction}"]
+        kind, ptime = ("video", []) if line.codec == VIDEO else ("audio", ["a=ptime:20"])
+        text.append(f"m={kind} {line.port} {_profile(line)} {payload_type}")
+        text += [f"a=rtpmap:{payload_type} {name}", *ptime, f"a=label:{line.label}", f"a={direction}"]
         if line.suite == DTLS:
             text += [f"a=setup:{setup}", f"a=fingerprint:{line.fingerprint}"]
         elif line.suite:
@@ -176,7 +177,7 @@ class Picture:
     """The call as its metadata tells it."""
 
     parties: Sequence[Party]
-    """Who takes part, one a stream."""
+    """Who takes part, one a stream of sound."""
     labels: Sequence[str]
     """Labels of the streams."""
     began: str
@@ -189,10 +190,17 @@ class Picture:
     """participant_id of each party."""
     tracks: list[str] = field(default_factory=list)
     """stream_id of each stream."""
+    senders: list[int] = field(default_factory=list)
+    """Which of the parties sends each stream; by default they take turns."""
 
     def __post_init__(self) -> None:
         self.people = [identifier() for _ in self.parties]
         self.tracks = [identifier() for _ in self.labels]
+        self.senders = self.senders or [i % len(self.parties) for i in range(len(self.labels))]
+
+    def swap(self) -> None:
+        """Let the first two parties change places."""
+        self.senders = [1 - party if party < 2 else party for party in self.senders]
 
     def document(self, *, held: bool = False) -> bytes:
         """Write the metadata: complete, or while held a partial update in which nobody sends (RFC 7865 section 6)."""
@@ -227,8 +235,10 @@ class Picture:
         return f"<stream {ids}><label>{escape(self.labels[i])}</label></stream>"
 
     def _association(self, i: int, held: bool) -> str:
-        heard = "".join(f"<recv>{track}</recv>" for j, track in enumerate(self.tracks) if j != i)
-        inner = "" if held else f"<send>{self.tracks[i]}</send>{heard}"
+        of = list(zip(self.tracks, self.senders, strict=True))
+        sent = "".join(f"<send>{track}</send>" for track, party in of if party == i)
+        heard = "".join(f"<recv>{track}</recv>" for track, party in of if party != i)
+        inner = "" if held else sent + heard
         return f"<participantstreamassoc participant_id={quoteattr(self.people[i])}>{inner}</participantstreamassoc>"
 
 

@@ -27,6 +27,8 @@ _STALL = 30.0
 """Seconds a machine may stand still before its last packets are given up."""
 _LOOK = 0.02
 """Seconds between two looks whether something has come about."""
+_CLOCK = {"opus": 48, "VP8": 90}
+"""RTP clock units a millisecond; 8 of all others."""
 _GRACE = 0.06
 """Seconds between the last packet and the hold or BYE behind it: signalling seldom overtakes audio by more."""
 
@@ -43,7 +45,7 @@ class SimulatedCall:
         size = SUITES.get(suite or "", 0)
         self._lines = [
             Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size), fingerprint)
-            for i in range(plan.streams)
+            for i in range(plan.lines)
         ]
         parties = plan.parties_of(number)
         self._picture = Picture(parties, [line.label for line in self._lines], datetime.now(UTC).isoformat())
@@ -116,7 +118,7 @@ class SimulatedCall:
         words = []
         for i, (line, target) in enumerate(zip(self._lines, targets, strict=True)):
             if target is not None:
-                number = self._number * self._plan.streams + i
+                number = self._number * self._plan.lines + i
                 self._ids.append(number)
                 self._role = "passive" if target.setup == "active" else "active"
                 words.append(self._words(number, i, line, target))
@@ -155,7 +157,7 @@ class SimulatedCall:
 
     def _stream(self, i: int, line: Line) -> StreamReport:
         tune = self._voices[i][1] if self._voices else None
-        party = self.report.parties[i]
+        party = self.report.parties[self._picture.senders[i]]
         return StreamReport(line.label, line.codec, line.suite, self._plan.run or 0, self._number, i, party, tune=tune)
 
     async def _talk(self) -> None:
@@ -170,6 +172,9 @@ class SimulatedCall:
             await self._hold("inactive", held=True)
             await self._until(began + (plan.seconds + plan.hold) / 2)
             await self._hold("sendonly", held=False)
+        if plan.swap_speakers:
+            await self._until(began + max(3 * plan.seconds, 2 * (plan.seconds + plan.hold)) / 4)
+            await self._swap()
         await self._until(began + plan.seconds)
         await self._hush()
 
@@ -205,6 +210,18 @@ class SimulatedCall:
         response, _ = await self._ask("UPDATE", combine(None, self._picture.document()))
         self._expect(response, "UPDATE")
 
+    async def _swap(self) -> None:
+        """Tell in a re-INVITE that two parties have changed places (RFC 7865 section 6.9)."""
+        if self._over.is_set():
+            return
+        self._picture.swap()
+        response, _ = await self._offer("INVITE", self._picture.document())
+        self._expect(response, "re-INVITE")
+        if response is not None and 200 <= response.status < 300:
+            self.report.faults += read_answer(response.body, self._lines, self._direction)[1]
+            for stream in self.report.streams:
+                stream.later = self.report.parties[self._picture.senders[stream.stream]]
+
     async def _hold(self, direction: str, *, held: bool) -> None:
         """Hold or resume by re-INVITE (RFC 7866 section 7.1.1.1)."""
         if self._over.is_set():
@@ -233,7 +250,7 @@ class SimulatedCall:
             stream.sent = tuple((begin, end) for begin, end in figures["sent"] if end > begin)
             stream.receiver_reports, stream.unreadable_reports = figures["reports"], figures["unreadable"]
             stream.lost_reported = figures["lost"]
-            stream.jitter_ms = round(figures["jitter"] / (48 if stream.codec == "opus" else 8), 3)
+            stream.jitter_ms = round(figures["jitter"] / _CLOCK.get(stream.codec, 8), 3)
 
     async def _bye(self) -> None:
         response, _ = await self._ask("BYE")

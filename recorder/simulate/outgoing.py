@@ -8,11 +8,14 @@ from pylibsrtp import Error
 
 from recorder.simulate import coded
 from recorder.simulate.batch import Source, random_number, receiver, sender, socket_name
-from recorder.simulate.plan import CODECS, DTLS
+from recorder.simulate.plan import CODECS, DTLS, VIDEO
 from recorder.simulate.reports import heard, sender_report
 
 SLOTS = 10
 """Parts of a tick: 2,000 streams go out in tenths of 200, not in one burst."""
+
+MARKER = 0x80
+"""Ends a picture (RFC 7741 section 4.1); each packet is one."""
 
 Words = dict[str, Any]
 
@@ -31,7 +34,7 @@ class Outgoing:
         self.source = Source(
             name=socket_name(words["host"], words["port"]),
             ssrc=words["ssrc"],
-            payload_type=payload_type,
+            payload_type=payload_type | MARKER if words["codec"] == VIDEO else payload_type,
             sequence=random_number(15),
             timestamp=random_number(32),
             step=step,

@@ -26,8 +26,11 @@ CODECS = {
     "PCMA": (8, "PCMA/8000", 8000, 160),
     "G722": (9, "G722/8000", 16000, 160),
     "opus": (96, "opus/48000/2", 48000, 960),
+    "VP8": (97, "VP8/90000", 90000, 1800),
 }
 """Payload type, rtpmap, samples a second, RTP clock units a packet (G.722 counts 8000 though it samples 16000)."""
+VIDEO = "VP8"
+"""The codec of pictures, the only one of CODECS that is not sound."""
 CHOICES = {
     "g711": ("PCMA", "PCMU"),
     "pcma": ("PCMA",),
@@ -81,7 +84,7 @@ class Plan:
     update: bool = False
     """Send an UPDATE with metadata (the last party's name changes) at a quarter of each call."""
     streams: int = 2
-    """Streams a call, one party each."""
+    """Streams of sound a call, one party each."""
     audio_kind: str = "coded"
     """`coded` (every frame can be found again; G.711 only) or `tone` (for people to hear)."""
     audio: Path | None = None
@@ -100,6 +103,10 @@ class Plan:
     """Its key, if not in the same file."""
     rtcp_mux: bool = False
     """Offer RTP and RTCP on one port (RFC 5761)."""
+    video: bool = False
+    """Offer a stream of pictures for each party, behind those of sound."""
+    swap_speakers: bool = False
+    """Say at three quarters of each call that the first two parties change places: each is said to send the other's."""
     setup_timeout: float = 32.0
     """Seconds to wait for an answer (RFC 3261 timer B)."""
     run: int | None = None
@@ -134,8 +141,15 @@ class Plan:
         """Whether the audio says which frame it is; only the laws of G.711 keep signs bit by bit."""
         return self.audio_kind == "coded" and self.codec in ("g711", "pcma", "pcmu")
 
+    @property
+    def lines(self) -> int:
+        """How many m-lines a call has."""
+        return 2 * self.streams if self.video else self.streams
+
     def codec_of(self, stream: int) -> str:
-        """Return the codec of a stream."""
+        """Return the codec of a stream; those of pictures come behind those of sound."""
+        if self.video and stream >= self.streams:
+            return VIDEO
         names = CHOICES[self.codec]
         return names[stream % len(names)]
 
@@ -162,6 +176,8 @@ class Plan:
         _between("duration", self.seconds, 0.1, 86_400)
         _between("rate", self.rate, 0.01, 10_000)
         _between("hold", self.hold, 0, self.seconds)
+        if self.swap_speakers and self.streams < 2:
+            raise PlanError("Speakers can change places only where there are two. Leave streams at 2 or more.")
         if self.source is not None:
             _address(self.source)
 

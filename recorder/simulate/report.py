@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.simulate import coded
-from recorder.simulate.plan import CODECS, TICK, Party
+from recorder.simulate.plan import CODECS, TICK, VIDEO, Party
 
 _ENOUGH = 100_000
 """Packets from which the cost of one says something: below, the clock's own ticking is most of it."""
@@ -27,7 +27,7 @@ class StreamReport:
     label: str
     """a=label of its m-line."""
     codec: str
-    """PCMA, PCMU, G722 or opus."""
+    """PCMA, PCMU, G722, opus or VP8."""
     suite: str | None
     """SRTP suite, None for plain RTP."""
     run: int
@@ -37,7 +37,9 @@ class StreamReport:
     stream: int
     """Number of the stream in coded frames, from 0."""
     party: Party
-    """Who speaks."""
+    """Who speaks, or is seen."""
+    later: Party | None = None
+    """Who does since the speakers changed places; None if they did not."""
     sent: tuple[Stretch, ...] = ()
     """When packets went out, one each tick."""
     tune: array[int] | None = field(default=None, repr=False)
@@ -100,6 +102,7 @@ class StreamReport:
         )
         return {name: getattr(self, name) for name in names} | {
             "speaker": self.party.aor,
+            "later_speaker": self.later.aor if self.later else None,
             "sent": [list(s) for s in self.sent],
         }
 
@@ -282,7 +285,7 @@ def write_audio(folder: Path, calls: Sequence[CallReport]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for call in calls:
-        for stream in call.streams:
+        for stream in (stream for stream in call.streams if stream.codec != VIDEO):
             with wave.open(str(folder / wav_name(call, stream)), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from recorder.simulate import moving
 from recorder.simulate.agent import Agent
 from recorder.simulate.call import SimulatedCall
 from recorder.simulate.link import Unreachable
@@ -22,6 +23,8 @@ Progress = Callable[[float], None]
 """Gets the share of the run that is done, 0 to 1."""
 VOICES = 8
 """Different voices; enough that the parties of neighbouring calls differ."""
+CODED: tuple[int, Any] = (0, None)
+"""What a stream sends that says which frame it is: nothing that was encoded before."""
 _STEP = 0.2
 """Seconds between reports of progress."""
 
@@ -56,12 +59,13 @@ async def run(
 
 async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress) -> Report:
     pem, fingerprint = await asyncio.to_thread(_own) if plan.srtp == "dtls" else ("", "")
-    ports = (await media.do("open", address=agent.link.address, lanes=plan.streams, pem=pem))["ports"]
+    ports = (await media.do("open", address=agent.link.address, lanes=plan.lines, pem=pem))["ports"]
     voices = [] if plan.coded else await _voices(plan, media)
+    pictures = await _pictures(plan, media) if plan.video else []
     before = (await media.do("count"))["cpu"]
     meter = asyncio.create_task(_meter(plan, on_progress), name="simulate-progress")
     try:
-        calls = await _place_all(plan, agent, media, ports, voices, fingerprint)
+        calls = await _place_all(plan, agent, media, ports, voices, pictures, fingerprint)
     finally:
         meter.cancel()
     on_progress(1.0)
@@ -76,14 +80,16 @@ async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress
 
 
 async def _place_all(
-    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any], fingerprint: str
-) -> list[CallReport]:
+    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any], pictures: list[Any],
+    fingerprint: str,
+) -> list[CallReport]:  # fmt: skip
     """Place one call after the other at the rate of the plan; wait for all."""
     began, tasks, placed = time.monotonic(), [], []
     for number in range(plan.calls):
         await asyncio.sleep(max(0.0, began + number / plan.rate - time.monotonic()))
         first = number * plan.streams
         mine = [voices[(first + i) % len(voices)][plan.codec_of(i)] for i in range(plan.streams)] if voices else []
+        mine = [*(mine or [CODED] * plan.streams), *pictures]
         call = SimulatedCall(plan, number, agent, media, ports, mine, fingerprint)
         placed.append(call.report)
         tasks.append(asyncio.create_task(call.place(), name=f"simulate-call-{number}"))
@@ -111,6 +117,16 @@ async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any
             await media.do("sound", id=identity, frames=[frame.hex() for frame in frames])
             voices[-1][codec] = identity, sound
     return voices
+
+
+async def _pictures(plan: Plan, media: MediaLink) -> list[tuple[int, Any]]:
+    """Encode the pictures of each party and hand them to the media process; give their ids, and no sound."""
+    made = []
+    for number in range(plan.streams):
+        frames = await asyncio.to_thread(moving.encode, number)
+        await media.do("sound", id=-1 - number, frames=[frame.hex() for frame in frames])
+        made.append((-1 - number, None))
+    return made
 
 
 async def _meter(plan: Plan, on_progress: Progress) -> None:

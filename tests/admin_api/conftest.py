@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -31,6 +31,7 @@ from admin_api.ports import BrokenOff, CannotRender, Rendered
 from admin_api.roles import Role
 from admin_api.serving import ApiServer
 from admin_api.system_schemas import EXAMPLES
+from storage.callrows import Fresh
 from storage.calls import CallRow, CallState
 from storage.customers import Customer, Customers, CustomerSettings
 from storage.identity import stored
@@ -90,9 +91,30 @@ class FakeDesk:
     settles: Callable[[str, str], Awaitable[None]] | None = None
     index_is_there: bool = True
     figures: Mapping[str, Any] = field(default_factory=lambda: EXAMPLES["System"])
+    fresh: dict[tuple[str, str], tuple[CallRow, tuple[str, ...]]] = field(default_factory=dict)
 
     def document(self, customer: str, call: str) -> dict[str, Any] | None:
         return self.live.get((customer, call))
+
+    def begin(self, customer: str, call: str, **more: Any) -> dict[str, Any]:
+        """Have a call under way that is not in the index yet; more of its row may be named."""
+        made, forms = row(CALLS + len(self.fresh), customer, **{"state": CallState.RECORDING, "ended_at": None, **more})
+        self.fresh[customer, call] = replace(made, id=call), forms
+        self.live[customer, call] = {"id": call, "state": "recording"}
+        return self.live[customer, call]
+
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        return {call: self.live[customer, call] for call in calls if (customer, call) in self.live}
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
+        """Give the calls that a test has not put into the index."""
+        return [
+            Fresh(row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, lambda both=(row, forms): both)
+            for (name, _), (row, forms) in self.fresh.items()
+            if name == customer.name and call in (None, row.id)
+        ]
 
     def pause(self, customer: str, call: str) -> bool:
         self.asked.append(("pause", customer, call))

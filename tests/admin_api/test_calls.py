@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from admin_api.roles import Role
 from storage.callrows import CallState
 from tests.admin_api.conftest import row
 
@@ -47,7 +48,10 @@ def test_a_call_whose_end_gets_into_the_index_while_it_is_read_is_shown_as_it_en
     """What the index does not have yet the daemon says; between the two questions it may have become the other's."""
     ended, forms = row(71, "acme")
     calls = service.customers["acme"].calls
-    service.run(calls.put([replace(ended, state=CallState.RECORDING)] * known, [forms] * known))
+    begun = replace(ended, state=CallState.RECORDING)
+    service.run(calls.put([begun] * known, [forms] * known))
+    if not known:
+        service.desk.fresh["acme", ended.id] = begun, forms
     read = getattr(calls, reads)
 
     async def and_then_it_ends(*words):
@@ -113,9 +117,20 @@ def test_a_live_call_is_current_in_both(service):
     assert listed[call]["streams"] == [{"packets": 7, "decodable": None}]
 
 
-def test_a_live_call_is_seen_before_it_is_in_the_index(service):
-    live(service, UNKNOWN)
-    assert service.ask(f"/calls/{UNKNOWN}").json()["hold"] is False
+def test_a_live_call_is_known_before_it_is_in_the_index(service):
+    service.desk.begin("acme", UNKNOWN)
+    shown = service.ask(f"/calls/{UNKNOWN}").json()
+    assert shown["hold"] is False and shown["state"] == "recording"
+    found = service.ask("/calls?party=%2B49301234003&state=recording").json()["items"]
+    assert [call["id"] for call in found] == [UNKNOWN]
+    assert [call["id"] for call in service.ask("/calls").json()["items"]] == [UNKNOWN, *service.ids["acme"][::-1]]
+    assert service.ask("/calls?state=complete&limit=1").json()["items"][0]["id"] == service.ids["acme"][-1]
+    for path in ("", "/media", "/waveform"):
+        assert service.ask(f"/calls/{UNKNOWN}{path}").status_code == 200
+        assert service.ask(f"/calls/{UNKNOWN}{path}", customer="beta").status_code == 404
+    assert service.ask(f"/calls/{UNKNOWN}/pause", method="POST").status_code == 200
+    assert service.ask("/calls", customer="beta").json()["items"][0]["id"] == service.ids["beta"][-1]
+    assert service.ask("/calls", role=Role.AUDITOR).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["", "/media", "/pause", "/resume"])
@@ -190,8 +205,8 @@ def test_calls_that_come_into_the_index_while_it_is_searched_leave_the_list_inco
     calls = service.customers["acme"].calls
     find = calls.find
 
-    async def filled_up(query):
-        found = await find(query)
+    async def filled_up(*words):
+        found = await find(*words)
         service.desk.index_is_there = True
         return found
 

@@ -13,6 +13,7 @@ from admin_api.crowd import (
     has_room,
     may_be_told,
     neighbourhood,
+    network,
 )
 
 
@@ -56,3 +57,18 @@ def test_one_too_many_shakes_hands_to_be_told_so_unless_its_address_does_little_
 )
 def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
     assert neighbourhood(source) == one
+
+
+@pytest.mark.parametrize(
+    ("source", "one"),
+    [
+        ("192.0.2.7", "192.0.2.0/24"),
+        ("::ffff:192.0.2.7", "192.0.2.0/24"),
+        ("2001:db8:1:2ff:3:4:5:6", "2001:db8:1:200::/56"),
+        ("fe80::1%eth0", "fe80::/56"),
+        ("unix", "unix"),
+        ("", ""),
+    ],
+)
+def test_the_network_of_a_person(source: str, one: str) -> None:
+    assert network(source) == one

@@ -3,6 +3,7 @@
 import contextlib
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -106,6 +107,23 @@ def test_nobody_approves_his_own_request(service):
     again = service.ask(f"/erasures/{asked['id']}/approve", "approver", method="POST")
     assert again.status_code == 200, "what needs no approval stays as it is"
     work(service)
+
+
+def test_the_audit_log_and_four_eyes_go_by_who_it_is(service):
+    permit(service)
+    acme = service.customers["acme"]
+    made = acme.credentials.create("anna.script", ["privacy", "approver"], datetime.now(UTC), account="a1")
+    asked = acme.erasures.file(calls=[UNKNOWN], reason="x", by="anna", identity="account:a1", approval=True)
+    path = f"/erasures/{service.run(asked).id}"
+    assert service.ask(path, token=made.token).json()["own"] is True
+    assert service.ask(f"{path}/approve", token=made.token, method="POST").status_code == 403
+    act = service.acts()[-1]
+    assert (act["actor"], act["actor_kind"], act["actor_id"]) == ("anna.script", "token", made.credential.id)
+    assert service.ask(path, "approver").json()["own"] is False
+    assert service.ask(f"{path}/approve", "approver", method="POST").status_code == 200
+    work(service)
+    entries = [act for act in service.acts() if act["actor"] == "recorder"]
+    assert {(act["actor_kind"], act["actor_id"]) for act in entries} == {("system", "recorder")}
 
 
 def test_an_approval_needs_the_waiver_still(service):

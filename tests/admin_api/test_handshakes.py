@@ -2,16 +2,21 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import ssl
+import struct
 import threading
 import time
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from admin_api import crowd, handshakes
 from admin_api.connection import Connection
 from admin_api.handshakes import Early, Gate, Handshakes
+from admin_api.serving import tls
 from tests.admin_api.conftest import Service
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -247,3 +252,79 @@ def test_a_client_that_was_lost_before_its_connection_knew_of_it_has_none(monkey
         assert made == []
 
     asyncio.run(story())
+
+
+class ResetAfterSending(socket.socket):
+    """A socket whose peer resets the connection right after everything that waited was sent."""
+
+    peer: ssl.SSLSocket
+    waits = threading.Event()
+
+    def send(self, data, *flags):
+        sent = super().send(data, *flags)
+        if self.waits.is_set() and sent == len(data):
+            self.waits.clear()
+            socket.socket.setsockopt(self.peer, socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            os.close(self.peer.detach())
+        return sent
+
+
+CHUNKS = 64
+
+
+async def long_answer(_scope, _receive, send):
+    """Answer with what no socket buffer holds."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(CHUNKS):
+        await send({"type": "http.response.body", "body": bytes(256 << 10), "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def test_a_client_that_resets_between_two_writes_of_a_long_answer_leaves_no_fault(service):
+    """asyncio ends a connection twice where a write fails that was made while it reported room for more."""
+    faults, tasks = [], set()
+
+    def start(work):
+        tasks.add(asyncio.get_running_loop().create_task(work))
+
+    async def serve(accepted):
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: faults.append(context.get("exception")))
+        made = uvicorn.Config(long_answer, log_config=None, access_log=False, lifespan="off", ws="none")
+        made.load()
+        state, gates = ServerState(), Handshakes(tls(service.certificate, service.key), start, faults.append)
+        await loop.connect_accepted_socket(
+            lambda: gates.protocol(config=made, server_state=state, app_state={}), sock=accepted
+        )
+        await asyncio.gather(*tasks)
+        connection = next(iter(state.connections))
+        while connection.flow.write_paused is False:
+            await asyncio.sleep(0.01)
+        ResetAfterSending.waits.set()
+        while state.connections or state.tasks:
+            await asyncio.sleep(0.01)
+        for _ in range(3):  # what is still on the loop's list is done
+            await asyncio.sleep(0)
+
+    def read(client):
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert ResetAfterSending.waits.wait(LONG)
+        with contextlib.suppress(OSError, ValueError):  # closed under it
+            while client.recv(65536):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 << 10)
+        plain = socket.create_connection(listening.getsockname(), timeout=LONG)
+        accepted, _ = listening.accept()
+        watched = ResetAfterSending(fileno=accepted.detach())
+        watched.setblocking(False)
+        served = threading.Thread(target=lambda: asyncio.run(serve(watched)))
+        served.start()
+        context = ssl.create_default_context(cafile=service.certificate)
+        context.check_hostname = False
+        watched.peer = context.wrap_socket(plain)
+        read(watched.peer)
+        served.join(LONG)
+    assert not served.is_alive() and not ResetAfterSending.waits.is_set()
+    assert faults == []

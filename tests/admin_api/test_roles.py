@@ -54,6 +54,8 @@ GET /users/{id}/export      privacy admin
 POST /users/{id}/unmap      privacy admin
 DELETE /users/{id}          privacy admin
 GET /audit                  auditor
+GET /audit/file             auditor
+GET /accounts               admin
 GET /incidents              operator admin
 GET /system                 operator admin
 """

@@ -165,9 +165,10 @@ def test_a_stream_that_nobody_here_can_decode_says_so():
     assert "decodable" not in details["streams"][0]
 
 
-def test_a_live_call_that_is_not_in_the_index_yet_has_all_members():
-    shown = schemas.call(None, {"id": "x", "state": "recording"})
-    assert shown == {"id": "x", "state": "recording", "size_bytes": 0, "hold": False, "erase_after": None}
+def test_a_live_call_is_shown_as_the_daemon_knows_it_with_the_hold_that_the_index_knows():
+    live = {"id": "x", "state": "recording", "size_bytes": 7, "hold": False, "streams": []}
+    shown = schemas.call(indexed(hold=True), live)
+    assert (shown["state"], shown["size_bytes"], shown["hold"], shown["streams"]) == ("recording", 7, True, [])
 
 
 def test_details_cannot_overwrite_what_the_index_says():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.subject import Subject, senders
+from admin_api.subject import Subject, moments, senders, separable
 from storage import identity
 
 ADA = {"name": "Ada Müller", "number": "+4930123456", "uri": "sip:+4930123456@x.example"}
@@ -58,3 +58,43 @@ def test_the_short_cut_never_differs_from_looking_closely(key: str, value: str) 
 )
 def test_who_is_heard_in_a_stream(stream: dict[str, object], heard: object) -> None:
     assert senders(stream) == heard
+
+
+def speakers(*told: tuple[int, int | list[int] | None, bool]) -> list[dict[str, object]]:
+    times = [None, *(f"2026-11-25T10:00:{second:02}.000Z" for second, _, _ in told[1:])]
+    ends = [*times[1:], None]
+    parts = zip(times, ends, told, strict=True)
+    return [{"from": a, "to": b, "party": party, "inferred": inferred} for a, b, (_, party, inferred) in parts]
+
+
+@pytest.mark.parametrize(
+    ("told", "mine", "apart", "wanted"),
+    [
+        ([(0, 0, False), (10, 1, False)], {0}, True, [(None, "09.5")]),
+        ([(0, 0, False), (10, 1, False)], {1}, True, [("10.5", None)]),
+        ([(0, 0, False), (10, 1, False)], {2}, True, []),
+        ([(0, 0, False), (10, 1, False)], {0, 1}, True, None),
+        ([(0, 0, False), (10, 1, False), (20, 0, False)], {0}, True, [(None, "09.5"), ("20.5", None)]),
+        ([(0, 0, False), (10, 2, False), (20, 1, False)], {0, 2}, True, [(None, "19.5")]),
+        (
+            [(0, 0, False), (10, 1, False), (20, 0, False), (21, 2, False)],
+            {0, 2},
+            True,
+            [(None, "09.5"), ("20.5", None)],
+        ),
+        (
+            [(0, 0, False), (10, 1, False), (20, 2, False), (21, 1, False), (30, 0, False)],
+            {0, 2},
+            True,
+            [(None, "09.5"), ("30.5", None)],
+        ),
+        ([(0, 0, True), (10, 1, False)], {0}, False, []),
+        ([(0, [0, 1], False), (10, 1, False)], {1}, False, [("10.5", None)]),
+        ([(0, None, False), (10, 1, False), (11, 0, False)], {1}, False, []),
+    ],
+)
+def test_when_a_stream_holds_nobody_but_the_person(told, mine, apart, wanted) -> None:  # type: ignore[no-untyped-def]
+    stream = {"party": told[-1][1], "earlier": [0], "speakers": speakers(*told)}
+    found = moments(stream, mine)
+    shown = None if found is None else [tuple(at and at.strftime("%S.%f")[:4] for at in pair) for pair in found]
+    assert (separable(stream), shown) == (apart, wanted)

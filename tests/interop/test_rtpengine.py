@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -32,7 +33,7 @@ PACKETS = 60
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ng.Control]:
     # Media above the ports the kernel hands out by itself.
-    words = ("--port-min=61100", "--port-max=61199", "--num-threads=1", "--timeout=60")
+    words = ("--port-min=61100", "--port-max=61499", "--num-threads=1", "--timeout=60")
     with ng.running(tmp_path_factory.mktemp("relay"), (HOST, free_port()), *words) as (_, control):
         yield control
 
@@ -84,6 +85,31 @@ def talk(phones: Phones) -> None:
         time.sleep(0.02)
 
 
+class Talk:
+    """Both phones sending audio all the time."""
+
+    def __init__(self, phones: Phones) -> None:
+        self._phones, self._stop, self.sent = phones, threading.Event(), 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Talk:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        while not self._stop.is_set():
+            for who, (mine, port) in enumerate(self._phones):
+                header = bytes((0x80, 8)) + (1000 + self.sent).to_bytes(2, "big") + (160 * self.sent).to_bytes(4, "big")
+                mine.sendto(header + (0xABC0 + who).to_bytes(4, "big") + bytes([0x55 + who]) * 160, (HOST, port))
+            self.sent += 1
+            self._stop.wait(max(0.0, began + 0.02 * self.sent - time.monotonic()))
+
+
 class Client:
     """What OpenSIPS does with the offer."""
 
@@ -97,7 +123,8 @@ class Client:
         port = self.connection.getsockname()[1]
         kind = "Content-Type: application/sdp\r\n" if body else ""
         head = (
-            f"{method} sip:rec@{HOST} SIP/2.0\r\nVia: SIP/2.0/TCP {HOST}:{port};branch=z9hG4bK{self.call}{method}\r\n"
+            f"{method} sip:rec@{HOST} SIP/2.0\r\n"
+            f"Via: SIP/2.0/TCP {HOST}:{port};branch=z9hG4bK{self.call}{method}{self.cseq}\r\n"
             f"From: <sip:rec@{HOST}>;tag=t\r\nTo: <sip:rec@{HOST}>{self.to}\r\nCall-ID: {self.call}\r\n"
             f"CSeq: {self.cseq} {method}\r\nContact: <sip:{HOST}:{port};transport=tcp>;+sip.src\r\n"
             f"Require: siprec\r\n{kind}Content-Length: {len(body)}\r\n\r\n"
@@ -150,6 +177,44 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     assert {stream["rejected"] for stream in streams} == {0}
 
 
+@pytest.mark.parametrize("first", ["", "AES_CM_128_HMAC_SHA1_32", "AES_192_CM_HMAC_SHA1_80"])
+@pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
+def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
+    relay: ng.Control, daemon: Server, opened: ExitStack, delay: float, first: str
+) -> None:
+    """From a re-offer until our answer is there it sends under the first line of the offer, whatever we answered."""
+    call = f"again-{int(delay * 1000)}-{first}"
+    order = {"SDES": [f"order:{first}"]} if first else {}
+    made, phones = forked(relay, opened, call, transport_protocol="RTP/SAVP", **order)
+    lines = re.findall(r"a=crypto:\d+ (\S+)", str(made["sdp"]))
+    assert len(lines) > 8 and lines[0] == (first or "AEAD_AES_256_GCM")
+    client = Client(daemon, call)
+    opened.enter_context(client.connection)
+
+    def agree(made: dict[str, object], wait: float) -> None:
+        answer = client.request("INVITE", str(made["sdp"]).encode())
+        assert answer is not None and answer.status == 200
+        time.sleep(wait)
+        client.request("ACK")
+        to, sdp = made["to-tag"], answer.body.decode()
+        relay.ask("subscribe answer", call_id=call, to_tag=to, sdp=sdp, flags=["allow-transcoding"])
+
+    agree(made, 0.0)
+    with Talk(phones) as talk:
+        time.sleep(0.6)
+        for _ in range(2):
+            how = {"to_tag": made["to-tag"], "transport_protocol": "RTP/SAVP", **order}
+            made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], **how)
+            agree(made, delay)
+            time.sleep(0.6)
+    time.sleep(0.3)
+    ended = client.request("BYE")
+    assert ended is not None and ended.status == 200
+    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
+    assert told == [(talk.sent, 0, 0, 0)] * 2
+
+
 @pytest.mark.parametrize("role", ["active", "passive"])
 @pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"])
 def test_a_call_forked_with_dtls_is_recorded_packet_by_packet_d1_d7(
@@ -194,3 +259,11 @@ def handshakes(daemon: Server) -> float:
 def test_bencode_comes_back() -> None:
     value = {"a": [1, "b", {"c": "ü"}], "d": "e"}
     assert ng.decode(ng.encode(value))[0] == value
+
+
+def test_a_subscription_needs_a_tag_of_its_own(relay: ng.Control, opened: ExitStack) -> None:
+    """Kamailio passes the To tag of the message on; as the tag of the subscription it is that of a phone."""
+    for tag, formats in (("subscription", [["8"], ["8"]]), ("b", [[], ["8"]])):
+        made, _ = forked(relay, opened, f"tag-{tag}", to_tag=tag)
+        lines = [line.split()[3:] for line in str(made["sdp"]).splitlines() if line.startswith("m=")]
+        assert lines == formats

@@ -26,6 +26,7 @@ CONFIG = """
 [node]
 data_dir = "{data}"
 runtime_dir = "{folder}/run"
+trial = true
 [log]
 level = "{level}"
 [sip]

@@ -77,8 +77,8 @@ class RunningNode:
         return items
 
 
-def configure(folder: Path) -> tuple[Path, list[int]]:
-    """Let `recorder init` write a configuration and open it to this machine on free ports."""
+def configure(folder: Path, *more: tuple[str, str]) -> tuple[Path, list[int]]:
+    """Let `recorder init` write a configuration and open it to this machine on free ports; `more`: line, new line."""
     config = folder / "recorder.toml"
     made = command("init", "--config", config, "--json")
     assert made.returncode == 0, made.stderr
@@ -95,6 +95,9 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
         (r"ports = .*", f'ports = "{first}-{first + 1_999}"'),
         (r"bind = .*", 'bind = "127.0.0.1"'),
         (r"srtp = .*", 'srtp = "preferred"'),
+        (r"runtime_dir = .*", f'runtime_dir = "{folder}/run"'),
+        (r"trial = .*", "trial = true"),
+        *more,
     )
     text = config.read_text()
     for pattern, line in changes:
@@ -104,9 +107,9 @@ def configure(folder: Path) -> tuple[Path, list[int]]:
 
 
 @contextmanager
-def running_node(folder: Path) -> Iterator[RunningNode]:
-    """Start a daemon and wait until it says that it is ready; stop it in the end."""
-    config, ports = configure(folder)
+def running_node(folder: Path, *more: tuple[str, str]) -> Iterator[RunningNode]:
+    """Start a daemon and wait until it says that it is ready; stop it in the end. `more`: as `configure` takes it."""
+    config, ports = configure(folder, *more)
     made = command(
         "token", "create", "--customer", "acme", "--role", "admin", "--name", "journey", "--config", config, "--json"
     )

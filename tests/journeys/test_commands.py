@@ -12,7 +12,7 @@ from tests.journeys.server import Server, command, server
 
 COMMANDS = [
     (), ("demo",), ("init",), ("serve",), ("check-config",), ("token",), ("token", "create"), ("token", "list"),
-    ("token", "revoke"), ("calls",), ("export",), ("verify",), ("recover",), ("simulate",),
+    ("token", "revoke"), ("calls",), ("export",), ("check-owners",), ("verify",), ("recover",), ("simulate",),
     ("keys",), ("keys", "rotate"), ("keys", "backup"), ("keys", "restore"),
 ]  # fmt: skip
 

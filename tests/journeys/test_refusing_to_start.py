@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from recorder.folders import in_memory
 from tests.journeys.server import Server, command, server
 
 ROOT = os.geteuid() == 0
@@ -42,6 +43,16 @@ def test_a_bad_configuration_names_every_fault(ready: Server) -> None:
     said = refused(ready, status=2)
     assert "media.srtp" in said
     assert "media.wokers" in said
+
+
+def test_a_runtime_directory_on_a_disk(ready: Server) -> None:
+    if in_memory(ready.folder):
+        pytest.skip("this folder is on a tmpfs")
+    ready.config.write_text(ready.config.read_text().replace("trial = true", "trial = false"))
+    assert "node.runtime_dir" in refused(ready, status=2)
+    checked = ready.run("check-config")
+    assert checked.returncode == 2 and "trial = true" in checked.stderr and "tmpfs" in checked.stderr
+    assert ready.run("calls").returncode == 0
 
 
 def test_no_configuration_at_all(tmp_path: Path) -> None:
@@ -103,6 +114,7 @@ def test_a_second_daemon_on_the_same_data(ready: Server) -> None:
 @pytest.mark.parametrize("which", ["data", "run"])
 def test_a_folder_that_cannot_be_written(ready: Server, which: str) -> None:
     folder = ready.folder / which
+    folder.mkdir(mode=0o700, exist_ok=True)
     if ROOT:  # root may write anywhere but where nobody can
         folder.rename(ready.folder / "away")
         folder.write_text("a file where a folder should be")

@@ -190,6 +190,7 @@ def test_a_successor_tries_the_keys_of_all_offers_and_forgets_those_before_the_o
     assert after.walk(ring.check, [(7, 1)])
     after.contexts[0].shift = 0
     after.expire(1)
+    after.expire(2 + OVERLAP)
     assert [each.key for each in after.contexts] == keys[2:]
     for number, key in enumerate(keys[3:], 2):
         assert after.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
@@ -242,6 +243,7 @@ def test_a_successor_of_a_line_with_two_keys_has_both_whichever_was_in_use() -> 
         assert after.walk(ring.check, [(7, 1)])
         after.contexts[0].shift = 0
         after.expire(1)
+        after.expire(2 + OVERLAP)
         assert {each.key for each in after.contexts} == {OLD, NEW}
         for number, key in enumerate((NEW, OLD), 2):
             assert after.open(client[key].protect(packet(number)), number, (7,)) == packet(number)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media import records
-from media.latch import TRIAL
+from media import records, rtp, state
 from media.pauses import Pauses
 from media.spec import StreamSpec
-from media.track import STRAGGLE, Track
+from media.track import Track
+from tests.media.calls import START, expand, listen, noise, run, stream
 from tests.media.test_track import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
 OFFERED, OTHER, THIRD = 4000, 4444, 5555
@@ -26,94 +28,133 @@ def hear(track: Track, port: int, count: int, at: int = 0, ssrc: int = 7, first:
     return out
 
 
-def test_the_offered_port_is_heard_although_another_one_spoke_first_o15() -> None:
-    """As when the sender of an earlier call at our port goes on, with another SSRC or after two calls."""
+FOREVER = 20 * 60 * 1_000_000_000
+
+
+@pytest.mark.parametrize("ssrc", [7, 8])
+@pytest.mark.parametrize("later", [1, 700, FOREVER // FRAME])
+@pytest.mark.parametrize("forged", [1, 5, 550])
+def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o15(
+    forged: int, later: int, ssrc: int
+) -> None:
+    """As when the sender of an earlier call at our port goes on, or somebody forges, with the same SSRC and numbers."""
     track = track_of(srtp=False, pure=False)
-    assert len(stored(hear(track, OTHER, 5))) == 5
-    assert (track.latched and track.latched[1], track.latch_wish) == (OTHER, None)
-    out = hear(track, OFFERED, 5, 100 * FRAME, ssrc=8)
-    assert len(stored(out)) == 5
-    assert [each.kind for each in records.read(out) if isinstance(each, records.Marked)] == [records.Mark.SOURCE]
-    assert (track.latched and track.latched[1], track.latch_wish) == (OFFERED, track.name)
-    assert stored(hear(track, OTHER, 5, 101 * FRAME, first=15)) == []
-    assert (track.packets, track.foreign) == (10, 5)
+    for begin in range(0, forged, 50):
+        count = min(50, forged - begin)
+        assert len(stored(hear(track, OTHER, count, begin * FRAME, first=10 + begin))) == count
+    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OTHER, None, True)
+    at = (forged + later) * FRAME
+    out = hear(track, OFFERED, 40, at, ssrc)
+    assert [packet for _, packet in stored(out)] == stream_of(40, 10, ssrc)
+    marks = [each for each in records.read(out) if isinstance(each, records.Marked)]
+    assert [(each.kind, each.value) for each in marks] == [(records.Mark.SOURCE, records.GAVE_WAY)]
+    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OFFERED, track.name, False)
+    assert stored(hear(track, OTHER, 40, at + FRAME, first=20 + forged)) == []
+    assert [packet for _, packet in stored(hear(track, OFFERED, 40, at + 40 * FRAME, ssrc, first=50))] == stream_of(
+        40, 50, ssrc
+    )
+    assert (track.packets, track.foreign, track.duplicates, track.late) == (forged + 80, 40, 0, 0)
 
 
-def test_both_in_one_batch_are_told_apart() -> None:
-    track, out = track_of(srtp=False, pure=False), []
-    for n in range(6):
-        lane = lane_of(stream_of(1, 10 + n, 7 + n % 2), [FIRST_ARRIVAL + n * FRAME], port=(OTHER, OFFERED)[n % 2])
-        track.receive(lane, 1, out)
-    assert [int.from_bytes(packet[8:12]) for _, packet in stored(out)] == [7, 8, 8, 8]
-    assert track.foreign == 2
+@given(st.lists(st.sampled_from([OTHER, OFFERED, THIRD]), min_size=1, max_size=60), st.booleans())
+def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_others_send(
+    ports: list[int], hands_on: bool
+) -> None:
+    """All with one SSRC and, from each port, the same numbers; over the death of a worker too."""
+    track, sent, numbers, kept = track_of(srtp=False, pure=False), dict.fromkeys(ports, 0), set(), 0
+    for n, port in enumerate(ports):
+        out = hear(track, port, 1, n * FRAME, first=10 + sent[port])
+        sent[port] += 1
+        if port == OFFERED:
+            assert [packet[2:4] for _, packet in stored(out)] == [(9 + sent[port]).to_bytes(2, "big")]
+        else:
+            assert sent.get(OFFERED, 0) == 0 or stored(out) == []
+        assert numbers.isdisjoint(sequence for sequence, _ in stored(out))
+        numbers |= {sequence for sequence, _ in stored(out)}
+        kept += len(stored(out))
+        if hands_on:
+            successor = Track(track.spec, Pauses(), 1)
+            state.restore(state.pack([track]), state.moving([track]) or b"", {0: successor})
+            track = successor
+    assert (track.packets, track.foreign) == (kept, len(ports) - kept)
 
 
-def test_one_address_and_port_that_the_offer_does_not_name_are_chosen_for_good_after_a_trial() -> None:
-    """A client behind NAT: nobody comes from the port that it names."""
+@pytest.mark.parametrize("ssrc", [7, 8])
+@pytest.mark.parametrize("forged", [1, 50, 550])
+def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(forged: int, ssrc: int) -> None:
+    track, out, begins = track_of(srtp=False, pure=False), [], forged + 100
+    for begin in range(0, forged, 50):
+        out += hear(track, OTHER, min(50, forged - begin), begin * FRAME, first=10 + begin)
+    genuine = noise(3, 100)
+    sent = [rtp.build(0, 10 + n, 160 * (10 + n), ssrc, payload) for n, payload in enumerate(genuine)]
+    for begin in range(0, 100, 25):
+        arrivals = [FIRST_ARRIVAL + (begins + begin + n) * FRAME for n in range(25)]
+        track.receive(lane_of(sent[begin : begin + 25], arrivals, port=OFFERED), 25, out)
+    reference = run(noise(1, 1000), stream=1, at=(FIRST_ARRIVAL - START) / 1e6)
+    (sound, _), _, _ = listen(b"".join(out) + reference, stream(0), stream(1))
+    assert sound[begins * 160 : (begins + 100) * 160] == expand(b"".join(genuine))
+
+
+def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_road() -> None:
+    """A client behind NAT: nobody comes from the port that it names, and its packets cost no more than others."""
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
     assert stored(hear(track, THIRD, 5, FRAME)) == []
-    hear(track, OTHER, 1, TRIAL - FRAME, first=15)
-    assert track.latch_wish is None
-    assert len(stored(hear(track, OTHER, 2, TRIAL + FRAME, first=16))) == 2
-    assert (track.latch_wish, track.trial) == (track.name, 0)
-    assert stored(hear(track, OFFERED, 5, TRIAL + 2 * FRAME, ssrc=8)) == []
-    assert (track.packets, track.foreign) == (8, 10)
+    for second in range(1, 20):
+        out = hear(track, OTHER, 50, second * 50 * FRAME, first=second * 50 - 35)
+        assert [type(each) for each in records.read(out)] == [records.Run]
+    assert (track.latch_wish, track.trial, track.packets, track.foreign) == (None, True, 955, 5)
 
 
-def test_a_hold_is_no_part_of_a_trial() -> None:
-    """Whom the offer names has nothing to say in it, so another port proves nothing by speaking."""
-    track, out = track_of(srtp=False, pure=False), []
-    track.change(replace(track.spec, held=True), FIRST_ARRIVAL, out)
-    for second in range(30):
-        hear(track, OTHER, 1, second * 50 * FRAME, first=10 + second)
-    assert not track.change(replace(track.spec, held=False), FIRST_ARRIVAL + 1500 * FRAME, out)
-    hear(track, OTHER, 1, 1500 * FRAME, first=40)
-    assert track.latch_wish is None
-    assert len(stored(hear(track, OFFERED, 5, 1501 * FRAME, ssrc=8))) == 5
-    assert track.latch_wish == track.name
+def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
+    track = track_of(srtp=False, pure=False)
+    hear(track, OTHER, 5)
+    lane = lane_of(stream_of(20, 15), [FIRST_ARRIVAL + (5 + n) * FRAME for n in range(20)], port=OTHER)
+    lane.names[7 * 32 + 7] ^= 1  # the last byte of its address
+    out: list[bytes] = []
+    track.receive(lane, 20, out)
+    assert len(stored(out)) == 19 and track.foreign == 1
 
 
 def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OFFERED, 5)
-    assert (track.latch_wish, track.trial) == (track.name, 0)
+    assert (track.latch_wish, track.trial) == (track.name, False)
     assert stored(hear(track, OTHER, 5, FRAME)) == []
 
 
-def test_an_encrypted_packet_proves_itself_and_needs_no_trial() -> None:
+def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
     track, out = track_of(srtp=True, pure=False), []
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(5, 10)]
     track.receive(lane_of(packets, [FIRST_ARRIVAL] * 5, port=OTHER), 5, out)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, 0)
+    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
 
 
 def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
     track = Track(spec, Pauses(), 1)
     hear(track, OTHER, 5)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, 0)
+    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
 
 
-def test_a_reoffer_ends_a_trial_and_names_another_port() -> None:
+def test_a_reoffer_names_another_port() -> None:
     track, out = track_of(srtp=False, pure=False), []
     hear(track, OTHER, 5)
     assert track.change(replace(track.spec, source=("192.0.2.1", THIRD)), FIRST_ARRIVAL, out)
-    assert (track.latched, track.trial) == (None, 0)
+    assert (track.latched, track.trial) == (None, False)
     assert len(stored(hear(track, OTHER, 5, 5 * FRAME, first=15))) == 5
     assert track.latched is None
     hear(track, THIRD, 5, 10 * FRAME, first=20)
-    assert (track.packets, track.latched and track.latched[1]) == (15, THIRD)
-    assert STRAGGLE < TRIAL
+    assert (track.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
 
 
-def test_whom_a_reoffer_brings_neither_ends_a_trial_nor_is_chosen_before_it_is_followed() -> None:
+def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
     track.expect(replace(track.spec, source=("192.0.2.1", THIRD)))
-    assert len(stored(hear(track, THIRD, 5, TRIAL + FRAME, first=15))) == 5
-    assert (track.latched and track.latched[1], track.latch_wish, track.trial > 0) == (OTHER, None, True)
+    assert len(stored(hear(track, THIRD, 5, FOREVER, first=15))) == 5
+    assert (track.latched and track.latched[1], track.latch_wish) == (OTHER, None)
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])

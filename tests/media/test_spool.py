@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from media import spool
 from media.errors import Damaged
 
+KEY, NONCES = b"k" * spool.KEY, spool.Nonces(b"n" * spool.KEY)
+CIPHER = spool.cipher_of(KEY)
+
 
 class File:
     """A spool in memory; `most` bytes of each write arrive."""
@@ -22,14 +25,13 @@ class File:
         self.data[at : at + len(data)] = data
 
     def base(self, number: int, most: int | None = None) -> None:
-        self.write(spool.pack_base(number, head(number), b"state%d" % number), spool.middle(number), most)
+        self.write(
+            spool.pack_base(CIPHER, NONCES, number, head(number), b"state%d" % number), spool.middle(number), most
+        )
 
     def slot(self, generation: int, base: int, most: int | None = None) -> int:
         """Write a slot and give its length."""
-        rest = remainder(generation)
-        data = rest + spool.pack_end(
-            generation, 4096 * generation, base, 3, False, b"moved%d" % generation, len(rest)
-        )  # fmt: skip
+        data = slot(generation, base)
         self.write(data, spool.middle(generation) - len(data), most)
         return len(data)
 
@@ -40,6 +42,13 @@ def head(number: int) -> bytes:
 
 def remainder(generation: int) -> bytes:
     return b"rest of %d" % generation * (1 + generation % 5)
+
+
+def slot(generation: int, base: int, nonces: spool.Nonces = NONCES) -> bytes:
+    rest = remainder(generation)
+    return spool.pack_slot(
+        CIPHER, nonces, generation, 4096 * generation, base, 3, False, b"moved%d" % generation, [rest[:5], rest[5:]]
+    )  # fmt: skip
 
 
 def expected(generation: int, base: int) -> spool.Slot:
@@ -59,69 +68,68 @@ def written(last: int) -> File:
 
 
 def test_an_empty_file_has_no_slot() -> None:
-    assert spool.newest(File().read) is None
-    assert spool.newest(lambda _at, _length: b"") is None
+    assert spool.newest(File().read, KEY) is None
+    assert spool.newest(lambda _at, _length: b"", KEY) is None
 
 
 def test_the_newest_slot_counts_with_the_base_it_names() -> None:
     file = written(7)
-    assert spool.newest(file.read) == expected(7, 1)
+    assert spool.newest(file.read, KEY) == expected(7, 1)
     file.base(2)
-    assert spool.newest(file.read) == expected(7, 1)
+    assert spool.newest(file.read, KEY) == expected(7, 1)
     file.slot(8, 2)
-    assert spool.newest(file.read) == expected(8, 2)
+    assert spool.newest(file.read, KEY) == expected(8, 2)
 
 
 def test_a_slot_that_a_kill_cut_anywhere_leaves_the_one_before() -> None:
     length = written(7).slot(8, 1)
-    for most in range(length):
+    for most in range(length - 4):  # the last four are those of the slot that lay there
         file = written(7)
         file.slot(8, 1, most)
-        assert spool.newest(file.read) == expected(7, 1)
+        assert spool.newest(file.read, KEY) == expected(7, 1)
 
 
 def test_a_base_that_a_kill_cut_anywhere_leaves_slot_and_base_before() -> None:
     file = written(7)
     file.base(2)
     file.slot(8, 2)
-    for most in range(len(spool.pack_base(3, head(3), b"state3"))):
+    for most in range(len(spool.pack_base(CIPHER, NONCES, 3, head(3), b"state3"))):
         file.base(3, most)
-        assert spool.newest(file.read) == expected(8, 2)
+        assert spool.newest(file.read, KEY) == expected(8, 2)
 
 
 def test_a_slot_whose_base_is_not_there_does_not_count() -> None:
     for number in (2, 3):  # at the place of 3 lies 1
         file = written(7)
         file.slot(8, number)
-        assert spool.newest(file.read) == expected(7, 1)
+        assert spool.newest(file.read, KEY) == expected(7, 1)
 
 
 def test_any_byte_of_a_base_that_is_wrong_is_noticed() -> None:
     file = written(7)
     file.base(2)
     file.slot(8, 2)
-    for at in range(spool.middle(2), spool.middle(2) + len(spool.pack_base(2, head(2), b"state2"))):
+    for at in range(spool.middle(2), spool.middle(2) + len(spool.pack_base(CIPHER, NONCES, 2, head(2), b"state2"))):
         file.data[at] ^= 1
-        assert spool.newest(file.read) == expected(7, 1)
+        assert spool.newest(file.read, KEY) == expected(7, 1)
         file.data[at] ^= 1
-    assert spool.newest(file.read) == expected(8, 2)
+    assert spool.newest(file.read, KEY) == expected(8, 2)
 
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(Damaged):
-        spool.pack_end(1, 0, 1, 1, False, b"", spool.SLOT)
+        spool.pack_slot(CIPHER, NONCES, 1, 0, 1, 1, False, b"", [bytes(spool.SLOT)])
     with pytest.raises(Damaged):
-        spool.pack_base(1, b"", bytes(spool.SLOT))
+        spool.pack_base(CIPHER, NONCES, 1, b"", bytes(spool.SLOT))
 
 
-def test_any_byte_of_an_end_that_is_wrong_is_noticed() -> None:
+def test_any_byte_of_a_slot_that_is_wrong_is_noticed() -> None:
     file = written(7)
-    end = len(spool.pack_end(7, 0, 1, 3, False, b"moved7", 0))
-    for at in range(spool.middle(7) - end, spool.middle(7)):
+    for at in range(spool.middle(7) - len(slot(7, 1)), spool.middle(7)):
         file.data[at] ^= 1
-        assert spool.newest(file.read) == expected(6, 1)
+        assert spool.newest(file.read, KEY) == expected(6, 1)
         file.data[at] ^= 1
-    assert spool.newest(file.read) == expected(7, 1)
+    assert spool.newest(file.read, KEY) == expected(7, 1)
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
@@ -134,4 +142,29 @@ def test_noise_is_no_slot(one: bytes, two: bytes) -> None:
                 return data[at - begin : at - begin + length]
         return b""
 
-    assert spool.newest(read) is None
+    assert spool.newest(read, KEY) is None
+
+
+def test_nothing_of_what_is_sealed_can_be_read_without_the_key() -> None:
+    file = written(7)
+    assert spool.newest(file.read, b"o" * spool.KEY) is None
+    assert not any(word in file.data for word in (b"rest of", b"moved", b"state", b"parts"))
+    assert spool.remainder_of(CIPHER, slot(7, 1)) == remainder(7)
+    for wrong in (slot(7, 1)[:-1], slot(7, 1)[1:], b"", bytes(200)):
+        with pytest.raises(Damaged):
+            spool.remainder_of(CIPHER, wrong)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 3)), max_size=30), st.binary(min_size=32, max_size=32))
+def test_a_nonce_never_comes_back_for_anything_else(slots: list[tuple[bytes, int]], key: bytes) -> None:
+    """Though a machine restored from a snapshot has the same secret, generation, clock and random numbers again."""
+    before: dict[bytes, tuple[bytes, int]] = {}
+    for rest, committed in slots:
+        nonces = spool.Nonces(key)
+        sealed = spool.pack_slot(CIPHER, nonces, 7, committed, 1, 3, False, b"", [rest])
+        nonce = sealed[len(rest) + spool.TAG :][: spool.NONCE]
+        assert before.setdefault(nonce, (rest, committed)) == (rest, committed)
+
+
+def test_each_process_has_nonces_of_its_own() -> None:
+    assert slot(7, 1) == slot(7, 1) != slot(7, 1, spool.Nonces(b"m" * spool.KEY))

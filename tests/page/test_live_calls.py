@@ -97,5 +97,30 @@ def test_with_scripts_times_are_the_readers_own(visitor: Callable[..., Page]) ->
     page = visitor(Role.LISTENER)
     page.goto("/calls?until=2026-11-02")
     first = page.locator("#found tbody tr").first.get_by_role("link")
-    expect(first).to_have_text("2026-11-02 20:07:00")  # 19:07 UTC in Berlin
+    expect(first).to_have_text("2026-11-02 20:07:00 CET")  # 19:07 UTC in Berlin
     expect(page.locator("input[name=zone]")).to_have_value("Europe/Berlin")
+
+
+def test_details_that_were_opened_stay_open_while_a_call_goes_on(
+    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
+) -> None:
+    page = visitor(Role.ADMIN)
+    live["started_at"] = town.rfc3339(town.FIRST + timedelta(days=22))
+    page.goto(f"/calls/{live['id']}")
+    page.get_by_text("The time line as a table").click()
+    live["paused"] = True
+    expect(page.locator("#now").get_by_text("paused", exact=True).first).to_be_visible()
+    expect(page.locator("#now details")).to_have_attribute("open", "")
+
+
+def test_times_name_the_zone_of_the_reader(service: Town, visitor: Callable[..., Page]) -> None:
+    page = visitor(Role.ADMIN)
+    page.goto(f"/calls/{service.ids['acme'][0]}")
+    expect(page.locator("h1 time")).to_have_text("2026-11-02 09:00:00 CET")
+    expect(page.locator("footer")).to_contain_text("Times and days are those of: Europe/Berlin")
+    german = visitor(Role.ADMIN, language="de")
+    german.goto(f"/calls/{service.ids['acme'][0]}")
+    expect(german.locator("h1 time")).to_have_text("2026-11-02 09:00:00 MEZ")
+    plain = visitor(Role.ADMIN, scripts=False)
+    plain.goto(f"/calls/{service.ids['acme'][0]}")
+    expect(plain.locator("h1 time")).to_have_text("2026-11-02 08:00:00 UTC")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import re
+import wave
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,3 +126,79 @@ def test_the_policy_allows_the_style_of_wavesurfer_and_no_other() -> None:
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     assert f"sha256-{digest}" == site.WAVESURFER_STYLE
     assert "unsafe" not in site.CONTENT_SECURITY_POLICY and "nonce" not in site.CONTENT_SECURITY_POLICY
+
+
+TONES = (400, 1000, 2200)  # Hz, one for each channel
+EAR = """
+const connect = AudioNode.prototype.connect;
+AudioNode.prototype.connect = function (to, ...more) {
+  if (to instanceof AudioDestinationNode) {
+    const ear = to.context.createAnalyser();
+    connect.call(this, ear);
+    window.ear = ear;
+  }
+  return connect.call(this, to, ...more);
+};
+window.hears = () => {
+  if (!window.ear) return [];
+  const bins = new Float32Array(ear.frequencyBinCount);
+  ear.getFloatFrequencyData(bins);
+  const step = ear.context.sampleRate / ear.fftSize;
+  return [400, 1000, 2200].filter((tone) => bins[Math.round(tone / step)] > -50);
+};
+"""
+"""Listens to what goes to the loudspeakers."""
+
+
+def three_channels() -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as out:
+        out.setnchannels(3)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        turn = [2 * math.pi * tone / 8000 for tone in TONES]
+        samples = [int(6000 * math.sin(at * each)) for at in range(SECONDS * 8000) for each in turn]
+        out.writeframes(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples))
+    return file.getvalue()
+
+
+def test_three_channels_are_heard_together_and_each_alone(service: Town, visitor: Callable[..., Page]) -> None:
+    call = service.ids["acme"][-2]
+    calls = service.customers["acme"].calls
+    row = service.run(calls.get(call))
+    streams = row.details["streams"]
+    third = {**streams[0], "label": "3", "party": None}
+    changed = replace(row, details={**row.details, "streams": [*streams, third]})
+    service.run(calls.put([changed], [()]))
+    service.desk.sound, service.desk.peaks = three_channels(), peaks()
+    page = visitor(Role.LISTENER)
+    page.add_init_script(EAR)
+    page.goto(f"/calls/{call}")
+    page.evaluate("document.querySelector('audio').play()")
+    until(page, "window.hears().join() === '400,1000,2200'")
+    for number, tone in enumerate(TONES):
+        page.get_by_label("Hear").select_option(str(number))
+        until(page, f"window.hears().join() === '{tone}'")
+    page.get_by_label("Hear").select_option("all")
+    until(page, "window.hears().join() === '400,1000,2200'")
+
+
+def test_a_recorder_that_is_busy_is_said_and_asked_again(service: Town, visitor: Callable[..., Page]) -> None:
+    service.desk.peaks = peaks()
+    page = visitor(Role.LISTENER)
+    page.goto(f"/calls/{service.ids['acme'][-5]}")  # nothing of it was rendered for others a moment ago
+    expect(page.locator(".player[data-drawn]")).to_be_visible()
+    service.desk.cannot, service.desk.later = "no turn", True
+    page.evaluate("document.querySelector('audio').play().catch(() => {})")
+    expect(page.get_by_text("busy with other recordings")).to_be_visible()
+    service.desk.cannot = None
+    until(page, "document.querySelector('audio').currentTime > 0.3")
+    expect(page.get_by_text("busy with other recordings")).to_be_hidden()
+
+
+def test_the_picture_of_the_sound_is_asked_for_again(service: Town, visitor: Callable[..., Page]) -> None:
+    service.desk.cannot, service.desk.later = "no turn", True
+    page = open_call(service, visitor)
+    expect(page.locator(".wave-says")).to_contain_text("busy with other recordings")
+    service.desk.cannot = None
+    expect(page.locator(".player[data-drawn]")).to_be_visible()

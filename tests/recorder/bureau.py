@@ -57,14 +57,17 @@ class FakeRenderer:
     during: Callable[[], Awaitable[object]] | None = None
     asked: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
+    titles: list[str] = field(default_factory=list)
 
     async def render(self, parts: Any, streams: Any, form: Container | str, out_fd: int, *_: Any) -> dict[str, Any]:
         self.asked.append(str(form))
+        self.titles = [stream.label for stream in streams]
         if self.during:
             await self.during()
         if self.problem:
             raise RenderFailed(self.problem)
-        os.write(out_fd, f"{form} of {[stream.index for stream in streams]}".encode())
+        heard = [stream.index if stream.heard is None else -1 - stream.index for stream in streams]  # silent: below 0
+        os.write(out_fd, f"{form} of {heard}".encode())
         return self.report
 
 

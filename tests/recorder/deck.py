@@ -14,7 +14,7 @@ from media.spec import StreamSpec
 from recorder import wire
 from recorder.tape import Tape
 from storage.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
-from tests.recorder.studio import CALL, SUITE, Sender, Studio
+from tests.recorder.studio import CALL, SPOOL_KEY, SUITE, Sender, Studio
 
 TICK = 1_000_000_000
 
@@ -38,6 +38,7 @@ class Deck:
         #: What main tells a successor of pauses; None: what the spool says.
         self.pauses: tuple[tuple[int, int | None], ...] | None = None
         self.regions = 0
+        self.key = SPOOL_KEY
         self.now = time.time_ns()
         self.region = self.fresh_region()
         self.tape = self._tape()
@@ -60,7 +61,7 @@ class Deck:
     def _tape(self, pauses: tuple[tuple[int, int | None], ...] | None = ()) -> Tape:
         part, fd = self.part(f"m{len(self.secrets) + 1}")
         spool = os.open(self.folder / "spool", os.O_CREAT | os.O_RDWR)
-        return Tape(wire.NewCall(CALL, part, self.specs, pauses), fd, spool, os.urandom)
+        return Tape(wire.NewCall(CALL, part, self.specs, self.key, pauses), fd, spool, os.urandom)
 
     def send(self, count: int) -> None:
         for sender, pair in zip(self.senders, self.pairs, strict=True):

@@ -16,6 +16,7 @@ CONFIG = """
 [node]
 data_dir = "{folder}/data"
 runtime_dir = "{folder}/run"
+trial = true
 [keys]
 root = "file:{folder}/{root}"
 [sip]
@@ -26,6 +27,7 @@ srtp = "off"
 CUSTOMER = """
 [[customer]]
 name = "{name}"
+sources = ["192.0.2.0/24"]
 domains = ["{name}.example"]
 """
 

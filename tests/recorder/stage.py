@@ -43,6 +43,7 @@ CONFIG = """
 [node]
 data_dir = "{folder}/data"
 runtime_dir = "{folder}/run"
+trial = true
 [sip]
 listen = ["udp:127.0.0.1:5060"]
 max_calls = 5

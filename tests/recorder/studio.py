@@ -18,6 +18,7 @@ from recorder.workers import Workers
 from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
 
 T = TypeVar("T")
+SPOOL_KEY = bytes(range(32))
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
 
@@ -79,7 +80,7 @@ class Studio:
         os.write(fd, header)
         self.parts.append((name, secret))
         part = wire.Part(name, secret.key, secret.prefix, secret.segment)
-        return wire.NewCall(self.call, part, self.specs, **more), fd  # type: ignore[arg-type]  # test shorthand
+        return wire.NewCall(self.call, part, self.specs, SPOOL_KEY, **more), fd  # type: ignore[arg-type]  # test shorthand
 
     def begin(self) -> None:
         new, fd = self.new()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from recorder import commands as c
+from recorder import document
 from recorder import events as e
 from recorder.recording import Recording
 from recorder.recording_state import from_state, to_state
@@ -213,3 +214,89 @@ def test_the_metadata_of_the_end_change_nothing_of_it() -> None:
     again(one, 2, offer(2, "1", "image"))
     one.handle(e.HungUp(Token(4), request("BYE", 3), metadata("Alice", "Bob")), now(7))
     assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "document", "expected"),
+    [
+        (("1", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "image", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "2", "3"), ("Alice", "Bob"), [("1", "Alice"), ("2", "Bob"), ("3", None)]),
+        (("1",), ("Alice",), [("1", "Alice")]),
+    ],
+)
+def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
+    lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
+) -> None:
+    """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, *lines), metadata(*document))
+    assert heard(one) == expected
+    assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 2, offer(2, *lines), metadata(*document))  # nobody counts as heard in the other's stream before
+    assert heard(later) == expected
+
+
+def test_owners_that_were_exchanged_stay_with_a_stream_whose_line_goes() -> None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
+    again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
+    assert heard(one)[1] == ("2", "Alice")
+    state = to_state(one)
+    del state["picture"]["swapped"]  # as a version before this one wrote it
+    assert from_state(json.loads(json.dumps(state)), random).picture.swapped is False
+
+
+def spoken(one: Recording, line: int = 1) -> list[tuple[str | None, str | None]]:
+    """Tell who was heard in a line, and since when."""
+    told = one.call_document(now(9))
+    names = [party["name"] for party in told["parties"]]
+    speakers = told["streams"][line]["speakers"]
+    assert [each["to"] for each in speakers] == [*(each["from"] for each in speakers[1:]), *([None] * bool(speakers))]
+    return [(each["from"], None if each["party"] is None else names[each["party"]]) for each in speakers]
+
+
+def carol_in_bobs_stream() -> bytes:
+    return metadata("Alice", "Carol").decode().replace("p2", "p3").replace("+49302", "+49303").encode()
+
+
+def test_a_transfer_tells_since_when_the_other_one_is_heard() -> None:
+    one = begun("Alice", "Bob")
+    assert spoken(one) == []
+    again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
+    at = document.rfc3339(now(2).wall)
+    assert spoken(one) == [(None, "Bob"), (at, "Carol")] and spoken(one, 0) == []
+    again(one, 3, offer(3, "1", "2"), carol_in_bobs_stream())
+    assert spoken(one) == [(None, "Bob"), (at, "Carol")]
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 4, offer(4, "1", "2"), metadata("Alice", "Bob"))
+    assert spoken(later) == [(None, "Bob"), (at, "Carol"), (document.rfc3339(now(4).wall), "Bob")]
+
+
+def test_a_name_that_comes_late_holds_from_the_first_packet() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "2"), metadata("Alice", "Bob"))
+    assert spoken(one) == [] and heard(one)[1] == ("2", "Bob")
+
+
+def test_what_the_metadata_said_of_people_stays_said_where_an_offer_comes_to_nothing() -> None:
+    one = begun("Alice", "Bob")
+    one.handle(offered(2, offer(2, "1", "2", "3"), carol_in_bobs_stream(), 2), now(2))
+    one.handle(e.OpenFailed("no-port"), now(2))
+    assert spoken(one) == [(None, "Bob"), (document.rfc3339(now(2).wall), "Carol")]
+
+
+def test_of_a_call_that_an_older_version_began_nobody_knows_who_was_heard_when() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
+    state = json.loads(json.dumps(to_state(one)))
+    for stream in state["streams"]:
+        del stream["speakers"]
+    older = from_state(state, random)
+    assert spoken(older) == []
+    again(older, 3, offer(3, "1", "2"), metadata("Alice", "Bob"))
+    first = older.call_document(now(9))["streams"][1]["speakers"][0]
+    assert len(first["party"]) == 2

@@ -77,7 +77,7 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_of_one_customer_is_no_reason_to_tell_nothing_of_another(tmp_path: Path) -> None:
     async def story() -> None:
-        async with stage(tmp_path, CONFIG + '[[customer]]\nname = "globex"\ndomains = ["globex.example"]\n') as one:
+        async with stage(tmp_path, CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n') as one:
             job = AuditJob(one.node)
             for customer in one.node.customers.values():
                 customer.audit.append(Act("ada", "admin", "call.view")).result()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from recorder import cli
+from recorder import cli, cli_setup
+from recorder.opening import open_credentials
 from recorder.shell_acts import actor
 from tests.recorder.shell_place import Place
 
@@ -65,8 +67,8 @@ def test_tokens_made_and_revoked_stand_in_the_audit_log(tmp_path: Path, capsys: 
     assert place.run("token", "revoke", "Mira Ößling") == 1
     shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
     assert shown == [
-        (actor(), "operator", "token.create", made["id"], "listener"),
-        (actor(), "operator", "token.revoke", made["id"], ""),
+        (actor().name, "operator", "token.create", made["id"], "listener"),
+        (actor().name, "operator", "token.revoke", made["id"], ""),
     ]
 
 
@@ -82,3 +84,32 @@ def test_a_token_that_cannot_be_told_is_not_given(tmp_path: Path, capsys: pytest
 def test_the_first_token_stands_in_the_audit_log(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["audit", "verify", "--json", "--config", config]) == 0
     assert json.loads(capsys.readouterr().out)["customers"][0]["entries"] == 1
+
+
+def test_check_config_warns_of_swap(
+    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for on in (True, False):
+        monkeypatch.setattr(cli_setup, "swapping", lambda on=on: on)
+        assert cli.run(["check-config", "--config", config]) == 0
+        assert ("Swap is on" in capsys.readouterr().out) == on
+        assert cli.run(["check-config", "--config", config, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)
+
+
+def test_a_token_takes_nobodys_name_and_says_whose_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(tmp_path)
+    create = ["token", "create", "--customer", "acme", "--role", "approver", "--json", "--name"]
+    assert place.run("admin", "create", "anna", "--role", "privacy", "--json") == 0
+    account = json.loads(capsys.readouterr().out)
+    for name in ("recorder", "cli:root", "Anna", "аппа"):
+        assert place.run(*create, name) == 2
+    assert place.run(*create, "reports", "--account", "ben") == 2
+    assert place.run(*create, "reports", "--account", "ANNA") == 0
+    made = json.loads(capsys.readouterr().out)
+    (found,) = [each for each in open_credentials(place.settings(), "acme").list() if each.id == made["id"]]
+    assert found.account == account["id"]
+    assert place.run("admin", "create", "Reports", "--role", "privacy") == 2
+    act = place.acts()[-1]
+    assert (act["actor_kind"], act["actor_id"]) == ("shell", str(os.getuid()))

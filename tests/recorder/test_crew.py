@@ -17,8 +17,9 @@ import pytest
 from media import sockets
 from media.region import SPARE_AT, journal_of
 from media.spec import Dtls, StreamSpec
-from recorder import crew, wire
+from recorder import crew, wire, wire_form
 from recorder.crew import (
+    CALL_KEYS,
     KEYS,
     MAX_BACKOFF,
     Entry,
@@ -79,6 +80,38 @@ def test_a_process_is_known_by_its_state_and_its_time() -> None:
     reap(pid)
     assert activity(pid) == ("X", 0.0)
     reap(pid)  # a second time does nothing
+
+
+HIDDEN = """
+import ctypes, os, pathlib, sys
+from recorder.crew import _stat_of, activity
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, 0x44000, None) == 0
+assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=invisible") == 0
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+told, tell = os.pipe()
+prctl = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
+line = ["python3", "-c", f"import ctypes, sys; sys.stdin.read(1); {prctl}; print(flush=True); sys.stdin.read()"]
+waiting, wake = os.pipe()
+actions = [(os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, tell, 1), (os.POSIX_SPAWN_CLOSE, wake)]
+pid = os.posix_spawn("/usr/bin/python3", line, {}, file_actions=actions)
+stat = _stat_of(pid)
+os.write(wake, b"x")
+os.read(told, 1)  # it may not be dumped from here on
+print(activity(pid)[0], activity(pid, stat)[0] != "X")
+os.close(wake); os.close(waiting)
+os.waitpid(pid, 0)
+print(activity(pid, stat)[0])
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="only root can hide processes from others"
+)
+def test_a_worker_is_seen_where_the_unit_hides_what_may_not_be_dumped() -> None:
+    """ProtectProc=invisible: excused() would take a worker that waits for its disk for one that hangs."""
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.returncode) == (["X", "True", "X"], 0), done.stderr
 
 
 def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
@@ -264,6 +297,29 @@ def test_of_each_stream_the_newest_keys_are_known() -> None:
 def test_all_keys_of_a_line_are_remembered() -> None:
     known = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
     assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
+
+
+def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_successor_is_told() -> None:
+    """Sixty-four streams of nine keys each, offered anew again and again."""
+    known: tuple[wire.Key, ...] = ()
+    for again in range(4):
+        keys = [bytes([again, stream, n]) * 15 for stream in range(64) for n in range(9)]
+        offer = [
+            StreamSpec(
+                stream,
+                "AES_CM_128_HMAC_SHA1_80",
+                keys[9 * stream],
+                alternates=tuple(("AEAD_AES_256_GCM", key, 4) for key in keys[9 * stream + 1 : 9 * stream + 9]),
+            )
+            for stream in range(64)
+        ]
+        few = known_keys((), offer[:2])
+        assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
+        known = known_keys(known, offer)
+    new = wire.NewCall(CALL, wire.Part("m1", bytes(32)), ())
+    told = wire_form.command(wire.Adopt(new, (), None, 0, True, known))
+    assert len(known) == CALL_KEYS and len(told) < wire_form.MAX_MESSAGE - wire_form.MAX_OFFERED
+    assert len(wire_form.command(wire.Change(CALL, tuple(offer), (), (), 0))) < wire_form.MAX_OFFERED
 
 
 def test_a_call_nobody_has_is_not_clean() -> None:

@@ -17,7 +17,7 @@ from storage.customers import CUSTOMERS, KEYS, Customer
 from tests.recorder.stage import CONFIG, Stage, stage
 from tests.recorder.test_office import listening, made
 
-TWO = CONFIG + '[[customer]]\nname = "globex"\ndomains = ["globex.example"]\n'
+TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'
 
 
 async def get(door: socket.socket, path: str, token: str = "") -> tuple[int, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 from admin_api import waveform
 from admin_api.ports import CannotRender
+from recorder import desk as desk_module
 from recorder import streaming
 from recorder.desk import Desk
-from storage.callrows import CallRow, CallState
+from storage.callrows import CallRow, CallState, Query
 from storage.people import Person
 from tests.recorder.stage import stage
 
@@ -175,6 +177,64 @@ def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Pat
             assert desk.document("acme", call.id) is None
             await one.node.indexer.drain(30)
             assert await call.customer.calls.get(call.id) is None
+
+    asyncio.run(story())
+
+
+def test_a_call_is_found_from_its_answer_on_as_the_index_will_have_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)  # nothing has had time to be written
+            acme = call.customer
+
+            async def found(query: Query) -> list[CallRow]:
+                return [*(await acme.calls.find(query, await desk.unwritten(acme))).items]
+
+            assert await acme.calls.get(call.id) is None
+            assert [row.id for row in await found(Query(state=CallState.RECORDING))] == [call.id]
+            assert await found(Query(state=CallState.COMPLETE)) == []
+            await desk.settle("acme", call.id)
+            await acme.holds.put(call.id, "case 7", "test")
+            desk.pause("acme", call.id)  # it waits again, with what only main knows
+            (row,) = await found(Query(hold=True))
+            assert row.details["paused"] and row == replace(row, hold=True)
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            waits = await desk.unwritten(acme, call.id)
+            (ended,) = await found(Query())
+            assert [each.live for each in waits] == [False]
+            await one.node.indexer.drain(30)
+            assert ended == await acme.calls.get(call.id)
+            assert await desk.unwritten(acme) == []
+
+            erased = one.invite("c2")
+            acme.keys.cut(erased.leaf)
+            assert [row.id for row in await found(Query())] == [call.id]
+
+    asyncio.run(story())
+
+
+def test_a_live_call_shows_what_is_stored_so_far_and_waits_for_no_worker_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "MEASURE_SECONDS", 0.1)
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            shown = (await desk.documents("acme", [call.id, CALL], measured=True))[call.id]
+            assert shown["size_bytes"] == sum(
+                ref.path.stat().st_size for ref in call.customer.vault.parts(call.id, call.leaf)
+            )
+            assert shown["size_bytes"] > 0 and len(shown["streams"]) == 2
+            assert await desk.documents("other", [call.id]) == {}
+            worker = one.node.workers._processes[0].pid
+            os.kill(worker, signal.SIGSTOP)
+            try:
+                again = (await desk.documents("acme", [call.id], measured=True))[call.id]
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            assert again["streams"] == desk.document("acme", call.id)["streams"]  # type: ignore[index]  # it is live
 
     asyncio.run(story())
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,38 @@ def test_a_loop_that_has_closed_is_nobody_who_waits() -> None:
 
 def test_this_machine_tells_what_a_thread_is_at() -> None:
     assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+
+
+def test_works_of_one_moment_share_a_trip_and_each_ends_for_itself() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            trips, begin = list[int](), one.begin
+            one.begin = lambda do, late=None: trips.append(1) or begin(do, late)  # type: ignore[method-assign, func-returns-value, assignment]  # counts
+            done = list[int]()
+            works = [one.together(partial(done.append, n)) for n in range(3)]
+            works.insert(1, one.together(broken))
+            works.append(one.together(partial(done.append, 3)))
+            works[0].cancel()  # its call was given up
+            ended = await asyncio.gather(*works, return_exceptions=True)
+            assert [type(x) for x in ended] == [asyncio.CancelledError, OSError, *[type(None)] * 3]
+            assert (done, len(trips), faults) == ([0, 1, 2, 3], 1, [])
+            await one.together(partial(done.append, 4))
+            assert (done[-1], len(trips)) == (4, 2)
+
+    asyncio.run(story())
+
+
+def test_works_that_share_a_trip_wait_for_a_disk_that_stands_still_without_the_loop() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            stall = Stall()
+            waiting = [one.together(stall.work("a")), one.together(stall.work("b"))]  # type: ignore[arg-type]  # the result is not looked at
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            await asyncio.sleep(0.05)
+            assert one.away
+            assert not any(work.done() for work in waiting)
+            stall.go.set()
+            await asyncio.gather(*waiting)
+            assert (stall.done, faults) == (["a", "b"], [])
+
+    asyncio.run(story())

@@ -6,6 +6,7 @@ import io
 import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
@@ -171,3 +172,38 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         assert not list(sheet.iter("{http://schemas.openxmlformats.org/spreadsheetml/2006/main}f"))
 
     tell(tmp_path, story)
+
+
+LABELLED = [
+    {"label": "mira.okafor", "party": 0, "media": "audio", "codec": "PCMA"},
+    {"label": "tove.lind", "party": 1, "media": "audio", "codec": "PCMA"},
+    {"label": "4711", "party": None, "media": "audio", "codec": "PCMA"},
+    {"label": "guessed", "party": 0, "inferred": True, "media": "audio", "codec": "PCMA"},
+    {"label": "20", "party": 1, "media": "video", "codec": "H264"},
+]
+
+
+def test_labels_that_may_name_others_go_out_only_if_asked_for(tmp_path: Path) -> None:
+    """A client may send a name as the label of a stream: it is in a column, and the title of a track."""
+    renderer = FakeRenderer()
+
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme, streams=LABELLED)
+        hers, nobody = ["mira.okafor", None, None, None, "20"], [None, None, None, None, "20"]
+        every = [stream["label"] for stream in LABELLED]
+        asked: list[tuple[dict[str, Any], list[str | None]]] = [
+            ({"party": "Mira Okafor"}, hers), ({"calls": (row.id,)}, nobody),
+            ({"party": "Tove Lind"}, [None, "tove.lind", *nobody[2:]]),
+        ]  # fmt: skip
+        for whose, shown in asked:
+            export = await make(acme, job, **whose, format="json", columns=("streams",), media="mkv")
+            with ZipFile(io.BytesIO(data(acme, export))) as zip:
+                (call,) = json.loads(zip.read("calls.json"))["calls"]
+            assert [stream["label"] for stream in call["streams"]] == shown
+            assert renderer.titles == [label or str(number) for number, label in enumerate(shown, 1)]
+        export = await make(acme, job, calls=(row.id,), format="json", columns=("stream_labels",), media="mkv")
+        with ZipFile(io.BytesIO(data(acme, export))) as zip:
+            assert json.loads(zip.read("calls.json"))["calls"] == [{"stream_labels": every}]
+        assert renderer.titles == every
+
+    tell(tmp_path, story, renderer)

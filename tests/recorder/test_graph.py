@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder import graph_login
+from recorder import directory_job, graph_login
 from recorder.errors import NotPossible, WrongUse
-from recorder.graph import TRIES, UNREACHABLE, GraphClient
+from recorder.graph import MAX_ASKED, TRIES, UNREACHABLE, GraphClient
 from recorder.graph_login import Credential
 from recorder.graph_pages import Cloud, Page, TooOld
 from storage.people import Change
@@ -127,11 +127,30 @@ def test_where_it_asks_for_patience_it_gets_it(tenant: Tenant, status: int) -> N
     assert tenant.waited[0] == 17.0 and 20.0 < tenant.waited[1] < 24.0 and tenant.waited[2:] == [8.0, 16.0]
 
 
+@pytest.mark.parametrize("seconds", [301, 5400, MAX_ASKED])
+def test_however_long_it_asks_for_up_to_hours_it_is_left_alone_so_long(tenant: Tenant, seconds: float) -> None:
+    tenant.entra.put("a", givenName="Mira")
+    at = tenant.now + timedelta(seconds=seconds)
+    for said in (f"{seconds:.0f}", format_datetime(at, usegmt=True)):
+        tenant.now, tenant.waited = at - timedelta(seconds=seconds), []
+        tenant.entra.later = [(429, said)]
+        assert list(named(tenant.read())) == ["a"]
+        assert tenant.waited == [pytest.approx(seconds, abs=1.0)]
+
+
+def test_the_daemon_lets_a_synchronisation_wait_as_long_as_it_may_be_told_to() -> None:
+    assert directory_job.LONGEST_SECONDS >= MAX_ASKED + 3600
+
+
 def test_patience_ends(tenant: Tenant) -> None:
     tenant.entra.later = [(429, "999999999")] * 100
     with pytest.raises(NotPossible, match="patience"):
         tenant.read()
-    assert len(tenant.waited) == TRIES and max(tenant.waited) == 300.0
+    assert tenant.waited == [MAX_ASKED]
+    tenant.entra.later, tenant.waited = [(429, "1")] * 100, []
+    with pytest.raises(NotPossible, match="patience"):
+        tenant.read()
+    assert tenant.waited == [1.0] * TRIES
 
 
 def test_a_directory_that_is_away_is_said_to_be(tenant: Tenant) -> None:

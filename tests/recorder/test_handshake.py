@@ -428,3 +428,41 @@ def test_a_server_that_never_shows_that_it_has_the_keys_is_given_up() -> None:
     for now in (5.0, 5.0 + GIVE_UP):
         one.turn(now)
     assert (one.failed, one.waits(), one.agreed()) == ("timeout", False, {})
+
+
+def test_before_the_client_has_our_answer_we_begin_only_with_who_spoke_from_there() -> None:
+    """An INVITE may point at anybody, and its ACK shows that whoever sent it has our answer."""
+    early = replace(spec(), reached=False)
+    for how in ("never", "acknowledged", "re-offer", "called", "other port", "server"):
+        wanted = replace(early, dtls=replace(early.dtls, active=False)) if early.dtls and how == "server" else early
+        one = begin(wanted, SECRET)
+        assert one is not None
+        for now in (0.0, START_DELAY, 1.0, 31.0):
+            one.turn(now)
+        assert one.data_to_send() == [] and one.waits()
+        if how == "acknowledged":
+            one.reached = True
+        elif how == "re-offer":
+            one.aim(spec())
+        elif how == "called":
+            one.receive(False, b"\x00\x01" + bytes(18), THERE, 31.5)  # STUN
+        elif how == "other port":
+            one.receive(False, b"\x00\x01" + bytes(18), NEXT_DOOR, 31.5)
+        for now in (32.0, 33.0):
+            one.turn(now)
+        begun = [(datagram[0], to) for _, datagram, to in one.data_to_send()]
+        assert begun == ([(22, ("192.0.2.1", 4000))] if how in ("acknowledged", "re-offer", "called") else [])
+        assert one.failed is None
+
+
+def test_a_handshake_that_waited_for_the_ack_still_has_all_its_tries() -> None:
+    one, theirs = begin(replace(spec(), reached=False), SECRET), peer(False)
+    assert one is not None
+    one.turn(0.0)
+    one.turn(GIVE_UP * 2)
+    one.reached = True
+    for now in (GIVE_UP * 2, GIVE_UP * 2 + 1):
+        one.turn(now)
+    theirs.start(0.0)
+    shake(one, theirs, GIVE_UP * 2 + 1)
+    assert not one.waits() and one.failed is None

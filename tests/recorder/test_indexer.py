@@ -78,7 +78,7 @@ def test_many_calls_at_once_let_the_next_ones_gather(tmp_path: Path, monkeypatch
             await one.until(one.node.indexer._idle.is_set)
             one.node.indexer.put(customer, row(one, 100), ())
             await one.until(one.node.indexer._idle.is_set)
-            assert rests[:3] == [module.FLUSH_SECONDS, pytest.approx(60 * module.REST_PER_CALL), module.FLUSH_SECONDS]
+            assert rests[:3] == [module.FLUSH_SECONDS, module.REST_SECONDS, module.REST_SECONDS]
 
     asyncio.run(story())
 
@@ -101,7 +101,7 @@ def test_the_loop_sees_to_others_while_a_batch_is_made(tmp_path: Path) -> None:
             for call in [row(one, number) for number in range(25)]:
                 one.node.indexer.put_later(
                     one.node.customers["acme"],
-                    call.id,
+                    *(call.id, call.leaf, call.started_at),
                     lambda call=call: make(call),
                     live=False,  # type: ignore[misc]
                 )
@@ -292,7 +292,7 @@ def test_more_than_a_batch_does_not_rest_for_each_call(tmp_path: Path, monkeypat
             monkeypatch.setattr(Indexer, "_rest", noted)
             monkeypatch.setattr(module, "BATCH", 50)
             monkeypatch.setattr(module, "REST", 0)
-            monkeypatch.setattr(module, "REST_PER_CALL", 1_000.0)
+            monkeypatch.setattr(module, "REST_SECONDS", 1_000.0)
             monkeypatch.setattr(one.node.indexer, "_clock", lambda: 0.0)  # no transaction takes long here
             for number in range(110):
                 one.node.indexer.put(customer, row(one, number + 1), ())

@@ -6,10 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from recorder import initialise as initialise_
 from recorder.errors import WrongUse
+from recorder.folders import SHARED_MEMORY
 from recorder.initialise import initialise
 from recorder.settings_files import load
 from storage.errors import KeysMissing
+
+
+def test_what_live_calls_leave_goes_to_a_tmpfs_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for memory in (SHARED_MEMORY / "recorder-7-x", None):
+        monkeypatch.setattr(initialise_, "memory_folder", lambda config, user, memory=memory: memory)
+        config = tmp_path / str(memory is None) / "recorder.toml"
+        initialise(config)
+        node = load(config, start=True).node
+        assert (node.runtime_dir, node.trial) == ((memory, False) if memory else (config.parent / "run", True))
+        assert not node.runtime_dir.exists(), "`serve` makes it"
 
 
 def test_a_trial_keeps_everything_in_one_folder_and_can_be_loaded(tmp_path: Path) -> None:

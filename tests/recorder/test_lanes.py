@@ -90,7 +90,7 @@ def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_
 def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
     """Or the next call at that port would hear them too."""
     lanes = Lanes(track(), opened(1))
-    lanes.track.trial = trial
+    lanes.track.spec.source = ("127.0.0.1", 9 - trial)
     lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
@@ -113,10 +113,13 @@ def test_closing_passes_over_what_is_gone() -> None:
 
 def test_the_newest_slot_of_a_file_is_read(tmp_path: Path) -> None:
     descriptor = os.open(tmp_path / "spool", os.O_CREAT | os.O_RDWR)
-    assert newest_slot(descriptor) is None
-    os.pwrite(descriptor, spool.pack_base(2, b"{}", b"state"), spool.middle(2))
+    key, nonces = b"k" * spool.KEY, spool.Nonces(b"n" * spool.KEY)
+    assert newest_slot(descriptor, key) is None
+    os.pwrite(descriptor, spool.pack_base(spool.cipher_of(key), nonces, 2, b"{}", b"state"), spool.middle(2))
     for generation, rest in ((2, b"left over from a longer one"), (3, b"another"), (4, b"remainder")):
-        slot = rest + spool.pack_end(generation, 4096, 2, 1, False, b"moved", len(rest))
+        slot = spool.pack_slot(spool.cipher_of(key), nonces, generation, 4096, 2, 1, False, b"moved", [rest])
         os.pwrite(descriptor, slot, spool.middle(generation) - len(slot))
-        assert newest_slot(descriptor) == spool.Slot(generation, 4096, 1, False, 2, b"{}", b"state", b"moved", rest)
+        found = newest_slot(descriptor, key)
+        assert found == spool.Slot(generation, 4096, 1, False, 2, b"{}", b"state", b"moved", rest)
+        assert newest_slot(descriptor, b"o" * spool.KEY) is None
     os.close(descriptor)

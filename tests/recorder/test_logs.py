@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import urllib.parse
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recorder.logs import Log, Pipeline, failure, known_field, mute_descriptor, watch_loop
+from recorder.logs import Log, Pipeline, failure, known_field, mute_descriptor, place, watch_loop
 from recorder.rates import RateLimit
 
 ROOT = Path(__file__).parents[2]
@@ -249,6 +250,43 @@ def test_an_exception_is_its_class_and_its_places() -> None:
     assert described["cause"] == ["FileNotFoundError"]
     assert described["raised_at"][0].startswith("recorder/test_logs.py:")
     assert "alice" not in str(described)
+
+
+def test_of_a_long_traceback_the_innermost_places_are_kept_and_of_many_causes_the_nearest() -> None:
+    def sink(depth: int) -> None:
+        if not depth:
+            raise ValueError
+        sink(depth - 1)
+
+    try:
+        sink(40)
+    except ValueError as caught:
+        places = failure(caught)["raised_at"]
+    assert len(places) == 12
+    assert all(each.startswith("recorder/test_logs.py:") and each.endswith("sink") for each in places)
+    kinds: list[Any] = [ValueError, KeyError, TypeError, OSError, IndexError, LookupError, EOFError]
+    chain = [kind() for kind in kinds]
+    for outer, inner in pairwise(chain):
+        outer.__cause__ = inner
+    assert failure(chain[0])["cause"] == ["KeyError", "TypeError", "OSError", "IndexError"]
+
+
+def test_a_place_is_two_parts_of_the_path_and_the_end_of_a_long_name() -> None:
+    code = compile("0", "/a/b/c.py", "eval").replace(co_qualname="x" + "y" * 80)
+    assert place(code, 7) == f"b/c.py:7 {'y' * 80}"
+    assert place(code, None) == f"b/c.py:0 {'y' * 80}"
+    assert place(None, 7) == "unknown.py:0 unknown"
+
+
+@pytest.mark.parametrize("least", ["debug", "info", "warning", "error", "critical"])
+def test_each_level_writes_itself_and_what_is_worse(least: str) -> None:
+    levels = ["debug", "info", "warning", "error", "critical"]
+    stream = io.StringIO()
+    pipeline = Pipeline(stream, least)
+    for level in levels:
+        pipeline.write(level, f"test.{level}", {})
+    written = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
+    assert written == levels[levels.index(least) :]
 
 
 def test_the_systems_error_number_is_kept() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
+
+import pytest
 
 from media.spec import StreamSpec
 from recorder.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.media_plan import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.recording import Recording
-from recorder.stream import Stream
+from recorder.settings_customer import Customer
+from recorder.stream import Stream, plans_of
 from recorder.wire import Part
 from recorder.wire_form import MAX_MESSAGE, MAX_OFFERED
 from sip.crypto import CryptoOffer, MasterKey
@@ -100,12 +104,12 @@ def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
     recording, part = Recording("x", Policy(), random), Part("m1", b"")
     recording.streams = [Stream(n, line(), b"") for n in (0, 1)]
     recording.streams[0].hold(True, at(1))
-    assert new_call(recording, part, ()).pauses == ()
+    assert new_call(recording, part, (), bytes(32)).pauses == ()
     recording.paused = True
     for stream in recording.streams:
         stream.pause(True, at(3))
     noon = 1_772_366_400_000_000_000
-    assert new_call(recording, part, ()).pauses == ((noon + 3_000_000_000, None),)
+    assert new_call(recording, part, (), bytes(32)).pauses == ((noon + 3_000_000_000, None),)
 
 
 def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later() -> None:
@@ -117,7 +121,7 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     assert not fits((named(MAX_MESSAGE),))
 
 
-def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() -> None:
+def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor(tmp_path: Path) -> None:
     recording = Recording("x", Policy(), random)
     recording.streams = [Stream(0, line(), b""), Stream(1, dtls_plan(DtlsKeys()).line, b"")]
     newest = (0, "AES_CM_128_HMAC_SHA1_80", b"A" * 30, 0)
@@ -130,3 +134,27 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor() 
     told = (0, newest[1], newest[2], 1), (0, newest[1], b"B" * 30, 1)
     # packets of before bring no identifier
     assert former_keys(recording, (before[0], newest, *told, before[1])) == (before[0], newest, before[1])
+    recording.streams[0].line = replace(recording.streams[0].line, other_keys=(before[0][1:],))
+    assert former_keys(recording, (before[0], newest, *told, before[1])) == (newest, before[1])
+    (spec, _) = stream_specs(plans_of(recording.streams), configured(tmp_path).customers[0], b"", None, reached=False)
+    assert spec.alternates == (before[0][1:],)
+
+
+@pytest.mark.parametrize(
+    ("where", "source", "known"),
+    [
+        (("192.0.2.200", 4001), None, True),  # one of the customer's
+        (("203.0.113.1", 4001), "203.0.113.1", True),  # the INVITE came from there
+        (("203.0.113.1", 4001), "203.0.113.2", False),
+        (("203.0.113.1", 4001), None, False),
+        (("2001:db8::1", 4001), "203.0.113.1", False),
+        (None, None, True),
+    ],
+)
+def test_reports_are_owed_to_the_customers_addresses_and_where_the_invite_came_from(
+    where: tuple[str, int] | None, source: str | None, known: bool
+) -> None:
+    customer = Customer(name="acme", sources=(IPv4Network("192.0.2.0/24"),))
+    plans = [StreamPlan(3, replace(line(), rtcp_source=where), b"", False)]
+    (spec,) = stream_specs(plans, customer, b"", source, reached=False)
+    assert (spec.known, spec.reached) == (known, False)

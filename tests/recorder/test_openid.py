@@ -16,6 +16,7 @@ import pytest
 from admin_api.household import NotVouched, Person, ProviderAway
 from recorder import openid
 from recorder.openid import Providers
+from storage.actors import alike
 from tests.recorder.provider import StandIn, key, provider, sign_in
 
 BACK = "https://rec.example/openid/back"
@@ -35,8 +36,17 @@ class Clock:
 
 
 def providers(house: StandIn, clock: Any = time.monotonic, **more: Any) -> Providers:
-    customers: Any = {"acme": SimpleNamespace(name="acme")}
-    return Providers([sign_in(house.issuer, **more)], customers, monotonic=clock)
+    return Providers([sign_in(house.issuer, **more)], {"acme": acme()}, monotonic=clock)
+
+
+def acme(account: str = "", token: str = "") -> Any:
+    """Give a customer with one account and one token."""
+    accounts = SimpleNamespace(like=lambda name: account if account and alike(account, name) else None)
+    return SimpleNamespace(
+        name="acme",
+        accounts=accounts,
+        credentials=SimpleNamespace(list=lambda: [SimpleNamespace(name=token)] if token else []),
+    )
 
 
 async def through(them: Providers, house: StandIn, **changes: str) -> Person:
@@ -58,6 +68,7 @@ def test_nothing_is_asked_before_somebody_comes(house: StandIn) -> None:
 def test_there_and_back(house: StandIn) -> None:
     person = go(providers(house), house)
     assert (person.name, person.roles, person.account) == ("anna@acme.example", ("privacy", "listener"), "")
+    assert (person.actor.kind, person.actor.id) == ("openid", f"{house.issuer} s-1")
     form = house.forms[-1]
     assert (form["code"], form["redirect_uri"], form["client_id"]) == ("c-1", BACK, "recorder")
     assert len(form["code_verifier"]) >= 43
@@ -98,6 +109,41 @@ def test_a_new_key_is_fetched_and_made_up_ones_do_not_make_us_ask_on(house: Stan
         with pytest.raises(NotVouched):
             go(them, house)
     assert house.asked.count("/jwks") == 2
+
+
+def test_a_key_that_was_withdrawn_signs_nobody_in_for_long(house: StandIn) -> None:
+    clock = Clock()
+    them = providers(house, clock)
+    go(them, house)
+    stolen, successor = house.keys[0], key("two")
+    house.answers["/jwks"] = (200, json.dumps({"keys": [successor.as_dict(private=False)]}).encode())
+    clock.at += openid.KEYS_KEPT - 1
+    assert house.keys == [stolen]
+    assert go(them, house).name == "anna@acme.example"
+    clock.at += 2
+    with pytest.raises(NotVouched, match="key"):
+        go(them, house)
+    house.answers["/jwks"] = (503, b"")
+    clock.at += openid.KEYS_KEPT + 1
+    with pytest.raises(ProviderAway):  # what cannot be asked again does not count any longer
+        go(them, house)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"),
+    [
+        ("recorder", {}),
+        ("cli:root", {}),
+        ("аnna@acme.example", {}),
+        ("Anna@Acme.example", {"account": "anna@acme.example"}),
+        ("nightIy", {"token": "nightly"}),
+    ],
+)
+def test_nobody_takes_a_name_that_stands_for_somebody_else(house: StandIn, name: str, taken: dict[str, str]) -> None:
+    house.claims = {"preferred_username": name}
+    them = Providers([sign_in(house.issuer)], {"acme": acme(**taken)})
+    with pytest.raises(NotVouched, match="name"):
+        go(them, house)
 
 
 def test_what_the_token_lacks_is_asked_for_of_the_same_person_alone(house: StandIn) -> None:

@@ -47,7 +47,7 @@ def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked
     one.handle(offered(2, again, cseq=2), now(3))
     one.handle(e.Opened({1: 20002}), now(3))
     assert [s.removed for s in one.streams] == [True, False]
-    assert new_call(one, PART, ()).pauses == ((int(now(2).wall.timestamp()) * 1_000_000_000, None),)
+    assert new_call(one, PART, (), bytes(32)).pauses == ((int(now(2).wall.timestamp()) * 1_000_000_000, None),)
     turn(one, now(4), paused=False)
     assert one.call_document(now(5))["streams"][1]["pauses"] == [
         ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]

@@ -22,7 +22,7 @@ def test_named_formats_are_told_and_static_ones_need_no_name() -> None:
         {"pt": 8, "encoding": None, "clock": None, "channels": None, "fmtp": None},
     ]
     (one,) = render_streams([{"label": None, "media": "audio", "formats": formats}])
-    assert (one.index, one.label, one.media) == (0, "0", "audio")
+    assert (one.index, one.label, one.media) == (0, "1", "audio")
     assert list(one.payloads) == [96]
 
 

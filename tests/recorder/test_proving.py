@@ -52,6 +52,7 @@ def test_who_rolls_back_log_and_keys_together_is_found_by_what_a_witness_was_tol
     log.write_bytes(before[0])
     mark.write_bytes(before[1])
     (tmp_path / "data/customers/acme/audit.checkpoints").unlink()
+    (tmp_path / "data/keys/acme.audit.count").unlink()
     assert place.run("audit", "verify") == 0, "nothing that is left here tells it"
     settings = load(place.config)
     found = prove(settings, settings.customers[0], witnessed(outside.read_bytes()))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from media.ports import Ports
+from media.sockets import Pair
 from recorder import reachable
-from recorder.reachable import Reachable
+from recorder.reachable import Closed, Reachable
 from sip.lines import Addresses
 from sip.values import Flow
 
@@ -76,3 +78,27 @@ def test_an_ip_version_that_comes_after_the_start_is_found(monkeypatch: pytest.M
     assert asked.addresses(V4) == Addresses("192.0.2.10")
     monkeypatch.setattr(reachable, "_route_source", lambda remote: ROUTES.get(remote, ""))
     assert asked.addresses(V4) == Addresses("192.0.2.10", "2001:db8::10")
+
+
+def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast() -> None:
+    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]
+    closed = Closed([5060, 8443], ports)
+    assert not closed("127.0.0.1", 30_000)  # it may be somebody else's on this machine
+    first = ports.open()
+    asked = [("127.0.0.1", 5060), ("127.0.0.9", 8443), ("127.0.0.1", 30_000), ("127.0.0.1", 30_001)]
+    assert [closed(*each) for each in asked] == [True] * 4
+    assert not any(closed("192.0.2.1", port) for _, port in asked)  # the same ports of another machine
+    assert not closed("127.0.0.1", 30_002)
+    assert closed("127.255.255.255", 40_000)
+    ports.release(first)
+    assert not closed("127.0.0.1", 30_000)
+
+
+class Held:
+    """Sockets that are none."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def close(self) -> None:
+        """Close nothing."""

@@ -23,7 +23,7 @@ class Disk:
         os.set_blocking(self.end, False)
         self.data = b""
         part = Part("m1", self.secret.key, self.secret.prefix, self.secret.segment)
-        self.reel = Reel(part, fd)
+        self.reel = Reel(part, fd, bytes(32))
 
     def take(self) -> None:
         try:

@@ -211,6 +211,12 @@ def many_streams(one: Stage, name: str, tag: str) -> None:
         one.node.ports._resting = type(one.node.ports._resting)((0.0, p) for _, p in one.node.ports._resting)
 
 
+def weaker(one: Stage, name: str, tag: str) -> None:
+    """Offer plain RTP where there was SRTP."""
+    plain = OFFER.replace(b"RTP/SAVP", b"RTP/AVP").replace(b"a=crypto", b"a=x-crypto")
+    one.hear(sip_request("INVITE", name, 2, plain, to=tag))
+
+
 CRYPTO = "1 AES_CM_128_HMAC_SHA1_80 inline:"
 KEYS = ("inline:", "inline:!")
 USERS = 'digest = "{folder}/users"\n'
@@ -286,6 +292,7 @@ CASES = (
     Case("crypto-key-length", 488, offer(("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"))),
     Case("crypto-mki", 488, offer(("\r\na=sendonly", "|1:999\r\na=sendonly"))),
     Case("crypto-parameter", 488, offer(("\r\na=sendonly", " UNENCRYPTED_SRTP\r\na=sendonly"))),
+    Case("target", 488, offer(("c=IN IP4 192.0.2.1", "c=IN IP4 224.0.0.1"))),
     Case("srtp-required", 488, offer(base=PLAIN_OFFER)),
     Case("sdes-without-tls", 488, changed(), "sdes_without_tls = false\n"),
     Case("dtls", 488, offer(base=DTLS_OFFER.encode()), "dtls = false\n"),
@@ -303,6 +310,9 @@ CASES = (
     Case("glare", 491, running(glare), kind="offer-refused"),
     Case("ended", 481, running(ended), kind="offer-refused"),
     Case("sdp", 488, running(lambda o, n, t: o.hear(sip_request("INVITE", n, 2, b"x", to=t))), kind="offer-refused"),
+    Case(
+        "srtp-downgrade", 488, running(weaker), change=("[media]", '[media]\nsrtp = "preferred"'), kind="offer-refused"
+    ),
     Case("too-long", 488, changed(body=beyond_a_message())),
     Case("too-many-streams", 488, running(many_streams), kind="offer-refused"),
 )
@@ -323,6 +333,7 @@ ELSEWHERE = {
     "ending": "the recorder ends the call at this moment; test_recording has it",
     "storage": "in several places",
     "start-line-size": "the same over a connection",
+    "digest-in-dialog": "a challenge, which is no refusal yet; test_signalling has it",
     "re-offer": "no reason: what an offer in a dialog is called",
 }
 

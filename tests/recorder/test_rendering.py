@@ -11,6 +11,7 @@ import pytest
 from media.codecs import Format
 from media.encode import Container
 from recorder.rendering import Renderer, RenderFailed, RenderStream, render, undecoded
+from recorder.streaming import open_stream
 from tests.media.calls import PCMU, expand, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
@@ -121,6 +122,30 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
 
     with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
         asyncio.run(impatient(part, fd))
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("head -c 5000000 /dev/zero | tr '\\0' x", "said more than it may"),
+        ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "said nothing"),
+        ("""echo '{"report": 3}'""", "said nothing"),
+    ],
+)
+def test_a_worker_that_is_broken_into_may_say_what_it_likes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
+) -> None:
+    shell = tmp_path / "python"
+    shell.write_text(f"#!/bin/sh\nread job\n({said}) >&2\n")
+    shell.chmod(0o700)
+    monkeypatch.setattr("recorder.rendering.sys.executable", str(shell))
+    steps: list[float] = []
+    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
+        with pytest.raises(RenderFailed, match=why):
+            asyncio.run(render([part], STREAMS, "wav", fd, steps.append))
+        with pytest.raises(RenderFailed):
+            asyncio.run(open_stream([part], STREAMS))
+    assert steps == []
 
 
 def test_a_worker_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

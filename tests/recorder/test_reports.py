@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from pylibsrtp import Policy, Session
 
 from recorder import wire
@@ -95,5 +96,31 @@ def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_afte
         await studio.workers.close(CALL)
         await studio.end()
         sbc.close()
+
+    run(story())
+
+
+def test_no_report_goes_to_a_host_that_an_offer_names_and_nothing_came_from(tmp_path: Path) -> None:
+    """Neither in time nor at the end; a host that the stream comes from gets them though nobody knows it."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        victim, home = socket.socket(type=socket.SOCK_DGRAM), listener()
+        victim.bind(("127.0.0.77", 0))
+        victim.setblocking(False)
+        first, second = studio.specs
+        studio.specs = (
+            replace(first, rtcp_source=victim.getsockname(), known=False),
+            replace(second, rtcp_source=home.getsockname(), known=False),
+        )
+        await studio.recording(5)
+        opener = Session(Policy(key=second.own_key, ssrc_type=Policy.SSRC_ANY_INBOUND))
+        await studio.workers.close(CALL)
+        assert await told(home, opener) == [201, 202, 203]
+        with pytest.raises(BlockingIOError):
+            victim.recv(2048)
+        await studio.end()
+        victim.close()
+        home.close()
 
     run(story())

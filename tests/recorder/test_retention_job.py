@@ -148,6 +148,38 @@ def test_new_rules_show_in_every_call(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
+def test_rules_that_change_while_calls_are_given_their_day_count_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two changes of the rules, the second while the first is being carried out."""
+
+    async def story(node: Parts, acme: Customer) -> None:
+        node.settings.retention = Retention(sweep_seconds=3600, brake_percent=5)
+        row = await record(acme, ended=datetime.now(UTC))
+        refresh, begun, second = acme.retention.refresh, asyncio.Event(), asyncio.Event()
+
+        async def refreshed_then_changed() -> Any:
+            done = await refresh()
+            begun.set()
+            await second.wait()
+            return done
+
+        monkeypatch.setattr(acme.retention, "refresh", refreshed_then_changed)
+        await RetentionJob(node).run()
+        async with asyncio.timeout(20):
+            await begun.wait()
+        await acme.rules.put([], by="ada", default_days=7)
+        second.set()
+
+        async def keeps_seven_days() -> bool:
+            found = await acme.calls.get(row.id)
+            return found is not None and found.erase_after == datetime.fromisoformat(str(row.ended_at)) + timedelta(7)
+
+        await until(keeps_seven_days)
+
+    tell(tmp_path, story)
+
+
 def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.retention_job.RETRY_SECONDS", 0.05)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import NotPossible
-from recorder.scratch import SHARED_MEMORY, Scratch, in_memory
+from recorder.folders import SHARED_MEMORY, in_memory
+from recorder.scratch import Scratch
 
 
 def test_tmpfs_is_told_from_a_disk(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ retention_days = 30
 [[customer]]
 name = "globex"
 domains = ["globex.rec.example"]
+digest = "/etc/recorder/globex.digest"
 srtp = "off"
 """
 

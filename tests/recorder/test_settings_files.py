@@ -113,8 +113,11 @@ def test_users_who_authenticate_must_be_readable(config: Path, users: str | None
 def test_the_files_of_a_provider_must_be_there(config: Path, key: str) -> None:
     missing = config.parent / "missing"
     value = f"file:{missing}" if key == "client_secret" else str(missing)
+    address = '[admin_api]\naddress = "https://rec.example"\n'
     provider = '[[sign_in]]\ncustomer = "acme"\nissuer = "https://id.example"\nclient_id = "rec"\ntitle = "Desk"\n'
-    config.write_text(config.read_text() + provider + f'{key} = "{value}"\nroles = {{ "desk" = ["listener"] }}\n')
+    config.write_text(
+        config.read_text() + address + provider + f'{key} = "{value}"\nroles = {{ "desk" = ["listener"] }}\n'
+    )
     assert fault_of(config)[0] == f"sign_in[0].{key}"
 
 

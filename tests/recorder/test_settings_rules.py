@@ -7,6 +7,7 @@ import pytest
 from recorder.settings import parse
 from recorder.settings_faults import SettingsError
 
+DOMAIN = '[[customer]]\nname = "acme"\ndomains = ["acme.example"]\n'
 CUSTOMER = '[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n'
 SIP = '[sip]\nlisten = ["udp:127.0.0.1:5060"]\n'
 
@@ -39,6 +40,9 @@ def test_a_sound_configuration_has_no_fault() -> None:
         (SIP, ["customer"]),
         (SIP + '[[customer]]\nname = "acme"\n', ["customer[0].sources"]),
         (SIP + CUSTOMER + 'certificates = ["a.example"]\n', ["customer[0].certificates"]),
+        (SIP + DOMAIN, ["customer[0].digest"]),
+        (SIP + DOMAIN + 'digest = "/users"\n', []),
+        (SIP + DOMAIN + 'sources = ["192.0.2.1"]\n', []),
         (SIP + CUSTOMER + 'client_ca = "/ca.crt"\n', ["customer[0].client_ca"]),
         (SIP + CUSTOMER + 'country = "UK"\n', ["customer[0].country"]),
         (SIP + CUSTOMER + 'country = "GB"\n', []),

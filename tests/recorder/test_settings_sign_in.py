@@ -7,7 +7,8 @@ import pytest
 from recorder.settings import parse
 from recorder.settings_faults import SettingsError
 
-HEAD = '[[customer]]\nname = "acme"\ndomains = ["acme.example"]\n[sip]\nlisten = ["udp:127.0.0.1:5999"]\n'
+ADDRESS = '[admin_api]\naddress = "https://rec.example"\n'
+HEAD = '[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n[sip]\nlisten = ["udp:127.0.0.1:5999"]\n'
 TABLE = {
     "customer": '"acme"',
     "title": '"House"',
@@ -19,7 +20,7 @@ TABLE = {
 
 def text(**changes: str | None) -> bytes:
     lines = [f"{name} = {value}" for name, value in {**TABLE, **changes}.items() if value is not None]
-    return (HEAD + "[[sign_in]]\n" + "\n".join(lines)).encode()
+    return (ADDRESS + HEAD + "[[sign_in]]\n" + "\n".join(lines)).encode()
 
 
 def test_what_is_read() -> None:
@@ -68,11 +69,15 @@ def test_a_fault_is_named_with_its_key(key: str, value: str | None) -> None:
 
 
 def test_where_people_come_back_to_must_be_known() -> None:
-    listen = b'[admin_api]\nlisten = "0.0.0.0:8443"\ncertificate = "/c"\nprivate_key = "/k"\n'
-    with pytest.raises(SettingsError) as caught:
-        parse(listen + text())
-    assert [fault.key for fault in caught.value.faults] == ["admin_api.address"]
-    assert parse(listen + b'address = "https://rec.example"\n' + text()).admin_api.address == "https://rec.example"
+    everywhere = b'listen = "0.0.0.0:8443"\ncertificate = "/c"\nprivate_key = "/k"\n'
+    assert parse(text()).admin_api.address == "https://rec.example"
+    for listen in (everywhere, b""):  # a proxy in front of loopback passes on whatever Host it is sent
+        nameless = text().replace(ADDRESS.encode(), b"[admin_api]\n" + listen)
+        with pytest.raises(SettingsError) as caught:
+            parse(nameless)
+        (fault,) = caught.value.faults
+        assert (fault.key, fault.found) == ("admin_api.address", "nothing")
+        assert "https://" in fault.right
 
 
 @pytest.mark.parametrize("address", ["rec.example", "https://rec.example/page", "ftp://rec.example", "https://a@b", ""])

@@ -17,7 +17,7 @@ from tests.recorder.shell_place import Place
 
 
 def test_the_actor_is_the_user_of_the_operating_system() -> None:
-    assert actor() == f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+    assert actor().name == f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
 
 
 def test_only_an_id_is_repeated() -> None:

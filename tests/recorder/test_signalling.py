@@ -16,6 +16,7 @@ from recorder.errors import NotPossible
 from recorder.stream import Certificate
 from sip.events import Reanswered
 from sip.message import Request, Response, parse
+from sip.values import Flow
 from tests.recorder.offers import sdp
 from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 
@@ -376,5 +377,89 @@ def test_an_ack_on_a_connection_needs_no_other_checkpoint(tmp_path: Path) -> Non
             assert call.started
             assert not call.dirty
             assert not one.node.endpoint.export(call.session)["unacked"]
+
+    asyncio.run(story())
+
+
+TWO = CONFIG.replace('"127.0.0.0/8"', '"127.0.0.1"') + '[[customer]]\nname = "globex"\nsources = ["127.0.0.3"]\n'
+FOREIGN = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.3", 5070), 0, 0, ())
+
+
+def test_what_another_customer_says_in_a_dialog_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TWO) as one:
+            call = one.invite("c1")
+            before = one.node.endpoint.export(call.session)
+            for method in ("INVITE", "UPDATE", "BYE"):
+                body = b"" if method == "BYE" else OFFER
+                request = sip_request(method, "c1", 7, body, to=one.tag())
+                one.node.endpoint.receive_datagram(request, FOREIGN, time.monotonic())
+                one.flush()
+                assert one.statuses(method)[-1] == 481
+            assert one.node.endpoint.export(call.session) == before
+            assert call.recording.alive and len(call.recording.streams) == 2
+            listed = [(x["kind"], x["call"], x["count"]) for x in one.node.incidents.of("acme")]
+            assert (listed, one.node.incidents.of("globex")) == ([("dialog-strangers", call.id, 3)], [])
+            one.bye(cseq=8)
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE")[-1] == 200
+
+    asyncio.run(story())
+
+
+def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) -> None:
+    secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
+    (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
+    domain = f'[[customer]]\nname = "delta"\ndomains = ["127.0.0.1"]\ndigest = "{tmp_path}/users"\n'
+
+    def signed(data: bytes, nonce: str) -> bytes:
+        ha2 = hashlib.sha256(data.partition(b" ")[0] + f":{uri}".encode()).hexdigest()
+        right = hashlib.sha256(f"{secret}:{nonce}:1:x:auth:{ha2}".encode()).hexdigest()
+        value = f'Digest username="sbc", realm="rec", nonce="{nonce}", uri="{uri}", response="{right}", '
+        value += 'algorithm=SHA-256, qop=auth, nc=1, cnonce="x"'
+        return data.replace(b"Require:", f"Authorization: {value}\r\nRequire:".encode(), 1)
+
+    def nonce(one: Stage) -> str:
+        return (refused(one).headers.get("WWW-Authenticate") or "").split('nonce="')[1].partition('"')[0]
+
+    def hear(one: Stage, data: bytes, flow: Flow) -> None:
+        one.node.endpoint.receive_datagram(data, flow, time.monotonic())
+        one.flush()
+
+    async def story() -> None:
+        async with stage(tmp_path, TWO.replace('"127.0.0.1"', '"127.0.0.9"') + domain) as one:
+            home = replace(FOREIGN, remote=("203.0.113.1", 5070))
+            hear(one, sip_request("INVITE", "c1", 1, OFFER), home)
+            hear(one, signed(sip_request("INVITE", "c1", 2, OFFER), nonce(one)), home)
+            assert one.statuses("INVITE") == [401, 200]
+            (call,) = one.live
+            tag = one.tag()
+            hear(one, sip_request("ACK", "c1", 2, to=tag), replace(home, remote=("203.0.113.2", 5070)))
+            assert not call.reached  # whoever has no password may be anybody
+            hear(one, sip_request("ACK", "c1", 2, to=tag), home)
+            assert call.reached
+            for flow in (home, FOREIGN):
+                hear(one, sip_request("BYE", "c1", 3, to=tag, branch="x" * (flow is home)), flow)
+            assert one.statuses("BYE") == [401, 401] and call.recording.alive  # anybody can call a domain
+            hear(one, sip_request("BYE", "c1", 4, to=tag), home)
+            hear(one, signed(sip_request("BYE", "c1", 5, to=tag), nonce(one)), home)
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [401, 401, 401, 200]
+            assert [x["kind"] for x in one.node.incidents.of("delta")] == []
+
+    asyncio.run(story())
+
+
+def test_no_update_leads_from_srtp_to_rtp(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace("[media]", '[media]\nsrtp = "preferred"')) as one:
+            call = one.invite("c1")
+            plain = OFFER.replace(b"RTP/SAVP 8", b"RTP/AVP 8").replace(b"a=crypto", b"a=x-crypto")
+            for method in ("UPDATE", "INVITE"):
+                one.hear(sip_request(method, "c1", 5 if method == "UPDATE" else 6, plain, to=one.tag()))
+                assert one.statuses(method)[-1] == 488
+            assert [stream.line.protection for stream in call.recording.streams] == ["AES_CM_128_HMAC_SHA1_80"] * 2
+            listed = one.node.incidents.of("acme")
+            assert [(x["kind"], x["reason"]) for x in listed] == [("offer-refused", "srtp-downgrade")]
 
     asyncio.run(story())

@@ -204,7 +204,8 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
             await start.run()
             assert acme.erasures.gap() is None
             acme.gap.widen(day_of(acme.now()) - 1)
-            one.node.indexer.put_later(acme, "a call", lambda: (_ for _ in ()).throw(AssertionError), live=False)
+            never = (_ for _ in ()).throw
+            one.node.indexer.put_later(acme, "a call", 1, acme.now(), lambda: never(AssertionError), live=False)
             now[0] += 4 * 86_400
             assert acme.erasures.gap() == day_of(acme.now()) - 5
             acme.gap.widen(0)

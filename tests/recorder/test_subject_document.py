@@ -60,6 +60,20 @@ def test_whose_a_stream_is(party: Any, of: str) -> None:
     assert shown["streams"] == [{"media": "audio", "codec": "PCMA", "of": of}]
 
 
+@pytest.mark.parametrize(("before", "after", "of"), [(0, 1, "several"), (1, None, "unknown"), (1, [1], "others")])
+def test_whose_a_stream_is_from_moment_to_moment(before: Any, after: Any, of: str) -> None:
+    turn = "2026-03-01T12:00:01.000Z"
+    speakers = [
+        {"from": None, "to": turn, "party": before, "inferred": False},
+        {"from": turn, "to": None, "party": after, "inferred": False},
+    ]
+    stream = {"media": "audio", "codec": "PCMA", "party": after, "earlier": [before], "speakers": speakers}
+    shown = call(row([stream]), told(), None, others=False)["streams"][0]
+    assert shown["of"] == of
+    assert [(each["from"], each["to"]) for each in shown["moments"]] == [(None, turn), (turn, None)]
+    assert shown["moments"][0]["of"] == ("person" if before == 0 else "others")
+
+
 def test_why_it_is_kept() -> None:
     stored = Stored(180, Wins.LONGEST, (StoredRule("r1", Wished(30, name="Bob's desk")),))
     for decision, by, days in (

@@ -360,3 +360,27 @@ def _csv(call: str) -> Any:
     from storage.exports import Request
 
     return Request("csv", ("id",), "x", (call,))
+
+
+def test_a_label_that_may_be_a_name_is_a_title_only_of_the_person_or_where_others_are_named(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        named = [{**stream, "label": label} for stream, label in zip(APART, ("mira", "tove"), strict=True)]
+        row = await called(acme, streams=named)
+        case = await confirmed(acme, row)
+        for others, titles in ((False, ["mira", "2"]), (True, ["mira", "tove"])):
+            case, _ = await reported(acme, job, case, media="mkv", other_parties=others)
+            assert renderer.titles == titles
+
+    renderer = FakeRenderer()
+    tell(tmp_path, story, renderer)
+
+
+def test_a_mixture_beside_a_stream_of_the_persons_own_is_listed_whatever_else_is_wrong(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme, streams=[APART[0], {**MIXED[0], "label": "2"}])
+        case, data = await reported(acme, job, await confirmed(acme, row), media="wav", silence_others=True)
+        assert unpacked(data)[f"media/{row.id}.wav"] == b"wav of [0, -2]"
+        assert (case.reports[0]["not_separable"], case.reports[0]["without_media"]) == ([row.id], [])
+
+    undecoded = {"streams": [{"unknown": ["EVS"]}]}
+    tell(tmp_path, story, FakeRenderer(report=undecoded))

@@ -155,6 +155,19 @@ def test_the_offered_port_is_heard_although_a_worker_died_before_it_spoke(
         assert found == list(range(one.senders[0].sent))
 
 
+def test_the_offered_port_is_heard_although_a_version_before_connected_to_another_one(tmp_path: Path) -> None:
+    """It did so after ten seconds; the socket outlives it."""
+    with on_trial(tmp_path) as one:
+        lanes_before = one.tape.lanes[0]
+        assert connect(lanes_before.rtp, lanes_before.track.name)
+        one.succeed(kept=True)
+        assert not connected(one.tape.lanes[0].rtp)
+        one.send(5)
+        one.tick()
+        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
+        assert found == list(range(one.senders[0].sent))
+
+
 def test_main_learns_at_the_end_whom_a_call_heard_on_trial(tmp_path: Path) -> None:
     """Or the next call at that port would hear them too."""
     with on_trial(tmp_path) as one:

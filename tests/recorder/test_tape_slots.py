@@ -2,7 +2,9 @@
 
 import errno
 import os
+import struct
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,17 @@ import pytest
 from media import records, spool
 from recorder.lanes import newest_slot
 from tests.recorder.deck import deck
+
+
+def write_unsealed(descriptor: int, slot: spool.Slot) -> None:
+    """Write a slot and its base as the version before sealed slots did."""
+    body = struct.pack("!III", slot.base, len(slot.head), len(slot.state)) + slot.head + slot.state
+    base = struct.pack("!II", 0x42415331, zlib.crc32(body)) + body
+    os.pwrite(descriptor, base, spool.middle(slot.base))
+    numbers = (slot.generation, slot.committed, slot.base, slot.part, int(slot.closed))
+    end = slot.moving + struct.pack("!QQIIIIII", *numbers, len(slot.moving), len(slot.remainder), 0x53504F32)
+    data = slot.remainder + end + struct.pack("!I", zlib.crc32(end))
+    os.pwrite(descriptor, data, spool.middle(slot.generation) - len(data))
 
 
 def is_base(at: int) -> bool:
@@ -23,7 +36,7 @@ def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
         one.send(20)
         one.tick()
         descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
-        newest = newest_slot(descriptor)
+        newest = newest_slot(descriptor, one.key)
         os.close(descriptor)
         assert newest is not None
         assert (newest.generation, newest.part, newest.closed) == (one.tape.generation, 1, False)
@@ -283,3 +296,43 @@ def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, told: bool) 
         found = one.close()
         assert one.frames(found) == [*range(5), *range(10, 15)]
         assert one.tape.figures()[0]["gaps"] == []
+
+
+@pytest.mark.parametrize("srtp", [True, False], ids=["SRTP", "RTP"])
+def test_nothing_that_was_said_lies_in_any_file_of_a_live_call(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, srtp=srtp) as one:
+        for tick in range(1, 6):
+            one.send(37)  # leaves a part of a segment open
+            one.tick()
+            said = [number.to_bytes(4, "big") * 10 for number in range(1, tick * 37)]
+            contents = {path: path.read_bytes().replace(bytes(4096), b"") for path in one.folder.iterdir()}
+            found = [
+                (path.name, number)
+                for path in contents
+                for number, payload in enumerate(said, 1)
+                if payload in contents[path]
+            ]
+            assert found == []
+        one.succeed(kept=True)
+        assert one.frames(one.close()) == list(range(5 * 37))
+
+
+def test_the_slots_of_the_version_before_are_read_once_and_overwritten(tmp_path: Path) -> None:
+    """An upgrade with live calls: what it left in the clear is kept, and lies there no more once it is sealed."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(37)
+        one.tick()
+        one.send(20)
+        one.tick()
+        kept = newest_slot(one.tape._spool_fd, one.key)
+        assert kept is not None and len(kept.remainder) > 1000
+        spool_fd = one.tape._spool_fd
+        os.ftruncate(spool_fd, 0)
+        for generation, rest in ((kept.generation - 1, b"older speech" * 100), (kept.generation, kept.remainder)):
+            write_unsealed(spool_fd, replace(kept, generation=generation, remainder=rest))
+        one.succeed(kept=True)
+        whole = (one.folder / "spool").read_bytes().replace(bytes(4096), b"")
+        assert b"older speech" not in whole
+        assert all(number.to_bytes(4, "big") * 10 not in whole for number in range(1, 57))
+        one.send(5)
+        assert one.frames(one.close()) == list(range(62))

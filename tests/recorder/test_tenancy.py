@@ -121,3 +121,35 @@ def test_who_could_be_somebodys_is_no_stranger_s29(
     customers: list[Customer], source: str, names: tuple[str, ...], known: bool
 ) -> None:
     assert Tenants(customers).knows(source, names) is known
+
+
+@pytest.mark.parametrize(
+    ("owner", "source", "names", "can"),
+    [
+        ("acme", "192.0.2.200", (), True),
+        ("acme", "192.0.2.1", (), False),  # of globex, whose network is the narrower one
+        ("globex", "192.0.2.1", (), True),
+        ("globex", "192.0.2.200", (), False),
+        ("globex", "203.0.113.1", ("sbc.globex.example",), True),
+        ("acme", "192.0.2.200", ("sbc.globex.example",), False),  # the connection is of globex
+        ("acme", "2001:db8:1::5", (), True),
+        ("initech", "203.0.113.1", (), True),  # by its domain; a password has to follow
+        ("acme", "203.0.113.1", (), False),
+        ("acme", "sbc.example", (), False),
+        ("gone", "192.0.2.200", (), False),
+    ],
+)
+def test_what_follows_in_a_dialog_is_of_its_owner_as_an_invite_from_there_could_be(
+    owner: str, source: str, names: tuple[str, ...], can: bool
+) -> None:
+    one = Tenants([ACME, GLOBEX, OPEN])
+    assert one.may_be(owner, source, names) is can
+    assert one.may_be(owner, source, names) is can  # as it is remembered
+
+
+def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
+    shared = [customer(name, ("192.0.2.1",), domains=(f"{name}.example",)) for name in ("a", "b")]
+    nested = [customer("wide", ("192.0.2.0/24",), domains=("wide.example",)), customer("narrow", ("192.0.2.0/28",))]
+    assert all(Tenants(shared).may_be(name, "192.0.2.1") for name in ("a", "b"))
+    assert all(Tenants(nested).may_be(name, "192.0.2.1") for name in ("wide", "narrow"))
+    assert not Tenants(nested).may_be("narrow", "192.0.2.99")

@@ -16,7 +16,8 @@ from recorder import wire, wire_form
         wire.Add(
             wire.NewCall(
                 "id", wire.Part("m1", b"k" * 32, b"p" * 7),
-                (StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),), pauses=((1, None),),
+                (StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),), b"s" * 32,
+                ((1, None),),
             ),
             ((0, 2), (1, 1)),
         ),
@@ -39,10 +40,11 @@ def test_a_message_comes_back(message: object) -> None:
                     StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),
                     StreamSpec(1, networks=("192.0.2.0/24",), dtls=Dtls(("sha-256 AB",), None, identity=b"\1")),
                 ),
+                b"s" * 32,
                 pauses=((1, None), (5, 6)),
             ),
             ((0, 2), (1, 1)),
-            None,
+            False,
             1_700_000_000_000_000_000,
             True,
         ),
@@ -72,13 +74,13 @@ def test_a_message_that_is_too_long_is_refused() -> None:
 
 def test_a_new_call_leaves_room_for_what_its_next_worker_has_to_be_told_beside_it() -> None:
     def new(length: int) -> wire.NewCall:
-        return wire.NewCall("id", wire.Part("m1", b"k"), (StreamSpec(0, "x" * length),))
+        return wire.NewCall("id", wire.Part("m1", b"k"), (StreamSpec(0, "x" * length),), b"s" * 32)
 
     long = new(wire_form.MAX_OFFERED)
     with pytest.raises(wire_form.WireError):
         wire_form.command(wire.Add(long, ()))
     assert wire_form.command(wire.Add(new(wire_form.MAX_OFFERED - 300), ()))
-    assert wire_form.command(wire.Adopt(long, (), None, 0, True))
+    assert wire_form.command(wire.Adopt(long, (), False, 0, True))
 
 
 def test_counters_of_thousands_of_calls_are_short() -> None:

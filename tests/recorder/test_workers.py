@@ -59,6 +59,36 @@ def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_pa
     run(story())
 
 
+def test_messages_that_may_wait_go_together_and_others_take_them_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.workers.GATHER", 0.3)
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.recording(5)  # the first call goes at once
+        (process,) = studio.workers._processes.values()
+        closing = asyncio.create_task(studio.workers.close(CALL))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(process.outbox) == 1  # within a moment of the call's beginning, so it waits
+        studio.workers.pause(CALL)  # which cannot wait, and goes behind it
+        assert not process.outbox
+        assert process.alarm is None
+        all_of(studio, await asyncio.wait_for(closing, 10))
+
+        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)
+        studio.workers.drop(CALL)
+        began = time.monotonic()
+        studio.begin()
+        assert len(process.outbox) == 1
+        assert (await studio.workers.close(CALL)).clean  # nobody hurries it
+        assert time.monotonic() - began > 0.2
+        await studio.end()
+
+    run(story())
+
+
 def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
         studio = Studio(folder)
@@ -95,7 +125,7 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
             killed: list[int] = []
             process.last_beat, process.hung, process.waiting = time.monotonic() - HANG - 1, False, False
             with monkeypatch.context() as patch:
-                patch.setattr("recorder.crew.activity", lambda _, said=(state, used): said)
+                patch.setattr("recorder.crew.activity", lambda *_, said=(state, used): said)
                 patch.setattr("recorder.crew.os.kill", lambda pid, _, killed=killed: killed.append(pid))
                 look_at(process)
             assert (not killed, process.waiting, workers.well) == (spared, spared, spared)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.crypto import PREFERENCE, SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+from sip.crypto import SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
 
 KEY = bytes(range(30))
 INLINE = base64.b64encode(KEY).decode()
@@ -140,13 +140,6 @@ def test_an_impossible_key_identifier_makes_a_line_unusable(mki: str) -> None:
 def test_what_is_no_crypto_line_is_unusable(text: str) -> None:
     with pytest.raises(UnusableCrypto):
         CryptoOffer.parse(text)
-
-
-def test_the_order_of_preference() -> None:
-    """Duty C4."""
-    order = sorted(SUITES, key=lambda suite: PREFERENCE[suite])
-    assert order[:4] == ["AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_256_CM_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_80"]
-    assert order[-1] == "AES_CM_128_HMAC_SHA1_32"
 
 
 def test_keys_stay_out_of_the_repr() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sip.crypto import SUITES
 from sip.errors import LocalError, MalformedBody, NotAcceptable
 from sip.negotiate import LinePlan, Policy, answer, plan
+from sip.offers import anew, recertified, turned
 from sip.sdp import SessionDescription
 from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal
 
@@ -62,9 +64,7 @@ def test_a_line_of_an_ip_version_we_have_no_address_of_is_refused_and_a_hold_nam
     with pytest.raises(NotAcceptable) as caught:
         plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED, (), four)
     assert (caught.value.code, caught.value.warning) == ("address", 301)
-    named = offered("m=audio 4000 RTP/AVP 0", head=SIX.replace("2001:db8::1", "media.example"))
     assert not plan(offer, PREFERRED, (), frozenset({"IP4"}))[0].accepted
-    assert [line.family for line in plan(named, PREFERRED)] == ["IP6"]
     mapped = offered("m=audio 4000 RTP/AVP 0", head=SIX.replace("2001:db8::1", "::ffff:192.0.2.1"))
     assert plan(mapped, PREFERRED, (), four)[0].accepted
     before = plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED)
@@ -219,7 +219,6 @@ def test_streams_are_added_removed_and_their_slots_used_again() -> None:
         ("a=rtcp:53020 IN IP4 192.0.2.9", ("192.0.2.9", 53020)),
         ("a=rtcp:x", ("192.0.2.1", 4001)),
         ("a=rtcp:99999", ("192.0.2.1", 4001)),
-        ("a=rtcp:5 IN IP4 name.example", None),
         ("a=rtcp-mux", ("192.0.2.1", 4000)),
     ],
 )
@@ -335,3 +334,72 @@ def test_content_and_language_and_marks_of_the_recorded_call_are_left_alone_r8_o
     assert not any(line.startswith(foreign) for line in lines)
     kept = [name for name, _ in offer.media[0].attributes]
     assert "content" in kept and "lang" in kept
+
+
+def ours(host: str, port: int) -> bool:
+    """A listener of ours."""
+    return (host, port) == ("192.0.2.10", 5060)
+
+
+@pytest.mark.parametrize(
+    ("connection", "more", "fine"),
+    [
+        ("IN IP4 192.0.2.1", "", True),
+        ("IN IP4 192.0.2.1", "a=rtcp:5060 IN IP4 192.0.2.1", True),
+        ("IN IP4 192.0.2.10", "", True),
+        ("IN IP4 0.0.0.0", "", True),  # holds
+        ("IN IP6 ::", "", True),
+        ("IN IP4 0.0.0.0", "a=rtcp:4001 IN IP4 0.0.0.0", True),
+        ("IN IP4 224.2.1.1/127", "", False),
+        ("IN IP4 239.255.255.250", "", False),
+        ("IN IP6 ff02::1", "", False),
+        ("IN IP6 ::ffff:224.0.0.1", "", False),
+        ("IN IP4 255.255.255.255", "", False),
+        ("IN IP4 240.0.0.1", "", False),
+        ("IN IP4 0.0.0.7", "", False),
+        ("IN IP4 media.example", "", False),
+        ("IN IP4 localhost", "", False),
+        ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 224.0.0.1", False),
+        ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 0.0.0.0", False),
+        ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 name.example", False),
+        ("IN IP4 192.0.2.1", "a=rtcp:5060 IN IP4 192.0.2.10", False),
+        ("IN IP4 192.0.2.10", "a=rtcp:5060", False),
+    ],
+)
+def test_a_line_that_names_no_single_host_or_a_listener_of_ours_is_refused(
+    connection: str, more: str, fine: bool
+) -> None:
+    lines = ["m=audio 4000 RTP/AVP 0", f"c={connection}", *([more] if more else [])]
+    good = ["m=audio 4004 RTP/AVP 0", "c=IN IP4 192.0.2.1"]
+    plans = plan(offered(*lines, *good), PREFERRED, closed=ours)
+    assert [line.reason for line in plans] == [None if fine else "target", None]
+    if not fine:
+        with pytest.raises(NotAcceptable) as caught:
+            plan(offered(*lines), PREFERRED, closed=ours)
+        assert (caught.value.code, caught.value.status, caught.value.warning) == ("target", 488, 301)
+
+
+@pytest.mark.parametrize("at", [("m=audio 5060 RTP/AVP 0", ""), ("m=audio 5059 RTP/AVP 0", "")])
+def test_neither_port_of_a_line_may_be_a_listener_of_ours(at: tuple[str, str]) -> None:
+    with pytest.raises(NotAcceptable, match="target"):
+        plan(offered(at[0], "c=IN IP4 192.0.2.10"), PREFERRED, closed=ours)
+
+
+def test_forty_lines_with_a_handshake_are_answered_with_one_fingerprint_and_not_much_more_than_they_say() -> None:
+    fingerprint = "sha-256 " + ":".join(["AB"] * 32)
+    lines = [f"m=audio {4000 + 2 * n} UDP/TLS/RTP/SAVP 0 8 9 18" for n in range(40)]
+    offer = offered(f"a=fingerprint:{fingerprint}", "a=setup:actpass", *lines)
+    plans = plan(offer, replace(PREFERRED, dtls=True))
+    data = answer(
+        offer, plans, address="198.51.100.7", ports={n: 20_000 + 2 * n for n in range(40)}, keys={}, session_id=1,
+        version=1, fingerprint=fingerprint,
+    )  # fmt: skip
+    assert data.count(b"a=fingerprint:") == 1
+    assert len(data) < 2 * len(bytes(offer))
+    read = SessionDescription.parse(data)
+    assert [(m.fingerprints, m.setup) for m in read.media] == [((fingerprint,), "active")] * 40
+    for again in (turned(data, paused=True, version=2), anew(data, paused=True)):
+        assert {m.setup for m in SessionDescription.parse(again).media} == {"actpass"}
+    other = fingerprint.replace("AB", "CD")
+    named = SessionDescription.parse(recertified(data, plans, fingerprint=other, session_id=1, version=2))
+    assert [(m.fingerprints, m.setup) for m in named.media] == [((other,), "actpass")] * 40

@@ -3,47 +3,50 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sip.crypto import SUITES, CryptoOffer
+from sip.crypto import MAX_OTHER_KEYS, SUITES, CryptoOffer
 from sip.errors import LocalError
-from sip.lines import SUPPORTED
+from sip.lines import SUPPORTED, LinePlan
 from sip.negotiate import Policy, answer, plan
 from tests.sip.offered import PREFERRED, SDES, answered, key_line, offered, refusal
 
 
-def test_the_strongest_usable_suite_is_answered_with_its_tag() -> None:
-    """Duty C4."""
-    names = list(SUITES)
-    lines = [key_line(suite, tag) for tag, suite in enumerate(reversed(names), 1)]
+@given(st.permutations([(suite, " WSH=64" if n % 3 == 0 else "") for n, suite in enumerate(SUITES)]), st.data())
+def test_the_first_usable_line_is_answered_and_the_keys_of_the_others_are_known(
+    offered_lines: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Duty C4: the client's order is its preference (RFC 4568 section 5.1.1)."""
+    supported = frozenset(data.draw(st.sets(st.sampled_from(sorted(SUPPORTED)))))
+    lines = [key_line(suite, tag, tail) for tag, (suite, tail) in enumerate(offered_lines, 1)]
     offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
-    chosen = []
-    supported = SUPPORTED
-    while supported:
-        (line,) = plan(offer, Policy(supported=supported))
-        assert (
-            line.suite is not None
-            and line.crypto is not None
-            and line.crypto.tag == len(names) - names.index(line.suite)
-        )
-        chosen.append(line.suite)
-        supported -= {line.suite}
-    assert chosen == [
-        "AEAD_AES_256_GCM",
-        "AEAD_AES_128_GCM",
-        "AES_256_CM_HMAC_SHA1_80",
-        SDES,
-        "AES_256_CM_HMAC_SHA1_32",
-        "AES_CM_128_HMAC_SHA1_32",
-    ]
-    assert refusal(offer, Policy(supported=supported)).warning == 399
+    usable = [(tag, suite) for tag, (suite, _) in enumerate(offered_lines, 1) if suite in supported]
+    if not usable:
+        assert refusal(offer, Policy(supported=supported)).warning == 399
+        return
+    (line,) = plan(offer, Policy(supported=supported))
+    assert line.crypto is not None and (line.crypto.tag, line.suite) == usable[0]
+    assert line.other_keys == tuple(
+        (suite, bytes([tag]) * SUITES[suite], 0)
+        for tag, (suite, _) in enumerate(offered_lines, 1)
+        if tag != line.crypto.tag
+    )
+    kept = json.loads(json.dumps(line.to_state()))
+    assert LinePlan.from_state(kept) == line
+    assert "x01" not in repr(line)
 
 
-def test_a_line_with_a_window_hint_is_the_last_choice() -> None:
-    offer = offered("m=audio 4 RTP/SAVP 0", key_line("AEAD_AES_256_GCM", 1, " WSH=64"), key_line(tag=2))
-    assert plan(offer, Policy())[0].suite == SDES
-    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line(tail=" WSH=64")), Policy())[0].suite == SDES
+def test_keys_of_lines_that_are_not_answered_are_limited_and_unknown_to_the_version_before() -> None:
+    lines = [key_line(tag=tag) for tag in range(1, 30)]
+    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", *lines), Policy())
+    assert len(line.other_keys) == MAX_OTHER_KEYS
+    before = {name: value for name, value in line.to_state().items() if name != "other_keys"}
+    assert LinePlan.from_state(before).other_keys == ()
 
 
 def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
@@ -180,3 +183,58 @@ def test_a_dtls_line_without_a_certificate_of_ours_is_our_fault() -> None:
 )
 def test_the_refusal_says_what_ails_the_keys_c6(tail: str, code: str) -> None:
     assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line(tail=tail)), Policy()).code == code
+
+
+GCM256, GCM128, SHORT = "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_32"
+PLAIN_LINE = ("m=audio 4 RTP/AVP 0",)
+HANDSHAKE = ("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 " + ":".join(["AB"] * 32))
+GONE = ("m=audio 0 RTP/SAVP 0",)
+
+
+def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
+    return (f"m=audio 4 {profile} 0", *(key_line(suite, tag) for tag, suite in enumerate(suites, 1)))
+
+
+@pytest.mark.parametrize(
+    ("srtp", "secure", "offers", "last"),
+    [
+        ("preferred", True, [line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(SDES, profile="RTP/AVP"), PLAIN_LINE], None),
+        ("preferred", True, [HANDSHAKE, PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), GONE, PLAIN_LINE], None),  # in two steps
+        ("preferred", True, [line(SDES), GONE + PLAIN_LINE], None),  # in another place
+        ("preferred", True, [line(SDES), line(SDES) + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES) + PLAIN_LINE, PLAIN_LINE + line(SDES)], None),  # places changed
+        ("preferred", True, [line(SDES) + PLAIN_LINE, line(SDES) + PLAIN_LINE], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES)], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(GCM256), line(SHORT)], SHORT),  # nobody requires keys at all
+        ("required", True, [line(GCM256), line(SHORT)], None),
+        ("required", True, [line(GCM256), line(GCM128)], None),
+        ("required", True, [line(SDES), line(SHORT)], None),
+        ("required", True, [line(SDES), line(SHORT, SDES)], SDES),
+        ("required", True, [line(SDES), line(GCM128)], GCM128),
+        ("required", True, [line(SHORT), line(SDES), line(SHORT)], None),
+        ("required", True, [line(GCM256), GONE, line(SDES)], None),
+        ("required", True, [HANDSHAKE, line(SDES)], SDES),
+        ("required", True, [HANDSHAKE, line(SHORT)], None),
+        ("required", False, [HANDSHAKE, line(SDES)], None),  # anybody could read the keys
+        ("required", False, [line(SDES), HANDSHAKE], "DTLS-SRTP"),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_no_reoffer_leads_to_less_protection(
+    srtp: str, secure: bool, offers: list[tuple[str, ...]], last: str | None, stored: bool
+) -> None:
+    """Duty C8."""
+    policy, plans = Policy(srtp, secure=secure, dtls=True), ()  # type: ignore[arg-type,var-annotated]  # from the list
+    for offer in offers[:-1]:
+        plans = plan(offered(*offer), policy, plans)
+        if stored:
+            plans = tuple(LinePlan.from_state(json.loads(json.dumps(each.to_state()))) for each in plans)
+            if len(offers) == 2:  # a version before this one did not write it
+                plans = tuple(replace(each, secured=None) for each in plans)
+    if last is None:
+        assert refusal(offered(*offers[-1]), policy, plans).code == "srtp-downgrade"
+    else:
+        assert plan(offered(*offers[-1]), policy, plans)[0].protection == last

@@ -8,7 +8,7 @@ from sip.errors import MalformedValue, RemoteError
 from sip.events import Dropped, Invited, Refused
 from sip.replaces import Replaces
 from sip.session import MAX_ENDED
-from tests.sip.story import ANSWER, Story, statuses
+from tests.sip.story import ANSWER, UDP, Story, statuses
 
 OLD = "call-1@client.example"
 
@@ -34,7 +34,7 @@ def asked(story: Story, *lines: str) -> Replaces:
 def fate(story: Story, what: Replaces, owner: str = "") -> tuple[int, str]:
     """What is answered to who wants to replace."""
     with pytest.raises(RemoteError) as refused:
-        story.endpoint.replaced(what, owner)
+        story.endpoint.replaced(what, owner, UDP)
     return refused.value.status, refused.value.code
 
 
@@ -131,7 +131,7 @@ def test_the_dialog_that_is_named_is_found_and_goes_on_by_itself(require: str):
     story = Story()
     old = story.established()
     what = asked(story, require, named(old.session))
-    assert story.endpoint.replaced(what, "") == old.session
+    assert story.endpoint.replaced(what, "", UDP) == old.session
     assert old.session in story.endpoint.sessions()
     assert story.hear() == []
 
@@ -161,7 +161,7 @@ def test_a_client_without_a_tag_is_named_by_zero():
     story.sender = "<sip:sbc@192.0.2.1>"
     old = story.established()
     story.sender = "<sip:sbc@192.0.2.1>;tag=new"
-    assert story.endpoint.replaced(asked(story, named(old.session, from_tag="0")), "") == old.session
+    assert story.endpoint.replaced(asked(story, named(old.session, from_tag="0")), "", UDP) == old.session
 
 
 def test_a_dialog_of_somebody_else_is_no_match_481_also_when_it_has_ended():
@@ -171,7 +171,7 @@ def test_a_dialog_of_somebody_else_is_no_match_481_also_when_it_has_ended():
     bye = story.request("BYE")
     what = asked(story, named(old.session))
     assert fate(story, what, "globex") == (481, "replaces-unknown")
-    assert story.endpoint.replaced(what, "acme") == old.session
+    assert story.endpoint.replaced(what, "acme", UDP) == old.session
     story.say(bye)
     assert fate(story, what, "globex") == (481, "replaces-unknown")
     assert fate(story, what, "acme") == (603, "replaces-ended")
@@ -187,7 +187,7 @@ def test_one_that_we_hang_up_has_ended_before_the_bye_can_be_sent():
     story.endpoint.accept(old.token, ANSWER, story.now)
     story.hear()
     what = asked(story, named(old.session))
-    assert story.endpoint.replaced(what, "") == old.session  # our 200 confirms it
+    assert story.endpoint.replaced(what, "", UDP) == old.session  # our 200 confirms it
     story.endpoint.hang_up(old.session, "policy", story.now)
     assert story.hear() == []  # it waits for the ACK
     assert fate(story, what) == (603, "replaces-ended")
@@ -231,7 +231,7 @@ def test_a_dialog_of_before_a_restart_is_found():
     after.endpoint._context.random = story.endpoint._context.random  # no tag comes twice
     after.endpoint.own(after.endpoint.restore(story.endpoint.export(old.session), after.now), "acme")
     what = asked(after, named(old.session))
-    assert after.endpoint.replaced(what, "acme") == old.session
+    assert after.endpoint.replaced(what, "acme", UDP) == old.session
     assert fate(after, what, "globex") == (481, "replaces-unknown")
 
 

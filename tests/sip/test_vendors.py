@@ -75,6 +75,16 @@ def test_the_direction_is_that_of_the_recorded_user_and_never_guessed():
     assert hints(documents.METASWITCH).direction == "outbound"
     assert hints(documents.TWILIO).direction in ("inbound", "outbound")
     assert hints(documents.ORACLE).direction is None
+    for said, way in (("inbound", "inbound"), (" Outbound ", "outbound"), ("sideways", None), ("", None)):
+        assert hints(jambonz(f"<jb:direction>{said}</jb:direction>")).direction == way
+    assert hints(jambonz("<x:direction xmlns:x='http://other.example'>inbound</x:direction>")).direction is None
+
+
+def jambonz(extension: str) -> bytes:
+    """Return a document of jambonz with one more element in its extension data."""
+    callid = b"<jb:callsid>c-1</jb:callsid>"
+    assert callid in documents.JAMBONZ
+    return documents.JAMBONZ.replace(callid, callid + extension.encode())
 
 
 def test_audiocodes_copies_call_ids():

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 
-from storage.callrows import CallRow, Query
+from storage.callrows import CallRow, Fresh, Query
 from storage.calls import Calls
 from storage.database import Database
 from storage.identity import stored_of
@@ -37,11 +37,11 @@ def teller(
     return run
 
 
-async def pages(calls: Calls, query: Query) -> list[CallRow]:
+async def pages(calls: Calls, query: Query, fresh: Sequence[Fresh] = ()) -> list[CallRow]:
     """Give the whole list, page by page."""
     found, cursor = [], None
     while True:
-        page = await calls.find(dataclasses.replace(query, cursor=cursor))
+        page = await calls.find(dataclasses.replace(query, cursor=cursor), fresh)
         assert len(page.items) <= query.limit
         found += page.items
         cursor = page.next_cursor

@@ -180,3 +180,16 @@ def test_an_entry_moved_to_another_id_is_damaged(accounts: Accounts, folder: Pat
     (folder / FILE_NAME).write_text(text.replace(id, "0" * 16))
     with pytest.raises(AccountsError, match="cannot be read"):
         accounts.all()
+
+
+def test_no_account_passes_for_the_recorder_a_token_or_another_account(accounts: Accounts) -> None:
+    for name in ("recorder", "cli:root", "аnna", "system:x", "an\u200bna"):
+        with pytest.raises(AccountsError):
+            accounts.create(name, ["admin"], NOW)
+    anna = accounts.create("anna", ["admin"], NOW, ["nightly"]).account
+    for name in ("аппа", "ANNA", "nightIy", "Nightly"):
+        with pytest.raises(AccountsError):
+            accounts.create(name, ["admin"], NOW, ["nightly"])
+    assert accounts.all() == (anna,)
+    assert accounts.like("АNNА") == anna
+    assert accounts.named("АNNА") is None, "one signs in with one's own name alone"

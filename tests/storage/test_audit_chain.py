@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.actors import RECORDER, Actor, Kind
 from storage.audit_chain import (
     MAX_FIELD,
     MAX_LINE,
@@ -49,6 +50,23 @@ def test_an_entry_is_readable_json() -> None:
     assert item["time"] == "2026-03-01T12:00:00.000005Z"
     assert (item["actor"], item["role"], item["action"], item["object"]) == ("alice", "admin", "call.view", "call 1")
     assert (item["outcome"], item["reason"]) == ("done", "because")
+
+
+def test_an_entry_says_who_it_was_whatever_they_are_called() -> None:
+    who = Actor(Kind.OPENID, "https://id.example s-1", "recorder")
+    old, head = entry(origin("acme"), Act("recorder", "system", "retention.sweep"), AT)
+    new, head = entry(head, Act.of(who, "admin", "call.view", "call 1", reason="because"), AT)
+    own, head = entry(head, Act.of(RECORDER, "system", "retention.sweep"), AT)
+    assert "actor_kind" not in document(old)
+    assert [(document(line)["actor"], document(line)["actor_kind"]) for line in (new, own)] == [
+        ("recorder", "openid"),
+        ("recorder", "system"),
+    ]
+    assert document(new)["actor_id"] == "https://id.example s-1"
+    mark = Checkpoint.sign(KEY, "acme", head, AT)
+    assert verify("acme", [old, new, own], [mark], PUBLIC).good, "a log of before goes on"
+    forged = new.replace(b'"openid"', b'"system"')
+    assert verify("acme", [old, forged, own], [mark], PUBLIC).bad == 2
 
 
 @given(st.integers(0, 7), st.data())

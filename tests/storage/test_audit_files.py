@@ -1,5 +1,6 @@
 """The files of an audit log prove it offline; what was never acknowledged is not missed."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit import Audit
-from storage.audit_chain import Act, AuditError, entry, origin
+from storage.audit_chain import Act, AuditError, Verdict, entry, origin
 from storage.audit_files import SLOT, AuditFiles
 from storage.errors import DiskFailed
 
@@ -36,6 +37,133 @@ def files(tmp_path: Path) -> AuditFiles:
             audit.checkpoint()
     audit.close()
     return AuditFiles(tmp_path, tmp_path, "acme")
+
+
+def verdict_of(files: AuditFiles) -> Verdict:
+    return files.verify(KEY.public_key())
+
+
+@pytest.fixture
+def minutes(tmp_path: Path) -> AuditFiles:
+    """A log of ten entries with a checkpoint beside it for each but the last."""
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for i in range(10):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        if i < 9:
+            audit.checkpoint()
+    audit.close()
+    return AuditFiles(tmp_path, tmp_path, "acme")
+
+
+def without(*numbers: int) -> Callable[[list[bytes]], list[bytes]]:
+    return lambda lines: [line for number, line in enumerate(lines) if number not in numbers]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda lines: [],
+        lambda lines: lines[:-1],
+        lambda lines: lines[:4],
+        lambda lines: [*lines[:-1], lines[-1][:-20]],
+        lambda lines: [*lines, b"\0" * 100],
+        lambda lines: [*lines, lines[0][:50]],
+        without(0),
+        without(4),
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+        lambda lines: [*lines[:3], lines[3][:-40] + b"\n", *lines[4:]],
+        lambda lines: [*lines[:3], b"nonsense\n", *lines[4:]],
+        lambda lines: [*lines[:3], lines[2], *lines[4:]],
+        None,
+    ],
+    ids="emptied last older cut NULs half first middle order torn nonsense repeated missing".split(),
+)
+def test_whatever_is_done_to_the_checkpoints_beside_the_log_is_found_and_the_log_still_proven(
+    minutes: AuditFiles, harm: Callable[[list[bytes]], list[bytes]] | None
+) -> None:
+    assert verdict_of(minutes) == Verdict(10, proven=10)
+    if harm is None:
+        minutes.marks.unlink()
+    else:
+        minutes.marks.write_bytes(b"".join(harm(minutes.marks.read_bytes().splitlines(keepends=True))))
+    found = verdict_of(minutes)
+    assert not found.good and "checkpoint" in found.fault and "beside the log" in found.fault
+    assert (found.entries, found.bad, found.proven) == (10, None, 10)
+
+
+def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(minutes: AuditFiles) -> None:
+    minutes.marks.write_bytes(b"")
+    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+    audit.append(Act("alice", "admin", "call.view", "call 10")).result()
+    audit.checkpoint()
+    audit.close()
+    found = verdict_of(minutes)
+    assert not found.good and (found.entries, found.proven) == (11, 11)
+
+
+def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
+    tally, marks = minutes.tally.read_bytes(), minutes.marks.read_bytes()
+    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+    audit.append(Act("alice", "admin", "call.view", "call 10")).result()
+    audit.checkpoint()
+    minutes.tally.write_bytes(tally)  # the line was written, what counts it was not
+    assert verdict_of(minutes).good
+    whole = minutes.marks.read_bytes()
+    for cut in (len(marks) + 30, len(marks)):
+        minutes.marks.write_bytes(whole[:cut])
+        assert verdict_of(minutes).good == (cut == len(marks))
+        fresh = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+        fresh.checkpoint()
+        fresh.close()
+        assert verdict_of(minutes).good
+        minutes.tally.write_bytes(tally)
+    audit.close()
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 100, b"x", b"{}", b'{"n":12,"time":"2026', b'{"n":11,"time":"2026\0\0'])
+def test_what_no_writer_can_have_left_at_the_end_of_the_log_is_found(files: AuditFiles, tail: bytes) -> None:
+    with files.log.open("ab") as log:
+        log.write(tail)
+    found = verdict_of(files)
+    assert not found.good and (found.entries, found.bad, found.proven) == (10, 11, 10)
+
+
+@pytest.mark.parametrize("older", [3, 8])
+def test_an_older_checkpoint_beside_the_keys_is_found_by_those_beside_the_log(tmp_path: Path, older: int) -> None:
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    made = AuditFiles(tmp_path, tmp_path, "acme")
+    for i in range(10):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+        if i == older - 1:
+            before = made.newest.read_bytes()
+    audit.close()
+    made.newest.write_bytes(before)
+    found = verdict_of(made)
+    assert not found.good and "beside the keys" in found.fault and str(older) in found.fault
+    assert (found.entries, found.proven) == (10, 10)
+
+
+def test_without_the_checkpoint_beside_the_keys_those_beside_the_log_still_prove(minutes: AuditFiles) -> None:
+    for content in (None, b"nonsense"):
+        if content is None:
+            minutes.newest.unlink()
+        else:
+            minutes.newest.write_bytes(content)
+        found = verdict_of(minutes)
+        assert not found.good and "beside the keys" in found.fault
+        assert (found.entries, found.bad, found.proven) == (10, None, 9)
+
+
+def test_a_log_of_the_version_before_is_counted_from_its_next_checkpoint_on(minutes: AuditFiles) -> None:
+    minutes.tally.unlink()
+    assert verdict_of(minutes).good
+    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+    audit.checkpoint()
+    audit.close()
+    assert verdict_of(minutes).good
+    minutes.marks.write_bytes(b"")
+    assert not verdict_of(minutes).good
 
 
 def bad(files: AuditFiles) -> int | None:

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage import audit_thinning
+from storage.audit import Audit
 from storage.audit_chain import Act, Checkpoint, entry, origin
 from storage.audit_files import AuditFiles, marks_of
 from storage.audit_thinning import thin
@@ -120,3 +121,23 @@ def test_a_small_file_and_none_are_left_alone(files: AuditFiles, monkeypatch: py
 def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match="could not thin the checkpoints of the audit log: ENAMETOOLONG"):
         thinned(AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme"))
+
+
+def test_a_thinned_file_is_counted_anew_also_by_who_died_before_it_was_written(files: AuditFiles) -> None:
+    audit = Audit(files.log.parent, files.log.parent, "acme", KEY, lambda: NOW)
+    for _ in range(2):
+        audit.append(Act("ada", "admin", "call.view")).result()
+        audit.checkpoint()
+    whole = files.marks.read_bytes()
+    assert audit.thin() > 0
+    left = files.marks.read_bytes()
+    for content in (whole, left):
+        files.marks.write_bytes(content)
+        assert files.verify(KEY.public_key()).good
+    files.marks.write_bytes(whole)
+    audit.append(Act("ada", "admin", "call.view")).result()
+    audit.checkpoint()
+    assert files.verify(KEY.public_key()).good
+    files.marks.write_bytes(left)
+    assert not files.verify(KEY.public_key()).good and audit.thin() == 0
+    audit.close()

@@ -115,6 +115,20 @@ def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tm
     story(tmp_path, tell)
 
 
+def test_a_look_that_began_before_users_changed_takes_back_no_later_one(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await acme.correlation.load()
+        async with acme.database.reading() as before:
+            await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
+            await imported(acme, MIRA)
+            await acme.correlation.notice()
+            await acme.correlation.notice_in(before)
+        await written(acme, HERS)
+        assert (await acme.correlation.outstanding()).calls
+
+    story(tmp_path, tell)
+
+
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.credentials import FILE_NAME, Credentials, CredentialsError, digest
+from storage.credentials import FILE_NAME, Credentials, CredentialsError, NameTaken, digest
 from storage.errors import DiskFailed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,3 +112,35 @@ def test_a_folder_that_is_away_is_no_fault_of_ours(tokens: Credentials, tmp_path
 def test_a_file_moved_to_another_customer_lets_nobody_in(tokens: Credentials, tmp_path: Path) -> None:
     token, _ = tokens.create("a", ["admin"], NOW)
     assert Credentials(tmp_path, "beta").check(token, NOW) is None
+
+
+def test_no_token_passes_for_the_recorder_an_account_or_another_token(tokens: Credentials) -> None:
+    for name in ("recorder", "CLI:root", "rеcorder", "anna\u202e"):
+        with pytest.raises(CredentialsError):
+            tokens.create(name, ["admin"], NOW)
+    with pytest.raises(NameTaken):
+        tokens.create("Anna", ["admin"], NOW, taken=["anna"])
+    tokens.create("desk1", ["admin"], NOW)
+    tokens.create("desk1", ["admin"], NOW)  # a successor, while the one before is still out
+    with pytest.raises(NameTaken):
+        tokens.create("deskl", ["admin"], NOW)
+    assert [each.name for each in tokens.list()] == ["desk1", "desk1"]
+
+
+def test_a_token_of_a_person_acts_as_the_account_does(tokens: Credentials, tmp_path: Path) -> None:
+    token, made = tokens.create("nightly", ["admin"], NOW, account="a1")
+    found = Credentials(tmp_path, "acme").check(token, NOW)
+    assert found is not None
+    assert (found.actor.kind, found.actor.id, found.actor.identity) == ("token", made.id, "account:a1")
+    other = tokens.create("weekly", ["admin"], NOW).credential
+    assert other.actor.identity == f"token:{other.id}"
+
+
+def test_tokens_of_before_belong_to_nobody_and_keep_their_names(tokens: Credentials, tmp_path: Path) -> None:
+    token, made = tokens.create("desk", ["admin"], NOW)
+    file = tmp_path / FILE_NAME
+    assert "account" not in json.loads(file.read_text())["tokens"][0]
+    file.write_text(file.read_text().replace('"desk"', '"recorder"'))
+    found = Credentials(tmp_path, "acme").check(token, NOW)
+    assert found is not None
+    assert (found.name, found.actor.identity) == ("recorder", f"token:{made.id}")

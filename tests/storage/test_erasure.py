@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import receipts
+from storage import papers, receipts
 from storage.callrows import BadCursor, CallState, Query
 from storage.customers import Customer
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
@@ -202,6 +202,57 @@ def test_asking_and_approving_are_told_before_they_count_and_wake_who_carries_th
         await acme.erasures.approve(filed.id, by="anton", told=told)
         assert heard == [filed.id] * 3
         assert acme.erasures.wanted.is_set()
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize(
+    ("asks", "approves", "may"),
+    [
+        (("token:1", "nightly"), ("token:2", "nightly"), False),  # made again under the same name
+        (("token:1", "nightly"), ("account:9", "n1ghtly"), False),  # who cannot be told from the other
+        (("account:9", "anna"), ("account:9", "reports"), False),  # her own token
+        (("openid:https://id s-1", "anna"), ("openid:https://id s-1", "anna.acme"), False),  # renamed there
+        (("openid:https://id s-1", "anna"), ("openid:https://id s-2", "ben"), True),
+        (("", "anna"), ("account:9", "Anna"), False),  # asked for before identities were written down
+        (("", "anna"), ("account:8", "ben"), True),
+        (("token:1", "nightly"), ("account:9", "anna"), True),
+    ],
+)
+def test_four_eyes_are_two_identities_and_not_two_names(
+    tmp_path: Path, asks: tuple[str, str], approves: tuple[str, str], may: bool
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", identity=asks[0], by=asks[1], approval=True)
+        identity, name = approves
+        assert await acme.erasures.own(filed.id, by=name, identity=identity) is not may
+        if may:
+            assert (await acme.erasures.approve(filed.id, by=name, identity=identity)).state == State.RUNNING
+        else:
+            with pytest.raises(OwnRequest):
+                await acme.erasures.approve(filed.id, by=name, identity=identity)
+            found = await acme.erasures.get(filed.id)
+            assert found is not None
+            assert found.state == State.APPROVAL
+
+    story(tmp_path, tell)
+
+
+def test_a_request_of_before_identities_waits_and_is_approved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        with monkeypatch.context() as before:  # what the version before sealed had no identity
+            seal = papers.seal
+            before.setattr(papers, "seal", lambda keys, leaf, kind, id, document: seal(
+                keys, leaf, kind, id, {name: value for name, value in document.items() if name != "identity"}
+            ))  # fmt: skip
+            filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", identity="token:1", approval=True)
+        with pytest.raises(OwnRequest):
+            await acme.erasures.approve(filed.id, by="Paula", identity="token:2")
+        assert (await acme.erasures.approve(filed.id, by="anton", identity="token:1")).state == State.RUNNING
 
     story(tmp_path, tell)
 

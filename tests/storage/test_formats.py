@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,11 +209,13 @@ def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
 
 
 def test_the_entry_and_the_checkpoint_of_the_page_are_genuine_and_written_so():
-    line, mark = blocks("audit.md")
+    line, since, mark = blocks("audit.md")
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
     assert audit_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark)], key.public_key()).entries == 1
     told = json.loads(line)
     act = Act(*(told[name] for name in ("actor", "role", "action", "object", "outcome", "reason", "source")))
     made, head = audit_chain.entry(audit_chain.origin("acme"), act, from_text(told["time"]))
     assert made.decode() == line
+    named = replace(act, actor_kind="token", actor_id="5f0c2a9b1d3e4f60")
+    assert audit_chain.entry(audit_chain.origin("acme"), named, from_text(told["time"]))[0].decode() == since
     assert bytes(Checkpoint.sign(key, "acme", head, from_text(told["time"]))).decode() == mark

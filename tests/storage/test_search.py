@@ -1,5 +1,6 @@
 """Lists are newest first and complete over pages; a search looks at tokens only and lets nothing wrong through."""
 
+import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -9,10 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from storage import search
-from storage.callrows import BadCursor, CallRow, CallState, Query
+from storage.callrows import BadCursor, CallRow, CallState, Direction, Fresh, Query
 from storage.calls import Calls
 from storage.callseal import open_row
 from storage.database import Database
+from storage.identity import stored_of
 from storage.instants import EPOCH
 from storage.keys import CustomerKeys
 from storage.tables import call_tokens
@@ -211,3 +213,82 @@ def test_a_foreign_cursor_is_refused(tell: Tell) -> None:
             await calls.find(Query(cursor="AAAA"))
 
     tell(story)
+
+
+ASKED = (
+    Query(),
+    Query(party="Klein"),
+    Query(party="0309018201 05"),
+    Query(state=CallState.RECORDING),
+    Query(state=CallState.COMPLETE, party="Mira Weber"),
+    Query(state=CallState.INTERRUPTED),
+    Query(since=EPOCH + timedelta(days=FIRST + 2, seconds=5), until=EPOCH + timedelta(days=FIRST + 4, seconds=100)),
+    Query(hold=True),
+    Query(hold=False, party="Bodo"),
+    Query(direction=Direction.INBOUND),
+    Query(source="192.0.2.1", party="Anna"),
+)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_calls_that_are_not_in_the_index_yet_are_found_as_if_they_were(
+    empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, limit: int
+) -> None:
+    """One index has everything, the other lacks a third of it and knows older states of another third."""
+    random = Random(11)
+    told = [{"direction": "inbound" if n % 3 else "outbound", "source": f"192.0.2.{n % 2}"} for n in range(60)]
+    rows = [
+        dataclasses.replace(row, details={**row.details, **more}, state=random.choice(list(CallState)))
+        for row, more in zip(some_calls(keys), told, strict=True)
+    ]
+    forms = {row.id: stored_of(row.details["parties"], "DE") for row in rows}
+    older = {row.id: dataclasses.replace(row, state=CallState.RECORDING, details={"parties": []}) for row in rows[::3]}
+    lacking = {row.id for row in rows[1::3]}
+    erased = keys.allocate(FIRST)
+    gone = CallRow(str(UUID(int=5)), erased, CallState.RECORDING, rows[0].started_at, None, 0, 0)
+
+    def fresh_one(row: CallRow) -> Fresh:
+        live = row.state is CallState.RECORDING
+        return Fresh(row.id, row.leaf, row.started_at, live, lambda: (row, tuple(forms[row.id])))
+
+    fresh = [fresh_one(row) for row in Random(3).sample(rows, len(rows)) if row.id in older or row.id in lacking]
+    fresh.append(Fresh(gone.id, gone.leaf, gone.started_at, True, lambda: None))
+
+    async def listed(there: list[CallRow], beside: list[Fresh]) -> list[list[CallRow]]:
+        database = await empty()
+        calls = Calls(database, keys, "DE")
+        await calls.put(there, [() if row is older.get(row.id) else forms[row.id] for row in there])
+        for row in rows[::5]:
+            if row.id not in lacking:  # nobody holds what the index lacks: it is written first
+                await calls.set_hold(row.id, True)
+        found = [await pages(calls, dataclasses.replace(query, limit=limit), beside) for query in ASKED]
+        await database.close()
+        return found
+
+    async def story() -> None:
+        wanted = await listed(rows, [])
+        assert all(wanted)
+        partly = [older.get(row.id, row) for row in rows if row.id not in lacking]
+        for query, found, right in zip(ASKED, await listed(partly, fresh), wanted, strict=True):
+            assert found == right, query
+
+    asyncio.run(story())
+
+
+def test_only_rows_that_may_be_shown_are_made(keys: CustomerKeys, empty: Callable[[], Awaitable[Database]]) -> None:
+    made: list[str] = []
+
+    def entry(row: CallRow) -> Fresh:
+        def make() -> tuple[CallRow, tuple[str, ...]]:
+            made.append(row.id)
+            return row, ()
+
+        return Fresh(row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, make)
+
+    async def story() -> None:
+        database, rows = await empty(), some_calls(keys)
+        page = await Calls(database, keys, "DE").find(Query(limit=2), [entry(row) for row in rows])
+        assert [*page.items] == rows[:2] and made == [row.id for row in rows[:3]]
+        await database.close()
+
+    asyncio.run(story())

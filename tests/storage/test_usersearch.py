@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import users
 from storage.customers import Customer
 from storage.people import Person, UserState
 from storage.usersearch import find
@@ -124,5 +125,44 @@ def test_a_single_person_is_planned_like_an_import(tmp_path: Path) -> None:
         await users.unmap(mira.id)
         gone = await users.get(mira.id)
         assert gone is not None and (await users.one(renamed, "api", gone)).size == 1
+
+    story(tmp_path, tell)
+
+
+@pytest.mark.parametrize("most", [20_000, 3])
+@pytest.mark.parametrize("text", [None, "lind"])
+def test_lists_stand_by_name_over_all_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, most: int
+) -> None:
+    """Of more than can be sorted every one comes once."""
+    monkeypatch.setattr(users, "MOST_SORTED", most)
+    firsts = ["Zoe", "anna", "Ämilie", "Bo", "Østen", "Émile", "Carl", "Ada"]
+
+    async def listed(acme: Customer, limit: int) -> list[str]:
+        seen: list[str] = []
+        after = ""
+        while True:
+            found, more = await find(acme.users, acme.correlation.who, text, "DE", limit=limit, after=after)
+            seen += [user.person.first_name for user in found]
+            if more is None:
+                return seen
+            after = more
+
+    async def tell(house: House, acme: Customer) -> None:
+        people = [Person(first, "Lind", f"account {n}") for n, first in enumerate(firsts)]
+        await imported(acme, *people)
+        for ready in (False, True):
+            if ready:
+                await acme.correlation.load()
+            for limit in (1, 3, 50):
+                found = await listed(acme, limit)
+                if most == 3:
+                    assert sorted(found) == sorted(firsts)
+                else:
+                    assert found == ["Ada", "Ämilie", "anna", "Bo", "Carl", "Émile", "Zoe", "Østen"]
+        await imported(acme, *people, Person("Aaron", "Lind", "aaron"))
+        await acme.correlation.refresh()
+        found = await listed(acme, 2)
+        assert "Aaron" in found and (most == 3 or found[0] == "Aaron")
 
     story(tmp_path, tell)

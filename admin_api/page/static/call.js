@@ -41,8 +41,25 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
+  const TRIES = 6; // for sound, while the recorder is busy: two minutes
+  const DRAWINGS = 4; // for its picture: a quarter of one
+  /** Wait as long as the recorder asks for, and longer from time to time. */
+  const pause = (answer, tries) => {
+    const asked = Number(answer.headers.get("Retry-After")) || 1;
+    return new Promise((go) => setTimeout(go, 1000 * Math.min(Math.max(asked, 2 ** tries), 60)));
+  };
+
+  async function peaks() {
+    for (let tries = 1; ; tries += 1) {
+      const answer = await fetch(player.dataset.waveform, { credentials: "same-origin" });
+      if (answer.status !== 503 || tries === DRAWINGS) return answer;
+      says.textContent = player.dataset.busy;
+      await pause(answer, tries);
+    }
+  }
+
   async function draw() {
-    const answer = await fetch(player.dataset.waveform, { credentials: "same-origin" });
+    const answer = await peaks();
     if (!answer.ok) throw new Error(String(answer.status));
     const shown = await answer.json();
     const loudest = Math.max(1, ...shown.channels.map((channel) => Math.max(1, ...channel.peaks)));
@@ -102,33 +119,66 @@ document.addEventListener("DOMContentLoaded", () => {
     audio.playbackRate = Number(speed.value);
   });
 
-  /** One channel alone is heard on both ears; made at the first choice, for a browser wants a hand first. */
+  // A browser tells of a sound that does not come only that it does not come: asking once more says why.
+  const told = player.querySelector("[data-sound-says]");
+  let failures = 0;
+  async function again() {
+    const at = audio.currentTime;
+    failures += 1;
+    told.hidden = false;
+    const answer = await fetch(audio.src, { credentials: "same-origin", headers: { Range: "bytes=1-1" } });
+    if (answer.body) answer.body.cancel();
+    if (!answer.ok && answer.status !== 503) {
+      told.textContent = player.dataset.gone;
+      return;
+    }
+    told.textContent = failures > TRIES ? player.dataset.later : player.dataset.busy;
+    if (failures > TRIES) return;
+    await pause(answer, failures);
+    audio.load();
+    audio.currentTime = at;
+    await audio.play();
+  }
+  audio.addEventListener("error", () => again().catch(() => {}));
+  audio.addEventListener("playing", () => {
+    failures = 0;
+    told.hidden = true;
+  });
+  audio.addEventListener("play", () => {
+    if (failures > TRIES) failures = 0; // somebody tries by hand
+  });
+
+  /** Each channel's part in each ear; made at the first choice, for a browser wants a hand first. */
+  const channels = hear ? Number(hear.dataset.channels || 2) : 0;
   let mixed = null;
   function mix() {
     const context = new AudioContext();
-    const split = context.createChannelSplitter(2);
+    const split = context.createChannelSplitter(channels);
     const ears = context.createChannelMerger(2);
     context.createMediaElementSource(audio).connect(split);
-    const gains = [[0, 0], [0, 1], [1, 0], [1, 1]].map(([from, to]) => {
+    const gains = Array.from({ length: 2 * channels }, (_, number) => {
       const gain = context.createGain();
-      split.connect(gain, from);
-      gain.connect(ears, 0, to);
+      split.connect(gain, number >> 1);
+      gain.connect(ears, 0, number & 1);
       return gain;
     });
     ears.connect(context.destination);
     return { context, gains };
   }
-  if (hear) {
-    hear.addEventListener("change", () => {
-      mixed = mixed || mix();
-      mixed.context.resume();
-      const heard = { both: [1, 0, 0, 1], left: [1, 1, 0, 0], right: [0, 0, 1, 1] }[hear.value];
-      mixed.gains.forEach((gain, number) => {
-        gain.gain.value = heard[number];
-      });
-      player.dataset.hears = hear.value;
+  function choose() {
+    mixed = mixed || mix();
+    mixed.context.resume();
+    const alone = { left: 0, right: 1 }[hear.value] ?? Number(hear.value); // NaN: all of them
+    mixed.gains.forEach((gain, number) => {
+      const [channel, ear] = [number >> 1, number & 1];
+      if (!Number.isNaN(alone)) gain.gain.value = channel === alone ? 1 : 0;
+      else gain.gain.value = channels > 2 ? 1 / Math.sqrt(channels) : channel === ear ? 1 : 0;
     });
+    player.dataset.hears = hear.value;
   }
+  if (hear) hear.addEventListener("change", choose);
+  // of more channels than ears a browser takes each for a loudspeaker of a cinema, and may leave one out
+  if (channels > 2) audio.addEventListener("play", () => mixed || choose());
 
   draw().catch(() => {
     wave.hidden = true;

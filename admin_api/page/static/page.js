@@ -3,6 +3,12 @@
 (() => {
   const two = (n) => String(n).padStart(2, "0");
 
+  /** Name the reader's zone at a time, as people write it: CET, MEZ, GMT+1. */
+  function zoned(at) {
+    const parts = new Intl.DateTimeFormat(navigator.language, { timeZoneName: "short" }).formatToParts(at);
+    return parts.find((part) => part.type === "timeZoneName").value;
+  }
+
   /** Show times in the reader's zone, in the same shape that the server writes; the title keeps UTC. */
   function times(root) {
     for (const each of root.querySelectorAll("time[datetime]:not([data-local])")) {
@@ -10,8 +16,10 @@
       if (Number.isNaN(at.getTime())) continue;
       const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
       const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+      const zone = zoned(at);
       each.title = `${each.dateTime.replace("T", " ").replace(/(\.\d+)?Z$/, "")} UTC`;
-      each.textContent = each.dataset.shows === "clock" ? clock : each.dataset.shows === "day" ? day : `${day} ${clock}`;
+      const shown = { clock: `${clock} ${zone}`, day }[each.dataset.shows] || `${day} ${clock} ${zone}`;
+      each.textContent = shown;
       each.dataset.local = "";
     }
   }
@@ -19,6 +27,7 @@
   /** Tell the server which days a reader means by a date without a zone. */
   function zones(root) {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+    for (const each of root.querySelectorAll("[data-zone-name]")) each.textContent = zone || "UTC";
     for (const each of root.querySelectorAll("input[data-zone]")) each.value = zone;
   }
 
@@ -53,6 +62,67 @@
     for (const act of [times, zones, boxes, scripted]) act(root);
   }
 
+  /** A form is sent once: a second click before the answer does nothing. */
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (form.dataset.sent !== undefined) event.preventDefault();
+    else form.dataset.sent = "";
+    setTimeout(() => delete form.dataset.sent, 5000); // an answer that is a file leaves the page as it is
+  });
+
+  // ---- the end of the session: said before, and what was typed is handed to the server, which keeps it ----
+  const WARN = 120; // seconds
+  const changed = new Set();
+  document.addEventListener("input", (event) => {
+    const form = event.target.form;
+    if (form && form.method === "post" && form.elements.csrf) changed.add(form);
+  });
+  document.addEventListener("submit", (event) => changed.delete(event.target));
+
+  async function ended() {
+    let next = location.pathname + location.search;
+    for (const form of changed) {
+      if (!form.isConnected || form.querySelector("input[type=password]")) continue;
+      const body = new URLSearchParams(new FormData(form));
+      body.set("action", new URL(form.getAttribute("action"), location.href).pathname);
+      const answer = await fetch("/unsent", { method: "POST", body, redirect: "manual", headers: { "X-By-Itself": "true" } });
+      if (answer.type === "opaqueredirect") next = "/unsent";
+    }
+    location.assign(`/sign-in?next=${encodeURIComponent(next)}`);
+  }
+
+  async function session(busy) {
+    const headers = busy ? {} : { "X-By-Itself": "true" };
+    const answer = await fetch("/session", { headers, redirect: "manual" });
+    if (answer.status === 410) return ended();
+    const left = answer.ok ? await answer.json() : { seconds: WARN + 60, longest: false };
+    const ending = document.getElementById("ending");
+    ending.hidden = left.seconds > WARN;
+    ending.querySelector("button").hidden = left.longest;
+    watch(left.seconds);
+  }
+
+  let timer = 0;
+  function watch(seconds) {
+    clearTimeout(timer);
+    const wait = seconds > WARN ? seconds - WARN : Math.max(seconds, 0) + 1;
+    timer = setTimeout(() => session(false).catch(() => watch(60)), 1000 * wait);
+  }
+
+  // ---- details that somebody opened stay open when their part of the page is renewed ----
+  const named = (each) => `${each.closest("[id]")?.id || ""} ${each.querySelector("summary")?.textContent || ""}`;
+  let opened = new Set();
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const open = event.detail.target.querySelectorAll("details[open]");
+    opened = new Set(Array.from(open, named));
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const root = event.detail.elt.parentElement || document;
+    for (const each of root.querySelectorAll("details:not([open])")) each.open = opened.has(named(each));
+    opened = new Set();
+  });
+
   function told(shown) {
     const place = document.getElementById("told");
     if (place) place.hidden = !shown;
@@ -62,6 +132,9 @@
     dress(document);
     lengths();
     setInterval(lengths, 1000);
+    if (document.body.dataset.session === undefined) return;
+    document.querySelector("#ending button").addEventListener("click", () => session(true).catch(() => {}));
+    watch(Number(document.body.dataset.session));
   });
   // Nobody looks at a hidden page; it asks again once it is shown.
   document.addEventListener("htmx:beforeRequest", (event) => {
@@ -74,6 +147,13 @@
   document.addEventListener("htmx:afterSwap", (event) => dress(event.detail.elt.parentElement || document));
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) told(false);
+  });
+  // A page that asks by itself learns that its session has ended: what was typed is kept before it goes.
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (event.detail.xhr.status !== 401 || !event.detail.xhr.getResponseHeader("HX-Redirect")) return;
+    if (!event.detail.elt.hasAttribute("data-polls")) return;
+    event.preventDefault();
+    ended().catch(() => location.reload());
   });
   document.addEventListener("htmx:responseError", () => told(true));
   document.addEventListener("htmx:sendError", () => told(true));

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from admin_api.auth import Principal
+from admin_api.page.forms import SHOWN
 from admin_api.page.site import COOKIE
 from admin_api.roles import Role
 from tests.admin_api.conftest import Service
@@ -36,15 +37,21 @@ class Browser:
         return self.client.get(path, **more)
 
     def post(self, path: str, form: Mapping[str, Any] | None = None, **more: Any) -> httpx2.Response:
-        """Send a form as the page has it, with its token."""
+        """Send a form as the page has it, with its token; what it shows is looked at where the answer leads."""
         fields = {"csrf": self.session.csrf, **(form or {})}
-        return self.client.post(path, data=fields, **more)
+        return led(self.client, self.client.post(path, data=fields, **more))
 
     def text(self, path: str) -> str:
         """Give the words of a page without its marks."""
         page = self.get(path)
         assert page.status_code == 200, page.text
         return words(page.text)
+
+
+def led(client: httpx2.Client, answer: httpx2.Response) -> httpx2.Response:
+    """Look at what the answer to a form shows, as a browser does."""
+    to = answer.headers.get("location", "")
+    return client.get(to) if answer.status_code == 303 and to.startswith(SHOWN) else answer
 
 
 def words(html: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,8 @@ from typing import Any
 
 import httpx2
 
-from admin_api.page.sessions import COOKIE
+from admin_api.page.doors import Doors
+from admin_api.page.sessions import COOKIE, Sessions
 from recorder import totp
 from recorder.household import Household
 from recorder.passwords import Passwords
@@ -27,6 +29,7 @@ class Doorstep(Service):
     def __init__(self, folder: Path, *, required: bool = False, providers: Any = None) -> None:
         self.required, self._providers = required, providers
         self.later = 0.0
+        self.delays: list[float] = []
         self._begun = time.monotonic()
         super().__init__(folder)
         self.seen: list[httpx2.Client] = []
@@ -45,12 +48,19 @@ class Doorstep(Service):
             checks=Passwords(passes=1, memory=64),
             providers=providers,
             now=self.now,
+            pause=self.pause,
         )
         return self.family
+
+    async def pause(self, seconds: float) -> None:
+        """Let the time pass that a try waits."""
+        self.delays.append(seconds)
+        self.later += seconds
 
     def empty(self) -> None:
         """Begin anew: no accounts, and so much later that nothing of before counts."""
         self.later += 100_000
+        self.delays.clear()
         self.faults.clear()
         self.family.second_factor_required = self.required
         for customer in self.customers.values():
@@ -81,10 +91,18 @@ class Doorstep(Service):
         """Give the code that an app shows now."""
         return totp.code_at(secret, int(self.now().timestamp()) // totp.STEP + steps)
 
-    def browser(self) -> httpx2.Client:
-        """Open a browser without scripts; it follows nothing by itself."""
-        self.seen.append(self.visitor())
+    def browser(self, source: str = "127.0.0.1") -> httpx2.Client:
+        """Open a browser without scripts at an address of 127.0.0.0/8; it follows nothing by itself."""
+        transport = httpx2.HTTPTransport(verify=self.client_context, local_address=source)
+        self.seen.append(httpx2.Client(base_url=self.base, transport=transport, timeout=60))
         return self.seen[-1]
+
+    def restart(self) -> None:
+        """Begin anew with what is on the disk, as another process would."""
+        self.family.close()
+        site = self.run(self.front.site())
+        site.sessions, site._household = Sessions(os.urandom), self.household()
+        site._doors = Doors(self.family, site.sessions, self.monotonic, os.urandom)
 
     def sign_in(
         self, browser: httpx2.Client, name: str = "anna", password: str = PASSWORD, customer: str = "acme", **more: str

@@ -16,7 +16,7 @@ PAGE = PACKAGE / "page"
 TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
 """Functions whose argument at this place is told to people."""
 
-NOTING = {"note": 1, "Act": 5, "_refusal": 5}
+NOTING = {"note": 1, "of": 5, "_refusal": 5}
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 

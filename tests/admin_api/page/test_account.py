@@ -14,7 +14,7 @@ import pytest
 from admin_api.page.account import MAX_TRIES
 from admin_api.roles import Role
 from storage.audit_chain import AuditError
-from tests.admin_api.page.conftest import words
+from tests.admin_api.page.conftest import led, words
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
 NEW = "another fine passphrase"
@@ -98,12 +98,12 @@ def test_nothing_is_done_without_the_password_or_the_forms_token(door: Doorstep,
 def test_an_app_is_put_on_file_once_it_shows_the_right_code(door: Doorstep) -> None:
     door.settle()
     browser = enter(door)
-    shown = send(browser, "/account/app")
+    shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
     token = field(shown, "csrf")
     wrong = browser.post("/account/app/code", data={"csrf": token, "code": "000000"})
     assert wrong.status_code == 422
-    done = browser.post("/account/app/code", data={"csrf": token, "code": door.code(secret)})
+    done = led(browser, browser.post("/account/app/code", data={"csrf": token, "code": door.code(secret)}))
     assert done.text.count("<li>") >= 10
     assert "authenticator app" in words(browser.get("/account").text)
     assert browser.post("/account/app/code", data={"csrf": token, "code": door.code(secret, 1)}).status_code == 422
@@ -117,7 +117,7 @@ def test_an_app_set_up_anew_keeps_the_recovery_codes(door: Doorstep) -> None:
     browser = door.browser()
     step = field(door.sign_in(browser), "step")
     browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)})
-    shown = send(browser, "/account/app")
+    shown = led(browser, send(browser, "/account/app"))
     fresh = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
     done = browser.post("/account/app/code", data={"csrf": field(shown, "csrf"), "code": door.code(fresh)})
     assert done.headers["location"] == "/account?said=app"
@@ -130,7 +130,7 @@ def test_new_recovery_codes_make_the_old_ones_void(door: Doorstep) -> None:
     browser = enter(door)
     assert send(browser, "/account/recovery").status_code == 422  # nothing that they could stand in for
     _, old = door.app(id)
-    new = re.findall(r"<li>([a-z2-7-]{19})</li>", send(browser, "/account/recovery").text)
+    new = re.findall(r"<li>([a-z2-7-]{19})</li>", led(browser, send(browser, "/account/recovery")).text)
     assert len(new) == 10
     assert not set(new) & set(old)
     assert ("anna", "account.recovery", "done", "") in door.told()
@@ -165,7 +165,7 @@ def test_where_a_second_factor_is_required_the_last_one_stays(strict: Doorstep) 
 def test_a_passkey_that_the_browser_did_not_make_is_not_taken(door: Doorstep) -> None:
     door.settle()
     browser = enter(door)
-    shown = send(browser, "/account/passkey")
+    shown = led(browser, send(browser, "/account/passkey"))
     options = json.loads(re.search(r'data-options="([^"]*)"', shown.text).group(1).replace("&#34;", '"'))
     assert options["publicKey"]["rp"]["id"] == "127.0.0.1"
     token = field(shown, "csrf")
@@ -204,7 +204,7 @@ def test_a_new_app_that_cannot_be_written_down_is_not_put_on_file(
 ) -> None:
     id = door.settle()
     browser = enter(door)
-    shown = send(browser, "/account/app")
+    shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
 
     def broken(*_: object) -> None:
@@ -240,7 +240,7 @@ def test_tries_at_once_are_counted_before_they_are_judged(door: Doorstep, monkey
 def test_a_form_that_is_sent_twice_at_once_is_no_fault(door: Doorstep) -> None:
     door.settle()
     browser = enter(door)
-    shown = send(browser, "/account/app")
+    shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
     form = {"csrf": field(shown, "csrf"), "code": door.code(secret)}
     with ThreadPoolExecutor(2) as pool:

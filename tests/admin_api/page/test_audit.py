@@ -10,6 +10,8 @@ from admin_api.page import audit
 from admin_api.page.acts import COUNTS, NOTES
 from admin_api.page.words import Words
 from admin_api.roles import Role
+from storage.actors import Actor, Kind
+from storage.audit_chain import Act
 from tests.admin_api.page import spoken
 
 
@@ -18,6 +20,19 @@ def test_the_auditor_reads_who_did_what(browse, service):
     seen = browse(Role.AUDITOR).text("/audit")
     assert "Looked at a call" in seen and service.ids["acme"][0] in seen
     assert browse(Role.ADMIN).get("/audit").status_code == 404
+
+
+def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(browse, service):
+    audit = service.customers["acme"].audit
+    audit.append(Act("old entry", "admin", "call.view")).result()
+    audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
+    page = browse(Role.AUDITOR).get("/audit").text
+    assert "old entry" in page and 'title="openid https://id.example s-1">new entry' in page
+    items = service.ask("/audit?limit=3", "auditor").json()["items"]
+    assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
+        "https://id.example s-1",
+        None,
+    ]
 
 
 def test_it_is_read_page_by_page(browse, service, monkeypatch):
@@ -74,3 +89,31 @@ def test_everything_that_the_log_is_told_is_known():
     assert {"role", "not found", "{v0} calls are due", "{v0} calls in"} <= told
     unknown = {part for part in told if part not in NOTES and not any(shape.fullmatch(part) for shape in shapes)}
     assert not {part for part in unknown if not part.startswith("{") and "{v1}" not in part}
+
+
+def test_it_is_narrowed_to_a_person_an_act_and_a_call_and_taken_along(browse, service):
+    heard, other = service.ids["acme"][:2]
+    service.ask(f"/calls/{heard}/media", "listener")
+    service.ask(f"/calls/{other}/media", "listener")
+    service.ask(f"/calls/{heard}", "privacy")
+    auditor = browse(Role.AUDITOR)
+    actor = service.acts()[-3]["actor"]
+    page = auditor.get("/audit").text
+    for name, value in (("object", heard), ("action", "call.media"), ("actor", actor)):
+        assert f'href="/audit?{name}={value}"' in page
+    rows = auditor.get(f"/audit?object={heard}&action=call.media").text.split("<tbody>")[1]
+    assert heard in rows and other not in rows and "Looked at a call" not in rows
+    assert f"actor={actor}" in rows
+    file = auditor.get(f"/audit/file?object={heard}&action=call.media&format=csv")
+    assert file.status_code == 200 and heard in file.text and other not in file.text
+    assert f"/calls/{heard}" not in page  # an auditor who may not look at calls gets no link to one
+    both = browse(Role.AUDITOR, Role.LISTENER)
+    assert f'href="/calls/{heard}"' in both.get("/audit").text
+    assert f'href="/audit?object={heard}"' in both.get(f"/calls/{heard}").text
+    assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{heard}").text
+
+
+def test_of_nobody_there_is_nothing(browse):
+    assert "Nothing was written down like that." in browse(Role.AUDITOR).text("/audit?actor=nobody")
+    answer = browse(Role.AUDITOR).get("/audit?object=42")
+    assert answer.status_code == 422 and 'role="alert"' in answer.text

@@ -91,7 +91,7 @@ def test_the_time_line_is_drawn_and_told(browse, call):
 def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
     page = browse(Role.LISTENER).get(f"/calls/{call}").text
     assert f'<audio controls preload="none" src="/calls/{call}/media?format=wav"' in page
-    assert "mkv with pictures" in page and "/static/call.js" in page
+    assert "mkv with pictures" in page and "/static/call." in page
     assert "What can be done" not in page and "Add a correction" not in page
     page = browse(Role.PRIVACY).get(f"/calls/{call}").text
     assert "<audio" not in page and "/media" not in page and "wavesurfer" not in page
@@ -140,3 +140,41 @@ def test_unknown_foreign_and_impossible_ids_are_nowhere(service, browse, id):
 def test_only_an_id_is_ever_put_into_a_path_of_the_api(id, asked):
     visit = SimpleNamespace(request=SimpleNamespace(path_params={"id": id}))
     assert [take(visit) for take in (call_id, export_id, user_id)] == [asked] * 3
+
+
+TURN = "2026-02-16T09:00:40.000Z"
+TRANSFERRED = {
+    "parties": [
+        {**PARTY, "role": "caller", "name": "Ann"},
+        {**PARTY, "role": "callee", "name": "Bob", "left_at": TURN},
+        {**PARTY, "role": "redirected_to", "name": "Carol", "joined_at": TURN},
+    ],
+    "streams": [
+        {"label": "1", "party": 0, "media": "audio", "first_packet_at": WHEN, "last_packet_at": END},
+        {
+            "label": "2",
+            "party": 2,
+            "earlier": [1],
+            "speakers": [
+                {"from": None, "to": TURN, "party": 1, "inferred": False},
+                {"from": TURN, "to": None, "party": 2, "inferred": False},
+            ],
+            "media": "audio",
+            "first_packet_at": WHEN,
+            "last_packet_at": END,
+        },
+    ],
+}
+
+
+def test_after_a_transfer_everything_names_the_speaker_of_that_moment(browse, shared):
+    """The time line, its table, the table of streams and the list of channels."""
+    span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
+    made, forms = row(501, "acme", details=TRANSFERRED, **span)
+    shared.run(shared.customers["acme"].calls.put([made], [forms]))
+    page = browse(Role.LISTENER).text(f"/calls/{made.id}")
+    at = "2026-02-16 09:00:40 UTC"
+    assert f"Channel 1: Ann Channel 2: Bob until {at} , Carol from {at}" in page
+    assert f"audio 2 Bob until {at} , Carol from {at}" in page
+    assert f"recorded: Bob 2026-02-16 09:00:00 UTC {at}" in page
+    assert f"recorded: Carol {at} 2026-02-16 09:01:40 UTC" in page

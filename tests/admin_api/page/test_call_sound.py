@@ -34,6 +34,16 @@ def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
     assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_link_to_sound_that_cannot_be_had_now_says_so_and_the_player_gets_a_document(service, browse, monkeypatch):
+    monkeypatch.setattr(service.desk, "cannot", "no turn")
+    monkeypatch.setattr(service.desk, "later", True)
+    place = f"/calls/{service.ids['acme'][2]}/media"
+    page = browse(Role.LISTENER).get(place, headers={"Sec-Fetch-Mode": "navigate"})
+    assert page.status_code == 503 and "<h1>" in page.text and page.headers["retry-after"]
+    document = browse(Role.LISTENER).get(place, headers={"Sec-Fetch-Mode": "no-cors"})
+    assert (document.status_code, document.headers["content-type"]) == (503, "application/problem+json")
+
+
 def test_the_picture_of_the_sound_is_json(service, browse):
     answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/waveform")
     assert answer.json()["channels"][0]["peaks"] == [0, 900, 30]

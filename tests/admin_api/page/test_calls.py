@@ -139,10 +139,10 @@ def test_the_list_is_renewed_as_a_part(browse):
 def test_an_index_that_does_not_answer_is_not_taken_for_silence(service, browse, live, monkeypatch, when):
     find = service.customers["acme"].calls.find
 
-    async def away(query):
+    async def away(query, *words):
         if when == "always" or query.state is CallState.RECORDING:
             raise DatabaseAway("the database does not answer")
-        return await find(query)
+        return await find(query, *words)
 
     monkeypatch.setattr(service.customers["acme"].calls, "find", away)
     browser = browse(Role.LISTENER)
@@ -196,3 +196,11 @@ def test_where_calls_may_be_missing_the_page_says_so(browse, service, monkeypatc
     assert SAID in browser.text(place)
     browser.client.post("/appearance", data={"language": "de"})
     assert "Hier können Anrufe fehlen: Der Index wird gerade neu aufgefüllt." in browser.text(place)
+
+
+@pytest.mark.parametrize("place", ["/calls", "/exports/new"])
+def test_a_first_day_after_the_last_one_is_said(browse, place):
+    answer = browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=2026-11-24&party=x")
+    assert answer.status_code == 422 and "From comes after To" in answer.text and "Exchange the two days" in answer.text
+    assert browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=2026-11-25").status_code == 200
+    assert "No such day" in browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=x").text

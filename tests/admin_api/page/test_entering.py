@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+from dataclasses import replace
 
 import pytest
+from starlette.requests import Request
 
-from admin_api.household import Person
+from admin_api.household import Declined, Person
 from admin_api.limits import Rate
 from admin_api.page.doors import Doors
 from admin_api.page.entering import onward, origin
 from admin_api.page.sessions import Sessions
+from storage.account import Passkey
 from storage.audit_chain import AuditError
-from tests.admin_api.page.doorstep import Doorstep, inside
+from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/0-1", "/audit", "/a.b_c~d/e"])
@@ -32,7 +34,10 @@ def test_pages_of_ours(path: str) -> None:
         "\\evil",
         "http://evil",
         "/a//b",
-        "/a?b",
+        "/a?b#c",
+        "/a?b=//c",
+        "/a?b;url=c",
+        "/a?" + 2048 * "b",
         "/a#b",
         "/a b",
         "/%2f",
@@ -56,20 +61,63 @@ def test_nobody_gets_in_who_cannot_be_written_down(door: Doorstep, monkeypatch: 
     assert not inside(browser)
 
 
-def test_the_origin_is_the_browsers_unless_it_is_configured(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    from starlette.requests import Request
-
+@pytest.mark.parametrize(
+    ("host", "believed"),
+    [
+        ("localhost:8443", True),
+        ("127.0.0.1:8443", True),
+        ("[::1]:8443", True),
+        ("localhost", True),
+        ("rec.example:8443", False),
+        ("localhost.evil.example", False),
+        ("localhost@evil.example", False),
+        ("evil.example/localhost", False),
+        ("127.0.0.1:8443@evil.example", False),
+        ("0.0.0.0:8443", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+def test_a_host_that_anybody_may_send_is_no_origin(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch, host: str, believed: bool
+) -> None:
     request = Request({"type": "http", "scheme": "https", "path": "/", "server": ("h", 1), "query_string": b"",
-                       "headers": [(b"host", b"rec.example:8443")]})  # fmt: skip
-    assert origin(door.family, request) == "https://rec.example:8443"
+                       "headers": [(b"host", host.encode())]})  # fmt: skip
+    if believed:
+        assert origin(door.family, request) == f"https://{host}"
+    else:
+        with pytest.raises(Declined):
+            origin(door.family, request)
     monkeypatch.setattr(door.family, "address", "https://page.example")
     assert origin(door.family, request) == "https://page.example"
 
 
+def test_passkeys_hang_on_no_host_that_anybody_may_send(door: Doorstep) -> None:
+    id = door.settle()
+    foreign = {"Host": "evil.example"}
+    browser = door.browser()
+    assert door.sign_in(browser).status_code == 303
+    token = field(browser.get("/account"), "csrf")
+    shown = browser.post("/account/passkey", data={"csrf": token, "password": PASSWORD}, headers=foreign)
+    assert shown.status_code == 422
+    assert "data-options" not in shown.text
+    assert "address of this page is not configured" in shown.text
+    passkey = Passkey("00", "00" * 16, "laptop", door.now())
+    door.customers["acme"].accounts.change(id, lambda account: replace(account, passkeys=(passkey,), recovery=("x",)))
+    factor = door.browser().post(
+        "/sign-in",
+        data={"customer": "acme", "name": "anna", "password": PASSWORD},
+        headers={"Sec-Fetch-Site": "same-origin", **foreign},
+    )
+    assert factor.status_code == 200
+    assert "data-options" not in factor.text
+    answer = {"step": field(factor, "step"), "answer": "{}"}
+    refused = door.browser().post("/sign-in/factor", data=answer, headers={"Sec-Fetch-Site": "same-origin", **foreign})
+    assert refused.status_code == 403
+
+
 def test_strangers_fill_no_disk_with_names_that_nobody_has(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admin_api.page.sign_in.neighbourhood", lambda _: f"192.0.2.{next(numbers)}")
     monkeypatch.setattr("admin_api.page.entering.STRANGERS", Rate(0.5, 3.0))
-    numbers = itertools.count()
     before, browser = len(door.told()), door.browser()
     door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
     for number in range(10):

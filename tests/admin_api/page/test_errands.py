@@ -99,7 +99,7 @@ def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their
     there.claims = {"groups": ["cooks"]}
     lively = {"hx-request": "true", "hx-current-url": "https://rec.example/calls?party=x"}
     to = browser.get("/calls", headers=lively).headers["hx-redirect"]
-    assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
+    assert to == "/openid/leave?customer=acme&provider=0&next=/calls%3Fparty%3Dx"
     assert come_back(browser, there, browser.get(to)).status_code == 403
     assert not inside(browser)
 

@@ -138,3 +138,9 @@ def test_every_column_can_be_added(browse):
 
 def test_a_listener_finds_no_form(browse):
     assert browse(Role.LISTENER).get("/exports/new").status_code == 404
+
+
+def test_whoever_cannot_play_a_call_is_told_that_its_file_has_sound(browse):
+    hint = "A file with media lets you hear the calls"
+    for role, told in ((Role.PRIVACY, True), (Role.ADMIN, False)):
+        assert (hint in browse(role).get("/exports/new?party=Ada+Acme").text) is told

@@ -6,6 +6,7 @@ import pytest
 
 from admin_api.roles import Role
 from recorder.export_job import LACKING
+from tests.admin_api.page.conftest import words
 from tests.admin_api.test_exports import NOBODY, make
 
 
@@ -87,3 +88,42 @@ def test_unknown_ones_are_nowhere(browse, id):
 
 def test_a_listener_finds_none(browse):
     assert browse(Role.LISTENER).get("/exports").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "german"),
+    [
+        ({"party": "+49 30 1234000"}, "+49 30 1234000", "+49 30 1234000"),
+        ({"calls": ["one", "two"]}, "chosen calls", "ausgewählte Anrufe"),
+        (
+            {"query": {"since": "2026-02-01T00:00:00Z", "state": "complete", "hold": True}},
+            "all that a search finds · since: 2026-02-01 · State: complete · legal hold: yes",
+            "alle, die eine Suche findet · seit: 2026-02-01",
+        ),
+        ({"query": {"party": "Ada", "direction": "inbound"}}, "Ada · Direction: inbound", "Ada · Richtung: "),
+    ],
+)
+def test_whose_calls_how_many_and_why_stand_in_list_and_view(service, browse, wanted, said, german):
+    ids = service.ids["acme"][:2]
+    wanted = {"calls": ids} if "calls" in wanted else wanted
+    body = {"reason": "Audit <2026>", "format": "csv", **wanted}
+    id = service.ask("/exports", "privacy", method="POST", json=body).json()["id"]
+
+    async def work():
+        kept = service.customers["acme"].exports
+        begun = await kept.begin(id)
+        await kept.admit(id, ids)
+        with kept.sink(begun) as sink:
+            sink.write(b"id")
+            size = sink.finish()
+        await kept.finish(id, size)
+
+    service.run(work())
+    shown = service.ask(f"/exports/{id}", "privacy").json()
+    assert (shown["calls"], shown["reason"]) == (2, "Audit <2026>")
+    browser = browse(Role.PRIVACY)
+    for path in ("/exports", f"/exports/{id}"):
+        seen = browser.text(path)
+        assert said in seen and "Audit &lt;2026&gt;" in browser.get(path).text
+        assert german in words(browser.get(path, headers={"Accept-Language": "de"}).text)
+    browser.post(f"/exports/{id}/cancel")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jinja2
 import pytest
+from markupsafe import Markup
 
 from admin_api.page.looks import Looks, length, moment, size
 from admin_api.page.words import Words
@@ -35,6 +38,16 @@ def test_what_comes_from_outside_is_shown_and_not_obeyed():
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "<b>" not in html
+
+
+def test_what_cannot_be_seen_is_named_and_comes_back_from_a_field_as_it_was():
+    turned = "Anna\u202egnp.exe"
+    html = Looks().page("refused.html", frame(problem={"title": turned, "detail": Markup("<i>\u202e</i>")}))
+    assert "<h1>Anna⟨U+202E⟩gnp.exe</h1>" in html
+    given = dict.fromkeys(("identities", "user", "received_at", "reference", "reason"), turned)
+    asked = frame(visit=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)
+    form = Looks().page("request_new.html", asked)
+    assert f'name="reference" value="{turned}"' in form and f">{turned}</textarea>" in form
 
 
 def test_a_forgotten_value_is_an_error_and_not_an_empty_place():

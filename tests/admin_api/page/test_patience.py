@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from admin_api.page import patience
-from admin_api.page.patience import PER_ACCOUNT, PER_ADDRESS, PER_CODE, Patience, Terms
+from admin_api.page.patience import (
+    MAX_DELAY,
+    MAX_DELAYED,
+    MAX_DELAYED_OF_ONE,
+    PER_ACCOUNT,
+    PER_ADDRESS,
+    PER_CODE,
+    PER_NETWORK,
+    PER_USUAL,
+    PER_VISITOR,
+    Delayed,
+    Patience,
+    Terms,
+)
 
 FEW = Terms(3, 60.0, 100.0)
 STRICT = Terms(3, 60.0, 1e9)
@@ -61,7 +74,7 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
     assert [each.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE])
+@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_VISITOR])
 def test_nobody_waits_for_ever(terms: Terms) -> None:
     each, now = Patience(terms), 0.0
     for _ in range(2000):
@@ -89,3 +102,26 @@ def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.
         each.take(key, 0.0)
         each.forgive(key)
     assert each.take("a", 0.0) == 1
+
+
+def test_tries_take_turns_in_the_order_they_came() -> None:
+    each, waits = Patience(FEW), []
+    for _ in range(7):
+        waits.append(each.wait("a", 0.0))
+        each.count("a", 0.0)
+    assert waits == [0, 0, 0, 1, 3, 7, 15]
+    assert each.wait("a", 14.0) == 17
+
+
+def test_a_queue_that_one_address_fills_lets_others_wait_their_turn() -> None:
+    for terms in (PER_USUAL, PER_VISITOR):
+        assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY
+
+
+def test_few_wait_at_once_and_fewer_of_one_address() -> None:
+    waiting = Delayed()
+    assert [waiting.enter("a") for _ in range(4)] == [True] * MAX_DELAYED_OF_ONE + [False] * (4 - MAX_DELAYED_OF_ONE)
+    assert [waiting.enter(str(n)) for n in range(MAX_DELAYED)].count(True) == MAX_DELAYED - MAX_DELAYED_OF_ONE
+    waiting.leave("a")
+    assert waiting.enter("b")
+    assert not waiting.enter("c")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import pytest
 
+from admin_api.page.patience import MAX_DELAY
 from storage.account import Account
 from storage.audit_chain import AuditError
-from tests.admin_api.page.conftest import words
+from tests.admin_api.page.conftest import led, words
 from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
 
 
@@ -67,30 +71,125 @@ def test_a_refused_try_is_told_by_the_account_never_by_what_was_typed(door: Door
     assert "passwordTypedAsName" not in str(door.acts())
 
 
-def test_after_some_wrong_passwords_one_waits_and_then_gets_in(door: Doorstep) -> None:
+HOME, OFFICE, STRANGER = "127.0.1.7", "127.0.2.7", "127.0.3.7"
+"""Addresses of three networks."""
+
+
+def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refused(door: Doorstep) -> None:
     door.settle()
-    browser = door.browser()
-    for _ in range(5):
-        assert door.sign_in(browser, password="wrong").status_code == 403
-    waits = []
-    for _ in range(3):
-        answer = door.sign_in(browser)
-        assert answer.status_code == 429
-        waits.append(int(answer.headers["retry-after"]))
-        door.later += waits[-1]
-        assert door.sign_in(browser, password="wrong").status_code == 403
-    assert waits == [1, 2, 4]
-    door.later += 8
-    assert door.sign_in(browser).status_code == 303
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    for _ in range(12):
+        assert door.sign_in(door.browser("127.0.1.8"), password="wrong").status_code == 403
+    assert door.delays == pytest.approx([1, 2, 4, 4, 4, 4, 4], abs=0.1)
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    assert len(door.delays) == 8, "whoever got in waits no more"
+
+
+def test_one_address_keeps_nobody_out_who_comes_from_elsewhere(door: Doorstep) -> None:
+    door.settle()
+    judged = 0
+    stranger = door.browser(STRANGER)
+    for minute in range(240):
+        judged += door.sign_in(stranger, password="wrong").status_code == 403
+        if minute % 60 == 59:
+            before = len(door.delays)
+            assert door.sign_in(door.browser(f"127.0.{10 + minute // 60}.2")).status_code == 303, "never seen there"
+            assert len(door.delays) == before
+        door.later += 60
+    assert judged <= 5 + 10 + 4 * 4  # at once, while the pauses grow, and four an hour
+
+
+def test_somebody_with_many_addresses_guesses_no_faster_and_keeps_nobody_from_the_usual_place(door: Doorstep) -> None:
+    door.settle()
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    strangers = [door.browser(f"127.0.{100 + number}.9") for number in range(60)]
+    begun, judged = door.later, 0
+    for _ in range(4):
+        for stranger in strangers:
+            judged += door.sign_in(stranger, password="wrong").status_code == 403
+            door.later += 1
+    assert judged <= 20 + 8 + (door.later - begun) / 60
+    assert door.sign_in(door.browser(OFFICE)).status_code == 429, "a place that is as new as theirs"
+    before = len(door.delays)
+    assert door.sign_in(door.browser("127.0.1.99")).status_code == 303
+    door.restart()
+    for stranger in strangers:
+        door.sign_in(stranger, password="wrong")
+    assert door.sign_in(door.browser(OFFICE)).status_code == 429
+    assert door.sign_in(door.browser(HOME)).status_code == 303, "known after a restart, too"
+    assert not [each for each in door.delays[before:] if each > MAX_DELAY]
+
+
+def test_waiting_tells_nobody_which_names_there_are(door: Doorstep) -> None:
+    door.settle()
     door.settle("ben")
-    assert door.sign_in(door.browser(), "ben").status_code == 303  # nobody else waited
+    assert door.sign_in(door.browser(HOME)).status_code == 303  # where anna has been is nobody's but hers to see
+    seen = []
+    for name, network in (("anna", 50), ("nobody", 51), ("ben", 52)):
+        door.delays.clear()
+        browser = door.browser(f"127.0.{network}.1")
+        answers = [door.sign_in(browser, name, "wrong") for _ in range(12)]
+        seen.append(([(a.status_code, a.headers.get("retry-after")) for a in answers], list(door.delays)))
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][1], "some of them waited"
+
+
+def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.settle()
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    for _ in range(5):
+        door.sign_in(door.browser(HOME), password="wrong")
+    waiting, go_on = queue.Queue(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        waiting.put(seconds)
+        await go_on.wait()
+
+    monkeypatch.setattr(door.family, "_pause", pause)
+    with ThreadPoolExecutor(8) as browsers:
+        first = [browsers.submit(door.sign_in, door.browser(HOME), password="wrong") for _ in range(2)]
+        assert sorted([waiting.get(timeout=30), waiting.get(timeout=30)]) == pytest.approx([1, 3], abs=0.1)
+        assert door.sign_in(door.browser(HOME)).status_code == 429
+        own = browsers.submit(door.sign_in, door.browser("127.0.1.8"))
+        assert waiting.get(timeout=30) == pytest.approx(7, abs=0.1)
+        door.run(_set(go_on))
+        assert [each.result(60).status_code for each in first] == [403, 403]
+        assert own.result(60).status_code == 303
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+def test_wrong_codes_from_elsewhere_use_up_none_of_the_usual_place(door: Doorstep) -> None:
+    secret, _ = door.app(door.settle())
+    browser = door.browser(HOME)
+    form = {"step": field(door.sign_in(browser), "step"), "code": door.code(secret)}
+    assert browser.post("/sign-in/factor", data=form).status_code == 303
+    thief = door.browser(STRANGER)  # who has the password, and not the app
+    shown = door.sign_in(thief)
+    for _ in range(6):
+        shown = thief.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"})
+    assert shown.status_code == 429
+    other = door.browser("127.0.9.9")  # another network is no new chance
+    shown = door.sign_in(other)
+    assert other.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"}).status_code == 429
+    door.later += 60
+    browser = door.browser(HOME)
+    form = {"step": field(door.sign_in(browser), "step"), "code": door.code(secret)}
+    assert browser.post("/sign-in/factor", data=form).status_code == 303
 
 
 def test_another_spelling_of_a_name_is_no_new_try(door: Doorstep) -> None:
     door.settle()
     for name in ("anna", "ANNA", " anna", "ａｎｎａ", "Anna "):
         assert door.sign_in(door.browser(), name, "wrong").status_code == 403
-    assert door.sign_in(door.browser(), "aNNa", "wrong").status_code == 429
+    assert not door.delays
+    assert door.sign_in(door.browser(), "aNNa", "wrong").status_code == 403
+    assert door.delays == [1]
 
 
 def test_who_signs_in_while_too_many_do_is_told_so_and_nothing_is_counted(
@@ -115,9 +214,9 @@ def test_where_there_is_one_customer_nobody_is_asked_for_it(door: Doorstep, monk
 
 def test_one_address_cannot_try_many_names_for_ever(door: Doorstep) -> None:
     browser = door.browser()
-    answers = [door.sign_in(browser, f"name{i}").status_code for i in range(22)]
-    assert answers[:20] == [403] * 20
-    assert 429 in answers[20:]
+    answers = [door.sign_in(browser, f"name{i}").status_code for i in range(26)]
+    assert answers == [403] * 26
+    assert door.delays == pytest.approx([1, 2, 4, 4, 4, 4], abs=0.1)
 
 
 def test_a_door_does_not_lead_to_other_sites(door: Doorstep) -> None:
@@ -219,7 +318,7 @@ def test_where_a_second_factor_is_required_it_is_set_up_at_the_door(strict: Door
     assert wrong.status_code == 403
     assert secret in wrong.text
     form = {"step": field(wrong, "step"), "code": strict.code(secret)}
-    done = browser.post("/sign-in/app", data=form)
+    done = led(browser, browser.post("/sign-in/app", data=form))
     assert len(re.findall(r"<li>[a-z2-7]{4}(-[a-z2-7]{4}){3}</li>", done.text)) == 10
     assert 'href="/audit"' in done.text
     assert inside(browser)
@@ -346,7 +445,7 @@ def test_a_set_up_that_began_before_there_was_a_factor_replaces_none(strict: Doo
     thief, anna = strict.browser(), strict.browser()
     begun, shown = strict.sign_in(thief), strict.sign_in(anna)
     form = {"step": field(shown, "step"), "code": strict.code(secret_in(shown))}
-    assert anna.post("/sign-in/app", data=form).status_code == 200
+    assert led(anna, anna.post("/sign-in/app", data=form)).status_code == 200
     hers = strict.customers["acme"].accounts.get(id).totp
     answer = thief.post("/sign-in/app", data={"step": field(begun, "step"), "code": strict.code(secret_in(begun))})
     assert answer.status_code == 403
@@ -365,18 +464,6 @@ def test_an_app_that_cannot_be_written_down_is_not_put_on_file(
     form = {"step": field(shown, "step"), "code": strict.code(secret_in(shown))}
     assert browser.post("/sign-in/app", data=form).status_code == 503
     assert strict.customers["acme"].accounts.get(id).totp is None
-
-
-def test_nobody_makes_others_wait_where_they_have_signed_in_before(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    door.settle()
-    assert door.sign_in(door.browser()).status_code == 303
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("admin_api.page.sign_in.neighbourhood", lambda _: "192.0.2.66")
-        seen = [door.sign_in(door.browser(), password="wrong").status_code for _ in range(8)]
-        assert seen == [403] * 5 + [429] * 3 or seen == [403] * 6 + [429] * 2
-    assert door.sign_in(door.browser()).status_code == 303
 
 
 def test_a_stranger_sends_no_long_form(door: Doorstep) -> None:

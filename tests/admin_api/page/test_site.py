@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 
@@ -18,6 +19,7 @@ def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):
     answer = stranger.get("/calls")
     assert answer.status_code == 303
     assert answer.headers["location"] == "/sign-in?next=/calls"
+    assert stranger.get("/calls?party=x&state=").headers["location"] == "/sign-in?next=/calls%3Fparty%3Dx%26state%3D"
     assert stranger.get("/sign-in").status_code == 200
 
 
@@ -28,6 +30,17 @@ def test_every_answer_forbids_scripts_of_others_and_caches(browse):
             assert "default-src 'none'" in headers["content-security-policy"]
             assert "unsafe" not in headers["content-security-policy"]
         assert "no-store" in headers["cache-control"]
+
+
+def test_what_a_page_links_to_may_be_kept_and_nothing_else(browse):
+    page = browse(Role.ADMIN).get("/account")
+    links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    assert len(set(links)) >= 5
+    for link in links:
+        answer = browse().get(link)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+        assert answer.headers["content-encoding"] == "gzip"
+    assert page.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/no-such-page", "/static/..%2f..%2fsite.py", "/static/none.js"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+
+import pytest
 from starlette.requests import Request
 
 from admin_api.page.static import Static
@@ -18,6 +22,42 @@ def test_files_have_their_types_and_are_not_sent_twice():
     again = ask(static, "/static/page.css", headers=[(b"if-none-match", first.headers["etag"].encode())])
     assert again.status_code == 304
     assert ask(static, "/static/htmx.min.js").headers["content-type"].startswith("text/javascript")
+
+
+def accepts(encoding):
+    return [(b"accept-encoding", encoding.encode())]
+
+
+def test_a_name_with_the_digest_is_kept_for_ever_and_sent_packed():
+    static = Static()
+    address = static.address("page.css")
+    assert re.fullmatch(r"/static/page\.[0-9a-f]{16}\.css", address)
+    plain, packed = ask(static, address), ask(static, address, headers=accepts("br, gzip;q=0.5"))
+    for answer in (plain, packed):
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert gzip.decompress(packed.body) == plain.body and len(packed.body) < len(plain.body) / 2
+    other = address.replace(address[13:15], "zz")
+    assert ask(static, other).status_code == 404, "what was upgraded meanwhile is not what it says"
+    assert "cache-control" not in ask(static, "/static/page.css").headers
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("*", True),
+        ("br , GZIP;q=1.0", True),
+        ("gzip;q=0", False),
+        ("gzip;q=0.000, br", False),
+        ("x-gzip", False),
+        ("", False),
+    ],
+)
+def test_only_who_can_unpack_gets_it_packed(accepted, packed):
+    answer = ask(Static(), "/static/page.js", headers=accepts(accepted))
+    assert ("content-encoding" in answer.headers) is packed
 
 
 def test_nothing_but_the_files_of_the_folder_is_there(tmp_path):

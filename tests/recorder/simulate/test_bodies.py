@@ -108,3 +108,17 @@ def test_both_bodies_come_apart_again() -> None:
     )
     assert combine(None, b"<recording/>")[1] == "recording-session"
     assert combine(None, None)[2] == b""
+
+
+def test_pictures_have_lines_of_their_own_and_parties_can_change_places() -> None:
+    lines = [*LINES, Line("3", "VP8", 40004, None), Line("4", "VP8", 40006, None)]
+    made = SessionDescription.parse(offer(lines, "192.0.2.9", 5, 1, "sendonly", mux=False))
+    assert [line.kind for line in made.media] == ["audio", "audio", "video", "video"]
+    assert [f.encoding for f in made.media[2].formats] == ["VP8"] and made.media[2].attribute("ptime") is None
+    picture = Picture(PARTIES, ["1", "2", "3", "4"], "2026-01-01T00:00:00+00:00")
+    sent = []
+    for _ in range(2):
+        links = metadata.parse(picture.document()).stream_links
+        sent.append([[picture.tracks.index(track) for track in link.send] for link in links])
+        picture.swap()
+    assert sent == [[[0, 2], [1, 3]], [[1, 3], [0, 2]]]

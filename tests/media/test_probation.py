@@ -1,0 +1,176 @@
+"""A packet of plain RTP that does not follow moves nothing until a second one in sequence bears it out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media import native, rtp, state
+from media.codecs import Format
+from media.pauses import Pauses
+from media.probation import MOST
+from media.spec import StreamSpec
+from media.track import Track
+from tests.media.calls import expand, listen, stream
+from tests.media.test_track import FIRST_ARRIVAL, lane_of, stored
+
+FRAME = 20_000_000
+SPEC = StreamSpec(
+    0,
+    payloads=((8, "PCMA", 8000), (0, "PCMU", 8000), (96, "opus", 48_000), (101, "telephone-event", 8000)),
+    source=("192.0.2.1", 4000),
+)
+Packet = tuple[int, bytes]
+
+
+@pytest.fixture(autouse=True, params=["C", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go the fast road in C where it was compiled, then without it."""
+    if request.param == "Python":
+        monkeypatch.setattr(native, "road_of", lambda _: None)
+
+
+def voice(number: int, ts: int | None = None, kind: int = 8, ssrc: int = 7, tone: int | None = None) -> bytes:
+    fill = 1 + number % 100 if tone is None else tone
+    return rtp.build(kind, number, 160 * number if ts is None else ts, ssrc, bytes([fill]) * 160)
+
+
+def heard(track: Track, sent: list[Packet], cuts: int) -> list[bytes]:
+    """Let a track hear packets at places in time (frames), so many a batch; give what was stored."""
+    out: list[bytes] = []
+    for begin in range(0, len(sent), cuts):
+        part = sent[begin : begin + cuts]
+        track.receive(lane_of([p for _, p in part], [FIRST_ARRIVAL + at * FRAME for at, _ in part]), len(part), out)
+    return out
+
+
+def fresh(spec: StreamSpec = SPEC) -> Track:
+    return Track(spec, Pauses(), 1)
+
+
+FORGED = {
+    "5,000 ahead": voice(5_300, tone=0x55),
+    "2,000 ahead": voice(2_300, tone=0x55),
+    "1,000 ahead with its time": voice(1_300, tone=0x55),
+    "30,000 behind": voice(300 - 30_000, tone=0x55),
+    "an hour ahead": voice(310, 160 * 310 + 3_600 * 8_000, tone=0x55),
+    "a second back": voice(310, 160 * 302, tone=0x55),
+    "100 ms ahead": voice(310, 160 * 315, tone=0x55),
+    "an unknown type": voice(310, kind=77, tone=0x55),
+    "a type of another clock": voice(310, kind=96, tone=0x55),
+}
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 7, 25])
+@pytest.mark.parametrize("every", [0, 10])
+@pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
+def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes, every: int, cuts: int) -> None:
+    genuine = [(n, voice(n)) for n in range(600)]
+    sent = []
+    for n, packet in genuine:
+        if n == 310 or (every and n > 310 and not n % every):
+            moved = int.from_bytes(forged[2:4], "big") + n - 310
+            ts = int.from_bytes(forged[4:8], "big") + 160 * (n - 310)
+            sent.append((n, voice(moved, ts, forged[1], tone=0x55)))
+        sent.append((n, packet))
+    track = fresh()
+    out = heard(track, sent, cuts)
+    assert [packet for _, packet in stored(out)] == [packet for _, packet in genuine]
+    (sound,), _, _ = listen(b"".join(out), stream(0, (8, Format("PCMA", 8000))))
+    assert sound == expand(b"".join(packet[12:] for _, packet in genuine), "pcm_alaw")
+    assert (track.gaps.missing_ns, track.late) == (0, 0)
+    assert track.foreign + track.duplicates + len(track.unproven) == len(sent) - len(genuine)
+
+
+STARTS = {
+    "numbers anew": (40_000, 0, 8, 0),
+    "numbers anew, behind": (-9_000, 0, 8, 0),
+    "time anew": (0, 3_000_000_000, 8, 0),
+    "time back": (0, -40_000, 8, 0),
+    "both": (20_000, 77_777_777, 8, 0),
+    "another codec": (0, 0, 96, 0),
+    "a type nobody offered": (0, 0, 77, 0),
+    "after a silence": (20_000, 1_234_567, 8, 400),
+}
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 5, 25])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (0, 2, 1, 3), (0, 2, 3)])
+@pytest.mark.parametrize("how", STARTS.values(), ids=STARTS)
+def test_a_sender_that_starts_anew_loses_nothing(
+    how: tuple[int, int, int, int], order: tuple[int, ...], cuts: int
+) -> None:
+    """Also where its first packets come out of order, or one of them never."""
+    numbers, time, kind, later = how
+    before = [(n, voice(n)) for n in range(50)]
+    anew = [(n + later, voice(n + numbers, 160 * n + time, kind)) for n in range(50, 100)]
+    sent = [*before, *((anew[0][0] + n, anew[each][1]) for n, each in enumerate(order)), *anew[4:]]
+    track = fresh()
+    kept = [packet for _, packet in stored(heard(track, sent, cuts))]
+    assert sorted(kept) == sorted(packet for _, packet in sent)
+    assert (track.packets, track.foreign, track.unproven) == (len(sent), 0, ())
+
+
+@pytest.mark.parametrize("cuts", [1, 3])
+def test_the_last_packet_of_before_may_be_overtaken_by_the_first_of_a_new_beginning(cuts: int) -> None:
+    numbers = [*range(20), 40_000, 20, *range(40_001, 40_020)]
+    sent = [(n, voice(number)) for n, number in enumerate(numbers)]
+    found = [packet for _, packet in stored(heard(fresh(), sent, cuts))]
+    assert sorted(found) == sorted(packet for _, packet in sent)
+
+
+@pytest.mark.parametrize("cuts", [1, 2, 9])
+def test_keys_pressed_and_comfort_noise_are_kept_at_once(cuts: int) -> None:
+    """Events have the time of their beginning, however long they last and whatever is sent between them."""
+    sent = [(n, voice(n)) for n in range(20)]
+    sent += [(20 + n, voice(20 + n, 160 * (20 if n % 2 else 20 + n), 101 if n % 2 else 8)) for n in range(200)]
+    sent += [(220, rtp.build(13, 220, 160 * 220, 7, b"\x40"))]
+    track = fresh()
+    assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
+    assert track.payload_type == 13
+
+
+def test_a_sender_whose_clock_is_none_is_recorded_all_the_same() -> None:
+    sent = [(n, voice(n, 2_654_435_761 * n)) for n in range(100)]
+    for cuts in (1, 2, 10):
+        kept = [packet for _, packet in stored(heard(fresh(), sent, cuts))]
+        assert kept == [packet for _, packet in sent[: len(kept)]] and len(kept) >= 99
+
+
+def test_pictures_may_come_out_of_order_in_time() -> None:
+    video = replace(SPEC, payloads=((97, "H264", 90_000),), continuous=False)
+    sent = [(n, voice(n, 3_000 * (n + (2 if n % 3 == 0 else -1)), 97)) for n in range(10, 100)]
+    for cuts in (1, 2, 10):
+        track = fresh(video)
+        assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
+        assert track.unproven == ()
+
+
+def test_what_waits_survives_its_worker() -> None:
+    sent = [*((n, voice(n)) for n in range(20)), *((n, voice(n + 30_000)) for n in range(20, 40))]
+    track, out = fresh(), []
+    for each in sent:
+        out += heard(track, [each], 1)
+        successor = fresh()
+        state.restore(state.pack([track]), state.moving([track]) or b"", {0: successor})
+        track = successor
+    assert [packet for _, packet in stored(out)] == [packet for _, packet in sent]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.sampled_from([0, 8, 77, 96, 101])), max_size=80
+    )
+)
+def test_property_whatever_comes_nothing_is_stored_twice_and_little_waits(sent: list[tuple[int, int, int]]) -> None:
+    track = fresh()
+    packets = [(n, voice(number, ts, kind, tone=n % 256)) for n, (number, ts, kind) in enumerate(sent)]
+    found = stored(heard(track, packets, 3))
+    assert len(track.unproven) <= MOST
+    assert len({number for number, _ in found}) == len(found) == track.packets
+    counted = track.packets + track.foreign + track.duplicates + track.late + len(track.unproven)
+    assert counted == len(sent)

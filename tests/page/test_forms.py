@@ -1,0 +1,92 @@
+"""What people do to forms in a real browser: click twice, load again, leave the desk for too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from admin_api.page.sessions import IDLE_SECONDS
+from admin_api.roles import Role
+from tests.page.conftest import Town, sign_in
+
+TYPED = "It was Mira who spoke, not Jonas"
+
+
+@pytest.fixture
+def clock(service: Town, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds by which the recorder's clock is ahead."""
+    ahead = [0.0]
+    site = service.run(service.front.site())
+    monkeypatch.setattr(site, "_monotonic", lambda: service.monotonic() + ahead[0])
+    return ahead
+
+
+def correcting(service: Town, visitor: Callable[..., Page], number: int, *, scripts: bool = True) -> Page:
+    """Type a correction to a call."""
+    page = visitor(Role.ADMIN, name="Grace", scripts=scripts)
+    if scripts:
+        page.clock.install()
+    page.goto(f"/calls/{service.ids['acme'][number]}")
+    page.get_by_text("Add a correction").click()
+    page.get_by_label("What is right").fill(TYPED)
+    return page
+
+
+def notes(service: Town, number: int) -> list[str]:
+    found = service.ask(f"/calls/{service.ids['acme'][number]}").json()
+    return [note["text"] for note in found.get("annotations", [])]
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_two_clicks_on_a_button_do_one_thing(service: Town, visitor: Callable[..., Page], scripts: bool) -> None:
+    number = 1 if scripts else 2
+    page = correcting(service, visitor, number, scripts=scripts)
+    page.get_by_role("button", name="Add", exact=True).dblclick(no_wait_after=True)
+    expect(page.get_by_text(TYPED)).to_be_visible()
+    page.reload()
+    assert notes(service, number) == [TYPED]
+
+
+def test_the_session_warns_and_stays_if_somebody_is_there(
+    service: Town, visitor: Callable[..., Page], clock: list[float]
+) -> None:
+    page = correcting(service, visitor, 3)
+    warning = page.get_by_text("You will be signed out in two minutes")
+    expect(warning).to_be_hidden()
+    clock[0] = IDLE_SECONDS - 110
+    page.clock.fast_forward(1000 * (int(IDLE_SECONDS) - 110))
+    expect(warning).to_be_visible()
+    page.get_by_role("button", name="Stay signed in").click()
+    expect(warning).to_be_hidden()
+    clock[0] += IDLE_SECONDS / 2
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text(TYPED)).to_be_visible()
+    assert notes(service, 3) == [TYPED]
+
+
+@pytest.mark.parametrize("how", ["left alone", "sent too late", "sent too late without scripts"])
+def test_what_was_typed_outlives_the_session(
+    service: Town, visitor: Callable[..., Page], clock: list[float], how: str
+) -> None:
+    number = 4 + len(how)
+    page = correcting(service, visitor, number, scripts="without" not in how)
+    clock[0] = IDLE_SECONDS + 2
+    if how == "left alone":
+        page.clock.fast_forward(1000 * (int(IDLE_SECONDS) + 2))
+    else:
+        page.get_by_role("button", name="Add", exact=True).click()
+    page.wait_for_url(re.compile("/sign-in[?]next=(/|%2F)unsent$"))
+    expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    assert TYPED not in page.content()
+    assert TYPED not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    sign_in(service, page.context, Role.ADMIN, name="Grace")
+    clock[0] = 0
+    page.goto("/unsent")
+    expect(page.get_by_text(TYPED)).to_be_visible()
+    page.get_by_role("button", name="Send it now").click()
+    page.wait_for_url("**/calls/*")
+    expect(page.get_by_text(TYPED)).to_be_visible()
+    assert notes(service, number) == [TYPED]
