@@ -53,7 +53,7 @@ class Signalling:
     def __init__(self, node: Node, runner: Runner, live: Live) -> None:
         self._node = node
         self._certify = node.certify  # one bound method for all calls
-        node.endpoint.authorized_by(self._authorize)
+        node.endpoint.authorized_by(self._authorize, lambda flow: node.tenants.covers(flow.remote[0]))
         self._runner = runner
         self._live = live
         self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)

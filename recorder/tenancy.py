@@ -80,7 +80,11 @@ class Tenants:
         """Tell whether anybody's call can come from there; who is unknown gets one answer on a connection."""
         names = {name.lower().rstrip(".") for name in certificate_names}
         vouched = bool(names) and any(names.intersection(customer.certificates) for customer in self.customers)
-        return self._open or vouched or next(self._covering(source), None) is not None
+        return self._open or vouched or self.covers(source)
+
+    def covers(self, source: str) -> bool:
+        """Tell whether an address is among anybody's sources."""
+        return next(self._covering(source), None) is not None
 
     def admits(self, transport: str, source: str) -> bool:
         """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
@@ -88,7 +92,7 @@ class Tenants:
         On a connection the peer has proven its address, so it gets one proper refusal. A customer known by domain only
         may call from anywhere, so then nobody is a stranger.
         """
-        return transport != "udp" or self._open or next(self._covering(source), None) is not None
+        return transport != "udp" or self._open or self.covers(source)
 
     def _covering(self, source: str) -> Iterator[tuple[str, int]]:
         """Yield (customer, prefix length) of every network around an address, the widest first."""

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
 
     RIGHT = "right"
     MISSING = "missing"  # no credentials for our realm: challenge
-    STALE = "stale"  # right, but the nonce is too old: challenge again and say so
+    STALE = "stale"  # right, but the nonce is too old or none for this source: challenge again and say so
     WRONG = "wrong"  # challenge again and count
 
 
@@ -92,13 +92,15 @@ def _judge(
     # A user nobody knows takes as long as one whose secret is wrong.
     known = realm.users.get((fields.get("username", ""), algorithm))
     made = _made_at(fields.get("nonce", ""), secret, source)
-    if algorithm not in _HASH or made is None or fields.get("qop", "").lower() not in ("auth", ""):
+    if algorithm not in _HASH or fields.get("qop", "").lower() not in ("auth", ""):
         return Outcome.WRONG
     right = hmac.compare_digest(
         _response(request.method, fields, known or "0", algorithm).encode(), fields.get("response", "").lower().encode()
     )
     if not right or known is None or fields.get("uri", "") != request.uri:
         return Outcome.WRONG
+    if made is None:  # of an earlier process, or for another address of the client: it knows the password
+        return Outcome.STALE
     return Outcome.RIGHT if 0 <= now - made <= NONCE_SECONDS else Outcome.STALE
 
 

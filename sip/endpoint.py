@@ -125,9 +125,12 @@ class Endpoint:
         if found:
             found.owner = owner
 
-    def authorized_by(self, authorize: Authorize) -> None:
-        """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags."""
-        self._context.authorize = authorize
+    def authorized_by(self, authorize: Authorize, known: Callable[[Flow], bool] = lambda flow: True) -> None:
+        """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags.
+
+        `known` tells whether an address is one of somebody's: refusals are not repeated to others (section 26.3.2.4).
+        """
+        self._context.authorize, self._context.servers.known = authorize, known
 
     def replaced(self, named: Replaces, owner: str, flow: Flow) -> SessionKey:
         """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.

@@ -5,6 +5,7 @@ Owners in the timer heap are ("server", key) and ("client", key); letters are th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from sip.headers import Headers
@@ -59,7 +60,7 @@ def _hop(headers: Headers) -> tuple[str, str]:
 class ServerTransaction:
     """One request of a peer and what was answered."""
 
-    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "session", "state", "table")
+    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "session", "state", "table", "told")
 
     def __init__(self, key: ServerKey, flow: Flow, port: int, reply: Reply | None, session: str | None) -> None:
         self.key = key
@@ -71,6 +72,7 @@ class ServerTransaction:
         self.response = b""  # the last response
         self.session = session  # whose request it is
         self.interval = T1  # until the next retransmission of a final response
+        self.told = False  # a 1xx was sent, so that the peer repeats its INVITE no more
 
     @property
     def open(self) -> bool:
@@ -85,6 +87,8 @@ class ServerTransactions:
         self._timers = timers
         self._send = send
         self._all: dict[ServerKey, ServerTransaction] = {}
+        #: Tells whether somebody is at home where a way leads, as far as an address can tell on UDP.
+        self.known: Callable[[Flow], bool] = lambda flow: True
 
     def __len__(self) -> int:
         return len(self._all)
@@ -111,6 +115,7 @@ class ServerTransactions:
     def respond(self, transaction: ServerTransaction, status: int, data: bytes, now: float) -> None:
         """Send a response; a final one starts the timers of section 17.2."""
         transaction.response = data
+        transaction.told = transaction.told or status < 200
         if status >= 200:
             transaction.reply = None
             self._timers.clear(("server", transaction.key), "PROVISIONAL")
@@ -159,8 +164,14 @@ class ServerTransactions:
             self._all.pop(transaction.key, None)
 
     def _arm_g(self, transaction: ServerTransaction, happened: Input, now: float) -> None:
-        """Arm timer G: T1, doubling up to T2, on UDP only."""
+        """Arm timer G: T1, doubling up to T2, on UDP only.
+
+        What anybody can have sent in the name of an address gets one answer for each copy of it (section 26.3.2.4):
+        repetitions of our own would make us an amplifier, and whoever is there goes on asking until it is answered.
+        """
         if transaction.state is not State.COMPLETED or transaction.table is OTHER_SERVER:
+            return
+        if not transaction.told and not self.known(transaction.flow):
             return
         if transaction.flow.transport == "udp" and happened in (Input.FAILURE, Input.RETRANSMIT):
             self._timers.set(("server", transaction.key), "RETRANSMIT", now + transaction.interval)

@@ -450,6 +450,32 @@ def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) 
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refusal_is_repeated_only_to_the_sources_of_a_customer(tmp_path: Path, known: bool) -> None:
+    """Where a customer is known by domain anybody is heard, and any address can be written on a datagram."""
+    secret = hashlib.sha256(b"sbc:rec:sesame").hexdigest()
+    (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
+    domain = f'[[customer]]\nname = "delta"\ndomains = ["127.0.0.1"]\ndigest = "{tmp_path}/users"\n'
+
+    async def story() -> None:
+        async with stage(tmp_path, TWO + domain) as one:
+            flow = FOREIGN if known else replace(FOREIGN, remote=("203.0.113.1", 5070))
+            requests = [
+                sip_request("INVITE", "c1", 1, OFFER),
+                sip_request("INVITE", "c2", 1, OFFER, to=";tag=x"),
+                sip_request("INVITE", "c3", 1, OFFER).replace(b"siprec", b"other"),
+            ]
+            for request in requests:
+                one.node.endpoint.receive_datagram(request, flow, time.monotonic())
+            one.flush()
+            assert sorted(one.statuses("INVITE")) == [401, 420, 481]
+            one.node.endpoint.handle_timer(time.monotonic() + 0.6)
+            one.flush()
+            assert len(one.statuses("INVITE")) == (6 if known else 3)
+
+    asyncio.run(story())
+
+
 def test_no_update_leads_from_srtp_to_rtp(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("[media]", '[media]\nsrtp = "preferred"')) as one:

@@ -79,8 +79,8 @@ def test_without_credentials_of_our_realm_they_are_asked_for() -> None:
         answered(password="shut sesame"),
         answered(user="nobody"),
         answered(uri="sip:other@192.0.2.10"),
-        answered(given=nonce(source="198.51.100.1")),
-        answered(given="0.forged"),
+        answered(given=nonce(source="198.51.100.1"), password="shut sesame"),
+        answered(given="0.forged", password="shut sesame"),
         answered("SHA-1"),
     ],
 )
@@ -96,6 +96,15 @@ def test_the_answer_to_another_method_is_wrong() -> None:
 def test_an_old_nonce_is_stale_not_wrong() -> None:
     assert judge(answered(), REALM, SECRET, SOURCE, NOW + NONCE_SECONDS + 1) is Outcome.STALE
     assert judge(answered(given=nonce(NOW + 900)), REALM, SECRET, SOURCE, NOW) is Outcome.STALE
+
+
+@pytest.mark.parametrize("given", [nonce(source="198.51.100.1"), "0.forged", "of another process"])
+def test_the_right_answer_to_a_nonce_that_is_not_ours_is_stale(given: str) -> None:
+    """An earlier process gave it, or it was given to another address of the client; which asks for no other password.
+
+    RFC 7616 section 3.3.
+    """
+    assert judge(answered(given=given), REALM, SECRET, SOURCE, NOW) is Outcome.STALE
 
 
 @pytest.mark.parametrize("text", ["", "sbc", "sbc:recorder:zz", f"a:r:{'0' * 32}\nb:s:{'0' * 32}", f":r:{'0' * 32}"])

@@ -90,6 +90,23 @@ def test_timer_g_doubles_up_to_four_seconds_and_h_ends_it():
     assert len(wire.timers) == 0
 
 
+@pytest.mark.parametrize(("told", "times"), [(False, 1), (True, 12)])
+def test_who_may_be_anybody_gets_no_repetition_while_it_repeats_its_own_invite(told, times):
+    """RFC 3261 section 26.3.2.4: the address on a datagram may be that of a third party."""
+    wire = Wire()
+    wire.servers.known = lambda flow: False
+    transaction = wire.servers.begin(("b", "h", "INVITE"), UDP, 5060, None, None, 0.0)
+    if told:
+        wire.servers.respond(transaction, 100, b"100", 0.0)
+    wire.servers.respond(transaction, 401, b"final", 0.0)
+    wire.run(31.9)
+    assert len(wire.sent) == times
+    wire.servers.repeat(transaction, UDP, 31.9)
+    assert len(wire.sent) == times + 1
+    wire.run(40.0)
+    assert (len(wire.servers), len(wire.timers)) == (0, 0)
+
+
 def test_on_a_stream_a_final_response_is_sent_once():
     wire = Wire()
     transaction = wire.servers.begin(("b", "h", "INVITE"), TCP, 5060, None, None, 0.0)
