@@ -128,6 +128,9 @@ class LinePlan:
     secured: int | None = None
     """How strong the keys in this place of the offer have been (sip.crypto.strength); None: always plain RTP."""
 
+    shaken: bool = False
+    """Keys in this place of an earlier offer came by a handshake (DTLS-SRTP)."""
+
     def __post_init__(self) -> None:
         # thousands of calls at a time offer the same: one copy of each word and list serves all of them
         self.formats = _shared(self.formats)
@@ -150,6 +153,11 @@ class LinePlan:
         if self.secured is not None or self.protection is None:
             return self.secured
         return strength(self.suite) if self.suite else USUAL
+
+    @property
+    def handshaken(self) -> bool:
+        """Tell whether keys in this place come, or ever came, by a handshake."""
+        return self.shaken or self.answer_setup is not None
 
     def same_association(self, before: LinePlan) -> bool:
         """Tell whether a re-offer goes on with the DTLS association of before (RFC 8842 section 4)."""

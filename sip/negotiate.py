@@ -76,7 +76,9 @@ def plan(
     sent there. Raise NotAcceptable if nothing can be recorded. An offer that only removes what was there is acceptable.
     """
     before = {line.index: line for line in previous}
-    plans = tuple(_plan_line(media, policy, before.get(media.index), families, closed) for media in offer.media)
+    known = [line.least for line in previous if line.least is not None]
+    floor = min(known, default=WEAK) if policy.srtp == "required" else WEAK
+    plans = tuple(_plan_line(media, policy, before.get(media.index), families, closed, floor) for media in offer.media)
     _no_downgrade(plans, before, policy)
     if any(line.accepted for line in plans) or (any(line.removed for line in plans) and not _refused(plans)):
         return plans
@@ -89,16 +91,19 @@ def plan(
 def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
     """Refuse an offer that leads a dialog from SRTP to plain RTP, or to weaker keys where SRTP is required.
 
-    A line keeps to what its place ever had; one in a new place may be plain only beside others that are. Raise
-    NotAcceptable.
+    A line keeps to what its place ever had; one in a new place may be plain, or have weaker keys or ones that are sent
+    in the clear, only beside others of which that is true. Raise NotAcceptable.
     """
     secured = any(line.least is not None for line in before.values())
+    shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
+    exposed = policy.srtp == "required" and not policy.secure
     mixed = any(line.accepted and line.protection is None for line in before.values())
     for line in plans:
         old = before.get(line.index)
         least = old.least if old else None
         if line.reason == DOWNGRADE:
             raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
+        line.shaken = old.handshaken if old else False
         if not line.accepted:
             line.secured = least
         elif line.protection is None:
@@ -108,7 +113,7 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
         elif line.suite is None:
             line.secured = USUAL if least is None else least
         else:
-            if policy.srtp == "required" and old and old.answer_setup and not policy.secure:
+            if exposed and (line.shaken or (least is None and shaken)):
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
             line.secured = max(strength(line.suite), least or WEAK)
 
@@ -118,8 +123,9 @@ def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
 
 
 def _plan_line(
-    media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str], closed: Closed
+    media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str], closed: Closed, floor: int
 ) -> LinePlan:
+    """Decide on one line; `floor` is the class below which a line in a new place must not go."""
     formats = media.formats
     family = (media.connection.family if media.connection else "") or (before.family if before else "")
     usable: Sequence[CryptoOffer] = ()
@@ -132,7 +138,7 @@ def _plan_line(
         setup, reason = _association(media, policy, before)
     elif reason is None:
         least = before.least if before and policy.srtp == "required" else None
-        usable, reason = _protection(media, policy, least or WEAK)
+        usable, reason = _protection(media, policy, floor if least is None else least)
     crypto = usable[0] if usable else None
     was_used = before is not None and (before.accepted or before.removed)
     removed = media.port == 0 and was_used

@@ -220,6 +220,18 @@ def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
         ("required", True, [HANDSHAKE, line(SHORT)], None),
         ("required", False, [HANDSHAKE, line(SDES)], None),  # anybody could read the keys
         ("required", False, [line(SDES), HANDSHAKE], "DTLS-SRTP"),
+        ("required", False, [HANDSHAKE, GONE, line(SDES)], None),  # the same in two steps
+        ("required", False, [HANDSHAKE, GONE + line(SDES)], None),  # in another place
+        ("required", False, [HANDSHAKE, HANDSHAKE + line(SDES)], None),
+        ("required", False, [HANDSHAKE + line(SDES), HANDSHAKE + line(SDES) + line(SDES)], "DTLS-SRTP"),
+        ("required", False, [line(SDES), HANDSHAKE, line(SDES)], None),
+        ("preferred", False, [HANDSHAKE, GONE, line(SDES)], SDES),
+        ("required", True, [HANDSHAKE, GONE, line(SDES)], SDES),
+        ("required", True, [line(SDES), GONE + line(SHORT)], None),
+        ("required", True, [line(SDES), line(SDES) + line(SHORT)], None),
+        ("required", True, [line(SDES), line(SDES) + line(SHORT, GCM128)], SDES),
+        ("required", True, [line(SDES) + line(SHORT), line(SDES) + line(SHORT) + line(SHORT)], SDES),
+        ("preferred", True, [line(SDES), line(SDES) + line(SHORT)], SDES),
     ],
 )
 @pytest.mark.parametrize("stored", [False, True])
