@@ -53,7 +53,7 @@ class Signalling:
     def __init__(self, node: Node, runner: Runner, live: Live) -> None:
         self._node = node
         self._certify = node.certify  # one bound method for all calls
-        node.endpoint.authorized_by(self._authorize, lambda flow: node.tenants.covers(flow.remote[0]))
+        node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
         self._runner = runner
         self._live = live
         self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
@@ -266,6 +266,12 @@ class Signalling:
             self._node.unwelcome.refuse(request.method, 401, "digest", owner, normal_address(source), near)
         stale = outcome is digest.Outcome.STALE
         return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
+
+    def _covered(self, flow: Flow) -> bool:
+        return self._node.tenants.covers(flow.remote[0])
+
+    def _elsewhere(self, owner: str, flow: Flow) -> bool:
+        return self._node.tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
 
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
         srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"

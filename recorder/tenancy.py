@@ -86,6 +86,10 @@ class Tenants:
         """Tell whether an address is among anybody's sources."""
         return next(self._covering(source), None) is not None
 
+    def elsewhere(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether an address is among the sources of other customers and no call of this one can come from it."""
+        return self.covers(source) and not self.may_be(owner, source, certificate_names)
+
     def admits(self, transport: str, source: str) -> bool:
         """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
 

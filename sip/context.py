@@ -23,6 +23,8 @@ SECRET_BYTES = 32
 # that asks for credentials. With the request, None for a response and for what began before; and with the way of the
 # INVITE that an ACK, a CANCEL, a response or a retransmission belongs to, which are never challenged (section 22.1).
 Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
+# Says whether the address that a way leads to is known as that of others than the owner of a session, and only theirs.
+Elsewhere = Callable[[str, Flow], bool]
 # The timers of a session.
 SESSION_TIMERS = ("repeat", "no-ack", "doubt", "confirm", "refresh", "expire", "retry", "forget")
 
@@ -58,7 +60,10 @@ class Context:
         self.out: list[Send | Close] = []
         self.questions: dict[Token, Question] = {}
         self.authorize: Authorize | None = None
+        self.elsewhere: Elsewhere = lambda owner, flow: False
         self.connections: dict[int, Flow] = {}
+        # Those that we opened.
+        self.opened: set[int] = set()
         # Sessions of an earlier process by their connection, which went with it.
         self.orphans: dict[Flow, list[SessionKey]] = {}
         # None while new calls are taken, else the seconds for Retry-After.
@@ -106,7 +111,8 @@ class Context:
         if not session.owner:
             return () if same_host(flow, before) else None
         found = self.authorize(session.owner, flow, request, before)
-        return () if found is None and session.leads_to(flow) else found
+        ours = found is None and flow.connection in self.opened
+        return () if ours and session.leads_to(flow) else found
 
     def branch(self) -> str:
         """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sip.context import Authorize, Context
+from sip.context import Authorize, Context, Elsewhere
 from sip.errors import MalformedMessage
 from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
 from sip.message import Request, parse, salvage
@@ -53,9 +53,9 @@ class Endpoint:
             return
         self._message(data, flow, now)
 
-    def connection_made(self, flow: Flow, now: float) -> None:
-        """Take up a TCP or TLS connection; `flow.connection` is its number, never used again."""
-        self._streams.made(flow, now)
+    def connection_made(self, flow: Flow, now: float, *, ours: bool = False) -> None:
+        """Take up a TCP or TLS connection; `flow.connection` is its number, never used again; `ours`: we opened it."""
+        self._streams.made(flow, now, ours=ours)
 
     def receive_stream(self, data: bytes, flow: Flow, now: float) -> None:
         """Take bytes of a connection, cut anywhere."""
@@ -125,12 +125,19 @@ class Endpoint:
         if found:
             found.owner = owner
 
-    def authorized_by(self, authorize: Authorize, known: Callable[[Flow], bool] = lambda flow: True) -> None:
+    def authorized_by(
+        self,
+        authorize: Authorize,
+        known: Callable[[Flow], bool] = lambda flow: True,
+        elsewhere: Elsewhere = lambda owner, flow: False,
+    ) -> None:
         """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags.
 
         `known` tells whether an address is one of somebody's: refusals are not repeated to others (section 26.3.2.4).
+        To what is `elsewhere` no request of ours goes, whatever Contact or route says.
         """
         self._context.authorize, self._context.servers.known = authorize, known
+        self._context.elsewhere = elsewhere
 
     def replaced(self, named: Replaces, owner: str, flow: Flow) -> SessionKey:
         """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.

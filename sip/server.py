@@ -218,7 +218,7 @@ class Server:
             asyncio.get_running_loop().call_later(STRANGER_SECONDS, connection.close)
         self._connections[flow.connection] = connection
         self._peers[flow.remote[0]] += 1
-        self._endpoint.connection_made(flow, self._clock())
+        self._endpoint.connection_made(flow, self._clock(), ours=connection.opened_by_us)
         self.flush()
         return True
 

@@ -148,7 +148,7 @@ class Session:
         return flow.transport == "tls" and (not self.names or not set(self.names).isdisjoint(flow.certificate_names))
 
     def leads_to(self, flow: Flow) -> bool:
-        """Tell whether a connection is one to where requests of ours go (section 12.2.1.1): we opened it, mostly."""
+        """Tell whether a connection of ours is one to where requests of ours go (section 12.2.1.1)."""
         try:
             uri = Uri.parse(self.dialog.next_hop())
         except MalformedMessage:

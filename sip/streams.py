@@ -32,9 +32,11 @@ class Streams:
         self._refuse = refuse
         self._framers: dict[int, Framer] = {}
 
-    def made(self, flow: Flow, now: float) -> None:
+    def made(self, flow: Flow, now: float, *, ours: bool) -> None:
         """Take up a connection; its first message must come in time."""
         self._context.connections[flow.connection] = flow
+        if ours:
+            self._context.opened.add(flow.connection)
         self._framers[flow.connection] = Framer()
         timeout = self._context.settings.first_message_timeout
         self._context.timers.set(("connection", flow.connection), "first", now + timeout)
@@ -42,6 +44,7 @@ class Streams:
     def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
         """Forget a connection; dialogs live on, requests of ours try another way. Return those that know none."""
         self._context.connections.pop(flow.connection, None)
+        self._context.opened.discard(flow.connection)
         self._framers.pop(flow.connection, None)
         self._context.timers.clear(("connection", flow.connection), "first", "message")
         return self._context.clients.lost(flow, now)

@@ -360,6 +360,8 @@ class Calling:
         target = _target(session.dialog.next_hop(), flow)
         if target and not session.heard and not same_host(target, flow):
             target = None  # whoever sent the INVITE may have named anybody
+        if target and session.owner and self._context.elsewhere(session.owner, target):
+            target = None  # private addresses occur twice: there somebody else would read it, and answer
         if flow.connection:
             ways = [flow] if self._context.alive(flow) else []
             return [*ways, target] if target else ways or [flow]

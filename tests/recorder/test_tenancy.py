@@ -153,3 +153,18 @@ def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
     assert all(Tenants(shared).may_be(name, "192.0.2.1") for name in ("a", "b"))
     assert all(Tenants(nested).may_be(name, "192.0.2.1") for name in ("wide", "narrow"))
     assert not Tenants(nested).may_be("narrow", "192.0.2.99")
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "elsewhere"),
+    [
+        ("192.0.2.1", (), True),
+        ("192.0.2.1", ("sbc.acme.example",), False),
+        ("192.0.2.99", (), False),
+        ("10.0.0.5", (), False),  # nobody's: an address inside the customer's network, as far as anybody knows
+        ("sbc.acme.example", (), False),
+    ],
+)
+def test_an_address_of_others_only_is_elsewhere(host: str, names: tuple[str, ...], elsewhere: bool) -> None:
+    acme = customer("acme", ("192.0.2.0/24",), certificates=("sbc.acme.example",))
+    assert Tenants([acme, GLOBEX]).elsewhere("acme", host, names) is elsewhere

@@ -212,6 +212,37 @@ def test_a_bye_for_want_of_an_ack_goes_to_whoever_sent_the_invite_whatever_its_c
     assert {item.flow.remote for item in sent} == {UDP.remote}
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_from_the_address_of_the_contact_only_a_connection_of_our_own_counts(ours: bool) -> None:
+    """Private addresses occur twice: who connects to us from there may be another customer."""
+    story = Story()
+    story.endpoint.authorized_by(judge)
+    event = story.invited(contact="<sip:sbc@10.0.0.5:5070;transport=tcp>;+sip.src")
+    story.endpoint.own(event.session, "acme")
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    story.say(story.request("ACK"))
+    way = by(TCP, remote=("10.0.0.5", 5070))
+    story.endpoint.connection_made(way, story.now, ours=ours)
+    assert statuses(story.say(story.request("OPTIONS"), way)) == [200 if ours else 481]
+
+
+@pytest.mark.parametrize("contact", ["sip:sbc@203.0.113.9:5070", "sip:sbc@203.0.113.9:5070;transport=tcp"])
+def test_no_request_of_ours_goes_to_an_address_of_others(contact: str) -> None:
+    for owner in ("203.0.113.9", ""):
+        story = Story()
+        story.endpoint.authorized_by(judge, elsewhere=lambda _, flow, own=owner: flow.remote[0] == own)  # type: ignore[misc]
+        event = story.invited(contact=f"<{contact}>;+sip.src")
+        story.endpoint.own(event.session, "acme")
+        story.endpoint.accept(event.token, ANSWER, story.now)
+        story.learn(story.hear()[0])
+        story.say(story.request("ACK"))
+        story.endpoint.hang_up(event.session, "stop", story.now)
+        assert methods(story.hear()) == ["BYE"]
+        remotes = {item.flow.remote for item in story.sent if isinstance(item, Send)}
+        assert remotes == {UDP.remote if owner else ("203.0.113.9", 5070)}
+
+
 @pytest.mark.parametrize("age", ["this", "before"])
 @pytest.mark.parametrize(("first", "way", "allowed"), WAYS)
 def test_after_a_restart_the_same_holds_also_for_what_an_older_version_left(
