@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 from media.dtls import Identity
 from sip.message import Response, parse
-from tests.journeys.sbc import Link, client
+from tests.journeys.sbc import Authority, Link, client
 from tests.journeys.server import Server, server
 from tests.recorder.dtls_peer import NOW
 
@@ -167,6 +168,107 @@ def test_another_customers_address_changes_nothing_in_a_dialog(one: Server, tran
     for each in (link, thief, beside):
         each.socket.close()
     assert "Traceback" not in one.log.read_text()
+
+
+CERTIFIED = """
+[[customer]]
+name = "initech"
+certificates = ["a.example", "standby.example"]
+[[customer]]
+name = "umbrella"
+certificates = ["b.example"]
+"""
+NAT = "127.0.0.9"  # in front of the SBCs of both
+
+
+def said(link: Link, of: Link, to: str, method: str, cseq: int, body: bytes = b"") -> Response | None:
+    """Say something in the dialog of a link by another one; its final answer, None if the connection is closed."""
+    here, number = link.here, link.cseq
+    link.here, link.cseq = of.here, of.cseq
+    try:
+        link.again(method, to, cseq, body=body)
+        return None if method == "ACK" else link.hear()
+    finally:
+        link.here, link.cseq = here, number
+
+
+def statuses(link: Link, of: Link, to: str) -> list[int | None]:
+    """What somebody gets for everything that can be said in a dialog."""
+    bodies = {"UPDATE": PLAIN, "INVITE": PLAIN}
+    methods = enumerate(["OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE"], 900)
+    heard = [said(link, of, to, method, cseq, bodies.get(method, b"")) for cseq, method in methods]
+    return [answer and answer.status for answer in heard]
+
+
+def test_behind_one_address_and_after_a_kill_a_dialog_stays_its_owners(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    mine, spare, theirs = (authority.issue(name) for name in ("a.example", "standby.example", "b.example"))
+    with server(tmp_path, sources=f'{OWNER}", "{SECOND}', more=GLOBEX + CERTIFIED) as one:
+        text = one.config.read_text()
+        one.config.write_text(text.replace("[media]", f'client_ca = "{authority.file}"\n[media]', 1))
+        one.init()
+        one.start()
+
+        def secure(certificate: Path, source: str = NAT) -> Link:
+            return Link("tls", one.tls, source=source, tls=client(certificate))
+
+        links = {"tls": secure(mine), "tcp": Link("tcp", one.udp, source=OWNER), "udp": Link("udp", one.udp, source=OWNER)}
+        tos: dict[str, str] = {}
+        for name, link in links.items():
+            tos[name] = placed(link).headers.get("To") or ""
+            link.again("ACK", tos[name])
+
+        def attacked() -> None:
+            for name, link in links.items():
+                for thief in (secure(theirs), secure(theirs, OWNER), Link("tcp", one.udp, source=OTHER)):
+                    assert statuses(thief, link, tos[name]) == [481] * 6, name
+                    thief.close()
+            for thief in (secure(spare), Link("tcp", one.udp, source=OWNER)):
+                assert statuses(thief, links["tls"], tos["tls"]) == [481] * 6
+                thief.close()
+
+        attacked()
+        one.stop(signal.SIGKILL)
+        one.start()
+        attacked()
+        beside = {
+            "tls": secure(mine, "127.0.0.10"),  # by certificate from anywhere
+            "tcp": Link("tcp", one.udp, source=SECOND),
+            "udp": Link("udp", one.udp, source=SECOND),
+        }
+        more = SECURE[SECURE.index(b"m=audio") :].replace(b"label:1", b"label:2").replace(b"40000", b"40010")
+        changes = [
+            ("OPTIONS", b"", 200),
+            ("UPDATE", b"", 200),  # a refresh
+            ("INVITE", SECURE.replace(b"sendonly", b"inactive"), 200),  # hold
+            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 2 IN"), 200),  # resume
+            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 3 IN") + more, 200),  # one stream more
+            ("INVITE", SECURE.replace(b"RTP/SAVP", b"RTP/AVP").replace(b"a=crypto", b"a=x") + more, 488),
+            ("UPDATE", PLAIN, 488),
+        ]
+        for name, link in beside.items():
+            owner, to = links[name], tos[name]
+            for cseq, (method, body, status) in enumerate(changes, 10):
+                answer = said(link, owner, to, method, cseq, body)
+                assert answer is not None and answer.status == status, (name, method, cseq)
+                if method == "INVITE" and status == 200:
+                    said(link, owner, to, "ACK", cseq)
+            for cseq in (30, 31):  # who is left to offer and answers with plain RTP changes nothing either
+                answer = said(link, owner, to, "INVITE", cseq)
+                assert answer is not None and answer.body.count(b"RTP/SAVP") == 2
+                said(link, owner, to, "ACK", cseq, PLAIN.replace(b"127.0.0.3", b"127.0.0.2"))
+            answer = said(link, owner, to, "BYE", 40)
+            assert answer is not None and answer.status == 200
+        end = time.monotonic() + 20
+        while len(found := calls(one, "acme") + calls(one, "initech")) < 3 and time.monotonic() < end:
+            time.sleep(0.2)
+        assert [call["state"] for call in found] == ["complete"] * 3
+        streams = [stream for call in found for stream in call["streams"]]  # type: ignore[attr-defined]
+        assert {stream["srtp"] for stream in streams} == {"AES_CM_128_HMAC_SHA1_80"}
+        assert calls(one, "globex") + calls(one, "umbrella") == []
+        for link in (*links.values(), *beside.values()):
+            link.close()
+        assert "Traceback" not in one.log.read_text()
 
 
 def pointing(address: str, count: int) -> bytes:
