@@ -126,6 +126,11 @@ class ServerTransactions:
         transaction.flow = flow
         self._happen(transaction, Input.REQUEST, now)
 
+    def forget(self, transaction: ServerTransaction) -> None:
+        """Let go of a transaction that was answered."""
+        self._timers.clear(("server", transaction.key), "RETRANSMIT", "TIMEOUT", "END")
+        self._all.pop(transaction.key, None)
+
     def settle(self, key: ServerKey) -> None:
         """Let go of a 2xx whose ACK has come: who has it needs no copy, and a kilobyte for 32 s adds up."""
         transaction = self._all.get(key)

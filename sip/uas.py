@@ -58,6 +58,9 @@ class Answering:
             self._ack(request, flow, now)
             return
         known = self._context.servers.find(server_key(request, request.method))
+        if known and not known.open and self._displaced(known, request, flow):
+            self._context.servers.forget(known)
+            known = None
         if known:
             self._again(known, request, flow, now)
         elif request.method == "CANCEL":
@@ -80,6 +83,15 @@ class Answering:
         self._context.servers.repeat(known, way, now)
         if session:
             self._within.repeated(session, way, now)
+
+    def _displaced(self, transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
+        """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch."""
+        session = self._session_of(request) if request.recipient.tag is not None else None
+        if session is None or session.key == transaction.session:
+            return False
+        if self._context.standing(session, flow, request) is None:
+            return False
+        return not self._concerns(transaction, flow)
 
     def _concerns(self, transaction: ServerTransaction, flow: Flow) -> bool:
         """Tell whether somebody may go on with a transaction: its own sender, or another host of the owner's."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sip.errors import RemoteError
-from sip.events import Dropped, Refused, Send
+from sip.events import Dropped, Invited, Refused, Reoffered, Send
 from sip.message import Request, Response
 from sip.replaces import Replaces
 from sip.responses import Fields
@@ -135,6 +135,29 @@ def test_what_is_repeated_or_cancelled_by_somebody_else_is_neither_answered_agai
     (repeated,) = [item for item in _repeated(story) if isinstance(item, Send)][:1]
     to = way if allowed else first
     assert (repeated.flow.remote, repeated.flow.connection) == (to.remote, to.connection)
+
+
+@pytest.mark.parametrize("branch", ["z9hG4bK-next", "old"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_who_foretells_the_next_branch_does_not_take_its_place(branch: str, inside: bool) -> None:
+    story = running()
+    thief = by(UDP, remote=(ELSEWHERE, 5060))
+    sdp = {"body": OFFER, "kind": "application/sdp", "branch": branch, "cseq": 2}
+    if inside:
+        assert statuses(story.say(story.request("INVITE", **sdp), thief)) == [481]  # type: ignore[arg-type]
+    else:  # a call of the other customer
+        assert story.say(story.invite(to="<sip:rec@192.0.2.10>", cseq=2, branch=branch), thief) == []
+        (event,) = [each for each in story.events() if isinstance(each, Invited)]
+        assert story.endpoint.refuse(event.token, 503, story.now)
+        story.hear()
+    assert story.say(story.request("INVITE", **sdp)) == []  # type: ignore[arg-type]
+    (asked,) = [each for each in story.events() if isinstance(each, Reoffered)]
+    story.endpoint.accept(asked.token, ANSWER, story.now)
+    assert statuses(story.hear()) == [200]
+    story.say(story.request("ACK", branch=branch, cseq=2), thief)
+    assert statuses(story.wait(1.0)) == [200]
+    story.say(story.request("ACK", branch=branch, cseq=2))
+    assert story.wait(40.0) == []
 
 
 def _repeated(story: Story) -> list[object]:
