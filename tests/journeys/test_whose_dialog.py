@@ -212,7 +212,11 @@ def test_behind_one_address_and_after_a_kill_a_dialog_stays_its_owners(tmp_path:
         def secure(certificate: Path, source: str = NAT) -> Link:
             return Link("tls", one.tls, source=source, tls=client(certificate))
 
-        links = {"tls": secure(mine), "tcp": Link("tcp", one.udp, source=OWNER), "udp": Link("udp", one.udp, source=OWNER)}
+        links = {
+            "tls": secure(mine),
+            "tcp": Link("tcp", one.udp, source=OWNER),
+            "udp": Link("udp", one.udp, source=OWNER),
+        }
         tos: dict[str, str] = {}
         for name, link in links.items():
             tos[name] = placed(link).headers.get("To") or ""
