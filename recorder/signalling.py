@@ -150,10 +150,15 @@ class Signalling:
         return self._node.disk.within(take) if customer.keys.low(day) else take()
 
     def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
-        """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed."""
+        """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed.
+
+        Of the customer's nothing is used up before who calls has authenticated: anybody can write its domain.
+        """
         sip, source, now = self._node.settings.sip, normal_address(event.flow.remote[0]), self._node.monotonic()
         if not self._by_source.admit(source, sip.source_invites, now):
             reason = "source-rate"
+        elif not self._authentic(event, customer):
+            return False
         elif not self._by_customer.admit(customer.name, configured.max_invites, now):
             reason = "customer-rate"
         elif not within(self._live.of_source(source), sip.source_calls):
@@ -215,8 +220,6 @@ class Signalling:
     def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what this customer's clients must not do."""
         marks, plain = event.marks, configured.siprec is Siprec.PLAIN
-        if not self._authentic(event, customer):
-            return False
         if (marks == "none" and not plain) or (marks != "both" and configured.siprec is Siprec.STRICT):
             self._refuse(event, 421, "not-siprec", customer, headers=(("Require", "siprec"),))
             return False

@@ -450,6 +450,35 @@ def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) 
     asyncio.run(story())
 
 
+def test_who_has_not_authenticated_uses_up_nothing_of_the_customers_rate(tmp_path: Path) -> None:
+    secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
+    (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
+    domain = f'[[customer]]\nname = "delta"\ndomains = ["127.0.0.1"]\nmax_invites = 1\ndigest = "{tmp_path}/users"\n'
+
+    async def story() -> None:
+        async with stage(tmp_path, TWO.replace('"127.0.0.1"', '"127.0.0.9"') + domain) as one:
+            now = time.monotonic()
+            for number in range(5):
+                anybody = replace(FOREIGN, remote=(f"203.0.113.{number}", 5070))
+                one.node.endpoint.receive_datagram(sip_request("INVITE", f"x{number}", 1, OFFER), anybody, now)
+                one.flush()
+            one.hear(sip_request("INVITE", "c1", 1, OFFER))
+            assert one.statuses("INVITE") == [401] * 6
+            nonce = (refused(one).headers.get("WWW-Authenticate") or "").split('nonce="')[1].partition('"')[0]
+            ha2 = hashlib.sha256(f"INVITE:{uri}".encode()).hexdigest()
+            right = hashlib.sha256(f"{secret}:{nonce}:1:x:auth:{ha2}".encode()).hexdigest()
+            value = f'Digest username="sbc", realm="rec", nonce="{nonce}", uri="{uri}", response="{right}", '
+            value += 'algorithm=SHA-256, qop=auth, nc=1, cnonce="x"'
+            for number in range(3):
+                again = sip_request("INVITE", f"c{number}", 2, OFFER)
+                again = again.replace(b"Require:", f"Authorization: {value}\r\nRequire:".encode())
+                one.node.endpoint.receive_datagram(again, FLOW, now)
+                one.flush()
+            assert one.statuses("INVITE")[6:] == [200, 200, 503]
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_refusal_is_repeated_only_to_the_sources_of_a_customer(tmp_path: Path, known: bool) -> None:
     """Where a customer is known by domain anybody is heard, and any address can be written on a datagram."""
