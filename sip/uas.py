@@ -85,7 +85,13 @@ class Answering:
             self._within.repeated(session, way, now)
 
     def _displaced(self, transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
-        """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch."""
+        """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch.
+
+        One whose ACK is awaited stays: whoever copies a branch must not take the place of its first sender either.
+        """
+        other = self._context.sessions.get(transaction.session) if transaction.session else None
+        if other and other.unacked_key == transaction.key:
+            return False
         session = self._session_of(request) if request.recipient.tag is not None else None
         if session is None or session.key == transaction.session:
             return False

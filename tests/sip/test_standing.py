@@ -160,6 +160,25 @@ def test_who_foretells_the_next_branch_does_not_take_its_place(branch: str, insi
     assert story.wait(40.0) == []
 
 
+def test_who_copies_a_branch_does_not_take_the_place_of_an_invite_that_awaits_its_ack() -> None:
+    story = Story()
+    story.endpoint.authorized_by(lambda owner, flow, request, before: () if flow.remote[0] == owner else None)
+    thief = by(UDP, remote=(ELSEWHERE, 5060))
+    invite = story.invite(branch="z9hG4bK-1", cseq=1)
+    tags = {}
+    for flow, data in ((UDP, invite), (thief, story.invite(branch="z9hG4bK-2", cseq=1))):
+        story.say(data, flow)
+        (event,) = [each for each in story.events() if isinstance(each, Invited)]
+        story.endpoint.own(event.session, flow.remote[0])
+        story.endpoint.accept(event.token, ANSWER, story.now)
+        story.hear()
+        tags[flow] = f"<sip:rec@192.0.2.10>;tag={event.session}"
+    copied = story.request("INVITE", branch="z9hG4bK-1", cseq=2, to=tags[thief])
+    assert statuses(story.say(copied, thief)) == [481]
+    (again,) = story.say(invite)
+    assert isinstance(again, Response) and (again.status, again.headers.get("To")) == (200, tags[UDP])
+
+
 def _repeated(story: Story) -> list[object]:
     story.endpoint.handle_timer(story.now + 0.6)
     return list(story.endpoint.data_to_send())
