@@ -9,7 +9,8 @@ begins with it and goes on.
 Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to. And anybody can
 write the peer's address on a datagram, but does not know its port or see our cookie. So as the client we hear only the
 address and port that we speak to, unless nothing comes from there for LEARN_AFTER seconds. As the server we hear only
-greetings, until somebody has sent our cookie back, and then only that one. A ClientHello to us as the client is not
+greetings, until somebody has sent our cookie back, and then only that one, or whoever greets us from the offered address
+and port: strangers have cookies too, and need not go on. A ClientHello to us as the client is not
 looked at, nor is an alert in the clear. A handshake that came to nothing is begun again: as the client MAX_TRIES times,
 as the server, whom anybody can greet, until GIVE_UP seconds have passed.
 """
@@ -76,6 +77,7 @@ class _Port:
 
     association: Association | Inherited
     target: tuple[str, int] | None  # where it is sent to
+    offered: tuple[str, int] | None = None  # where the offer says that the peer is
     home: tuple[str, int] | None = None  # where our last flight went: strangers move the target of a server
     begin_at: float | None = None  # when our first flight is due; None: START_DELAY from the first turn on
     until: float | None = None  # when to give up, whoever was in the way
@@ -111,7 +113,7 @@ class Handshake:
             if before is not None and before.bequest is not None:
                 self._go_on(rtcp, before.bequest, before.target or target)
             elif wanted:
-                self._ports[rtcp] = _Port(self._fresh(), target, severed=before is not None)
+                self._ports[rtcp] = _Port(self._fresh(), target, target, severed=before is not None)
 
     def _go_on(self, rtcp: bool, bequest: Bequest, target: tuple[str, int] | None) -> None:
         self._ports[rtcp] = _Port(Inherited(bequest, active=self.dtls.active, home=target), target, home=target)
@@ -161,7 +163,7 @@ class Handshake:
             port = self._ports.get(rtcp)
             if port is not None and target is not None and not port.association.keys:
                 port.met = port.met and target == port.target
-                port.target = port.home = target
+                port.target = port.home = port.offered = target
 
     def turn(self, now: float) -> None:
         """Begin what is due, repeat flights, begin again what failed."""
@@ -270,7 +272,9 @@ class Handshake:
         if sender == (pack_ip(proven[0]), proven[1]):
             return True
         stalled = port.proven_at is not None and now >= port.proven_at + STALL and not port.association.keys
-        if not stalled or not _greets(datagram):
+        named = port.offered is not None and sender == (pack_ip(port.offered[0]), port.offered[1])
+        wins = named and port.association.promised is None
+        if not (stalled or wins) or not _greets(datagram):
             return False
         port.association, port.proven_at = self._fresh(), None
         port.association.start(now)

@@ -193,8 +193,36 @@ def test_a_greeting_that_came_to_nothing_gives_way_to_another_one(waited: float,
             first.receive(datagram, ("192.0.2.10", 20000), 0.0)
     theirs = peer(True)
     theirs.start(waited)
-    shake(one, theirs, waited)
+    shake(one, theirs, waited, sender=NEXT_DOOR)
     assert bool(one.keys) == kept
+
+
+@pytest.mark.parametrize("networks", [(), ("192.0.2.0/24",)])
+def test_as_the_server_whoever_comes_from_the_offered_address_wins(networks: tuple[str, ...]) -> None:
+    """Somebody else may send our cookie back first and say nothing more, again and again."""
+    one, stranger = made(active=False, networks=networks), STRANGER if not networks else ELSEWHERE
+    theirs = peer(True)
+
+    def carried(who: Association, sender: tuple[bytes, int]) -> None:
+        for datagram in who.data_to_send():
+            one.receive(False, datagram, sender, 0.0)
+        for _, datagram, target in one.data_to_send():
+            if target[1] == sender[1]:
+                who.receive(datagram, ("192.0.2.10", 20000), 0.0)
+
+    def held() -> None:
+        wrong = peer(True, OTHER)
+        wrong.start(0.0)
+        carried(wrong, stranger)
+        carried(wrong, stranger)
+
+    one.turn(0.0)
+    held()
+    theirs.start(0.0)
+    for _ in range(6):
+        carried(theirs, THERE)
+        held()
+    assert one.keys and theirs.keys and not one.waits()
 
 
 def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himself() -> None:
