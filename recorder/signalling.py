@@ -250,7 +250,8 @@ class Signalling:
     def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
         """Judge who speaks in a dialog as its first INVITE was judged (sip.context.Authorize).
 
-        ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself.
+        ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself, and from
+        addresses that are among the sources of this customer alone, as another node of its cluster has.
         """
         source = flow.remote[0]
         if not self._node.tenants.may_be(owner, source, flow.certificate_names):
@@ -259,7 +260,8 @@ class Signalling:
         if realm is None:
             return ()
         if request is None or request.method in ("ACK", "CANCEL"):
-            return () if source == before.remote[0] else None
+            alone = source == before.remote[0] or self._node.tenants.only(source, flow.certificate_names) == owner
+            return () if alone else None
         now = self._node.now().wall.timestamp()
         outcome = digest.judge(request, realm, self._nonce_secret, source, now)
         if outcome is digest.Outcome.RIGHT:

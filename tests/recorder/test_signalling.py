@@ -450,6 +450,34 @@ def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) 
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(("sources", "counts"), [('"127.0.0.1", "127.0.0.3"', True), ('"127.0.0.1"', False)])
+def test_an_ack_that_cannot_be_challenged_counts_from_the_sources_of_its_customer_alone(
+    tmp_path: Path, sources: str, counts: bool
+) -> None:
+    secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
+    (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
+    text = CONFIG.replace('"127.0.0.0/8"', sources) + f'digest = "{tmp_path}/users"\n'
+    shared = '[[customer]]\nname = "globex"\nsources = ["127.0.0.3"]\n'
+
+    async def story() -> None:
+        async with stage(tmp_path, text if counts else text + shared) as one:
+            one.hear(sip_request("INVITE", "c1", 1, OFFER))
+            nonce = (refused(one).headers.get("WWW-Authenticate") or "").split('nonce="')[1].partition('"')[0]
+            ha2 = hashlib.sha256(f"INVITE:{uri}".encode()).hexdigest()
+            right = hashlib.sha256(f"{secret}:{nonce}:1:x:auth:{ha2}".encode()).hexdigest()
+            value = f'Digest username="sbc", realm="rec", nonce="{nonce}", uri="{uri}", response="{right}", '
+            value += 'algorithm=SHA-256, qop=auth, nc=1, cnonce="x"'
+            invite = sip_request("INVITE", "c1", 2, OFFER)
+            one.hear(invite.replace(b"Require:", f"Authorization: {value}\r\nRequire:".encode()))
+            (call,) = one.live
+            ack = sip_request("ACK", "c1", 2, to=one.tag())
+            one.node.endpoint.receive_datagram(ack, FOREIGN, time.monotonic())
+            one.flush()
+            assert call.reached is counts
+
+    asyncio.run(story())
+
+
 def test_who_has_not_authenticated_uses_up_nothing_of_the_customers_rate(tmp_path: Path) -> None:
     secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
     (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
