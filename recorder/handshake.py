@@ -9,10 +9,10 @@ begins with it and goes on.
 Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to. And anybody can
 write the peer's address on a datagram, but does not know its port or see our cookie. So as the client we hear only the
 address and port that we speak to, unless nothing comes from there for LEARN_AFTER seconds. As the server we hear only
-greetings, until somebody has sent our cookie back, and then only that one, or whoever greets us from the offered address
-and port: strangers have cookies too, and need not go on. A ClientHello to us as the client is not
-looked at, nor is an alert in the clear. A handshake that came to nothing is begun again: as the client MAX_TRIES times,
-as the server, whom anybody can greet, until GIVE_UP seconds have passed.
+greetings, until somebody has sent our cookie back, and then only that one, or whoever greets us from the offered
+address and port: strangers have cookies too, and need not go on. A ClientHello to us as the client is not looked at,
+nor is an alert in the clear. A handshake that came to nothing is begun again: as the client MAX_TRIES times, as the
+server, whom anybody can greet, until GIVE_UP seconds have passed.
 """
 
 from __future__ import annotations
