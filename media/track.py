@@ -36,8 +36,8 @@ from media.srtcp import Srtcp
 from media.srtp import REPLAYED
 
 _SECOND = 1_000_000_000
-#: Sources of one stream that are told apart; beyond, the oldest is settled (RFC 3550 section 8 expects a change now
-#: and then).
+#: Sources of one stream that are told apart; beyond, the one is settled that was heard least lately (RFC 3550 section 8
+#: expects a change now and then).
 MAX_SOURCES = 16
 #: A timestamp step above this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
@@ -346,7 +346,7 @@ class Track:
         """Tell a sender that starts anew from packets that are missing and from a late one."""
         if not source.jumped(extended) or holes.agrees(self, source, extended, arrival):
             return False
-        return not refusals.overdue(self, source, extended, timestamp)
+        return not refusals.overdue(self, source, extended, timestamp, arrival)
 
     def _refuse(self, verdict: Verdict, source: Source, extended: int) -> None:
         """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
@@ -372,10 +372,18 @@ class Track:
             if before is not None and before.arrival < self.resumed_at and not self.kept:
                 holes.note_time(self, before, arrival, Reason.RESTART)
             if len(self.sources) > MAX_SOURCES:
-                self._retire(self.sources[0])
-                self.sources = self.sources[1:]
+                self._settle_one()
         self.current = source
         return source
+
+    def _settle_one(self) -> None:
+        """Forget one source for a new one, never the one that was heard most: anybody can name sources in plain RTP."""
+        most = max(self.sources, key=lambda each: each.received)
+        old = min((each for each in self.sources[:-1] if each is not most), key=lambda each: each.arrival)
+        if self.keyring is None:  # should it come back, no number of it is used twice
+            self.epoch = max(self.epoch, 1 + (old.highest >> 16))
+        self._retire(old)
+        self.sources = tuple(each for each in self.sources if each is not old)
 
     def displace(self) -> None:
         """Let whom the offer names take the place of who was heard until now, with numbers of its own."""
