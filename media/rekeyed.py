@@ -2,9 +2,9 @@
 
 RFC 3711 section 3.3.1 wants it kept over a new master key; many senders begin at zero with the new key of a re-offer,
 which is what a fresh context takes for granted. Both are heard: what a key does not open at zero is looked at once more
-with the index that the stream has reached, by the counter of the key in use and by that of the first one. A key of before
-goes on with the latter where another has begun at zero meanwhile and it was forgotten: by a successor, or before it was
-offered again.
+with the index that the stream has reached, by the counter of the key in use and by that of the first one. A key of
+before goes on with the latter where another has begun at zero meanwhile and it was forgotten: by a successor, or before
+it was offered again.
 """
 
 from __future__ import annotations

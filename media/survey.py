@@ -33,7 +33,7 @@ from itertools import accumulate
 from operator import itemgetter
 
 from media.codecs import Format, Known
-from media.drift import Drift
+from media.drift import FASTEST, Drift
 from media.stored import Batch, ClockPair
 from media.timeline import BLOCK, LATE_BOUND, LONGEST_GAP, SECOND, Formats, Notes, Source, Span, Timeline, pieces
 
@@ -156,7 +156,9 @@ class Survey:
         if known is None or known[0] != span.number:
             self._drifts[key] = span.number, Drift(span.clock, report.ntp, ts)
         elif known[1].take(report.ntp, ts):
-            span.steps.append((span.last_ts + 1, known[1].told))
+            # in plain RTP anybody at the client's address may report
+            most = (span.last_ts - span.first_ts) * SECOND // span.clock // FASTEST
+            span.steps.append((span.last_ts + 1, max(-most, min(known[1].told, most))))
 
     def add(self, batch: Batch) -> None:
         """Take the next batch in file order."""
