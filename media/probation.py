@@ -27,6 +27,8 @@ ENOUGH, LASTING = 4, 60_000_000
 #: Packets with which a source goes on as before until those that waited are thrown away: more than one, since the last
 #: one of before may be overtaken by the first one of a new beginning.
 GOES_ON = 2
+#: ns after which a packet no longer waits while another source of the stream sends; it would cost that the fast road.
+FORGOTTEN = 5 * SECOND
 #: ns by which a timestamp may be ahead of the time that went by: of sound three packets of a usual length, since what
 #: follows would be moved by so much; of pictures, which come out of order, also by which it may fall back.
 LEAP = 60_000_000
@@ -77,8 +79,14 @@ def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
             return alone
         _keep(track, (*track.unproven, one))
         return ()
-    missing = _keep(track, tuple(each._replace(since=each.since + (each.header[4] == ssrc)) for each in track.unproven))
-    return (one, *missing)
+    return (one, *_keep(track, tuple(_gone_on(each, one) for each in track.unproven)))
+
+
+def _gone_on(each: Unproven, one: Unproven) -> Unproven:
+    """Note that a packet came as expected while another one waits."""
+    if each.header[4] == one.header[4]:
+        return each._replace(since=each.since + 1)
+    return each._replace(since=GOES_ON) if one.arrival - each.arrival > FORGOTTEN else each
 
 
 def _keep(track: Track, waiting: tuple[Unproven, ...]) -> tuple[Unproven, ...]:

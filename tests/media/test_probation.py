@@ -124,6 +124,15 @@ def test_a_source_that_was_settled_comes_back_with_numbers_of_its_own() -> None:
     assert len(set(numbers)) == len(numbers) == 5
 
 
+def test_a_packet_whose_source_never_speaks_again_does_not_wait_for_ever() -> None:
+    """It would keep the stream from the fast road."""
+    sent = [(0, voice(3, ssrc=9)), (1, voice(9_000, ssrc=9)), *((n, voice(n)) for n in range(2, 300))]
+    track = fresh()
+    found = stored(heard(track, sent, 25))
+    assert [packet for _, packet in found] == [packet for at, packet in sent if at != 1]
+    assert (track.unproven, track.foreign) == ((), 1)
+
+
 def odd(sent: list[tuple[float, int, int, int]], ssrc: int = 7) -> list[tuple[float, bytes]]:
     """Make packets of (time in frames, number, timestamp, type), each known by its payload."""
     return [(at, rtp.build(kind, n, ts, ssrc, k.to_bytes(4) * 40)) for k, (at, n, ts, kind) in enumerate(sent)]
