@@ -226,7 +226,9 @@ class Track:
             packet = opened.bench.opened(slot)
             self.keyring.switched = False
         else:
-            plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
+            known, tried = [s.ssrc for s in self.sources], opened and opened.context
+            expected = bool(self.name) or lane.address(slot)[0] in self.allowed
+            plain = self.keyring.open(packet, arrival, known, tried, expected=expected)
             if isinstance(plain, int):
                 status = opened.statuses[slot] if opened else plain
                 status = status if status in REPLAYED else plain  # of any key: it may be an older one's

@@ -160,6 +160,20 @@ def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_a
     assert (successor.packets, successor.rejected) == (100, 0)
 
 
+@pytest.mark.parametrize("port", [4000, 4444])
+def test_packets_that_others_forge_do_not_keep_a_source_unheard_that_is_joined_behind_a_wrap(port):
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track, out = track_of(suite), []
+    sent = Sender(suite, key_of(suite, 1), 3 * ROUND).protect(1000, 100)
+    forged = Sender(suite, key_of(suite, 9)).protect(1000, 100)
+    for n in range(100):
+        at = FIRST_ARRIVAL + n * 20_000_000
+        strange = [forged[n][:8] + n.to_bytes(4) + forged[n][12:]] * 3
+        track.receive(lane_of(strange, [at] * 3, (198, 51, 100, 9)), 3, out)
+        track.receive(lane_of([sent[n]], [at], port=port), 1, out)
+    assert [number & 0xFFFF for number, _ in stored(out)] == list(range(1000, 1100))
+
+
 def tagged(suite, packets, name):
     """Put an identifier of two bytes where it belongs: before the tag, with AEAD behind everything."""
     tag = 0 if SUITES[suite].aead else SUITES[suite].tag
