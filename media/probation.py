@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000_000
 #: Packets that wait: two in sequence are enough, the others are for those that came out of order or did not come.
 MOST = 8
-#: Packets that stand for their source though none follows another, and the least time (ns) between the first and the
-#: last: of a source that goes on it is long enough for GOES_ON packets of a usual length.
+#: Packets of near numbers that stand for their source though none follows another, and the least time (ns) between the
+#: first and the last: of a source that goes on it is long enough for GOES_ON packets of a usual length.
 ENOUGH, LASTING = 4, 60_000_000
 #: Packets with which a source goes on as before until those that waited are thrown away: more than one, since the last
 #: one of before may be overtaken by the first one of a new beginning.
@@ -73,7 +73,7 @@ def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
         track.unproven = tuple(each for each in track.unproven if each not in near)
         return (*near, one)
     if doubtful:
-        alone = (*(each for each in track.unproven if each.header[4] == ssrc and not each.since), one)
+        alone = (*(each for each in near if not each.since), one)
         if len(alone) >= ENOUGH and one.arrival - alone[0].arrival >= LASTING:
             track.unproven = tuple(each for each in track.unproven if each not in alone)
             return alone
