@@ -20,7 +20,7 @@ from bench import ng
 from sip.message import Response, parse
 from sip.negotiate import Policy, plan
 from sip.sdp import SessionDescription
-from tests.interop.recorded import calls
+from tests.interop.recorded import the_call
 from tests.journeys.server import Server, free_port, server
 
 pytestmark = [
@@ -173,7 +173,7 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     talk(phones)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     streams = found["streams"]
     assert [stream["packets"] for stream in streams] == [PACKETS, PACKETS]
     assert {stream["srtp"] for stream in streams} == ({"AEAD_AES_256_GCM"} if "SAVP" in protocol else {None})
@@ -213,7 +213,7 @@ def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
     time.sleep(0.3)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
     assert told == [(talk.sent, 0, 0, 0)] * 2
 
@@ -250,7 +250,7 @@ def test_nothing_is_lost_at_a_reoffer_in_which_the_worker_dies(
     time.sleep(0.3)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
     assert told == [(talk.sent, 0, 0, 0)] * 2
 
@@ -278,7 +278,7 @@ def test_a_call_forked_with_dtls_is_recorded_packet_by_packet_d1_d7(
     talk(phones)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     assert [(s["srtp"], s["packets"], s["rejected"]) for s in found["streams"]] == [("DTLS-SRTP", PACKETS, 0)] * 2
 
 
