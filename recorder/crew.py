@@ -250,6 +250,18 @@ def open_relic(raw: Path | None) -> list[int]:
         return []
 
 
+def doubled(descriptors: Iterable[int]) -> list[int]:
+    """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
+    made: list[int] = []
+    try:
+        for each in descriptors:
+            made.append(os.dup(each))
+    except OSError:
+        close_all(made)
+        raise
+    return made
+
+
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:
     """Lay the descriptors of all streams in one row."""
     rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]

@@ -1,7 +1,6 @@
 """Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from recorder.crew import (
     activity,
     backoff,
     close_all,
+    doubled,
     find_relics,
     fresh_region,
     insist,
@@ -243,7 +243,7 @@ class Workers:
         if entry is None:
             return
         if entry.process is None:
-            entry.waiting = (*entry.waiting, (message, [os.dup(fd) for fd in descriptors]))
+            entry.waiting = (*entry.waiting, (message, doubled(descriptors)))
         else:
             self._send(call, entry, message, descriptors)
 
@@ -259,7 +259,7 @@ class Workers:
         first = process.ready.is_set() and not process.outbox and not process.dead
         if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
             return
-        process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
+        process.outbox.append((data, doubled(descriptors)))
         if process.alarm is not None and not later:
             self._flush(process)  # what waited goes before
 

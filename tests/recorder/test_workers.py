@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,34 @@ def test_messages_that_may_wait_go_together_and_others_take_them_along(
         assert len(process.outbox) == 1
         assert (await studio.workers.close(CALL)).clean  # nobody hurries it
         assert time.monotonic() - began > 0.2
+        await studio.end()
+
+    run(story())
+
+
+def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.workers.GATHER", 1.0)
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=8)
+        await studio.recording(5)
+        (process,) = studio.workers._processes.values()
+        new, part = studio.new()
+        before, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
+        fifth = [number for number in range(10_000) if str(number) not in before][5]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (fifth, limits[1]))
+        try:
+            for _ in range(3):
+                with pytest.raises(OSError, match="Too many"):
+                    studio.workers.add(replace(new, call="another"), studio.pairs, part, studio.spool)
+                studio.workers.drop("another")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (os.listdir("/proc/self/fd"), process.calls) == (before, {CALL})
+        os.close(part)
+        all_of(studio, await studio.workers.close(CALL))
         await studio.end()
 
     run(story())
