@@ -9,7 +9,7 @@ from functools import lru_cache
 from media.ports import Ports
 from media.sockets import Pair, is_ours
 from sip.lines import Addresses
-from sip.sdp import FAMILIES, family_of
+from sip.sdp import FAMILIES, family_of, ip_of
 from sip.values import Flow
 
 ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104 - compared, not bound
@@ -72,15 +72,19 @@ class Reachable:
 class Closed:
     """Tells where no media may be sent: to listeners and media ports of ours, and to broadcast addresses."""
 
-    def __init__(self, listening: Iterable[int], ports: Ports[Pair]) -> None:
-        """Take the ports that are listened on for requests, and those of media."""
+    def __init__(self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None) -> None:
+        """Take the ports that are listened on for requests, those of media, and the address that clients are told.
+
+        That may be a NAT's, which leads back to us.
+        """
         self._listening = frozenset(listening)
         self._ports = ports
+        self._advertised = ip_of(advertise) if advertise else None
 
     def __call__(self, host: str, port: int) -> bool:
         """Look at one address and port of an offer."""
         ours = port in self._listening or self._ports.taken(port)
-        return (ours and is_ours(host)) or _is_broadcast(host)
+        return (ours and (host == self._advertised or is_ours(host))) or _is_broadcast(host)
 
 
 @lru_cache(MAX_ROUTES)

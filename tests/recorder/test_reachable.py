@@ -88,6 +88,9 @@ def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast
     asked = [("127.0.0.1", 5060), ("127.0.0.9", 8443), ("127.0.0.1", 30_000), ("127.0.0.1", 30_001)]
     assert [closed(*each) for each in asked] == [True] * 4
     assert not any(closed("192.0.2.1", port) for _, port in asked)  # the same ports of another machine
+    behind = Closed([5060, 8443], ports, "198.51.100.7")  # of a NAT, which leads back to us
+    assert [behind("198.51.100.7", port) for port in (5060, 30_001, 30_002)] == [True, True, False]
+    assert behind("127.0.0.1", 30_000) and not behind("198.51.100.8", 30_000)
     assert not closed("127.0.0.1", 30_002)
     assert closed("127.255.255.255", 40_000)
     ports.release(first)
