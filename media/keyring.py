@@ -13,8 +13,8 @@ from media.srtp import AUTHENTICATION, BEHIND, REPLAYED, Context
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
 #: packet.
 SEARCH_INTERVAL = 1_000_000_000
-#: Keys that one search tries.
-MAX_SEARCHED = 8
+#: Keys that one search tries; of more the others have their turn in the next ones.
+MAX_SEARCHED = 4
 #: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
 LOOK_INTERVAL = 50_000_000
 #: ns after an offer in which its other lines are tried: a 200 without an ACK is repeated for 32 s (RFC 3261 section
@@ -256,7 +256,7 @@ class Keyring:
         if arrival < self._next_search or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
             return AUTHENTICATION
         self._next_search = arrival + SEARCH_INTERVAL
-        for context in (*reversed(self.contexts[1:][1 - MAX_SEARCHED :]), self.contexts[0]):
+        for context in self._searched(arrival // SEARCH_INTERVAL):
             try:
                 found = context.find_rollover(packet)
             except UnusableKey:
@@ -264,6 +264,15 @@ class Keyring:
             if found is not None:
                 return self._switch(found[0], arrival, found[1], found[2])
         return AUTHENTICATION
+
+    def _searched(self, turn: int) -> list[Context]:
+        """Give the newest key, the one in use, and of the others as many as one search may try, each in its turn."""
+        front, *others = self.contexts
+        *between, newest = others or [front]
+        if len(self.contexts) > MAX_SEARCHED:
+            some = MAX_SEARCHED - 2
+            between = [between[(turn * some + n) % len(between)] for n in range(some)]
+        return [newest, *reversed(between), *([front] if others else [])]
 
 
 def _brought(context: Context, packet: bytes, index: int) -> bytes | int:

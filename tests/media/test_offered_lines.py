@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from media import state
-from media.keyring import OVERLAP, UNANSWERED, Keyring
+from media.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERED, Keyring
 from media.spec import MAX_CONTEXTS
 from media.srtcp import Srtcp
 from media.srtp import Context, _engine
@@ -109,6 +109,31 @@ def test_keys_that_are_offered_again_are_taken_again_and_no_number_of_reoffers_e
         assert len(ring.contexts) <= MAX_CONTEXTS
         ring.expire(now + 2 + SETTLED)
         assert [each.offered for each in ring.contexts] == [fresh[2]]
+
+
+@pytest.mark.parametrize("joined", range(len(NAMES)))
+def test_a_forged_packet_costs_the_search_of_a_few_keys_and_each_has_its_turn(
+    joined: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends under a key since long ago is found after some seconds at most, whoever sends what besides."""
+    tried, find = list[str](), Context.find_rollover
+
+    def count(context: Context, packet: bytes) -> Any:
+        tried.append(context.name)
+        return find(context, packet)
+
+    monkeypatch.setattr(Context, "find_rollover", count)
+    for answered in (0, 3):
+        first = offer(0)
+        ring = Keyring(*first[answered], alternates=[each for each in first if each is not first[answered]])
+        sent, forged = packets(first[joined], 1000, 10, 2), packets(line(NAMES[0], 200), 1000, 10)
+        for second, (genuine, other) in enumerate(zip(sent, forged, strict=True), 1):
+            tried.clear()
+            found = heard(ring, [genuine, other], second * SEARCH_INTERVAL)
+            assert len(tried) == len(set(tried)) <= MAX_SEARCHED
+            if found[0]:
+                break
+        assert second <= 1 + len(NAMES) // 2 and ring.contexts[0].offered == first[joined]
 
 
 # ---- in a stream ----
