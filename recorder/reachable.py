@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from ipaddress import ip_address
 
 from media.ports import Ports
 from media.sockets import Pair, is_ours
@@ -80,11 +81,29 @@ class Closed:
         self._listening = frozenset(listening)
         self._ports = ports
         self._advertised = ip_of(advertise) if advertise else None
+        self._from_elsewhere = self._outside  # one bound method for all calls
+
+    def of(self, source: str | None) -> Callable[[str, int], bool]:
+        """Return what tells where nothing may be sent for a client at an address.
+
+        On another machine than ours none has its media at our loopback, where services listen that trust everybody.
+        """
+        return self if source is None or is_loopback(source) else self._from_elsewhere
 
     def __call__(self, host: str, port: int) -> bool:
         """Look at one address and port of an offer."""
         ours = port in self._listening or self._ports.taken(port)
         return (ours and (host == self._advertised or is_ours(host))) or _is_broadcast(host)
+
+
+    def _outside(self, host: str, port: int) -> bool:
+        return is_loopback(host) or self(host, port)
+
+
+@lru_cache(MAX_ROUTES)
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is one at which a machine speaks to itself."""
+    return ip_address(host.partition("%")[0]).is_loopback
 
 
 @lru_cache(MAX_ROUTES)

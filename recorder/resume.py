@@ -77,7 +77,8 @@ class Resume:
             self._await_bye(state["dialog"], customer)
             return
         recording = from_state(state["recording"], os.urandom)
-        recording.agreement.certify, recording.agreement.closed = self._node.certify, self._node.closed
+        recording.agreement.certify = self._node.certify
+        recording.agreement.closed = self._node.closed.of(recording.source)
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)
