@@ -91,6 +91,39 @@ def test_messages_that_may_wait_go_together_and_others_take_them_along(
     run(story())
 
 
+@pytest.mark.parametrize("how", ["its worker is killed", "it ends", "it is paused"])
+def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("recorder.workers.GATHER", 0.5)
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)  # this one begins the while
+        studio.workers.drop(CALL)
+        (process,) = studio.workers._processes.values()
+        studio.begin()
+        studio.send(5)
+        assert len(process.outbox) == 1
+        if how == "its worker is killed":
+            studio.kill()
+            studio.send(5)
+            await studio.heard(wire.Resumed)
+        elif how == "it is paused":
+            studio.workers.pause(CALL)
+            for number, sender in enumerate(studio.senders):  # nothing of what comes from now on
+                sender.socket.sendto(sender.packet(), ("127.0.0.1", studio.pairs[number].port))
+                sender.sent -= 1
+        final = await studio.workers.close(CALL)
+        assert final.clean
+        found = studio.read(final)
+        assert [studio.frames(found, n) for n in range(2)] == [list(range(each.sent)) for each in studio.senders]
+        await studio.end()
+
+    run(story())
+
+
 def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
