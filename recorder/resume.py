@@ -10,7 +10,7 @@ from typing import Any
 
 from media.sockets import Pair
 from recorder import keeping
-from recorder.checkpoint import Checkpoints, Outer
+from recorder.checkpoint import REFUSED, Checkpoints, Outer
 from recorder.live import Live, LiveCall
 from recorder.media_plan import keys_from_state
 from recorder.mending import Left, Mending
@@ -43,13 +43,13 @@ class Resume:
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
-            if customer is not None and outer.refused:
-                self._mending.refuse(outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
-                continue
             state = self._checkpoints.unseal(outer, customer.keys) if customer else None
             if customer is None or state is None:
                 self._checkpoints.remove(outer.call)
+                continue
+            if state.get(REFUSED) is True:
+                self._mending.refuse(outer.call)
+                self._mending.put(Left(customer, outer.call, outer.leaf))
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)

@@ -38,7 +38,8 @@ def serve(config: Path, *, drain: bool = False) -> int:
                 f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
             )
         kept = listen_fds(os.environ, os.getpid())
-        bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept))
+        ours = {listener.address.port for listener in settings.sip.listen}
+        bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept) | ours)
         _run(settings, kept, bound, drain=drain)
     return 0
 
