@@ -183,7 +183,7 @@ def told(raw: bytes) -> dict[str, Any]:
     """Read one line; what is not ours (a library that prints) is nothing, and goes nowhere."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return line if isinstance(line, dict) else {}
 
