@@ -82,7 +82,9 @@ class Confined:
 def confine(parent: int, kept: Collection[int], most: int = resource.RLIM_INFINITY) -> Confined:
     """Shut in a render worker and tie it to `parent`; it keeps these descriptors and the standard ones.
 
-    `most`: bytes that a file it writes may have (`room_for`). To be called before any thread runs, since Landlock and namespaces hold for one thread, and after everything is
+    `most`: bytes that a file it writes may have (`room_for`).
+
+    To be called before any thread runs, since Landlock and namespaces hold for one thread, and after everything is
     imported: nothing can be opened from here on.
     """
     libc = _libc()
@@ -308,8 +310,8 @@ SIGNALLING = (8, 10, 15, 1026, 1024)
 #: Of ioctl(2), what libraries ask of sockets, files and terminals: TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO,
 #: FIONCLEX, FIOCLEX. Others type into the terminal that a trial was started from, or change interfaces and routes.
 HARMLESS = (0x5401, 0x802C_542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-#: Of sockets, what media.sockets sets: SO_RCVBUF, SO_RCVBUFFORCE. With CAP_NET_ADMIN others rewrite the firewall or send
-#: from any address; without it they share a port or drop what a successor is to receive.
+#: Of sockets, what media.sockets sets: SO_RCVBUF, SO_RCVBUFFORCE. With CAP_NET_ADMIN others rewrite the firewall or
+#: send from any address; without it they share a port or drop what a successor is to receive.
 SOL_SOCKET, ROOM_OF_SOCKETS = 1, (8, 33)
 O_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 AF_INET, AF_INET6, SOCK_DGRAM, SOCK_FLAGS = 2, 10, 2, 0x8_0800

@@ -40,7 +40,8 @@ NUMBERS = {
     "fremovexattr": (199, 16), "sched_setaffinity": (203, 122), "shmctl": (31, 195), "semctl": (66, 191),
     "msgctl": (71, 187), "semop": (65, 193), "semtimedop": (220, 192), "msgsnd": (69, 189), "msgrcv": (70, 188),
     "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_getsetattr": (245, 185),
-    "syncfs": (306, 267), "fallocate": (285, 47), "setpriority": (141, 140), "newfstatat": (262, 79), "seccomp": (317, 277), "chroot": (161, 51), "ioctl": (16, 29), "x32 openat": (0x4000_0101, 0x4000_0038),
+    "syncfs": (306, 267), "fallocate": (285, 47), "setpriority": (141, 140), "newfstatat": (262, 79),
+    "seccomp": (317, 277), "chroot": (161, 51), "ioctl": (16, 29), "x32 openat": (0x4000_0101, 0x4000_0038),
 }  # fmt: skip
 IPC = ("shmctl", "semctl", "msgctl", "semop", "semtimedop", "msgsnd", "msgrcv", "mq_timedsend", "mq_timedreceive",
        "mq_getsetattr")  # fmt: skip
