@@ -72,7 +72,7 @@ class Resume:
         unused: dict[str, list[socket.socket]],
         bound: dict[int, Pair],
     ) -> None:
-        if outer.over or state["over"]:
+        if outer.over or state["over"] or _is_finished(customer, outer, state["control"]):
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
@@ -156,6 +156,12 @@ class Resume:
             if not self._room.release():
                 raise
             begin()
+
+
+def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:
+    """Tell whether a call was ended all the same: a worker that was broken into may repeat an older state of it."""
+    ref = customer.vault.find(outer.call, outer.leaf, control)
+    return ref is not None and ref.finished
 
 
 def _kept_as(call: LiveCall, unused: Mapping[str, Sequence[socket.socket]]) -> str:

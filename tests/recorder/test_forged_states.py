@@ -120,3 +120,34 @@ def test_a_worker_that_names_another_call_takes_nothing_from_it(tmp_path: Path, 
                 assert opened == [victim.id] == [outer.call for outer in checkpoints.left()]
 
     asyncio.run(story())
+
+
+def test_a_worker_that_repeats_the_state_of_a_call_that_is_over_does_not_begin_it_again(tmp_path: Path) -> None:
+    """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            victim = one.invite("c1")
+            one.runner.checkpoint(victim)
+            (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
+            tag = one.tag()
+            one.hear(sip_request("BYE", "c1", 9, to=tag))
+            await one.until(lambda: one.statuses("BYE"))
+            await one.until(lambda: not acme.vault.left_open())
+            await one.until(lambda: victim.id not in {outer.call for outer in one.checkpoints.left()})  # it is indexed
+            parts = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
+            broken = one.invite("c2")
+            forge(one, broken, {"call": victim.id, "leaf": victim.leaf}, kept.sealed)
+            one.forget(broken)
+            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
+            with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+                here = Mending(one.node, checkpoints.remove)
+                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                assert [call.id for call in one.live] == []
+                assert await here.round()
+            assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts
+            row = await acme.calls.get(victim.id)
+            assert row and row.state.value == "complete"
+
+    asyncio.run(story())
