@@ -107,12 +107,12 @@ def decode(data: bytes | bytearray) -> Any:
 
 
 # ---- what a worker may say ----
-#: Numbers are of 64 bits.
-_MOST = 1 << 63
-#: Characters of an id, of a suite, of a place in our code; of a fingerprint.
-_WORD, _LINE = 64, 256
-#: Fingerprints of an offer's line.
-_FINGERPRINTS = 64
+# Texts that an offer brought, such as the name of an encoding, are as long as a message lets them be: a worker that is
+# well must never be taken for one that was broken into.
+#: Numbers are of 64 bits; times without an end are 2^63 and more.
+_MOST = 1 << 64
+#: Characters of an id, of a suite; bytes of keys.
+_WORD = 64
 _PART = re.compile(r"m\d{1,6}")
 #: Why a handshake came to nothing: a label of a metric.
 _REASONS = frozenset(("timeout", "handshake", "fingerprint", "profile"))
@@ -134,8 +134,12 @@ def _word(value: Any) -> bool:
     return type(value) is str and len(value) <= _WORD
 
 
-def _line(value: Any) -> bool:
-    return type(value) is str and len(value) <= _LINE
+def _text(value: Any) -> bool:
+    return type(value) is str
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or type(value) is str
 
 
 def _part(value: Any) -> bool:
@@ -155,7 +159,7 @@ def _key(value: Any) -> bool:
 
 
 def _fingerprints(value: Any) -> bool:
-    return type(value) is tuple and len(value) <= _FINGERPRINTS and all(map(_line, value))
+    return type(value) is tuple and all(map(_text, value))
 
 
 def _gaps(value: Any) -> bool:
@@ -177,7 +181,7 @@ def _number(value: Any) -> bool:
 
 #: Figures that are no numbers (media.figures).
 _FIGURES: Mapping[str, Callable[[Any], bool]] = {
-    "stream": _count, "codec": _line, "srtp": _line, "gaps": _gaps, "sources": _sources,
+    "stream": _count, "codec": _text_or_none, "srtp": _text_or_none, "gaps": _gaps, "sources": _sources,
 }  # fmt: skip
 
 
@@ -199,7 +203,7 @@ _SAYS: Mapping[type, Mapping[str, Callable[[Any], bool]]] = {
     Resumed: {"call": _word, "part": _part, "parts": _parts},
     DiskTrouble: {"call": _word, "errno": _count},
     DiskWell: {"call": _word},
-    CallFault: {"call": _word, "where": _line},
+    CallFault: {"call": _word, "where": _text},
     Strangers: {"call": _word, "stream": _count, "rejected": _count, "foreign": _count},
     Keyed: {
         "call": _word, "stream": _count, "rtcp": _flag, "suite": _word, "theirs": _key, "ours": _key,

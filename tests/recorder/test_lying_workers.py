@@ -19,7 +19,12 @@ from recorder.workers import Workers
 from tests.recorder.studio import run
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
-FIGURES = ({"stream": 0, "packets": 5, "gaps": ((1, 2, "loss"),), "sources": ((1, 2, 3),), "mos": None},)
+FIGURES = (
+    {
+        "stream": 0, "packets": 5, "gaps": ((1, 2, "loss"),), "sources": ((1, 2, 3),), "mos": None, "srtp": None,
+        "codec": "x" * 1000, "last_arrival": 1 << 63,
+    },
+)  # fmt: skip
 COUNTS = (wire.Counts(0, 1, 2, 3, 4, 5, 6, 7, 8, 9),)
 
 
@@ -71,7 +76,7 @@ def of(call: str, token: int) -> list[Any]:
         wire.DiskTrouble(call, 28),
         wire.CallFault(call, "tape.py:1 ValueError"),
         wire.Strangers(call, 0, 5, 5),
-        wire.Keyed(call, 0, False, "AES_CM_128_HMAC_SHA1_80", b"k", b"k", ("sha-256 AB",)),
+        wire.Keyed(call, 0, False, "AES_CM_128_HMAC_SHA1_80", b"k", b"k", ("sha-256 " + "A" * 1000,) * 80),
         wire.Unkeyed(call, 0, "timeout"),
         wire.Severed(call, 0),
     ]
