@@ -176,7 +176,8 @@ def _sources(value: Any) -> bool:
 
 def _number(value: Any) -> bool:
     """Tell whether this is a number, or that none is known."""
-    return value is None or _count(value) or (type(value) is float and math.isfinite(value))
+    kind = type(value)
+    return value is None or (kind is int and -_MOST <= value < _MOST) or (kind is float and math.isfinite(value))
 
 
 #: Figures that are no numbers (media.figures).
@@ -234,7 +235,8 @@ def _said(raw: dict[str, Any]) -> Any:
     """Give the value of a class that "$t" names; KeyError or TypeError if it is none."""
     if raw["$t"] == "Stats":
         calls = {call: tuple(map(Counts._make, counts)) for call, counts in dict(raw["calls"]).items()}
-        if not all(_count(number) for counts in calls.values() for each in counts for number in each):
+        numbers = [number for counts in calls.values() for each in counts for number in each]
+        if numbers and not (set(map(type, numbers)) == {int} and -_MOST <= min(numbers) and max(numbers) < _MOST):
             raise ValueError
         return Stats(calls)
     kind = CLASSES[raw.pop("$t")]
