@@ -236,7 +236,7 @@ def _said(raw: dict[str, Any]) -> Any:
     if raw["$t"] == "Stats":
         calls = {call: tuple(map(Counts._make, counts)) for call, counts in dict(raw["calls"]).items()}
         numbers = [number for counts in calls.values() for each in counts for number in each]
-        if numbers and not (set(map(type, numbers)) == {int} and -_MOST <= min(numbers) and max(numbers) < _MOST):
+        if numbers and not (set(map(type, numbers)) == {int} and min(numbers) >= -_MOST and max(numbers) < _MOST):
             raise ValueError
         return Stats(calls)
     kind = CLASSES[raw.pop("$t")]
