@@ -31,7 +31,7 @@ def serve(config: Path, *, drain: bool = False) -> int:
     settings = load(config, start=True)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
-    make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool
+    make_folder(settings.node.runtime_dir, private=True)  # no worker begins without space for its spool
     with node_lock(settings) as held:
         if not held:
             raise NotPossible(
