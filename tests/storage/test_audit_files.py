@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -99,6 +101,47 @@ def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(m
     audit.close()
     found = verdict_of(minutes)
     assert not found.good and (found.entries, found.proven) == (11, 11)
+
+
+def test_no_state_of_the_data_folder_but_the_right_one_passes_whatever_is_written_on(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keys and statements lie elsewhere; log and checkpoints are each missing, cut, older or overwritten."""
+    data, keys = tmp_path / "data", tmp_path / "keys"
+    data.mkdir()
+    keys.mkdir()
+    audit, older = Audit(data, keys, "acme", KEY, Minutes()), dict[str, bytes]()
+    for i in range(9):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+        if i == 4:
+            older = {each.name: each.read_bytes() for each in data.iterdir()}
+    audit.close()
+    names = ("audit.jsonl", "audit.checkpoints")
+    whole = {name: (data / name).read_bytes() for name in names}
+
+    def states(name: str) -> list[bytes | None]:
+        lines = whole[name].splitlines(keepends=True)
+        return [whole[name], None, b"", older[name], b"".join([*lines[:3], *lines[4:]]), bytes(len(whole[name]))]
+
+    for log, marks in product(states(names[0]), states(names[1])):
+        if (log, marks) == (whole[names[0]], whole[names[1]]):
+            continue
+        place = tmp_path_factory.mktemp("place")
+        copytree(keys, place / "keys")
+        (place / "data").mkdir()
+        for name, content in zip(names, (log, marks), strict=True):
+            if content is not None:
+                (place / "data" / name).write_bytes(content)
+        found = AuditFiles(place / "data", place / "keys", "acme")
+        assert not verdict_of(found).good
+        on = Audit(place / "data", place / "keys", "acme", KEY, Minutes())
+        for _ in range(2):
+            on.append(Act("alice", "admin", "call.view", "another")).result()
+            on.checkpoint()
+        on.thin()
+        on.close()
+        assert not verdict_of(found).good
 
 
 def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
