@@ -54,13 +54,14 @@ def is_ours(folder: Path) -> bool:
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
     """Choose a runtime directory on a tmpfs for a user without one in /run, a folder each configuration; None: none.
 
-    `places`: where the users have theirs, and where everybody may make some.
+    `places`: where the users have theirs, and where everybody may make some; who took the name there first gets nobody
+    to use a disk instead.
     """
     name = hashlib.sha256(str(config).encode()).hexdigest()[:12]
     users, shared = places
     own = users / str(user)
     folders = [own / f"recorder-{name}"] if own.is_dir() and is_ours(own) else []
-    folders.append(shared / f"recorder-{user}-{name}")
+    folders += [shared / f"recorder-{user}-{each}" for each in (name, f"{name}-{os.urandom(8).hex()}")]
     usable = (each for each in folders if is_ours(each) and in_memory(each) and os.access(each.parent, os.W_OK))
     return next(usable, None)
 

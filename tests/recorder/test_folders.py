@@ -107,12 +107,14 @@ def test_a_place_on_a_disk_or_that_somebody_else_took_is_left_alone(shared: Path
     free = memory_folder(config, user, (tmp_path, shared))
     assert free is not None
     free.symlink_to(tmp_path)
-    assert memory_folder(config, user, (tmp_path, shared)) is None
+    other = memory_folder(config, user, (tmp_path, shared))
+    assert other is not None and other.parent == shared and other.name.startswith(f"{free.name}-")
+    assert memory_folder(config, user, (tmp_path, shared)) not in (free, other, None)
     free.unlink()
     if user == 0:
         free.mkdir()
         os.chown(free, 12345, 12345)
-        assert memory_folder(config, user, (tmp_path, shared)) is None
+        assert memory_folder(config, user, (tmp_path, shared)) not in (free, None)
 
 
 @pytest.mark.parametrize(
