@@ -163,6 +163,35 @@ def test_pictures_of_others_move_nothing_though_they_came_first(tmp_path: Path) 
         assert any(decoded(tmp_path, stored, heard, "wav")[400 * 8 :])
 
 
+def behind(ms: int) -> bytes:
+    """Make the second person's packets, whose timestamps are behind by so much after the transfer."""
+    return run(noise(1, 100)) + run(noise(2, 100), seq=1100, ts=5000 + (150 * 20 - ms) * 8, at=3_000)
+
+
+@pytest.mark.parametrize(
+    ("stored", "other", "last"),
+    [
+        # of the first person alone: nothing of it may sound in the second one's file
+        *[
+            (run(noise(1, 100)) + run(noise(2, 50), seq=1100, ts=5000 + (100 * 20 + ms) * 8, at=2_000), 1, None)
+            for ms in (0, 400, 600, 990)
+        ],
+        (b"".join(run(noise(i, 1), seq=1000 + i, ts=5000 + i * 224, at=i * 20) for i in range(150)), 1, None),
+        (b"".join(run(noise(i, 1), seq=1000 + i, ts=5000 + i * 160, at=max(i * 20, 900)) for i in range(150)), 1, None),
+        # of the first up to 2 s, and then of the second: in the first one's file there is nothing after 2 s
+        *[(behind(ms), 0, 2_000) for ms in (0, 600, 990)],
+    ],
+)
+def test_no_packet_of_another_person_sounds_wherever_its_timestamp_puts_it(
+    stored: bytes, other: int, last: int | None, tmp_path: Path
+) -> None:
+    """RTP time and arrival may be a second apart: a sender's clock that jumps or runs, a network that stood still."""
+    stream = {"label": "1", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "audio", "formats": []}
+    heard, _ = chosen({"parties": PARTIES, "streams": [stream]}, lambda parties: [other])
+    sound = decoded(tmp_path, stored, heard, "wav")
+    assert not any(sound[(last or 0) * 8 :]) and any(sound) is (last is not None)
+
+
 def decoded(folder: Path, stored: bytes, streams: Sequence[RenderStream], form: str) -> array[int]:
     """Render and decode to interleaved samples of 8,000 Hz."""
     part = folder / "m1"
