@@ -180,6 +180,8 @@ LABELLED = [
     {"label": "4711", "party": None, "media": "audio", "codec": "PCMA"},
     {"label": "guessed", "party": 0, "inferred": True, "media": "audio", "codec": "PCMA"},
     {"label": "20", "party": 1, "media": "video", "codec": "H264"},
+    {"label": "conference", "party": [0, 1], "media": "audio", "codec": "PCMA"},
+    {"label": "handed over", "party": 0, "earlier": [1], "media": "audio", "codec": "PCMA"},
 ]
 
 
@@ -189,7 +191,7 @@ def test_labels_that_may_name_others_go_out_only_if_asked_for(tmp_path: Path) ->
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme, streams=LABELLED)
-        hers, nobody = ["mira.okafor", None, None, None, "20"], [None, None, None, None, "20"]
+        hers, nobody = ["mira.okafor", *[None] * 3, "20", None, None], [*[None] * 4, "20", None, None]
         every = [stream["label"] for stream in LABELLED]
         asked: list[tuple[dict[str, Any], list[str | None]]] = [
             ({"party": "Mira Okafor"}, hers), ({"calls": (row.id,)}, nobody),
