@@ -27,7 +27,7 @@ def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(bro
     audit.append(Act("old entry", "admin", "call.view")).result()
     audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
     page = browse(Role.AUDITOR).get("/audit").text
-    assert "old entry" in page and 'title="openid https://id.example s-1">new entry' in page
+    assert "old entry" in page and 'title="openid https://id.example s-1"><bdi>new entry' in page
     items = service.ask("/audit?limit=3", "auditor").json()["items"]
     assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
         "https://id.example s-1",
