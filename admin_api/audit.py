@@ -20,7 +20,20 @@ from storage.audit_chain import MAX_FIELD, AuditError
 from storage.audit_files import Wanted
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
-COLUMNS = ("n", "time", "actor", "actor_kind", "actor_id", "role", "action", "object", "outcome", "reason", "source", "hash")
+COLUMNS = (
+    "n",
+    "time",
+    "actor",
+    "actor_kind",
+    "actor_id",
+    "role",
+    "action",
+    "object",
+    "outcome",
+    "reason",
+    "source",
+    "hash",
+)
 """Members of an entry in the order of a file's columns."""
 
 

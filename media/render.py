@@ -162,6 +162,11 @@ class Stretch:
     end: int
     # the same in samples of the output
 
+    def holds(self, placed: Placed) -> bool:
+        """Tell whether packets lie in it, and came in it."""
+        came = self.since <= min(placed.arrivals) and max(placed.arrivals) < self.until
+        return came and self.begin <= placed.position < self.end
+
 
 @dataclass(slots=True)
 class Voice:
@@ -296,10 +301,7 @@ class Voices:
 
     def _seen(self, item: Placed) -> bool:
         times = self._heard.get(item.stream)
-        return times is None or any(
-            each.begin <= item.position < each.end and each.since <= min(item.arrivals) <= max(item.arrivals) < each.until
-            for each in times
-        )
+        return times is None or any(each.holds(item) for each in times)
 
     def finish(self) -> None:
         """Put down and give out everything."""

@@ -15,9 +15,10 @@ import pytest
 from admin_api import columns
 from recorder import export_job
 from recorder.export_job import ExportJob
+from recorder.export_media import UNFINISHED
 from recorder.render_job import INCOMPLETE
 from storage import wishes
-from storage.callrows import Query
+from storage.callrows import CallState, Query
 from storage.customers import Customer
 from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, table, tell
 from tests.storage.house import record
@@ -143,6 +144,18 @@ def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Pat
             told = {each["call"]: each for each in json.loads(zip.read("media.json"))["media"]}
             assert zip.read(f"media/{apart.id}.wav") == b"wav of [0, -2]"
         assert told[together.id]["file"] is None and "cannot be separated" in told[together.id]["problem"]
+
+    tell(tmp_path, story)
+
+
+def test_the_last_seconds_of_a_live_call_are_silent_where_only_one_is_to_be_heard(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme, state=CallState.RECORDING)
+        asked = {"party": "Mira Okafor", "media": "wav"}
+        for silence, heard, problem in ((False, b"wav of [0, 1]", None), (True, b"wav of [-1, -2]", UNFINISHED)):
+            with ZipFile(io.BytesIO(data(acme, await make(acme, job, **asked, silence_others=silence)))) as zip:
+                assert zip.read(f"media/{row.id}.wav") == heard  # below 0: not all of it
+                assert json.loads(zip.read("media.json"))["media"][0]["problem"] == problem
 
     tell(tmp_path, story)
 

@@ -10,6 +10,7 @@ import subprocess
 import wave
 from array import array
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,7 +19,7 @@ import pytest
 
 from admin_api.subject import Subject
 from recorder import document
-from recorder.export_media import Added, Archive, add_table, chosen
+from recorder.export_media import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.rendering import RenderStream, render
 from tests.media.calls import START, noise, run
 from tests.recorder.sealed import output, part_of
@@ -190,6 +191,25 @@ def test_no_packet_of_another_person_sounds_wherever_its_timestamp_puts_it(
     heard, _ = chosen({"parties": PARTIES, "streams": [stream]}, lambda parties: [other])
     sound = decoded(tmp_path, stored, heard, "wav")
     assert not any(sound[(last or 0) * 8 :]) and any(sound) is (last is not None)
+
+
+def test_of_a_live_call_nothing_sounds_that_may_be_somebody_elses_already(tmp_path: Path) -> None:
+    """A transfer 3 s after the begin is not in the index yet, which is known up to there."""
+    at = datetime.fromisoformat(TRANSFER)
+    one = {"label": "1", "party": 0, "media": "audio", "formats": []}
+    heard, problem = chosen({"parties": PARTIES, "streams": [one]}, lambda parties: [0], at)
+    assert problem == UNFINISHED
+    sound = decoded(tmp_path, run(noise(1, 400)), heard, "wav")
+    assert all(any(sound[at : at + 80]) for at in range(0, 3_000 * 8, 80)) and not any(sound[3_000 * 8 :])
+    changed = {**one, "party": 1, "speakers": SPEAKERS}
+    for mine, known, times in ((0, 2, 1), (0, 9, 1), (1, 2, 0), (1, 3.4, 0), (1, 9, 1)):
+        told = {"parties": PARTIES, "streams": [changed, {**one, "party": mine}]}
+        heard, _ = chosen(told, lambda parties, mine=mine: [mine], document_time(known))
+        assert len(heard[0].heard or ()) == times
+
+
+def document_time(seconds: float) -> datetime:
+    return datetime.fromisoformat(document.from_ns(START + round(seconds * 1e9)))
 
 
 def decoded(folder: Path, stored: bytes, streams: Sequence[RenderStream], form: str) -> array[int]:
