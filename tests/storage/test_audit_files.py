@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage import audit as audits
 from storage.audit import Audit
 from storage.audit_chain import Act, AuditError, Verdict, entry, origin
-from storage.audit_files import SLOT, AuditFiles
+from storage.audit_files import SLOT, AuditFiles, lines_of
 from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -99,6 +100,48 @@ def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(m
     audit.close()
     found = verdict_of(minutes)
     assert not found.good and (found.entries, found.proven) == (11, 11)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda lines: [],
+        lambda lines: lines[:-1],
+        lambda lines: [*lines[:3], lines[2], *lines[4:]],  # as long as before
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+    ],
+    ids="emptied last repeated order".split(),
+)
+def test_what_is_done_to_the_checkpoints_of_a_running_recorder_is_found(
+    tmp_path: Path, harm: Callable[[list[bytes]], list[bytes]], again: bool
+) -> None:
+    files, clock = AuditFiles(tmp_path, tmp_path, "acme"), Minutes()
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
+    for i in range(15):
+        if i == 7:
+            assert verdict_of(files) == Verdict(7, proven=7)
+            files.marks.write_bytes(b"".join(harm(files.marks.read_bytes().splitlines(keepends=True))))
+            if again:
+                audit.close()
+                audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+    audit.close()
+    found = verdict_of(files)
+    assert not found.good and "beside the log are not those that were written" in found.fault
+    assert (found.entries, found.proven) == (15, 15)
+
+
+def test_a_checkpoint_costs_the_same_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(audits, "lines_of", lambda path: read.append(path) or lines_of(path))
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for i in range(5):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+    audit.close()
+    assert len(read) == 1 and verdict_of(AuditFiles(tmp_path, tmp_path, "acme")) == Verdict(5, proven=5)
 
 
 def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
