@@ -278,6 +278,7 @@ class Voices:
     def __post_init__(self) -> None:
         self.canvas = Canvas(len(self.measured.streams), self.give)
         self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
+        self._shown = {s.index for s in self.measured.pictures}
         self._ready = FLUSH_SECONDS * self.measured.rate
         told = (*self.measured.streams, *self.measured.pictures)
         self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
@@ -289,7 +290,7 @@ class Voices:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
                 self._voice(item).speak(item, self.canvas)
-            elif self.show is not None and self._seen(item):
+            elif self.show is not None and item.stream in self._shown and self._seen(item):
                 self.show(item)
         if floor - self.canvas.base >= self._ready:
             self._flush(floor)

@@ -22,6 +22,7 @@ from recorder import document
 from recorder.export_media import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.rendering import RenderStream, render
 from tests.media.calls import START, noise, run
+from tests.media.films import film, stored, vp8_payloads
 from tests.recorder.sealed import output, part_of
 
 PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
@@ -233,6 +234,42 @@ def track(path: Path, number: int) -> array[int]:
             for piece in resampler.resample(frame):
                 samples.frombytes(bytes(piece.planes[0])[: 2 * piece.samples * piece.layout.nb_channels])
     return samples
+
+
+def shades(folder: Path, stored: bytes, streams: Sequence[RenderStream]) -> list[tuple[int, int]]:
+    """Render as mkv; give the darkest and the lightest of four places far from the border of each picture."""
+    with part_of(folder, "m1", stored) as opened, output(folder) as (fd, path):
+        asyncio.run(render([opened], streams, "mkv", fd))
+    seen = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            light, line = bytes(frame.planes[0]), frame.planes[0].line_size
+            found = [light[y * frame.height // 8 * line + x * frame.width // 8] for y in (3, 5) for x in (1, 3, 5, 7)]
+            seen.append((min(found), max(found)))
+    return seen
+
+
+@pytest.mark.parametrize(("mine", "shade"), [(0, 80), (1, 200)])
+def test_only_the_persons_pictures_are_shown_beside_others_and_after_a_transfer(
+    mine: int, shade: int, tmp_path: Path
+) -> None:
+    """Each has a stream of pictures; a third one goes from the first to the second after three seconds."""
+    films = [stored([vp8_payloads(each) for each in film("libvpx", [grey] * 30)], stream=at, ssrc=90 + at,
+                    every=200) for at, grey in ((1, 80), (2, 200))]  # fmt: skip
+    handed = [vp8_payloads(each) for each in film("libvpx", [80] * 15 + [200] * 15)]
+    told = [{"label": "1", "party": mine, "media": "audio", "formats": []}]
+    told += [{"label": str(at), "party": at - 2, "media": "video", "formats": [VP8]} for at in (2, 3)]
+    told += [{"label": "4", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "video", "formats": [VP8]}]
+    heard, problem = chosen({"parties": PARTIES, "streams": told}, lambda parties: [mine])
+    sound = run(noise(1, 300))
+    seen = shades(tmp_path, sound + b"".join(films) + stored(handed, stream=3, ssrc=93, every=200), heard)
+    assert problem is None and max(light for _, light in seen) >= shade - 6
+    for dark, light in seen:
+        assert all(abs(each - known) <= 6 for each, known in ((light, shade), (dark, shade))) or dark <= 22, (
+            dark,
+            light,
+        )
+        assert light <= 22 or abs(light - shade) <= 6, (dark, light)
 
 
 TRANSFER = document.from_ns(START + 3_000_000_000)
