@@ -8,9 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage import audit as audits
+from storage import audit_files
 from storage.audit import Audit
 from storage.audit_chain import Act, AuditError, Verdict, entry, origin
-from storage.audit_files import SLOT, AuditFiles, lines_of
+from storage.audit_files import SLOT, AuditFiles, Wanted, lines_of
 from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -279,6 +280,28 @@ def test_pages_are_newest_first_and_miss_nothing(files: AuditFiles) -> None:
         if cursor is None:
             break
     assert seen == list(range(10, 0, -1))
+
+
+@pytest.mark.parametrize("looked_at", [1, 7, 10, 11, 1000])
+def test_pages_of_few_among_many_end_early_and_miss_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for number in range(1, 41):
+        audit.append(Act("Alice" if number % 11 == 0 else "bob", "admin", "call.view")).result()
+    twentieth = datetime.fromisoformat(audit.read(limit=21).items[-1]["time"])
+    audit.close()
+    monkeypatch.setattr(audit_files, "MOST_LOOKED_AT", looked_at)
+    for since, right in ((None, [33, 22, 11]), (twentieth, [33, 22])):
+        seen: list[int] = []
+        cursor: str | None = None
+        for _ in range(50):
+            page = AuditFiles(tmp_path, tmp_path, "acme").read(since, cursor, 2, Wanted(actor="alice"))
+            seen += [item["n"] for item in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert (seen, cursor) == (right, None)
 
 
 def test_a_page_that_ends_with_the_oldest_has_no_successor(files: AuditFiles) -> None:
