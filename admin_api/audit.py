@@ -20,7 +20,7 @@ from storage.audit_chain import MAX_FIELD, AuditError
 from storage.audit_files import Wanted
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
-COLUMNS = ("n", "time", "actor", "role", "action", "object", "outcome", "reason", "source", "hash")
+COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
 """Members of an entry in the order of a file's columns."""
 
 
@@ -145,7 +145,8 @@ class _Json:
     def add(self, rows: Any) -> None:
         """Write rows of entries."""
         for row in rows:
-            self._out += self._before + b"\n" + json.dumps(dict(zip(COLUMNS, row, strict=True))).encode()
+            told = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None}
+            self._out += self._before + b"\n" + json.dumps(told).encode()
             self._before = b","
 
     def close(self) -> None:

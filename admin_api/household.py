@@ -160,14 +160,17 @@ class Household(Protocol):
     def known(self, customer: str, name: str) -> Person | None:
         """Find an account by the name that somebody typed; one that is disabled too."""
 
-    async def enter(self, customer: str, name: str, password: str) -> Person | None:
-        """Check a password; None if anything is wrong, after the same time. Raises Busy."""
+    async def enter(self, customer: str, name: str, password: str, elsewhere: str = "") -> Person | None:
+        """Check a password; None if anything is wrong, after the same time. Raises Busy.
 
-    async def entered(self, person: Person, tell: Tell = silent, place: str = "") -> None:
-        """Note that somebody got in, and from which network."""
+        `elsewhere`: the network that it comes from, if the account has not signed in from there.
+        """
+
+    async def entered(self, person: Person, tell: Tell = silent, place: str = "", address: str = "") -> None:
+        """Note that somebody got in, and from which network and address."""
 
     def usual(self, person: Person | None, place: str) -> bool:
-        """Say whether somebody got in from this network before."""
+        """Say whether somebody got in from this network, or address, before."""
 
     async def pause(self, seconds: float) -> None:
         """Let a try wait for its turn."""

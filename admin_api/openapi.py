@@ -67,7 +67,7 @@ SUMMARIES: Mapping[Action, str] = {
     Action.USER_DELETE: "Delete a user no recording refers to",
     Action.AUDIT: "Who did what, newest first; reading it is an entry too",
     Action.AUDIT_FILE: "Who did what as a file, csv or JSON",
-    Action.ACCOUNTS: "Who may sign in to the page or has a token, with roles and last sign-in",
+    Action.ACCOUNTS: "Who may sign in to the page, with roles and last sign-in",
     Action.SYSTEM: "How the node fares, for operators; a customer's own calls and storage, for its admins",
     Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
 }

@@ -94,8 +94,10 @@ def without_names(streams: Sequence[Mapping[str, Any]], told: Collection[int]) -
 
 
 def _tellable(stream: Mapping[str, Any], told: Collection[int]) -> bool:
-    label = stream.get("label")
-    return label is None or bool(OPAQUE.fullmatch(str(label))) or senders(stream) in told
+    label, sent = stream.get("label"), senders(stream)
+    if label is None or OPAQUE.fullmatch(str(label)):
+        return True
+    return all(party in told for party in (sent if isinstance(sent, list) else [sent]))
 
 
 class Subject:

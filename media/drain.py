@@ -15,7 +15,6 @@ and g + 1 here has to replay these packets; otherwise they are committed, or the
 import contextlib
 import ctypes
 import errno
-import fcntl
 import mmap
 import os
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ from media.batch import (
     Workbench,
 )  # fmt: skip
 from media.errors import Damaged
-from media.region import JOURNAL, LANES, MAGIC, PID, PID_AT, SPARE_AT, journal_in
+from media.region import JOURNAL, LANES, MAGIC, PID, PID_AT, SPARE_AT, hold, journal_in
 
 PAGE = 4096
 SIZE = PAGE + LANES * LANE
@@ -75,9 +74,7 @@ class Region:
 
     def __init__(self, path: str) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        # held until the process is gone for certain: whoever can lock the file is the only one left to drain its
-        # sockets
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        hold(fd)
         self._fd = fd
         try:  # now, not later: to populate fails in silence, and recvmmsg drops what it has no page for (EFAULT)
             os.posix_fallocate(fd, 0, SIZE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 SECOND = 1_000_000_000  # ns
 STEP = 6_000_000  # ns; with what REPORTS of them lag behind at 100 ppm, two streams stay within 20 ms of each other
 REPORTS = 12  # whose least error counts: some senders put the time of their last packet into a report, up to 20 ms old
+FASTEST = 500  # a clock runs away by one part in so many at most: 2,000 ppm, which poor sound cards have
 LEAP = 100_000_000  # ns between two reports' errors: no clock drifts so fast, somebody set it
 
 

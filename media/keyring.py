@@ -11,10 +11,10 @@ from media.spec import MAX_CONTEXTS
 from media.srtp import AUTHENTICATION, BEHIND, REPLAYED, Context
 
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
-#: packet.
+#: packet. Who comes from where the client may send from has searches of its own, which nobody else uses up.
 SEARCH_INTERVAL = 1_000_000_000
-#: Keys that one search tries.
-MAX_SEARCHED = 8
+#: Keys that one search tries; of more the others have their turn in the next ones.
+MAX_SEARCHED = 4
 #: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
 LOOK_INTERVAL = 50_000_000
 #: ns after an offer in which its other lines are tried: a 200 without an ACK is repeated for 32 s (RFC 3261 section
@@ -46,6 +46,7 @@ class Keyring:
         "_answered",
         "_lines",
         "_newer",
+        "_next_expected",
         "_next_look",
         "_next_search",
         "_offers",
@@ -75,7 +76,7 @@ class Keyring:
         self._alternates_until = 0
         self._offered(line, alternates)
         self._newer = 0
-        self._next_search = self._next_look = 0
+        self._next_search = self._next_expected = self._next_look = 0
         #: Until when (ns) keys before the one in use are tried; -1 = for OVERLAP from the next look on.
         self._old_until = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
@@ -140,10 +141,13 @@ class Keyring:
         front = self.contexts[0].offered
         return frozenset((front,)).union(*(each for each in (*self._lines, *self._offers) if front in each))
 
-    def open(self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None) -> bytes | int:
+    def open(
+        self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None, *, expected: bool = True
+    ) -> bytes | int:
         """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
 
-        What looks like a replay under one key may be new under another: libsrtp looks at the number first.
+        `expected`: it came from where the client may send from. What looks like a replay under one key may be new under
+        another: libsrtp looks at the number first.
         """
         self.switched, replay, replayed = False, 0, b""
         for context in self.contexts:
@@ -155,7 +159,7 @@ class Keyring:
                 return opened if front else self._switch(context, arrival, 0, opened)
             if opened in REPLAYED:
                 replay, replayed = opened, context.key
-        return replay or self._search(packet, arrival, known)
+        return replay or self._search(packet, arrival, known, expected)
 
     def open_rtcp(self, packet: bytes) -> bytes | int:
         """Give the plaintext of an RTCP compound, or a libsrtp status."""
@@ -251,12 +255,16 @@ class Keyring:
             self.contexts = (context, *others[1 - MAX_CONTEXTS :])
         self._front()
 
-    def _search(self, packet: bytes, arrival: int, known: Container[int]) -> bytes | int:
+    def _search(self, packet: bytes, arrival: int, known: Container[int], expected: bool) -> bytes | int:
         """Look for the rollover counter of a source nobody knows yet (RFC 3711 section 3.3.1)."""
-        if arrival < self._next_search or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
+        due = self._next_expected if expected else self._next_search
+        if arrival < due or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
             return AUTHENTICATION
-        self._next_search = arrival + SEARCH_INTERVAL
-        for context in (*reversed(self.contexts[1:][1 - MAX_SEARCHED :]), self.contexts[0]):
+        if expected:
+            self._next_expected = arrival + SEARCH_INTERVAL
+        else:
+            self._next_search = arrival + SEARCH_INTERVAL
+        for context in self._searched(arrival // SEARCH_INTERVAL):
             try:
                 found = context.find_rollover(packet)
             except UnusableKey:
@@ -264,6 +272,15 @@ class Keyring:
             if found is not None:
                 return self._switch(found[0], arrival, found[1], found[2])
         return AUTHENTICATION
+
+    def _searched(self, turn: int) -> list[Context]:
+        """Give the newest key, the one in use, and of the others as many as one search may try, each in its turn."""
+        front, *others = self.contexts
+        *between, newest = others or [front]
+        if len(self.contexts) > MAX_SEARCHED:
+            some = MAX_SEARCHED - 2
+            between = [between[(turn * some + n) % len(between)] for n in range(some)]
+        return [newest, *reversed(between), *([front] if others else [])]
 
 
 def _brought(context: Context, packet: bytes, index: int) -> bytes | int:

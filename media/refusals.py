@@ -18,14 +18,19 @@ SECOND = 1_000_000_000
 OLD = 10
 #: Of the packets missing in a gap, one in so many came and failed authentication: then that is why.
 SHARE = 2
+#: ns since the newest packet after which no older one is late: one that is overtaken is overtaken by what still comes.
+GOING_ON = SECOND // 5
 #: ns of silence for each packet that failed: no codec sends fewer.
 EACH = SECOND
 
 
-def overdue(track: Track, source: Source, extended: int, timestamp: int) -> bool:
-    """Tell a late packet of this source from a sender that starts anew: it is missing, and its timestamp fits."""
+def overdue(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
+    """Tell a late packet of this source from a sender that starts anew: it is missing, and its timestamp fits.
+
+    Where nothing came any more it is no late one: then the newest number was not the sender's, or it has gone back.
+    """
     behind = source.highest - extended
-    if behind < WINDOW or not track.gaps.holds(source.ssrc, extended):
+    if behind < WINDOW or arrival - source.arrival > GOING_ON or not track.gaps.holds(source.ssrc, extended):
         return False
     expected = source.timestamp - behind * source.step
     off = ((timestamp - expected + 0x80000000) & 0xFFFFFFFF) - 0x80000000

@@ -3,6 +3,7 @@ who holds it.
 """
 
 import fcntl
+import os
 import struct
 from dataclasses import dataclass
 
@@ -10,8 +11,12 @@ MAGIC = b"RAW1"
 #: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
 LANES = 4
 JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
+#: Where its process id stands for versions before this one. We ask the kernel instead (`holder`): a worker that was
+#: broken into could name any process there.
 PID = struct.Struct("=I")
 PID_AT = 64
+#: struct flock of fcntl(2) on 64-bit machines: type, whence, start, length, process id.
+LOCK = struct.Struct("@hhqqi4x")
 #: Where the room begins that a worker holds for its successor's region, which has to lie beside this one where nothing
 #: is free: whoever finds the worker dead cuts it off.
 SPARE_AT = 1 << 20
@@ -30,15 +35,27 @@ class Journal:
     lanes: tuple[tuple[int, bool], ...]
 
 
+def hold(fd: int) -> None:
+    """Hold a new region until the process is gone for certain: whoever can lock it is the only one left to drain.
+
+    flock(2) tells that somebody holds it, a record lock who that is.
+    """
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def holder(path: str) -> int | None:
-    """Give the process id of the worker that may still drain into this region; None if it is gone for certain."""
+    """Give the process id of the worker that may still drain into this region; None if it is gone for certain.
+
+    0: somebody holds it, and the kernel does not tell who.
+    """
     with open(path, "rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(PID_AT)
-            data = file.read(PID.size)
-            return int(PID.unpack(data)[0]) if len(data) == PID.size else 0
+            asked = LOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, pid = LOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, asked))
+            return max(0, pid) if kind != fcntl.F_UNLCK else 0
     return None
 
 

@@ -2,7 +2,9 @@
 
 RFC 3711 section 3.3.1 wants it kept over a new master key; many senders begin at zero with the new key of a re-offer,
 which is what a fresh context takes for granted. Both are heard: what a key does not open at zero is looked at once more
-with the index that the stream has reached.
+with the index that the stream has reached, by the counter of the key in use and by that of the first one. A key of
+before goes on with the latter where another has begun at zero meanwhile and it was forgotten: by a successor, or before
+it was offered again.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ def find(track: Track, packet: bytes, arrival: int) -> tuple[bytes, int] | None:
     if source is None:
         return None
     extended = source.extend(int.from_bytes(packet[2:4]))
-    index = extended + (source.shift << 16)
-    if index >> 16 <= 0:
-        return None  # at zero every key was tried
-    opened = keyring.take_on(packet, arrival, index)
-    return None if opened is None else (opened, extended)
+    for index in dict.fromkeys((extended + (source.shift << 16), extended)):
+        opened = keyring.take_on(packet, arrival, index) if index >> 16 > 0 else None  # at zero every key was tried
+        if opened is not None:
+            return opened, extended
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from media.canvas import Canvas, Lane
 from media.codecs import Decoder, Format, decoder
@@ -150,6 +151,23 @@ def _packets(records: Iterable[Record]) -> Iterator[Batch]:
     return (item for item in batches(records) if isinstance(item, Batch))
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which a stream is heard or seen."""
+
+    since: int
+    until: int
+    # ns since the epoch
+    begin: int
+    end: int
+    # the same in samples of the output
+
+    def holds(self, placed: Placed) -> bool:
+        """Tell whether packets lie in it, and came in it."""
+        came = self.since <= min(placed.arrivals) and max(placed.arrivals) < self.until
+        return came and self.begin <= placed.position < self.end
+
+
 @dataclass(slots=True)
 class Voice:
     """One source speaking one format on one channel."""
@@ -168,8 +186,8 @@ class Voice:
     written: int = 0
     # samples of it that are on the canvas; less than `end` by what the resampler holds
     resampler: Resampler | None = None
-    heard: Sequence[tuple[int, int]] | None = None
-    # (from, to) in samples of the output; None = always
+    heard: Sequence[Stretch] | None = None
+    # when it is heard; None = always
     decoder: Decoder | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -184,7 +202,7 @@ class Voice:
         else:
             pcm = self._in_turn(placed.payloads, self.decoder)
         if self.heard is not None:
-            pcm = _silenced(pcm, placed.position, self.decoder.rate, self.rate, self.heard)
+            pcm = _silenced(pcm, placed, self.decoder, self.rate, self.heard)
         if self.decoder.rate == self.rate:
             canvas.write(self.channel, placed.position, pcm, self.owner)
         else:
@@ -220,17 +238,30 @@ class Voice:
 
 
 def _silenced(
-    pcm: bytes | bytearray, position: int, own: int, rate: int, heard: Sequence[tuple[int, int]]
+    pcm: bytes | bytearray, placed: Placed, speaker: Decoder, rate: int, heard: Sequence[Stretch]
 ) -> bytes | bytearray:
-    """Return decoded sound at a place of the output with silence outside the times in which it is heard.
+    """Return decoded sound with silence outside the times in which it is heard; `rate` is that of the output.
 
-    `own` is the rate of the sound, `rate` that of the output, in which place and times are counted.
+    A packet has to lie in such a time and to have come in it: what RTP says and when it came may be ARRIVAL_BOUND
+    apart (media.survey), and then another person's words would lie in it.
     """
     kept = bytearray(len(pcm))
-    for begin, end in heard:
-        first, last = (2 * min(max((at - position) * own // rate, 0), len(pcm) // 2) for at in (begin, end))
-        kept[first:last] = pcm[first:last]
+    samples = len(pcm) // 2
+    ends = _ends(placed.payloads, samples, joined=speaker.joins)
+    for stretch in heard:
+        first, last = ((at - placed.position) * speaker.rate // rate for at in (stretch.begin, stretch.end))
+        for begin, end, arrival in zip([0, *ends], ends, placed.arrivals, strict=False):
+            left, right = 2 * max(begin, first), 2 * min(end, last)
+            if left < right and stretch.since <= arrival < stretch.until:
+                kept[left:right] = pcm[left:right]
     return kept
+
+
+def _ends(payloads: Sequence[bytes], samples: int, *, joined: bool) -> list[int]:
+    """Return the sample at which each payload of some that were decoded together ends; `joined`: as one text."""
+    sizes = [len(payload) if joined else 1 for payload in payloads]
+    whole = max(sum(sizes), 1)
+    return [size * samples // whole for size in accumulate(sizes)]
 
 
 @dataclass
@@ -247,9 +278,10 @@ class Voices:
     def __post_init__(self) -> None:
         self.canvas = Canvas(len(self.measured.streams), self.give)
         self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
+        self._shown = {s.index for s in self.measured.pictures}
         self._ready = FLUSH_SECONDS * self.measured.rate
         told = (*self.measured.streams, *self.measured.pictures)
-        self._heard = {s.index: [self._samples(pair) for pair in s.heard] for s in told if s.heard is not None}
+        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
 
     def sound(self, placed: list[Placed], floor: int) -> None:
         """Decode one block; nothing of later blocks lies before sample `floor`."""
@@ -258,20 +290,19 @@ class Voices:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
                 self._voice(item).speak(item, self.canvas)
-            elif self.show is not None and self._seen(item):
+            elif self.show is not None and item.stream in self._shown and self._seen(item):
                 self.show(item)
         if floor - self.canvas.base >= self._ready:
             self._flush(floor)
 
-    def _samples(self, pair: tuple[int, int]) -> tuple[int, int]:
-        """Return a time in samples of the output since time 0."""
+    def _stretch(self, pair: tuple[int, int]) -> Stretch:
         timeline = self.measured.timeline
         begin, end = ((at - timeline.origin) * timeline.rate // SECOND for at in pair)
-        return max(begin, 0), end
+        return Stretch(*pair, max(begin, 0), end)
 
     def _seen(self, item: Placed) -> bool:
         times = self._heard.get(item.stream)
-        return times is None or any(begin <= item.position < end for begin, end in times)
+        return times is None or any(each.holds(item) for each in times)
 
     def finish(self) -> None:
         """Put down and give out everything."""

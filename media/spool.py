@@ -150,7 +150,9 @@ def pack_base(cipher: AESGCM, nonces: Nonces, number: int, head: bytes, state: b
 def newest(read: Read, key: bytes) -> Slot | None:
     """Choose the newest whole slot of a file; None if there is none (the call has committed nothing)."""
     cipher = cipher_of(key)
-    found = [slot for place in (0, 1) if (slot := _slot(read, cipher, place) or _plain_slot(read, place)) is not None]
+    found = [slot for place in (0, 1) if (slot := _slot(read, cipher, place)) is not None]
+    if not found:  # beside a sealed one it would be none of a version before, whoever wrote it
+        found = [slot for place in (0, 1) if (slot := _plain_slot(read, place)) is not None]
     return max(found, key=lambda slot: slot.generation, default=None)
 
 

@@ -8,6 +8,7 @@ lies exactly where its timestamp puts it. A span ends where the timestamp cannot
     the sender froze its clock (hold): packets come later than it says by more than ARRIVAL_BOUND, and stay late for
         SETTLE (a stall in the network ends in a burst instead and is no new span)
     the RTP clock changes with the payload type
+    the sequence numbers begin anew, and the timestamp is not where time says: it may be another sender
 
 Where a source sends reports whose wall clock runs away from its timestamps, its packets follow the wall clock, in steps
 of `media.drift.STEP`: two streams of one call stay together however long it lasts.
@@ -32,7 +33,7 @@ from itertools import accumulate
 from operator import itemgetter
 
 from media.codecs import Format, Known
-from media.drift import Drift
+from media.drift import FASTEST, Drift
 from media.stored import Batch, ClockPair
 from media.timeline import BLOCK, LATE_BOUND, LONGEST_GAP, SECOND, Formats, Notes, Source, Span, Timeline, pieces
 
@@ -40,6 +41,7 @@ BASE_RATE = 8_000  # samples a second unless a codec needs more
 ARRIVAL_BOUND = SECOND  # timestamp and arrival may differ by this: more than jitter, less than a hold worth showing
 SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock never does
 SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
+ANEW = 1 << 15  # numbers ahead: nobody counts on by so many, a sender that starts anew goes on one cycle up
 OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
 SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
 SEAMS = 16  # of one stream that may still move; nobody changes sources so often, and each packet looks at all of them
@@ -154,7 +156,9 @@ class Survey:
         if known is None or known[0] != span.number:
             self._drifts[key] = span.number, Drift(span.clock, report.ntp, ts)
         elif known[1].take(report.ntp, ts):
-            span.steps.append((span.last_ts + 1, known[1].told))
+            # in plain RTP anybody at the client's address may report
+            most = (span.last_ts - span.first_ts) * SECOND // span.clock // FASTEST
+            span.steps.append((span.last_ts + 1, max(-most, min(known[1].told, most))))
 
     def add(self, batch: Batch) -> None:
         """Take the next batch in file order."""
@@ -238,10 +242,11 @@ class Survey:
             return self._follow_on(source, batch, clock)
         span = source.spans[-1]
         ts = span.unwrap(batch.timestamp, batch.arrival)
-        if clock != span.clock or self._leaps(source, span, batch, ts, known):
+        lag = batch.arrival - span.last_arrival - (ts - span.last_ts) * SECOND // clock
+        anew = batch.ext_seq - source.last_seq >= ANEW and (ts == span.last_ts or abs(lag) > SNAP)
+        if clock != span.clock or anew or self._leaps(source, span, batch, ts, known):
             self._decide(key)
             return self._begin(source, batch, clock, self._anchor(batch, alone=True))
-        lag = batch.arrival - span.last_arrival - (ts - span.last_ts) * SECOND // clock
         if lag <= ARRIVAL_BOUND or key in self._watches:
             return span
         late = self._begin(source, batch, clock, span.anchor + span.offset(ts))

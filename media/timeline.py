@@ -36,6 +36,8 @@ class Placed(NamedTuple):
     ext_seq: int
     form: Format
     payloads: tuple[bytes, ...]
+    arrivals: tuple[int, ...]
+    # ns since the epoch, of each
 
 
 @dataclass(slots=True)
@@ -235,7 +237,8 @@ class Timeline:
             for piece in pieces(batch.part(first, count), known):
                 position = self._locate(source, piece)
                 if position is not None:
-                    placed.append(Placed(position, piece.stream, piece.ssrc, piece.ext_seq, known.form, piece.payloads))
+                    told = position, piece.stream, piece.ssrc, piece.ext_seq, known.form
+                    placed.append(Placed(*told, piece.payloads, piece.arrivals))
 
     def _skip(self, source: Source | None, batch: Batch, known: Known | None) -> None:
         """Follow the timestamps of what is not decoded, as the first reading did."""

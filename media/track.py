@@ -5,6 +5,7 @@ same packets: `media.swift` for a batch in unbroken order, a handful of C calls 
 everything else.
 """
 
+import contextlib
 from collections.abc import Callable
 
 from media import (
@@ -36,13 +37,16 @@ from media.srtcp import Srtcp
 from media.srtp import REPLAYED
 
 _SECOND = 1_000_000_000
-#: Sources of one stream that are told apart; beyond, the oldest is settled (RFC 3550 section 8 expects a change now
-#: and then).
+#: Sources of one stream that are told apart; beyond, the one is settled that was heard least lately (RFC 3550 section 8
+#: expects a change now and then).
 MAX_SOURCES = 16
 #: A timestamp step above this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
 #: ns after a re-offer in which packets from where the source was before may still be on their way.
 STRAGGLE = 2_000_000_000
+#: ns by which packets under a key may be ahead of the offer that tells it, and how many of them are kept.
+EARLY = 2_000_000_000
+MAX_EARLY = 8
 
 
 class Track:
@@ -56,7 +60,7 @@ class Track:
         "control_keys",
         "current",
         "duplicates",
-        "epoch",
+        "early", "epoch",
         "excused_from",
         "excused_until",
         "first_arrival",
@@ -125,6 +129,8 @@ class Track:
         #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
         self.sources: tuple[Source, ...] = ()
         self.current: Source | None = None
+        #: The newest packets that no key opened, with their arrivals (ns): the offer that tells it may be under way.
+        self.early: tuple[tuple[bytes, int], ...] = ()
         #: Bits above 16 of the numbers with which plain sources begin: no number is used by who was heard first and by
         #: who the offer names.
         self.epoch = 0
@@ -226,7 +232,9 @@ class Track:
             packet = opened.bench.opened(slot)
             self.keyring.switched = False
         else:
-            plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources], opened and opened.context)
+            known, tried = [s.ssrc for s in self.sources], opened and opened.context
+            expected = bool(self.name) or lane.address(slot)[0] in self.allowed
+            plain = self.keyring.open(packet, arrival, known, tried, expected=expected)
             if isinstance(plain, int):
                 status = opened.statuses[slot] if opened else plain
                 status = status if status in REPLAYED else plain  # of any key: it may be an older one's
@@ -271,6 +279,7 @@ class Track:
         self.rejected += 1
         if status not in REPLAYED:
             refusals.unopened(self, packet, arrival)
+            self.early = (*self.early, (packet, arrival))[-MAX_EARLY:]
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
@@ -346,7 +355,7 @@ class Track:
         """Tell a sender that starts anew from packets that are missing and from a late one."""
         if not source.jumped(extended) or holes.agrees(self, source, extended, arrival):
             return False
-        return not refusals.overdue(self, source, extended, timestamp)
+        return not refusals.overdue(self, source, extended, timestamp, arrival)
 
     def _refuse(self, verdict: Verdict, source: Source, extended: int) -> None:
         """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
@@ -372,10 +381,18 @@ class Track:
             if before is not None and before.arrival < self.resumed_at and not self.kept:
                 holes.note_time(self, before, arrival, Reason.RESTART)
             if len(self.sources) > MAX_SOURCES:
-                self._retire(self.sources[0])
-                self.sources = self.sources[1:]
+                self._settle_one()
         self.current = source
         return source
+
+    def _settle_one(self) -> None:
+        """Forget one source for a new one, never the one that was heard most: anybody can name sources in plain RTP."""
+        most = max(self.sources, key=lambda each: each.received)
+        old = min((each for each in self.sources[:-1] if each is not most), key=lambda each: each.arrival)
+        if self.keyring is None:  # should it come back, no number of it is used twice
+            self.epoch = max(self.epoch, 1 + (old.highest >> 16))
+        self._retire(old)
+        self.sources = tuple(each for each in self.sources if each is not old)
 
     def displace(self) -> None:
         """Let whom the offer names take the place of who was heard until now, with numbers of its own."""
@@ -433,10 +450,24 @@ class Track:
         if self.payload_type >= 0:
             self.unit = unit_of(spec.codec(self.payload_type)[1])
         self._rekey(spec, before)
+        self._open_early(at, out)
         if not _moves(before, spec):
             return False
         self.move(at)
         return True
+
+    def _open_early(self, at: int, out: list[bytes]) -> None:
+        """Open what came under a key just before the offer that told it, as rtpengine sends it."""
+        early, self.early, items = self.early, (), list[Item]()
+        for packet, arrival in early if self.keyring else ():
+            plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources]) if self.keyring else 0
+            if isinstance(plain, int) or at - arrival > EARLY:
+                continue
+            self.rejected -= 1
+            with contextlib.suppress(Malformed):
+                item = self._place(rtp.parse(plain), plain, arrival)
+                items += [item] if item is not None else []
+        out.extend(group(self.spec.stream, items))
 
     def move(self, at: int) -> None:
         """Forget the source that was chosen under another offer; the next genuine packet chooses anew."""

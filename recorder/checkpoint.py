@@ -2,6 +2,9 @@
 
 The outer JSON names the call, the customer, the leaf and the ports; everything else (parties, keys, dialog) is sealed
 under the recording's own leaf, so an erased call's checkpoint is as dead as its audio.
+
+The media worker of a call has the descriptor of the whole file, for its spool. So nothing outside the seal is believed:
+what is sealed opens only under the leaf and the call that the outer JSON names.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from recorder.slots import VERSION, Slot, Slots
+from recorder.slots import VERSION, Slot, Slots, State, states
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
+from storage.keytree import LEAF_BITS
 
 OLD_SPOOLS = "spool"
 """Folder beside ours in which versions before the first release kept the spools."""
+
+REFUSED = "refused"
+"""What is sealed of a call whose INVITE was refused: its files are to be removed, whatever they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,6 @@ class Outer:
     path: Path
     sealed: bytes
     over: bool  # the call ended; it only has to be indexed
-    refused: bool = False  # its INVITE was refused: its files are to be removed
 
 
 class Checkpoints:
@@ -92,13 +98,13 @@ class Checkpoints:
         if slot:
             slot.end()
 
-    def mark_refused(self, mark: Mark) -> None:
-        """Note that the INVITE of a call was refused, and that files may lie there all the same. Raises OSError."""
-        self.begin(mark.call)
-        slot = self._of[mark.call]
-        outer = {"v": VERSION, "call": mark.call, "customer": mark.customer, "leaf": mark.leaf, "ports": []}
-        slot.write(_json({**outer, "refused": True}), b"")
-        slot.end()
+    def mark_refused(self, mark: Mark, keys: CustomerKeys) -> None:
+        """Note that the INVITE of a call was refused, and that files may lie there all the same.
+
+        Raises OSError or StorageError.
+        """
+        self.save(Mark(mark.call, mark.customer, mark.leaf, ()), keys, {REFUSED: True})
+        self._of[mark.call].end()
 
     def remove(self, call: str) -> None:
         """Forget a call's checkpoint; the next call may have its file."""
@@ -109,18 +115,8 @@ class Checkpoints:
     def left(self) -> Iterator[Outer]:
         """Yield what a former life of the daemon left; unreadable ones are emptied."""
         for slot, state in self._slots.left():
-            said = state.outer
-            try:
-                outer = Outer(
-                    str(said["call"]),
-                    str(said["customer"]),
-                    int(said["leaf"]),
-                    slot.path,
-                    state.sealed,
-                    state.over,
-                    said.get("refused") is True,
-                )
-            except (KeyError, TypeError, ValueError):
+            outer = _outer(state, slot.path)
+            if outer is None or self._of.get(outer.call) not in (None, slot):  # a forged one names the call of another
                 self._slots.give_back(slot)
                 continue
             self._of[outer.call] = slot
@@ -138,6 +134,22 @@ class Checkpoints:
             state = json.loads(keys.unseal(outer.leaf, "checkpoint", outer.sealed, outer.call.encode()))
             return state if isinstance(state, dict) else None
         return None
+
+
+def refused(runtime_dir: Path, customer: str, keys: CustomerKeys) -> set[str]:
+    """Return the calls of a customer whose INVITE was refused and whose files could not be removed."""
+    found = (_outer(state) for state in states(runtime_dir))
+    marks = [outer for outer in found if outer is not None and outer.customer == customer]
+    return {outer.call for outer in marks if (Checkpoints.unseal(outer, keys) or {}).get(REFUSED) is True}
+
+
+def _outer(state: State, path: Path = Path()) -> Outer | None:
+    """Read what stands outside the seal; None if it is not ours. Whether it is true shows when the seal is opened."""
+    said = state.outer
+    call, customer, leaf = said.get("call"), said.get("customer"), said.get("leaf")
+    if not (isinstance(call, str) and isinstance(customer, str) and type(leaf) is int and 0 <= leaf < 1 << LEAF_BITS):
+        return None
+    return Outer(call, customer, leaf, path, state.sealed, state.over)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

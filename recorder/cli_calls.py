@@ -268,8 +268,8 @@ def verify(
 
 def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Repair and index recordings that a crash left, as serve does at its start. Example: recorder recover"""
+    from recorder.checkpoint import refused
     from recorder.locking import node_lock
-    from recorder.ports_file import left_refused
     from recorder.recovery import recover as repair
 
     settings = load(config)
@@ -282,8 +282,10 @@ def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json:
             found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})
             advance(1)
 
-        refused = left_refused(settings.node.runtime_dir)
-        with_customers(settings, customer, lambda c: repair(c, (), tell, refused))
+        def mend(c: Any) -> Any:
+            return repair(c, (), tell, refused(settings.node.runtime_dir, c.name, c.keys))
+
+        with_customers(settings, customer, mend)
     if json:
         output.document({"recovered": found})
     else:

@@ -79,8 +79,10 @@ class Confined:
         return self.calls or self.landlock or self.root
 
 
-def confine(parent: int, kept: Collection[int]) -> Confined:
+def confine(parent: int, kept: Collection[int], most: int = resource.RLIM_INFINITY) -> Confined:
     """Shut in a render worker and tie it to `parent`; it keeps these descriptors and the standard ones.
+
+    `most`: bytes that a file it writes may have (`room_for`).
 
     To be called before any thread runs, since Landlock and namespaces hold for one thread, and after everything is
     imported: nothing can be opened from here on.
@@ -94,6 +96,8 @@ def confine(parent: int, kept: Collection[int]) -> Confined:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_CPU, CPU_SECONDS)
     _limit(resource.RLIMIT_AS, ADDRESS_SPACE)
+    if most != resource.RLIM_INFINITY:
+        _limit(resource.RLIMIT_FSIZE, most)
     _limit(resource.RLIMIT_NOFILE, max(kept, default=2) + DESCRIPTORS)
     drop_capabilities()
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -105,6 +109,22 @@ def confine(parent: int, kept: Collection[int]) -> Confined:
         sys.exit(3)
     calls = filter_calls(render_calls(), _EPERM)
     return Confined(landlock, root, calls, network=calls or left)
+
+
+def room_for(fd: int) -> int:
+    """Give the bytes that a file may have: as it is, and half of what is free where it lies, in memory or on a disk."""
+    there = os.fstatvfs(fd)
+    free = there.f_bavail * there.f_frsize if there.f_blocks else _free_memory()
+    return os.fstat(fd).st_size + free // 2
+
+
+def _free_memory() -> int:
+    """Give the bytes of memory that programs may have still; half of all where /proc does not tell (ProcSubset=pid)."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def confine_media() -> Confined:
@@ -284,9 +304,15 @@ Rule = int | tuple[Check, ...]
 
 PROT_EXEC, CLONE_THREAD, CLONE_NAMESPACES = 4, 0x1_0000, 0x7E02_0000
 F_GETFD, F_SETFD, F_GETFL = 1, 2, 3
-#: F_SETOWN, F_SETSIG, F_SETOWN_EX: of fcntl(2), what has the kernel send any signal to any process of our user.
-SIGNALLING = (8, 10, 15)
-SIOC = 0x8900  # of interfaces, routes and ARP (linux/sockios.h)
+#: Of fcntl(2): F_SETOWN, F_SETSIG, F_SETOWN_EX and F_NOTIFY have the kernel send any signal to any process of our user;
+#: F_SETLEASE has whoever opens the file wait for 45 s (/proc/sys/fs/lease-break-time).
+SIGNALLING = (8, 10, 15, 1026, 1024)
+#: Of ioctl(2), what libraries ask of sockets, files and terminals: TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO,
+#: FIONCLEX, FIOCLEX. Others type into the terminal that a trial was started from, or change interfaces and routes.
+HARMLESS = (0x5401, 0x802C_542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+#: Of sockets, what media.sockets sets: SO_RCVBUF, SO_RCVBUFFORCE. With CAP_NET_ADMIN others rewrite the firewall or
+#: send from any address; without it they share a port or drop what a successor is to receive.
+SOL_SOCKET, ROOM_OF_SOCKETS = 1, (8, 33)
 O_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 AF_INET, AF_INET6, SOCK_DGRAM, SOCK_FLAGS = 2, 10, 2, 0x8_0800
 
@@ -316,8 +342,11 @@ def media_calls(*, may_open: bool) -> dict[str, Rule]:
         "tgkill": _own(),
         "rt_tgsigqueueinfo": _own(),
         "fcntl": (Check(1, _ALL, SIGNALLING, among=False),),
+        "prctl": (Check(0, _ALL, (PR_SET_PDEATHSIG, PR_SET_DUMPABLE), among=False),),
         "prlimit64": _own(0),
-        "ioctl": (Check(1, 0xFF00, (SIOC,), among=False),),
+        "ioctl": (Check(1, _ALL, HARMLESS),),
+        "setsockopt": (Check(1, _ALL, (SOL_SOCKET,)), Check(2, _ALL, ROOM_OF_SOCKETS)),
+        "getsockopt": (Check(1, _ALL, (SOL_SOCKET,)),),
         "openat": (Check(2, O_WRITING, (0,)),) if may_open else _EPERM,
         "open": (Check(1, O_WRITING, (0,)),) if may_open else _EPERM,
         "openat2": _ENOSYS,  # its flags lie in memory
@@ -434,10 +463,11 @@ settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname pers
 open_by_handle_at name_to_handle_at fanotify_init inotify_init inotify_init1 memfd_create memfd_secret syslog vhangup
 socketpair listen accept accept4
 creat truncate rename renameat renameat2 unlink unlinkat rmdir mkdir mkdirat link linkat symlink symlinkat mknod mknodat
-chmod fchmodat fchmodat2 chown lchown fchownat setxattr lsetxattr removexattr lremovexattr
-utime utimes utimensat futimesat
-setpriority sched_setscheduler sched_setattr sched_setparam ioprio_set migrate_pages move_pages
-mq_open msgget semget shmget shmat
+chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat setxattr lsetxattr fsetxattr removexattr lremovexattr
+fremovexattr utime utimes utimensat futimesat sync syncfs
+setpriority sched_setscheduler sched_setattr sched_setparam sched_setaffinity ioprio_set migrate_pages move_pages
+mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
+msgget msgsnd msgrcv msgctl semget semop semtimedop semctl shmget shmat shmctl
 setuid setgid setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset
 """
 
@@ -472,5 +502,8 @@ removexattr 197 14; lremovexattr 198 15; utime 132 -; utimes 235 -; utimensat 28
 146; setgid 106 144; setreuid 113 145; setregid 114 143; setresuid 117 147; setresgid 119 149; setgroups 116 159;
 setfsuid 122 151; setfsgid 123 152; capset 126 91; mmap 9 222; mprotect 10 226; clone 56 220; clone3 435 435; tgkill
 234 131; rt_tgsigqueueinfo 297 240; fcntl 72 25; prctl 157 167; prlimit64 302 261; openat 257 56; open 2 -; openat2
-437 437; socket 41 198; seccomp 317 277; ioctl 16 29
+437 437; setsockopt 54 208; getsockopt 55 209; fchmod 91 52; fchown 93 55; fsetxattr 190 7; fremovexattr 199 16;
+sync 162 81; syncfs 306 267; sched_setaffinity 203 122; mq_unlink 241 181; mq_timedsend 242 182; mq_timedreceive 243
+183; mq_notify 244 184; mq_getsetattr 245 185; msgsnd 69 189; msgrcv 70 188; msgctl 71 187; semop 65 193; semtimedop
+220 192; semctl 66 191; shmctl 31 195; socket 41 198; seccomp 317 277; ioctl 16 29
 """

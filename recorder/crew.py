@@ -50,6 +50,9 @@ MAX_REPLAYS = 2
 MAX_CRASHES = 5
 #: Seconds after which a crash is no more held against a call, which may last for weeks: it was something else.
 FORGIVEN = 600.0
+#: Messages that a worker may say at once, more than it holds back for a main that was away; a second, and a second and
+#: call more: of each stream it says once a second at most that strangers were refused.
+SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 20
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -85,6 +88,16 @@ class Process:
     stranger: bool = False
     # its /proc/PID/stat, -1: to be opened by its name
     stat: int = -1
+    # how many messages it may say still, and as of when
+    left: float = SAID_AT_ONCE
+    left_at: float = 0.0
+
+    def may_say(self, count: int, now: float) -> bool:
+        """Count messages; False if no worker that is well says so many."""
+        rate = SAID + SAID_OF_CALL * len(self.calls)
+        self.left = min(SAID_AT_ONCE, self.left + rate * (now - self.left_at)) - count
+        self.left_at = now
+        return self.left >= 0
 
 
 @dataclass(slots=True)
@@ -248,6 +261,18 @@ def open_relic(raw: Path | None) -> list[int]:
         return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
     except FileNotFoundError:
         return []
+
+
+def doubled(descriptors: Iterable[int]) -> list[int]:
+    """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
+    made: list[int] = []
+    try:
+        for each in descriptors:
+            made.append(os.dup(each))
+    except OSError:
+        close_all(made)
+        raise
+    return made
 
 
 def listed(pairs: Mapping[int, Pair]) -> tuple[wire.Sockets, list[int]]:

@@ -14,7 +14,7 @@ from media.encode import Container
 from media.survey import BASE_RATE
 from recorder import events as e
 from recorder.document import figures
-from recorder.listing import item
+from recorder.listing import facts
 from recorder.live import Live, LiveCall
 from recorder.node import Node
 from recorder.playing import media_parts, render_streams
@@ -79,7 +79,7 @@ class Desk:
         row = self._node.indexer.pending(customer, call)
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
             return None  # what was erased a moment ago may wait to be written; it never will be
-        return _with_users(self._node.customers[customer], item(customer, row))
+        return _with_users(self._node.customers[customer], facts(row))
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False

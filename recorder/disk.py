@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,10 @@ PATIENCE_SECONDS = 0.1
 GATHER_SECONDS = 0.02
 """So long works that nobody waits for at once may join one trip to the thread: waking it, and the loop again, costs the
 daemon more than most works."""
+
+TRIP_SECONDS = PATIENCE_SECONDS / 4
+"""After so long no further work of those that joined is begun in a trip: many that are fast are no disk that stands
+still, and the loop sees to others in between."""
 
 STARVED_SECONDS = 1.0
 """How long it waits if the thread could work and is not let: a busy machine is no disk that stands still."""
@@ -117,7 +122,7 @@ class Disk:
         return work.outcome()
 
     def together(self, do: Callable[[], None]) -> asyncio.Future[None]:
-        """Do something with whatever else is asked for in the same moment, in one trip of the thread.
+        """Do something with whatever else is asked for in the same moment, in as few trips of the thread as it takes.
 
         Each ends, well or not, for itself; the loop waits for none of them.
         """
@@ -132,14 +137,21 @@ class Disk:
         self._joining = []
 
         def work() -> list[Exception | None]:
-            return [_tried(do) for do, _ in joining]
+            until, done = time.monotonic() + TRIP_SECONDS, list[Exception | None]()
+            for do, _ in joining:
+                if done and time.monotonic() >= until:
+                    break
+                done.append(_tried(do))
+            return done
 
         def tell(work: Work[list[Exception | None]]) -> None:
             with suppress(RuntimeError):  # the loop has closed, and nobody is left who waits
                 loop.call_soon_threadsafe(arrive, work)
 
         def arrive(work: Work[list[Exception | None]]) -> None:
-            for (_, future), problem in zip(joining, work.outcome(), strict=True):
+            done = work.outcome()
+            self._join(joining[len(done) :])
+            for (_, future), problem in zip(joining, done, strict=False):
                 if future.done():
                     continue  # its call was given up meanwhile
                 if problem is None:
@@ -150,6 +162,12 @@ class Disk:
         begun = self.begin(work, tell)
         if begun.over:
             arrive(begun)
+
+    def _join(self, rest: list[tuple[Callable[[], None], asyncio.Future[None]]]) -> None:
+        """Have what a trip did not come to go first in the next one."""
+        if rest and not self._joining:
+            asyncio.get_running_loop().call_soon(self._set_out)
+        self._joining = [*rest, *self._joining]
 
     def begin(self, do: Callable[[], T], late: Callable[[Work[T]], None] | None = None) -> Work[T]:
         """Do something and wait a moment for it; what is not `over` then is told to `late` in the thread."""

@@ -34,14 +34,17 @@ def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:
 
 
 def bind_again(runtime_dir: Path, host: str, kept: Iterable[int]) -> dict[int, Pair]:
-    """Bind the RTP and RTCP ports of every live call that nobody kept; by RTP port. What cannot be had is left out."""
+    """Bind the RTP and RTCP ports of every live call that nobody kept; by RTP port. What cannot be had is left out.
+
+    `kept`: also ports that are no media's and will be bound later.
+    """
     known = set(kept)
     out: dict[int, Pair] = {}
     for port, rtcp in left_ports(runtime_dir):
-        if port in known or port in out:
+        if port in known or port in out or (rtcp and port + 1 in known):
             continue
         try:
             out[port] = open_pair(host, port, rtcp)
-        except MediaError:
+        except (MediaError, OSError):  # OSError: no more descriptors
             continue
     return out

@@ -24,7 +24,7 @@ from recorder.errors import RecorderError
 from recorder.export_media import Archive, add_media, add_table
 from recorder.node import Node
 from recorder.rendering import Renderer
-from recorder.scratch import Scratch
+from recorder.scratch import sweep
 from recorder.subject_report import SubjectReport, Tools
 from recorder.wallclock import WallClock, readings
 from storage import wishes
@@ -51,11 +51,11 @@ class ExportJob:
         self._node = node
         self._clock = clock or WallClock.of(node.runtime_dir)
         self._renderer = renderer or Renderer(at_once=1)  # those who listen keep their own turns
-        self._scratch = Scratch(node.runtime_dir)
+        self._runtime_dir = node.runtime_dir
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.tasks."""
-        self._scratch.sweep()
+        sweep(self._runtime_dir)
         for customer in self._node.customers.values():
             self._node.tasks.start(self._serve(customer), "exports")
 
@@ -118,7 +118,7 @@ class ExportJob:
     async def _make(self, customer: Customer, export: Export) -> tuple[int, int, Mapping[str, Any]]:
         """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
         if export.case is not None:
-            tools = Tools(self._renderer, self._scratch, self.room)
+            tools = Tools(self._renderer, self.room)
             return await SubjectReport(customer, export, tools).run()
         return await _Making(self, customer, export).run()
 
@@ -133,11 +133,6 @@ class ExportJob:
         least = min(LEAST_FREE, found.f_blocks * found.f_frsize // LEAST_SHARE)
         if found.f_bavail * found.f_frsize < least:
             raise NoSpace("there is no room for an export")
-
-    @property
-    def scratch(self) -> Scratch:
-        """Return where rows may lie in the clear."""
-        return self._scratch
 
     @property
     def renderer(self) -> Renderer:
@@ -181,8 +176,8 @@ class _Making:
         if self._asked.format != "xlsx":
             await self._rows(self._writer(put))
             return
-        with self._job.scratch.folder() as room, _unnamed() as out:
-            await self._rows(spreadsheet.XlsxTable(out, self._asked.columns, room))
+        with _unnamed() as out:
+            await self._rows(spreadsheet.XlsxTable(out, self._asked.columns))
             out.flush()
             await asyncio.to_thread(_copy, out.fileno(), put)
 

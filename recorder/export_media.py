@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
@@ -24,10 +24,17 @@ MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobo
 FOREVER = 1 << 63  # ns since 1970, behind everything
 NOTHING = "This call has no media of this kind."
 MIXED = "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent."
+UNFINISHED = "The call was still being recorded: what was said in the last seconds before is silent."
 LEFT_OUT = "The person has no other stream, so the media of this call are left out."
+
+BEHIND = timedelta(seconds=5)
+"""How far what the index says of a live call may be from what is stored: a transfer is written 2 s later (MOST_SECONDS
+of recorder.indexer), and the client's word may come SEAM after it."""
 
 Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
 """Tells which of the parties of a call are to be heard."""
+Moments = Sequence[tuple[datetime | None, datetime | None]]
+"""When a stream is heard: None is its begin or its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,8 @@ async def add_media(
     row = await customer.calls.get(call)
     if row is None:
         return Added(call, None, NOTHING)
-    streams, problem = chosen(_told(row.details, named), whose)
+    known = None if row.ended_at else datetime.now(UTC) - BEHIND
+    streams, problem = chosen(_told(row.details, named), whose, known)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
     if not streams:
         return Added(call, None, problem or NOTHING)
@@ -122,8 +130,12 @@ async def add_media(
         os.close(out)
 
 
-def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[RenderStream], str | None]:
+def chosen(
+    details: Mapping[str, Any], whose: Whose | None, known: datetime | None = None
+) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
+
+    `known`: until when the details of a live call tell who speaks, None for one that is over.
 
     Where only some people are to be heard, the sound of the others becomes silence on its channel, also in a stream
     that went from one to another, and their pictures go; all of it still counts for where time 0 and the end are.
@@ -133,13 +145,21 @@ def chosen(details: Mapping[str, Any], whose: Whose | None) -> tuple[Sequence[Re
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    times = [moments(told, meant) for told in streams]
+    times = [_before(known, moments(told, meant)) for told in streams]
     heard = [stream if when is None else _partly(stream, when) for stream, when in zip(every, times, strict=True)]
     sent = [part.party for told in streams for part in stretches(told)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
     if all(stream.silent for stream in heard):
         return (), problem and f"{problem} {LEFT_OUT}"
-    return heard, problem
+    return heard, problem if known is None else " ".join(filter(None, (problem, UNFINISHED)))
+
+
+def _before(known: datetime | None, times: Moments | None) -> Moments | None:
+    """Return those of some times (None: always) that lie before another one."""
+    if known is None:
+        return times
+    every = [(None, None)] if times is None else times
+    return [(begin, known if end is None else min(end, known)) for begin, end in every if not begin or begin < known]
 
 
 def _told(details: Mapping[str, Any], named: Whose | None) -> Mapping[str, Any]:
@@ -150,7 +170,7 @@ def _told(details: Mapping[str, Any], named: Whose | None) -> Mapping[str, Any]:
     return {**details, "streams": without_names(details.get("streams") or (), told)}
 
 
-def _partly(stream: RenderStream, when: Sequence[tuple[datetime | None, datetime | None]]) -> RenderStream:
+def _partly(stream: RenderStream, when: Moments) -> RenderStream:
     """Return a stream that is heard at these times only; its label may be another one's name, so its number stands."""
     heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
     return replace(stream, heard=heard, label=str(stream.index + 1))

@@ -208,8 +208,8 @@ class Finishing:
     def _mark_refused(self, call: LiveCall) -> None:
         """Keep a successor of this process from taking the files for those of a call that was cut."""
         try:
-            self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()))
-        except OSError as problem:
+            self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()), call.customer.keys)
+        except (OSError, StorageError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
 
     async def _remove(self, call: LiveCall) -> None:

@@ -6,13 +6,17 @@ import ctypes
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
-from recorder.errors import NotPossible
+from recorder.errors import NotPossible, WrongUse
 
 PROBE = ".probe"
 PROBE_BYTES = 4096
 """A block: an empty file can be made on a full disk."""
+
+PRIVATE, OTHERS_WRITE = 0o700, 0o022
+"""Modes of a folder."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Of the data no reason to stay away: live calls go on, callers get a clear refusal, erasing works without space."""
@@ -50,13 +54,14 @@ def is_ours(folder: Path) -> bool:
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
     """Choose a runtime directory on a tmpfs for a user without one in /run, a folder each configuration; None: none.
 
-    `places`: where the users have theirs, and where everybody may make some.
+    `places`: where the users have theirs, and where everybody may make some; who took the name there first gets nobody
+    to use a disk instead.
     """
     name = hashlib.sha256(str(config).encode()).hexdigest()[:12]
     users, shared = places
     own = users / str(user)
     folders = [own / f"recorder-{name}"] if own.is_dir() and is_ours(own) else []
-    folders.append(shared / f"recorder-{user}-{name}")
+    folders += [shared / f"recorder-{user}-{each}" for each in (name, f"{name}-{os.urandom(8).hex()}")]
     usable = (each for each in folders if is_ours(each) and in_memory(each) and os.access(each.parent, os.W_OK))
     return next(usable, None)
 
@@ -92,10 +97,32 @@ def probe(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def make_folder(folder: Path, *, full: bool = False) -> None:
-    """Make a folder of ours if it is missing; a clear sentence if it cannot be used. `full`: it may be full."""
+def keep_private(folder: Path) -> None:
+    """Take write permission for a folder from others; WrongUse unless it and all in it is this process's user's.
+
+    For what lies where everybody may make folders, and after it was made: somebody may have been quicker. Whoever owns
+    it can put links there, and a daemon of root would write through them to any file of the machine.
+    """
+    hint = "Give it to the recorder's user, empty, or name another [node] runtime_dir."
+    if not is_ours(folder):
+        raise WrongUse(f"{folder} belongs to another user or is a link.", hint)
+    if stat.S_IMODE(os.stat(folder).st_mode) & OTHERS_WRITE:
+        os.chmod(folder, PRIVATE)
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_symlink() or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+                raise WrongUse(f"What lies in {folder} is not all of the recorder's user.", hint)
+
+
+def make_folder(folder: Path, *, full: bool = False, private: bool = False) -> None:
+    """Make a folder of ours if it is missing; a clear sentence if it cannot be used.
+
+    `full`: it may be full. `private`: nobody else may have a hand in it (`keep_private`).
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        if private:
+            keep_private(folder)
         probe(folder)
     except OSError as error:
         if full and error.errno in FULL and folder.is_dir():

@@ -72,27 +72,30 @@ class Household:
         account = found and found.accounts.named(name)
         return _person(found, account) if found and account else None
 
-    async def enter(self, customer: str, name: str, password: str) -> Person | None:
-        """Check a password; None if anything is wrong, after the same time. Raises Busy."""
+    async def enter(self, customer: str, name: str, password: str, elsewhere: str = "") -> Person | None:
+        """Check a password; None if anything is wrong, after the same time. Raises Busy.
+
+        `elsewhere`: the network that it comes from, if the account has not signed in from there.
+        """
         found = self.customers.get(customer)
         account = found.accounts.named(name) if found else None
         usable = account is not None and not account.disabled
-        genuine = await self._checks.genuine(account.password if account and usable else None, password)
+        genuine = await self._checks.genuine(account.password if account and usable else None, password, elsewhere)
         return _person(found, account) if genuine and found and account else None
 
-    async def entered(self, person: Person, tell: Tell = silent, place: str = "") -> None:
-        """Note that somebody got in, and from which network; the link that was out for them is void."""
+    async def entered(self, person: Person, tell: Tell = silent, place: str = "", address: str = "") -> None:
+        """Note that somebody got in, from which network and address; the link that was out for them is void."""
 
         def enter(account: Account) -> Account:
             now = self._now()
-            seen = account.seen_at(place, now) if place else account
+            seen = account.seen_at(place, address, now) if place else account
             return replace(seen, signed_in_at=now, invitation=None)
 
         with suppress(NoSpace):  # who wants to erase something on a full disk has to get in
             await self._change(person, enter, tell)
 
     def usual(self, person: Person | None, place: str) -> bool:
-        """Say whether somebody got in from this network within the last months."""
+        """Say whether somebody got in from this network, or address, within the last months."""
         account = person.customer.accounts.get(person.account) if person else None
         return account is not None and account.usual(place, self._now())
 

@@ -21,8 +21,9 @@ FLUSH_SECONDS = 0.1
 REST = 4
 """After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
 
-REST_SECONDS = 1.0
-"""And at least so long: a transaction costs as much as fifty calls in it. Whoever asks meanwhile is told what waits."""
+REST_SECONDS = 0.5
+"""And at least so long: a transaction costs as much as fifty calls in it. The API tells what waits all the same, the
+command line lacks it."""
 
 MOST_SECONDS = 2.0
 """It never rests longer."""

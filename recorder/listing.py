@@ -13,10 +13,14 @@ from storage.customers import Customer
 
 
 def item(customer: str, row: CallRow) -> dict[str, Any]:
+    """Return a row as the command line shows a call."""
+    return {"id": row.id, "customer": customer, **facts(row)}
+
+
+def facts(row: CallRow) -> dict[str, Any]:
     """Return a row as the API shows a call."""
     return {
         "id": row.id,
-        "customer": customer,
         "state": row.state.value,
         "started_at": rfc3339(row.started_at),
         "ended_at": rfc3339(row.ended_at),

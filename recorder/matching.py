@@ -47,6 +47,11 @@ def within_limit(streams: Sequence[Stream], plans: Sequence[LinePlan]) -> None:
         raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
 
 
+def left_out(streams: Sequence[Stream], lines: Sequence[LinePlan]) -> tuple[LinePlan, ...]:
+    """Give the lines of the offers before that the newest one, `lines`, left out: one that comes back is no new one."""
+    return tuple(s.line for s in streams if not s.removed and s.line.index >= len(lines))
+
+
 def unkept(plans: Sequence[LinePlan]) -> str | None:
     """Return why a line of a conversation is not kept, of the first of them; None if all are that can be."""
     mute = (plan.reason for plan in plans if plan.media in CONVERSATION and not plan.accepted)

@@ -66,7 +66,7 @@ class Node:
     def __post_init__(self) -> None:
         self.unwelcome = Unwelcome(self.log, self.metrics)
         listening = [*(each.port for each in self.settings.sip.listen), self.settings.admin_api.listen.port]
-        self.closed = Closed(listening, self.ports)
+        self.closed = Closed(listening, self.ports, self.settings.media.advertise)
 
     @property
     def runtime_dir(self) -> Path:

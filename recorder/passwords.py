@@ -2,7 +2,8 @@
 
 Argon2id with the second recommended option of RFC 9106 section 4: 3 passes, 4 lanes, 64 MiB. One is computed at a time,
 in a thread that yields to calls, so a flood of sign-ins takes 64 MiB and little of their time; the
-few that wait are answered in turn, the others are told to come back.
+few that wait are answered in turn, the others are told to come back. Tries from networks where the account has not
+signed in wait behind all others and in places of their own, of which one network has few.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -30,7 +32,9 @@ LEAST = 12
 MOST = 256
 """Characters; a passphrase is shorter, and what is longer only costs time."""
 MAX_WAITING = 16
-"""Passwords that wait for their turn: three seconds' worth at 0.17 s of processor time each."""
+"""Passwords that wait for their turn: three seconds' worth at 0.17 s of processor time each. As many from elsewhere."""
+MAX_OF_ONE = 4
+"""Of those from elsewhere of one network, which may have as many addresses as it likes (IPv6)."""
 NICE = 10
 """Of nice(2): a tenth of what a media worker gets where both want a processor; at 19 nobody got in beside full load."""
 _COMMON = frozenset(
@@ -62,31 +66,67 @@ class Passwords:
     def __init__(self, *, passes: int = PASSES, memory: int = MEMORY) -> None:
         """Tests take less of both."""
         self._passes, self._memory = passes, memory
-        self._waiting = 0
+        self._waiting: Counter[str] = Counter()  # by network; those of nowhere else under ""
+        self._working = False
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._rest: deque[asyncio.Future[None]] = deque()
         self._thread: ThreadPoolExecutor | None = None
 
     async def hash(self, password: str) -> str:
         """Return what is kept of a password; raises Busy."""
         return await self._in_turn(lambda: self._hasher.hash(_bytes(password)))
 
-    async def genuine(self, kept: str | None, password: str) -> bool:
-        """Say whether it is the password; without one to compare with it takes as long and is wrong. Raises Busy."""
-        return await self._in_turn(lambda: self._compare(kept, password))
+    async def genuine(self, kept: str | None, password: str, elsewhere: str = "") -> bool:
+        """Say whether it is the password; without one to compare with it takes as long and is wrong. Raises Busy.
+
+        `elsewhere`: the network that it comes from, if whoever it is has not signed in from there.
+        """
+        return await self._in_turn(lambda: self._compare(kept, password), elsewhere)
 
     def close(self) -> None:
         """Let the thread go."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _in_turn(self, work: Callable[[], Result]) -> Result:
-        if self._waiting >= MAX_WAITING:
+    async def _in_turn(self, work: Callable[[], Result], elsewhere: str = "") -> Result:
+        beside = self._waiting.total() - self._waiting[""] if elsewhere else self._waiting[""]
+        if beside >= MAX_WAITING or (elsewhere and self._waiting[elsewhere] >= MAX_OF_ONE):
             raise Busy
         self._thread = self._thread or ThreadPoolExecutor(1, "passwords", _yield_to_calls)
-        self._waiting += 1
+        self._waiting[elsewhere] += 1
         try:
-            return await asyncio.wrap_future(self._thread.submit(work))
+            await self._turn(self._rest if elsewhere else self._first)
+            try:
+                return await asyncio.wrap_future(self._thread.submit(work))
+            finally:
+                self._next()
         finally:
-            self._waiting -= 1
+            self._waiting[elsewhere] -= 1
+            self._waiting += Counter()  # drops what is zero
+
+    async def _turn(self, queue: deque[asyncio.Future[None]]) -> None:
+        """Wait until nobody works who came before, or to a better queue."""
+        if not self._working:
+            self._working = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was ours just now
+                self._next()
+            raise
+
+    def _next(self) -> None:
+        """Give the turn to who waits for it longest in the better queue."""
+        for queue in (self._first, self._rest):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._working = False
 
     def _compare(self, kept: str | None, password: str) -> bool:
         from argon2.exceptions import InvalidHashError, VerificationError

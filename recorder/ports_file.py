@@ -7,21 +7,25 @@ from pathlib import Path
 
 from recorder.slots import states
 
+HIGHEST = 65_535
+"""A pair takes the port above, too."""
+MAX_PORTS = 128
+"""Streams of a call: an SDP offer has at most 64 lines, and one that was removed keeps its port for a while."""
+
 
 def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
-    """Yield (RTP port, whether it has an RTCP port above it) of every live call whose file can be read."""
+    """Yield (RTP port, whether it has an RTCP port above it) of every live call whose file can be read.
+
+    Not sealed, so a media worker that was broken into may have written it.
+    """
     for state in states(runtime_dir):
         if state.over:
             continue
         try:
-            yield from ((int(port), bool(rtcp)) for port, rtcp in state.outer["ports"])
+            told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
         except (ValueError, KeyError, TypeError):
             continue
-
-
-def left_refused(runtime_dir: Path) -> set[str]:
-    """Return the ids of calls whose INVITE was refused and whose files could not be removed."""
-    return {str(state.outer.get("call")) for state in states(runtime_dir) if state.outer.get("refused") is True}
+        yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST)
 
 
 def left_calls(runtime_dir: Path) -> set[str]:

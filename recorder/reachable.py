@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
+from ipaddress import ip_address
 
 from media.ports import Ports
 from media.sockets import Pair, is_ours
 from sip.lines import Addresses
-from sip.sdp import FAMILIES, family_of
+from sip.sdp import FAMILIES, family_of, ip_of
 from sip.values import Flow
 
 ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104 - compared, not bound
@@ -72,15 +73,36 @@ class Reachable:
 class Closed:
     """Tells where no media may be sent: to listeners and media ports of ours, and to broadcast addresses."""
 
-    def __init__(self, listening: Iterable[int], ports: Ports[Pair]) -> None:
-        """Take the ports that are listened on for requests, and those of media."""
+    def __init__(self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None) -> None:
+        """Take the ports that are listened on for requests, those of media, and the address that clients are told.
+
+        That may be a NAT's, which leads back to us.
+        """
         self._listening = frozenset(listening)
         self._ports = ports
+        self._advertised = ip_of(advertise) if advertise else None
+        self._from_elsewhere = self._outside  # one bound method for all calls
+
+    def of(self, source: str | None) -> Callable[[str, int], bool]:
+        """Return what tells where nothing may be sent for a client at an address.
+
+        On another machine than ours none has its media at our loopback, where services listen that trust everybody.
+        """
+        return self if source is None or is_loopback(source) else self._from_elsewhere
 
     def __call__(self, host: str, port: int) -> bool:
         """Look at one address and port of an offer."""
         ours = port in self._listening or self._ports.taken(port)
-        return (ours and is_ours(host)) or _is_broadcast(host)
+        return (ours and (host == self._advertised or is_ours(host))) or _is_broadcast(host)
+
+    def _outside(self, host: str, port: int) -> bool:
+        return is_loopback(host) or self(host, port)
+
+
+@lru_cache(MAX_ROUTES)
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is one at which a machine speaks to itself."""
+    return ip_address(host.partition("%")[0]).is_loopback
 
 
 @lru_cache(MAX_ROUTES)

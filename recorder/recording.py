@@ -173,6 +173,7 @@ class Recording:
         try:
             offer = SessionDescription.parse(event.offer)
             before, closed = self.agreement.lines, self.agreement.closed
+            before = (*before, *matching.left_out(self.streams, before))
             plans = negotiate.plan(offer, self._policy(event.secure), before, event.ours.families, closed)
             matching.within_limit(self.streams, plans)
         except NotAcceptable as problem:

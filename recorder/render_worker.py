@@ -23,7 +23,7 @@ from media.encode import Container, Encoder
 from media.errors import Damaged, MediaError
 from media.mosaic import HEIGHT, WIDTH, Mosaic
 from media.peaks import Peaks
-from recorder.confine import Confined, confine, forbid_dumps
+from recorder.confine import Confined, confine, forbid_dumps, room_for
 from recorder.errors import RecorderError
 from recorder.render_job import DAMAGED, MAX_JOB, MAX_SPAN, PEAKS, BadJob, Job, JobPart, from_json, span_from_json
 from recorder.window import Reached, Window
@@ -111,9 +111,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
 
 
 def _chosen(job: Job, media: str | None = None) -> list[render.RenderStream]:
-    return [
-        render.RenderStream(s.index, s.label, s.payloads, s.heard) for s in job.streams if media in (None, s.media)
-    ]
+    return [render.RenderStream(s.index, s.label, s.payloads, s.heard) for s in job.streams if media in (None, s.media)]
 
 
 def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
@@ -214,7 +212,7 @@ def shut_in(job: Job) -> Confined:
     for coding in ("ascii", "latin-1", "utf-8", "unicode_escape"):
         codecs.lookup(coding)
     seal_segment(_ANY, 0, b"", last=True)  # OpenSSL reads its configuration when it is first used
-    confined = confine(job.parent, [job.output, *(part.fd for part in job.parts)])
+    confined = confine(job.parent, [job.output, *(part.fd for part in job.parts)], room_for(job.output))
     if not confined.enough:
         raise Unconfined("this host can confine nothing that decodes: neither Landlock nor system call filters work")
     return confined

@@ -9,7 +9,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from media.encode import Container
 from recorder.errors import RecorderError
@@ -18,6 +18,10 @@ from recorder.render_job import DAMAGED, PEAKS, Job, JobPart, JobStream, to_json
 AT_ONCE = 2  # workers; they are niced, but memory is not
 TIME_OUT = 900.0  # s for one file, waiting for a turn not counted
 LONGEST_LINE = 1 << 22  # bytes of a report: thousands of gaps for each stream
+MOST_SAID = 2 * LONGEST_LINE  # bytes: a report, and what libraries print
+MOST_LINES = 5_000  # progress in steps of 1 %, and what libraries print
+LONGEST_SENTENCE = 200  # characters of why there is no file
+LONGEST_NAME, MOST_NAMES = 64, 64  # of encodings that nobody here can decode
 
 RenderStream = JobStream
 
@@ -165,15 +169,19 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
             last = line
     status = await worker.wait()
     report = last.get("report")
-    if status == 0 and isinstance(report, dict):
+    if status == 0 and _is_report(report):
         return report
     raise failure(last, status)
 
 
 async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield what a worker says; one that is broken into may say anything. Raises RenderFailed for an endless line."""
+    """Yield what a worker says; one that is broken into may say anything. Raises RenderFailed where it has no end."""
+    said = count = 0
     try:
         async for raw in stderr:
+            said, count = said + len(raw), count + 1
+            if said > MOST_SAID or count > MOST_LINES:
+                raise ValueError
             yield raw
     except ValueError:
         raise RenderFailed("the render worker said more than it may") from None
@@ -183,15 +191,28 @@ def told(raw: bytes) -> dict[str, Any]:
     """Read one line; what is not ours (a library that prints) is nothing, and goes nowhere."""
     try:
         line = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return line if isinstance(line, dict) else {}
 
 
+def _is_report(report: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether this can be used as a report: what is read of it must be what it is taken for."""
+    if not isinstance(report, dict):
+        return False
+    streams = report.get("streams", [])
+    return isinstance(streams, list) and all(
+        isinstance(each, dict)
+        and isinstance(names := each.get("unknown"), list)
+        and all(isinstance(name, str) for name in names)
+        for each in streams
+    )
+
+
 def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
     """Return why a worker that ended made no file, from its last line and its exit status."""
-    if "error" in last:
-        return RenderFailed(str(last["error"]), status=1 if status == 1 else LATER)
+    if isinstance(why := last.get("error"), str):
+        return RenderFailed(why[:LONGEST_SENTENCE], status=1 if status == 1 else LATER)
     if status < 0:
         limits = "9, 24: over its limits of memory or time"
         return RenderFailed(f"the render worker was ended by signal {-status} ({limits})")
@@ -200,7 +221,8 @@ def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
 
 def undecoded(report: Mapping[str, Any]) -> str | None:
     """Say which encodings are silence in a file because nobody here can decode them; None where there are none."""
-    unknown = sorted({str(name) for stream in report.get("streams", ()) for name in stream["unknown"]})
+    told = {str(name)[:LONGEST_NAME] for stream in report.get("streams", ()) for name in stream["unknown"]}
+    unknown = sorted(told)[:MOST_NAMES]
     if not unknown:
         return None
     return f"Silence stands for what cannot be decoded here: {', '.join(unknown)}. The recording has it as it came."

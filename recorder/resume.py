@@ -10,7 +10,7 @@ from typing import Any
 
 from media.sockets import Pair
 from recorder import keeping
-from recorder.checkpoint import Checkpoints, Outer
+from recorder.checkpoint import REFUSED, Checkpoints, Outer
 from recorder.live import Live, LiveCall
 from recorder.media_plan import keys_from_state
 from recorder.mending import Left, Mending
@@ -43,13 +43,13 @@ class Resume:
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
-            if customer is not None and outer.refused:
-                self._mending.refuse(outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
-                continue
             state = self._checkpoints.unseal(outer, customer.keys) if customer else None
             if customer is None or state is None:
                 self._checkpoints.remove(outer.call)
+                continue
+            if state.get(REFUSED) is True:
+                self._mending.refuse(outer.call)
+                self._mending.put(Left(customer, outer.call, outer.leaf))
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)
@@ -72,12 +72,13 @@ class Resume:
         unused: dict[str, list[socket.socket]],
         bound: dict[int, Pair],
     ) -> None:
-        if outer.over or state["over"]:
+        if outer.over or state["over"] or _is_finished(customer, outer, state["control"]):
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
         recording = from_state(state["recording"], os.urandom)
-        recording.agreement.certify, recording.agreement.closed = self._node.certify, self._node.closed
+        recording.agreement.certify = self._node.certify
+        recording.agreement.closed = self._node.closed.of(recording.source)
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)
@@ -156,6 +157,12 @@ class Resume:
             if not self._room.release():
                 raise
             begin()
+
+
+def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:
+    """Tell whether a call was ended all the same: a worker that was broken into may repeat an older state of it."""
+    ref = customer.vault.find(outer.call, outer.leaf, control)
+    return ref is not None and ref.finished
 
 
 def _kept_as(call: LiveCall, unused: Mapping[str, Sequence[socket.socket]]) -> str:

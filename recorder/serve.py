@@ -31,14 +31,15 @@ def serve(config: Path, *, drain: bool = False) -> int:
     settings = load(config, start=True)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
-    make_folder(settings.node.runtime_dir)  # no worker begins without space for its spool
+    make_folder(settings.node.runtime_dir, private=True)  # no worker begins without space for its spool
     with node_lock(settings) as held:
         if not held:
             raise NotPossible(
                 f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
             )
         kept = listen_fds(os.environ, os.getpid())
-        bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept))
+        ours = {listener.address.port for listener in settings.sip.listen}
+        bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept) | ours)
         _run(settings, kept, bound, drain=drain)
     return 0
 

@@ -137,7 +137,8 @@ class Signalling:
         recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
         recording.picture.swapped = configured.swap_owners
         recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
-        recording.agreement.certify, recording.agreement.closed = self._certify, self._node.closed
+        recording.agreement.certify = self._certify
+        recording.agreement.closed = self._node.closed.of(recording.source)
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)

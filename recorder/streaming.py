@@ -34,6 +34,7 @@ from recorder.rendering import (
 )
 
 GRACE_SECONDS = 2.0  # a worker without a reader ends within milliseconds of its next packet
+LONGEST = 1 << 40  # bytes of a call as WAV: a year of stereo at 16 kHz
 CHUNK = 256 << 10  # bytes taken out of the pipe at once
 MAKERS = ("siprec-recorder", "av")
 """Distributions whose versions decide how the same call sounds as WAV."""
@@ -138,7 +139,7 @@ async def _size(worker: Process) -> int:
     last: dict[str, Any] = {}
     async for raw in lines(worker.stderr):
         last = told(raw)
-        if isinstance(size := last.get("size"), int) and size >= 0:
+        if type(size := last.get("size")) is int and 0 <= size <= LONGEST:
             return size
     raise failure(last, await worker.wait())
 

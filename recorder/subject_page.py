@@ -139,6 +139,9 @@ SENTENCES = {
     "The person has no other stream, so the media of this call are left out.": (
         "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs."
     ),
+    "The call was still being recorded: what was said in the last seconds before is silent.": (
+        "Das Gespräch wurde noch aufgezeichnet: Was in den letzten Sekunden davor gesagt wurde, ist stumm."
+    ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
     "Left out: several people of this call may be meant, and nobody said which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 from admin_api import columns, schemas, spreadsheet
 from recorder.export_media import MIXED, Added, Archive, add_media
 from recorder.rendering import Renderer
-from recorder.scratch import Scratch
 from recorder.subject_document import Told, because, call, head, seen, user_record
 from recorder.subject_page import page, words
 from storage import agefile, identity
@@ -45,8 +44,6 @@ class Tools:
 
     renderer: Renderer
     """Renders media."""
-    scratch: Scratch
-    """Where rows may lie in the clear."""
     room: Callable[[], None]
     """Raises NoSpace while the disk is short of space."""
 
@@ -210,8 +207,8 @@ class SubjectReport:
         chosen = columns.named(names)
         out = os.memfd_create("report", os.MFD_CLOEXEC)
         try:
-            with self._tools.scratch.folder() as room, os.fdopen(os.dup(out), "w+b") as file:
-                table = spreadsheet.XlsxTable(file, (*names, _FILE), room)
+            with os.fdopen(os.dup(out), "w+b") as file:
+                table = spreadsheet.XlsxTable(file, (*names, _FILE))
                 for row, told in zip(self._rows, self._calls, strict=True):
                     values = columns.values(chosen, schemas.call(row, None), self._mine[row.id])
                     table.add([[*values, told["media"]["file"]]])

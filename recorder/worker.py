@@ -332,7 +332,9 @@ class Worker:
                     self._seen[tape.id, number] = now
                     if sum(now) - sum(before) >= FLOOD:
                         self._overflow.keep(tape.id, time.monotonic())
-                    self._tell(wire.Strangers(tape.id, number, now[0] - before[0], now[1] - before[1]))
+                    # fewer than before where a re-offer has told the key of some
+                    fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
+                    self._tell(wire.Strangers(tape.id, number, *fresh))
 
     def _report(self) -> None:
         if self._outbox:

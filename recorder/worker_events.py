@@ -156,7 +156,8 @@ class WorkerEvents:
         call = self._live.by_id(event.call)
         if call is None:
             return
-        self._node.tasks.start(self._runner.finishing.cut(call, int(event.part[1:]), event.parts), "cut")
+        before = min(int(event.part[1:]), call.media_part)
+        self._node.tasks.start(self._runner.finishing.cut(call, before, event.parts), "cut")
         self._runner.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)
 

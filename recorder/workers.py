@@ -1,7 +1,6 @@
 """Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
 
 import asyncio
-import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from recorder.crew import (
     activity,
     backoff,
     close_all,
+    doubled,
     find_relics,
     fresh_region,
     insist,
@@ -50,6 +50,8 @@ TICK = 1.0
 #: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
 #: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
 GATHER = 0.1
+#: Messages of a worker taken in one turn of the loop.
+MESSAGES_AT_ONCE = 64
 
 
 class Workers:
@@ -243,13 +245,11 @@ class Workers:
         if entry is None:
             return
         if entry.process is None:
-            entry.waiting = (*entry.waiting, (message, [os.dup(fd) for fd in descriptors]))
+            entry.waiting = (*entry.waiting, (message, doubled(descriptors)))
         else:
             self._send(call, entry, message, descriptors)
 
-    def _send(
-        self, call: str, entry: Entry, message: Any, descriptors: Sequence[int], *, later: bool = False
-    ) -> None:
+    def _send(self, call: str, entry: Entry, message: Any, descriptors: Sequence[int], *, later: bool = False) -> None:
         """Tell a worker something; `later`: it may wait for others of its kind (GATHER)."""
         process = entry.process
         if process is None:
@@ -259,7 +259,7 @@ class Workers:
         first = process.ready.is_set() and not process.outbox and not process.dead
         if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
             return
-        process.outbox.append((data, [os.dup(fd) for fd in descriptors]))
+        process.outbox.append((data, doubled(descriptors)))
         if process.alarm is not None and not later:
             self._flush(process)  # what waited goes before
 
@@ -306,11 +306,13 @@ class Workers:
 
     # ---- receiving ----
     def _readable(self, process: Process) -> None:
-        while True:
+        """Take what a worker says, a turn's worth: one that never stops must not keep main from everything else."""
+        taken = 0
+        while taken < MESSAGES_AT_ONCE:
             try:
                 length = process.control.recv_into(self._inbox)
             except BlockingIOError:
-                return
+                break
             except ConnectionResetError:
                 continue  # it died with words of ours unread: what it said before that waits behind this error
             except OSError:
@@ -318,10 +320,23 @@ class Workers:
             if not length:
                 self._died(process)
                 return
-            if process.ready.is_set():
-                self._take(process, wire_form.decode(self._inbox[:length]))
-            else:
+            taken += 1
+            if not process.ready.is_set():
                 self._meet(process, bytes(self._inbox[:length]))
+                return
+            try:
+                said = wire_form.decode(self._inbox[:length])
+            except wire_form.WireError:
+                self._disown(process)
+                return
+            self._take(process, said)
+        if not process.dead and not process.may_say(taken, time.monotonic()):
+            self._disown(process)
+
+    def _disown(self, process: Process) -> None:
+        """End a worker that says what none of ours says: it was broken into, or has a bug."""
+        process.crashed = True
+        self._died(process)
 
     def _meet(self, process: Process, first: bytes) -> None:
         """Hear a worker's first message: only one of our own files is told what waits, and none of others replaced."""
@@ -338,9 +353,14 @@ class Workers:
         if isinstance(event, wire.Beat):
             process.last_beat, process.busy = time.monotonic(), event.busy
             process.used, process.waiting = activity(process.pid, process.stat)[1], False
+        elif isinstance(event, wire.Stats):
+            if not event.calls.keys() <= process.calls:  # of one that was dropped meanwhile
+                event = wire.Stats({call: each for call, each in event.calls.items() if call in process.calls})
+        elif event.call not in process.calls:
+            return  # dropped meanwhile, or it has never been this worker's
         elif isinstance(event, wire.Figures):
-            _, future = self._asked.get(event.token, ("", None))
-            if future and not future.done():
+            asked, future = self._asked.get(event.token, ("", None))
+            if future and asked == event.call and not future.done():
                 future.set_result(event)
             return
         elif isinstance(event, wire.Final):
@@ -396,7 +416,8 @@ class Workers:
             if entry.process is not None or call not in self._entries:
                 continue
             if entry.crashes >= MAX_CRASHES:
-                self._take(process, wire.CallFault(call, "workers crash over it"))
+                self._finish(call, unclean(call))
+                self._on_event(wire.CallFault(call, "workers crash over it"))
             else:
                 self._on_event(wire.NeedPart(call))
 

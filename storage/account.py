@@ -14,7 +14,7 @@ from storage.actors import canonical as canonical  # by which an account is foun
 from storage.instants import from_text, to_text
 
 MAX_PASSKEYS = 20  # of one account; people have one a device
-MAX_PLACES = 12  # networks of one account that are remembered: home, office, telephone, some travels
+MAX_PLACES = 12  # networks of one account that are remembered: home, office, telephone, some travels; and addresses
 PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; then it is as new as any other
 PLACE_BYTES = 16  # of a digest: two networks never share one
 
@@ -47,10 +47,10 @@ class Passkey:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A network that an account signed in from."""
+    """A network or an address that an account signed in from."""
 
     digest: str
-    """Of the account's id and the network, hex; the network itself is not kept."""
+    """Of the account's id and the network or address, hex; neither is kept itself."""
     seen_at: datetime
     """When it last did."""
 
@@ -87,22 +87,28 @@ class Account:
     """Kept, but nobody gets in."""
     places: tuple[Place, ...] = field(default=(), repr=False)
     """Networks that it signed in from, the last one at the end."""
+    addresses: tuple[Place, ...] = field(default=(), repr=False)
+    """Addresses that it signed in from, the last one at the end."""
 
     @property
     def second_factor(self) -> bool:
         """Say whether the password alone is not enough."""
         return self.totp is not None or bool(self.passkeys)
 
-    def usual(self, network: str, now: datetime) -> bool:
-        """Say whether it signed in from a network not too long ago."""
-        digest = _digest(self.id, network)
-        return any(place.digest == digest and now - place.seen_at <= PLACE_LASTS for place in self.places)
+    def usual(self, place: str, now: datetime) -> bool:
+        """Say whether it signed in from a network or an address not too long ago."""
+        digest, known = _digest(self.id, place), (*self.places, *self.addresses)
+        return any(each.digest == digest and now - each.seen_at <= PLACE_LASTS for each in known)
 
-    def seen_at(self, network: str, now: datetime) -> "Account":
-        """Return it with a network that it signs in from now; those of long ago, and the oldest of many, go."""
-        digest = _digest(self.id, network)
-        others = [each for each in self.places if each.digest != digest and now - each.seen_at <= PLACE_LASTS]
-        return replace(self, places=(*others, Place(digest, now))[-MAX_PLACES:])
+    def seen_at(self, network: str, address: str, now: datetime) -> "Account":
+        """Return it with where it signs in from now; what was long ago, and the oldest of many, goes."""
+
+        def added(known: Sequence[Place], place: str) -> tuple[Place, ...]:
+            digest = _digest(self.id, place)
+            others = [each for each in known if each.digest != digest and now - each.seen_at <= PLACE_LASTS]
+            return (*others, Place(digest, now))[-MAX_PLACES:]
+
+        return replace(self, places=added(self.places, network), addresses=added(self.addresses, address))
 
     def ended(self, **changes: Any) -> "Account":
         """Return it with these changes, after which its sessions end."""
@@ -124,6 +130,7 @@ class Account:
             "signed_in_at": self.signed_in_at and to_text(self.signed_in_at),
             "disabled": self.disabled,
             "places": [[place.digest, to_text(place.seen_at)] for place in self.places],
+            "addresses": [[place.digest, to_text(place.seen_at)] for place in self.addresses],
         }
 
     @classmethod
@@ -143,15 +150,18 @@ class Account:
             passkeys=tuple(_passkey(item) for item in found["passkeys"]),
             signed_in_at=from_text(found["signed_in_at"]) if found["signed_in_at"] else None,
             disabled=bool(found["disabled"]),
-            places=tuple(
-                Place(str(each), from_text(at)) for each, at in found.get("places", ())
-            ),  # not in earlier ones
+            places=_places(found.get("places", ())),  # earlier ones have neither
+            addresses=_places(found.get("addresses", ())),
         )
 
 
-def _digest(id: str, network: str) -> str:
-    """Hash a network for one account, so that two accounts do not show that they share one."""
-    return hashlib.sha256(f"place\0{id}\0{network}".encode("utf-8", "replace")).digest()[:PLACE_BYTES].hex()
+def _places(found: Sequence[Any]) -> tuple[Place, ...]:
+    return tuple(Place(str(each), from_text(at)) for each, at in found)
+
+
+def _digest(id: str, place: str) -> str:
+    """Hash a network or address for one account, so that two accounts do not show that they share one."""
+    return hashlib.sha256(f"place\0{id}\0{place}".encode("utf-8", "replace")).digest()[:PLACE_BYTES].hex()
 
 
 def _text(value: object) -> str | None:

@@ -139,7 +139,7 @@ class Accounts:
 
         def again(account: Account) -> Account:
             cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
-            cleared = replace(cleared, places=())  # whoever reset it may not know who was in before
+            cleared = replace(cleared, places=(), addresses=())  # whoever reset it may not know who was in before
             secret, changed = self._invite(cleared, now)
             secrets.append(secret)
             return changed

@@ -92,7 +92,8 @@ def fault_of(name: str) -> str:
         return f"has 1 to {MAX_NAME} printable characters"
     if not _one_script(plain):
         return "is written in one script, so that no letter passes for another"
-    bare = "".join(skeleton(name).split())
+    letters = "".join(each for each in unicodedata.normalize("NFD", plain) if unicodedata.category(each) != "Mn")
+    bare = "".join(each for each in skeleton(letters) if each.isalnum() or each == ":")
     if any(bare == word or bare.startswith(f"{word}:") for word in _RESERVED):
         return "is not one of the recorder's own: recorder, system, unknown, cli and what begins with these and a colon"
     return ""

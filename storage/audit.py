@@ -26,6 +26,7 @@ from storage.audit_chain import (
     AuditError,
     Checkpoint,
     Head,
+    Lines,
     Tally,
     Verdict,
     document,
@@ -59,6 +60,7 @@ class Audit:
         self._head: Head | None = None
         self._reserved = 0
         self._marked = 0
+        self._counted: tuple[int, Lines] | None = None  # as the newest statement about the checkpoints says; its number
         self._waiting: list[tuple[Act | None, Future[int]]] = []
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, f"audit-{customer}")
@@ -88,19 +90,31 @@ class Audit:
                 return None
             with opened(self._files.marks, os.O_WRONLY | os.O_CREAT) as fd:
                 fcntl.flock(fd, fcntl.LOCK_EX)
-                lines, _ = lines_of(self._files.marks)
-                size = sum(map(len, lines))
-                os.ftruncate(fd, size)  # half a line that a crash left
+                size, serial, counted = self._count(fd)
+                self._counted = None
                 write_all(fd, bytes(mark), size)
                 os.fdatasync(fd)
-                serial, counted = self._files.counted(self.public_key, lines)
-                counted = counted.then([bytes(mark)])
-                self._files.put_tally(Tally.sign(self._key, self.customer, serial + 1, counted))
+                serial, counted = serial + 1, counted.then([bytes(mark)])
+                self._files.put_tally(Tally.sign(self._key, self.customer, serial, counted))
+                self._counted = serial, counted
         self._marked = mark.head.n
         return mark
 
+    def _count(self, fd: int) -> tuple[int, int, Lines]:
+        """Return the size of the checkpoints beside the log and the newest statement about them.
+
+        Read only where the file is not as long as we left it: reading 90 days of it takes 20 ms.
+        """
+        if self._counted is not None and self._counted[1].size == os.fstat(fd).st_size:
+            return self._counted[1].size, *self._counted
+        lines, _ = lines_of(self._files.marks)
+        size = sum(map(len, lines))
+        os.ftruncate(fd, size)  # half a line that a crash left
+        return size, *self._files.counted(self.public_key, lines)
+
     def thin(self) -> int:
         """Leave out old checkpoints that later ones make up for; return how many. Once a day is enough."""
+        self._counted = None
         return thin(self._files, self.public_key, self.customer, self._now(), self._recount)
 
     def _recount(self, kept: Sequence[bytes]) -> bool:

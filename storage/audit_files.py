@@ -56,7 +56,7 @@ class Wanted:
     """Which entries are wanted; what is left out matches every one."""
 
     actor: str | None = None
-    """Name of who did it, in any spelling."""
+    """Who did it: the name in any spelling, or the id, which stays where a name changes or is given again."""
     action: str | None = None
     """What was done, for example "call.media"."""
     objects: frozenset[str] = frozenset()
@@ -75,7 +75,9 @@ class Wanted:
         """Say whether an entry is meant."""
         if self.action is not None and item.get("action") != self.action:
             return False
-        if self.actor is not None and canonical(str(item.get("actor"))) != canonical(self.actor):
+        if self.actor not in (None, item.get("actor_id")) and canonical(str(item.get("actor"))) != canonical(
+            self.actor or ""
+        ):
             return False
         return self.until is None or from_text(item["time"]) < self.until
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.auth import Principal
-from admin_api.crowd import network
+from admin_api.crowd import neighbourhood, network
 from admin_api.errors import unavailable
 from admin_api.household import Declined, Household, Person
 from admin_api.limits import Limiter, Rate
@@ -59,7 +59,8 @@ class Entering:
         `again`: where a provider vouches for them anew when the session has come to its end.
         """
         if person.account:
-            await self.household.entered(person, telling(person, SIGN_IN, how, guest.source), network(guest.source))
+            tell = telling(person, SIGN_IN, how, guest.source)
+            await self.household.entered(person, tell, network(guest.source), neighbourhood(guest.source))
         else:
             await note(person, SIGN_IN, DONE, how, guest.source)
         if guest.session is not None:

@@ -5,8 +5,9 @@ early; with `wait` and `count` tries take turns instead, each judged when the pa
 
 Passwords take turns (admin_api.page.sign_in), so that nobody is refused because of somebody else:
 
-- of one account from one network, apart from every other network. Where the person has signed in before, a pause is
-  short enough to be waited for, however many failures there were; elsewhere it grows to a quarter of an hour.
+- of one account from one address that the person has signed in from before, apart from every other, and from the other
+  addresses of such a network together. A pause is short enough to be waited for, however many failures there were.
+- of one account from one other network; here it grows to a quarter of an hour.
 - of one account from all networks together that are new to it: somebody with many addresses gets one guess a minute.
 - of one address, whatever the account.
 """
@@ -36,8 +37,9 @@ class Terms:
 
 
 PER_USUAL = Terms(5, 4.0, 300.0)
-"""Of an account, from a network where it signed in before: an insider gets 21,600 guesses a day, which find no password
-of twelve characters, and its owner waits some seconds at worst."""
+"""Of an account, from an address where it signed in before, or from the other addresses of such a network together: an
+insider gets 21,600 guesses a day, which find no password of twelve characters, and its owner waits some seconds at
+worst where they signed in before from the same address."""
 PER_NETWORK = Terms(5, 900.0, 900.0)
 """Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
 PER_ACCOUNT = Terms(20, 60.0, 60.0)

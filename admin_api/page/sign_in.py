@@ -88,9 +88,10 @@ class SignIn:
         if refused:
             return self._again(guest, "", 429, refused)
         try:
-            person = await self._household.enter(customer, name, guest.one("password"))
+            elsewhere = "" if tries[1][0] is self._usual else network(guest.source)
+            person = await self._household.enter(customer, name, guest.one("password"), elsewhere)
         except Busy:
-            for patience, key in tries:
+            for patience, key in tries[1:]:  # its address pays: whoever fills the queue does not try on for nothing
                 patience.forgive(key)
             return self._again(guest, BUSY, 503, BUSY_SECONDS)
         if person is None:
@@ -105,11 +106,17 @@ class SignIn:
 
     def _tries(self, guest: Guest, customer: str, name: str) -> list[tuple[Patience, str]]:
         """List under what a try of a password is counted; names that nobody has are counted as well."""
-        key, place = _key(customer, name), network(guest.source)
+        key = _key(customer, name)
         visitor = (self._visitors, neighbourhood(guest.source))
-        if self._household.usual(self._household.known(customer, name), place):
-            return [visitor, (self._usual, f"{key} {place}")]
-        return [visitor, (self._networks, f"{key} {place}"), (self._accounts, key)]
+        usual = self._place(guest, self._household.known(customer, name))
+        if usual:
+            return [visitor, (self._usual, f"{key} {usual}")]
+        return [visitor, (self._networks, f"{key} {network(guest.source)}"), (self._accounts, key)]
+
+    def _place(self, guest: Guest, person: Person | None) -> str:
+        """Return the address if somebody signed in from it before, else the network if from there, else ""."""
+        places = (neighbourhood(guest.source), network(guest.source))
+        return next((place for place in places if self._household.usual(person, place)), "")
 
     async def _turn(self, guest: Guest, tries: list[tuple[Patience, str]]) -> int:
         """Wait until a try may be judged, and return 0; or after how many seconds to come back, nothing counted."""
@@ -160,8 +167,7 @@ class SignIn:
 
     def _counted(self, guest: Guest, person: Person) -> str:
         """Return what wrong codes count under: nobody elsewhere uses up the tries of a usual place."""
-        place = network(guest.source)
-        return f"{person.account} {place}" if self._household.usual(person, place) else person.account
+        return f"{person.account} {self._place(guest, person)}".rstrip()
 
     async def _proven(self, guest: Guest, step: Step, answer: str) -> bool:
         """Judge the answer of a passkey; where no page has an origin that counts none is right."""

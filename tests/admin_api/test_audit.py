@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storage.audit_chain import Act
 from tests.admin_api.test_exports import make
 
 
@@ -89,6 +90,7 @@ def test_who_heard_a_call(service):
         (f"object={heard}", {"object": (heard, export)}),
         (f"object={heard}&action=call.media", {"object": (heard,), "action": ("call.media",)}),
         (f"actor={actor.upper()}", {"actor": (actor,)}),
+        (f"actor={acts[first + 1]['actor_id']}", {"actor": (actor,)}),
         (f"actor={actor}&action=call.media&object={other}", {"actor": (actor,), "object": (other,)}),
         (f"object={export}", {"object": (export,)}),
     ):
@@ -125,6 +127,12 @@ def test_the_file_has_all_that_the_pages_have(service, form):
         rows = answer.json()["items"]
     assert [int(row["n"]) for row in rows] == numbers(service, f"object={call}")
     assert {row["action"] for row in rows} == {"call.view"} and all(row["hash"] for row in rows)
+    told = service.ask(f"/audit?object={call}", "auditor").json()["items"]
+    shown = [{name: str(value) for name, value in item.items()} for item in told]
+    assert [{name: str(value) for name, value in row.items()} for row in rows] == shown  # who it was, too
+    old = Act("old entry", "admin", "users.import")  # as versions wrote it that knew only names
+    service.customers["acme"].audit.append(old).result()
+    assert "null" not in service.ask(f"/audit/file?actor=old+entry&format={form}", "auditor").text
     nothing = service.ask(f"/audit/file?object={call}&actor=nobody&format={form}", "auditor")
     assert nothing.status_code == 200 and "call.view" not in nothing.text
     assert service.ask(f"/audit/file?format={form}", "admin").status_code == 403

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
@@ -44,10 +45,10 @@ HOSTILE = [
 ]
 
 
-def xlsx(rows: list[list[object]], folder: Path, names: list[str] | None = None) -> bytes:
+def xlsx(rows: list[list[object]], names: list[str] | None = None) -> bytes:
     fd = os.memfd_create("test")
     with os.fdopen(fd, "w+b") as out:
-        table = XlsxTable(out, names or [f"c{i}" for i in range(len(rows[0]))], folder)
+        table = XlsxTable(out, names or [f"c{i}" for i in range(len(rows[0]))])
         table.add(rows)
         table.close()
         out.seek(0)
@@ -67,17 +68,16 @@ def cells(file: bytes, sheet: int = 1) -> dict[str, str]:
     return found
 
 
-def test_hostile_text_comes_back_from_xlsx(tmp_path: Path) -> None:
-    found = cells(xlsx([[value, "next"] for value in HOSTILE], tmp_path))
+def test_hostile_text_comes_back_from_xlsx() -> None:
+    found = cells(xlsx([[value, "next"] for value in HOSTILE]))
     for row, value in enumerate(HOSTILE, 2):
         assert found[f"A{row}"] == value and found[f"B{row}"] == "next"
     assert found["A1"] == "c0"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_programs_reader_sees_the_same_text_in_every_cell(tmp_path: Path) -> None:
     rows = [[value, f"{number}", value[::-1][:100]] for number, value in enumerate(HOSTILE)]
-    (tmp_path / "calls.xlsx").write_bytes(xlsx(rows, tmp_path))
+    (tmp_path / "calls.xlsx").write_bytes(xlsx(rows))
     book = openpyxl.load_workbook(tmp_path / "calls.xlsx")
     (sheet,) = book.worksheets
     assert (sheet.max_row, sheet.max_column) == (len(HOSTILE) + 1, 3)
@@ -93,16 +93,35 @@ def test_another_programs_reader_sees_the_same_text_in_every_cell(tmp_path: Path
 
 @given(st.lists(st.text(), min_size=1, max_size=30))
 def test_any_text_comes_back_from_xlsx(values: list[str]) -> None:
-    folder = Path("/dev/shm")
-    found = cells(xlsx([values], folder))
+    found = cells(xlsx([values]))
     for column, value in enumerate(values):
         read = found.get(f"{spreadsheet._letters(column)}2", "")
         assert read == text(value)
 
 
-def test_a_full_sheet_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def opened() -> set[str]:
+    """The descriptors of this process, but for the one that lists them."""
+    return {fd for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")}
+
+
+def test_rows_wait_in_no_file_that_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with os.fdopen(os.memfd_create("test"), "w+b") as out:
+        before = opened()
+        table = XlsxTable(out, ["who"])
+        table.add([["Mira Okafor"]] * 20_000)
+        fresh = [os.readlink(f"/proc/self/fd/{fd}") for fd in opened() - before]
+        assert fresh and all(name.startswith("/memfd:") for name in fresh)
+        table.close()
+        assert opened() <= before
+        out.seek(0)
+        found = cells(out.read())
+    assert len(found) == 20_001 and set(list(found.values())[1:]) == {"Mira Okafor"}
+
+
+def test_a_full_sheet_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spreadsheet, "MAX_ROWS", 3)
-    file = xlsx([[str(i)] for i in range(5)], tmp_path)
+    file = xlsx([[str(i)] for i in range(5)])
     assert [cells(file, n)["A2"] for n in (1, 2, 3)] == ["0", "2", "4"]
     assert cells(file, 3)["A1"] == "c0" and len(cells(file, 2)) == 3
 
@@ -178,12 +197,12 @@ def test_json_has_values_as_they_are() -> None:
     assert [list(each.values()) for each in document["calls"]] == [*values[:2], ["\ufffd", 1.5]]
 
 
-def test_no_rows_is_a_file_too(tmp_path: Path) -> None:
+def test_no_rows_is_a_file_too() -> None:
     out = bytearray()
     JsonTable(out.extend, ["a"], {}).close()
     assert json.loads(out)["calls"] == []
     with os.fdopen(os.memfd_create("test"), "w+b") as file:
-        XlsxTable(file, ["a"], tmp_path).close()
+        XlsxTable(file, ["a"]).close()
         file.seek(0)
         assert cells(file.read()) == {"A1": "a"}
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -17,7 +20,7 @@ from bench import ng
 from sip.message import Response, parse
 from sip.negotiate import Policy, plan
 from sip.sdp import SessionDescription
-from tests.interop.recorded import calls
+from tests.interop.recorded import the_call
 from tests.journeys.server import Server, free_port, server
 
 pytestmark = [
@@ -170,7 +173,7 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     talk(phones)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     streams = found["streams"]
     assert [stream["packets"] for stream in streams] == [PACKETS, PACKETS]
     assert {stream["srtp"] for stream in streams} == ({"AEAD_AES_256_GCM"} if "SAVP" in protocol else {None})
@@ -210,7 +213,44 @@ def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
     time.sleep(0.3)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
+    told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
+    assert told == [(talk.sent, 0, 0, 0)] * 2
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.1, 0.3])
+def test_nothing_is_lost_at_a_reoffer_in_which_the_worker_dies(
+    relay: ng.Control, daemon: Server, opened: ExitStack, moment: float
+) -> None:
+    """Killed so long after the offer; the answer takes 200 ms, and then another offer follows at once."""
+    call = f"killed-{int(moment * 1000)}"
+    how: dict[str, object] = {"transport_protocol": "RTP/SAVP", "SDES": ["order:AES_CM_128_HMAC_SHA1_32"]}
+    made, phones = forked(relay, opened, call, **how)
+    client = Client(daemon, call)
+    opened.enter_context(client.connection)
+
+    def agree(made: dict[str, object], wait: float) -> None:
+        answer = client.request("INVITE", str(made["sdp"]).encode())
+        assert answer is not None and answer.status == 200
+        time.sleep(wait)
+        client.request("ACK")
+        to, sdp = made["to-tag"], answer.body.decode()
+        relay.ask("subscribe answer", call_id=call, to_tag=to, sdp=sdp, flags=["allow-transcoding"])
+
+    agree(made, 0.0)
+    with Talk(phones) as talk:
+        time.sleep(0.6)
+        killer = threading.Timer(moment, os.kill, (worker_of(daemon), signal.SIGKILL))
+        killer.start()
+        for wait in (0.2, 0.2):
+            made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], to_tag=made["to-tag"], **how)
+            agree(made, wait)
+        killer.join()
+        time.sleep(0.6)
+    time.sleep(0.3)
+    ended = client.request("BYE")
+    assert ended is not None and ended.status == 200
+    found = the_call(daemon, call)
     told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
     assert told == [(talk.sent, 0, 0, 0)] * 2
 
@@ -238,7 +278,7 @@ def test_a_call_forked_with_dtls_is_recorded_packet_by_packet_d1_d7(
     talk(phones)
     ended = client.request("BYE")
     assert ended is not None and ended.status == 200
-    (found,) = [each for each in calls(daemon, 0) if each["session_id"] == call]
+    found = the_call(daemon, call)
     assert [(s["srtp"], s["packets"], s["rejected"]) for s in found["streams"]] == [("DTLS-SRTP", PACKETS, 0)] * 2
 
 
@@ -248,6 +288,13 @@ def test_its_offers_with_dtls_are_read_d1_d2(relay: ng.Control, opened: ExitStac
     plans = plan(offer, Policy("required", dtls=True))
     assert [line.accepted for line in plans] == [True, True]
     assert all(line.answer_setup in ("active", "passive") and line.fingerprints for line in plans)
+
+
+def worker_of(daemon: Server) -> int:
+    """The process that records."""
+    assert daemon.process
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
+    return int(next(p for p in children if b"recorder.worker" in Path(f"/proc/{p}/cmdline").read_bytes()))
 
 
 def handshakes(daemon: Server) -> float:

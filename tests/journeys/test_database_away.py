@@ -88,7 +88,7 @@ def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path) -> None:
         for call in found:
             assert [stream["lost"] for stream in call["streams"]] == [0, 0]
             assert min(stream["packets"] for stream in call["streams"]) >= 50 * SHORT * 0.8
-        assert postgresql.ask("recorder_acme", "select count(*) from calls") == "3"
+        it.until(lambda: postgresql.ask("recorder_acme", "select count(*) from calls") == "3", SECONDS)
         assert one.stop() == 0
         assert one.run("verify").returncode == 0
 

@@ -55,6 +55,15 @@ def test_a_runtime_directory_on_a_disk(ready: Server) -> None:
     assert ready.run("calls").returncode == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
+def test_a_runtime_directory_that_somebody_else_made(ready: Server) -> None:
+    folder = ready.folder / "run"
+    folder.mkdir(mode=0o777)
+    os.chown(folder, 65_534, 65_534)
+    assert str(folder) in refused(ready, status=2)
+    assert list(folder.iterdir()) == []
+
+
 def test_no_configuration_at_all(tmp_path: Path) -> None:
     done = command("serve", "--config", tmp_path / "nothing.toml")
     assert done.returncode == 2

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from media import records
-from media.drift import REPORTS, SECOND, STEP, Drift
+from media.drift import FASTEST, REPORTS, SECOND, STEP, Drift
 from tests.media.calls import MS, START, listen, run, stream
 
 NTP = 2_208_988_800
@@ -94,3 +94,29 @@ def test_two_streams_are_together_after_an_hour_although_a_clock_drifts() -> Non
     one, two = clicks(channels[0]), clicks(channels[1])
     assert len(one) == len(two) == HOUR // 60
     assert max(abs(a - b) / 8 for a, b in zip(one, two, strict=True)) <= 20  # ms
+
+
+def told(stream: int, at: int, ntp: int) -> bytes:
+    """Make the report that the time at `at` (ns since the epoch) was `ntp` by the clock of a sender."""
+    wire = (ntp // SECOND + NTP) << 32 | ntp % SECOND * (1 << 32) // SECOND
+    return records.rtcp(
+        stream, at, struct.pack("!BBHIQIII", 0x80, 200, 6, 7 + stream, wire, (at - START) * 8 // MS, 0, 0)
+    )
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_reports_that_somebody_else_sends_move_nothing_further_than_a_clock_can_run_away(way: int) -> None:
+    """Ten a second, each 90 ms further off than the one before: that would be two and a half minutes."""
+    seconds, out = 181, []
+    for second in range(seconds):
+        for number in (0, 1):
+            pay = [b"\xff" * 160] * 50
+            pay[0] = b"\x80" * 160 if second % 60 == 0 else pay[0]
+            out.append(run(pay, stream=number, ssrc=7 + number, seq=second * 50, ts=second * 8000, at=second * 1000))
+        at = START + second * SECOND
+        out += [told(0, at, at)] * (second % 5 == 0)
+        out += [told(1, at + n, at + way * (10 * second + n) * 90 * MS) for n in range(10)]
+    channels, _, _ = listen(b"".join(out), stream(0), stream(1))
+    one, two = clicks(channels[0]), clicks(channels[1])
+    assert one == [0, 480_000, 960_000, 1_440_000]
+    assert all(abs(a - b) <= a / FASTEST for a, b in zip(one, two, strict=True))

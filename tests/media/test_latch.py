@@ -80,13 +80,17 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
 
 
 @pytest.mark.parametrize("ssrc", [7, 8])
-@pytest.mark.parametrize("forged", [1, 50, 550])
-def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(forged: int, ssrc: int) -> None:
-    track, out, begins = track_of(srtp=False, pure=False), [], forged + 100
+@pytest.mark.parametrize(("forged", "gap"), [(1, 0), (1, 5), (1, 50), (1, 100), (50, 0), (50, 100), (550, 100)])
+@pytest.mark.parametrize("ahead", [0, 48, -48])
+def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(
+    ahead: int, forged: int, gap: int, ssrc: int
+) -> None:
+    """Wherever its timestamps lie, so many frames ahead of those of the other source."""
+    track, out, begins = track_of(srtp=False, pure=False), [], forged + gap
     for begin in range(0, forged, 50):
-        out += hear(track, OTHER, min(50, forged - begin), begin * FRAME, first=10 + begin)
+        out += hear(track, OTHER, min(50, forged - begin), begin * FRAME, first=60 + begin)
     genuine = noise(3, 100)
-    sent = [rtp.build(0, 10 + n, 160 * (10 + n), ssrc, payload) for n, payload in enumerate(genuine)]
+    sent = [rtp.build(0, 10 + n, 160 * (60 + ahead + n), ssrc, payload) for n, payload in enumerate(genuine)]
     for begin in range(0, 100, 25):
         arrivals = [FIRST_ARRIVAL + (begins + begin + n) * FRAME for n in range(25)]
         track.receive(lane_of(sent[begin : begin + 25], arrivals, port=OFFERED), 25, out)

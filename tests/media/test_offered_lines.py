@@ -6,12 +6,13 @@ import itertools
 import struct
 from collections.abc import Iterable
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
 
 from media import state
-from media.keyring import OVERLAP, UNANSWERED, Keyring
+from media.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERED, Keyring
 from media.spec import MAX_CONTEXTS
 from media.srtcp import Srtcp
 from media.srtp import Context, _engine
@@ -26,6 +27,7 @@ NAMES = (
 )  # fmt: skip
 Line = tuple[str, bytes, int]
 SETTLED = UNANSWERED + OVERLAP
+ROUND = 1 << 16
 
 
 def line(name: str, fill: int) -> Line:
@@ -111,6 +113,31 @@ def test_keys_that_are_offered_again_are_taken_again_and_no_number_of_reoffers_e
         assert [each.offered for each in ring.contexts] == [fresh[2]]
 
 
+@pytest.mark.parametrize("joined", range(len(NAMES)))
+def test_a_forged_packet_costs_the_search_of_a_few_keys_and_each_has_its_turn(
+    joined: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who sends under a key since long ago is found after some seconds at most, whoever sends what besides."""
+    tried, find = list[str](), Context.find_rollover
+
+    def count(context: Context, packet: bytes) -> Any:
+        tried.append(context.name)
+        return find(context, packet)
+
+    monkeypatch.setattr(Context, "find_rollover", count)
+    for answered in (0, 3):
+        first = offer(0)
+        ring = Keyring(*first[answered], alternates=[each for each in first if each is not first[answered]])
+        sent, forged = packets(first[joined], 1000, 10, 2), packets(line(NAMES[0], 200), 1000, 10)
+        for second, (genuine, other) in enumerate(zip(sent, forged, strict=True), 1):
+            tried.clear()
+            found = heard(ring, [genuine, other], second * SEARCH_INTERVAL)
+            assert len(tried) == len(set(tried)) <= MAX_SEARCHED
+            if found[0]:
+                break
+        assert second <= 1 + len(NAMES) // 2 and ring.contexts[0].offered == first[joined]
+
+
 # ---- in a stream ----
 def told(track: Track, lines: tuple[Line, ...], answered: int) -> Any:
     suite, key, mki = lines[answered]
@@ -181,3 +208,98 @@ def test_reports_are_taken_under_any_line() -> None:
     for each in first:
         assert ring.open_rtcp(Srtcp(each[0], each[1]).protect(report)) == report
     assert isinstance(ring.open_rtcp(Srtcp(*line(NAMES[0], 99)[:2]).protect(report)), int)
+
+
+@pytest.mark.parametrize("answered", [0, 4])
+def test_packets_under_a_key_just_before_the_offer_that_tells_it_are_kept(answered: int) -> None:
+    """As rtpengine sends them from its own new offer on, which has yet to reach us."""
+    old, new = offer(0), offer(1)
+    track = track_of(srtp=True, pure=False)
+    track = Track(told(track, old, 4), track.pauses, 1)
+    recorded(track, packets(old[4], 1000, 50), 0)
+    assert recorded(track, packets(new[0], 1050, 3), 50) == []
+    assert recorded(track, packets(line(NAMES[0], 99), 1053, 2), 53) == []  # forged
+    out: list[bytes] = []
+    track.change(told(track, new, answered), FIRST_ARRIVAL + 56 * 20_000_000, out)
+    assert [packet for _, packet in stored(out)] == stream_of(3, 1050)
+    assert recorded(track, packets(new[0], 1053, 5), 56) == stream_of(5, 1053)
+    assert (track.packets, track.rejected, track.gaps.missing_ns) == (58, 2, 0)
+
+
+# ---- attacks and accidents ----
+class Client:
+    """A sender of one stream, each key with a rollover counter of its own that goes on or begins at zero."""
+
+    def __init__(self, first: int, counts_on: bool) -> None:
+        self._number, self._counts_on = first, counts_on
+        self._engines: dict[Line, Any] = {}
+        self.sent: list[bytes] = []
+
+    def send(self, under: Line, count: int) -> list[bytes]:
+        return [self._one(under) for _ in range(count)]
+
+    def _one(self, under: Line) -> bytes:
+        if under not in self._engines:
+            engine = self._engines[under] = _engine(Context(under[0], under[1]).suite, under[1], inbound=False)
+            begin = self._number if self._counts_on or not self.sent else self._number & 0xFFFF
+            for index in (*range(0, begin - 1, 0x7000), begin - 1) if begin >> 16 else ():
+                engine.protect(stream_of(1, index & 0xFFFF)[0])
+        (plain,) = stream_of(1, self._number & 0xFFFF)
+        self._number += 1
+        self.sent.append(plain)
+        wire = bytes(self._engines[under].protect(plain))
+        tag, name = Context(under[0], under[1]).suite.tag, b"\7" * under[2]
+        return wire + name if under[0].startswith("AEAD") else wire[:-tag] + name + wire[-tag:]
+
+
+def spoilt(chance: Random, heard: list[bytes]) -> bytes:
+    """Give a packet that must not count: a replay, whole or with its tag cut, or one with a byte of another."""
+    packet = chance.choice(heard)
+    number = chance.randrange(2, len(packet))
+    changed = packet[:number] + bytes([packet[number] ^ 1 << chance.randrange(8)]) + packet[number + 1 :]
+    return chance.choice([packet, packet[:-6], changed])
+
+
+def offered(chance: Random, before: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Make lines in any order; some bring keys of before, under the same suite or another one."""
+    mki, known = chance.choice([0, 0, 4]), [key for _, key, _ in before]
+    lines = []
+    for name in chance.sample(NAMES, chance.randrange(1, len(NAMES) + 1)):
+        key = chance.randbytes(SUITES[name].key + SUITES[name].salt)
+        again = [each for each in known if len(each) == len(key)]
+        lines.append((name, chance.choice(again) if again and chance.random() < 0.4 else key, mki))
+    return tuple(lines)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_offered_forged_or_killed_every_packet_is_stored_once(seed: int) -> None:
+    """Lines in any order, offers back to back, wraps, packets that overtake each other, forgeries, dying workers."""
+    chance = Random(seed)
+    client = Client(chance.choice([1_000, ROUND - 60, ROUND - 5]), counts_on=seed % 2 == 0)
+    lines = offered(chance, ())
+    answered = chance.choice(lines)
+    track = track_of(srtp=True, pure=False)
+    track = Track(told(track, lines, lines.index(answered)), track.pauses, 1)
+    found, wires, at = list[bytes](), list[bytes](), 0
+    before: tuple[Line, ...] = ()
+    for _ in range(5):
+        fresh = offered(chance, lines)
+        waiting = client.send(lines[0], chance.randrange(1, 12)) + client.send(answered, chance.randrange(20))
+        if chance.random() < 0.7:
+            waiting += client.send(fresh[0], chance.randrange(12))
+        else:
+            fresh = lines  # no offer this time
+        order = sorted(range(len(waiting)), key=lambda n: n + 5 * chance.random())
+        wires += waiting
+        waiting = [waiting[n] for n in order] + [spoilt(chance, wires) for _ in range(chance.randrange(10))]
+        if fresh is not lines:
+            before, lines, answered = (*before, *lines), fresh, chance.choice(fresh)
+            track.change(told(track, lines, lines.index(answered)), FIRST_ARRIVAL + at * 20_000_000, [])
+        found += recorded(track, waiting, at)
+        at += len(waiting)
+        if chance.random() < 0.3:
+            successor = Track(track.spec, track.pauses, 1)
+            successor.keyring.precede([each for each in before if each not in lines][-16:])
+            state.restore(state.pack([track]), state.moving([track]) or b"", {0: successor})
+            track = successor
+    assert sorted(found) == sorted(client.sent)

@@ -136,6 +136,44 @@ def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_
     assert (successor.packets, successor.rejected, successor.sources[0].shift) == (120, 0, 0 if kept else -1)
 
 
+@pytest.mark.parametrize("forgotten", ["by a successor", "by time"])
+@pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
+def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_and_it_was_forgotten(suite, forgotten):
+    """As the answered line keeps its key, and the first one, used until our answer is there, has another."""
+    track, first = track_of(suite), ROUND - 20
+    old = Sender(suite, key_of(suite, 1))
+    hear(track, old.protect(first, 60), 0)
+    track.change(replace(track.spec, alternates=((suite, key_of(suite, 2), 0),)), FIRST_ARRIVAL, [])
+    assert len(hear(track, Sender(suite, key_of(suite, 2)).protect(40, 10), 60)) == 10
+    if forgotten == "by time":
+        rekey(track, key_of(suite, 2))
+        for seconds in (20, 100, 200):
+            track.keyring.expire(FIRST_ARRIVAL + seconds * 1_000_000_000)
+        assert [each.key for each in track.keyring.contexts] == [key_of(suite, 2)]
+        rekey(track, key_of(suite, 1))
+        successor = track
+    else:
+        successor = Track(track.spec, Pauses(), 1)
+        state.restore(state.pack([track]), state.moving([track]) or b"", {0: successor})
+    after = hear(successor, old.protect(first + 70, 30), 70)
+    assert [number for number, _ in after] == list(range(first + 70, first + 100))
+    assert (successor.packets, successor.rejected) == (100, 0)
+
+
+@pytest.mark.parametrize("port", [4000, 4444])
+def test_packets_that_others_forge_do_not_keep_a_source_unheard_that_is_joined_behind_a_wrap(port):
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    track, out = track_of(suite), []
+    sent = Sender(suite, key_of(suite, 1), 3 * ROUND).protect(1000, 100)
+    forged = Sender(suite, key_of(suite, 9)).protect(1000, 100)
+    for n in range(100):
+        at = FIRST_ARRIVAL + n * 20_000_000
+        strange = [forged[n][:8] + n.to_bytes(4) + forged[n][12:]] * 3
+        track.receive(lane_of(strange, [at] * 3, (198, 51, 100, 9)), 3, out)
+        track.receive(lane_of([sent[n]], [at], port=port), 1, out)
+    assert [number & 0xFFFF for number, _ in stored(out)] == list(range(1000, 1100))
+
+
 def tagged(suite, packets, name):
     """Put an identifier of two bytes where it belongs: before the tag, with AEAD behind everything."""
     tag = 0 if SUITES[suite].aead else SUITES[suite].tag

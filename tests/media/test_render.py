@@ -10,7 +10,7 @@ import pytest
 from media import records
 from media.codecs import Format
 from media.records import Mark
-from media.render import NothingToRender, measure, render
+from media.render import NothingToRender, RenderStream, measure, render
 from tests.media.calls import MS, PCMA, PCMU, START, encode, expand, listen, noise, run, single, snr, stream, voice
 from tests.media.test_red import redundant
 
@@ -262,3 +262,14 @@ def test_two_codecs_of_one_source_lie_in_one_time() -> None:
         single(p[0]) + single(p[1], seq=1001, ts=5160, at=20, pt=8), stream(0, (0, PCMU), (8, PCMA))
     )
     assert channels[0] == expand(p[0]) + expand(p[1], "pcm_alaw")
+
+
+@pytest.mark.parametrize(("ahead", "seen"), [(0, True), (20, False)])
+def test_pictures_are_shown_where_they_came_and_lie_in_the_time_of_a_person(ahead: int, seen: bool) -> None:
+    """The last of them comes 3.9 s after the first at 100 ms each, 3.12 s at 80 ms; all are dated 100 ms apart."""
+    stored = run(noise(1, 200)) + run([b"x"] * 40, stream=1, pt=96, step=9_000, every=100 - ahead)
+    video = RenderStream(1, "2", {96: Format("VP8", 90_000)}, heard=((START + 3_500 * MS, 1 << 63),))
+    measured = measure(records.read([stored]), [RenderStream(0, "1", {})], [video])
+    shown: list[int] = []
+    render(measured, records.read([stored]), lambda _: None, lambda placed: shown.append(placed.position))
+    assert (shown == [at * 800 for at in range(35, 40)]) is seen and bool(shown) is seen

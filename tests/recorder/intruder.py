@@ -36,13 +36,23 @@ NUMBERS = {
     "prlimit64": (302, 261), "fcntl": (72, 25), "mkdirat": (258, 34), "unlinkat": (263, 35), "symlinkat": (266, 36),
     "renameat2": (316, 276), "truncate": (76, 45), "mprotect": (10, 226), "mmap": (9, 222), "chdir": (80, 49),
     "personality": (135, 92), "open_by_handle_at": (304, 265), "prctl": (157, 167), "perf_event_open": (298, 241),
-    "setpriority": (141, 140), "newfstatat": (262, 79), "seccomp": (317, 277), "chroot": (161, 51), "ioctl": (16, 29),
+    "setsockopt": (54, 208), "getsockopt": (55, 209), "fchmod": (91, 52), "fchown": (93, 55), "fsetxattr": (190, 7),
+    "fremovexattr": (199, 16), "sched_setaffinity": (203, 122), "shmctl": (31, 195), "semctl": (66, 191),
+    "msgctl": (71, 187), "semop": (65, 193), "semtimedop": (220, 192), "msgsnd": (69, 189), "msgrcv": (70, 188),
+    "mq_unlink": (241, 181), "mq_timedsend": (242, 182), "mq_timedreceive": (243, 183), "mq_getsetattr": (245, 185),
+    "syncfs": (306, 267), "fallocate": (285, 47), "setpriority": (141, 140), "newfstatat": (262, 79),
+    "seccomp": (317, 277), "chroot": (161, 51), "ioctl": (16, 29), "x32 openat": (0x4000_0101, 0x4000_0038),
 }  # fmt: skip
+IPC = ("shmctl", "semctl", "msgctl", "semop", "semtimedop", "msgsnd", "msgrcv", "mq_timedsend", "mq_timedreceive",
+       "mq_getsetattr")  # fmt: skip
+"""Of memory, semaphores and queues that any process of the same user may have."""
 HERE = -100
 """AT_FDCWD."""
-REFUSED = frozenset((errno.EPERM, errno.EACCES, errno.ENOSYS))
+REFUSED = frozenset((errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EFBIG))
 """Anything else says that a call was looked at: with better arguments it might have been done."""
 
+OUTPUT: list[int] = []
+"""The file that a render worker makes."""
 DUMPS: list[int] = []
 """Whether it may be dumped, and how large, before it reads the first byte."""
 
@@ -143,6 +153,27 @@ def attempts(secrets: Path, main: int) -> dict[str, Callable[[], int]]:
         "perf": lambda: call("perf_event_open", room(), 0, -1, -1, 0),
         "change an interface": lambda: call("ioctl", 2, 0x8914, room()),
         "personality": lambda: call("personality", 0xFFFF_FFFF),
+        "rewrite the firewall": lambda: call("setsockopt", 2, 0, 64, room(), 256),
+        "send from any address": lambda: call("setsockopt", 2, 0, 19, room(), 4),
+        "share a port": lambda: call("setsockopt", 2, 1, socket.SO_REUSEPORT, room(), 4),
+        "filter what is received": lambda: call("setsockopt", 2, 1, 26, room(), 16),
+        "ask the firewall": lambda: call("getsockopt", 2, 0, 64, room(), room()),
+        "delay who opens a part": lambda: call("fcntl", 2, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+        "watch a folder": lambda: call("fcntl", 2, fcntl.F_NOTIFY, 1),
+        "lend a file": lambda: call("fchmod", 2, 0o600),
+        "give a file away": lambda: call("fchown", 2, -1, -1),
+        "write an attribute": lambda: call("fsetxattr", 2, b"user.x", b"x", 1, 0),
+        "remove an attribute": lambda: call("fremovexattr", 2, b"user.x"),
+        "choose processors": lambda: call("sched_setaffinity", 0, 0, room()),
+        **{f"{name} of others": lambda name=name: call(name, -1, 0, 0, 0, 0) for name in IPC},
+        "unlink a queue": lambda: call("mq_unlink", b"no such"),
+        "write out a whole disk": lambda: call("syncfs", -1),
+        "be dumped": lambda: call("prctl", 4, 1, 0, 0, 0),
+        "outlive main": lambda: call("prctl", 1, 0, 0, 0, 0),
+        "type into a terminal": lambda: call("ioctl", 2, 0x5412, room()),
+        "set a terminal up": lambda: call("ioctl", 2, 0x5402, room()),
+        "flags of a file": lambda: call("ioctl", 2, 0x4008_6602, room()),
+        "the other set of numbers": lambda: call("x32 openat", HERE, b"/etc/passwd", 0, 0),
     }  # fmt: skip
 
 
@@ -155,9 +186,8 @@ def of_decoders(secrets: Path) -> dict[str, Callable[[], int]]:
         "open /dev/null": lambda: opened("/dev/null", os.O_RDWR),
         "new code": lambda: call("mmap", 0, 4096, 7, 0x22, -1, 0),
         "memory that becomes code": code_written,
-        "be dumped": lambda: call("prctl", 4, 1, 0, 0, 0),
         "UDP": lambda: call("socket", socket.AF_INET, socket.SOCK_DGRAM, 0),
-        "type into a terminal": lambda: call("ioctl", 0, 0x5412, room()),
+        "take all memory": lambda: call("fallocate", OUTPUT[0], 0, 0, 1 << 40),
     }
 
 
@@ -203,6 +233,8 @@ def render(secrets: Path, user: int) -> int:
     tries = attempts(secrets, os.getppid()) | of_decoders(secrets)
 
     def make(_: Any, out: BinaryIO) -> dict[str, Any]:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        OUTPUT.append(out.fileno())
         out.write(found(tries))
         return {}
 

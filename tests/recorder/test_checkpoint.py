@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.spool import ROOM, middle
-from recorder.checkpoint import Checkpoints, Mark
+from recorder.checkpoint import Checkpoints, Mark, refused
 from recorder.slots import Slots
 from storage.container import MEDIA_SEGMENT
 from storage.keys import CustomerKeys
@@ -77,13 +77,16 @@ def test_a_successor_sees_which_calls_were_refused(tmp_path: Path, keys: Custome
     """Whether one was going to be answered or not: what its checkpoint said of it is gone."""
     before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
     before.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"call": CALL})
-    before.mark_refused(Mark(CALL, "acme", leaf, ()))
-    before.mark_refused(Mark(OTHER, "acme", leaf, ()))
+    before.mark_refused(Mark(CALL, "acme", leaf, ()), keys)
+    before.mark_refused(Mark(OTHER, "acme", leaf, ()), keys)
     before.close()
+    assert refused(tmp_path, "acme", keys) == {CALL, OTHER}
+    assert refused(tmp_path, "other", keys) == set()
     with closing(Checkpoints(tmp_path / "live")) as here:
-        found = [(outer.call, outer.customer, outer.leaf, outer.over, outer.refused) for outer in here.left()]
-        assert found == [(CALL, "acme", leaf, True, True), (OTHER, "acme", leaf, True, True)]
-        assert [here.unseal(outer, keys) for outer in here.left()] == [None, None]
+        found = [(outer.call, outer.customer, outer.leaf, outer.over) for outer in here.left()]
+        assert found == [(CALL, "acme", leaf, True), (OTHER, "acme", leaf, True)]
+        here = Checkpoints(tmp_path / "live")
+        assert [here.unseal(outer, keys) for outer in here.left()] == [{"refused": True}, {"refused": True}]
         for call in (CALL, OTHER):
             here.remove(call)
         assert not list(here.left())

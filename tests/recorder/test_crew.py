@@ -316,8 +316,8 @@ def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_su
         few = known_keys((), offer[:2])
         assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
         known = known_keys(known, offer)
-    new = wire.NewCall(CALL, wire.Part("m1", bytes(32)), ())
-    told = wire_form.command(wire.Adopt(new, (), None, 0, True, known))
+    new = wire.NewCall(CALL, wire.Part("m1", bytes(32)), (), bytes(32))
+    told = wire_form.command(wire.Adopt(new, (), False, 0, True, known))
     assert len(known) == CALL_KEYS and len(told) < wire_form.MAX_MESSAGE - wire_form.MAX_OFFERED
     assert len(wire_form.command(wire.Change(CALL, tuple(offer), (), (), 0))) < wire_form.MAX_OFFERED
 

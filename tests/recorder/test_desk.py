@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from admin_api import waveform
+from admin_api import schemas, waveform
 from admin_api.ports import CannotRender
 from recorder import desk as desk_module
 from recorder import streaming
@@ -61,6 +61,7 @@ def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_p
             one.node.indexer.put(acme, row, ())
             shown = desk.document("acme", CALL)
             assert shown and "user_id" not in shown["parties"][0]  # nobody knows who was who yet
+            assert schemas.call(row, shown) == schemas.call(row, None)  # as it will be shown once it is in the index
             await acme.correlation.load()
             one.node.indexer.put(acme, row, ())
             shown = desk.document("acme", CALL)

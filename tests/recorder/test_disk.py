@@ -227,3 +227,26 @@ def test_works_that_share_a_trip_wait_for_a_disk_that_stands_still_without_the_l
             assert (stall.done, faults) == (["a", "b"], [])
 
     asyncio.run(story())
+
+
+def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
+    """As many calls end when an SBC restarts: nobody else is refused meanwhile, and the loop has its turns."""
+
+    async def story() -> None:
+        with disk(module.PATIENCE_SECONDS) as (one, faults):
+            done, seen, turns = list[int](), set[bool](), list[int]()
+
+            def slow(number: int) -> None:
+                time.sleep(module.PATIENCE_SECONDS / 20)  # a disk that is busy, and works
+                done.append(number)
+
+            works = [one.together(partial(slow, number)) for number in range(60)]
+            while not works[-1].done():
+                await asyncio.sleep(0.001)
+                seen.add(one.away)
+                turns.append(len(done))
+            await asyncio.gather(*works)
+            assert (done, seen, faults) == (list(range(60)), {False}, [])
+            assert len(set(turns)) > 3  # in steps, not in one go
+
+    asyncio.run(story())

@@ -35,6 +35,12 @@ def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -
                 pair.close()
 
 
+def test_a_port_that_something_else_will_be_bound_to_is_left_free(tmp_path: Path) -> None:
+    """A media worker that was broken into may have written that its call has the port of SIP."""
+    checkpoint(tmp_path, "a", [[FIRST + 6, True], [FIRST + 7, True]])
+    assert bind_again(tmp_path, "127.0.0.1", {FIRST + 7}) == {}
+
+
 def test_damaged_checkpoints_are_passed_over(tmp_path: Path) -> None:
     checkpoint(tmp_path, "a", "nonsense")
     checkpoint(tmp_path, "b", [[1]])

@@ -15,9 +15,10 @@ import pytest
 from admin_api import columns
 from recorder import export_job
 from recorder.export_job import ExportJob
+from recorder.export_media import UNFINISHED
 from recorder.render_job import INCOMPLETE
 from storage import wishes
-from storage.callrows import Query
+from storage.callrows import CallState, Query
 from storage.customers import Customer
 from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, table, tell
 from tests.storage.house import record
@@ -147,6 +148,18 @@ def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Pat
     tell(tmp_path, story)
 
 
+def test_the_last_seconds_of_a_live_call_are_silent_where_only_one_is_to_be_heard(tmp_path: Path) -> None:
+    async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
+        row = await called(acme, state=CallState.RECORDING)
+        asked = {"party": "Mira Okafor", "media": "wav"}
+        for silence, heard, problem in ((False, b"wav of [0, 1]", None), (True, b"wav of [-1, -2]", UNFINISHED)):
+            with ZipFile(io.BytesIO(data(acme, await make(acme, job, **asked, silence_others=silence)))) as zip:
+                assert zip.read(f"media/{row.id}.wav") == heard  # below 0: not all of it
+                assert json.loads(zip.read("media.json"))["media"][0]["problem"] == problem
+
+    tell(tmp_path, story)
+
+
 def test_a_call_that_cannot_be_rendered_spoils_no_other(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
@@ -180,6 +193,8 @@ LABELLED = [
     {"label": "4711", "party": None, "media": "audio", "codec": "PCMA"},
     {"label": "guessed", "party": 0, "inferred": True, "media": "audio", "codec": "PCMA"},
     {"label": "20", "party": 1, "media": "video", "codec": "H264"},
+    {"label": "conference", "party": [0, 1], "media": "audio", "codec": "PCMA"},
+    {"label": "handed over", "party": 0, "earlier": [1], "media": "audio", "codec": "PCMA"},
 ]
 
 
@@ -189,7 +204,7 @@ def test_labels_that_may_name_others_go_out_only_if_asked_for(tmp_path: Path) ->
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme, streams=LABELLED)
-        hers, nobody = ["mira.okafor", None, None, None, "20"], [None, None, None, None, "20"]
+        hers, nobody = ["mira.okafor", *[None] * 3, "20", None, None], [*[None] * 4, "20", None, None]
         every = [stream["label"] for stream in LABELLED]
         asked: list[tuple[dict[str, Any], list[str | None]]] = [
             ({"party": "Mira Okafor"}, hers), ({"calls": (row.id,)}, nobody),

@@ -153,7 +153,6 @@ def test_nothing_in_the_clear_is_left_anywhere(tmp_path: Path) -> None:
         await make(acme, job, party="Mira Okafor", format="json")
         everything = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
         assert b"Okafor" not in everything and b"wav of" not in everything
-        assert list(Path("/dev/shm").glob(f"{job.scratch._prefix}*")) == []
 
     tell(tmp_path, story)
 

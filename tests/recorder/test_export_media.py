@@ -10,6 +10,7 @@ import subprocess
 import wave
 from array import array
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -18,9 +19,10 @@ import pytest
 
 from admin_api.subject import Subject
 from recorder import document
-from recorder.export_media import Added, Archive, add_table, chosen
+from recorder.export_media import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.rendering import RenderStream, render
 from tests.media.calls import START, noise, run
+from tests.media.films import film, stored, vp8_payloads
 from tests.recorder.sealed import output, part_of
 
 PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
@@ -163,6 +165,54 @@ def test_pictures_of_others_move_nothing_though_they_came_first(tmp_path: Path) 
         assert any(decoded(tmp_path, stored, heard, "wav")[400 * 8 :])
 
 
+def behind(ms: int) -> bytes:
+    """Make the second person's packets, whose timestamps are behind by so much after the transfer."""
+    return run(noise(1, 100)) + run(noise(2, 100), seq=1100, ts=5000 + (150 * 20 - ms) * 8, at=3_000)
+
+
+@pytest.mark.parametrize(
+    ("stored", "other", "last"),
+    [
+        # of the first person alone: nothing of it may sound in the second one's file
+        *[
+            (run(noise(1, 100)) + run(noise(2, 50), seq=1100, ts=5000 + (100 * 20 + ms) * 8, at=2_000), 1, None)
+            for ms in (0, 400, 600, 990)
+        ],
+        (b"".join(run(noise(i, 1), seq=1000 + i, ts=5000 + i * 224, at=i * 20) for i in range(150)), 1, None),
+        (b"".join(run(noise(i, 1), seq=1000 + i, ts=5000 + i * 160, at=max(i * 20, 900)) for i in range(150)), 1, None),
+        # of the first up to 2 s, and then of the second: in the first one's file there is nothing after 2 s
+        *[(behind(ms), 0, 2_000) for ms in (0, 600, 990)],
+    ],
+)
+def test_no_packet_of_another_person_sounds_wherever_its_timestamp_puts_it(
+    stored: bytes, other: int, last: int | None, tmp_path: Path
+) -> None:
+    """RTP time and arrival may be a second apart: a sender's clock that jumps or runs, a network that stood still."""
+    stream = {"label": "1", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "audio", "formats": []}
+    heard, _ = chosen({"parties": PARTIES, "streams": [stream]}, lambda parties: [other])
+    sound = decoded(tmp_path, stored, heard, "wav")
+    assert not any(sound[(last or 0) * 8 :]) and any(sound) is (last is not None)
+
+
+def test_of_a_live_call_nothing_sounds_that_may_be_somebody_elses_already(tmp_path: Path) -> None:
+    """A transfer 3 s after the begin is not in the index yet, which is known up to there."""
+    at = datetime.fromisoformat(TRANSFER)
+    one = {"label": "1", "party": 0, "media": "audio", "formats": []}
+    heard, problem = chosen({"parties": PARTIES, "streams": [one]}, lambda parties: [0], at)
+    assert problem == UNFINISHED
+    sound = decoded(tmp_path, run(noise(1, 400)), heard, "wav")
+    assert all(any(sound[at : at + 80]) for at in range(0, 3_000 * 8, 80)) and not any(sound[3_000 * 8 :])
+    changed = {**one, "party": 1, "speakers": SPEAKERS}
+    for mine, known, times in ((0, 2, 1), (0, 9, 1), (1, 2, 0), (1, 3.4, 0), (1, 9, 1)):
+        told = {"parties": PARTIES, "streams": [changed, {**one, "party": mine}]}
+        heard, _ = chosen(told, lambda parties, mine=mine: [mine], document_time(known))
+        assert len(heard[0].heard or ()) == times
+
+
+def document_time(seconds: float) -> datetime:
+    return datetime.fromisoformat(document.from_ns(START + round(seconds * 1e9)))
+
+
 def decoded(folder: Path, stored: bytes, streams: Sequence[RenderStream], form: str) -> array[int]:
     """Render and decode to interleaved samples of 8,000 Hz."""
     part = folder / "m1"
@@ -184,6 +234,42 @@ def track(path: Path, number: int) -> array[int]:
             for piece in resampler.resample(frame):
                 samples.frombytes(bytes(piece.planes[0])[: 2 * piece.samples * piece.layout.nb_channels])
     return samples
+
+
+def shades(folder: Path, stored: bytes, streams: Sequence[RenderStream]) -> list[tuple[int, int]]:
+    """Render as mkv; give the darkest and the lightest of four places far from the border of each picture."""
+    with part_of(folder, "m1", stored) as opened, output(folder) as (fd, path):
+        asyncio.run(render([opened], streams, "mkv", fd))
+    seen = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            light, line = bytes(frame.planes[0]), frame.planes[0].line_size
+            found = [light[y * frame.height // 8 * line + x * frame.width // 8] for y in (3, 5) for x in (1, 3, 5, 7)]
+            seen.append((min(found), max(found)))
+    return seen
+
+
+@pytest.mark.parametrize(("mine", "shade"), [(0, 80), (1, 200)])
+def test_only_the_persons_pictures_are_shown_beside_others_and_after_a_transfer(
+    mine: int, shade: int, tmp_path: Path
+) -> None:
+    """Each has a stream of pictures; a third one goes from the first to the second after three seconds."""
+    films = [stored([vp8_payloads(each) for each in film("libvpx", [grey] * 30)], stream=at, ssrc=90 + at,
+                    every=200) for at, grey in ((1, 80), (2, 200))]  # fmt: skip
+    handed = [vp8_payloads(each) for each in film("libvpx", [80] * 15 + [200] * 15)]
+    told = [{"label": "1", "party": mine, "media": "audio", "formats": []}]
+    told += [{"label": str(at), "party": at - 2, "media": "video", "formats": [VP8]} for at in (2, 3)]
+    told += [{"label": "4", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "video", "formats": [VP8]}]
+    heard, problem = chosen({"parties": PARTIES, "streams": told}, lambda parties: [mine])
+    sound = run(noise(1, 300))
+    seen = shades(tmp_path, sound + b"".join(films) + stored(handed, stream=3, ssrc=93, every=200), heard)
+    assert problem is None and max(light for _, light in seen) >= shade - 6
+    for dark, light in seen:
+        assert all(abs(each - known) <= 6 for each, known in ((light, shade), (dark, shade))) or dark <= 22, (
+            dark,
+            light,
+        )
+        assert light <= 22 or abs(light - shade) <= 6, (dark, light)
 
 
 TRANSFER = document.from_ns(START + 3_000_000_000)

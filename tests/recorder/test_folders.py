@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recorder.errors import NotPossible
-from recorder.folders import SHARED_MEMORY, in_memory, make_folder, memory_folder, probe, swapping, swaps
+from recorder.errors import NotPossible, WrongUse
+from recorder.folders import PROBE, SHARED_MEMORY, in_memory, make_folder, memory_folder, probe, swapping, swaps
 
 
 def test_a_missing_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
@@ -43,6 +43,36 @@ def test_a_full_disk_is_borne_where_that_is_said(
     with nullcontext() if starts else pytest.raises(NotPossible):
         make_folder(tmp_path, full=full)
     assert list(tmp_path.iterdir()) == []
+
+
+NOBODY = 65_534
+
+
+@pytest.mark.parametrize("planted", ["nothing", "folder", "link", "file inside", "link inside", "folder inside"])
+def test_a_folder_that_others_have_a_hand_in_is_not_used(tmp_path: Path, planted: str) -> None:
+    folder, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    if planted == "link":
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        folder.chmod(0o1777)
+        (folder / "live").mkdir()
+    if planted == "link inside":
+        (folder / PROBE).symlink_to(elsewhere / "any")
+    elif planted in ("folder", "file inside", "folder inside"):
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        (folder / "clock").write_text("")
+        os.chown({"folder": folder, "file inside": folder / "clock"}.get(planted, folder / "live"), NOBODY, NOBODY)
+    if planted == "nothing":
+        make_folder(folder, private=True)
+        assert folder.stat().st_mode & 0o777 == 0o700
+    else:
+        with pytest.raises(WrongUse) as told:
+            make_folder(folder, private=True)
+        assert str(folder) in told.value.sentence()
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_a_probe_leaves_nothing(tmp_path: Path) -> None:
@@ -77,12 +107,14 @@ def test_a_place_on_a_disk_or_that_somebody_else_took_is_left_alone(shared: Path
     free = memory_folder(config, user, (tmp_path, shared))
     assert free is not None
     free.symlink_to(tmp_path)
-    assert memory_folder(config, user, (tmp_path, shared)) is None
+    other = memory_folder(config, user, (tmp_path, shared))
+    assert other is not None and other.parent == shared and other.name.startswith(f"{free.name}-")
+    assert memory_folder(config, user, (tmp_path, shared)) not in (free, other, None)
     free.unlink()
     if user == 0:
         free.mkdir()
         os.chown(free, 12345, 12345)
-        assert memory_folder(config, user, (tmp_path, shared)) is None
+        assert memory_folder(config, user, (tmp_path, shared)) not in (free, None)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import socket
 import time
 from pathlib import Path
 
+import pytest
+
 from recorder import wire, wire_form
 from recorder.crew import activity
 from recorder.worker import LOOK
@@ -60,8 +62,11 @@ def end_by(number: signal.Signals, pid: int, state: str) -> None:
         time.sleep(0.001)
 
 
-def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
+def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernel tells first that those are lost (ECONNRESET); keys of a handshake would never be told again."""
+    monkeypatch.setattr("recorder.workers.GATHER", 0.0)  # what it is told waits for nothing
 
     async def story() -> None:
         studio = Studio(tmp_path)

@@ -8,9 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from sip.values import Flow
 from tests.recorder.stage import sip_request, stage
-from tests.recorder.test_port_reuse import ACME, GLOBEX, PACKETS, TEXT, Speaker, begin, end, stored
+from tests.recorder.test_port_reuse import ACME, GLOBEX, PACKETS, TEXT, Speaker, begin, end, flow_of, stored
 from tests.recorder.test_worker import stop
 
 ELSEWHERE = "127.0.0.4"
@@ -29,10 +28,9 @@ def test_every_packet_from_the_answer_on_is_kept_and_none_of_a_stranger(tmp_path
                     await one.node.workers.snapshot(call.id)
                 (worker,) = one.node.workers._processes.values()
                 await stop(worker.pid)
-                flow = Flow("udp", ("127.0.0.1", 5060), (ACME, 5070), 0, 0, ())
                 offer = there.offer(ELSEWHERE).replace(b"v=0\r\n", b"v=0\r\no=- 1 2 IN IP4 127.0.0.4\r\n")
                 moved = sip_request("INVITE", "c1", 2, offer, to=one.tag())
-                one.node.endpoint.receive_datagram(moved, flow, time.monotonic())
+                one.node.endpoint.receive_datagram(moved, flow_of(ACME), time.monotonic())
                 one.flush()
                 for speaker in (there, stranger):
                     speaker.speak(ports)

@@ -106,3 +106,47 @@ def test_who_comes_while_too_many_wait_is_told_so() -> None:
         assert await checks.genuine(None, GOOD)
 
     run(story)
+
+
+def test_tries_from_elsewhere_wait_behind_all_others_and_take_none_of_their_places() -> None:
+    async def story(checks: Passwords) -> None:
+        go, order = threading.Event(), list[str]()
+        checks._compare = lambda _, password: go.wait(30) and (order.append(password) or True)  # type: ignore[method-assign, func-returns-value]  # held up here
+        waiting = []
+
+        def come(name: str, elsewhere: str = "") -> None:
+            waiting.append(asyncio.ensure_future(checks.genuine(None, name, elsewhere)))
+
+        for number in range(passwords.MAX_WAITING):
+            come(f"stranger {number}", f"10.0.{number // passwords.MAX_OF_ONE}.0/24")
+            await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await checks.genuine(None, GOOD, "10.9.9.0/24")
+        for number in range(passwords.MAX_WAITING):
+            come(f"known {number}")
+            await asyncio.sleep(0)
+        waiting.pop(20).cancel()
+        go.set()
+        assert all(await asyncio.gather(*waiting))
+        known = [f"known {number}" for number in range(passwords.MAX_WAITING) if number != 4]
+        assert order == ["stranger 0", *known, *(f"stranger {n}" for n in range(1, passwords.MAX_WAITING))]
+        assert await checks.genuine(None, GOOD, "10.9.9.0/24"), "all places are free again"
+
+    run(story)
+
+
+def test_one_network_has_few_places_whatever_addresses_it_has() -> None:
+    async def story(checks: Passwords) -> None:
+        go = threading.Event()
+        checks._compare = lambda *_: go.wait(30)  # type: ignore[method-assign]  # held up here
+        come = [checks.genuine(None, GOOD, "2001:db8::/56") for _ in range(passwords.MAX_OF_ONE)]
+        waiting = [asyncio.ensure_future(each) for each in come]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await checks.genuine(None, GOOD, "2001:db8::/56")
+        waiting.append(asyncio.ensure_future(checks.genuine(None, GOOD, "10.0.0.0/24")))
+        await asyncio.sleep(0)
+        go.set()
+        assert all(await asyncio.gather(*waiting))
+
+    run(story)

@@ -55,9 +55,13 @@ class Speaker:
                 each.sendto(head + self.letter * 160, ("127.0.0.1", port))
 
 
+def flow_of(host: str) -> Flow:
+    return Flow("udp", ("127.0.0.1", 5060), (host, 5070), 0, 0, ())
+
+
 def begin(one: Stage, name: str, host: str, speaker: Speaker) -> tuple[LiveCall, list[int]]:
     """Place a call from an address; give it and its ports."""
-    flow = Flow("udp", ("127.0.0.1", 5060), (host, 5070), 0, 0, ())
+    flow = flow_of(host)
     one.node.endpoint.receive_datagram(sip_request("INVITE", name, 1, speaker.offer(host)), flow, time.monotonic())
     one.flush()
     (call,) = one.live
@@ -70,7 +74,11 @@ async def drained(one: Stage, call: LiveCall) -> None:
 
 
 async def end(one: Stage, name: str) -> None:
-    one.bye(name)
+    """Hang up, from where the call came."""
+    (call,) = one.live
+    goodbye = sip_request("BYE", name, 9, to=one.tag())
+    one.node.endpoint.receive_datagram(goodbye, flow_of(call.recording.source or ""), time.monotonic())
+    one.flush()
     await one.until(lambda: not len(one.live))
 
 

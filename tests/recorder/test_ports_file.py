@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.checkpoint import Checkpoints, Mark
-from recorder.ports_file import left_calls, left_ports, left_refused
+from recorder.ports_file import left_calls, left_ports
 from recorder.slots import Slots
 
 
@@ -25,14 +24,6 @@ def test_every_port_of_every_live_call(tmp_path: Path) -> None:
     assert list(left_ports(tmp_path)) == [(20000, True), (20002, False)]
     assert left_calls(tmp_path) == {"a"}
     assert left_calls(tmp_path / "nowhere") == set()
-
-
-def test_calls_that_were_refused_have_no_ports_and_do_not_live(tmp_path: Path) -> None:
-    with closing(Checkpoints(tmp_path / "live")) as here:
-        here.mark_refused(Mark("a", "acme", 7, ()))
-        assert (left_refused(tmp_path), left_calls(tmp_path), list(left_ports(tmp_path))) == ({"a"}, set(), [])
-        here.remove("a")
-        assert left_refused(tmp_path) == set()
 
 
 @given(st.binary(max_size=100))

@@ -88,10 +88,32 @@ def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast
     asked = [("127.0.0.1", 5060), ("127.0.0.9", 8443), ("127.0.0.1", 30_000), ("127.0.0.1", 30_001)]
     assert [closed(*each) for each in asked] == [True] * 4
     assert not any(closed("192.0.2.1", port) for _, port in asked)  # the same ports of another machine
+    behind = Closed([5060, 8443], ports, "198.51.100.7")  # of a NAT, which leads back to us
+    assert [behind("198.51.100.7", port) for port in (5060, 30_001, 30_002)] == [True, True, False]
+    assert behind("127.0.0.1", 30_000) and not behind("198.51.100.8", 30_000)
     assert not closed("127.0.0.1", 30_002)
     assert closed("127.255.255.255", 40_000)
     ports.release(first)
     assert not closed("127.0.0.1", 30_000)
+
+
+@pytest.mark.parametrize(
+    ("source", "host", "refused"),
+    [
+        ("192.0.2.1", "127.0.0.1", True),
+        ("192.0.2.1", "127.9.9.9", True),
+        ("2001:db8::1", "::1", True),
+        ("192.0.2.1", "192.0.2.1", False),
+        ("127.0.0.2", "127.0.0.1", False),  # an SBC on this machine
+        ("::1", "127.0.0.1", False),
+        (None, "127.0.0.1", False),  # an earlier version did not keep it
+    ],
+)
+def test_no_client_elsewhere_leads_to_services_of_our_loopback(source: str | None, host: str, refused: bool) -> None:
+    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]
+    closed = Closed([5060], ports).of(source)
+    assert closed(host, 40_000) is refused
+    assert closed("127.0.0.1", 5060)
 
 
 class Held:

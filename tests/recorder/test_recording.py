@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from recorder import commands as c
 from recorder import events as e
 from recorder.matching import MAX_STREAMS
 from recorder.recording import Recording, State
+from recorder.recording_state import from_state, to_state
 from sip.events import Token
 from sip.negotiate import Policy
 from sip.sdp import SessionDescription
@@ -398,3 +400,41 @@ class TestOffersThatComeToNothing:
         assert one.handle(e.Resumed("m2"), now(7)) != []
         one.handle(e.MediaClosed({}, True), now(8))
         assert one.handle(e.Resumed("m3"), now(8)) == []
+
+
+@pytest.mark.parametrize(
+    ("srtp", "first", "last", "taken"),
+    [
+        ("preferred", "RTP/AVP RTP/SAVP", "RTP/AVP RTP/AVP", False),  # to plain RTP
+        ("preferred", "RTP/AVP RTP/SAVP", "RTP/AVP RTP/SAVP", True),
+        ("preferred", "RTP/AVP RTP/AVP", "RTP/AVP RTP/AVP", True),
+        ("required", "RTP/SAVP RTP/SAVP", "RTP/SAVP weak", False),  # to weaker keys
+        ("required", "RTP/SAVP weak", "RTP/SAVP weak", True),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_line_that_was_left_out_comes_back_with_no_less_protection(
+    srtp: str, first: str, last: str, taken: bool, stored: bool
+) -> None:
+    """No client may leave one out (RFC 3264 section 8), and some do."""
+
+    def offer(version: int, *profiles: str) -> bytes:
+        body = sdp(*["sendonly"] * len(profiles), version=version).decode().split("m=audio ")
+        for place, profile in enumerate(profiles, 1):
+            if profile == "RTP/AVP":
+                body[place] = re.sub(r"a=crypto.*\r\n", "", body[place]).replace("SAVP", "AVP")
+            elif profile == "weak":
+                body[place] = body[place].replace("SHA1_80", "SHA1_32")
+        return "m=audio ".join(body).encode()
+
+    one = Recording(ID, Policy(srtp=srtp, secure=True), random)  # type: ignore[arg-type]  # from the list
+    one.handle(offered(1, offer(1, *first.split())), now())
+    one.handle(e.Opened({0: 20000, 1: 20002}), now())
+    assert only(one.handle(offered(2, offer(2, first.split()[0])), now(1)), c.Accept)
+    if stored:
+        one = from_state(json.loads(json.dumps(to_state(one))), random)
+    done = one.handle(offered(3, offer(3, *last.split())), now(2))
+    if taken:
+        assert only(done, c.Accept) and len(one.streams) == 2
+    else:
+        assert only(done, c.Refuse) == c.Refuse(Token(3), 488, "srtp-downgrade", only(done, c.Refuse).warning)  # type: ignore[attr-defined]  # it is one

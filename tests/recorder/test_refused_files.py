@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from recorder.checkpoint import Checkpoints
+from recorder.checkpoint import Checkpoints, refused
 from recorder.control import ControlPart
 from recorder.mending import Left, Mending
 from recorder.numbering import DAY_SECONDS
-from recorder.ports_file import left_calls, left_refused
+from recorder.ports_file import left_calls
 from recorder.recovery import Found, left_behind, rebuild, recover, repair
 from recorder.resume import Resume
 from recorder.startup import Startup
@@ -216,7 +216,8 @@ def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pyte
             with disk_of(acme) as disk:
                 call, _ = refused_while_it_is_written(one, disk, monkeypatch)
                 monkeypatch.setattr(one.mending, "put", lambda left: None)  # it was killed before it could try again
-                assert (left_refused(one.node.runtime_dir), left_calls(one.node.runtime_dir)) == ({call}, set())
+                assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
+                assert left_calls(one.node.runtime_dir) == set()
                 disk.read_only(False)
                 checkpoints = Checkpoints(one.node.runtime_dir / "live")
                 here = Mending(one.node, checkpoints.remove)
@@ -244,7 +245,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 one.node.storage_well = True
                 answered = one.invite("c2")
                 one.forget(answered)
-                await recover(acme, (), found.append, left_refused(one.node.runtime_dir))
+                await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
                 assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
                 assert {ref.call for ref in acme.vault.walk()} == {answered.id}
 
@@ -281,7 +282,7 @@ def test_an_answered_call_is_kept_whatever_the_runtime_directory_says(tmp_path: 
             acme, call = one.node.customers["acme"], one.invite()
             one.forget(call)
             one.checkpoints.remove(call.id)
-            await recover(acme, (), lambda _: None, left_refused(one.node.runtime_dir))
+            await recover(acme, (), lambda _: None, refused(one.node.runtime_dir, acme.name, acme.keys))
             row = await acme.calls.get(call.id)
             assert row and row.state.value == "interrupted"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -130,22 +131,46 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
         ("head -c 5000000 /dev/zero | tr '\\0' x", "said more than it may"),
         ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "said nothing"),
         ("""echo '{"report": 3}'""", "said nothing"),
+        ("head -c 200000 /dev/zero | tr '\\0' '['", "said nothing"),
+        ("exec yes '{}'", "said more than it may"),
+        ("""echo '{"report": {"streams": 5}}'""", "said nothing"),
+        ("""echo '{"report": {"streams": [5]}}'""", "said nothing"),
+        ("""echo '{"report": {"streams": [{"unknown": [[]]}]}}'""", "said nothing"),
+        ("""echo '{"report": {"streams": [{"unknown": 5}]}}'""", "said nothing"),
+        ("""echo '{"error": ["x"]}'""", "said nothing"),
+        ("""printf '{"error": "%0900d"}' 0""", "^0{200}$"),
+        (
+            """echo '{"size": -1}'; echo '{"size": 1e3}'; echo '{"size": true}'; echo '{"size": 9999999999999999999}'""",
+            "said nothing",
+        ),
     ],
 )
 def test_a_worker_that_is_broken_into_may_say_what_it_likes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
 ) -> None:
     shell = tmp_path / "python"
-    shell.write_text(f"#!/bin/sh\nread job\n({said}) >&2\n")
+    shell.write_text(f"#!/bin/sh\nread job\nexec >&2\n{said}\n")
     shell.chmod(0o700)
     monkeypatch.setattr("recorder.rendering.sys.executable", str(shell))
     steps: list[float] = []
+    longest = 0.0
+
+    async def story(part: Part, fd: int) -> None:
+        nonlocal longest
+        rendering = asyncio.create_task(render([part], STREAMS, "wav", fd, steps.append))
+        while not rendering.done():
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+        await rendering
+
     with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
         with pytest.raises(RenderFailed, match=why):
-            asyncio.run(render([part], STREAMS, "wav", fd, steps.append))
+            asyncio.run(story(part, fd))
         with pytest.raises(RenderFailed):
             asyncio.run(open_stream([part], STREAMS))
     assert steps == []
+    assert longest < 1
 
 
 def test_a_worker_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

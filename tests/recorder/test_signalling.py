@@ -533,6 +533,20 @@ def test_a_refusal_is_repeated_only_to_the_sources_of_a_customer(tmp_path: Path,
     asyncio.run(story())
 
 
+def test_a_client_on_another_machine_leads_nothing_to_our_loopback(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, CONFIG.replace('"127.0.0.0/8"', '"127.0.0.0/8", "203.0.113.0/24"')) as one:
+            own = OFFER.replace(b"192.0.2.1", b"127.0.0.1")
+            assert one.invite("c1", own).recording.alive  # an SBC on this machine
+            away = replace(FLOW, remote=("203.0.113.1", 5070))
+            one.node.endpoint.receive_datagram(sip_request("INVITE", "c2", 1, own), away, time.monotonic())
+            one.flush()
+            assert one.statuses("INVITE") == [200, 488]
+            assert [x["reason"] for x in one.node.incidents.of("acme")] == ["target"]
+
+    asyncio.run(story())
+
+
 def test_no_update_leads_from_srtp_to_rtp(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("[media]", '[media]\nsrtp = "preferred"')) as one:

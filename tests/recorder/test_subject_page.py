@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recorder.export_media import LEFT_OUT, MIXED, NOTHING
+from recorder.export_media import LEFT_OUT, MIXED, NOTHING, UNFINISHED
 from recorder.render_job import DAMAGED, INCOMPLETE
 from recorder.subject_page import DEUTSCH, ENGLISH, SENTENCES, page, words
 from recorder.subject_report import UNDECIDED
@@ -75,7 +75,7 @@ def test_both_languages_say_the_same() -> None:
 
 
 def test_what_is_said_of_media_is_said_in_german_too() -> None:
-    assert set(SENTENCES) == {MIXED, LEFT_OUT, NOTHING, DAMAGED, INCOMPLETE, UNDECIDED}
+    assert set(SENTENCES) == {MIXED, LEFT_OUT, NOTHING, UNFINISHED, DAMAGED, INCOMPLETE, UNDECIDED}
     mixed = [told(media={"file": None, "problem": MIXED})]
     assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
     assert MIXED in page(HEAD, mixed, None, ENGLISH)

@@ -317,6 +317,20 @@ def test_nothing_that_was_said_lies_in_any_file_of_a_live_call(tmp_path: Path, s
         assert one.frames(one.close()) == list(range(5 * 37))
 
 
+@pytest.mark.parametrize("later", [1, 1001])
+def test_a_slot_that_is_not_sealed_counts_beside_none_that_is(tmp_path: Path, later: int) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        descriptor = os.open(tmp_path / "spool", os.O_RDWR)
+        kept = newest_slot(descriptor, one.key)
+        assert kept is not None
+        base = kept.base + 1
+        write_unsealed(descriptor, replace(kept, generation=kept.generation + later, base=base, committed=0))
+        assert newest_slot(descriptor, one.key) == kept
+        os.close(descriptor)
+
+
 def test_the_slots_of_the_version_before_are_read_once_and_overwritten(tmp_path: Path) -> None:
     """An upgrade with live calls: what it left in the clear is kept, and lies there no more once it is sealed."""
     with deck(tmp_path, streams=1) as one:

@@ -13,14 +13,7 @@ from recorder import wire, wire_form
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Add(
-            wire.NewCall(
-                "id", wire.Part("m1", b"k" * 32, b"p" * 7),
-                (StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),), b"s" * 32,
-                ((1, None),),
-            ),
-            ((0, 2), (1, 1)),
-        ),
+        wire.Keyed("id", 1, True, "S", b"\0\xff", b"k" * 30, ("sha-256 AB",)),
         wire.Stats({"id": (wire.Counts(0, 1, 2, 3, 4, 5, 6, 7, 8, 9),)}),
         wire.Final("id", "m2", 99, (("m1", 5),), ({"stream": 0, "gaps": ((1, 2, "loss"),)},), True),
     ],
@@ -48,6 +41,7 @@ def test_a_message_comes_back(message: object) -> None:
             1_700_000_000_000_000_000,
             True,
         ),
+        wire.Add(wire.NewCall("id", wire.Part("m1", b"k"), (), b"s" * 32, ((1, None),)), ((0, 2), (1, 1))),
         wire.Change("id", (), (), (3,), 5),
         wire.NextPart("id", wire.Part("m2", b"k")),
         wire.Drop("id"),

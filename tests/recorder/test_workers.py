@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,67 @@ def test_messages_that_may_wait_go_together_and_others_take_them_along(
         assert len(process.outbox) == 1
         assert (await studio.workers.close(CALL)).clean  # nobody hurries it
         assert time.monotonic() - began > 0.2
+        await studio.end()
+
+    run(story())
+
+
+@pytest.mark.parametrize("how", ["its worker is killed", "it ends", "it is paused"])
+def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("recorder.workers.GATHER", 0.5)
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)  # this one begins the while
+        studio.workers.drop(CALL)
+        (process,) = studio.workers._processes.values()
+        studio.begin()
+        studio.send(5)
+        assert len(process.outbox) == 1
+        if how == "its worker is killed":
+            studio.kill()
+            studio.send(5)
+            await studio.heard(wire.Resumed)
+        elif how == "it is paused":
+            studio.workers.pause(CALL)
+            for number, sender in enumerate(studio.senders):  # nothing of what comes from now on
+                sender.socket.sendto(sender.packet(), ("127.0.0.1", studio.pairs[number].port))
+                sender.sent -= 1
+        final = await studio.workers.close(CALL)
+        assert final.clean
+        found = studio.read(final)
+        assert [studio.frames(found, n) for n in range(2)] == [list(range(each.sent)) for each in studio.senders]
+        await studio.end()
+
+    run(story())
+
+
+def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.workers.GATHER", 1.0)
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=8)
+        await studio.recording(5)
+        (process,) = studio.workers._processes.values()
+        new, part = studio.new()
+        before, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
+        fifth = [number for number in range(10_000) if str(number) not in before][5]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (fifth, limits[1]))
+        try:
+            for _ in range(3):
+                with pytest.raises(OSError, match="Too many"):
+                    studio.workers.add(replace(new, call="another"), studio.pairs, part, studio.spool)
+                studio.workers.drop("another")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (os.listdir("/proc/self/fd"), process.calls) == (before, {CALL})
+        os.close(part)
+        all_of(studio, await studio.workers.close(CALL))
         await studio.end()
 
     run(story())

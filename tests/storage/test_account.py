@@ -25,6 +25,7 @@ FULL = Account(
     signed_in_at=NOW,
     disabled=True,
     places=(Place("33" * 16, NOW),),
+    addresses=(Place("44" * 16, NOW),),
 )
 
 
@@ -33,7 +34,7 @@ def test_a_document_holds_everything(account: Account) -> None:
     assert Account.parse(account.id, json.loads(json.dumps(account.document()))) == account
 
 
-@pytest.mark.parametrize("member", sorted(set(PLAIN.document()) - {"places"}))
+@pytest.mark.parametrize("member", sorted(set(PLAIN.document()) - {"places", "addresses"}))
 def test_a_document_that_lacks_something_is_none(member: str) -> None:
     found = PLAIN.document()
     del found[member]
@@ -43,32 +44,37 @@ def test_a_document_that_lacks_something_is_none(member: str) -> None:
 
 def test_a_document_of_before_places_were_kept_has_none() -> None:
     found = FULL.document()
-    del found["places"]
-    assert Account.parse(FULL.id, found).places == ()
+    del found["places"], found["addresses"]
+    parsed = Account.parse(FULL.id, found)
+    assert parsed.places == parsed.addresses == ()
 
 
 def test_a_network_is_usual_for_half_a_year_and_never_written_down_as_it_is() -> None:
-    seen = PLAIN.seen_at("192.0.2.0/24", NOW)
+    seen = PLAIN.seen_at("192.0.2.0/24", "192.0.2.7", NOW)
     assert seen.usual("192.0.2.0/24", NOW + PLACE_LASTS)
     assert not seen.usual("192.0.2.0/24", NOW + PLACE_LASTS + timedelta(seconds=1))
     assert not seen.usual("192.0.3.0/24", NOW)
     assert not PLAIN.usual("192.0.2.0/24", NOW)
+    assert seen.usual("192.0.2.7", NOW + PLACE_LASTS)
+    assert not seen.usual("192.0.2.8", NOW)
     assert "192.0.2" not in json.dumps(seen.document())
-    assert seen.places[0].digest != FULL.seen_at("192.0.2.0/24", NOW).places[-1].digest
+    assert seen.places[0].digest != FULL.seen_at("192.0.2.0/24", "192.0.2.7", NOW).places[-1].digest
     assert len(seen.places[0].digest) == 32
 
 
 def test_the_oldest_of_many_networks_go_and_those_of_long_ago() -> None:
     account = PLAIN
     for number in range(MAX_PLACES + 3):
-        account = account.seen_at(f"10.0.{number}.0/24", NOW + timedelta(days=number))
-    account = account.seen_at("10.0.3.0/24", NOW + timedelta(days=20))
-    assert len(account.places) == MAX_PLACES
+        account = account.seen_at(f"10.0.{number}.0/24", f"10.0.{number}.1", NOW + timedelta(days=number))
+    account = account.seen_at("10.0.3.0/24", "10.0.3.1", NOW + timedelta(days=20))
+    assert len(account.places) == len(account.addresses) == MAX_PLACES
+    elsewhere = account.seen_at("10.0.3.0/24", "10.0.3.2", NOW + timedelta(days=20))
+    assert elsewhere.places == account.places, "new addresses of one network take the place of no other network"
     assert [n for n in range(MAX_PLACES + 3) if account.usual(f"10.0.{n}.0/24", NOW + timedelta(days=20))] == list(
         range(3, MAX_PLACES + 3)
     )
-    late = account.seen_at("10.9.9.0/24", NOW + PLACE_LASTS + timedelta(days=30))
-    assert len(late.places) == 1
+    late = account.seen_at("10.9.9.0/24", "10.9.9.1", NOW + PLACE_LASTS + timedelta(days=30))
+    assert len(late.places) == len(late.addresses) == 1
 
 
 def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:

@@ -40,6 +40,7 @@ def test_names_of_people_and_scripts_are_taken(name: str) -> None:
             "system", "SYSTEM", "unknown", "cli", "CLI", "c1i", "cIi", "cli:root", "CLI:anna", "cli : root",
             "cli：root",
             "cli꞉root", "cl|:root", "recorder:x", "system:x", "r\u0335ecorder",
+            "récorder", "reçorder", "recorder.", "'recorder'", "(recorder)", "clí:root", "cli :root", "sys-tem",
         )],
         *[(name, "one script") for name in ("аnna", "annа", "αnna", "rеcorder", "сli:root", "Ivan Петров", "annaش")],
         *[(name, "printable") for name in (

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from storage import audit as audits
+from storage import audit_files
 from storage.audit import Audit
 from storage.audit_chain import Act, AuditError, Verdict, entry, origin
-from storage.audit_files import SLOT, AuditFiles
+from storage.audit_files import SLOT, AuditFiles, Wanted, lines_of
 from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -99,6 +103,89 @@ def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(m
     audit.close()
     found = verdict_of(minutes)
     assert not found.good and (found.entries, found.proven) == (11, 11)
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["running", "restarted"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda lines: [],
+        lambda lines: lines[:-1],
+        lambda lines: [*lines[:3], lines[2], *lines[4:]],  # as long as before
+        lambda lines: [lines[1], lines[0], *lines[2:]],
+    ],
+    ids="emptied last repeated order".split(),
+)
+def test_what_is_done_to_the_checkpoints_of_a_running_recorder_is_found(
+    tmp_path: Path, harm: Callable[[list[bytes]], list[bytes]], again: bool
+) -> None:
+    files, clock = AuditFiles(tmp_path, tmp_path, "acme"), Minutes()
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
+    for i in range(15):
+        if i == 7:
+            assert verdict_of(files) == Verdict(7, proven=7)
+            files.marks.write_bytes(b"".join(harm(files.marks.read_bytes().splitlines(keepends=True))))
+            if again:
+                audit.close()
+                audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+    audit.close()
+    found = verdict_of(files)
+    assert not found.good and "beside the log are not those that were written" in found.fault
+    assert (found.entries, found.proven) == (15, 15)
+
+
+def test_a_checkpoint_costs_the_same_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(audits, "lines_of", lambda path: read.append(path) or lines_of(path))
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for i in range(5):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+    audit.close()
+    assert len(read) == 1 and verdict_of(AuditFiles(tmp_path, tmp_path, "acme")) == Verdict(5, proven=5)
+
+
+def test_no_state_of_the_data_folder_but_the_right_one_passes_whatever_is_written_on(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keys and statements lie elsewhere; log and checkpoints are each missing, cut, older or overwritten."""
+    data, keys = tmp_path / "data", tmp_path / "keys"
+    data.mkdir()
+    keys.mkdir()
+    audit, older = Audit(data, keys, "acme", KEY, Minutes()), dict[str, bytes]()
+    for i in range(9):
+        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        audit.checkpoint()
+        if i == 4:
+            older = {each.name: each.read_bytes() for each in data.iterdir()}
+    audit.close()
+    names = ("audit.jsonl", "audit.checkpoints")
+    whole = {name: (data / name).read_bytes() for name in names}
+
+    def states(name: str) -> list[bytes | None]:
+        lines = whole[name].splitlines(keepends=True)
+        return [whole[name], None, b"", older[name], b"".join([*lines[:3], *lines[4:]]), bytes(len(whole[name]))]
+
+    for log, marks in product(states(names[0]), states(names[1])):
+        if (log, marks) == (whole[names[0]], whole[names[1]]):
+            continue
+        place = tmp_path_factory.mktemp("place")
+        copytree(keys, place / "keys")
+        (place / "data").mkdir()
+        for name, content in zip(names, (log, marks), strict=True):
+            if content is not None:
+                (place / "data" / name).write_bytes(content)
+        found = AuditFiles(place / "data", place / "keys", "acme")
+        assert not verdict_of(found).good
+        on = Audit(place / "data", place / "keys", "acme", KEY, Minutes())
+        for _ in range(2):
+            on.append(Act("alice", "admin", "call.view", "another")).result()
+            on.checkpoint()
+        on.thin()
+        on.close()
+        assert not verdict_of(found).good
 
 
 def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
@@ -236,6 +323,28 @@ def test_pages_are_newest_first_and_miss_nothing(files: AuditFiles) -> None:
         if cursor is None:
             break
     assert seen == list(range(10, 0, -1))
+
+
+@pytest.mark.parametrize("looked_at", [1, 7, 10, 11, 1000])
+def test_pages_of_few_among_many_end_early_and_miss_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    for number in range(1, 41):
+        audit.append(Act("Alice" if number % 11 == 0 else "bob", "admin", "call.view")).result()
+    twentieth = datetime.fromisoformat(audit.read(limit=21).items[-1]["time"])
+    audit.close()
+    monkeypatch.setattr(audit_files, "MOST_LOOKED_AT", looked_at)
+    for since, right in ((None, [33, 22, 11]), (twentieth, [33, 22])):
+        seen: list[int] = []
+        cursor: str | None = None
+        for _ in range(50):
+            page = AuditFiles(tmp_path, tmp_path, "acme").read(since, cursor, 2, Wanted(actor="alice"))
+            seen += [item["n"] for item in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert (seen, cursor) == (right, None)
 
 
 def test_a_page_that_ends_with_the_oldest_has_no_successor(files: AuditFiles) -> None:

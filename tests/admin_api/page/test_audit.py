@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -27,12 +28,32 @@ def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(bro
     audit.append(Act("old entry", "admin", "call.view")).result()
     audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
     page = browse(Role.AUDITOR).get("/audit").text
-    assert "old entry" in page and 'title="openid https://id.example s-1">new entry' in page
+    assert "old entry" in page and 'title="openid https://id.example s-1"><bdi>new entry' in page
     items = service.ask("/audit?limit=3", "auditor").json()["items"]
     assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
         "https://id.example s-1",
         None,
     ]
+
+
+HOSTILE = '"><img src=x onerror=alert(1)>\u202e{{ 7 * 7 }}'
+
+
+def test_names_and_reasons_from_outside_are_only_shown(browse, service):
+    """In every list that has them, and in the fields and links that are made of them."""
+    log, somebody = service.customers["acme"].audit, Actor(Kind.OPENID, HOSTILE, HOSTILE)
+    log.append(Act.of(somebody, HOSTILE, HOSTILE, HOSTILE, "done", HOSTILE)).result()
+    asked = {"query": {"party": HOSTILE}, "format": "csv", "columns": ["id"], "reason": HOSTILE}
+    export = service.ask("/exports", "privacy", method="POST", json=asked).json()["id"]
+    browser, typed = browse(*Role), quote(HOSTILE)
+    for path in ("/audit", f"/audit?actor={typed}", f"/audit?object={typed}", f"/audit?action={typed}", "/exports",
+                 f"/exports/{export}", f"/calls?party={typed}", f"/sign-in?next={typed}&customer={typed}",
+                 f"/invitation?customer={typed}&key=x"):  # fmt: skip
+        page = browser.get(path).text
+        assert "<img" not in re.sub(r'<img src="/static/[^"]*" alt="">', "", page), path
+        assert "49" not in re.findall(r"onerror=alert\(1\)&gt;[^<]{0,20}", page), path
+        if path in ("/audit", "/exports", f"/exports/{export}"):
+            assert "⟨U+202E⟩{{ 7 * 7 }}" in page and "\u202e" not in page, path
 
 
 def test_it_is_read_page_by_page(browse, service, monkeypatch):

@@ -69,6 +69,26 @@ def test_an_id_that_no_page_gave_out_does_nothing(browse, service, sent):
     assert admin.post(f"{place}/notes", {"text": "x", "once": sent}).status_code == 403
 
 
+@pytest.mark.parametrize("other", [{"name": "Eve"}, {"name": "Anna"}, {"name": "Anna", "customer": "beta"}])
+def test_what_a_form_carries_is_worth_nothing_in_another_session(browse, service, other):
+    """Of a colleague, of another browser of the same person, of another customer's person of the same name."""
+    place = f"/calls/{service.ids['acme'][0]}"
+    anna, eve = browse(*Role, name="Anna"), browse(*Role, **other)
+    form = form_of(anna.get(place), f"{place}/notes")
+    before = service.ask(place).json()["annotations"]
+    for csrf in (form["csrf"], eve.session.csrf):
+        sent = {**form, "csrf": csrf, "text": "taken"}
+        assert eve.client.post(f"{place}/notes", data=sent).status_code == 403
+    kept = anna.client.post("/unsent", data={**form, "action": f"{place}/notes", "text": "hers"})
+    assert kept.headers["location"] == "/unsent"
+    key = form_of(anna.get("/unsent"), "/unsent")["unsent"]
+    eve.post("/unsent", {"unsent": key})
+    same = other == {"name": "Anna"}  # a person finds what they typed in any browser, and may throw it away
+    assert ("hers" in anna.text("/unsent")) is not same
+    anna.post("/unsent", {"unsent": key})
+    assert service.ask(place).json()["annotations"] == before and "hers" not in anna.text("/unsent")
+
+
 def test_a_passphrase_is_shown_once_and_loading_it_again_makes_no_other(browse, service):
     desk = browse(Role.PRIVACY)
     place = desk.post("/requests/new", {"kind": "access", "identities": "+49301234001"}).headers["location"]

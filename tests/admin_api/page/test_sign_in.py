@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from admin_api.page.patience import MAX_DELAY
+from recorder import passwords
 from storage.account import Account
 from storage.audit_chain import AuditError
 from tests.admin_api.page.conftest import led, words
@@ -81,8 +82,8 @@ def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refu
     for _ in range(12):
         assert door.sign_in(door.browser("127.0.1.8"), password="wrong").status_code == 403
     assert door.delays == pytest.approx([1, 2, 4, 4, 4, 4, 4], abs=0.1)
-    assert door.sign_in(door.browser(HOME)).status_code == 303
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+    assert door.sign_in(door.browser("127.0.1.9")).status_code == 303
+    assert door.sign_in(door.browser("127.0.1.10")).status_code == 303
     assert len(door.delays) == 8, "whoever got in waits no more"
 
 
@@ -153,11 +154,47 @@ def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
         first = [browsers.submit(door.sign_in, door.browser(HOME), password="wrong") for _ in range(2)]
         assert sorted([waiting.get(timeout=30), waiting.get(timeout=30)]) == pytest.approx([1, 3], abs=0.1)
         assert door.sign_in(door.browser(HOME)).status_code == 429
-        own = browsers.submit(door.sign_in, door.browser("127.0.1.8"))
-        assert waiting.get(timeout=30) == pytest.approx(7, abs=0.1)
+        assert door.sign_in(door.browser("127.0.1.8")).status_code == 303
         door.run(_set(go_on))
         assert [each.result(60).status_code for each in first] == [403, 403]
-        assert own.result(60).status_code == 303
+
+
+def test_others_in_a_usual_network_keep_its_owner_out_of_nothing(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.settle()
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    for _ in range(5):
+        assert door.sign_in(door.browser("127.0.1.20"), password="wrong").status_code == 403
+    waiting, go_on = queue.Queue(), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        waiting.put(seconds)
+        await go_on.wait()
+
+    monkeypatch.setattr(door.family, "_pause", pause)
+    with ThreadPoolExecutor(8) as browsers:
+        tries = []
+        for source in ("127.0.1.21", "127.0.1.21", "127.0.1.22", "127.0.1.22", "127.0.1.23"):
+            tries.append(browsers.submit(door.sign_in, door.browser(source), password="wrong"))
+            assert waiting.get(timeout=30) <= MAX_DELAY
+        assert door.sign_in(door.browser("127.0.1.24"), password="wrong").status_code == 429
+        assert door.sign_in(door.browser(HOME)).status_code == 303
+        assert waiting.empty()
+        door.run(_set(go_on))
+        assert [each.result(60).status_code for each in tries] == [403] * 5
+
+
+def test_who_fills_the_queue_of_passwords_keeps_nobody_from_the_usual_place_and_pays(
+    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door.settle()
+    assert door.sign_in(door.browser(HOME)).status_code == 303
+    monkeypatch.setattr(passwords, "MAX_OF_ONE", 0)  # as if its network had all its places taken
+    stranger = door.browser(STRANGER)
+    assert [door.sign_in(stranger, f"nobody{n}").status_code for n in range(24)] == [503] * 24
+    assert door.delays == pytest.approx([1, 2, 4, 4], abs=0.1)
+    assert door.sign_in(door.browser(HOME)).status_code == 303
 
 
 async def _set(event: asyncio.Event) -> None:
