@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
+from ipaddress import ip_address
 
 from sip.crypto import (
     SUITES,
@@ -196,6 +197,8 @@ def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
         return False
     if source is None or not of_one_host(source[0]) or closed(*source):
         return True
+    if media.attribute("rtcp-mux") is not None:
+        return False  # RTCP comes where RTP does; browsers leave `a=rtcp:9 IN IP4 0.0.0.0` beside it
     words = (media.attribute("rtcp") or "").split()
     if len(words) > 3 and ip_of(words[3]) is None:
         return True
@@ -285,11 +288,11 @@ def _source(media: MediaLine) -> tuple[str, int] | None:
 
 
 def _rtcp_source(media: MediaLine, source: tuple[str, int] | None) -> tuple[str, int] | None:
-    """Read `a=rtcp:port [IN IP4 address]` (RFC 3605); by default RTCP is one port above."""
+    """Read `a=rtcp:port [IN IP4 address]` (RFC 3605); by default RTCP is one port above, at the zero address none."""
     words = (media.attribute("rtcp") or "").split()
     if words and words[0].isdecimal() and len(words[0]) < 6 and 0 < int(words[0]) <= 65_535:
         address = ip_of(words[3]) if len(words) > 3 else (source[0] if source else None)
-        return (address, int(words[0])) if address else None
+        return (address, int(words[0])) if address and not ip_address(address).is_unspecified else None
     return (source[0], source[1] + 1) if source and source[1] < 65_535 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 from hypothesis import given
@@ -360,7 +361,11 @@ def ours(host: str, port: int) -> bool:
         ("IN IP4 media.example", "", False),
         ("IN IP4 localhost", "", False),
         ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 224.0.0.1", False),
-        ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 0.0.0.0", False),
+        ("IN IP4 192.0.2.1", "a=rtcp:9 IN IP4 0.0.0.0", True),  # nowhere: there is no RTCP
+        ("IN IP4 192.0.2.1", "a=rtcp:9 IN IP6 ::", True),
+        ("IN IP4 192.0.2.1", "a=rtcp-mux\r\na=rtcp:9 IN IP4 0.0.0.0", True),  # as browsers write it
+        ("IN IP4 192.0.2.1", "a=rtcp-mux\r\na=rtcp:4001 IN IP4 name.example", True),  # says nothing beside it
+        ("IN IP4 192.0.2.10", "a=rtcp-mux\r\na=rtcp:5060", True),
         ("IN IP4 192.0.2.1", "a=rtcp:4001 IN IP4 name.example", False),
         ("IN IP4 192.0.2.1", "a=rtcp:5060 IN IP4 192.0.2.10", False),
         ("IN IP4 192.0.2.10", "a=rtcp:5060", False),
@@ -373,6 +378,7 @@ def test_a_line_that_names_no_single_host_or_a_listener_of_ours_is_refused(
     good = ["m=audio 4004 RTP/AVP 0", "c=IN IP4 192.0.2.1"]
     plans = plan(offered(*lines, *good), PREFERRED, closed=ours)
     assert [line.reason for line in plans] == [None if fine else "target", None]
+    assert not (plans[0].rtcp_source and ip_address(plans[0].rtcp_source[0]).is_unspecified)
     if not fine:
         with pytest.raises(NotAcceptable) as caught:
             plan(offered(*lines), PREFERRED, closed=ours)
