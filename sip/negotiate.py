@@ -48,6 +48,7 @@ _WARNINGS = {
     "port-zero": (304, "No stream to record"),
     "address": (301, "Incompatible network address formats"),
     "target": (301, "No address of one host that media could come from"),
+    "srtp-downgrade": (399, "Nothing may be protected less than before"),
 }
 DOWNGRADE = "srtp-downgrade"
 """Why a re-offer is refused that would protect less than the dialog had."""
@@ -90,10 +91,11 @@ def plan(
 
 
 def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
-    """Refuse an offer that leads a dialog from SRTP to plain RTP, or to weaker keys where SRTP is required.
+    """Refuse an offer that leads a line from SRTP to plain RTP, or to weaker keys where SRTP is required.
 
-    A line keeps to what its place ever had; one in a new place may be plain, or have weaker keys or ones that are sent
-    in the clear, only beside others of which that is true. Raise NotAcceptable.
+    A line keeps to what its place ever had: raise NotAcceptable. One in a new place may be plain, or have weaker keys
+    or ones that are sent in the clear, only beside others of which that is true; else it is refused alone, since a
+    client that adds plain video to a call would lose whatever else its offer says.
     """
     secured = any(line.least is not None for line in before.values())
     shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
@@ -102,21 +104,30 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
     for line in plans:
         old = before.get(line.index)
         least = old.least if old else None
-        if line.reason == DOWNGRADE:
-            raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
+        new = least is None and (old is None or not (old.accepted or old.removed))
         line.shaken = old.handshaken if old else False
+        if line.reason == DOWNGRADE and not new:
+            raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
         if not line.accepted:
             line.secured = least
         elif line.protection is None:
-            new = old is None or not (old.accepted or old.removed)
-            if least is not None or (new and secured and not mixed):
+            if least is not None:
                 raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
+            if new and secured and not mixed:
+                _turn_away(line)
         elif line.suite is None:
             line.secured = USUAL if least is None else least
-        else:
-            if exposed and (line.shaken or (least is None and shaken)):
+        elif exposed and (line.shaken or (least is None and shaken)):
+            if not new:
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
+            _turn_away(line)
+        else:
             line.secured = max(strength(line.suite), least or WEAK)
+
+
+def _turn_away(line: LinePlan) -> None:
+    line.accepted, line.reason, line.answer_direction = False, DOWNGRADE, "inactive"
+    line.suite, line.crypto, line.other_keys = None, None, ()
 
 
 def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:

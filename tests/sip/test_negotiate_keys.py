@@ -203,7 +203,9 @@ def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
         ("preferred", True, [HANDSHAKE, PLAIN_LINE], None),
         ("preferred", True, [line(SDES), GONE, PLAIN_LINE], None),  # in two steps
         ("preferred", True, [line(SDES), GONE + PLAIN_LINE], None),  # in another place
-        ("preferred", True, [line(SDES), line(SDES) + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), GONE + PLAIN_LINE + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), line(SDES) + PLAIN_LINE, GONE + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), PLAIN_LINE + line(SDES)], None),
         ("preferred", True, [line(SDES) + PLAIN_LINE, PLAIN_LINE + line(SDES)], None),  # places changed
         ("preferred", True, [line(SDES) + PLAIN_LINE, line(SDES) + PLAIN_LINE], SDES),
         ("preferred", True, [PLAIN_LINE, line(SDES)], SDES),
@@ -222,13 +224,11 @@ def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
         ("required", False, [line(SDES), HANDSHAKE], "DTLS-SRTP"),
         ("required", False, [HANDSHAKE, GONE, line(SDES)], None),  # the same in two steps
         ("required", False, [HANDSHAKE, GONE + line(SDES)], None),  # in another place
-        ("required", False, [HANDSHAKE, HANDSHAKE + line(SDES)], None),
         ("required", False, [HANDSHAKE + line(SDES), HANDSHAKE + line(SDES) + line(SDES)], "DTLS-SRTP"),
         ("required", False, [line(SDES), HANDSHAKE, line(SDES)], None),
         ("preferred", False, [HANDSHAKE, GONE, line(SDES)], SDES),
         ("required", True, [HANDSHAKE, GONE, line(SDES)], SDES),
         ("required", True, [line(SDES), GONE + line(SHORT)], None),
-        ("required", True, [line(SDES), line(SDES) + line(SHORT)], None),
         ("required", True, [line(SDES), line(SDES) + line(SHORT, GCM128)], SDES),
         ("required", True, [line(SDES) + line(SHORT), line(SDES) + line(SHORT) + line(SHORT)], SDES),
         ("preferred", True, [line(SDES), line(SDES) + line(SHORT)], SDES),
@@ -250,3 +250,34 @@ def test_no_reoffer_leads_to_less_protection(
         assert refusal(offered(*offers[-1]), policy, plans).code == "srtp-downgrade"
     else:
         assert plan(offered(*offers[-1]), policy, plans)[0].protection == last
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("srtp", "secure", "first", "new"),
+    [
+        ("preferred", True, line(SDES), PLAIN_LINE),
+        ("preferred", True, line(SDES), ("m=video 6 RTP/AVP 96", "a=rtpmap:96 H264/90000")),
+        ("preferred", True, HANDSHAKE, PLAIN_LINE),
+        ("preferred", True, line(SDES) + GONE, PLAIN_LINE),
+        ("required", True, line(SDES), line(SHORT)),
+        ("required", False, HANDSHAKE, line(SDES)),
+        ("required", False, HANDSHAKE, line(SHORT)),
+    ],
+)
+def test_a_new_line_that_protects_less_is_refused_alone_however_often_it_is_offered(
+    srtp: str, secure: bool, first: tuple[str, ...], new: tuple[str, ...], stored: bool
+) -> None:
+    policy = Policy(srtp, secure=secure, dtls=True)  # type: ignore[arg-type]  # from the list
+    plans = plan(offered(*first), policy)
+    kept, place = plans[0].protection, first.count(GONE[0]) + 1
+    for _ in range(3):
+        if stored:
+            plans = tuple(LinePlan.from_state(json.loads(json.dumps(each.to_state()))) for each in plans)
+        plans = plan(offered(*first, *new), policy, plans)
+        assert (plans[0].accepted, plans[0].protection) == (True, kept)
+        extra = plans[place]
+        assert (extra.accepted, extra.reason, extra.protection, extra.crypto, extra.other_keys) == (
+            False, "srtp-downgrade", None, None, ()
+        )  # fmt: skip
+    assert refusal(offered(*GONE * place, *new), policy, plans).code == "srtp-downgrade"
