@@ -86,9 +86,10 @@ class Closed:
     def of(self, source: str | None) -> Callable[[str, int], bool]:
         """Return what tells where nothing may be sent for a client at an address.
 
-        On another machine than ours none has its media at our loopback, where services listen that trust everybody.
+        On another machine than ours none has its media at our loopback, where services listen that trust everybody. One
+        on ours may signal from any of our addresses; from outside the kernel lets none of them in.
         """
-        return self if source is None or is_loopback(source) else self._from_elsewhere
+        return self if source is None or is_loopback(source) or is_ours(source) else self._from_elsewhere
 
     def __call__(self, host: str, port: int) -> bool:
         """Look at one address and port of an offer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from media.ports import Ports
@@ -114,6 +116,18 @@ def test_no_client_elsewhere_leads_to_services_of_our_loopback(source: str | Non
     closed = Closed([5060], ports).of(source)
     assert closed(host, 40_000) is refused
     assert closed("127.0.0.1", 5060)
+
+
+def test_a_client_on_this_machine_has_media_at_our_loopback_whichever_of_our_addresses_it_signals_from() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("198.51.100.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("no network beside the loopback")
+        own = str(probe.getsockname()[0])
+    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]
+    closed = Closed([5060], ports).of(own)
+    assert (closed("127.0.0.1", 40_000), closed("127.0.0.1", 5060)) == (False, True)
 
 
 class Held:
