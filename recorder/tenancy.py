@@ -73,8 +73,10 @@ class Tenants:
         """Return the one customer whose request can come from there, whatever it names; None: several or nobody."""
         covering = dict(self._covering(source))
         names = [name.lower().rstrip(".") for name in certificate_names]
-        found = [c.name for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
-        return found[0] if len(found) == 1 else None
+        found = [c for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
+        if len(found) > 1 and not any(customer.domains for customer in found):
+            return self.customer_of(source, names)  # certificate and narrowest network decide
+        return found[0].name if len(found) == 1 else None
 
     def knows(self, source: str, certificate_names: Iterable[str] = ()) -> bool:
         """Tell whether anybody's call can come from there; who is unknown gets one answer on a connection."""

@@ -95,9 +95,9 @@ def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -
     ("source", "names", "whose"),
     [
         ("192.0.2.200", (), "acme"),
-        ("192.0.2.1", (), None),  # two networks cover it: what it names would decide
+        ("192.0.2.1", (), "globex"),  # the narrower network
         ("203.0.113.1", ("sbc.globex.example",), "globex"),
-        ("192.0.2.200", ("sbc.globex.example",), None),
+        ("192.0.2.200", ("sbc.globex.example",), "globex"),
         ("203.0.113.1", (), None),
     ],
 )
@@ -168,3 +168,12 @@ def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
 def test_an_address_of_others_only_is_elsewhere(host: str, names: tuple[str, ...], elsewhere: bool) -> None:
     acme = customer("acme", ("192.0.2.0/24",), certificates=("sbc.acme.example",))
     assert Tenants([acme, GLOBEX]).elsewhere("acme", host, names) is elsewhere
+
+
+def test_a_network_within_that_of_another_customer_is_of_its_own_alone_where_no_domain_decides() -> None:
+    wide, narrow = customer("wide", ("192.0.2.0/24",)), customer("narrow", ("192.0.2.16/28",))
+    named = customer("named", ("192.0.2.16/28",), domains=("named.example",))
+    for order in ((wide, narrow), (narrow, wide)):
+        tenants = Tenants(order)
+        assert [tenants.only(f"192.0.2.{last}") for last in (1, 17)] == ["wide", "narrow"]
+        assert Tenants((*order, named)).only("192.0.2.17") is None
