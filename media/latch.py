@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 _IPV4, _WORD = b"\x02", 4
 
 
-def admits(track: Track, sender: Address) -> bool:
-    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed IP."""
+def admits(track: Track, lane: Lane, slot: int) -> bool:
+    """Tell whether plain RTP may come from there: the chosen or offered source, before the choice an allowed IP.
+
+    Before the choice also what was on its way from where the source was before a re-offer.
+    """
+    sender = lane.address(slot)
     if not track.name:
-        return sender[0] in track.allowed
+        if sender[0] in track.allowed:
+            return True
+        return lane.name(slot) == track.left[0] and (lane.arrival(slot) or 0) < track.left[1]
     if sender in (track.latched, track.offered):
         return True
     return any(sender[0] in each for each in track.coming)

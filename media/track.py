@@ -218,7 +218,7 @@ class Track:
         out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
-        if not (self.pure or (self.keyring and self.spec.learn)) and not latch.admits(self, lane.address(slot)):
+        if not (self.pure or (self.keyring and self.spec.learn)) and not latch.admits(self, lane, slot):
             self.foreign += 1
             return
         extended = None

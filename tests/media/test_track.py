@@ -224,8 +224,9 @@ def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() 
     assert track.latched == (bytes((192, 0, 2, 1)), 4000)
     assert track.change(replace(track.spec, source=("198.51.100.9", 5000)), FIRST_ARRIVAL, out)
     assert track.latched is None
-    track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5), 5, out)
-    track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9), port=5002), 5, out)
+    later = [FIRST_ARRIVAL + STRAGGLE] * 5
+    track.receive(lane_of(stream_of(5, 15), later), 5, out)
+    track.receive(lane_of(stream_of(5, 15), later, address=(198, 51, 100, 9), port=5002), 5, out)
     assert (track.packets, track.foreign, track.latched) == (10, 5, (bytes((198, 51, 100, 9)), 5002))
 
 
@@ -278,6 +279,28 @@ def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -
     arrivals = [FIRST_ARRIVAL + i * STRAGGLE // 5 for i in range(10)]
     track.receive(lane_of(packets[5:], arrivals), 10, out)
     assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 4000))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_is_on_its_way_when_the_source_moves_is_kept_whatever_the_new_offer_names(held: bool) -> None:
+    """A client whose media addresses are not among its `sources`; for that long, from there, and no longer than alone."""
+    track, out = track_of(srtp=False, pure=False), []
+    packets, old, new = stream_of(20, 10), (192, 0, 2, 1), (198, 51, 100, 7)
+    track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
+    moved = replace(track.spec, source=None, held=True) if held else replace(track.spec, source=("198.51.100.7", 5000))
+    track.change(moved, FIRST_ARRIVAL, out)
+
+    def heard(first: int, arrival: int, address: tuple[int, ...], port: int) -> int:
+        before = track.packets
+        track.receive(lane_of(packets[first : first + 1], [arrival], address, port), 1, out)
+        return track.packets - before
+
+    assert heard(5, FIRST_ARRIVAL + STRAGGLE - 1, old, 4000) == 1
+    assert heard(6, FIRST_ARRIVAL + STRAGGLE - 1, old, 4001) == 0  # somebody else
+    assert heard(6, FIRST_ARRIVAL + STRAGGLE, old, 4000) == 0
+    assert heard(6, FIRST_ARRIVAL + 1, new, 5000) == (not held)
+    assert heard(7, FIRST_ARRIVAL + 2, old, 4000) == held
+    assert track.latched == (None if held else (bytes(new), 5000))
 
 
 def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
