@@ -66,7 +66,8 @@ class Node:
     def __post_init__(self) -> None:
         self.unwelcome = Unwelcome(self.log, self.metrics)
         listening = [*(each.port for each in self.settings.sip.listen), self.settings.admin_api.listen.port]
-        self.closed = Closed(listening, self.ports, self.settings.media.advertise)
+        media = self.settings.media
+        self.closed = Closed(listening, self.ports, media.advertise, media.bind)
 
     @property
     def runtime_dir(self) -> Path:

@@ -73,11 +73,15 @@ class Reachable:
 class Closed:
     """Tells where no media may be sent: to listeners and media ports of ours, and to broadcast addresses."""
 
-    def __init__(self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None) -> None:
-        """Take the ports that are listened on for requests, those of media, and the address that clients are told.
+    def __init__(
+        self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None, bind: str = ANY4
+    ) -> None:
+        """Take the ports that are listened on for requests, those of media, the address that clients are told and ours.
 
-        That may be a NAT's, which leads back to us.
+        The first may be a NAT's, which leads back to us. Where media have one address (`bind`), somebody else on this
+        machine, as an SBC, may have the same ports at another one.
         """
+        self._bind = "" if bind in (ANY4, ANY6) else ip_of(bind) or ""
         self._listening = frozenset(listening)
         self._ports = ports
         self._advertised = ip_of(advertise) if advertise else None
@@ -93,8 +97,11 @@ class Closed:
 
     def __call__(self, host: str, port: int) -> bool:
         """Look at one address and port of an offer."""
-        ours = port in self._listening or self._ports.taken(port)
-        return (ours and (host == self._advertised or is_ours(host))) or _is_broadcast(host)
+        heard = self._ports.taken(port)
+        if (heard or port in self._listening) and host == self._advertised:
+            return True
+        ours = (heard and host == self._bind) if self._bind else heard
+        return ((ours or port in self._listening) and is_ours(host)) or _is_broadcast(host)
 
     def _outside(self, host: str, port: int) -> bool:
         return is_loopback(host) or self(host, port)

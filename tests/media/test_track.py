@@ -283,7 +283,7 @@ def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -
 
 @pytest.mark.parametrize("held", [False, True])
 def test_what_is_on_its_way_when_the_source_moves_is_kept_whatever_the_new_offer_names(held: bool) -> None:
-    """A client whose media addresses are not among its `sources`; for that long, from there, and no longer than alone."""
+    """A client whose media addresses are not among its `sources`: until the new one sends, 2 s at most."""
     track, out = track_of(srtp=False, pure=False), []
     packets, old, new = stream_of(20, 10), (192, 0, 2, 1), (198, 51, 100, 7)
     track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)

@@ -93,6 +93,10 @@ def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast
     behind = Closed([5060, 8443], ports, "198.51.100.7")  # of a NAT, which leads back to us
     assert [behind("198.51.100.7", port) for port in (5060, 30_001, 30_002)] == [True, True, False]
     assert behind("127.0.0.1", 30_000) and not behind("198.51.100.8", 30_000)
+    bound = Closed([5060], ports, None, "127.0.0.1")  # an SBC at another address of this machine may have the same
+    assert [bound(f"127.0.0.{last}", 30_000) for last in (1, 2)] == [True, False]
+    assert [bound(f"127.0.0.{last}", 5060) for last in (1, 2)] == [True, True]
+    assert Closed([], ports, None, "::")("127.0.0.2", 30_001)
     assert not closed("127.0.0.1", 30_002)
     assert closed("127.255.255.255", 40_000)
     ports.release(first)
