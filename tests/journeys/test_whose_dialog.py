@@ -311,6 +311,10 @@ def test_an_invite_that_is_never_acknowledged_sends_nothing_to_whom_it_points_at
             return found
 
         assert heard() == 0
+        one.stop(signal.SIGKILL)
+        one.start()
+        time.sleep(3 * QUIET)
+        assert heard() == 0  # a successor does not take it for acknowledged
         link.again("ACK", answer.headers.get("To") or "")
         end = time.monotonic() + 10
         while not heard():  # the client has our answer: the handshakes begin

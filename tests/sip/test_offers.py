@@ -58,6 +58,19 @@ def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
     assert (line.accepted, line.source, line.suite) == (True, ("192.0.2.1", 4000), SUITE)
 
 
+@pytest.mark.parametrize("host", ["224.1.1.1", "255.255.255.255", "sbc.example", "192.0.2.10"])
+def test_an_answer_leads_media_no_more_to_anybody_than_an_offer_o6(host: str) -> None:
+    text = f"v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP 8\r\na=sendonly\r\n"
+    policy = Policy("off")
+    with pytest.raises(NotAcceptable, match="target"):
+        agreed(
+            SessionDescription.parse(text.encode()),
+            policy,
+            invitation(policy),
+            closed=lambda where, port: (where, port) == ("192.0.2.10", 4000),
+        )
+
+
 def test_an_answer_that_takes_nothing_is_not_acceptable() -> None:
     refusal = SessionDescription.parse(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 0 RTP/AVP 8\r\n")
     with pytest.raises(NotAcceptable):
