@@ -124,6 +124,8 @@ def serve_help(
 ) -> int:
     """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
 
+    `runtime_dir` has to be on a tmpfs, unless the configuration says [node] trial = true.
+
     --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; nobody is expected to go on.
     """
     return _serve(["--config", str(config), *(["--drain"] if drain else [])])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recorder import output
-from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
+from recorder.cli_options import DEFAULT_CONFIG, AsJson, Config, OneCustomer, WhichCustomer
 from recorder.document import rfc3339
 from recorder.errors import Negative, WrongUse
 from recorder.settings import Settings
@@ -51,7 +51,7 @@ def add_to(app: typer.Typer) -> None:
 def create(
     name: Name,
     role: Roles,
-    customer: OneCustomer = None,
+    customer: WhichCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:

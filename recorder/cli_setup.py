@@ -35,6 +35,9 @@ def add_to(app: typer.Typer) -> None:
 def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Write a configuration, make keys, certificates and a first token; what exists is kept.
 
+    Outside /etc, or without root, everything lies beside the configuration but `runtime_dir`, which is on a tmpfs.
+    Where there is none, [node] trial = true is set: for trials, not for real calls.
+
     Example: recorder init --config /etc/recorder/recorder.toml
     """
     from recorder.initialise import initialise

@@ -65,6 +65,8 @@ def simulate(
     Exit status: 0 all calls went as told, 1 some did not, 2 wrong use, 3 nobody answers.
 
     Example: recorder simulate --to "sip:rec@192.0.2.10:5061;transport=tls" --calls 200 --duration 60 --srtp all
+
+    With pictures and a change of speakers: recorder simulate --to "sip:rec@192.0.2.10" --video --swap-speakers
     """
     from recorder.simulate import Plan, PlanError
 

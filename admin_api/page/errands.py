@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
-from admin_api.crowd import neighbourhood
+from admin_api.crowd import neighbourhood, network
 from admin_api.errors import too_many
 from admin_api.household import Declined, Errand, NotVouched, ProviderAway
 from admin_api.page.entering import Entering, onward, origin
@@ -64,7 +64,7 @@ class Errands:
         except Declined as declined:
             return self._sorry(guest, str(declined), 409)
         again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
-        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now)
+        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now, network(guest.source))
         answer = RedirectResponse(errand.link, 303)
         answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
         return answer

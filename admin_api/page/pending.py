@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -11,7 +11,7 @@ Thing = TypeVar("Thing")
 SECONDS = 600.0
 """Time to find the telephone, install an app, or remember a password at the provider."""
 MAX_KEPT = 1000
-"""Who has begun to sign in; the one that began first has to begin again."""
+"""Who has begun to sign in; beyond that the first one of the network that has most has to begin again."""
 KEY_BYTES = 32
 
 
@@ -20,17 +20,39 @@ class Pending(Generic[Thing]):
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
-        self._kept: OrderedDict[str, tuple[float, Thing]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, str, Thing]] = OrderedDict()
+        self._of: Counter[str] = Counter()
 
-    def keep(self, thing: Thing, now: float) -> str:
-        """Remember something from monotonic time `now` on; return the key that only this browser is told."""
+    def keep(self, thing: Thing, now: float, place: str) -> str:
+        """Remember something from monotonic time `now` on; return the key that only this browser is told.
+
+        `place`: the network it comes from, so that whoever fills all places takes none from other networks.
+        """
         key = self._random(KEY_BYTES).hex()
-        self._kept[key] = (now, thing)
+        self._kept[key] = (now, place, thing)
+        self._of[place] += 1
         while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+            self._forget(self._surplus(now))
         return key
 
     def take(self, key: str, now: float) -> Thing | None:
         """Return what was kept and forget it; None if it is unknown, taken, or too old."""
-        begun, thing = self._kept.pop(key, (None, None))
-        return thing if begun is not None and now - begun <= SECONDS else None
+        if key not in self._kept:
+            return None
+        begun, thing = self._forget(key)
+        return thing if now - begun <= SECONDS else None
+
+    def _surplus(self, now: float) -> str:
+        """Choose what has to go: what is too old, else the oldest of the network that has most."""
+        first = next(iter(self._kept))
+        if now - self._kept[first][0] > SECONDS:
+            return first
+        most = max(self._of, key=self._of.__getitem__)
+        return next(key for key, (_, place, _) in self._kept.items() if place == most)
+
+    def _forget(self, key: str) -> tuple[float, Thing]:
+        begun, place, thing = self._kept.pop(key)
+        self._of[place] -= 1
+        if not self._of[place]:
+            del self._of[place]
+        return begun, thing

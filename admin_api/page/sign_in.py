@@ -201,12 +201,12 @@ class SignIn:
                 challenge, options = asked.state, json.dumps(asked.options)
             except Declined as declined:
                 trouble = trouble or str(declined)  # a code works all the same
-        key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic())
+        key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic(), network(guest.source))
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
         return patiently(guest.page("factor.html", status=status, **values), wait)
 
     def _set_up(self, guest: Guest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
-        key = self._steps.keep(step, self._monotonic())
+        key = self._steps.keep(step, self._monotonic(), network(guest.source))
         picture = qr.code(step.link)
         return guest.page("app.html", status=status, step=key, secret=step.secret, picture=picture, trouble=trouble)
 
@@ -228,6 +228,7 @@ class SignIn:
             several=several,
             customer=customer,
             next=onward(next),
+            lost=guest.request.method == "GET" and guest.asked("lost") == "1",
             trouble=trouble,
             wait=wait,
             providers=providers.names(known) if providers else (),

@@ -200,7 +200,9 @@ class Site:
                 return (
                     kept if kept.status_code != 303 else _to_sign_in(request, guest.renewal, kept.headers["location"])
                 )
-        return _to_sign_in(request, guest.renewal, self._page_of(request))
+        if request.url.path == UNSENT and request.method == "POST":
+            return Response(status_code=410)  # a session of before a restart: the page must not say that it is kept
+        return _to_sign_in(request, guest.renewal, self._page_of(request), lost=request.method == "POST")
 
     def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
         """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
@@ -280,8 +282,10 @@ class Site:
         return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
 
 
-def _to_sign_in(request: Request, renewal: str, next: str = "") -> Response:
+def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
     """Lead to the sign-in, or to the provider that may vouch again without a question; then to `next`.
+
+    `lost`: say there that the form that was sent is not kept.
 
     A page that asks by itself never leads to the provider: a desk that was left would be signed in for ever.
     """
@@ -295,7 +299,7 @@ def _to_sign_in(request: Request, renewal: str, next: str = "") -> Response:
         begin = f"{renewal}&" if renewal and shown else "/sign-in?"
         return RedirectResponse(f"{begin}next={quote(there(request)[:MAX_LINK])}", 303)
     begin = f"{renewal}&" if renewal else "/sign-in?"
-    return RedirectResponse(f"{begin}next={quote(next)}" if next else "/sign-in", 303)
+    return RedirectResponse(f"{begin}next={quote(next)}{'&lost=1' if lost else ''}" if next else "/sign-in", 303)
 
 
 def _path(link: str) -> str:

@@ -90,3 +90,18 @@ def test_what_was_typed_outlives_the_session(
     page.wait_for_url("**/calls/*")
     expect(page.get_by_text(TYPED)).to_be_visible()
     assert notes(service, number) == [TYPED]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_a_restart_of_the_recorder_forgets_is_said(
+    service: Town, visitor: Callable[..., Page], sent: bool
+) -> None:
+    page = correcting(service, visitor, 8)
+    page.context.clear_cookies()  # as unknown to the recorder as a session from before its restart
+    if sent:
+        page.get_by_role("button", name="Add", exact=True).click()
+    else:
+        page.clock.fast_forward(1000 * int(IDLE_SECONDS))
+    expect(page.get_by_text("what you typed is not kept")).to_be_visible()
+    expect(page.locator("input[name=next]")).to_have_value(f"/calls/{service.ids['acme'][8]}")
+    assert notes(service, 8) == []

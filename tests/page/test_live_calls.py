@@ -113,6 +113,30 @@ def test_details_that_were_opened_stay_open_while_a_call_goes_on(
     expect(page.locator("#now details")).to_have_attribute("open", "")
 
 
+def test_the_picture_of_the_sound_stays_as_it_is_while_a_call_goes_on(
+    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
+) -> None:
+    page = visitor(Role.ADMIN, Role.LISTENER)
+    live["started_at"] = town.rfc3339(town.FIRST + timedelta(days=22))
+    live["streams"] = [{"label": "1", "media": "audio", "party": 0}]
+    page.goto(f"/calls/{live['id']}")
+    expect(page.locator(".player[data-drawn]")).to_be_visible()
+    live["paused"] = True
+    expect(page.locator("#now").get_by_text("paused", exact=True).first).to_be_visible()
+    expect(page.locator(".wave-says")).to_be_hidden()
+
+
+def test_a_call_that_is_still_recorded_has_no_length_in_a_request(
+    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
+) -> None:
+    letter = {"kind": ["access"], "identities": [PARTY["number"]], "reference": "letter 18"}
+    request = service.ask("/requests", "privacy", method="POST", json=letter).json()["id"]
+    page = visitor(Role.PRIVACY)
+    page.goto(f"/requests/{request}")
+    expect(page.locator("#calls tbody tr")).to_contain_text("live")
+    expect(page.locator("#calls tbody tr")).not_to_contain_text("0:00")
+
+
 def test_times_name_the_zone_of_the_reader(service: Town, visitor: Callable[..., Page]) -> None:
     page = visitor(Role.ADMIN)
     page.goto(f"/calls/{service.ids['acme'][0]}")

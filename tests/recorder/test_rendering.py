@@ -140,7 +140,8 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
         ("""echo '{"error": ["x"]}'""", "said nothing"),
         ("""printf '{"error": "%0900d"}' 0""", "^0{200}$"),
         (
-            """echo '{"size": -1}'; echo '{"size": 1e3}'; echo '{"size": true}'; echo '{"size": 9999999999999999999}'""",
+            """echo '{"size": -1}'; echo '{"size": 1e3}'; echo '{"size": true}'; """
+            """echo '{"size": 9999999999999999999}'""",
             "said nothing",
         ),
     ],

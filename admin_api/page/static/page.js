@@ -44,7 +44,10 @@
 
   /** Show what only works with scripts. */
   function scripted(root) {
-    for (const each of root.querySelectorAll("[data-scripted]")) each.hidden = false;
+    for (const each of root.querySelectorAll('[data-scripted=""]')) {
+      each.hidden = false;
+      each.dataset.scripted = "shown"; // once: what another script has hidden since stays hidden
+    }
     for (const each of root.querySelectorAll("[data-scriptless]")) each.hidden = true;
   }
 
@@ -82,14 +85,16 @@
 
   async function ended() {
     let next = location.pathname + location.search;
+    let lost = "";
     for (const form of changed) {
       if (!form.isConnected || form.querySelector("input[type=password]")) continue;
       const body = new URLSearchParams(new FormData(form));
       body.set("action", new URL(form.getAttribute("action"), location.href).pathname);
       const answer = await fetch("/unsent", { method: "POST", body, redirect: "manual", headers: { "X-By-Itself": "true" } });
       if (answer.type === "opaqueredirect") next = "/unsent";
+      else lost = "&lost=1";
     }
-    location.assign(`/sign-in?next=${encodeURIComponent(next)}`);
+    location.assign(`/sign-in?next=${encodeURIComponent(next)}${lost}`);
   }
 
   async function session(busy) {

@@ -45,7 +45,7 @@ def test_a_search_takes_any_spelling_and_says_if_there_is_none(browse):
     browser = browse(Role.LISTENER)
     found = browser.text("/calls?party=030+1234+001")
     assert "+49301234001" in found and "+49301234002" not in found
-    assert "No call is like that." in browser.text("/calls?party=Nobody+At+All")
+    assert "No call matches." in browser.text("/calls?party=Nobody+At+All")
 
 
 def test_what_was_asked_for_stays_in_the_form(browse):
@@ -57,7 +57,7 @@ def test_what_was_asked_for_stays_in_the_form(browse):
 def test_days_are_bounds(browse):
     browser = browse(Role.LISTENER)
     assert "+49301234001" in browser.text("/calls?since=2026-02-16&until=2026-02-16")
-    assert "No call is like that." in browser.text("/calls?until=2026-02-15")
+    assert "No call matches." in browser.text("/calls?until=2026-02-15")
 
 
 def test_calls_are_told_apart_by_hold_direction_and_source(browse, service):
