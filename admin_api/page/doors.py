@@ -45,7 +45,15 @@ class Doors:
     async def _nobody(self, guest: Guest) -> Response:
         """Show a door that stays shut: nobody can have an account."""
         return guest.page(
-            "sign_in.html", several=False, customer="", known="", next="/", trouble="", wait=0, providers=(), lost=False
+            "sign_in.html",
+            several=False,
+            customer="",
+            known="",
+            next="/",
+            trouble="",
+            wait=0,
+            providers=(),
+            lost=guest.asked("lost") == "1",
         )
 
     async def _leave(self, guest: Guest) -> Response:
