@@ -116,7 +116,7 @@ def test_the_main_views_have_their_picture_taken(busy: Town, visitor: Callable[.
     desk.goto("/retention/edit")
     desk.get_by_label("Days where no rule matches").fill("15")
     desk.get_by_role("button", name="See what these rules would erase").last.click()
-    take(desk, album, "retention", 900)
+    take(desk, album, "retention", 940)
 
     auditor = visitor(Role.AUDITOR, name="henrik")
     auditor.goto("/audit")
