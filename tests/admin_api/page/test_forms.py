@@ -153,7 +153,7 @@ def test_passwords_and_what_no_view_takes_are_not_kept(browse, service, passing)
     for action in ("/account/app", "/sign-out", "//evil.example", "/calls"):
         answer = anna.client.post("/unsent", data={**form, "action": action})
         assert "unsent" not in answer.headers["location"] and "evil" not in answer.headers["location"]
-    assert anna.client.post("/calls/x/notes", data={"text": "x"}).headers["location"] == "/sign-in?next=/calls/x"
+    assert anna.client.post("/calls/x/notes", data={"text": "x"}).headers["location"] == "/sign-in?next=/calls/x&lost=1"
     site = service.run(service.front.site())
     assert site._unsent.of(("acme", "Anna"), passing[0]) == []
 
