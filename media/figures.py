@@ -2,8 +2,12 @@
 
 from typing import Any
 
+from media.gaps import MAX_GAPS
 from media.quality import mos
 from media.track import Track
+
+#: Characters that are told of the name of an encoding: an offer may bring one of many thousand for each stream.
+LONGEST_CODEC = 128
 
 
 def totals(track: Track) -> tuple[int, int]:
@@ -15,8 +19,8 @@ def totals(track: Track) -> tuple[int, int]:
     return lost, expected
 
 
-def figures(track: Track) -> dict[str, Any]:
-    """Give what is known of a stream under the names of the contract."""
+def figures(track: Track, most_gaps: int = MAX_GAPS) -> dict[str, Any]:
+    """Give what is known of a stream under the names of the contract; `most_gaps`: that are told apart."""
     lost, expected = totals(track)
     burst = track.gaps.burst
     codec = track.spec.codec(track.payload_type)[0] if track.payload_type >= 0 else ""
@@ -30,11 +34,11 @@ def figures(track: Track) -> dict[str, Any]:
         "late": track.late,
         "reordered": track.reordered,
         "bytes": track.size,
-        "codec": codec,
+        "codec": codec[:LONGEST_CODEC],
         "srtp": track.spec.suite,
         "jitter_ms": round(track.jitter / 1e6, 3),
         "gap_ms": -(-track.gaps.missing_ns // 1_000_000),
-        "gaps": [list(gap) for gap in track.gaps.listed()],
+        "gaps": [list(gap) for gap in track.gaps.listed(most_gaps)],
         "burst": round(burst, 2),
         "mos": mos(codec, lost, expected, burst),
         "first_arrival": track.first_arrival,

@@ -110,14 +110,18 @@ class Gaps:
         lengths = [length for length in lengths if length > 0]
         return sum(lengths) / len(lengths) if lengths else 0.0
 
-    def listed(self) -> list[tuple[int, int, str]]:
-        """Give (from ns, to ns, reason) in order, touching ones of one reason joined."""
+    def listed(self, most: int = MAX_GAPS) -> list[tuple[int, int, str]]:
+        """Give (from ns, to ns, reason) in order, touching ones of one reason joined; beyond `most`, the oldest."""
         out: list[tuple[int, int, str]] = []
         for begin, end, reason, *_ in sorted(self.items):
             if out and out[-1][2] == reason and begin <= out[-1][1]:
                 out[-1] = (out[-1][0], max(end, out[-1][1]), reason)
             else:
                 out.append((begin, end, reason))
+        if len(out) > most:
+            old = out[: len(out) - most + 1]
+            reason = max((each[2] for each in old), key=_WEIGHTS.index)  # type: ignore[arg-type]  # as in _bound
+            out[: len(old)] = [(old[0][0], max(each[1] for each in old), reason)]
         return out
 
     def _find(self, ssrc: int, extended: int) -> int | None:

@@ -51,8 +51,8 @@ MAX_CRASHES = 5
 #: Seconds after which a crash is no more held against a call, which may last for weeks: it was something else.
 FORGIVEN = 600.0
 #: Messages that a worker may say at once, more than it holds back for a main that was away; a second, and a second and
-#: call more: of each stream it says once a second at most that strangers were refused.
-SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 20
+#: call more: of each stream, of which an offer may bring 64, it says once a second at most that strangers were refused.
+SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02

@@ -17,6 +17,7 @@ from media import holes, records, spool, state
 from media.batch import SLOTS
 from media.drain import Region, Relic
 from media.figures import figures
+from media.gaps import MAX_GAPS
 from media.pauses import Pauses
 from media.region import LANES, RTCP
 from media.reporting import receive as receive_rtcp
@@ -408,9 +409,9 @@ class Tape:
         """Give the parts before with their committed lengths, None where nothing tells."""
         return self._parts
 
-    def figures(self) -> tuple[dict[str, Any], ...]:
-        """Give everything known of the streams."""
-        return tuple(figures(lanes.track) for lanes in self.lanes.values())
+    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[dict[str, Any], ...]:
+        """Give everything known of the streams; `most_gaps`: that are told apart of each."""
+        return tuple(figures(lanes.track, most_gaps) for lanes in self.lanes.values())
 
     def counts(self) -> tuple[Counts, ...]:
         """Give the counters of the streams."""

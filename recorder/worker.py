@@ -22,6 +22,7 @@ from typing import Any
 
 from media.compiled import library
 from media.drain import Region
+from media.gaps import MAX_GAPS
 from media.sockets import dropped, widen
 from media.spool import KEY, Nonces
 from recorder import wire, wire_form
@@ -52,8 +53,10 @@ FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
 STATS = 5.0
-#: Calls in one Stats message, so that it stays below wire_form.MAX_MESSAGE even with eight streams each.
-CALLS_PER_STATS = 64
+#: Streams in one Stats message, so that it stays below wire_form.MAX_MESSAGE: counters take 220 bytes at most.
+STREAMS_PER_STATS = 512
+#: Gaps told apart of each stream of a call: fewer where the message would be too long, with more than 25 streams.
+GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
 #: As a plain number: enumerations take longer to combine than a message to read.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY = socket.CMSG_SPACE(4 * wire_form.MAX_DESCRIPTORS)
@@ -283,9 +286,11 @@ class Worker:
     def _close(self, message: wire.Close, _: list[int]) -> None:
         tape = self._tapes[message.call]
         committed = tape.close(self._region, message.at)
-        final = wire.Final(tape.id, tape.part, committed, tape.parts, tape.figures(), tape.clean)
+        final = _fitting(
+            lambda gaps: wire.Final(tape.id, tape.part, committed, tape.parts, tape.figures(gaps), tape.clean)
+        )
         self._forget(tape.id)
-        self._tell(final)
+        self._post(final)
 
     def _drop(self, message: wire.Drop, _: list[int]) -> None:
         self._forget(message.call)
@@ -293,7 +298,7 @@ class Worker:
     def _ask(self, message: wire.Ask, _: list[int]) -> None:
         tape = self._tapes[message.call]
         tape.drain(self._region, time.time_ns())
-        self._tell(wire.Figures(tape.id, message.token, tape.figures()))
+        self._post(_fitting(lambda gaps: wire.Figures(tape.id, message.token, tape.figures(gaps))))
 
     def _next_part(self, message: wire.NextPart, descriptors: list[int]) -> None:
         self._tapes[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
@@ -339,13 +344,23 @@ class Worker:
     def _report(self) -> None:
         if self._outbox:
             return  # main is behind: old counters would not help it
-        tapes = list(self._tapes.values())
-        for start in range(0, len(tapes), CALLS_PER_STATS):
-            self._tell(wire.Stats({tape.id: tape.counts() for tape in tapes[start : start + CALLS_PER_STATS]}))
+        told: dict[str, tuple[wire.Counts, ...]] = {}
+        streams = 0
+        for tape in self._tapes.values():
+            if told and streams + len(tape.lanes) > STREAMS_PER_STATS:
+                self._tell(wire.Stats(told))
+                told, streams = {}, 0
+            told[tape.id] = tape.counts()
+            streams += len(tape.lanes)
+        if told:
+            self._tell(wire.Stats(told))
 
     def _tell(self, event: Any) -> None:
+        self._post(wire_form.encode(event))
+
+    def _post(self, data: bytes) -> None:
         if len(self._outbox) < MAX_OUTBOX:
-            self._outbox.append(wire_form.encode(event))
+            self._outbox.append(data)
         self._flush()
 
     def _flush(self) -> None:
@@ -355,6 +370,14 @@ class Worker:
                 self._outbox.popleft()
         except OSError:
             return  # full: POLLOUT tells; gone: the next recv tells
+
+
+def _fitting(told: Callable[[int], Any]) -> bytes:
+    """Serialise what is told with so many gaps of each stream, with as many as fit; WireError if none do."""
+    for gaps in GAPS_TOLD[:-1]:
+        with contextlib.suppress(wire_form.WireError):
+            return wire_form.encode(told(gaps))
+    return wire_form.encode(told(GAPS_TOLD[-1]))
 
 
 def _shared_out(sockets: wire.Sockets, descriptors: list[int]) -> dict[int, list[int]]:
