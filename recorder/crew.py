@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from media.region import SPARE_AT, Journal, holder, journal_of
 from media.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
-from recorder import wire
+from recorder import interpreter, wire
 from recorder.ports_file import left_calls
 
 T = TypeVar("T")
@@ -158,8 +158,8 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     ours.setblocking(False)
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
-    line = [sys.executable, "-m", "recorder.worker", str(raw), str(tick), str(os.getpid())]
-    environment = {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
+    line = interpreter.command("recorder.worker", str(raw), str(tick), str(os.getpid()))
+    environment = interpreter.environment({name: value for name, value in os.environ.items() if name not in FOR_MAIN})
     try:
         told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
         pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)

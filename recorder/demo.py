@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recorder import example, making
+from recorder import example, interpreter, making
 from recorder.errors import NotPossible, WrongUse
 from recorder.initialise import initialise, trial_places
 from recorder.listening import channels, snr_db
@@ -100,9 +100,9 @@ class Stage:
 
     def start(self) -> None:
         """Start `recorder serve` and wait until it is ready."""
-        command = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
+        command = interpreter.command("recorder", "serve", "--config", str(self.config))
         with (self.folder / "recorder.log").open("ab") as log:
-            self._daemon = subprocess.Popen(command, stdout=log, stderr=log)
+            self._daemon = subprocess.Popen(command, stdout=log, stderr=log, env=interpreter.environment())
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and self._daemon.poll() is None:
             with suppress(OSError):

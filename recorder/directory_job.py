@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recorder import directory_client
+from recorder import directory_client, interpreter
 from recorder.errors import RecorderError
 from recorder.indexer import passes
 from recorder.node import Node
@@ -105,10 +104,8 @@ async def _synchronised(config: Path, customer: str) -> tuple[int, dict[str, Any
     """Run the command; give its exit status, negative for a signal, and what it printed."""
     words = ["directory", "sync", "--customer", customer, "--config", str(config), "--json", "--unattended"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "recorder",
-        *words,
+        *interpreter.command("recorder", *words),
+        env=interpreter.environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # its sentences are for a terminal

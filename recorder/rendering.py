@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 from media.encode import Container
+from recorder import interpreter
 from recorder.errors import RecorderError
 from recorder.render_job import DAMAGED, PEAKS, Job, JobPart, JobStream, to_json
 
@@ -131,9 +130,8 @@ def job_part(part: OpenPart) -> JobPart:
 
 async def start_worker(descriptors: Sequence[int]) -> Process:
     """Start a worker that has these descriptors and nothing of our environment."""
-    home = Path(__file__).resolve().parent.parent
-    environment = {"PYTHONPATH": str(home), "LC_ALL": "C.UTF-8", "PATH": os.defpath}
-    command = (sys.executable, "-P", "-s", "-m", "recorder.render_worker")
+    environment = interpreter.environment({"LC_ALL": "C.UTF-8", "PATH": os.defpath, "PYTHONNOUSERSITE": "1"})
+    command = interpreter.command("recorder.render_worker")
     try:
         return await asyncio.create_subprocess_exec(
             *command,

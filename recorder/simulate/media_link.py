@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from typing import Any
+
+from recorder import interpreter
 
 _LINE_LIMIT = 64 << 20
 """The longest reply: 20,000 calls of two streams are 8 MB of JSON."""
@@ -21,7 +22,7 @@ class MediaLink:
     async def start(self) -> None:
         """Start it."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "recorder.simulate.engine",
+            *interpreter.command("recorder.simulate.engine"), env=interpreter.environment(),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_LIMIT,
         )  # fmt: skip
         self._lock = asyncio.Lock()

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def same_files(folder: Path) -> Path:
-    """Copy the program; whatever a process imports whose working directory this is comes from here."""
+    """Copy the program; a main whose `recorder.interpreter.HOME` this is, or that began here, has its workers from it."""
     for name in ("media", "sip", "storage", "admin_api"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "recorder", folder / "recorder", ignore=shutil.ignore_patterns("__pycache__"))

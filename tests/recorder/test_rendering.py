@@ -152,7 +152,7 @@ def test_a_worker_that_is_broken_into_may_say_what_it_likes(
     shell = tmp_path / "python"
     shell.write_text(f"#!/bin/sh\nread job\nexec >&2\n{said}\n")
     shell.chmod(0o700)
-    monkeypatch.setattr("recorder.rendering.sys.executable", str(shell))
+    monkeypatch.setattr("recorder.interpreter.sys.executable", str(shell))
     steps: list[float] = []
     longest = 0.0
 

@@ -209,7 +209,7 @@ def test_a_worker_of_other_files_is_told_nothing_and_a_new_main_goes_on(
         studio = Studio(tmp_path)
         await studio.recording(20)
         with monkeypatch.context() as patch:
-            patch.chdir(other)  # the files are replaced
+            patch.setattr("recorder.interpreter.HOME", other)  # the files are replaced
             studio.kill()
             studio.send(5)
             await studio.heard(wire.OtherVersion)
@@ -242,7 +242,7 @@ def test_nothing_begins_with_workers_of_other_files(tmp_path: Path, monkeypatch:
 
     async def story() -> None:
         workers = Workers(1, tmp_path / "run", lambda _: None)
-        monkeypatch.chdir(other)
+        monkeypatch.setattr("recorder.interpreter.HOME", other)
         with pytest.raises(OtherVersion):
             await workers.start()
         await workers.stop()
