@@ -1,4 +1,4 @@
-"""How processes of this program start others of it: of the same files, whatever lies in the folder they were started in.
+"""How processes of this program start others of it: of the same files, whatever lies where they were started.
 
 Python puts the working directory before everything where it is told `-m`, so whoever can write to the folder in which
 somebody types `recorder serve` would have code of theirs run with all its rights and keys.

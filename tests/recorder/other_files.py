@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def same_files(folder: Path) -> Path:
-    """Copy the program; a main whose `recorder.interpreter.HOME` this is, or that began here, has its workers from it."""
+    """Copy the program; a main that began here, or whose `interpreter.HOME` it is, has its workers from here."""
     for name in ("media", "sip", "storage", "admin_api"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "recorder", folder / "recorder", ignore=shutil.ignore_patterns("__pycache__"))
