@@ -53,6 +53,8 @@ FORGIVEN = 600.0
 #: Messages that a worker may say at once, more than it holds back for a main that was away; a second, and a second and
 #: call more: of each stream, of which an offer may bring 64, it says once a second at most that strangers were refused.
 SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
+#: Bytes that count like one message more: figures have some hundred a stream, seldom some thousand.
+SAID_BYTES = 1_024
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02

@@ -173,14 +173,23 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_worker_that_never_stops_talking_holds_nobody_up_and_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "said",
+    [wire.Strangers(MINE, 0, 1, 1), wire.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},))],
+    ids=["short", "long"],
+)
+def test_a_worker_that_never_stops_talking_holds_nobody_up_and_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any
+) -> None:
+    monkeypatch.setattr("recorder.crew.SAID_AT_ONCE", 5_000)  # a quarter, for the sake of the test
+
     async def story() -> float:
         liar = Liar(tmp_path)
         await liar.begin()
-        message, longest = wire_form.encode(wire.Strangers(MINE, 0, 1, 1)), 0.0
+        message, longest = wire_form.encode(said), 0.0
 
         def talk() -> None:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             try:
                 while time.monotonic() < until:
                     liar.end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(4))])
