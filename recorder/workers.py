@@ -15,9 +15,9 @@ from recorder import wire, wire_form
 from recorder.crew import (
     HANG,
     MAX_CRASHES,
+    SAID_BYTES,
     Entry,
     Process,
-    SAID_BYTES,
     activity,
     backoff,
     close_all,
