@@ -10,6 +10,7 @@ source. Packets under SRTP are genuine and need no second one.
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from media import holes, refusals, rtp
@@ -27,6 +28,9 @@ ENOUGH, LASTING = 4, 60_000_000
 #: Packets with which a source goes on as before until those that waited are thrown away: more than one, since the last
 #: one of before may be overtaken by the first one of a new beginning.
 GOES_ON = 2
+#: Numbers ahead up to which a packet may have overtaken those that come now: it waits until its source has passed it,
+#: and nothing but its missing there bears it out any more.
+OVERTAKES = 64
 #: ns after which a packet no longer waits while another source of the stream sends; it would cost that the fast road.
 FORGOTTEN = 5 * SECOND
 #: ns by which a timestamp may be ahead of the time that went by: of sound three packets of a usual length, since what
@@ -68,7 +72,8 @@ def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
     """Give what is to be placed once a packet has come: it alone, with those that waited for it, or nothing."""
     ssrc = one.header[4]
     track.cold = None
-    near = tuple(each for each in track.unproven if each.header[4] == ssrc and _near(track, each, one, doubtful))
+    known = (each for each in track.unproven if each.header[4] == ssrc and each.since < GOES_ON)
+    near = tuple(each for each in known if _near(track, each, one, doubtful))
     if any(_in_sequence(each, one) and not (doubtful and each.since) for each in near):
         track.unproven = tuple(each for each in track.unproven if each not in near)
         return (*near, one)
@@ -77,9 +82,9 @@ def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
         if len(alone) >= ENOUGH and one.arrival - alone[0].arrival >= LASTING:
             track.unproven = tuple(each for each in track.unproven if each not in alone)
             return alone
-        _keep(track, (*track.unproven, one))
+        _keep(track, (*track.unproven, one), one.arrival)
         return ()
-    return (one, *_keep(track, tuple(_gone_on(each, one) for each in track.unproven)))
+    return (one, *_keep(track, tuple(_gone_on(each, one) for each in track.unproven), one.arrival))
 
 
 def _gone_on(each: Unproven, one: Unproven) -> Unproven:
@@ -89,13 +94,22 @@ def _gone_on(each: Unproven, one: Unproven) -> Unproven:
     return each._replace(since=GOES_ON) if one.arrival - each.arrival > FORGOTTEN else each
 
 
-def _keep(track: Track, waiting: tuple[Unproven, ...]) -> tuple[Unproven, ...]:
+def _keep(track: Track, waiting: tuple[Unproven, ...], now: int) -> tuple[Unproven, ...]:
     """Throw away what the source has gone on without, and the oldest beyond the limit; give what it has left out."""
-    kept = tuple(each for each in waiting if each.since < GOES_ON)[-MOST:]
-    missing = tuple(each for each in waiting if each.since >= GOES_ON and _left_out(track, each))
+    waits = [each.since < GOES_ON or _overtakes(track, each, now) for each in waiting]
+    kept = tuple(compress(waiting, waits))[-MOST:]
+    missing = tuple(each for each, still in zip(waiting, waits, strict=True) if not still and _left_out(track, each))
     track.foreign += len(waiting) - len(kept) - len(missing)
     track.unproven = kept
     return missing
+
+
+def _overtakes(track: Track, one: Unproven, now: int) -> bool:
+    """Tell whether its source has not come to the number of a packet yet, but may at any moment."""
+    source = _source_of(track, one.header[4])
+    if source is None or now - one.arrival > FORGOTTEN:
+        return False
+    return 0 < source.extend(one.header[2]) - source.highest <= OVERTAKES
 
 
 def _left_out(track: Track, one: Unproven) -> bool:

@@ -154,7 +154,21 @@ def overtaken(spread: int) -> list[tuple[float, int, int, int]]:
     return [(at, n, 160 * n, 8) for at, n in enumerate(order)]
 
 
+def jittered(seed: int) -> list[tuple[float, int, int, int]]:
+    """Make half a minute of sound, keys and silences of a second, each packet up to 80 ms on its way."""
+    chance = Random(seed)
+    sent, time = list[tuple[float, int, int, int]](), 0
+    while time < 1_500:
+        pressed = chance.randrange(3, 9) if chance.random() < 0.05 else 0
+        # the end of a key is sent three times at once (RFC 4733 section 2.5.1.4)
+        for at in [time + min(n, pressed) for n in range(pressed + 2)] if pressed else [time]:
+            sent.append((at + chance.random() * 4, len(sent), 160 * time, 101 if pressed else 8))
+        time += max(1, pressed) + 50 * (chance.random() < 0.03)
+    return sorted(sent)
+
+
 ODD = {
+    **{f"keys and silences, 80 ms of jitter, {seed}": odd(jittered(seed)) for seed in range(8)},
     "packets overtake each other by 400 ms": odd(overtaken(20)),
     "by two seconds": odd(overtaken(100)),
     "keys of 8 kHz between sound of 48 kHz": odd(
