@@ -460,12 +460,19 @@ class Track:
         """Open what came under a key just before the offer that told it, as rtpengine sends it."""
         early, self.early, items = self.early, (), list[Item]()
         for packet, arrival in early if self.keyring else ():
-            plain = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources]) if self.keyring else 0
-            if isinstance(plain, int) or at - arrival > EARLY:
+            if at - arrival > EARLY or self.keyring is None:
                 continue
+            plain, extended = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources]), None
+            if isinstance(plain, int):
+                found = rekeyed.find(self, packet, arrival)
+                if found is None:
+                    continue
+                plain, extended = found
             self.rejected -= 1
+            if self.keyring.switched and self.sources:
+                out.append(records.mark(self.spec.stream, records.Mark.KEY, arrival))
             with contextlib.suppress(Malformed):
-                item = self._place(rtp.parse(plain), plain, arrival)
+                item = self._place(rtp.parse(plain), plain, arrival, extended)
                 items += [item] if item is not None else []
         out.extend(group(self.spec.stream, items))
 
