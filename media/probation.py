@@ -82,8 +82,7 @@ def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
         if len(alone) >= ENOUGH and one.arrival - alone[0].arrival >= LASTING:
             track.unproven = tuple(each for each in track.unproven if each not in alone)
             return alone
-        _keep(track, (*track.unproven, one), one.arrival)
-        return ()
+        return _keep(track, (*track.unproven, one), one.arrival)
     return (one, *_keep(track, tuple(_gone_on(each, one) for each in track.unproven), one.arrival))
 
 
