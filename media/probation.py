@@ -112,9 +112,22 @@ def _overtakes(track: Track, one: Unproven, now: int) -> bool:
 
 
 def _left_out(track: Track, one: Unproven) -> bool:
-    """Tell whether a source has gone on to beyond a packet and has not sent its number, which then is its own."""
+    """Tell whether a source has gone on to beyond a packet and has not sent its number, which then is its own.
+
+    It has to lie before what its source has come to by its timestamp too.
+    """
     source = _source_of(track, one.header[4])
-    return source is not None and source.awaits(source.extend(one.header[2]))
+    if source is None or not source.awaits(source.extend(one.header[2])):
+        return False
+    _, payload_type, _, timestamp, _, _, _ = one.header
+    if _is_event(track, payload_type) or _clock(track, payload_type) != _clock(track, track.payload_type):
+        return True
+    back = 0 if track.spec.continuous else PICTURE_LEAP  # else it would lie over what came behind it
+    return _signed(timestamp - source.timestamp) * track.unit <= back
+
+
+def _clock(track: Track, payload_type: int) -> int:
+    return track.spec.codec(payload_type)[1]
 
 
 def _source_of(track: Track, ssrc: int) -> Source | None:

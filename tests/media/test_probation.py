@@ -91,6 +91,19 @@ def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes,
     assert track.foreign + track.duplicates + len(track.unproven) == len(sent) - len(genuine)
 
 
+@pytest.mark.parametrize("ahead", [4, 30, 64])
+@pytest.mark.parametrize("time", [8_000, -8_000, 500_000])
+def test_a_forged_packet_with_the_number_of_a_lost_one_lies_over_no_genuine_sound(time: int, ahead: int) -> None:
+    sent = [(n, voice(n)) for n in range(600) if n % 10 != ahead % 10 or n < 100]
+    forged = [(n, voice(n + ahead, 160 * (n + ahead) + time, tone=0x55)) for n in range(100, 500, 10)]
+    (alone,), _, _ = listen(b"".join(heard(fresh(), sent, 25)), stream(0, (8, Format("PCMA", 8000))))
+    both = sorted([*sent, *forged], key=lambda each: each[0])
+    (sound,), _, _ = listen(b"".join(heard(fresh(), both, 25)), stream(0, (8, Format("PCMA", 8000))))
+    assert len(alone) == len(sound)
+    frames = [(alone[at : at + 160], sound[at : at + 160]) for at in range(0, len(alone), 160)]
+    assert [n for n, (one, other) in enumerate(frames) if any(one) and one != other] == []
+
+
 def test_numbers_that_two_forged_packets_lay_far_ahead_keep_the_genuine_ones_out_for_a_moment_only() -> None:
     """They name a hole that the genuine packets seem to fill, later than any is still taken."""
     sent = [(n, voice(n)) for n in range(1_500)]
