@@ -43,7 +43,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ng.Control]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("rtpengine")) as one:
+    with server(tmp_path_factory.mktemp("rtpengine"), ports=200) as one:
         one.init()
         one.start()
         yield one

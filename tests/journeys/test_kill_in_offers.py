@@ -26,6 +26,8 @@ from tests.recorder.offers import KEYS, sdp
 from tests.recorder.studio import Sender
 
 SECONDS = 60.0
+PATIENCE = 5.0
+"""For an answer of the API: a recorder killed under strace may keep its connections open until the tracer lets it go."""
 BUSY = (491, 500)
 """Answers after which a client tries again (RFC 3261 section 14.1)."""
 
@@ -94,7 +96,7 @@ class Client:
         call = next((call["id"] for call in self.mine()), "")
         base = f"http://{self.it.one.api_host}:{self.it.one.api}/api/v1/customers/acme/calls/{call}/{what}"
         try:
-            answer = httpx2.post(base, headers={"Authorization": f"Bearer {self.it.token}"}, timeout=SECONDS)
+            answer = httpx2.post(base, headers={"Authorization": f"Bearer {self.it.token}"}, timeout=PATIENCE)
         except httpx2.TransportError:
             return False
         return bool(answer.status_code == httpx2.codes.OK)
