@@ -27,7 +27,7 @@ from tests.recorder.studio import Sender
 
 SECONDS = 60.0
 PATIENCE = 5.0
-"""For an answer of the API: a recorder killed under strace may keep its connections open until the tracer lets it go."""
+"""For an answer of the API: who is killed under strace may keep connections open until the tracer lets go."""
 BUSY = (491, 500)
 """Answers after which a client tries again (RFC 3261 section 14.1)."""
 

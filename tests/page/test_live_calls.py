@@ -126,14 +126,21 @@ def test_the_picture_of_the_sound_stays_as_it_is_while_a_call_goes_on(
     expect(page.locator(".wave-says")).to_be_hidden()
 
 
-def test_a_call_that_is_still_recorded_has_no_length_in_a_request(
-    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
-) -> None:
-    letter = {"kind": ["access"], "identities": [PARTY["number"]], "reference": "letter 18"}
+def test_a_call_that_is_still_recorded_has_no_length_in_a_request(service: Town, visitor: Callable[..., Page]) -> None:
+    """A call of its own: the row of one that was over once stays over, as in a database."""
+    caller = {**PARTY, "number": "+493012340099", "uri": "sip:+493012340099@pbx.example", "name": "Live Caller"}
+    row = CallRow(
+        "feedface-5e1f-4a6b-9c2d-000000000099", 20_780 << 32 | 99, CallState.RECORDING, town.FIRST, None, 0, 0
+    )
+    row = replace(row, details={"parties": [caller], "streams": []})
+    service.run(service.customers["acme"].calls.put([row], [stored(caller, "DE")]))
+    letter = {"kind": ["access"], "identities": [caller["number"]], "reference": "letter 18"}
     request = service.ask("/requests", "privacy", method="POST", json=letter).json()["id"]
     page = visitor(Role.PRIVACY)
     page.goto(f"/requests/{request}")
     expect(page.locator("#calls tbody td.num").first).to_have_text("live")
+    over = replace(row, state=CallState.COMPLETE, ended_at=town.FIRST, duration_ms=70_000)
+    service.run(service.customers["acme"].calls.put([over], [stored(caller, "DE")]))
 
 
 def test_times_name_the_zone_of_the_reader(service: Town, visitor: Callable[..., Page]) -> None:
