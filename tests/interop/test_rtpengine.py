@@ -180,6 +180,24 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     assert {stream["rejected"] for stream in streams} == {0}
 
 
+def agree(relay: ng.Control, client: Client, call: str, made: dict[str, object], wait: float = 0.0) -> None:
+    """Take an offer of the relay to the daemon, and bring the answer back so many seconds later."""
+    answer = client.request("INVITE", str(made["sdp"]).encode())
+    assert answer is not None and answer.status == 200
+    time.sleep(wait)
+    client.request("ACK")
+    to, sdp = made["to-tag"], answer.body.decode()
+    relay.ask("subscribe answer", call_id=call, to_tag=to, sdp=sdp, flags=["allow-transcoding"])
+
+
+def ended_with(daemon: Server, client: Client, call: str) -> list[tuple[int, int, int, int]]:
+    """Hang up; give packets, rejected, lost and missing ms of each stream."""
+    time.sleep(0.3)  # what is on its way
+    ended = client.request("BYE")
+    assert ended is not None and ended.status == 200
+    return [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in the_call(daemon, call)["streams"]]
+
+
 @pytest.mark.parametrize("first", ["", "AES_CM_128_HMAC_SHA1_32", "AES_192_CM_HMAC_SHA1_80"])
 @pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
 def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
@@ -194,28 +212,15 @@ def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
     client = Client(daemon, call)
     opened.enter_context(client.connection)
 
-    def agree(made: dict[str, object], wait: float) -> None:
-        answer = client.request("INVITE", str(made["sdp"]).encode())
-        assert answer is not None and answer.status == 200
-        time.sleep(wait)
-        client.request("ACK")
-        to, sdp = made["to-tag"], answer.body.decode()
-        relay.ask("subscribe answer", call_id=call, to_tag=to, sdp=sdp, flags=["allow-transcoding"])
-
-    agree(made, 0.0)
+    agree(relay, client, call, made)
     with Talk(phones) as talk:
         time.sleep(0.6)
         for _ in range(2):
             how = {"to_tag": made["to-tag"], "transport_protocol": "RTP/SAVP", **order}
             made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], **how)
-            agree(made, delay)
+            agree(relay, client, call, made, delay)
             time.sleep(0.6)
-    time.sleep(0.3)
-    ended = client.request("BYE")
-    assert ended is not None and ended.status == 200
-    found = the_call(daemon, call)
-    told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
-    assert told == [(talk.sent, 0, 0, 0)] * 2
+    assert ended_with(daemon, client, call) == [(talk.sent, 0, 0, 0)] * 2
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.1, 0.3])
@@ -229,30 +234,17 @@ def test_nothing_is_lost_at_a_reoffer_in_which_the_worker_dies(
     client = Client(daemon, call)
     opened.enter_context(client.connection)
 
-    def agree(made: dict[str, object], wait: float) -> None:
-        answer = client.request("INVITE", str(made["sdp"]).encode())
-        assert answer is not None and answer.status == 200
-        time.sleep(wait)
-        client.request("ACK")
-        to, sdp = made["to-tag"], answer.body.decode()
-        relay.ask("subscribe answer", call_id=call, to_tag=to, sdp=sdp, flags=["allow-transcoding"])
-
-    agree(made, 0.0)
+    agree(relay, client, call, made)
     with Talk(phones) as talk:
         time.sleep(0.6)
         killer = threading.Timer(moment, os.kill, (worker_of(daemon), signal.SIGKILL))
         killer.start()
         for wait in (0.2, 0.2):
             made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], to_tag=made["to-tag"], **how)
-            agree(made, wait)
+            agree(relay, client, call, made, wait)
         killer.join()
         time.sleep(0.6)
-    time.sleep(0.3)
-    ended = client.request("BYE")
-    assert ended is not None and ended.status == 200
-    found = the_call(daemon, call)
-    told = [(s["packets"], s["rejected"], s["lost"], s["gap_ms"]) for s in found["streams"]]
-    assert told == [(talk.sent, 0, 0, 0)] * 2
+    assert ended_with(daemon, client, call) == [(talk.sent, 0, 0, 0)] * 2
 
 
 @pytest.mark.parametrize("role", ["active", "passive"])

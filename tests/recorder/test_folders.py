@@ -90,18 +90,18 @@ def shared() -> Iterator[Path]:
 
 
 def test_a_users_own_tmpfs_comes_before_the_one_of_all_and_each_configuration_has_a_folder(shared: Path) -> None:
-    user, config = os.geteuid(), Path("/home/ada/recorder.toml")
+    user, config = os.geteuid(), Path("/srv/ada/recorder.toml")
     places = (shared / "user", shared)
     found = memory_folder(config, user, places)
     assert found is not None and found.parent == shared and found.name.startswith(f"recorder-{user}-")
-    assert memory_folder(Path("/home/ada/other.toml"), user, places) not in (found, None)
+    assert memory_folder(Path("/srv/ada/other.toml"), user, places) not in (found, None)
     (shared / "user" / str(user)).mkdir(parents=True)
     own = memory_folder(config, user, places)
     assert own is not None and own.parent == shared / "user" / str(user)
 
 
 def test_a_place_on_a_disk_or_that_somebody_else_took_is_left_alone(shared: Path, tmp_path: Path) -> None:
-    user, config = os.geteuid(), Path("/home/ada/recorder.toml")
+    user, config = os.geteuid(), Path("/srv/ada/recorder.toml")
     if not in_memory(tmp_path):
         assert memory_folder(config, user, (tmp_path, tmp_path)) is None
     free = memory_folder(config, user, (tmp_path, shared))
