@@ -132,7 +132,7 @@ class Unnested(asyncio.BufferedProtocol):
         self._security = security
         self._lost = False
         self.get_buffer = security.get_buffer  # type: ignore[method-assign]  # for each read: no call of ours between
-        self.buffer_updated = security.buffer_updated  # type: ignore[method-assign]
+        self.buffer_updated = security.buffer_updated  # type: ignore[method-assign]  # as above
 
     def eof_received(self) -> bool | None:
         """Tell that the client sends no more."""

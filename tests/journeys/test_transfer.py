@@ -112,7 +112,7 @@ def test_each_of_two_who_spoke_in_one_stream_gets_their_own_words(tmp_path: Path
             until(lambda: api.get("/calls").json()["items"], lambda calls: calls and calls[0]["ended_at"])
         found = {name: export(one, token, name) for name in ("Bob", "Carol")}
         stream = found["Bob"][0]
-        assert [each["party"] for each in stream["speakers"]] == [1, 2]  # type: ignore[attr-defined]
+        assert [each["party"] for each in stream["speakers"]] == [1, 2]  # type: ignore[attr-defined]  # JSON
         assert (stream["party"], stream["earlier"]) == (2, [1])
         assert [len(heard) for _, heard in found.values()] == [1, 1] and found["Bob"][1] != found["Carol"][1]
         assert one.stop() == 0

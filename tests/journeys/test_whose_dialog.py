@@ -267,7 +267,7 @@ def test_behind_one_address_and_after_a_kill_a_dialog_stays_its_owners(tmp_path:
         while len(found := calls(one, "acme") + calls(one, "initech")) < 3 and time.monotonic() < end:
             time.sleep(0.2)
         assert [call["state"] for call in found] == ["complete"] * 3
-        streams = [stream for call in found for stream in call["streams"]]  # type: ignore[attr-defined]
+        streams = [stream for call in found for stream in call["streams"]]  # type: ignore[attr-defined]  # JSON
         assert {stream["srtp"] for stream in streams} == {"AES_CM_128_HMAC_SHA1_80"}
         assert calls(one, "globex") + calls(one, "umbrella") == []
         for link in (*links.values(), *beside.values()):

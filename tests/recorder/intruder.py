@@ -253,7 +253,7 @@ def media(secrets: Path, user: int) -> None:
         self._control.setblocking(True)
         self._control.send(found(tries))
 
-    worker.Worker.run = run  # type: ignore[method-assign]
+    worker.Worker.run = run  # type: ignore[method-assign]  # what a broken one would do
     worker.main()
 
 

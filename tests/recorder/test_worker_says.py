@@ -42,9 +42,9 @@ class Call(Tape):
 
     def __init__(self, call: str, tracks: list[Track]) -> None:
         self.id = call
-        self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in tracks}  # type: ignore[misc]
+        self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in tracks}  # type: ignore[misc]  # no sockets
         self.clean, self._parts = True, ()
-        self._reel = SimpleNamespace(name="m1")  # type: ignore[assignment]
+        self._reel = SimpleNamespace(name="m1")  # type: ignore[assignment]  # no files
 
     def drain(self, *_: Any, **__: Any) -> None: ...
     def close(self, *_: Any) -> int:

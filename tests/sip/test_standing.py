@@ -87,7 +87,7 @@ def test_a_request_in_a_dialog_counts_from_its_owner_by_a_way_as_safe_as_the_fir
 ) -> None:
     story = running(first)
     before, sdp = state(story), {"body": OFFER, "kind": "application/sdp"} if method == "re-offer" else {}
-    heard = say(story, story.request("INVITE" if sdp else method, cseq=9, **sdp), way)  # type: ignore[arg-type]
+    heard = say(story, story.request("INVITE" if sdp else method, cseq=9, **sdp), way)  # type: ignore[arg-type]  # a table of arguments
     events = story.events()
     if allowed:
         assert statuses(heard) not in ([481], []) or method in ("PRACK", "BYE", "re-offer")
@@ -95,7 +95,7 @@ def test_a_request_in_a_dialog_counts_from_its_owner_by_a_way_as_safe_as_the_fir
         assert state(story) != before
     else:
         assert statuses(heard) == [481]
-        assert [(type(event), event.reason) for event in events] == [(Refused, "not-owner")]  # type: ignore[union-attr]
+        assert [(type(event), event.reason) for event in events] == [(Refused, "not-owner")]  # type: ignore[union-attr]  # refusals alone
         assert state(story) == before
         assert statuses(story.say(story.request("OPTIONS", cseq=2))) == [200]  # the CSeq has not moved
 
@@ -144,13 +144,13 @@ def test_who_foretells_the_next_branch_does_not_take_its_place(branch: str, insi
     thief = by(UDP, remote=(ELSEWHERE, 5060))
     sdp = {"body": OFFER, "kind": "application/sdp", "branch": branch, "cseq": 2}
     if inside:
-        assert statuses(story.say(story.request("INVITE", **sdp), thief)) == [481]  # type: ignore[arg-type]
+        assert statuses(story.say(story.request("INVITE", **sdp), thief)) == [481]  # type: ignore[arg-type]  # a table of arguments
     else:  # a call of the other customer
         assert story.say(story.invite(to="<sip:rec@192.0.2.10>", cseq=2, branch=branch), thief) == []
         (event,) = [each for each in story.events() if isinstance(each, Invited)]
         assert story.endpoint.refuse(event.token, 503, story.now)
         story.hear()
-    assert story.say(story.request("INVITE", **sdp)) == []  # type: ignore[arg-type]
+    assert story.say(story.request("INVITE", **sdp)) == []  # type: ignore[arg-type]  # a table of arguments
     (asked,) = [each for each in story.events() if isinstance(each, Reoffered)]
     story.endpoint.accept(asked.token, ANSWER, story.now)
     assert statuses(story.hear()) == [200]
@@ -273,7 +273,7 @@ def test_from_the_address_of_the_contact_only_a_connection_of_our_own_counts(our
 def test_no_request_of_ours_goes_to_an_address_of_others(contact: str) -> None:
     for owner in ("203.0.113.9", ""):
         story = Story()
-        story.endpoint.authorized_by(judge, elsewhere=lambda _, flow, own=owner: flow.remote[0] == own)  # type: ignore[misc]
+        story.endpoint.authorized_by(judge, elsewhere=lambda _, flow, own=owner: flow.remote[0] == own)  # type: ignore[misc]  # a default of a lambda
         event = story.invited(contact=f"<{contact}>;+sip.src")
         story.endpoint.own(event.session, "acme")
         story.endpoint.accept(event.token, ANSWER, story.now)
