@@ -82,8 +82,13 @@ def test_an_ip_version_that_comes_after_the_start_is_found(monkeypatch: pytest.M
     assert asked.addresses(V4) == Addresses("192.0.2.10", "2001:db8::10")
 
 
+def media_ports() -> Ports[Pair]:
+    """Ports of which none is opened in earnest."""
+    return Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]  # stands for sockets
+
+
 def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast() -> None:
-    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]  # stands for sockets
+    ports = media_ports()
     closed = Closed([5060, 8443], ports)
     assert not closed("127.0.0.1", 30_000)  # it may be somebody else's on this machine
     first = ports.open()
@@ -116,7 +121,7 @@ def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast
     ],
 )
 def test_no_client_elsewhere_leads_to_services_of_our_loopback(source: str | None, host: str, refused: bool) -> None:
-    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]  # stands for sockets
+    ports = media_ports()
     closed = Closed([5060], ports).of(source)
     assert closed(host, 40_000) is refused
     assert closed("127.0.0.1", 5060)
@@ -129,7 +134,7 @@ def test_a_client_on_this_machine_has_media_at_our_loopback_whichever_of_our_add
         except OSError:
             pytest.skip("no network beside the loopback")
         own = str(probe.getsockname()[0])
-    ports: Ports[Pair] = Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]  # stands for sockets
+    ports = media_ports()
     closed = Closed([5060], ports).of(own)
     assert (closed("127.0.0.1", 40_000), closed("127.0.0.1", 5060)) == (False, True)
 

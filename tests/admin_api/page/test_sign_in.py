@@ -136,6 +136,18 @@ def test_waiting_tells_nobody_which_names_there_are(door: Doorstep) -> None:
     assert seen[0][1], "some of them waited"
 
 
+def held_pauses(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[float], asyncio.Event]:
+    """Tell what each try has to wait, and let all go on once the event is set."""
+    waiting, go_on = queue.Queue[float](), asyncio.Event()
+
+    async def pause(seconds: float) -> None:
+        waiting.put(seconds)
+        await go_on.wait()
+
+    monkeypatch.setattr(door.family, "_pause", pause)
+    return waiting, go_on
+
+
 def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
     door: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,13 +155,7 @@ def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
     assert door.sign_in(door.browser(HOME)).status_code == 303
     for _ in range(5):
         door.sign_in(door.browser(HOME), password="wrong")
-    waiting, go_on = queue.Queue(), asyncio.Event()
-
-    async def pause(seconds: float) -> None:
-        waiting.put(seconds)
-        await go_on.wait()
-
-    monkeypatch.setattr(door.family, "_pause", pause)
+    waiting, go_on = held_pauses(door, monkeypatch)
     with ThreadPoolExecutor(8) as browsers:
         first = [browsers.submit(door.sign_in, door.browser(HOME), password="wrong") for _ in range(2)]
         assert sorted([waiting.get(timeout=30), waiting.get(timeout=30)]) == pytest.approx([1, 3], abs=0.1)
@@ -166,13 +172,7 @@ def test_others_in_a_usual_network_keep_its_owner_out_of_nothing(
     assert door.sign_in(door.browser(HOME)).status_code == 303
     for _ in range(5):
         assert door.sign_in(door.browser("127.0.1.20"), password="wrong").status_code == 403
-    waiting, go_on = queue.Queue(), asyncio.Event()
-
-    async def pause(seconds: float) -> None:
-        waiting.put(seconds)
-        await go_on.wait()
-
-    monkeypatch.setattr(door.family, "_pause", pause)
+    waiting, go_on = held_pauses(door, monkeypatch)
     with ThreadPoolExecutor(8) as browsers:
         tries = []
         for source in ("127.0.1.21", "127.0.1.21", "127.0.1.22", "127.0.1.22", "127.0.1.23"):
