@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from recorder.simulate import moving
+from recorder.simulate import video
 from recorder.simulate.agent import Agent
 from recorder.simulate.call import SimulatedCall
 from recorder.simulate.link import Unreachable
@@ -123,7 +123,7 @@ async def _pictures(plan: Plan, media: MediaLink) -> list[tuple[int, Any]]:
     """Encode the pictures of each party and hand them to the media process; give their ids, and no sound."""
     made = []
     for number in range(plan.streams):
-        frames = await asyncio.to_thread(moving.encode, number)
+        frames = await asyncio.to_thread(video.encode, number)
         await media.do("sound", id=-1 - number, frames=[frame.hex() for frame in frames])
         made.append((-1 - number, None))
     return made

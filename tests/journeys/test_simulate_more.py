@@ -14,7 +14,7 @@ from typing import Any
 import av
 import pytest
 
-from recorder.simulate import moving
+from recorder.simulate import video
 from tests.journeys.simulated_node import RunningNode, command, running_node
 
 SECONDS = 4
@@ -51,8 +51,8 @@ def seen(frame: av.VideoFrame) -> list[tuple[float, int]]:
     found = []
     for part in (row[:half], row[half:]):
         bar = [x for x, shade in enumerate(part) if shade > BRIGHT]
-        middle = (bar[0] + bar[-1]) / 2 * moving.WIDTH / half
-        found.append((median(part), round((middle - moving.BAR / 2) / moving.STEP)))
+        middle = (bar[0] + bar[-1]) / 2 * video.WIDTH / half
+        found.append((median(part), round((middle - video.BAR / 2) / video.STEP)))
     return found
 
 
@@ -62,7 +62,7 @@ def test_pictures_of_each_party_are_stored_and_are_those_that_were_sent(node: Ru
     frames = [stream["frames"] for stream in sent["streams"]]
     kinds = (("audio", "PCMA"), ("audio", "PCMU"), ("video", "VP8"), ("video", "VP8"))
     assert told == [(*kind, n % 2, frames[n]) for n, kind in enumerate(kinds)]
-    assert min(frames[2:]) > (SECONDS - 1) * moving.PICTURES and [s["lost"] for s in call["streams"]] == [0] * 4
+    assert min(frames[2:]) > (SECONDS - 1) * video.PICTURES and [s["lost"] for s in call["streams"]] == [0] * 4
     file = tmp_path / "call.mkv"
     exported = command("export", call["id"], "-o", file, "--config", node.config)
     assert exported.returncode == 0, exported.stderr
@@ -70,8 +70,8 @@ def test_pictures_of_each_party_are_stored_and_are_those_that_were_sent(node: Ru
         frames_shown = [seen(frame) for frame in container.decode(container.streams.video[0])][FEW:-FEW]
     for party in range(2):
         shades, numbers = zip(*(each[party] for each in frames_shown), strict=True)
-        assert {round(shade - moving.luma(party, 0)[-1]) // 4 for shade in shades} <= {-1, 0}
-        steps = Counter((later - now) % moving.PICTURES for now, later in pairwise(numbers))
+        assert {round(shade - video.luma(party, 0)[-1]) // 4 for shade in shades} <= {-1, 0}
+        steps = Counter((later - now) % video.PICTURES for now, later in pairwise(numbers))
         assert steps[2] > 0.8 * len(numbers), steps  # 25 of the 50 pictures a second are shown
 
 

@@ -6,7 +6,7 @@ import av
 import pytest
 
 from media.pictures import Vp8
-from recorder.simulate import moving
+from recorder.simulate import video
 from recorder.simulate.batch import MAX_PAYLOAD
 
 TOLERANCE = 3.0
@@ -34,10 +34,10 @@ def apart(one: bytes, other: bytes) -> float:
 
 @pytest.mark.parametrize("stream", [0, 7])
 def test_each_packet_is_a_picture_that_shows_what_was_drawn(stream: int) -> None:
-    payloads = moving.encode(stream)
-    assert len(payloads) == moving.PICTURES and max(map(len, payloads)) <= MAX_PAYLOAD
-    for number in (0, 1, 24, moving.PICTURES - 1):
+    payloads = video.encode(stream)
+    assert len(payloads) == video.PICTURES and max(map(len, payloads)) <= MAX_PAYLOAD
+    for number in (0, 1, 24, video.PICTURES - 1):
         shown = decoded(payloads[number])
-        assert apart(shown, moving.luma(stream, number)) < TOLERANCE
+        assert apart(shown, video.luma(stream, number)) < TOLERANCE
         for other in ((stream, number + 2), (stream - 1, number)):
-            assert apart(shown, moving.luma(*other)) > TOLERANCE
+            assert apart(shown, video.luma(*other)) > TOLERANCE
