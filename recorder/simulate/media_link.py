@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
-
-from recorder import interpreter
 
 _LINE_LIMIT = 64 << 20
 """The longest reply: 20,000 calls of two streams are 8 MB of JSON."""
@@ -20,9 +19,9 @@ class MediaLink:
     """One media process."""
 
     async def start(self) -> None:
-        """Start it."""
+        """Start it, of our own files: -P takes none from the folder that somebody started us in."""
         self._process = await asyncio.create_subprocess_exec(
-            *interpreter.command("recorder.simulate.engine"), env=interpreter.environment(),
+            sys.executable, "-P", "-m", "recorder.simulate.engine",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_LIMIT,
         )  # fmt: skip
         self._lock = asyncio.Lock()
