@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 WIDTH = 140
+LABELLED = (
+    "recorder_calls_total", "recorder_dtls_handshakes_total", "recorder_rtp_packets_total", "recorder_worker_busy_ratio"
+)  # fmt: skip
+"""Metrics that show their labels in every run."""
 _SENTENCES = ("description", "summary")
 _TOLD_BY_PROBLEMS = ("title", "detail", "reason")
 _OPTION = re.compile(r"^  ((?:-\w, )?--[a-z-]+(?: / --[a-z-]+)?)((?: <[^>]*>)?)(?:\s|$)")
@@ -111,13 +115,15 @@ def configuration(example: str) -> dict[str, dict[str, Any]]:
 
 
 def exposition(text: str) -> dict[str, dict[str, Any]]:
-    """Return the metrics of an exposition text with kind and labels."""
+    """Return the metrics of an exposition text with kind and labels; of most, labels show only once they counted."""
     found: dict[str, dict[str, Any]] = {}
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M):
-        labelled = re.findall(rf"^{name}(?:\{{(.*)\}})? ", text, re.M)
-        labels = {label for entry in labelled for label in re.findall(r"(\w+)=", entry)}
-        if not name.endswith("_created"):
-            found[name] = {"kind": kind, "labels": sorted(labels)}
+        if name.endswith("_created"):
+            continue
+        found[name] = {"kind": kind}
+        if name in LABELLED:
+            labelled = re.findall(rf"^{name}\{{(.*)\}} ", text, re.M)
+            found[name]["labels"] = sorted({label for entry in labelled for label in re.findall(r"(\w+)=", entry)})
     return dict(sorted(found.items()))
 
 

@@ -183,7 +183,7 @@ def _go_on(one: Daemon, seen: Visit, token: str, known: dict[str, Any]) -> dict[
     if status != 200 or before["state"] != "recording":
         return {"state after the start": before.get("state", status)}
     client.speak(FRAMES)
-    time.sleep(1)
+    _wait_for_packets(one, token, path, 2 * FRAMES)
     seen.files["live call"] = formats.live_state(one.folder / "run")
     answered = client.end()
     after = one.until(token, path, ["complete", "interrupted"])
@@ -195,6 +195,15 @@ def _go_on(one: Daemon, seen: Visit, token: str, known: dict[str, Any]) -> dict[
         "parties": [[party["name"], party["number"], party["uri"]] for party in after["parties"]],
         "session": after["session_id"],
     }
+
+
+def _wait_for_packets(one: Daemon, token: str, path: str, wanted: int) -> None:
+    """Wait until each stream of a call has so many packets; in vain for some seconds if it never has."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        if all(stream["packets"] >= wanted for stream in one.ask(token, "GET", path)[1]["streams"]):
+            return
+        time.sleep(0.2)
 
 
 def _read(one: Daemon, tokens: dict[str, str], words: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
