@@ -16,8 +16,6 @@ MAX_TRIES = 500
 #: it; each takes about 200 bytes a port.
 MAX_FORMER = 4
 
-NoPortLeft = PortsExhausted
-
 
 class Numbered(Protocol):
     """Sockets that know their port."""

@@ -96,7 +96,6 @@ class Indexer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.failing = False
         self.whole: Callable[[str, float], Awaitable[bool]] = _whole  # waits for what is mended and indexed elsewhere
         self.lacking: Callable[[str], bool] = lambda _: False  # whether any of that is still to come
         self._written_calls = 0
@@ -209,11 +208,9 @@ class Indexer:
             took, written = self._clock() - begun, self._written_calls - before
             rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)  # no queue grows for ever
             if not all(done):
-                self.failing = True
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
                 continue
-            self.failing = False
             waiting = [w for q in self._waiting.values() for w in q.values()]
             if waiting:
                 self._look_when(min(map(self._due, waiting)))

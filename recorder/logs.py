@@ -11,7 +11,6 @@ import errno
 import io
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -32,7 +31,7 @@ import structlog  # noqa: E402 - see above
 for _module in _unwanted:
     del sys.modules[_module]
 
-from recorder.masking import FIELDS, mask  # noqa: E402 - after the import that needs care
+from recorder.masking import mask  # noqa: E402 - after the import that needs care
 from recorder.rates import RateLimit  # noqa: E402 - the same
 
 MAX_FRAMES = 12  # places of one traceback, innermost last; deeper ones repeat themselves
@@ -350,15 +349,3 @@ def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
         pipeline.write("error", "loop.failed", failure(error) if isinstance(error, BaseException) else {})
 
     loop.set_exception_handler(failed)
-
-
-def known_field(name: str) -> bool:
-    """Tell whether a field of that name would be written."""
-    return name in FIELDS
-
-
-def mute_descriptor(number: int = 2) -> None:
-    """Send a file descriptor to nowhere: C libraries write to it past every filter of ours."""
-    nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(nowhere, number)
-    os.close(nowhere)

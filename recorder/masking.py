@@ -8,8 +8,6 @@ There is no unmasked mode.
 from __future__ import annotations
 
 import enum
-import hashlib
-import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -166,22 +164,6 @@ class Personal(Generic[Value]):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a personal value is not pickled")
-
-
-def pseudonym(key: bytes, customer: str, period: str, value: str) -> str:
-    """Return the name a person goes by in the logs: the same within one customer and period, useless beyond.
-
-    HMAC-SHA-256 cut to 64 bits; `value` is folded first, so that one number in two spellings is one person.
-    """
-    parts = (customer.encode(), period.encode(), _folded(value).encode("utf-8", "surrogatepass"))
-    message = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return "p-" + hmac.new(key, message, hashlib.sha256).hexdigest()[:16]
-
-
-def _folded(value: str) -> str:
-    """Return one spelling for numbers and for everything else."""
-    bare = re.sub(r"[\s().\-/]", "", value)
-    return bare if re.fullmatch(r"\+?[0-9]{3,}", bare) else value.strip().casefold()
 
 
 def scrub(sentence: str) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
@@ -61,7 +61,7 @@ class Notifier:
         return self._insist(["STOPPING=1"])
 
     def watchdog(self) -> bool:
-        """Say that the loop still turns; due every `watchdog_seconds`."""
+        """Say that the loop still turns, well within WATCHDOG_USEC."""
         return self._send(["WATCHDOG=1"])
 
     def status(self, sentence: str) -> bool:
@@ -175,11 +175,3 @@ def listen_fds(environment: MutableMapping[str, str] = os.environ, pid: int | No
             continue  # announced and not there: the manager gave up on it
         found.setdefault(listed[index] if index < len(listed) else "unknown", []).append(descriptor)
     return found
-
-
-def watchdog_seconds(environment: Mapping[str, str] = os.environ, pid: int | None = None) -> float | None:
-    """Return how often to call `watchdog`: half of what the manager waits; None if it does not watch this process."""
-    limit, meant = environment.get("WATCHDOG_USEC", ""), environment.get("WATCHDOG_PID", "")
-    if meant not in {"", str(pid or os.getpid())} or not re.fullmatch(r"[0-9]{1,15}", limit) or int(limit) == 0:
-        return None
-    return int(limit) / 2_000_000

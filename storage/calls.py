@@ -48,7 +48,6 @@ _READ = sa.select(*READ_COLUMNS).where(_BY_ID)
 _PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
 
 V = TypeVar("V")
-Given = Mapping[str, tuple[CallRow, tuple[str, ...]]]
 
 
 class Calls:
@@ -190,12 +189,6 @@ class Calls:
         """Add up what the calls take in the vault; reads every row."""
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.size_bytes), 0))) or 0)
-
-    async def set_hold(self, id: str, held: bool) -> bool:
-        """Mark a call as held or not; False if there is none."""
-        async with self._database.writing() as connection:
-            changed = await connection.execute(calls.update().where(calls.c.id == id).values(hold=held))
-        return changed.rowcount > 0
 
     async def remove(self, ids: Iterable[str]) -> int:
         """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""

@@ -295,7 +295,6 @@ class Drawer:
     """Papers of one kind."""
 
     def __init__(self, cabinet: Cabinet) -> None:
-        self._cabinet = cabinet
         self._database = cabinet.database
         self._keys = cabinet.keys
         self._journal = cabinet.journal

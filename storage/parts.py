@@ -127,11 +127,6 @@ def refs(folder: Path) -> Iterator[PartRef]:
             yield PartRef(match[1], int(match[2], 16), match[3], folder / name)
 
 
-def is_part(name: str) -> bool:
-    """Say whether a file of this name is a part."""
-    return _NAME.fullmatch(name) is not None
-
-
 def order(ref: PartRef) -> tuple[str, int, int, int]:
     """Sort by recording; in a recording control, then media, then attachments, each by number."""
     return ref.call, ref.leaf, _ORDER[ref.part[0]], int(ref.part[1:])

@@ -29,7 +29,6 @@ from storage.parts import (
     PartRef,
     associated_data,
     file_name,
-    is_part,
     names,
     order,
     read_at,
@@ -193,14 +192,6 @@ class Vault:
         for each in self.days():
             if each >= day:
                 yield from refs(self._folder / str(each))
-
-    def strays(self) -> Iterator[Path]:
-        """Yield what lies in the vault and is no part."""
-        folders = self._folders()
-        known = {folder.name for folder in folders}
-        yield from (self._folder / name for name in names(self._folder) if name not in known)
-        for folder in folders:
-            yield from (folder / name for name in names(folder) if not is_part(name))
 
     def _folders(self) -> list[Path]:
         return [*(self._folder / str(day) for day in self.days()), self._open]

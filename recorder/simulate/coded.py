@@ -11,11 +11,9 @@ The CRC is affine over XOR, so a frame is `mask(stream) ^ mask(number)`: one ope
 from __future__ import annotations
 
 import struct
-import wave
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 SAMPLES = 160
 """Samples, and so bits, of 20 ms at 8,000 Hz."""
@@ -102,11 +100,3 @@ def _read(signs: bytes, at: int) -> Found | None:
         return None
     run, who, frame, crc = _BODY.unpack((int(signs, 2) ^ _WHITE).to_bytes(16, "big"))
     return Found(at, run, who >> 8, who & 0xFF, frame) if crc == _crc(run, who, frame) else None
-
-
-def find_in_wav(path: Path) -> list[list[Found]]:
-    """Return the frames of each channel of a 16-bit WAV file."""
-    with wave.open(str(path), "rb") as file:
-        channels, sound = file.getnchannels(), file.readframes(file.getnframes())
-    whole = memoryview(sound).cast("h")
-    return [list(find(whole[channel::channels].tobytes())) for channel in range(channels)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from recorder.logs import Log, Pipeline, failure, known_field, mute_descriptor, place, watch_loop
+from recorder.logs import Log, Pipeline, failure, place, watch_loop
 from recorder.rates import RateLimit
 
 ROOT = Path(__file__).parents[2]
@@ -313,24 +313,12 @@ def test_a_loop_reports_through_the_pipeline() -> None:
     assert (line["event"], line["error"]) == ("loop.failed", "ValueError")
 
 
-def test_a_muted_descriptor_takes_everything_and_shows_nothing(tmp_path: Path) -> None:
-    with (tmp_path / "out").open("wb") as file:
-        mute_descriptor(file.fileno())
-        file.write(b"alice")
-    assert (tmp_path / "out").read_bytes() == b""
-
-
 def test_the_terminal_is_given_back_at_the_end() -> None:
     script = "from recorder.logs import install\nwith install(): print('alice')\nprint('a last sentence')"
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=110)
     first, last = child.stdout.splitlines()
     assert json.loads(first)["event"] == "print.stdout"
     assert last == "a last sentence"
-
-
-def test_known_fields_can_be_asked_for() -> None:
-    assert known_field("call")
-    assert not known_field("surname")
 
 
 def test_logging_starts_fast() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recorder.masking import FIELDS, MASK, MAX_SENTENCE, Kind, Personal, mask, pseudonym, scrub
+from recorder.masking import FIELDS, MASK, MAX_SENTENCE, Kind, Personal, mask, scrub
 
 ROOT = Path(__file__).parents[2]
 CALL = "b0a5c5b4-0d2d-4f0a-9a0e-3f2f0a4d7b11"
@@ -204,24 +204,6 @@ def test_personal_values_compare_by_what_they_hold() -> None:
     assert Personal("a") != "a"
     assert len({Personal("a"), Personal("a")}) == 1
     assert copy.deepcopy(Personal("a")) == copy.copy(Personal("a"))
-
-
-def test_a_pseudonym_is_the_same_for_one_person_and_period_only() -> None:
-    one = pseudonym(KEY, "acme", "2026-11", "+49 (151) 123-456")
-    assert one == pseudonym(KEY, "acme", "2026-11", "+49151123456")
-    assert mask({"person": one}) == {"person": one}
-    others = [
-        pseudonym(KEY, "acme", "2026-12", "+49151123456"),
-        pseudonym(KEY, "globex", "2026-11", "+49151123456"),
-        pseudonym(bytes(32), "acme", "2026-11", "+49151123456"),
-        pseudonym(KEY, "acme2026", "-11", "+49151123456"),
-    ]
-    assert one not in others
-    assert len(set(others)) == 4
-    assert one == "p-66de1bf3a3110ddb"
-    assert pseudonym(KEY, "acme", "x", "1 23") == pseudonym(KEY, "acme", "x", "123")
-    assert pseudonym(KEY, "acme", "x", "1 2") != pseudonym(KEY, "acme", "x", "12")
-    assert pseudonym(KEY, "acme", "x", "Alice") == pseudonym(KEY, "acme", "x", " alice ")
 
 
 @given(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.notify import MAX_DESCRIPTORS, Notifier, listen_fds, watchdog_seconds
+from recorder.notify import MAX_DESCRIPTORS, Notifier, listen_fds
 
 
 class Manager:
@@ -152,14 +152,6 @@ def test_descriptors_for_another_process_are_not_ours() -> None:
     assert listen_fds({"LISTEN_FDS": "1", "LISTEN_PID": "1"}, 2) == {}
     assert listen_fds({}, 2) == {}
     assert listen_fds({"LISTEN_FDS": "many", "LISTEN_PID": "2"}, 2) == {}
-
-
-def test_the_watchdog_is_fed_twice_as_often_as_it_bites() -> None:
-    assert watchdog_seconds({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "7"}, 7) == 5.0
-    assert watchdog_seconds({"WATCHDOG_USEC": "10000000"}, 7) == 5.0
-    assert watchdog_seconds({"WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "8"}, 7) is None
-    assert watchdog_seconds({"WATCHDOG_USEC": "0"}, 7) is None
-    assert watchdog_seconds({}, 7) is None
 
 
 def test_what_must_be_known_is_said_again_in_its_order(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:

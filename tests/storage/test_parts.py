@@ -4,12 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from storage.container import Sealer, new_part
 from storage.errors import DiskFailed
-from storage.parts import OpenPart, PartRef, associated_data, file_name, is_part, names, order, read_at, refs
+from storage.parts import OpenPart, PartRef, associated_data, file_name, names, order, read_at, refs
 
 CALL = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -22,16 +20,10 @@ def test_a_name_goes_there_and_back(tmp_path: Path) -> None:
     assert list(refs(tmp_path)) == [PartRef(CALL, 20_000 << 32 | 7, "m12", tmp_path / name)]
 
 
-@given(st.text(max_size=70))
-def test_nothing_else_is_a_part(name: str) -> None:
-    assert not is_part(name)
-
-
 @pytest.mark.parametrize("name", ["{}.sealed", "{}~", "{}\n", " {}", "x{}", "{}234567890"])
 def test_what_has_more_in_its_name_is_none_and_is_not_read_as_one(name: str, tmp_path: Path) -> None:
     stray = name.format(file_name(CALL, 7, "m1"))
     (tmp_path / stray).touch()
-    assert not is_part(stray)
     assert list(refs(tmp_path)) == []
 
 

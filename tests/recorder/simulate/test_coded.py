@@ -1,6 +1,4 @@
 import struct
-import wave
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -48,15 +46,3 @@ def test_any_bytes_hold_no_frame(noise: bytes) -> None:
 def test_a_frame_cut_off_at_the_end_is_not_found() -> None:
     sound = coded.samples("PCMA", *WHO, 1)
     assert all(list(coded.find(sound[: 2 * length])) == [] for length in range(160))
-
-
-def test_channels_of_a_file_are_read_apart(tmp_path: Path) -> None:
-    left, right = coded.samples("PCMA", 1, 2, 0, 9), coded.samples("PCMU", 1, 2, 1, 9)
-    pairs = zip(struct.iter_unpack("<h", left), struct.iter_unpack("<h", right), strict=True)
-    with wave.open(str(tmp_path / "x.wav"), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(8000)
-        file.writeframes(b"".join(struct.pack("<hh", a, b) for (a,), (b,) in pairs))
-    found = coded.find_in_wav(tmp_path / "x.wav")
-    assert [[(f.stream, f.frame) for f in channel] for channel in found] == [[(0, 9)], [(1, 9)]]
