@@ -137,11 +137,6 @@ def damaged() -> Problem:
     return Problem(500, "damaged", "This cannot be read", "`recorder verify` names what is damaged.")
 
 
-def missing_yet() -> Problem:
-    """Part of the interface that this version does not have yet."""
-    return Problem(501, "not-implemented", "Not in this version", "This version of the recorder cannot do that yet.")
-
-
 def crowded() -> Problem:
     """There are as many connections as there may be."""
     headers = {"Retry-After": "1", "Connection": "close"}

@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 from admin_api import auth
 from admin_api.again import Again, Look
 from admin_api.auth import Principal, Report
-from admin_api.errors import Problem, forbidden, missing_yet, not_found, too_many, unauthorized, wrong_method
+from admin_api.errors import Problem, forbidden, not_found, too_many, unauthorized, wrong_method
 from admin_api.limits import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
 from admin_api.ports import Desk
-from admin_api.request import FAILED, FIRST, REFUSED, Asked
+from admin_api.request import FIRST, REFUSED, Asked
 from admin_api.roles import Action, Rule, Wanted, wanted
 from storage.customers import Customer
 
@@ -92,11 +92,7 @@ class Gate:
             raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
         look = self._look(request, principal, rule)
         asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part, look)
-        handler = self._handlers.get(rule.action)
-        if handler is None:
-            await asked.note(FAILED, "not in this version")
-            raise missing_yet()
-        return await handler(asked)
+        return await self._handlers[rule.action](asked)
 
     def _look(self, request: Request, principal: Principal, rule: Rule) -> Look:
         """Say whether a view of the page looks once more at what it was shown, and that was written down just now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from admin_api import attachments, audit, calls, erasures, exports, incidents, media, openapi_schemas, requests, users
@@ -220,17 +220,17 @@ _STATUSES: Mapping[str, str] = {
 
 
 @functools.cache
-def text(done: frozenset[Action]) -> bytes:
-    """Return the description as JSON; `done` is what this version can do."""
-    return json.dumps(document(done), ensure_ascii=False, separators=(",", ":")).encode()
+def text() -> bytes:
+    """Return the description as JSON."""
+    return json.dumps(document(), ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def document(done: Collection[Action]) -> dict[str, Any]:
+def document() -> dict[str, Any]:
     """Build the description."""
     paths: dict[str, dict[str, Any]] = {}
     for rule in RULES:
         path = f"{PREFIX}{{customer}}{rule.path}"
-        paths.setdefault(path, {})[rule.method.lower()] = operation(rule, rule.action in done)
+        paths.setdefault(path, {})[rule.method.lower()] = operation(rule)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": VERSION, "description": openapi_schemas.DESCRIPTION},
@@ -243,25 +243,23 @@ def document(done: Collection[Action]) -> dict[str, Any]:
     }
 
 
-def operation(rule: Rule, done: bool) -> dict[str, Any]:
+def operation(rule: Rule) -> dict[str, Any]:
     """Describe one method of one path."""
     shown: dict[str, Any] = {
         "operationId": rule.action.name.lower(),
         "summary": SUMMARIES[rule.action],
-        "description": f"Roles: {', '.join(rule.roles)}." + ("" if done else " Not in this version: 501."),
+        "description": f"Roles: {', '.join(rule.roles)}.",
         "parameters": [*_in_path(rule), *(_in_query(each) for each in PARAMETERS.get(rule.action, ()))],
-        "responses": responses(rule, done),
+        "responses": responses(rule),
     }
     if rule.action in BODIES:
         shown["requestBody"] = _body(BODIES[rule.action])
     return shown
 
 
-def responses(rule: Rule, done: bool) -> dict[str, Any]:
+def responses(rule: Rule) -> dict[str, Any]:
     """Describe the answers of one method."""
     found = {status: _problem(why) for status, why in _STATUSES.items()}
-    if not done:
-        return {"501": _problem("Not in this version"), **found}
     if rule.action in CONFLICTS:
         found["409"] = _problem(CONFLICTS[rule.action])
     if rule.action in BODIES:

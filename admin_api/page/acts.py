@@ -98,7 +98,6 @@ NOTES: Mapping[str, str] = {
     "no file": "no file",
     "no report": "no report",
     "not as described": "not as described",
-    "not in this version": "not in this version",
     "no active waiver": "no active waiver",
     "own request": "the own request",
     "not done yet": "not done yet",

@@ -58,10 +58,3 @@ def test_without_a_reporter_failures_go_to_the_logger(caplog):
     with caplog.at_level(logging.ERROR):
         _log(KeyError("x"))
     assert [(record.name, record.msg) for record in caplog.records] == [("admin_api", "admin_api.fault")]
-
-
-def test_what_is_missing_is_501(service, monkeypatch):
-    monkeypatch.delitem(service.gate._handlers, Action.USERS)
-    answer = service.ask("/users")
-    assert answer.status_code == 501
-    assert service.acts()[-1]["outcome"] == "failed"

@@ -16,7 +16,6 @@ ALL = [
     (errors.too_many(3), 429),
     (errors.bug(), 500),
     (errors.damaged(), 500),
-    (errors.missing_yet(), 501),
     (errors.unavailable("Disk full."), 503),
 ]
 

@@ -11,7 +11,7 @@ from tests.admin_api.test_waiver import WAIVER
 
 
 def fits(name, value):
-    jsonschema_rs.validate({"$ref": f"#/components/schemas/{name}", "components": document(())["components"]}, value)
+    jsonschema_rs.validate({"$ref": f"#/components/schemas/{name}", "components": document()["components"]}, value)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
