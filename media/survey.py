@@ -284,7 +284,7 @@ class Survey:
 
     def _begin(self, source: Source, batch: Batch, clock: int, anchor: int) -> Span:
         ts, arrival = batch.timestamp, batch.arrival
-        span = Span(len(self._spans), batch.ext_seq, ts, arrival, anchor, clock, ts, arrival)
+        span = Span(len(self._spans), ts, arrival, anchor, clock, ts, arrival)
         self._spans.append(span)
         self._reach.append(0)
         source.spans.append(span)

@@ -46,7 +46,6 @@ class Span:
 
     number: int
     # among all spans
-    first_seq: int
     first_ts: int
     # unwrapped
     first_arrival: int
@@ -96,7 +95,7 @@ class Source:
     seen: Seen = field(default_factory=Seen)
     spans: list[Span] = field(default_factory=list)
     starts: list[int] = field(default_factory=list)
-    # first_seq of each span
+    # first sequence number of each span
     last_seq: int = -1
     # of the newest sounding packet
 
@@ -185,7 +184,6 @@ class Timeline:
         self.samples = self._sample(end)
         # length of the output
         self._floors = self._falling(entries)
-        self._batches = 0
 
     def _sample(self, place: int) -> int:
         return ((place - self.origin) * self.rate + SECOND // 2) // SECOND

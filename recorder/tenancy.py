@@ -113,13 +113,6 @@ class Tenants:
                 yield name, length
 
 
-def customer_of(
-    customers: Iterable[Customer], source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
-) -> str | None:
-    """Return whose call it is by name, for a single question; ask a Tenants where there are many."""
-    return Tenants(customers).customer_of(source, certificate_names, request_domain)
-
-
 def normal_address(source: str) -> str:
     """Return an address without zone and without the `::ffff:` that IPv4 carries on an IPv6 socket."""
     bare = source.partition("%")[0].strip("[]").lower()

@@ -48,14 +48,6 @@ class CallName:
         return f"{self.kind}:{self.value}"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """Why two recordings are of one call."""
-
-    name: CallName
-    """The surest name they share."""
-
-
 _STATED = {"session": "session", "ucid": "ucid", "cisco-guid": "cisco-guid", "x-refci": "x-refci"} | dict.fromkeys(
     ("ext-tracking-id", "broadworks-correlation"), "broadworks"
 )
@@ -90,14 +82,6 @@ def call_group(names: Iterable[CallName]) -> CallName | None:
     related.
     """
     return next(iter(names), None)
-
-
-def related(ours: Iterable[CallName], theirs: Iterable[CallName]) -> Link | None:
-    """Tell by which name, the surest, two recordings are of one call; None if they share none."""
-    other = {(name.kind, name.value) for name in theirs}
-    shared = (name for name in ours if (name.kind, name.value) in other)
-    best = min(shared, key=lambda name: name.sure is not Sureness.STATED, default=None)
-    return Link(best) if best else None
 
 
 def _names(kind: str, value: str, pairs: list[tuple[str, str]]) -> Iterator[CallName]:

@@ -87,8 +87,6 @@ class CryptoOffer:
     """Further keys, told apart by their identifiers."""
     padded: bool = True
     """Whether the peer writes base64 with padding: we answer in its manner."""
-    hinted: bool = False
-    """Whether a window size hint (WSH) stands behind the key; only one that we meet is usable."""
 
     @classmethod
     def parse(cls, text: str, *, unencrypted_srtcp: bool = False) -> CryptoOffer:
@@ -99,11 +97,11 @@ class CryptoOffer:
         name = canonical(found[2])
         if name is None:
             raise UnusableCrypto("crypto-suite")
-        hinted = _session_params((found[4] or "").split(), unencrypted_srtcp)
+        _judge_session_params((found[4] or "").split(), unencrypted_srtcp)
         keys, padded = _keys(found[3], SUITES[name])
         first = keys[0]
         length, suite = len(first.mki or b""), intern(found[2])
-        return cls(int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded, hinted)
+        return cls(int(found[1]), suite, first.key, first.mki, length, first.lifetime, tuple(keys[1:]), padded)
 
 
 def other_keys(offers: Sequence[CryptoOffer]) -> tuple[tuple[str, bytes, int], ...]:
@@ -177,16 +175,17 @@ def _lifetime(text: str) -> int | None:
     return value if 0 < value <= 1 << 48 else None
 
 
-def _session_params(words: list[str], unencrypted_srtcp: bool) -> bool:
-    """Judge session parameters (RFC 4568 section 6.3); tell whether a window size hint is among them."""
-    hinted = False
+def _judge_session_params(words: list[str], unencrypted_srtcp: bool) -> None:
+    """Judge session parameters (RFC 4568 section 6.3); raise UnusableCrypto for one that changes the packets.
+
+    A window size hint (WSH) is usable if our replay window is as large.
+    """
     for word in words:
         name, _, value = word.partition("=")
         if name.upper() == "WSH" and value.isdigit() and len(value) < 6 and int(value) <= REPLAY_WINDOW:
-            hinted = True
-        elif not word.startswith("-") and not (unencrypted_srtcp and name.upper() == "UNENCRYPTED_SRTCP"):
+            continue
+        if not word.startswith("-") and not (unencrypted_srtcp and name.upper() == "UNENCRYPTED_SRTCP"):
             raise UnusableCrypto("crypto-parameter")
-    return hinted
 
 
 def strength(suite: str) -> int:

@@ -24,7 +24,6 @@ class Framer:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._head = 0
         self._need = 0
         self._fault: FramingError | None = None
 

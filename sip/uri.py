@@ -65,11 +65,6 @@ class Uri:
         """User part with its escapes resolved, empty if there is none."""
         return unquote(self.user or "")
 
-    def matches(self, other: Uri) -> bool:
-        """Compare by RFC 3261 section 19.1.4 in the parts a recorder needs: scheme, user, host, port."""
-        mine = (self.scheme, self.user_text, self.host.lower(), self.port, self.opaque)
-        return mine == (other.scheme, other.user_text, other.host.lower(), other.port, other.opaque)
-
     def __str__(self) -> str:
         if self.opaque:
             return f"{self.scheme}:{self.opaque}"

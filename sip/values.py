@@ -8,7 +8,7 @@ from dataclasses import field
 from sip.errors import MalformedValue
 from sip.grammar import MAX_CSEQ, TOKEN, Params, params, quote, readable, unquote, write_params
 from sip.small_value import small_value
-from sip.uri import Uri, host_port, split_host_port
+from sip.uri import host_port, split_host_port
 
 MAGIC_COOKIE = "z9hG4bK"
 """Start of every RFC 3261 branch (section 8.1.1.7)."""
@@ -99,10 +99,6 @@ class NameAddr:
     def tag(self) -> str | None:
         """Dialog tag, None if absent."""
         return _find(self.params, "tag") or None
-
-    def parsed(self) -> Uri:
-        """Read the address; raise MalformedValue."""
-        return Uri.parse(self.uri)
 
     def __str__(self) -> str:
         return (quote(self.display) + " " if self.display else "") + f"<{self.uri}>" + write_params(self.params)
@@ -218,10 +214,6 @@ class MediaType:
     def param(self, name: str) -> str | None:
         """Give the value of a parameter: None if absent, an empty string if it has no value."""
         return _find(self.params, name)
-
-    def covers(self, other: MediaType) -> bool:
-        """Tell whether this Accept range includes a type."""
-        return self.kind in ("*", other.kind) and self.subtype in ("*", other.subtype)
 
     def __str__(self) -> str:
         return self.essence + write_params(self.params)

@@ -1,7 +1,6 @@
 """Column sets: columns of exports that a customer wants again and again, under a name.
 
     sets = await customer.column_sets.all()                               by name
-    kept = await customer.column_sets.find(text)                          by name or id, None if there is none
     kept, fresh = await customer.column_sets.put(text, columns, by=…)     raises TooManySets, NameTaken
     gone = await customer.column_sets.delete(text)
 
@@ -71,11 +70,6 @@ class ColumnSets(Drawer):
         async with self._database.reading() as connection:
             found = await self._all(connection)
         return tuple(sorted(found, key=lambda each: (folded(each.name), each.id)))
-
-    async def find(self, named: str) -> ColumnSet | None:
-        """Return the set of this name or id."""
-        async with self._database.reading() as connection:
-            return pick(await self._all(connection), named)
 
     async def put(
         self, named: str, columns: Sequence[str], *, by: str, rename: str | None = None, told: Told = untold

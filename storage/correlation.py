@@ -1,7 +1,7 @@
 """Who took part in a call: its parties matched with the users of the directory, when it is written and afterwards.
 
     await correlation.load(pause)                   from the users' rows; nothing waits for it
-    await correlation.notice()                      before some calls are written
+    await correlation.notice_in(connection)         before some calls are written
     row, forms = correlation.applied(row, forms)    what is written of a call; unmatched until `load` has ended
     changed = await correlation.settle(told, pause) looks at every call that something new may concern
 
@@ -100,18 +100,12 @@ class Correlation:
 
     # --- calls that are written -------------------------------------------------------------------------------------
 
-    async def notice(self) -> None:
+    async def notice_in(self, connection: AsyncConnection) -> None:
         """Look whether users have changed: calls that are written before that is taken over are looked at again.
 
         A synchronisation in another process looks at the calls that it finds, and those come after it. Raises
         StorageError.
         """
-        if self._who is not None:
-            async with self._database.reading() as connection:
-                await self.notice_in(connection)
-
-    async def notice_in(self, connection: AsyncConnection) -> None:
-        """Do the same in a transaction."""
         if self._who is not None:
             self._newest = max(await outstanding.newest(connection), self._newest)
 

@@ -77,8 +77,6 @@ class OpenPart:
     # for a Reader
     size: int
     # bytes of the file when it was opened
-    ref: PartRef
-    # where it was found
     finished: bool
     # whether it will never grow
 

@@ -70,11 +70,6 @@ class Preview:
     asks: bool
     """The brake: nothing would be erased before somebody approves it."""
 
-    @property
-    def erased(self) -> tuple[Due, ...]:
-        """Return what would be erased without asking."""
-        return () if self.asks else self.due
-
 
 @dataclass(frozen=True, slots=True)
 class Swept:

@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
 
 from storage.durable import disk_errors
@@ -22,25 +21,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _HINT = "the disk lost data: look at the kernel log; parts being written go on in new files"
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
-    """What is left on a file system for users without privileges."""
-
-    free_bytes: int
-    # bytes that can still be written
-    total_bytes: int
-    # size of the file system
-    free_inodes: int
-    # files that can still be made
-    total_inodes: int
-    # 0 where the file system does not count them
-
-
-def space(path: Path) -> Space:
-    """Measure the file system that holds `path`; raise DiskFailed."""
-    with disk_errors("measure the free space"):
-        s = os.statvfs(path)
-    return Space(s.f_bavail * s.f_frsize, s.f_blocks * s.f_frsize, s.f_favail, s.f_files)
+# 0 where the file system does not count them
 
 
 def syncfs(fd: int) -> None:

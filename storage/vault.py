@@ -215,7 +215,7 @@ class Vault:
             key, aad = self._input_key(ref.call, ref.leaf, ref.part)
             secret = open_part(key, aad, read_at(fd, 0, HEADER), SEGMENT[ref.part[0]])
             found = PartRef(ref.call, ref.leaf, ref.part, path)
-            return OpenPart(fd, secret, os.fstat(fd).st_size, found, found.finished)
+            return OpenPart(fd, secret, os.fstat(fd).st_size, found.finished)
         except BaseException:
             os.close(fd)
             raise

@@ -149,11 +149,6 @@ class Sessions:
         """End a session; its cookie is worth nothing from now on."""
         self._kept.pop(session.key, None)
 
-    def close_all(self, wanted: Callable[[Principal], bool]) -> None:
-        """End every session of whoever is meant: a removed account, changed roles."""
-        for session in [each for each in self._kept.values() if wanted(each.principal)]:
-            self.close(session)
-
 
 def genuine(session: Session | Ended, sent: str) -> bool:
     """Say whether a form came from a page of this session."""

@@ -20,7 +20,6 @@ from pylibsrtp._binding import ffi, lib  # the public `protect` copies each pack
 STRIDE = 512
 """Bytes reserved a packet: 20 ms of Opus at 128 kbit/s with header and tag fit."""
 HEADER = 12
-MAX_PAYLOAD = STRIDE - HEADER - 16
 _MAX_MESSAGES = 1024
 """UIO_MAXIOV: the kernel takes no more in one sendmmsg."""
 _MESSAGE = struct.Struct("@PIPNPNi4xI4x")

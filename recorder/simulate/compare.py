@@ -44,8 +44,3 @@ def difference(stream: StreamReport, found: Sequence[Found], first_tick: int) ->
         foreign=len(found) - len(mine),
         displaced=tuple(tick for tick, at in places.items() if at[0] != SAMPLES * (tick - first_tick)),
     )
-
-
-def first_tick(streams: Sequence[StreamReport]) -> int:
-    """Return the tick of a call's first packet: time 0 of its recording."""
-    return min((stream.sent[0][0] for stream in streams if stream.sent), default=0)

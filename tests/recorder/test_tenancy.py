@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.settings_customer import Customer
-from recorder.tenancy import Tenants, customer_of, normal_address
+from recorder.tenancy import Tenants, normal_address
 
 
 def customer(name: str, sources: tuple[str, ...] = (), **more: Any) -> Customer:
@@ -41,7 +41,7 @@ OPEN = customer("initech", domains=("initech.example",))
 )
 def test_a_call_finds_its_customer(source: str, names: tuple[str, ...], domain: str | None, whose: str | None) -> None:
     assert Tenants([ACME, GLOBEX, OPEN]).customer_of(source, names, domain) == whose
-    assert customer_of([OPEN, GLOBEX, ACME], source, names, domain) == whose
+    assert Tenants([OPEN, GLOBEX, ACME]).customer_of(source, names, domain) == whose
 
 
 def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:

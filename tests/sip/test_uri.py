@@ -88,11 +88,6 @@ def test_tel_and_unknown_schemes_are_kept() -> None:
     assert str(Uri.parse("tel:112;phone-context=+49")) == "tel:112;phone-context=+49"
 
 
-def test_comparing_ignores_the_case_of_the_host_and_resolves_escapes() -> None:
-    assert Uri.parse("sip:%61lice@EXAMPLE.com").matches(Uri.parse("sip:alice@example.com;x=1"))
-    assert not Uri.parse("sip:alice@example.com").matches(Uri.parse("sip:alice@example.com:5060"))
-
-
 def test_what_is_personal_is_not_in_the_repr() -> None:
     assert "alice" not in repr(Uri.parse("sip:alice:secret@host?subject=alice"))
 

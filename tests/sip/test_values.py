@@ -15,7 +15,6 @@ def test_an_address_with_everything() -> None:
     address = NameAddr.parse(' "J \\"R\\" \\\\" <sip:jd@example.com;x=1>  ; tag = 98asjd8 ; +sip.src')
     assert (address.display, address.uri, address.tag) == ('J "R" \\', "sip:jd@example.com;x=1", "98asjd8")
     assert address.param("+sip.src") == ""
-    assert address.parsed().host == "example.com"
     assert NameAddr.parse(str(address)) == address
 
 
@@ -115,9 +114,6 @@ def test_a_cseq_out_of_range_is_refused(text: str) -> None:
 def test_media_types_compare_without_case() -> None:
     media_type = MediaType.parse('Multipart/MIXED ; boundary="a b; c"')
     assert (media_type.essence, media_type.param("boundary")) == ("multipart/mixed", "a b; c")
-    assert MediaType.parse("application/*").covers(MediaType.parse("application/SDP;level=1"))
-    assert MediaType.parse("*/*").covers(media_type)
-    assert not MediaType.parse("text/*").covers(media_type)
     assert str(MediaType.parse("a/b;c=d")) == "a/b;c=d"
 
 

@@ -104,11 +104,11 @@ def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tm
         await other.load()
         await other.settle()
         assert not await acme.correlation.outstanding()
-        await acme.correlation.notice()
+        await notice(acme)
         late = await written(acme, HERS)
         assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
         assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
-        await acme.correlation.notice()
+        await notice(acme)
         await written(acme, HERS)
         assert not await acme.correlation.outstanding()
 
@@ -121,12 +121,17 @@ def test_a_look_that_began_before_users_changed_takes_back_no_later_one(tmp_path
         async with acme.database.reading() as before:
             await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
             await imported(acme, MIRA)
-            await acme.correlation.notice()
+            await notice(acme)
             await acme.correlation.notice_in(before)
         await written(acme, HERS)
         assert (await acme.correlation.outstanding()).calls
 
     story(tmp_path, tell)
+
+
+async def notice(acme: Customer) -> None:
+    async with acme.database.reading() as connection:
+        await acme.correlation.notice_in(connection)
 
 
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:

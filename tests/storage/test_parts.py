@@ -79,7 +79,7 @@ def test_an_open_part_reads_what_was_there_when_it_was_opened(tmp_path: Path) ->
     data = header + Sealer(secret).finish(b"hello")
     (tmp_path / "part").write_bytes(data)
     fd = os.open(tmp_path / "part", os.O_RDONLY)
-    with OpenPart(fd, secret, len(data), PartRef(CALL, 7, "m1", tmp_path / "part"), True) as part:
+    with OpenPart(fd, secret, len(data), True) as part:
         (tmp_path / "part").write_bytes(data + b"later")
         assert b"".join(part.reader().chunks()) == b"hello"
         assert read_at(fd, len(data), 100) == b"later"

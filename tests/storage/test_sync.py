@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import DiskFailed, SyncFailed
-from storage.sync import Syncer, space, syncfs
+from storage.errors import SyncFailed
+from storage.sync import Syncer, syncfs
 
 
 class SlowDisk:
@@ -110,11 +110,3 @@ def test_without_syncfs_the_given_files_are_synced(tmp_path: Path) -> None:
     os.close(read)
     os.close(write)
     syncer.close()
-
-
-def test_the_free_space_is_that_of_the_file_system(tmp_path: Path) -> None:
-    found = space(tmp_path)
-    assert 0 < found.free_bytes < found.total_bytes
-    assert 0 < found.free_inodes <= found.total_inodes
-    with pytest.raises(DiskFailed):
-        space(tmp_path / "nowhere")

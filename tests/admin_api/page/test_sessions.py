@@ -84,14 +84,6 @@ def test_the_one_unused_for_longest_goes_when_there_are_too_many(sessions, monke
     assert sessions.find(cookies[1], "", 4.0) is None
 
 
-def test_all_sessions_of_somebody_end_at_once(sessions):
-    _, hers = sessions.open(grace(), 0.0)
-    _, his = sessions.open(grace("Alan"), 0.0)
-    sessions.close_all(lambda principal: principal.name == "Grace")
-    assert sessions.find(hers, "", 1.0) is None
-    assert sessions.find(his, "", 1.0)
-
-
 def test_only_its_own_token_makes_a_form_genuine(sessions):
     session, _ = sessions.open(grace(), 0.0)
     other, _ = sessions.open(grace(), 0.0)

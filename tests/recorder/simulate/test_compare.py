@@ -1,5 +1,5 @@
 from recorder.simulate import coded
-from recorder.simulate.compare import difference, first_tick
+from recorder.simulate.compare import difference
 from recorder.simulate.plan import Party
 from recorder.simulate.report import StreamReport
 
@@ -21,12 +21,3 @@ def test_each_kind_of_difference_is_named() -> None:
     made = difference(stream(), [found(0, 10), found(160, 10), found(1601, 20), found(3200, 30, run=8)], 10)
     assert (made.missing, made.doubled, made.foreign, made.displaced) == ((11,), (10,), 1, (20,))
     assert not made.none
-
-
-def test_a_recording_begins_with_the_earliest_stream() -> None:
-    late = stream(1)
-    late.sent = ((12, 20),)
-    silent = stream(2)
-    silent.sent = ()
-    assert first_tick([late, stream(), silent]) == 10
-    assert first_tick([silent]) == 0
