@@ -21,7 +21,7 @@ from media.sequence import WINDOW
 from media.srtcp import AUTHENTICATION, Srtcp
 from media.suites import AUTHENTICATION_KEY, SUITES, SessionKeys, Suite, suite_of
 
-__all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "Suite", "WideEngine", "ffi", "lib"]
+__all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "WideEngine", "ffi", "lib"]
 
 # pylibsrtp's cffi module has no type information
 ffi: Any = binding.ffi

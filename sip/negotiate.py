@@ -25,7 +25,7 @@ from sip.errors import LocalError, NotAcceptable
 from sip.lines import LinePlan, Policy
 from sip.sdp import FAMILIES, STATIC, Format, MediaLine, SessionDescription, family_of, ip_of, of_one_host
 
-__all__ = ["HASHES", "LinePlan", "Policy", "answer", "plan", "tls_id"]
+__all__ = ["LinePlan", "Policy", "answer", "plan", "tls_id"]
 
 PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
 SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})

@@ -30,9 +30,9 @@ from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWro
 from storage.keystate import SECRET, ForgetSecret, KeyState, check_age, choose, is_forget, pack_forget, seal_tree, trim
 from storage.keytree import DAY_BITS, KeyTree, label
 from storage.leaves import Leaves, create_leaves
-from storage.roots import RootSecret, load_root
+from storage.roots import RootSecret
 
-__all__ = ["CustomerKeys", "RootSecret", "load_root"]
+__all__ = ["CustomerKeys", "RootSecret"]
 
 NONCE = 12
 SLOT_STEP = 64 << 10  # slots grow by this much, and have half of it to spare: some 25 scattered erasures on a full disk

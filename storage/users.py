@@ -34,11 +34,11 @@ from storage.instants import from_micros, from_text, to_micros, to_text
 from storage.journal import BATCH, Cabinet, Drawer
 from storage.keytree import LAST_LEAF
 from storage.newid import new_id
-from storage.people import Change, Former, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
+from storage.people import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
 from storage.tables import directories, export_calls, exports, users
 from storage.userplan import Plan
 
-__all__ = ["Former", "Mapped", "Person", "Plan", "Referred", "User", "UserState", "Users"]
+__all__ = ["Mapped", "Plan", "Referred", "User", "Users"]
 
 LABEL_DIRECTORY = "directory"  # of the last leaf, which nobody cuts: the key of `source_key`
 MAX_PAGE = 1000

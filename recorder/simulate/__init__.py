@@ -6,7 +6,7 @@ It shares no code with the recording path beyond the syntax of messages, so that
 """
 
 from recorder.simulate.plan import Party, Plan, PlanError
-from recorder.simulate.report import CallReport, Report, StreamReport
+from recorder.simulate.report import Report
 from recorder.simulate.run import run
 
-__all__ = ["CallReport", "Party", "Plan", "PlanError", "Report", "StreamReport", "run"]
+__all__ = ["Party", "Plan", "PlanError", "Report", "run"]
