@@ -58,7 +58,7 @@ class Model:
         self.stage = "asked"  # up, leaving (their BYE waits), parting (ours does), over
         self.turn, self.highest = "", cseq  # whose offer is open: ours, theirs; the newest CSeq of the peer
         self.served: dict[str, Served] = {}
-        self.unacked, self.accepted_branch = -1, ""
+        self.unacked = -1
         self.wanted = self.must_part = self.offered = False
         self.mine = 0
         self.open: dict[int, str] = {}
@@ -263,7 +263,7 @@ class Model:
 
     def _await_ack(self, cseq: int, branch: str) -> None:
         """13.3.1.4: the 2xx again until its ACK, on every transport; after 32 s BYE."""
-        self.unacked, self.accepted_branch = cseq, branch
+        self.unacked = cseq
         last = self.served[branch].last
         self._later("200", pauses(self.now, T2), lambda: self._say(last))
         self._later("no ack", [self.now + LIFE], self._expired)

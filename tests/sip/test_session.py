@@ -40,7 +40,6 @@ class Calls(RuleBasedStateMachine):
         self.byes: list[int] = []
         self.last: list[bytes] = []
         self.state = None
-        self.expired = 0
         self.hear(self.story.say(self.note(self.story.invite("Supported: timer", "Session-Expires: 900"))))
 
     def note(self, data):
@@ -65,8 +64,6 @@ class Calls(RuleBasedStateMachine):
                 self.byes.append(event.token)
             if isinstance(event, Withdrawn):
                 self.open.remove(event.token)
-            if isinstance(event, Expired):
-                self.expired += 1
             if isinstance(event, Closed):
                 self.closed.append(event.session)
             if isinstance(event, Acknowledged | Informed | HungUp | Reoffered | Closed | Expired):

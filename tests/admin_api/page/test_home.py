@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 from admin_api.page.home import VIEWS, home
 from admin_api.page.views import View
@@ -12,7 +11,6 @@ from admin_api.page.views import View
 class FakeVisit:
     def __init__(self, *paths: str) -> None:
         self.menu = [View("GET", path, home, menu=path) for path in paths]
-        self.did = SimpleNamespace()
 
     def moved(self, to):
         return ("moved", to)
