@@ -119,7 +119,7 @@ async def select(asked: Asked) -> Response:
         await asked.note(DONE, f"{len(chosen.inside)} calls in, {len(chosen.outside)} out")
 
     try:
-        case = await asked.customer.requests.select(case.id, selection, by=asked.principal.name, told=told)
+        case = await asked.customer.requests.select(case.id, selection, told=told)
     except (NoCase, WrongState) as problem:
         raise await _refusal(asked, problem) from None
     return answers.document(await _shown(asked, case))

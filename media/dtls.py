@@ -194,7 +194,7 @@ class Association:
         """Begin: as the active side with the first flight, as the passive one by waiting."""
         self._deadline = now + GIVE_UP
         if self._active:
-            self._turn(now)
+            self._turn()
         self._arm(now)
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
@@ -203,7 +203,7 @@ class Association:
             return
         self._source = source
         self._connection.bio_write(datagram)
-        self._turn(now)
+        self._turn()
         self._arm(now)
 
     def data_to_send(self) -> list[bytes]:
@@ -249,7 +249,7 @@ class Association:
         else:
             self._connection.set_accept_state()
 
-    def _turn(self, now: float) -> None:
+    def _turn(self) -> None:
         if self.keys:
             self._afterwards()
             return

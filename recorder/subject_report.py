@@ -187,7 +187,7 @@ class SubjectReport:
         if record is not None:
             archive.write("user.json", _json(record))
         archive.write("calls.json", _json({**top, "user": record, "calls": self._calls}))
-        self._spreadsheet(archive, case)
+        self._spreadsheet(archive)
         archive.write("report.html", page(top, self._calls, record, words(self._customer.settings.country)))
 
     async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
@@ -201,7 +201,7 @@ class SubjectReport:
         entries = await asyncio.to_thread(self._customer.audit.about, of)
         return seen(entries, of)
 
-    def _spreadsheet(self, archive: Archive, case: Case) -> None:
+    def _spreadsheet(self, archive: Archive) -> None:
         """Write calls.xlsx."""
         names = (*_COLUMNS, *(_OTHERS if self._asked.other_parties else ()))
         chosen = columns.named(names)

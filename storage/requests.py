@@ -3,7 +3,7 @@
     case = await customer.requests.file(kinds, asked, received_at=…, by=NAME)
     case = await customer.requests.get(id)                                 Case or None
     page = await customer.requests.listed(limit, cursor, state)            newest first
-    case = await customer.requests.select(id, selection, by=NAME)
+    case = await customer.requests.select(id, selection)
     case = await customer.requests.extend(id, extension, by=NAME)          the answer takes longer than a month
     case, export = await customer.requests.report(id, wanted, by=NAME)     an export of format REPORT
     erasure = await customer.requests.erase(id, reason=…, by=NAME, approval=…)
@@ -126,7 +126,7 @@ class Requests(Drawer):
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], None if last is None else (to_micros(last.created_at), last.id)
 
-    async def select(self, id: str, selection: Selection, *, by: str, told: Told = untold) -> Case:
+    async def select(self, id: str, selection: Selection, *, told: Told = untold) -> Case:
         """Confirm which calls concern the person, all of them anew; raises NoCase, WrongState."""
         return await self._step(id, Step.SELECT, lambda case: replace(case, selection=selection), told)
 

@@ -57,7 +57,7 @@ def test_every_right_taken_away_has_its_reason() -> None:
         before = line
 
 
-def test_systemd_itself_finds_little_to_attack(tmp_path: Path) -> None:
+def test_systemd_itself_finds_little_to_attack() -> None:
     """Exposure at most 1.5 of 10, and systemd understands every line."""
     program = shutil.which("systemd-analyze")
     if program is None:

@@ -104,7 +104,7 @@ class Unit(Server):
     def start(self) -> None:
         systemctl("start", "recorder")
 
-    def stop(self, number: int = 0) -> int:
+    def stop(self) -> int:
         systemctl("stop", "recorder")
         return int(shown("ExecMainStatus"))
 

@@ -100,7 +100,7 @@ def test_a_still_screen_is_seen_when_it_was_sent_and_not_with_its_next_picture(e
         assert abs(begins - number * every / 1000) <= 1 / FPS
 
 
-def test_a_lost_picture_spoils_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_picture_spoils_no_other() -> None:
     made = shown(vp8_payloads, "libvpx", VP8, lost=frozenset({5}))
     assert max(right for _, (_, right) in made) > 200
 

@@ -14,7 +14,7 @@ def at(number):
     return FIRST_ARRIVAL + number * 20_000_000
 
 
-def heard(lost, suite="AES_CM_128_HMAC_SHA1_80", after=200):
+def heard(lost, after=200):
     """Have a track hear some packets, then none of `lost`, then more; give it and what it stored."""
     track, out = track_of(True, pure=True), []
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))

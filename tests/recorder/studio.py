@@ -32,7 +32,7 @@ class Sender:
         self.socket.bind(("127.0.0.1", 0))
         self.ssrc, self.next, self.sent = ssrc, first, 0
 
-    def packet(self, skip: bool = False) -> bytes:
+    def packet(self) -> bytes:
         payload = self.sent.to_bytes(4, "big") * 40
         packet = rtp.build(8, self.next, self.next * 160, self.ssrc, payload)
         self.next, self.sent = self.next + 1, self.sent + 1

@@ -51,7 +51,7 @@ def test_a_copy_of_what_is_left_says_that_it_is_not_all(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, to = await stored(one), tmp_path / "out" / "call.wav"

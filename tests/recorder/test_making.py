@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_no_half_key(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_certificate_names_hosts_and_addresses_however_long(tmp_path: Path) -> None:
+def test_a_certificate_names_hosts_and_addresses_however_long() -> None:
     long = "a" * 60 + ".example.example"
     public, _ = making.certificate([long, "127.0.0.1"])
     names = x509.load_pem_x509_certificate(public).extensions.get_extension_for_class(x509.SubjectAlternativeName).value

@@ -34,7 +34,7 @@ async def confirmed(acme: Customer, made: Seeded) -> Case:
     assert set(sure) == set(made.calls), "recall and precision"
     assert sure == {id: (place,) for id, (place, _) in made.calls.items()}
     assert not made.colleagues & {each.row.id for each in found}
-    return await acme.requests.select(case.id, Selection(sure), by="paula")
+    return await acme.requests.select(case.id, Selection(sure))
 
 
 @pytest.mark.parametrize("at_once", [False, True])

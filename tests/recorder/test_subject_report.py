@@ -53,7 +53,7 @@ async def confirmed(acme: Customer, *rows: CallRow, user: str | None = None) -> 
     """File a request and confirm these calls."""
     asked = Asked(("Mira Okafor", "+49 30 123456"), user, "letter 7", "everything")
     case = await acme.requests.file((Kind.ACCESS,), asked, received_at=acme.now(), by="paula")
-    return await acme.requests.select(case.id, Selection({row.id: (0,) for row in rows}), by="paula")
+    return await acme.requests.select(case.id, Selection({row.id: (0,) for row in rows}))
 
 
 async def reported(acme: Customer, job: ExportJob, case: Case, **wanted: Any) -> tuple[Case, bytes]:
@@ -129,7 +129,7 @@ def test_a_call_that_was_live_when_it_was_confirmed_shows_nobody_else_when_its_p
         row = await called(acme, placeholder, ME, TOVE)
         live = replace(row, state=CallState.RECORDING, ended_at=None)
         case = await confirmed(acme)
-        case = await acme.requests.select(case.id, Selection({row.id: (1,)}), by="paula")
+        case = await acme.requests.select(case.id, Selection({row.id: (1,)}))
         for parties, mine in (([ME, TOVE], []), ([placeholder, ME, TOVE], ["Mira Okafor"])):
             await acme.calls.remove([row.id])
             moved = replace(live, details={**row.details, "parties": parties})
@@ -162,7 +162,7 @@ def test_a_call_of_which_nobody_said_who_is_meant_shows_nobody(tmp_path: Path) -
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         case = await confirmed(acme, row)
-        await acme.requests.select(case.id, Selection({row.id: ()}), by="paula")
+        await acme.requests.select(case.id, Selection({row.id: ()}))
         case, data = await reported(acme, job, case, media="wav", silence_others=True)
         files = unpacked(data)
         (call,) = json.loads(files["calls.json"])["calls"]

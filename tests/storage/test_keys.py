@@ -138,7 +138,7 @@ def test_a_clock_set_back_into_an_erased_day_takes_the_next_one_left(keys: Custo
     assert day_of(keys.allocate(DAY)) == DAY + 2
 
 
-def test_refilling_ahead_spares_the_caller_the_disk(data: Data, keys: CustomerKeys) -> None:
+def test_refilling_ahead_spares_the_caller_the_disk(keys: CustomerKeys) -> None:
     assert keys.low(DAY)
     keys.refill(DAY)
     assert not keys.low(DAY)

@@ -69,7 +69,7 @@ def test_older_keys_are_noticed_while_running(data: Data, keys: CustomerKeys, tm
         keys.cut(7)
 
 
-def test_no_byte_of_todays_keys_opens_an_older_tree(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+def test_no_byte_of_todays_keys_opens_an_older_tree(data: Data, keys: CustomerKeys) -> None:
     """Try, as a script would, every 32 bytes of today's keys as forget secret on every tree that ever lay there."""
     from storage.keystate import ForgetSecret, open_tree
 

@@ -39,7 +39,7 @@ def test_from_the_letter_to_the_end(tmp_path):
         assert (case.state, case.kinds, case.asked) == (State.OPEN, (Kind.ACCESS, Kind.ERASURE), ASKED)
         assert case.due_at == NOON.replace(month=4) and await acme.requests.get(case.id) == case
         house.watch.wait(hours=1)
-        case = await acme.requests.select(case.id, Selection({row.id: (0,)}, (NOBODY,)), by="paula")
+        case = await acme.requests.select(case.id, Selection({row.id: (0,)}, (NOBODY,)))
         assert case.state is State.CONFIRMED and case.selection.inside == {row.id: (0,)}
         case, export = await acme.requests.report(case.id, Wanted("wav", passphrase="correct horse"), by="paula")
         assert (case.state, case.export, export.case) == (State.REPORTING, export.id, case.id)
@@ -114,7 +114,7 @@ def test_an_extension_stays_in_the_record_and_what_the_person_was_told_does_not(
 def test_a_report_that_fails_or_is_cancelled_leads_back(tmp_path):
     async def tell(house, acme):
         case = await filed(acme)
-        await acme.requests.select(case.id, Selection(), by="paula")
+        await acme.requests.select(case.id, Selection())
         for end, state in (
             (acme.exports.cancel, "cancelled"),
             (lambda id: acme.exports.fail(id, "No room."), "failed"),
@@ -132,7 +132,7 @@ def test_a_report_that_went_with_an_erased_call_leads_back(tmp_path):
     async def tell(house, acme):
         row = await record(acme)
         case = await filed(acme)
-        await acme.requests.select(case.id, Selection({row.id: (0,)}), by="paula")
+        await acme.requests.select(case.id, Selection({row.id: (0,)}))
         case, export = await acme.requests.report(case.id, Wanted(), by="paula")
         await acme.exports.admit(export.id, [row.id])
         await acme.exports.forget([row.id])
@@ -150,7 +150,7 @@ def test_a_report_that_went_with_an_erased_call_leads_back(tmp_path):
 def test_a_file_that_was_handed_over_and_given_up_stays_noted(tmp_path):
     async def tell(house, acme):
         case = await filed(acme)
-        await acme.requests.select(case.id, Selection(), by="paula")
+        await acme.requests.select(case.id, Selection())
         case, export = await acme.requests.report(case.id, Wanted(), by="paula")
         await made(acme, case)
         assert (await acme.exports.cancel(export.id)).state is ExportState.CANCELLED
@@ -168,18 +168,18 @@ def test_steps_out_of_turn(tmp_path):
         assert refused.value.state is State.OPEN and await acme.exports.unfinished() == ()
         with pytest.raises(WrongState):
             await acme.requests.erase(case.id, reason="r", by="paula", approval=False)
-        await acme.requests.select(case.id, Selection(), by="paula")
+        await acme.requests.select(case.id, Selection())
         with pytest.raises(Nothing):
             await acme.requests.erase(case.id, reason="r", by="paula", approval=False)
         await acme.requests.report(case.id, Wanted(), by="paula")
         for step in (
-            acme.requests.select(case.id, Selection(), by="paula"),
+            acme.requests.select(case.id, Selection()),
             acme.requests.close(case.id, Step.CLOSED, by="paula"),
         ):
             with pytest.raises(WrongState):
                 await step
         with pytest.raises(NoCase):
-            await acme.requests.select(NOBODY, Selection(), by="paula")
+            await acme.requests.select(NOBODY, Selection())
 
     story(tmp_path, tell)
 
@@ -188,7 +188,7 @@ def test_two_who_ask_at_once_file_one_erasure(tmp_path):
     async def tell(house, acme):
         row = await record(acme)
         case = await filed(acme, Kind.ERASURE)
-        await acme.requests.select(case.id, Selection({row.id: (0,)}), by="paula")
+        await acme.requests.select(case.id, Selection({row.id: (0,)}))
         await permit(acme)
         asked = [acme.requests.erase(case.id, reason="x", by=by, approval=True) for by in ("paula", "pia")]
         found = await asyncio.gather(*asked, return_exceptions=True)
@@ -200,7 +200,7 @@ def test_two_who_ask_at_once_file_one_erasure(tmp_path):
             raise ValueError("the audit log cannot be written")
 
         other = await filed(acme, Kind.ERASURE)
-        await acme.requests.select(other.id, Selection({row.id: (0,)}), by="paula")
+        await acme.requests.select(other.id, Selection({row.id: (0,)}))
         with pytest.raises(ValueError):
             await acme.requests.erase(other.id, reason="x", by="paula", approval=True, told=unwritten)
         assert (await acme.requests.get(other.id)).state is State.CONFIRMED and len(await acme.erasures.open()) == 1
@@ -212,7 +212,7 @@ def test_an_erasure_needs_what_every_erasure_needs(tmp_path):
     async def tell(house, acme):
         row = await record(acme)
         case = await filed(acme)
-        await acme.requests.select(case.id, Selection({row.id: (0,)}), by="paula")
+        await acme.requests.select(case.id, Selection({row.id: (0,)}))
         with pytest.raises(NoWaiver):
             await acme.requests.erase(case.id, reason="r", by="paula", approval=True)
         await permit(acme)
@@ -236,7 +236,7 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
             await acme.requests.file((Kind.ACCESS,), ASKED, received_at=NOON, by="paula", told=refuse)
         assert (await acme.requests.listed(10))[0] == []
         case = await filed(acme)
-        await acme.requests.select(case.id, Selection(), by="paula")
+        await acme.requests.select(case.id, Selection())
         for step in (
             acme.requests.report(case.id, Wanted(), by="paula", told=refuse),
             acme.requests.close(case.id, Step.DONE, by="paula", told=refuse),

@@ -69,7 +69,7 @@ def test_a_part_is_written_moved_to_its_day_and_read(vault: Vault, tmp_path: Pat
         assert (part.size, part.finished) == (ref.path.stat().st_size, True)
 
 
-def test_a_draft_is_nothing_on_disk_until_it_is_made(vault: Vault, tmp_path: Path) -> None:
+def test_a_draft_is_nothing_on_disk_until_it_is_made(vault: Vault) -> None:
     draft = vault.draft(CALL, LEAF, "c1")
     assert vault.left_open() == []
     new = vault.make(draft)
