@@ -80,7 +80,3 @@ class DirectoryLink:
         sealed = papers.seal(self._keys, LAST_LEAF, _KIND, self._source, inner)
         document = {"version": VERSION, "sealed": base64.b64encode(sealed).decode()}
         self._disk.replace(self._path, json.dumps(document).encode())
-
-    def forget(self) -> None:
-        """Have the next synchronisation be a whole one."""
-        self._disk.remove(self._path)
