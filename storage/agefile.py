@@ -6,7 +6,7 @@
         file.close()
 
 `age -d FILE` opens it. A file of hours of sound fits into no memory, so nothing here holds more than one chunk; the
-bindings that exist take the file of a passphrase as a whole (docs/decisions/0012-age-by-hand.md).
+bindings that exist take the file of a passphrase as a whole (docs/decisions/0012-own-writer-for-age-files.md).
 """
 
 import base64
