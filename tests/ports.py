@@ -1,4 +1,4 @@
-"""Spans of ports that the tests of one process give out in turn."""
+"""Ports that the tests of one process give out in turn, and no test of another process of the same run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from itertools import cycle, islice
 
 
 def spans(first: int, end: int, width: int) -> Iterator[int]:
-    """Give the first port of one span after the other, for ever; where it begins depends on the process."""
-    every = range(first, end - width + 1, width)
-    begin = os.getpid() % len(every)
-    return islice(cycle(every), begin, None)
+    """Give the first port of one span after the other, for ever.
+
+    Each process of pytest-xdist has its own part of the range; where in it one begins depends on the process, so that
+    runs beside each other begin far apart.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    of = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    each = (end - first) // width // of
+    own = range(first + number * each * width, first + (number + 1) * each * width, width)
+    return islice(cycle(own), 61 * os.getpid() % len(own), None)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import cycle, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ country = "DE"
 {more}
 """
 PORTS = 40  # of media
-_media = spans(20_000, 32_000, PORTS)  # these and the doors lie below what the kernel gives to whoever names no port
-_doors = islice(cycle(range(10_000, 20_000)), 61 * os.getpid() % 10_000, None)  # so parallel runs begin far apart
+_media = spans(20_000, 30_000, PORTS)  # these and the doors lie below what the kernel gives to whoever names no port
+_doors = spans(10_000, 19_000, 1)
 
 
 def free_port() -> int:
@@ -67,13 +67,15 @@ def free_port() -> int:
             return port
 
 
-def free_span() -> int:
+def free_span(ports: int = PORTS) -> int:
     """The first of so many ports for media that nobody uses now; daemons of a bench beside us take thousands."""
     while True:
-        first = next(_media)
+        first, *more = islice(_media, -(-ports // PORTS))
+        if more and more[-1] != first + len(more) * PORTS:  # the end of the range came before there were enough
+            continue
         with ExitStack() as held:
             try:
-                for port in range(first, first + PORTS):
+                for port in range(first, first + ports):
                     held.enter_context(socket.socket(type=socket.SOCK_DGRAM)).bind(("127.0.0.1", port))
             except OSError:
                 continue
@@ -105,7 +107,7 @@ class Server:
     udp: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
-    media: int = field(default_factory=free_span)
+    media: int = 0  # the first of its ports for media; by default of ports that are free
     ports: int = PORTS
     store: DescriptorStore | None = None  # in whose care it runs
     drain: bool = False  # whether a stop ends the calls though somebody keeps the sockets
@@ -117,6 +119,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.api_host = self.api_host or self.host
+        self.media = self.media or free_span(self.ports)
         self.write()
 
     @property
