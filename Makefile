@@ -5,33 +5,38 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONDONTWRITEBYTECODE :=
 
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --no-input --quiet
 PACKAGES := recorder sip media storage admin_api
 SECONDS ?= 60
 BENCH ?= capacity
+# Most tests wait most of their time, so there are more processes than cores. More than 4 have too few ports each.
+JOBS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo test pictures lint bench fuzz torture interop package lock clean dev debian
+.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
 	@echo 'make demo     the same, then record two calls and show them'
-	@echo 'make test     install what the tests need and run them'
+	@echo 'make unit     the tests that need Python and no more: no root, no Debian package, no network'
+	@echo 'make test     all tests; as root it installs the Debian packages that they need'
 	@echo 'make pictures the pictures of docs/administrator.md, anew'
 	@echo 'make lint     ruff, mypy, import contracts'
 	@echo 'make bench    calls per core, CPU a packet, memory a call; BENCH=setup: INVITEs a second'
 	@echo 'make fuzz     random and damaged input for SECONDS=60 or longer'
-	@echo 'make torture  malformed and hostile messages, and many kills'
+	@echo 'make torture  malformed and hostile messages, and many kills (as root)'
 	@echo 'make interop  against foreign implementations only'
 	@echo 'make package  wheel and source archive in dist/'
 	@echo 'make lock     resolve the lock files anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
 # --- installation ---
-.venv/bin/python:
-	@python=$$(sh .ci/python) && echo "creating .venv with $$python" && $$python -m venv .venv
+$(BIN)/python:
+	@python=$$(sh .ci/python) && echo "creating $(VENV) with $$python" && $$python -m venv $(VENV)
 
-.venv/run-time: .venv/bin/python requirements.lock pyproject.toml hatch_build.py media/swift.c
+$(VENV)/run-time: $(BIN)/python requirements.lock pyproject.toml hatch_build.py media/swift.c
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --no-index -e .
@@ -39,12 +44,12 @@ help:
 	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
-.venv/development: .venv/run-time requirements-dev.lock
+$(VENV)/development: $(VENV)/run-time requirements-dev.lock
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-setup: .venv/run-time
-dev: .venv/development
+setup: $(VENV)/run-time
+dev: $(VENV)/development
 
 debian:
 	@sh .ci/debian
@@ -53,8 +58,11 @@ debian:
 demo: setup
 	$(BIN)/recorder demo
 
+unit: dev
+	$(PYTEST) -m unit $(ARGS)
+
 test: dev debian
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 pictures: dev debian
 	PICTURES=docs/pictures $(BIN)/python -m pytest tests/page/test_pictures.py
@@ -87,5 +95,5 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv build dist media/_swift.so media/_swift.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist media/_swift.so media/_swift.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

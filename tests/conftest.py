@@ -1,8 +1,15 @@
-"""Fixtures that more than one folder needs, and how hypothesis searches."""
+"""Fixtures that more than one folder needs, what `make unit` runs, and how hypothesis searches.
+
+A test is marked `unit` where it lies in the folder of a library and asks for no fixture that needs more than Python.
+One that needs more all the same is marked `system` where it stands.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Generator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -11,9 +18,45 @@ hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, d
 hypothesis.settings.register_profile("long", max_examples=1_000, deadline=None)  # a round of `make fuzz`
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+SYSTEM = {"interop", "journeys", "page"}
+"""Folders whose tests run the whole daemon, foreign programs or a browser."""
+NEEDS = {"chromium", "postgresql", "small_disk"}
+"""Fixtures that need root or a program of Debian's."""
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show why a test failed the first time that had a second try (`.ci/run`): it is to be mended all the same."""
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.write_sep("_", f"failed once: {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make unit` runs, and put the tests that run alone at the end."""
+    for item in items:
+        if _is_unit(item):
+            item.add_marker("unit")
+    items.sort(key=_runs_alone)  # stable
+
+
+def _is_unit(item: pytest.Item) -> bool:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    fixtures = set(getattr(item, "fixturenames", ()))
+    marks = {mark.name for mark in item.iter_markers()}
+    return folder not in SYSTEM and fixtures.isdisjoint(NEEDS) and marks.isdisjoint({"system", "interop", "torture"})
+
+
+def _runs_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+_turn: list[int] = []
+"""The descriptor of this file, held open and locked by each process of pytest-xdist while it runs tests."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-timeout begins to count
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Run a file beside others, but one that is marked `alone` when no other process runs any."""
+    if not hasattr(item.config, "workerinput"):
+        return (yield)
+    if not _turn:
+        _turn.append(os.open(__file__, os.O_RDONLY))
+        fcntl.flock(_turn[0], fcntl.LOCK_EX if _runs_alone(item) else fcntl.LOCK_SH)
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or (nextitem.path, _runs_alone(nextitem)) != (item.path, _runs_alone(item)):
+            os.close(_turn.pop())

@@ -16,6 +16,7 @@ from storage.roots import RootSecret
 from tests.storage import house
 from tests.storage.keyring import Data
 
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
 WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine
 
 
@@ -86,7 +87,7 @@ def _call(command: list[object], place: Path, run: dict[str, object]) -> None:
         raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-500:]}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=BOTH)
 def url(request: pytest.FixtureRequest) -> str:
     """A database URL of each kind."""
     return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))
@@ -96,7 +97,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Tell every story of a house on both databases, unless it is about SQLite's own files."""
     told = getattr(metafunc.module, "story", None) is house.story
     if told and not list(metafunc.definition.iter_markers("sqlite")):
-        metafunc.parametrize("house_database", ["sqlite", "postgresql"], indirect=True)
+        metafunc.parametrize("house_database", BOTH, indirect=True)
 
 
 @pytest.fixture(autouse=True)
