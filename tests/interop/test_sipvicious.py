@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import Server, server
+from tests.journeys.server import Server, free_port, server
 
 pytestmark = [
     pytest.mark.interop,
@@ -38,7 +38,7 @@ def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def scan(daemon: Server, folder: Path, *words: str) -> str:
     """Run one of its programs; give everything it says."""
-    command = [*words, "-p", str(daemon.udp), "127.0.0.1"]
+    command = [*words, "-p", str(daemon.udp), "-P", str(free_port()), "127.0.0.1"]  # else from 5060 of all addresses
     place = {**os.environ, "HOME": str(folder)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, env=place, check=False)
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,8 @@ country = "DE"
 {more}
 """
 PORTS = 40  # of media
-_media = spans(20_000, 30_000, PORTS)  # these and the doors lie below what the kernel gives to whoever names no port
+# These lie below what the kernel gives to whoever names no port, and above those of `coded_calls.own_place`.
+_media = spans(20_400, 30_000, PORTS)
 _doors = spans(10_000, 19_000, 1)
 
 

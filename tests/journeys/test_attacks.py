@@ -20,6 +20,8 @@ from tests.journeys.flood import Datagram, flood
 from tests.journeys.test_floods import SECOND, processor_seconds, watched
 from tests.journeys.test_kill import worker_of
 
+pytestmark = pytest.mark.alone  # 20,000 packets a second, of which few may be lost
+
 CALLS = 20
 RATE = 20_000
 ENOUGH = 0.3

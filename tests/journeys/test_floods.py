@@ -27,6 +27,8 @@ from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import Server, server
 from tests.recorder.offers import sdp
 
+pytestmark = pytest.mark.alone  # 10,000 packets a second, answered in time
+
 CALLS = 20
 RATE = 10_000
 SECOND = 0.95

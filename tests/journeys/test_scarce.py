@@ -24,6 +24,8 @@ from tests.journeys.trouble import played, troublemaker  # noqa: F401 - a fixtur
 from tests.journeys.troubled import CALLS, LONG, limited, memory_of, scene
 from tests.recorder.offers import sdp
 
+pytestmark = pytest.mark.alone  # how busy a worker is
+
 MANY = 24
 """Calls that keep a slowed worker busy."""
 
