@@ -116,6 +116,7 @@ def test_every_problem_says_what_to_do(service, rule):
         assert len(problem["title"]) > 10 and problem["detail"].endswith(".") and len(problem["detail"]) > 15
 
 
+@pytest.mark.system  # a minute
 @pytest.mark.parametrize("role", [*Role, None])
 def test_the_api_is_as_described(service, role):
     schema = schemathesis.openapi.from_dict(document())

@@ -15,6 +15,8 @@ from recorder.garbage import (
     Garbage,
 )
 
+pytestmark = pytest.mark.system  # looks at every object of the process again and again, for a minute
+
 
 class Knot:
     """Refers to itself."""

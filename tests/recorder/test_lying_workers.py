@@ -174,14 +174,17 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
-    [wire.Strangers(MINE, 0, 1, 1), wire.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},))],
+    ("said", "most"),
+    [
+        (wire.Strangers(MINE, 0, 1, 1), 5_000),
+        (wire.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},)), 500),
+    ],
     ids=["short", "long"],
 )
 def test_a_worker_that_never_stops_talking_holds_nobody_up_and_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any, most: int
 ) -> None:
-    monkeypatch.setattr("recorder.crew.SAID_AT_ONCE", 5_000)  # a quarter, for the sake of the test
+    monkeypatch.setattr("recorder.crew.SAID_AT_ONCE", most)  # a part, for the sake of the test
 
     async def story() -> float:
         liar = Liar(tmp_path)

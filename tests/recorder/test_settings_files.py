@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from recorder.errors import WrongUse
 from recorder.settings_faults import SettingsError
 from recorder.settings_files import check_made, load
+from tests.recorder.certificates import application
 
 TEXT = """\
 [node]
@@ -39,9 +39,9 @@ def config(tmp_path: Path) -> Path:
 
 def certificate(folder: Path, name: str) -> None:
     """Make a self-signed certificate and its key."""
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=x".split()
-    command += ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.crt")]
-    subprocess.run(command, check=True, capture_output=True)
+    both, public = application()
+    (folder / f"{name}.key").write_bytes(both.removeprefix(public))
+    (folder / f"{name}.crt").write_bytes(public)
 
 
 def fault_of(config: Path) -> tuple[str, int | None, str]:
