@@ -7,6 +7,8 @@ What a worker can be killed between are its notes in the spool (`pwrite64`) and 
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,12 @@ from tests.recorder.dtls_peer import NOW, Peer
 from tests.recorder.studio import CALL, run
 from tests.recorder.test_handshakes import DtlsStudio
 
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("strace") is None, reason="only root can trace a worker (Debian: strace)"
+    ),
+]
 NEXT = Identity.create(NOW)
 AT_ONCE = 3
 PATIENCE = 12.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,12 +134,12 @@ def test_a_damaged_row_an_attachment_without_part_and_a_paper_taken_out_are_foun
             part.path.rename(tmp_path / "aside")
             assert await defects(one) == [("a1", "attachment without its part")]
             (tmp_path / "aside").rename(part.path)
-            with sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3") as database:
+            with closing(sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3")) as database, database:
                 database.execute("DELETE FROM holds")
             assert await defects(one) == [("papers.journal", "1 rows of holds differ from the database")]
             await acme.holds.put(held, "court", "paula")
             assert await defects(one) == []
-            with sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3") as database:
+            with closing(sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3")) as database, database:
                 database.execute("UPDATE calls SET sealed = zeroblob(64)")
             database.close()
             assert await defects(one) == [("", verifying.UNREADABLE)]

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import traceback
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_a_file_that_is_no_database_is_refused_in_plain_words(tmp_path: Path) ->
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     asyncio.run(_opened_and_closed(tmp_path))
-    with sqlite3.connect(tmp_path / FILE_NAME) as raw:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as raw, raw:
         raw.execute("UPDATE alembic_version SET version_num = 'future'")
     raw.close()
     with pytest.raises(DatabaseDamaged, match="does not know"):
@@ -74,7 +75,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_tables_of_another_program_are_left_alone(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / FILE_NAME) as raw:
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as raw, raw:
         raw.execute("CREATE TABLE theirs (x)")
     raw.close()
     with pytest.raises(DatabaseDamaged, match="another program"):
