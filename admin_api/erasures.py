@@ -7,25 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.responses import Response
 
-from admin_api import answers, bodies, members, schemas
-from admin_api.errors import Problem, conflict, invalid, not_found, own_request, unavailable
-from admin_api.request import DONE, FAILED, REFUSED, Asked
+from admin_api import answers, bodies, members, schemas, selection
+from admin_api.errors import Problem, conflict, invalid, not_found, own_request
+from admin_api.request import DONE, REFUSED, Asked
 from admin_api.roles import is_id
-from storage.callrows import BadCursor, CallState, Direction, Query
+from storage.callrows import BadCursor, Query
 from storage.erasure import Held, NoErasure, NoWaiver, OwnRequest
 from storage.erasurerows import Erasure, State
 from storage.papers import MAX_TEXT
 
-W = TypeVar("W", bound=StrEnum)
-
 WAYS = ("calls", "party", "query")
 LISTED = (schemas.ERASURES, schemas.LIMIT, schemas.CURSOR)
-CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
 
 
@@ -54,7 +50,7 @@ async def create(asked: Asked) -> Response:
     """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
     wanted = await members.given(asked, read)
     if wanted.calls is None:
-        await settle(asked)
+        await selection.settle(asked)
 
     async def told(id: str) -> None:
         await asked.note(DONE, wanted.told, id)
@@ -118,7 +114,7 @@ async def approve(asked: Asked) -> Response:
         await asked.note(DONE, object=id)
 
     async def settled() -> None:
-        await settle(asked)
+        await selection.settle(asked)
 
     try:
         if not is_id(asked.object):
@@ -152,13 +148,6 @@ async def refusal(asked: Asked, problem: NoWaiver | Held) -> Problem:
     return conflict(f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.")
 
 
-async def settle(asked: Asked) -> None:
-    """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
-    if not await asked.desk.settle_all(asked.customer.name):
-        await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Some calls are not in the index yet. Ask again.")
-
-
 def read(data: bytes) -> Wanted:
     """Read the body of POST /erasures; raises Problem 422."""
     body = members.parse(data, (*WAYS, "reason"))
@@ -168,39 +157,12 @@ def read(data: bytes) -> Wanted:
     elif "party" in body:
         party = body.text("party", schemas.MAX_PARTY)
     elif "query" in body:
-        query, faults = conditions(body.raw("query"))
+        query, faults = selection.conditions(body.raw("query"))
         body.errors += faults
     elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
         body.wrong("calls", "must be a list of ids of calls")
     body.done()
     return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, query, reason)
-
-
-def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
-    """Read what to look for, and what is wrong with it.
-
-    One condition at least, so that nobody erases or exports everything by leaving something out.
-    """
-    wanted = members.Members(given, CONDITIONS, "query")
-    if not wanted.errors and not any(name in wanted for name in CONDITIONS):
-        wanted.wrong("", "needs at least one condition")
-    party = wanted.text("party", schemas.MAX_PARTY) if "party" in wanted else None
-    since, until = (wanted.moment(name) if name in wanted else None for name in ("since", "until"))
-    source = wanted.text("source", schemas.MAX_SOURCE) if "source" in wanted else None
-    hold = wanted.raw("hold")
-    if "hold" in wanted and not isinstance(hold, bool):
-        wanted.wrong("hold", f"must be {schemas.HOLD.right}")
-    state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
-    return Query(party, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
-
-
-def _word(wanted: members.Members, name: str, words: type[W]) -> W | None:
-    """Read a word out of a list that may be left out."""
-    said = wanted.raw(name)
-    if name in wanted and said not in list(words):
-        wanted.wrong(name, f"must be one of {', '.join(words)}")
-        return None
-    return words(said) if name in wanted else None
 
 
 def shown(erasure: Erasure) -> dict[str, Any]:

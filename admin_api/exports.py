@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api import answers, bodies, columns, erasures, schemas, spreadsheet
+from admin_api import answers, bodies, columns, schemas, selection, spreadsheet
 from admin_api.column_sets import RIGHT_COLUMNS, others
 from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
@@ -41,7 +41,7 @@ async def create(asked: Asked) -> Response:
         await asked.note(REFUSED, "not as described")
         raise
     if wanted.calls is None:
-        await erasures.settle(asked)  # it is to hold all that an erasure by the same words would reach
+        await selection.settle(asked)  # it is to hold all that an erasure by the same words would reach
     try:
         export = await asked.customer.exports.file(wanted, asked.principal.name)
     except TooMany as problem:
@@ -135,7 +135,7 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
         errors.append(_wrong("calls", "must be a list of ids of calls"))
     if party is not None and not _is_party(party):
         errors.append(_wrong("party", f"must be {schemas.PARTY.right}"))
-    query, faults = (None, []) if given.get("query") is None else erasures.conditions(given["query"])
+    query, faults = (None, []) if given.get("query") is None else selection.conditions(given["query"])
     errors += faults
     whose = party if query is None else query.party
     form, media = _form(given, errors), _media(given, errors)

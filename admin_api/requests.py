@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api import answers, erasures, exports, members, request_bodies, request_shapes, schemas
+from admin_api import answers, erasures, exports, members, request_bodies, request_shapes, schemas, selection
 from admin_api.errors import Problem, conflict, invalid, not_found, unavailable
 from admin_api.media import Sent
 from admin_api.request import DONE, FAILED, REFUSED, Asked
@@ -284,7 +284,7 @@ async def _candidates(asked: Asked, case: Case) -> list[Candidate]:
     """Return what may concern the person, calls that just began included; raises Problem 409 or 503."""
     if case.asked is None:
         raise await _refusal(asked, WrongState(case.state))
-    await erasures.settle(asked)
+    await selection.settle(asked)
     try:
         return await asked.customer.candidates.find(case.asked)
     except TooManyCalls as problem:

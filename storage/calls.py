@@ -29,11 +29,12 @@ from storage.callrows import (
     columns,
     pack,
 )
-from storage.callseal import LABEL_DETAILS, LABEL_INDEX, Batch, Keys, context, open_row
+from storage.callseal import Batch, open_row
 from storage.database import Database
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten, SealBroken
 from storage.newid import is_id
+from storage.rowkeys import LABEL_DETAILS, LABEL_INDEX, Keys, context
 from storage.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
 from storage.tables import call_tokens, calls, days
 from storage.tokens import tokens

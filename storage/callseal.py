@@ -1,44 +1,12 @@
 """Open the sealed part of calls' rows, bound to the call's id so that no row can stand in for another."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from storage.callrows import CallRow, Query, from_columns, met, unpack
 from storage.errors import Forgotten, StorageError
 from storage.identity import Needle
-
-LABEL_DETAILS = "details"
-LABEL_INDEX = "index"
-
-
-class Keys(Protocol):
-    """What the index needs of a customer's keys (storage.keys.CustomerKeys)."""
-
-    @property
-    def generation(self) -> int:
-        """Count the cuts so far."""
-        ...
-
-    def secret(self, leaf: int, label: str) -> bytes:
-        """Derive a secret; raises Forgotten."""
-        ...
-
-    def seal(self, leaf: int, label: str, plaintext: bytes, context: bytes) -> bytes:
-        """Seal a value; raises Forgotten."""
-        ...
-
-    def unseal(self, leaf: int, label: str, sealed: bytes, context: bytes) -> bytes:
-        """Open a sealed value; raises Forgotten, SealBroken."""
-        ...
-
-    def allocate(self, day: int) -> int:
-        """Give a leaf never given before."""
-        ...
-
-
-def context(id: str) -> bytes:
-    """Name what is sealed: the row of this call."""
-    return b"call\0" + id.encode()
+from storage.rowkeys import LABEL_DETAILS, Keys, context
 
 
 def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:

@@ -1,6 +1,6 @@
 """Index keys of days, remembered while nothing is erased: a search asks for one of every day that has calls."""
 
-from storage.callseal import LABEL_INDEX, Keys
+from storage.rowkeys import LABEL_INDEX, Keys
 
 MAX_KEYS = 8192  # 22 years; 1 MB
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from storage.callseal import LABEL_DETAILS, Keys
 from storage.errors import SealBroken
+from storage.rowkeys import LABEL_DETAILS, Keys
 
 PAPERS_DAY = 65534  # in the year 2149; the day after it holds the audit key
 MAX_TEXT = 4000  # characters of a reason or a correction

@@ -18,11 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import identity
 from storage.callrows import DAY_SHIFT, MAX_LIMIT, STATE_CODES, CallRow, CallState, Fresh, Page, Position, Query, met
-from storage.callseal import Keys, open_row
+from storage.callseal import open_row
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten, StorageError
 from storage.identity import Needle
 from storage.instants import day_of, to_micros
+from storage.rowkeys import Keys
 from storage.tables import call_tokens, calls, days
 from storage.tokens import token
 from storage.traits import ANY, Traits, asked_for

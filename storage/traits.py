@@ -17,10 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.callrows import BadDetails, Direction, Query, canonical_source
-from storage.callseal import Keys, open_row
+from storage.callseal import open_row
 from storage.database import Database
 from storage.errors import SealBroken
 from storage.keytree import LAST_LEAF
+from storage.rowkeys import Keys
 from storage.tables import calls
 
 LABEL_SOURCE = "source"  # of the last leaf, which nobody cuts

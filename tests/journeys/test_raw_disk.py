@@ -27,10 +27,10 @@ from recorder.commands import Kept
 from recorder.settings_files import load
 from storage import customers
 from storage.accounts import Accounts
-from storage.callseal import LABEL_DETAILS
 from storage.errors import StorageError
 from storage.keys import CustomerKeys
 from storage.roots import load_root
+from storage.rowkeys import LABEL_DETAILS
 from storage.vault import Vault
 from tests.journeys.planting import plant
 from tests.journeys.server import Server

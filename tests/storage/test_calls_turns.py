@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from storage import calls as module
 from storage.callrows import CallRow, CallState
 from storage.calls import Calls
-from storage.callseal import LABEL_INDEX
 from storage.database import Database
 from storage.keys import CustomerKeys
+from storage.rowkeys import LABEL_INDEX
 from storage.tables import call_tokens
 from storage.tokens import tokens
 from tests.storage.test_calls import DAY, call, forms, put

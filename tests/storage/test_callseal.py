@@ -3,11 +3,12 @@
 import pytest
 
 from storage.callrows import CallRow, CallState, Direction, Query, columns, pack
-from storage.callseal import LABEL_DETAILS, Batch, context, open_row
+from storage.callseal import Batch, open_row
 from storage.errors import SealBroken
 from storage.identity import Needle
 from storage.instants import from_micros
 from storage.keys import CustomerKeys
+from storage.rowkeys import LABEL_DETAILS, context
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER = "7c9e6679-7425-40de-944b-e07fc1f90ae7"

@@ -2,10 +2,10 @@
 
 import pytest
 
-from storage.callseal import LABEL_INDEX
 from storage.daykeys import DayKeys
 from storage.errors import Forgotten
 from storage.keys import CustomerKeys
+from storage.rowkeys import LABEL_INDEX
 
 
 def test_a_key_is_the_index_secret_of_the_leaf(keys: CustomerKeys) -> None:
